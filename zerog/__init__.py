@@ -1,0 +1,66 @@
+"""ZeroG: long background jobs as objects with documents."""
+
+from zerog.app import App
+from zerog.document import INTERNAL_ERROR, NO_RESULT
+from zerog.exceptions import (
+    AmbiguousWrite,
+    Cancelled,
+    CasMismatch,
+    ClaimLost,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DuplicateJobType,
+    InvalidJobClass,
+    InvalidUuid,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    QueueError,
+    SchemaTooNew,
+    TooManyCollisions,
+    UnknownJobType,
+    ZerogError,
+)
+from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.jobs.versions import migration
+from zerog.registry import JobRegistry, find_subclasses, import_submodules
+from zerog.worker.worker import Worker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "INTERNAL_ERROR",
+    "NO_RESULT",
+    "AmbiguousWrite",
+    "App",
+    "BaseJob",
+    "BaseJobSchema",
+    "Cancelled",
+    "CasMismatch",
+    "ClaimLost",
+    "ConfigurationError",
+    "CorruptDocument",
+    "DatastoreError",
+    "DuplicateJobType",
+    "ErrorContinue",
+    "ErrorFinish",
+    "InvalidJobClass",
+    "InvalidUuid",
+    "InvalidValue",
+    "JobNotFound",
+    "JobRegistry",
+    "JobStateError",
+    "QueueError",
+    "SchemaTooNew",
+    "TooManyCollisions",
+    "UnknownJobType",
+    "WarningContinue",
+    "WarningFinish",
+    "Worker",
+    "ZerogError",
+    "__version__",
+    "find_subclasses",
+    "import_submodules",
+    "migration",
+]

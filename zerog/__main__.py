@@ -1,0 +1,5 @@
+"""``python -m zerog``."""
+
+from zerog.cli.main import main
+
+main()

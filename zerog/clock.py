@@ -1,0 +1,55 @@
+"""Time: the wall clock for what is stored, the monotonic clock for durations.
+
+The only module that asks the system for the time. Whoever needs time takes a ``Clock``, so that tests can hand in
+one that moves when told.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """The system's clocks."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC and timezone-aware."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; only differences mean anything."""
+        return time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Do nothing for ``seconds``."""
+        time.sleep(seconds)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until ``event`` is set or ``seconds`` have passed; tells whether it is set."""
+        return event.wait(seconds)
+
+
+SYSTEM = Clock()
+
+
+def to_text(moment: datetime) -> str:
+    """A stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def from_text(text: str) -> datetime:
+    """The moment a stored timestamp names; without an offset it is taken as UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def text_after(text: str, seconds: float) -> str:
+    """The stored form of ``seconds`` after the moment that ``text`` names."""
+    return to_text(from_text(text) + timedelta(seconds=seconds))
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Seconds from one stored timestamp to another; negative if they are the other way round."""
+    return (from_text(later) - from_text(earlier)).total_seconds()

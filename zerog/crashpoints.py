@@ -1,0 +1,92 @@
+"""Named places between two writes, where tests make the process die, fail or lose an answer.
+
+``point("claim.written")`` does nothing unless somebody armed that name. ``POINTS`` lists every name, so that a test
+can go through all of them; a name that isn't listed is refused when armed and when reached while armed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from zerog.exceptions import AmbiguousWrite
+
+POINTS = (
+    "submit.create",  # before the document is written
+    "submit.created",  # the document is stored, its answer not yet seen
+    "submit.put",  # before the uuid is put on the queue
+    "submit.mark",  # put, not yet marked as queued
+    "claim.reserved",  # an entry is reserved, nothing is written
+    "claim.write",  # verified, about to write
+    "claim.written",  # the owner is stored, the answer not yet seen
+    "claim.ack",  # won, the entry still on the queue
+    "run.write",  # before a write of a running job
+    "run.written",  # stored, the answer not yet seen
+    "settle.write",  # before the outcome is written
+    "settle.written",  # the outcome is stored, the answer not yet seen
+    "settle.put",  # requeued in the document, not yet on the queue
+    "settle.mark",  # put again, not yet marked as queued
+    "rescue.write",  # before a job is taken from a dead owner
+    "rescue.written",  # taken, the answer not yet seen
+    "rescue.put",  # taken, not yet on the queue
+    "rescue.mark",  # put, not yet marked as queued
+    "cancel.write",  # before a cancellation is written
+    "cancel.written",  # stored, the answer not yet seen
+    "reconcile.put",  # before a repair puts an entry
+    "reconcile.mark",  # a repair has put an entry, not yet marked
+)
+
+
+class InjectedFailure(Exception):
+    """Raised at a crash point that was armed with ``raise``."""
+
+
+_hook: Callable[[str], None] | None = None
+
+
+def point(name: str) -> None:
+    """Mark a place between two writes. Does nothing unless armed."""
+    if _hook is not None:
+        _hook(name)
+
+
+def arm(name: str, action: str, skip: int = 0) -> None:
+    """Make ``point(name)`` act, once, after it was passed ``skip`` times.
+
+    ``action``: ``kill`` (SIGKILL to this process), ``raise`` (InjectedFailure) or ``unknown`` (AmbiguousWrite, as if
+    the answer to the write before were lost).
+    """
+    if name not in POINTS:
+        raise ValueError(f"no crash point is called {name!r}; known: {', '.join(POINTS)}")
+    if action not in ("kill", "raise", "unknown"):
+        raise ValueError(f"a crash point can kill, raise or unknown, not {action!r}")
+    left = skip
+
+    def hook(reached: str) -> None:
+        nonlocal left
+        if reached != name:
+            return
+        if left:
+            left -= 1
+            return
+        disarm()
+        if action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == "raise":
+            raise InjectedFailure(f"injected at {name}")
+        raise AmbiguousWrite(f"injected at {name}: the answer was lost")
+
+    watch(hook)
+
+
+def watch(hook: Callable[[str], None]) -> None:
+    """Call ``hook`` with the name of every point that is reached."""
+    global _hook
+    _hook = hook
+
+
+def disarm() -> None:
+    """Make every point do nothing again."""
+    global _hook
+    _hook = None

@@ -1,0 +1,288 @@
+"""The datastore contract: documents under keys, every write protected by compare-and-swap.
+
+An adapter subclasses ``Datastore``. It must write ``read_with_cas`` and ``set_with_cas``; everything else has a
+correct, slower form here that is built from those two. An adapter overrides what its server does better, and says in
+the class attributes what it can and can't do. ``zerog.testing.datastore_contract`` is the definition of all this.
+
+Duties of every adapter:
+
+- A document is a dict of JSON values and comes back as it went in: types, order of lists, 64-bit integers.
+- A token is an opaque integer greater than 0. Every write makes a new one, never seen before under that key.
+- A write has three answers: done (returns), refused (``casException``, ``lockedException``, ``ClaimLost``,
+  ``InvalidValue``, ``DatastoreUnavailable``: nothing changed) and unknown (``AmbiguousWrite``: it may have
+  happened). An adapter never repeats a write by itself.
+- A document that isn't there is never created by an update.
+- Every call may be made from any thread and, after a fork, from the child.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from zerog import values
+from zerog.clock import SYSTEM
+from zerog.datastores.operations import Document, Operation, apply, check
+from zerog.exceptions import (
+    CasMismatch,
+    ClaimLost,
+    DatastoreError,
+    DocumentLocked,
+    InvalidValue,
+    TooManyCollisions,
+)
+
+HISTORY = ("events", "errors", "warnings")
+"""The fields that only grow. A head is a document without them."""
+
+MAX_COLLISIONS = 200
+"""How often a change is tried again because somebody else wrote first."""
+
+
+class Mutation(NamedTuple):
+    """What ``mutate`` answers."""
+
+    token: int
+    """The document's token after the change."""
+    values: Document
+    """The present values of the changed fields, without the lists that were appended to."""
+    cancel_requested: bool
+    """Whether somebody asked for the job to be cancelled."""
+
+
+class Page(NamedTuple):
+    """Some heads, and where the next page starts."""
+
+    heads: list[Document]
+    after: str | None
+    """Pass it to ``find`` for the next page; None on the last one."""
+
+
+class Datastore:
+    """Keeps documents. See the module's text for the duties of a subclass."""
+
+    casException: ClassVar[type[Exception]] = CasMismatch
+    lockedException: ClassVar[type[Exception]] = DocumentLocked
+
+    durability: ClassVar[str | None] = None
+    """What survives once a write returned: ``fsync`` (a power cut), ``1s`` (all but the last second of one),
+    ``process`` (nothing beyond this process), None (unknown)."""
+    can_find: ClassVar[bool] = False
+    """Whether ``find`` works. Without it nothing can be reconciled."""
+    history_limit: ClassVar[int] = 1_000
+    """Entries kept in each of the history lists of a job, unless the caller says otherwise."""
+    constant_history: ClassVar[bool] = False
+    """Whether appending to a long history costs what appending to a short one does."""
+    shared: ClassVar[bool] = True
+    """Whether other processes see the same documents."""
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        """The document under ``key`` and its token, or ``(None, None)``; with ``head`` without its history.
+
+        The caller owns the document. Raises CorruptDocument if what is stored is no document.
+        """
+        raise NotImplementedError
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        """Store ``value`` if the token is still ``cas``; ``cas=0`` means that nothing is there yet.
+
+        Returns ``(True, new token)``. Raises ``casException`` for a stale token, for ``cas=0`` where a document is,
+        and for any other token where none is.
+        """
+        raise NotImplementedError
+
+    def read(self, key: str) -> Document | None:
+        """The document under ``key``, or None."""
+        return self.read_with_cas(key)[0]
+
+    def create(self, key: str, value: Document) -> int:
+        """Store a new document and return its token. Raises ``casException`` if there is one already."""
+        return self.set_with_cas(key, value, 0)[1]
+
+    def update_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        """``set_with_cas`` for a document that must exist; ``cas=0`` is refused with ``casException``."""
+        if not cas:
+            raise self.casException(f"update of {key} without a token; read the document first. Nothing was written.")
+        return self.set_with_cas(key, value, cas)
+
+    def set(self, key: str, value: Document) -> int:
+        """Store ``value`` whatever is there; for tools, never for jobs. Returns the token."""
+        for _ in range(MAX_COLLISIONS):
+            token = self.read_with_cas(key)[1]
+            try:
+                return self.set_with_cas(key, value, token or 0)[1]
+            except self.casException:
+                _back_off()
+        raise _collisions(key)
+
+    def update(self, key: str, value: Document) -> int:
+        """``set`` for a document that must exist. Raises ``casException`` if it doesn't."""
+        for _ in range(MAX_COLLISIONS):
+            token = self.read_with_cas(key)[1]
+            try:
+                return self.update_with_cas(key, value, token or 0)[1]
+            except self.casException:
+                if token is None:
+                    raise
+                _back_off()
+        raise _collisions(key)
+
+    def delete(self, key: str) -> bool:
+        """Remove the document; for tools, never for jobs. Tells whether there was one."""
+        raise DatastoreError(f"{type(self).__name__} can't delete {key}")
+
+    def mutate(
+        self,
+        key: str,
+        operations: Sequence[Operation],
+        cas: int | None = None,
+        epoch: int | None = None,
+        seq: int | None = None,
+    ) -> Mutation:
+        """Apply ``operations`` in one atomic step.
+
+        With ``cas`` a stale token is refused. With ``epoch`` the write is refused unless that epoch owns the document.
+        With ``seq`` too it is a *run write*: the stored number answers "done" again, the next one is applied.
+
+        Raises ``casException`` (stale token; missing document), ClaimLost (another epoch, no owner; missing document
+        under an epoch), InvalidValue (an operand, or a field of the wrong type; another ``seq``).
+        """
+        check(operations)
+        for _ in range(MAX_COLLISIONS):
+            document, token = self.read_with_cas(key)
+            if fence(self, key, document, token, cas, epoch, seq):
+                return repeated(document, token, operations)
+            assert document is not None and token is not None
+            changed = apply(document, operations)
+            if seq is not None:
+                document["seq"] = seq
+            try:
+                token = self.set_with_cas(key, document, token)[1]
+            except self.casException:
+                _back_off()
+                continue
+            return Mutation(token, changed, document.get("cancelRequested") is not None)
+        raise _collisions(key)
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+    ) -> Page:
+        """Heads of the job documents that have all the given values.
+
+        In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
+        order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
+        left out. Raises DatastoreError if the adapter can't (``can_find``).
+        """
+        raise DatastoreError(f"{type(self).__name__} has no find")
+
+    def now(self) -> datetime | None:
+        """The server's clock, or None if it has none that all clients share."""
+        return None
+
+    def close(self) -> None:
+        """Give back connections. Harmless when repeated; a later call may open them again."""
+
+
+def fence(
+    datastore: Datastore,
+    key: str,
+    head: Document | None,
+    token: int | None,
+    cas: int | None,
+    epoch: int | None,
+    seq: int | None,
+) -> bool:
+    """Whether a ``mutate`` of this document has happened already; raises if it is refused.
+
+    The one place that states the rule; every adapter calls it or lets its server do the same.
+    """
+    if head is None:
+        if epoch is not None:
+            raise ClaimLost(f"{key} is gone; this run must not write to it")
+        raise datastore.casException(f"there is no document {key}; nothing was written")
+    if cas is not None and cas != token:
+        raise datastore.casException(f"{key} was changed by somebody else; nothing was written")
+    if epoch is None:
+        if seq is not None:
+            raise InvalidValue(f"a write to {key} with seq {seq} needs an epoch; nothing was written")
+        return False
+    stored = head.get("seq") or 0
+    if epoch == head.get("epoch"):
+        if seq is not None and seq == stored:
+            return True
+        if head.get("owner") is not None:
+            if seq is None or seq == stored + 1:
+                return False
+            raise InvalidValue(f"write {seq} to {key} follows write {stored}; expected {stored + 1}. Not written.")
+    raise ClaimLost(
+        f"{key} belongs to epoch {head.get('epoch')} with owner {head.get('owner')!r}; epoch {epoch} must not write"
+    )
+
+
+def repeated(head: Document | None, token: int | None, operations: Sequence[Operation]) -> Mutation:
+    """The answer to a run write that has been applied before."""
+    assert head is not None and token is not None
+    fields = {operation.field for operation in operations} - set(HISTORY)
+    return Mutation(token, {f: head[f] for f in fields if f in head}, head.get("cancelRequested") is not None)
+
+
+def as_datastore(store: Any) -> Datastore:
+    """``store`` itself, or the whole contract around an object that has only the two verbs and two exceptions."""
+    if isinstance(store, Datastore):
+        return store
+    missing = [
+        name
+        for name in ("read_with_cas", "set_with_cas", "casException", "lockedException")
+        if not hasattr(store, name)
+    ]
+    if missing:
+        raise TypeError(f"{store!r} is no datastore: it has no {', '.join(missing)}")
+    return _Wrapped(store)
+
+
+class _Wrapped(Datastore):
+    """The contract around somebody else's object."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.casException = store.casException  # type: ignore[misc]
+        self.lockedException = store.lockedException  # type: ignore[misc]
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        document, token = self._store.read_with_cas(key)
+        if document is None:
+            return None, None
+        return (without_history(document) if head else document), token
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        values.check(value, key)
+        return True, self._store.set_with_cas(key, value, cas)[1]
+
+
+def without_history(document: Document) -> Document:
+    """The head of a document."""
+    return {field: value for field, value in document.items() if field not in HISTORY}
+
+
+def check_document(key: str, document: Any) -> None:
+    """Refuse a document that can't be stored. Raises InvalidValue with the path of what is wrong."""
+    if type(document) is not dict:
+        raise InvalidValue(f"the document {key} must be a dict, not {type(document).__name__}; nothing was written")
+    values.check(document, key)
+
+
+def _back_off() -> None:
+    """Let the winner of a collision get away, for up to 2 ms."""
+    SYSTEM.pause(random.uniform(0, 0.002))
+
+
+def _collisions(key: str) -> TooManyCollisions:
+    return TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored")

@@ -1,0 +1,231 @@
+"""The reference datastore: documents in this process, gone with it.
+
+It keeps serialized text, never the caller's objects, so that a test on it can't pass with a value that a real server
+would refuse. Heads and history lie apart, as in the adapters for servers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, Literal
+
+from zerog import values
+from zerog.datastores.base import (
+    HISTORY,
+    Datastore,
+    Mutation,
+    Page,
+    check_document,
+    fence,
+    repeated,
+)
+from zerog.datastores.operations import (
+    Add,
+    Append,
+    Document,
+    Operation,
+    apply,
+    check,
+    dropped_field,
+)
+from zerog.exceptions import CorruptDocument
+
+
+class _Record:
+    """One document: the text of its head, the texts of its history entries, its token."""
+
+    __slots__ = ("head", "history", "token")
+
+    def __init__(self, head: str, history: dict[str, list[str]], token: int) -> None:
+        self.head = head
+        self.history = history
+        self.token = token
+
+
+class MemoryDatastore(Datastore):
+    """Documents in a dict, under one lock."""
+
+    durability = "process"
+    can_find = True
+    history_limit = 10_000
+    constant_history = True
+    shared = False
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._tokens = count(1)
+        self._lock = threading.Lock()
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        with self._lock:
+            record = self._records.get(key)
+            if record is None:
+                return None, None
+            history = {} if head else {field: list(texts) for field, texts in record.history.items()}
+            text, token = record.head, record.token
+        document = _decode(key, text)
+        for field, texts in history.items():
+            document[field] = [_decode(key, entry, dict_only=False) for entry in texts]
+        return document, token
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        head, history = _encode(key, value)
+        with self._lock:
+            record = self._records.get(key)
+            if (record.token if record else 0) != cas:
+                raise self.casException(f"{key} has another token than {cas}; nothing was written")
+            return True, self._store(key, head, history)
+
+    def set(self, key: str, value: Document) -> int:
+        head, history = _encode(key, value)
+        with self._lock:
+            return self._store(key, head, history)
+
+    def delete(self, key: str) -> bool:
+        with self._lock:
+            return self._records.pop(key, None) is not None
+
+    def mutate(
+        self,
+        key: str,
+        operations: Sequence[Operation],
+        cas: int | None = None,
+        epoch: int | None = None,
+        seq: int | None = None,
+    ) -> Mutation:
+        check(operations)
+        with self._lock:
+            record = self._records.get(key)
+            head = _decode(key, record.head) if record else None
+            token = record.token if record else None
+            if fence(self, key, head, token, cas, epoch, seq):
+                return repeated(head, token, operations)
+            assert record is not None and head is not None
+            history = _History(record.history)
+            changed = _apply(head, history, operations)
+            if seq is not None:
+                head["seq"] = seq
+            record.head = values.encode_checked(head, key)
+            history.commit()
+            record.token = next(self._tokens)
+            return Mutation(record.token, changed, head.get("cancelRequested") is not None)
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+    ) -> Page:
+        with self._lock:
+            texts = [(key, record.head) for key, record in self._records.items()]
+        wanted = {"status": status, "jobType": job_type, "queueName": queue}
+        wanted = {field: value for field, value in wanted.items() if value is not None}
+        found = []
+        for key, text in texts:
+            try:
+                head = _decode(key, text)
+            except CorruptDocument:
+                continue
+            if type(head.get("status")) is not str or any(head.get(f) != value for f, value in wanted.items()):
+                continue
+            if due is not None and (type(head.get("due")) is not str or head["due"] > due):
+                continue
+            found.append((f"{head['due']} {key}" if due is not None else key, head))
+        found.sort(key=lambda pair: pair[0])
+        page = [pair for pair in found if after is None or pair[0] > after][: limit + 1]
+        more = len(page) > limit
+        return Page([head for _, head in page[:limit]], page[limit - 1][0] if more else None)
+
+    def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
+        token = next(self._tokens)
+        self._records[key] = _Record(head, history, token)
+        return token
+
+
+def _encode(key: str, document: Document) -> tuple[str, dict[str, list[str]]]:
+    check_document(key, document)
+    history = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
+    head = {field: value for field, value in document.items() if field not in history}
+    texts = {field: [values.encode_checked(entry) for entry in entries] for field, entries in history.items()}
+    return values.encode_checked(head, key), texts
+
+
+def _decode(key: str, text: str, dict_only: bool = True) -> Any:
+    try:
+        value = values.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDocument(f"{key} holds no JSON ({error}); it was left as it is") from None
+    if dict_only and type(value) is not dict:
+        raise CorruptDocument(f"{key} holds {text[:60]!r}, not a JSON object; it was left as it is")
+    return value
+
+
+class _History:
+    """The history of one document while operations go over it; the stored lists change only at ``commit``."""
+
+    def __init__(self, stored: dict[str, list[str]]) -> None:
+        self._stored = stored
+        self._base: dict[str, list[str] | None] = dict(stored)
+        self._added: dict[str, list[str]] = {}
+        self._dropped: dict[str, int] = {}
+
+    def append(self, field: str, text: str, keep: int | None) -> int:
+        """Add one entry; returns how many fall out at the front."""
+        base = self._base.setdefault(field, []) or []
+        added = self._added.setdefault(field, [])
+        added.append(text)
+        dropped = self._dropped.get(field, 0)
+        overflow = 0 if keep is None else max(0, len(base) + len(added) - dropped - keep)
+        self._dropped[field] = dropped + overflow
+        return overflow
+
+    def take(self, field: str) -> list[Any] | None:
+        """The whole list, which then is here no more; None if there is none."""
+        base = self._base.get(field)
+        if base is None:
+            return None
+        texts = [*base, *self._added.pop(field, ())][self._dropped.pop(field, 0) :]
+        self._base[field] = None
+        return [values.decode(text) for text in texts]
+
+    def put(self, field: str, entries: list[Any]) -> None:
+        """Have this list from now on."""
+        self._base[field] = [values.encode_checked(entry, field) for entry in entries]
+
+    def commit(self) -> None:
+        for field, base in self._base.items():
+            if base is None:
+                self._stored.pop(field, None)
+                continue
+            base.extend(self._added.get(field, ()))
+            del base[: self._dropped.get(field, 0)]
+            self._stored[field] = base
+
+
+def _apply(head: Document, history: _History, operations: Sequence[Operation]) -> Document:
+    """Apply in order; an append to a stored history list touches only its end."""
+    changed: Document = {}
+    for operation in operations:
+        field = operation.field
+        if field not in HISTORY or (type(operation) is Append and head.get(field) is not None):
+            changed.update(apply(head, [operation]))
+        elif type(operation) is Append:
+            head.pop(field, None)
+            overflow = history.append(field, values.encode_checked(operation.value, field), operation.keep)
+            if overflow:
+                counter = dropped_field(field)
+                changed.update(apply(head, [Add(counter, overflow)]))
+        else:
+            entries = history.take(field)
+            whole = {field: entries} if entries is not None else {f: head.pop(f) for f in (field,) if f in head}
+            changed.update(apply(whole, [operation]))
+            if type(whole.get(field)) is list:
+                history.put(field, whole[field])
+            elif field in whole:
+                head[field] = whole[field]
+    return changed

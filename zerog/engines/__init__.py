@@ -1,0 +1,1 @@
+"""Lifecycles for a datastore and a queue on one server."""

@@ -1,0 +1,123 @@
+"""Every failure that ZeroG raises, in one tree.
+
+::
+
+    ZerogError
+    ├── ConfigurationError          wrong at start: URLs, options, job classes
+    │   ├── DuplicateJobType
+    │   └── InvalidJobClass
+    ├── UnknownJobType              no registered class has this type
+    ├── JobNotFound                 no document has this uuid
+    ├── InvalidUuid                 not a uuid at all
+    ├── InvalidValue                something JSON can't hold, or too large or too deep
+    ├── JobStateError               the job's status doesn't allow this
+    ├── TooManyCollisions           others kept changing the document
+    ├── CorruptDocument             stored, but not readable as this job
+    ├── SchemaTooNew                written by newer code than this
+    ├── DatastoreError
+    │   ├── CasMismatch             refused: somebody else wrote, or it isn't there
+    │   ├── DocumentLocked          refused: held by somebody else for a while
+    │   ├── AmbiguousWrite          unknown: the write may or may not have happened
+    │   └── DatastoreUnavailable    refused: nothing was written, try later
+    └── QueueError
+        ├── QueueUnavailable        nothing was put or taken, try later
+        └── ReservationLost         the entry belongs to somebody else by now
+
+    RunInterrupted (BaseException)  stops a run; ``except Exception`` can't hide it
+    ├── ClaimLost                   somebody else owns the job now: write nothing, leave
+    └── Cancelled                   an operator asked this run to stop
+"""
+
+from __future__ import annotations
+
+
+class ZerogError(Exception):
+    """Base of every error here that a program may want to handle."""
+
+
+class ConfigurationError(ZerogError):
+    """A URL, an option or a job class is wrong; nothing has been started."""
+
+
+class DuplicateJobType(ConfigurationError):
+    """Two classes claim one ``JOB_TYPE``; none of the batch was registered."""
+
+
+class InvalidJobClass(ConfigurationError):
+    """A job class can't be used as declared; it was not registered."""
+
+
+class UnknownJobType(ZerogError, LookupError):
+    """No class is registered for a job type."""
+
+
+class JobNotFound(ZerogError, LookupError):
+    """No document is stored under this uuid."""
+
+
+class InvalidUuid(ZerogError, ValueError):
+    """A job was named by something that is no uuid."""
+
+
+class InvalidValue(ZerogError, ValueError):
+    """A value can't be stored as JSON; the message gives the field's path. Nothing was written."""
+
+
+class JobStateError(ZerogError):
+    """The operation isn't possible in the job's present status; nothing was changed."""
+
+
+class TooManyCollisions(ZerogError):
+    """A change was refused again and again because others kept writing; it was not stored."""
+
+
+class CorruptDocument(ZerogError):
+    """A stored document can't be read as the job it claims to be; it was left as it is."""
+
+
+class SchemaTooNew(ZerogError):
+    """A document was written by newer code; this code leaves it as it is."""
+
+
+class DatastoreError(ZerogError):
+    """A datastore could not do what was asked."""
+
+
+class CasMismatch(DatastoreError):
+    """The token is stale, the document exists already, or it is missing: nothing was written."""
+
+
+class DocumentLocked(DatastoreError):
+    """Somebody holds a lock on the document: nothing was written."""
+
+
+class AmbiguousWrite(DatastoreError):
+    """The answer to a write was lost: it may have happened. Repeat it under the same numbers or read back."""
+
+
+class DatastoreUnavailable(DatastoreError):
+    """The datastore can't be reached or is busy: nothing was written."""
+
+
+class QueueError(ZerogError):
+    """A queue could not do what was asked."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue can't be reached or is busy: nothing was put or taken."""
+
+
+class ReservationLost(QueueError):
+    """The reserved entry went back to the queue or to another consumer."""
+
+
+class RunInterrupted(BaseException):
+    """Stops a run from inside. A BaseException, so that ``except Exception`` in a job can't hide it."""
+
+
+class ClaimLost(RunInterrupted):
+    """This run no longer owns its job; whatever it tried to write was refused."""
+
+
+class Cancelled(RunInterrupted):
+    """Somebody asked for this job to be cancelled; the run should clean up and leave."""

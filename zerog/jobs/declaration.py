@@ -1,0 +1,269 @@
+"""What a job class declares, checked once and turned into straight loads and dumps.
+
+``Params``, ``State`` and the fields that a ``SCHEMA`` adds lie at the top level of the document, so none of them may
+have the name of an engine's field or of a method, and none may be declared twice.
+
+A stored value is no client input: it is converted, but validators don't run again when it is read, and null is taken.
+Otherwise a validator that asks the world (does the file exist?) would make a waiting job unreadable. They do run
+whenever a value is written.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, missing
+
+from zerog import values
+from zerog.clock import from_text, to_text
+from zerog.datastores.base import HISTORY
+from zerog.document import ENGINE_FIELDS, Document, new_document
+from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
+from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.versions import Chain, find_migrations, parse_version
+
+if TYPE_CHECKING:
+    from zerog.jobs.base import BaseJob
+
+_PLAIN: dict[type, tuple[type, ...]] = {
+    fields.String: (str,),
+    fields.Integer: (int,),
+    fields.Float: (float,),
+    fields.Boolean: (bool,),
+    fields.Raw: (str, int, float, bool, list, dict),
+}
+"""Field types that are stored as they are, with the exact types for which that holds."""
+
+
+class _Stored:
+    """One field of the job's own: where it lies in the document and how it is converted."""
+
+    __slots__ = ("attribute", "declared", "default", "key", "plain", "reader", "required")
+
+    def __init__(self, name: str, declared: fields.Field[Any], reader: fields.Field[Any]) -> None:
+        self.key = reader.data_key or name
+        self.attribute = reader.attribute or name
+        self.declared = declared
+        self.reader = reader
+        self.required = declared.required
+        self.default = declared.load_default
+        self.plain = _PLAIN.get(type(declared), ())
+
+    def initial(self) -> Any:
+        """The value of a field that the document doesn't have."""
+        if self.default is missing:
+            return None
+        return self.default() if callable(self.default) else copy.copy(self.default)
+
+    def load(self, value: Any, document: Document) -> Any:
+        if value is None or type(value) in self.plain:
+            return value
+        return self.reader.deserialize(value, self.key, document)
+
+    def dump(self, value: Any) -> Any:
+        """The JSON of a value. Raises InvalidValue, naming the field."""
+        if value is None:
+            return None
+        if type(value) in self.plain:
+            values.check(value, self.key)
+            return value
+        try:
+            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidValue(
+                f"{self.attribute}={value!r:.80} is no value for a {type(self.declared).__name__} field ({error}); "
+                "it was not stored"
+            ) from error
+        values.check(dumped, self.key)
+        return dumped
+
+    def validate(self, dumped: Any) -> None:
+        """Run the declared validators on what is about to be written. Raises marshmallow's ValidationError."""
+        if dumped is not None and (self.declared.validators or type(dumped) not in self.plain):
+            try:
+                self.declared.deserialize(dumped, self.key, {})
+            except ValidationError as error:
+                raise ValidationError({self.attribute: error.messages}) from error
+
+
+class Declaration:
+    """The checked declaration of one job class. Raises InvalidJobClass, saying what to change."""
+
+    def __init__(self, job_class: type[BaseJob], reserved: Iterable[str]) -> None:
+        self.job_class = job_class
+        self.job_type = _job_type(job_class)
+        self.version = parse_version(job_class.SCHEMA_VERSION)
+        self.chain = Chain(self.job_type, self.version, find_migrations(job_class))
+        self._params = _schema_of(job_class, "Params")
+        self._extras = _added_fields(job_class.SCHEMA)
+        groups = {
+            "Params": _declared(self._params),
+            "State": _declared(_schema_of(job_class, "State")),
+            "SCHEMA": self._extras,
+        }
+        declared = _merge(job_class, groups, set(reserved))
+        self.schema_class = _composed(job_class, declared)
+        schema = self.schema_class()
+        self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
+        self._by_key = {field.key: field for field in self.fields.values()}
+        self._input = {field.key for name, field in self.fields.items() if name not in groups["State"]}
+
+    def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
+        if not isinstance(data, Mapping):
+            raise ValidationError({"_schema": [f"expected an object of parameters, not {type(data).__name__}"]})
+        messages: dict[str, Any] = {
+            str(name): ["is set by ZeroG and can't be given by a client."] for name in data if name in ENGINE_FIELDS
+        }
+        result: dict[str, Any] = {}
+        own = {name: value for name, value in data.items() if name in self._extras}
+        rest = {name: value for name, value in data.items() if name not in self._extras and name not in ENGINE_FIELDS}
+        parts: list[tuple[Schema, dict[str, Any]]] = []
+        if self._extras:
+            parts.append((self.job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE), own))
+        parts.append((self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE), rest))
+        for schema, part in parts:
+            try:
+                result.update(schema.load(part))
+            except ValidationError as error:
+                messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
+        if messages:
+            raise ValidationError(messages)
+        return result
+
+    def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
+        """The engine's attributes of a job that isn't stored yet."""
+        fresh = new_document(self.job_type, self.version, now, uuid)
+        return engine_attributes({name: value for name, value in fresh.items() if name not in HISTORY})
+
+    def load(self, head: Document) -> tuple[dict[str, Any], Document]:
+        """The attributes of a stored head, and the fields it has that nobody declared.
+
+        Raises CorruptDocument, naming the field.
+        """
+        attributes: dict[str, Any] = {}
+        unknown: Document = {}
+        for key, value in head.items():
+            if key in ENGINE_FIELDS:
+                try:
+                    attributes[key] = _engine_value(key, value)
+                except (ValueError, TypeError) as error:
+                    raise CorruptDocument(
+                        f"job {head.get('uuid')} has {key}={value!r:.80}, which is no timestamp; it was left as it is"
+                    ) from error
+            elif key not in self._by_key:
+                unknown[key] = value
+        for field in self.fields.values():
+            value = head.get(field.key, missing)
+            if value is missing:
+                if field.required:
+                    raise CorruptDocument(
+                        f"job {head.get('uuid')} of type {self.job_type} has no {field.key}, which is required; a "
+                        "field added later needs a default or a migration. The document was left as it is."
+                    )
+                attributes[field.attribute] = field.initial()
+                continue
+            try:
+                attributes[field.attribute] = field.load(value, head)
+            except (ValidationError, ValueError, TypeError) as error:
+                raise CorruptDocument(
+                    f"job {head.get('uuid')} of type {self.job_type} has {field.key}={value!r:.80}, which is no "
+                    f"{type(field.declared).__name__} ({error}); the document was left as it is"
+                ) from error
+        return attributes, unknown
+
+    def dump_value(self, name: str, value: Any) -> tuple[str, Any]:
+        """Where an attribute lies in the document, and its JSON. Raises InvalidValue."""
+        field = self.fields.get(name)
+        if field is not None:
+            return field.key, field.dump(value)
+        if name in TIMESTAMPS:
+            return name, None if value is None else to_text(value)
+        values.check(value, name)
+        return name, value
+
+    def by_key(self, key: str) -> _Stored | None:
+        """The job's own field that lies under this key of the document."""
+        return self._by_key.get(key)
+
+    def validate(self, name: str, dumped: Any) -> None:
+        """Run the validators of one of the job's own fields."""
+        if name in self.fields:
+            self.fields[name].validate(dumped)
+
+    def suggestion(self, name: str) -> str:
+        """', did you mean …?' for a name that isn't declared, or nothing."""
+        close = difflib.get_close_matches(name, [*self.fields, *ENGINE_FIELDS], 1)
+        return f"; did you mean {close[0]}?" if close else ""
+
+
+def engine_attributes(fields: Document) -> dict[str, Any]:
+    """Stored engine fields as the Python values that a job has."""
+    return {name: _engine_value(name, value) for name, value in fields.items()}
+
+
+def _engine_value(name: str, value: Any) -> Any:
+    return from_text(value) if name in TIMESTAMPS and value is not None else value
+
+
+def _job_type(job_class: type[BaseJob]) -> str:
+    job_type: object = job_class.JOB_TYPE
+    if not isinstance(job_type, str) or not job_type or len(job_type) > 200 or not job_type.isprintable():
+        raise InvalidJobClass(
+            f"{job_class.__qualname__} has JOB_TYPE {job_type!r}; every job class that is registered needs a text "
+            "of its own, up to 200 printable characters"
+        )
+    return job_type
+
+
+def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
+    schema = getattr(job_class, name, None)
+    if schema is not None and not (isinstance(schema, type) and issubclass(schema, Schema)):
+        raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {schema!r}; expected a marshmallow Schema class")
+    return schema
+
+
+def _declared(schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
+    return {} if schema is None else dict(schema().fields)
+
+
+def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
+    base = BaseJobSchema._declared_fields
+    return {name: field for name, field in schema._declared_fields.items() if base.get(name) is not field}
+
+
+def _merge(
+    job_class: type[BaseJob], groups: dict[str, dict[str, fields.Field[Any]]], reserved: set[str]
+) -> dict[str, fields.Field[Any]]:
+    """All own fields, by name. Raises InvalidJobClass for a name that is taken."""
+    merged: dict[str, fields.Field[Any]] = {}
+    seen: dict[str, str] = {}
+    for group, declared in groups.items():
+        for name, field in declared.items():
+            for taken in {name, field.data_key or name, field.attribute or name}:
+                where = f"{job_class.__qualname__}.{group} declares {name}"
+                better = f"call it job{name[:1].upper()}{name[1:]}, for example"
+                if taken in ENGINE_FIELDS:
+                    raise InvalidJobClass(f"{where}, but {taken} is a field of every job; {better}")
+                if taken in reserved or taken.startswith("_"):
+                    raise InvalidJobClass(f"{where}, but {taken} is a name of BaseJob itself; {better}")
+                if taken in seen:
+                    raise InvalidJobClass(f"{where}, which {seen[taken]} has already; a field is declared once")
+            seen.update(dict.fromkeys({name, field.data_key or name, field.attribute or name}, f"its {group}"))
+            merged[name] = field
+    return merged
+
+
+def _composed(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> type[Schema]:
+    """The schema of the whole document: converts, but doesn't validate."""
+    readers = {}
+    for name, field in declared.items():
+        reader = copy.deepcopy(field)
+        reader.validators = []
+        reader.allow_none = True
+        reader.parent = reader.root = reader.name = None
+        readers[name] = reader
+    return type(f"{job_class.__name__}Schema", (job_class.SCHEMA,), readers)

@@ -1,0 +1,14 @@
+"""Entries of a job's ``events``."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from zerog.jobs.record import RecordSchema
+
+
+class EventSchema(RecordSchema):
+    """Something that happened during a job: ``timestamp`` and ``msg``."""
+
+    timestamp = fields.AwareDateTime(required=True)
+    msg = fields.String(required=True)

@@ -1,0 +1,50 @@
+"""The arithmetic of completeness and ticks, and what a poller is shown. Pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zerog.document import Document
+
+RECORDED_AT = 0.01
+"""Ticks are written once they add up to this much completeness."""
+
+_EPSILON = 1e-9
+"""Ten ticks of 0.001 add up to a little less than 0.01 in floats, and are meant to be enough."""
+
+_SHOWN = (
+    "uuid",
+    "jobType",
+    "attempts",
+    "errorCount",
+    "createdAt",
+    "startedAt",
+    "updatedAt",
+    "finishedAt",
+    "notBefore",
+    "cancelRequested",
+)
+
+
+def is_worth_recording(tickcount: float) -> bool:
+    """Whether collected ticks should be written now."""
+    return tickcount >= RECORDED_AT - _EPSILON
+
+
+def clamp(completeness: float) -> float:
+    """A completeness within 0.0 and 1.0. Raises ValueError for what is no number."""
+    if isinstance(completeness, bool) or not isinstance(completeness, (int, float)) or completeness != completeness:
+        raise ValueError(f"completeness is a number from 0.0 to 1.0, not {completeness!r}; nothing was changed")
+    return max(0.0, min(1.0, float(completeness)))
+
+
+def progress_of(head: Document) -> dict[str, Any]:
+    """What a poller is shown: ``completeness``, ``result``, ``status``, and what goes with them. JSON values."""
+    shown = {"completeness": head["completeness"], "result": head["resultCode"], "status": head["status"]}
+    return shown | {field: head.get(field) for field in _SHOWN}
+
+
+def info_of(document: Document) -> dict[str, Any]:
+    """``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
+    lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
+    return progress_of(document) | lists

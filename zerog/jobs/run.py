@@ -1,0 +1,107 @@
+"""One run of a job: the numbers that fence its writes, and the ways in which it learns that it should stop.
+
+Every write of a running job goes through ``Run.write``. One lock holds the number and the write until it is answered,
+so that a write whose answer was lost is repeated under the same number and applied once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from zerog.clock import SYSTEM, Clock
+from zerog.crashpoints import point
+from zerog.datastores.base import Datastore, Mutation
+from zerog.datastores.operations import Operation
+from zerog.exceptions import AmbiguousWrite, Cancelled, ClaimLost, DatastoreUnavailable
+
+PATIENCE = 20.0
+"""Seconds for which a write waits for a datastore that can't be reached: two thirds of the default lease."""
+
+
+class Run:
+    """The right to write to one job's document, for as long as the claim lasts."""
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        key: str,
+        epoch: int,
+        seq: int = 0,
+        patience: float = PATIENCE,
+        clock: Clock = SYSTEM,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self.datastore = datastore
+        self.key = key
+        self.epoch = epoch
+        self.seq = seq
+        self.stopping = stopping or threading.Event()
+        self.cancelled = False
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._revoked: str | None = None
+
+    def revoke(self, why: str) -> None:
+        """End the right to write: from now on every write and check raises ClaimLost."""
+        self._revoked = why
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the claim is known to be lost."""
+        return self._revoked is not None
+
+    def check(self) -> None:
+        """Raise ClaimLost or Cancelled if the run should stop."""
+        if self._revoked is not None:
+            raise ClaimLost(self._revoked)
+        if self.cancelled:
+            raise Cancelled(f"{self.key} was cancelled while it ran")
+
+    def write(self, operations: Sequence[Operation], cas: int | None = None) -> Mutation:
+        """One fenced write. Raises ClaimLost, Cancelled (the write is stored then), and what ``mutate`` raises."""
+        with self._lock:
+            if self._revoked is not None:
+                raise ClaimLost(self._revoked)
+            mutation = self._write(operations, cas)
+            self.seq += 1
+        if mutation.cancel_requested and not self.cancelled:
+            self.cancelled = True
+            self.check()
+        return mutation
+
+    def close(self, timeout: float = 5.0) -> int | None:
+        """End the run's own writing and return the number for the settling write.
+
+        None if a write is still without an answer after ``timeout`` seconds: then nobody can say what the next
+        number is, and the lease decides.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            return None
+        try:
+            self._revoked = self._revoked or f"the run of {self.key} has ended; nothing can be written from it any more"
+            return self.seq + 1
+        finally:
+            self._lock.release()
+
+    def _write(self, operations: Sequence[Operation], cas: int | None) -> Mutation:
+        deadline = self._clock.monotonic() + self._patience
+        pause = 0.01
+        point("run.write")
+        while True:
+            try:
+                mutation = self.datastore.mutate(self.key, operations, cas=cas, epoch=self.epoch, seq=self.seq + 1)
+                point("run.written")
+                return mutation
+            except ClaimLost as error:
+                self._revoked = str(error)
+                raise
+            except (AmbiguousWrite, DatastoreUnavailable, self.datastore.lockedException) as error:
+                if self._revoked is not None:
+                    raise ClaimLost(self._revoked) from error
+                if self._clock.monotonic() > deadline:
+                    raise
+                cas = None if isinstance(error, AmbiguousWrite) else cas
+            self._clock.pause(pause)
+            pause = min(pause * 2, 1.0)

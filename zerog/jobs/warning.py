@@ -1,0 +1,14 @@
+"""Entries of a job's ``warnings``."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from zerog.jobs.record import RecordSchema
+
+
+class WarningSchema(RecordSchema):
+    """Something a job's owner should look at: ``timestamp`` and ``msg``."""
+
+    timestamp = fields.AwareDateTime(required=True)
+    msg = fields.String(required=True)

@@ -1,0 +1,122 @@
+"""The queue contract: uuids to be delivered, at least once.
+
+A queue may lose, repeat, reorder or delay anything without a job being lost: the documents are the truth, and
+``reconcile`` puts again what went missing. What it must not do is invent a uuid. ``zerog.testing.queue_contract`` is
+the definition of all this.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from zerog.exceptions import ConfigurationError, InvalidUuid
+
+DEFAULT = "default"
+"""The queue a job goes to if nobody names one."""
+
+TTR = 60.0
+"""Seconds for which a reserved entry is kept from other consumers, unless touched."""
+
+
+class Reservation:
+    """One delivery, kept from other consumers until it is deleted, released or its time is over."""
+
+    uuid: str
+
+    def delete(self) -> None:
+        """Take the entry off the queue. Raises ReservationLost if it is somebody else's by now."""
+        raise NotImplementedError
+
+    def release(self, delay: float = 0) -> None:
+        """Give the entry back, to be delivered again after ``delay`` seconds. Raises ReservationLost."""
+        raise NotImplementedError
+
+    def touch(self) -> None:
+        """Start the time to run anew. Raises ReservationLost."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, Any]:
+        """What the queue knows of the entry, at least ``deliveries`` and ``priority``."""
+        raise NotImplementedError
+
+
+class Queue:
+    """One named queue. Calls may be made from any thread and, after a fork, from the child."""
+
+    name: str = DEFAULT
+    shared: ClassVar[bool] = True
+    """Whether other processes see the same entries."""
+    rejected: int = 0
+    """How many entries this object set aside because their body was no uuid."""
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+        """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
+
+        Returns the queue's own id of it. Raises InvalidUuid, InvalidValue (a negative delay), QueueUnavailable
+        (nothing was put).
+        """
+        raise NotImplementedError
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        """The next entry, or None if none came within ``timeout`` seconds. An entry that isn't a uuid is set aside."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Make a ``reserve`` that waits in another thread return early. An adapter without it just waits longer."""
+
+    def size(self) -> int:
+        """Entries on the queue: waiting, delayed and reserved."""
+        raise NotImplementedError
+
+    def named(self, name: str) -> Queue:
+        """The queue of another name on the same server. Raises ConfigurationError if there can be only one."""
+        if name == self.name:
+            return self
+        raise ConfigurationError(f"{type(self).__name__} has the one queue {self.name!r}, not {name!r}")
+
+    def close(self) -> None:
+        """Give back connections. Harmless when repeated."""
+
+
+class _Wrapped(Queue):
+    """The contract around an object that has only ``put`` (enough to submit) and perhaps ``reserve``."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self.name = getattr(queue, "name", DEFAULT)
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+        options = {"delay": delay, "priority": priority, "ttr": ttr}
+        return self._queue.put(uuid, **{name: value for name, value in options.items() if value})  # type: ignore[no-any-return]
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        return self._queue.reserve(timeout)  # type: ignore[no-any-return]
+
+    def size(self) -> int:
+        return int(self._queue.size())
+
+
+def as_queue(queue: Any) -> Queue:
+    """``queue`` itself, or the contract around an object that has ``put``."""
+    if isinstance(queue, Queue):
+        return queue
+    if not callable(getattr(queue, "put", None)):
+        raise TypeError(f"{queue!r} is no queue: it has no put(uuid)")
+    return _Wrapped(queue)
+
+
+def check_uuid(uuid: object) -> str:
+    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
+    if isinstance(uuid, UUID):
+        return str(uuid)
+    try:
+        canonical = str(UUID(uuid)) if type(uuid) is str else None
+    except ValueError:
+        canonical = None
+    if canonical is None or canonical != uuid:
+        shown = repr(uuid)
+        raise InvalidUuid(
+            f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."
+        )
+    return canonical

@@ -1,0 +1,168 @@
+"""The reference queue: entries in this process, gone with it."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from zerog.clock import SYSTEM, Clock
+from zerog.exceptions import InvalidUuid, InvalidValue, ReservationLost
+from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_uuid
+
+
+@dataclass
+class _Entry:
+    id: int
+    body: str
+    priority: int
+    ttr: float
+    deliveries: int = 0
+    token: int = 0
+    """Names the present reservation; 0 while there is none."""
+
+
+class _Entries:
+    """What all queues of one family share: the entries by queue name, under one lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.changed = threading.Condition()
+        self.ids = count(1)
+        self.tokens = count(1)
+        self.entries: dict[str, dict[int, _Entry]] = {}
+        self.ready: dict[str, list[tuple[int, int]]] = {}
+        self.later: dict[str, list[tuple[float, int, int]]] = {}
+        self.wakes = 0
+
+
+class MemoryQueue(Queue):
+    """Entries in heaps: ready ones by priority and age, delayed and reserved ones by the time they come back."""
+
+    shared = False
+
+    def __init__(self, name: str = DEFAULT, clock: Clock = SYSTEM, _family: _Entries | None = None) -> None:
+        self.name = name
+        self._family = _family or _Entries(clock)
+        family = self._family
+        with family.changed:
+            self._entries = family.entries.setdefault(name, {})
+            self._ready = family.ready.setdefault(name, [])
+            self._later = family.later.setdefault(name, [])
+
+    def named(self, name: str) -> MemoryQueue:
+        return self if name == self.name else MemoryQueue(name, _family=self._family)
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+        return self.put_raw(check_uuid(uuid), delay, priority, ttr)
+
+    def put_raw(self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+        """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
+        if not delay >= 0:
+            raise InvalidValue(f"a delay of {delay!r} seconds; expected 0 or more. Nothing was put.")
+        family = self._family
+        with family.changed:
+            entry = _Entry(next(family.ids), body, priority, TTR if ttr is None else ttr)
+            self._entries[entry.id] = entry
+            self._schedule(entry, delay)
+            family.changed.notify_all()
+        return entry.id
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        family = self._family
+        deadline = family.clock.monotonic() + timeout
+        with family.changed:
+            wakes = family.wakes
+            while True:
+                entry = self._next()
+                if entry is not None:
+                    return _MemoryReservation(self, entry)
+                left = deadline - family.clock.monotonic()
+                if left <= 0 or family.wakes != wakes:
+                    return None
+                if self._later:
+                    left = min(left, max(0.0, self._later[0][0] - family.clock.monotonic()))
+                family.changed.wait(left)
+
+    def wake(self) -> None:
+        with self._family.changed:
+            self._family.wakes += 1
+            self._family.changed.notify_all()
+
+    def size(self) -> int:
+        with self._family.changed:
+            return len(self._entries)
+
+    def flush(self) -> None:
+        """Lose every entry, as a queue server without a log does when it restarts."""
+        with self._family.changed:
+            self._entries.clear()
+
+    def _schedule(self, entry: _Entry, delay: float) -> None:
+        if delay > 0:
+            heapq.heappush(self._later, (self._family.clock.monotonic() + delay, entry.id, entry.token))
+        else:
+            heapq.heappush(self._ready, (-entry.priority, entry.id))
+
+    def _next(self) -> _Entry | None:
+        now = self._family.clock.monotonic()
+        while self._later and self._later[0][0] <= now:
+            _, identity, token = heapq.heappop(self._later)
+            entry = self._entries.get(identity)
+            if entry is not None and entry.token == token:
+                entry.token = 0
+                heapq.heappush(self._ready, (-entry.priority, entry.id))
+        while self._ready:
+            entry = self._entries.get(heapq.heappop(self._ready)[1])
+            if entry is None or entry.token:
+                continue
+            try:
+                check_uuid(entry.body)
+            except InvalidUuid:
+                del self._entries[entry.id]
+                self.rejected += 1
+                continue
+            entry.deliveries += 1
+            entry.token = next(self._family.tokens)
+            heapq.heappush(self._later, (now + entry.ttr, entry.id, entry.token))
+            return entry
+        return None
+
+    def _held(self, entry: _Entry, token: int) -> None:
+        if self._entries.get(entry.id) is not entry or entry.token != token:
+            raise ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
+
+
+class _MemoryReservation(Reservation):
+    def __init__(self, queue: MemoryQueue, entry: _Entry) -> None:
+        self.uuid = entry.body
+        self._queue = queue
+        self._entry = entry
+        self._token = entry.token
+
+    def delete(self) -> None:
+        with self._queue._family.changed:
+            self._queue._held(self._entry, self._token)
+            del self._queue._entries[self._entry.id]
+
+    def release(self, delay: float = 0) -> None:
+        family = self._queue._family
+        with family.changed:
+            self._queue._held(self._entry, self._token)
+            self._entry.token = next(family.tokens) if delay > 0 else 0
+            self._queue._schedule(self._entry, delay)
+            self._token = -1
+            family.changed.notify_all()
+
+    def touch(self) -> None:
+        family = self._queue._family
+        with family.changed:
+            self._queue._held(self._entry, self._token)
+            self._entry.token = self._token = next(family.tokens)
+            self._queue._schedule(self._entry, self._entry.ttr)
+
+    def stats(self) -> dict[str, Any]:
+        with self._queue._family.changed:
+            return {"deliveries": self._entry.deliveries, "priority": self._entry.priority}

@@ -1,0 +1,311 @@
+"""A queue in an SQLite file, the datastore's or another.
+
+Entries are rows. ``due`` is 0 for an entry that is ready, otherwise the wall-clock second at which it comes back:
+because it was delayed, or because it is reserved and its time to run may end. Two partial indexes keep both look-ups
+flat however many entries wait.
+
+A consumer with nothing to do binds a datagram socket and writes its name into ``zerog_waiters``; whoever puts an
+entry sends a byte to each name after the commit. A lost datagram costs nothing but the poll behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from zerog.clock import SYSTEM, Clock
+from zerog.exceptions import (
+    DatastoreError,
+    InvalidUuid,
+    InvalidValue,
+    QueueUnavailable,
+    ReservationLost,
+)
+from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_uuid
+from zerog.sqlitefile import SqliteFile
+
+POLL = 1.0
+"""Seconds between two looks at the file while nobody sends a datagram."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS zerog_queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    uuid,
+    priority INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    ttr REAL NOT NULL DEFAULT 60,
+    token INTEGER,
+    deliveries INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS zerog_rejected (
+    queue TEXT NOT NULL,
+    body
+);
+CREATE TABLE IF NOT EXISTS zerog_waiters (
+    address TEXT PRIMARY KEY
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS zerog_ready ON zerog_queue (queue, priority DESC, id) WHERE due = 0;
+CREATE INDEX IF NOT EXISTS zerog_later ON zerog_queue (due) WHERE due > 0
+"""
+
+
+class SqliteQueue(Queue):
+    """The queue ``name`` in the file ``path``."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        name: str = DEFAULT,
+        synchronous: str = "full",
+        clock: Clock = SYSTEM,
+        file: SqliteFile | None = None,
+    ) -> None:
+        self.name = name
+        self.file = file or SqliteFile(path, synchronous)
+        self.file.require(SCHEMA)
+        self._clock = clock
+        self._waiter = _Waiter(self.file)
+
+    def named(self, name: str) -> SqliteQueue:
+        return self if name == self.name else SqliteQueue(self.file.path, name, clock=self._clock, file=self.file)
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+        uuid = check_uuid(uuid)
+        if not delay >= 0:
+            raise InvalidValue(f"a delay of {delay!r} seconds; expected 0 or more. Nothing was put.")
+        try:
+            with self.file.writing() as sqlite:
+                identity = self.insert(sqlite, uuid, delay, priority, ttr)
+                waiters = self.waiters(sqlite)
+        except DatastoreError as error:
+            raise QueueUnavailable(f"{uuid} was not put on {self.name}: {error}") from error
+        self.notify(waiters)
+        return identity
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        deadline = self._clock.monotonic() + timeout
+        while True:
+            reservation = self._reserve_now()
+            left = deadline - self._clock.monotonic()
+            if reservation is not None or left <= 0:
+                return reservation
+            if not self.wait(left):
+                return self._reserve_now()
+
+    def wake(self) -> None:
+        self._waiter.interrupt()
+
+    def size(self) -> int:
+        with self.file.reading() as sqlite:
+            return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE queue = ?", (self.name,)).fetchone()[0])
+
+    def close(self) -> None:
+        self._waiter.close()
+        self.file.close()
+
+    def _reserve_now(self) -> Reservation | None:
+        try:
+            with self.file.reading() as sqlite:
+                if self.is_empty(sqlite):
+                    return None
+            with self.file.writing() as sqlite:
+                rows = self.take(sqlite, 1)
+                if not rows:
+                    return None
+                identity, uuid, ttr = rows[0]
+                token = random.SystemRandom().getrandbits(62)
+                sqlite.execute(
+                    "UPDATE zerog_queue SET due = ?, token = ?, deliveries = deliveries + 1 WHERE id = ?",
+                    (self._now() + ttr, token, identity),
+                )
+        except DatastoreError as error:
+            raise QueueUnavailable(f"queue {self.name}: {error}") from error
+        return _SqliteReservation(self, identity, uuid, token)
+
+    # What follows works for the engine of this backend, too.
+
+    def is_empty(self, sqlite: sqlite3.Connection) -> bool:
+        """Whether nothing is ready or due, without taking the writers' lock."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM zerog_queue WHERE due = 0 AND queue = ?)"
+            " OR EXISTS (SELECT 1 FROM zerog_queue WHERE due > 0 AND due <= ?)"
+        )
+        return not sqlite.execute(query, (self.name, self._now())).fetchone()[0]
+
+    def insert(
+        self, sqlite: sqlite3.Connection, uuid: str, delay: float, priority: int, ttr: float | None = None
+    ) -> int:
+        """Add an entry within a transaction."""
+        due = self._now() + delay if delay > 0 else 0
+        values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
+        statement = "INSERT INTO zerog_queue (queue, uuid, priority, due, ttr) VALUES (?, ?, ?, ?, ?)"
+        identity = sqlite.execute(statement, values).lastrowid
+        assert identity is not None
+        return identity
+
+    def take(self, sqlite: sqlite3.Connection, want: int) -> list[tuple[int, str, float]]:
+        """The next entries as (id, uuid, ttr), still on the queue; bodies that are no uuid are set aside."""
+        sqlite.execute("UPDATE zerog_queue SET due = 0, token = NULL WHERE due > 0 AND due <= ?", (self._now(),))
+        query = "SELECT id, uuid, ttr FROM zerog_queue WHERE due = 0 AND queue = ? ORDER BY priority DESC, id LIMIT ?"
+        taken: list[tuple[int, str, float]] = []
+        while len(taken) < want:
+            rows = sqlite.execute(query, (self.name, want)).fetchall()
+            good = []
+            for row in rows:
+                try:
+                    check_uuid(row[1])
+                    good.append(row)
+                except InvalidUuid:
+                    self._reject(sqlite, row)
+            taken = good
+            if len(good) == len(rows):
+                break
+        return taken
+
+    def waiters(self, sqlite: sqlite3.Connection) -> list[str]:
+        """The addresses of the consumers that wait."""
+        return [address for (address,) in sqlite.execute("SELECT address FROM zerog_waiters")]
+
+    def notify(self, addresses: list[str]) -> None:
+        """Wake those consumers; addresses that nobody listens at any more are forgotten."""
+        dead = [address for address in addresses if not _send(address)]
+        if dead:
+            with self.file.writing() as sqlite:
+                sqlite.executemany("DELETE FROM zerog_waiters WHERE address = ?", [(address,) for address in dead])
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until an entry may be ready; False if ``timeout`` passed or ``wake`` was called first."""
+        with self.file.reading() as sqlite:
+            due = sqlite.execute("SELECT min(due) FROM zerog_queue WHERE due > 0").fetchone()[0]
+        longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
+        return self._waiter.wait(min(timeout, longest))
+
+    def _reject(self, sqlite: sqlite3.Connection, row: tuple[int, Any, float]) -> None:
+        sqlite.execute("INSERT INTO zerog_rejected VALUES (?, ?)", (self.name, row[1]))
+        sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (row[0],))
+        self.rejected += 1
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+class _SqliteReservation(Reservation):
+    def __init__(self, queue: SqliteQueue, identity: int, uuid: str, token: int) -> None:
+        self.uuid = uuid
+        self._queue = queue
+        self._id = identity
+        self._token = token
+
+    def delete(self) -> None:
+        self._change("DELETE FROM zerog_queue WHERE id = ? AND token = ?", ())
+
+    def release(self, delay: float = 0) -> None:
+        due = self._queue._now() + delay if delay > 0 else 0
+        self._change("UPDATE zerog_queue SET token = NULL, due = ? WHERE id = ? AND token = ?", (due,))
+
+    def touch(self) -> None:
+        self._change("UPDATE zerog_queue SET due = ttr + ? WHERE id = ? AND token = ?", (self._queue._now(),))
+
+    def stats(self) -> dict[str, Any]:
+        query = "SELECT deliveries, priority FROM zerog_queue WHERE id = ?"
+        with self._queue.file.reading() as sqlite:
+            row = sqlite.execute(query, (self._id,)).fetchone()
+        if row is None:
+            raise self._lost()
+        return {"deliveries": row[0], "priority": row[1]}
+
+    def _change(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            with self._queue.file.writing() as sqlite:
+                changed = sqlite.execute(statement, (*values, self._id, self._token)).rowcount
+        except DatastoreError as error:
+            raise QueueUnavailable(f"entry {self._id} of queue {self._queue.name}: {error}") from error
+        if not changed:
+            raise self._lost()
+
+    def _lost(self) -> ReservationLost:
+        return ReservationLost(f"entry {self._id} of queue {self._queue.name} is not reserved here any more")
+
+
+class _Waiter:
+    """The datagram socket at which this process is woken, opened when first needed and never used by a forked child.
+
+    Where the system has no abstract socket names (anything but Linux) there is only the poll.
+    """
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._socket: socket.socket | None = None
+        self._interrupted = threading.Event()
+        self.address = ""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for a datagram or the end of ``timeout``; False if ``interrupt`` was called."""
+        if self._interrupted.is_set():
+            self._interrupted.clear()
+            return False
+        receiver = self._open()
+        if receiver is None:
+            woken = self._interrupted.wait(timeout)
+        else:
+            receiver.settimeout(max(timeout, 0.001))
+            try:
+                receiver.recv(16)
+            except TimeoutError:
+                pass
+            woken = self._interrupted.is_set()
+        self._interrupted.clear()
+        return not woken
+
+    def interrupt(self) -> None:
+        """Make a ``wait`` in another thread return, or the next one if none is waiting."""
+        self._interrupted.set()
+        if self.address and self._pid == os.getpid():
+            _send(self.address)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._socket is None or self._pid != os.getpid():
+                return
+            self._socket.close()
+            self._socket = None
+            with self._file.writing() as sqlite:
+                sqlite.execute("DELETE FROM zerog_waiters WHERE address = ?", (self.address,))
+
+    def _open(self) -> socket.socket | None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return self._socket
+            self._pid, self._socket = os.getpid(), None
+            self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}"
+            try:
+                receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                receiver.bind(f"\0{self.address}")
+            except OSError:
+                self.address = ""
+                return None
+            self._socket = receiver
+            with self._file.writing() as sqlite:
+                sqlite.execute("INSERT OR REPLACE INTO zerog_waiters VALUES (?)", (self.address,))
+            return receiver
+
+
+def _send(address: str) -> bool:
+    """Send one datagram; False if nobody listens there any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            sender.sendto(b"!", f"\0{address}")
+        except BlockingIOError:
+            pass  # its buffer is full: it will wake anyway
+        except OSError:
+            return False
+    return True

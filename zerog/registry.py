@@ -1,0 +1,133 @@
+"""Job types and their classes. A document names a type; only what was registered here is ever run for it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any, TypeVar
+
+from zerog.datastores.base import as_datastore
+from zerog.document import Document, make_key
+from zerog.exceptions import (
+    CorruptDocument,
+    DuplicateJobType,
+    InvalidJobClass,
+    JobNotFound,
+    SchemaTooNew,
+    UnknownJobType,
+)
+from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.lifecycle import Unsuitable
+
+T = TypeVar("T")
+
+
+class JobRegistry:
+    """The job classes that one app knows, by type."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[BaseJob]] = {}
+
+    def add_classes(self, jobClasses: Iterable[type[BaseJob]]) -> None:
+        """Register classes; all of them or, if one can't be, none.
+
+        Raises InvalidJobClass, and DuplicateJobType for a second class of one type. The same class twice is no error.
+        """
+        added: dict[str, type[BaseJob]] = {}
+        for job_class in jobClasses:
+            if not (isinstance(job_class, type) and issubclass(job_class, BaseJob)):
+                raise InvalidJobClass(f"{job_class!r} is no subclass of BaseJob; nothing was registered")
+            if job_class.__abstractmethods__:
+                raise InvalidJobClass(f"{job_class.__qualname__} has no run(); nothing was registered")
+            job_type = declaration_of(job_class).job_type
+            other = added.get(job_type) or self._classes.get(job_type)
+            if other is not None and other is not job_class:
+                raise DuplicateJobType(
+                    f"the JOB_TYPE {job_type!r} belongs to {_path(other)}; {_path(job_class)} needs one of its own. "
+                    "Nothing was registered."
+                )
+            added[job_type] = job_class
+        self._classes.update(added)
+
+    def get_registered_classes(self) -> dict[str, type[BaseJob]]:
+        """The registered classes by type."""
+        return dict(self._classes)
+
+    def get_class(self, job_type: str | None) -> type[BaseJob]:
+        """The class of a type. Raises UnknownJobType, naming the known ones."""
+        try:
+            return self._classes[job_type]  # type: ignore[index]
+        except (KeyError, TypeError):
+            raise UnknownJobType(self._unknown(job_type)) from None
+
+    def make_job(
+        self,
+        data: Mapping[str, Any],
+        datastore: Any,
+        queue: Any,
+        keepalive: Callable[[], object] | None = None,
+        jobType: str | None = None,
+    ) -> BaseJob:
+        """A new, unsaved job from a client's parameters; its type is ``jobType`` or ``data["jobType"]``.
+
+        Raises UnknownJobType, and marshmallow's ValidationError with messages by field for parameters that are
+        missing, wrong or not the client's to set.
+        """
+        parameters = dict(data)
+        if jobType is None:
+            jobType = parameters.pop("jobType", None)
+        job_class = self.get_class(jobType)
+        return job_class(datastore, queue, keepalive, **declaration_of(job_class).validated(parameters))
+
+    def get_job(self, uuid: str, datastore: Any, queue: Any, keepalive: Callable[[], object] | None = None) -> BaseJob:
+        """The job object of a stored document.
+
+        Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument; the document stays as it is.
+        """
+        key = make_key(uuid)
+        head, token = as_datastore(datastore).read_with_cas(key, head=True)
+        if head is None or token is None:
+            raise JobNotFound(f"there is no job {uuid}")
+        job_class = self.get_class(head.get("jobType"))
+        return load_job(job_class, read_head(job_class, key, head), token, datastore, queue, keepalive)
+
+    def accept(self, head: Document) -> Any:
+        """Look at a waiting head before it is claimed; what comes back is for ``load_job``. Raises Unsuitable."""
+        job_class = self._classes.get(head["jobType"])
+        if job_class is None:
+            raise Unsuitable(self._unknown(head["jobType"]))
+        try:
+            return job_class, read_head(job_class, make_key(head["uuid"]), head)
+        except (SchemaTooNew, CorruptDocument) as error:
+            raise Unsuitable(str(error)) from error
+
+    def _unknown(self, job_type: object) -> str:
+        known = sorted(self._classes)
+        close = difflib.get_close_matches(str(job_type), known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"no class is registered for the job type {job_type!r}{hint} Known: {', '.join(known) or 'none'}."
+
+
+def find_subclasses(cls: type[T]) -> list[type[T]]:
+    """All classes below ``cls``, each once, in the order of their definition."""
+    found: dict[type[T], None] = {}
+    for child in cls.__subclasses__():
+        found[child] = None
+        found.update(dict.fromkeys(find_subclasses(child)))
+    return list(found)
+
+
+def import_submodules(package: str | ModuleType) -> dict[str, ModuleType]:
+    """Import every module below a package, so that ``find_subclasses`` sees what they define; by full name."""
+    module = importlib.import_module(package) if isinstance(package, str) else package
+    modules: dict[str, ModuleType] = {}
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
+        modules[info.name] = importlib.import_module(info.name)
+    return modules
+
+
+def _path(job_class: type) -> str:
+    return f"{job_class.__module__}.{job_class.__qualname__}"

@@ -1,0 +1,188 @@
+"""One SQLite file: connections per thread, transactions that wait their turn, errors in ZeroG's own names.
+
+Writers of several processes take turns on a lock file beside the database before they begin a transaction: SQLite's
+own waiting sleeps in growing steps and leaves the file idle meanwhile. The transaction itself stays SQLite's, so a
+program that ignores the lock file does no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zerog.clock import SYSTEM
+from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
+
+BUSY_SECONDS = 60.0
+"""How long a transaction waits for others before it gives up with DatastoreUnavailable."""
+
+SYNCHRONOUS = {"full": "fsync", "normal": "process"}
+"""The settings that may be asked for, and what survives a power cut with each. With ``normal`` a crash of processes
+loses nothing, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
+
+
+class SqliteFile:
+    """Connections to one database file. Safe to share between threads; a forked child opens its own."""
+
+    def __init__(self, path: str | Path, synchronous: str = "full") -> None:
+        if synchronous not in SYNCHRONOUS:
+            raise ConfigurationError(f"synchronous={synchronous!r}; expected {' or '.join(SYNCHRONOUS)}")
+        self.path = os.path.abspath(path)
+        self.synchronous = synchronous
+        self._local = threading.local()
+        self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        with self._translated():
+            self._connection()  # a wrong path fails here, at the start
+
+    def require(self, schema: str) -> None:
+        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already."""
+        wanted = set(re.findall(r"IF NOT EXISTS (\w+)", schema))
+        with self.reading() as sqlite:
+            there = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
+        if not wanted <= there:
+            with self.writing() as sqlite:
+                for statement in schema.split(";"):
+                    sqlite.execute(statement)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection outside any transaction: each statement sees the latest committed state."""
+        with self._translated():
+            yield self._connection().sqlite
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is committed at the end, or undone if anything is raised."""
+        with self._translated():
+            connection = self._connection()
+            connection.lock(self.path)
+            try:
+                sqlite = connection.sqlite
+                sqlite.execute("BEGIN IMMEDIATE")
+                try:
+                    yield sqlite
+                except BaseException:
+                    sqlite.rollback()
+                    raise
+                self._commit(sqlite)
+            finally:
+                connection.unlock()
+
+    def close(self) -> None:
+        """Close every connection of this process. A later call opens new ones."""
+        for connection in list(self._all):
+            if connection.pid == os.getpid():
+                connection.close()
+        self._local = threading.local()
+
+    def _commit(self, sqlite: sqlite3.Connection) -> None:
+        try:
+            sqlite.execute("COMMIT")
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")
+            if sqlite.in_transaction:
+                sqlite.rollback()
+                raise
+            if name.startswith("SQLITE_IOERR"):
+                raise AmbiguousWrite(f"{self.path}: {error} during commit; the write may have happened") from error
+            raise
+
+    def _connection(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.pid != os.getpid():
+            connection = self._local.connection = self._open()
+        return connection
+
+    def _open(self) -> _Connection:
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise ConfigurationError(f"sqlite: the folder {folder} for {os.path.basename(self.path)} does not exist")
+        if os.path.isdir(self.path):
+            raise ConfigurationError(f"sqlite: {self.path} is a folder; expected the path of a file")
+        if not os.path.exists(self.path):
+            # SQLite would create it readable for everybody.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = _Connection(self.path)
+        self._all.add(connection)
+        sqlite = connection.sqlite
+        sqlite.execute(f"PRAGMA synchronous={self.synchronous}")
+        if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.lock(self.path)
+            try:
+                sqlite.execute("PRAGMA journal_mode=wal")
+            finally:
+                connection.unlock()
+        return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise ConfigurationError(
+                    f"sqlite: {self.path} can't be opened for writing: {error.strerror}"
+                ) from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DatastoreUnavailable(f"{self.path}: the disk is full; nothing was written") from error
+            raise
+
+    def _named(self, error: sqlite3.Error) -> Exception:
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name == "SQLITE_FULL":
+            return DatastoreUnavailable(f"{self.path}: the disk is full; nothing was written")
+        if name.startswith("SQLITE_READONLY"):
+            return ConfigurationError(f"sqlite: {self.path} is read-only; nothing was written")
+        if name.startswith("SQLITE_NOTADB"):
+            return ConfigurationError(f"sqlite: {self.path} is not an SQLite database")
+        if name.startswith("SQLITE_CANTOPEN"):
+            return ConfigurationError(f"sqlite: {self.path} can't be opened: {error}")
+        return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
+
+
+class _Connection:
+    """One thread's connection and its handle on the lock file."""
+
+    def __init__(self, path: str) -> None:
+        self.pid = os.getpid()
+        self._lock = -1
+        self.sqlite = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+    def lock(self, path: str) -> None:
+        """Wait for this writer's turn. Raises DatastoreUnavailable after BUSY_SECONDS."""
+        if self._lock < 0:
+            self._lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = None
+        pause = 0.0001
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            now = SYSTEM.monotonic()
+            deadline = deadline or now + BUSY_SECONDS
+            if now > deadline:
+                raise DatastoreUnavailable(
+                    f"{path} has been locked by another writer for {BUSY_SECONDS:.0f} s; nothing was written"
+                )
+            SYSTEM.pause(pause)
+            pause = min(pause * 1.5, 0.002)
+
+    def unlock(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self.sqlite.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

@@ -1,0 +1,1 @@
+"""Conformance suites and aids for testing jobs."""

@@ -1,0 +1,201 @@
+"""Each transition of a job's life as a list of operations. Pure functions: no clock, no store, no queue.
+
+The engines decide when, and in which order with the queue; what a transition does to the document is decided here,
+once, whatever does the writing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerog.clock import text_after
+from zerog.datastores.operations import Add, Append, Max, Operation, Set
+from zerog.document import (
+    CANCELLED,
+    CANCELLED_STATUS,
+    FAILED,
+    IN_QUEUE,
+    INTERNAL_ERROR,
+    NO_RESULT,
+    NOT_QUEUED,
+    PENDING,
+    QUEUED,
+    RUNNING,
+    SCHEDULED,
+    SUCCEEDED,
+    Document,
+)
+from zerog.values import storable_text
+
+PENDING_GRACE = 5.0
+"""Seconds that whoever wrote a pending document has to put it on the queue, before reconcile does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who claims: the name of a worker and for how many seconds its silence is tolerated."""
+
+    name: str
+    lease: float
+
+
+@dataclass(slots=True)
+class Claim:
+    """A job that this worker owns: the numbers its writes must carry, and the head as of the claim."""
+
+    key: str
+    uuid: str
+    epoch: int
+    nonce: str
+    token: int
+    head: Document
+    loaded: Any = None
+    """What ``accept`` made of the head before it was claimed."""
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How a run ended, with everything that its last write must carry."""
+
+    claim: Claim
+    kind: str
+    """``finish``, ``requeue`` or ``release`` (requeue that costs the job nothing)."""
+    seq: int
+    """The number of this write: one more than the run's last."""
+    result_code: int = NO_RESULT
+    delay: float = 0.0
+    status: str | None = None
+    """Of a finished job, if not to be read off the result code."""
+    operations: list[Operation] = field(default_factory=list)
+    """Changes of the run that were waiting for its next write, records of errors, output."""
+
+
+def waiting(now: str, delay: float) -> list[Operation]:
+    """To be put on the queue, by this writer now or by reconcile soon."""
+    return [
+        Set("status", SCHEDULED if delay > 0 else QUEUED),
+        Set("queueState", PENDING),
+        Set("notBefore", text_after(now, delay) if delay > 0 else None),
+        Set("due", text_after(now, PENDING_GRACE)),
+        Set("updatedAt", now),
+    ]
+
+
+def queued(now: str, queue_job_id: int | str) -> list[Operation]:
+    """Put on the queue."""
+    return [
+        Set("queueState", IN_QUEUE),
+        Set("queuedAt", now),
+        Set("queueJobId", queue_job_id),
+        Set("due", None),
+    ]
+
+
+def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operation]:
+    """Owned: a new epoch, whose writes start at 1."""
+    return [
+        Set("status", RUNNING),
+        Set("epoch", head["epoch"] + 1),
+        Set("seq", 0),
+        Set("owner", {"worker": worker.name, "nonce": nonce, "lease": worker.lease}),
+        Set("running", True),
+        Add("attempts", 1),
+        Set("startedAt", now),
+        Set("updatedAt", now),
+        Set("queueState", NOT_QUEUED),
+        Set("notBefore", None),
+        Set("due", None),
+    ]
+
+
+_DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
+
+
+def settled(settlement: Settlement, now: str) -> list[Operation]:
+    """The end of a run."""
+    operations = [*settlement.operations, *_DISOWNED]
+    if settlement.kind == "finish":
+        return operations + finished(settlement.result_code, now, settlement.status)
+    if settlement.kind == "release":
+        operations.append(Add("attempts", -1, low=0))
+    return operations + waiting(now, settlement.delay)
+
+
+def finished(result_code: int, now: str, status: str | None = None) -> list[Operation]:
+    """Terminal. A job that failed keeps the completeness it had."""
+    succeeded = 200 <= result_code < 300
+    operations: list[Operation] = [
+        Set("status", status or (SUCCEEDED if succeeded else FAILED)),
+        Set("resultCode", result_code),
+        Set("finishedAt", now),
+        Set("updatedAt", now),
+        Set("queueState", NOT_QUEUED),
+        Set("notBefore", None),
+        Set("due", None),
+    ]
+    if succeeded:
+        operations.append(Max("completeness", 1.0))
+    return operations
+
+
+def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
+    """Taken from a dead owner. ``counter`` is ``crashes`` (only the run died) or ``lost`` (its worker did)."""
+    taken = [*_taken(head), Append("errors", record, keep)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
+    return [*taken, Add(counter, 1), *waiting(now, 0)]
+
+
+def released(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
+    """Taken from a run that had to end through no fault of its own; it costs the job nothing."""
+    taken = [*_taken(head), Append("events", event, keep)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
+    return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
+
+
+def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
+    """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
+    taken = [*_taken(head), Append("errors", record, keep), Add("errorCount", 1)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
+    return taken + (finished(INTERNAL_ERROR, now) if again_after is None else waiting(now, again_after))
+
+
+def _taken(head: Document) -> list[Operation]:
+    return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED]
+
+
+def cancelled(now: str) -> list[Operation]:
+    """Cancelled before it ran."""
+    return [Set("cancelRequested", now), *finished(CANCELLED, now, CANCELLED_STATUS)]
+
+
+def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
+    """Taken out of a terminal state by an operator, with all counters of trouble at 0 again."""
+    return [
+        Set("epoch", head["epoch"] + 1),
+        Set("seq", 0),
+        Set("resultCode", NO_RESULT),
+        Set("output", None),
+        Set("finishedAt", None),
+        Set("cancelRequested", None),
+        *(Set(counter, 0) for counter in ("errorCount", "crashes", "lost", "continues")),
+        Append("events", event, keep),
+        *waiting(now, 0),
+    ]
+
+
+def event_record(now: str, message: str) -> Document:
+    """An entry of ``events``."""
+    return {"timestamp": now, "msg": storable_text(message)}
+
+
+def error_record(now: str, code: int, message: str, attempt: int | None = None, **more: Any) -> Document:
+    """An entry of ``errors``; ``more`` may hold ``type``, ``traceback``, ``data``."""
+    record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
+    if attempt is not None:
+        record["attempt"] = attempt
+    return record

@@ -1,0 +1,263 @@
+"""The process executor: each slot has a child process that runs its jobs, one at a time.
+
+The child alone writes to the document while ``run()`` runs; then it hands back the outcome with the number of its
+last write, and the worker settles. A child that dies is noticed by its socket closing, and its job is rescued at
+once. Children exit when the worker's end of the socket closes, whatever they are doing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from zerog import transitions
+from zerog.datastores.operations import Operation
+from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
+from zerog.jobs.base import load_job, read_head
+from zerog.jobs.run import Run
+from zerog.transitions import Claim
+from zerog.worker.execute import error_delay, run_loaded
+from zerog.worker.nursery import Nursery, describe, kill_group
+from zerog.worker.outcome import LOST, Outcome
+from zerog.worker.slots import Done, Slots
+
+if TYPE_CHECKING:
+    from zerog.app import App
+    from zerog.clock import Clock
+
+log = logging.getLogger("zerog")
+
+JOBS_PER_CHILD = 100
+"""Jobs after which a child is replaced, so that what they leaked returns to the system."""
+
+DEATH_SECONDS = 10.0
+"""How long a child whose socket closed may take until the system says how it ended."""
+
+
+class ProcessSlots(Slots):
+    """Has each job run in the slot's child process."""
+
+    def __init__(self, app: App, count: int, lease: float, done: Done, clock: Clock, nursery: Nursery) -> None:
+        super().__init__(app, count, lease, done, clock)
+        self._nursery = nursery
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._children: set[_Child] = set()
+
+    def stop(self) -> None:
+        super().stop()
+        for child in self._all():
+            child.tell({"stop": True})
+
+    def revoke(self, why: str) -> None:
+        for child in self._all():
+            if child.busy:
+                child.kill()
+
+    def close(self) -> None:
+        super().close()
+        for child in self._all():
+            child.end()
+        self._nursery.close()
+
+    def _all(self) -> list[_Child]:
+        with self._lock:
+            return list(self._children)
+
+    def _run(self, claim: Claim) -> Outcome | None:
+        child = self._child()
+        timeout = claim.loaded[0].TIMEOUT
+        child.busy = True
+        try:
+            request = {
+                "run": claim.uuid,
+                "epoch": claim.epoch,
+                "nonce": claim.nonce,
+                "lease": self.lease,
+                "stopping": self.stopping.is_set(),
+            }
+            if child.tell(request):
+                answer = child.answer(timeout)
+                if answer is not None:
+                    return Outcome.from_json(answer)
+        except TimeoutError:
+            child.kill()
+            self._forget(child)
+            self._overran(claim, timeout)
+            return None
+        finally:
+            child.busy = False
+        self._forget(child)
+        return self._died(claim, child)
+
+    def _child(self) -> _Child:
+        """This slot's child, a new one if it has none or it has done its share."""
+        child: _Child | None = getattr(self._local, "child", None)
+        if child is not None and child.is_fit():
+            child.jobs += 1
+            return child
+        if child is not None:
+            self._forget(child)
+        child = self._local.child = _Child(self._nursery)
+        with self._lock:
+            self._children.add(child)
+        return child
+
+    def _forget(self, child: _Child) -> None:
+        with self._lock:
+            self._children.discard(child)
+        child.end()
+        self._local.child = None
+
+    def _died(self, claim: Claim, child: _Child) -> Outcome | None:
+        status = self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
+        kill_group(child.pid)
+        if child.killed:
+            return Outcome("claim lost", LOST)
+        message = f"the process that ran the job died: {describe(status)}"
+        log.error("job %s: %s", claim.uuid, message)
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
+        return None
+
+    def _overran(self, claim: Claim, timeout: float | None) -> None:
+        """The run's time was over and it was killed: an error, and the class decides about another try."""
+        engine = self.app.engine
+        message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
+        log.error("job %s: %s", claim.uuid, message)
+
+        def build(head: Document, now: str) -> list[Operation]:
+            record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
+            errors = head["errorCount"] + 1
+            again = error_delay(errors) if self._goes_on(claim, head, errors) else None
+            return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
+
+        self._until_answered(lambda: engine.take_away(claim.uuid, claim.epoch, build))
+
+    def _goes_on(self, claim: Claim, head: Document, errors: int) -> bool:
+        job_class = claim.loaded[0]
+        try:
+            loaded = read_head(job_class, claim.key, {**head, "errorCount": errors})
+            job = load_job(job_class, loaded, claim.token, self.app.datastore, self.app.queue)
+            return bool(job.continue_running() == NO_RESULT)
+        except Exception:
+            log.exception("job %s: continue_running() failed after a timeout", claim.uuid)
+            return False
+
+
+class _Child:
+    """The worker's side of one child process."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self.pid, self._socket = nursery.fork()
+        self._lines = self._socket.makefile("rb")
+        self._sending = threading.Lock()
+        self.jobs = 1
+        self.busy = False
+        self.killed = False
+        self._broken = False
+
+    def is_fit(self) -> bool:
+        """Whether the child can take another job."""
+        return not self._broken and self.jobs < JOBS_PER_CHILD
+
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Send a message; False if the child is gone."""
+        try:
+            with self._sending:
+                self._socket.sendall(json.dumps(message).encode() + b"\n")
+            return True
+        except OSError:
+            self._broken = True
+            return False
+
+    def answer(self, timeout: float | None) -> dict[str, Any] | None:
+        """The next message of the child, None if it is gone. Raises TimeoutError."""
+        self._socket.settimeout(timeout)
+        try:
+            line = self._lines.readline()
+        except TimeoutError:
+            self._broken = True
+            raise
+        except OSError:
+            line = b""
+        self._socket.settimeout(None)
+        if not line.endswith(b"\n"):
+            self._broken = True
+            return None
+        return json.loads(line)  # type: ignore[no-any-return]
+
+    def kill(self) -> None:
+        """Kill the child and everything it started."""
+        self.killed = True
+        kill_group(self.pid)
+
+    def end(self) -> None:
+        """Close the socket, at which the child exits."""
+        self._broken = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def child_main(app: App) -> Callable[[socket.socket], None]:
+    """What a forked child does: take jobs from the socket until it closes."""
+
+    def live(connection: socket.socket) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stopping = threading.Event()
+        requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+
+        def listen() -> None:
+            for message in _messages(connection):
+                if "stop" in message:
+                    stopping.set()
+                else:
+                    requests.put(message)
+            # The worker is gone or done with this child; what a running job has started goes, too.
+            os.killpg(0, signal.SIGKILL)
+
+        threading.Thread(target=listen, name="zerog-worker-link", daemon=True).start()
+        while True:
+            request = requests.get()
+            if request["stopping"]:
+                stopping.set()
+            outcome = _run_request(app, request, stopping)
+            connection.sendall(json.dumps(outcome.to_json()).encode() + b"\n")
+
+    return live
+
+
+def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
+    with suppress(OSError), connection.makefile("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _run_request(app: App, request: dict[str, Any], stopping: threading.Event) -> Outcome:
+    try:
+        return _load_and_run(app, request, stopping)
+    except Exception:
+        log.exception("job %s could not be read in the child", request["run"])
+        return Outcome("claim lost", LOST)
+
+
+def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) -> Outcome:
+    head, token = app.engine.read(request["run"])
+    owner = head["owner"] or {}
+    if head["epoch"] != request["epoch"] or owner.get("nonce") != request["nonce"]:
+        return Outcome("claim lost", LOST)
+    key = f"{head['documentType']}_{head['uuid']}"
+    job_class = app.registry.get_class(head["jobType"])
+    patience = request["lease"] * 2 / 3
+    run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping)
+    return run_loaded(app, job_class, read_head(job_class, key, head), token, run)

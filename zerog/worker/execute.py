@@ -1,0 +1,254 @@
+"""Run one loaded job and say how it ended. Touches no queue and settles nothing.
+
+Each way out of ``run()`` has one branch here. What a run recorded on its way out (an error, an output) is gathered
+and goes into the outcome, so that the record and the end of the run are one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from zerog import values
+from zerog.clock import to_text
+from zerog.datastores.operations import Add, Append, Operation, Set
+from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
+from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
+from zerog.jobs.base import BaseJob, Loaded, load_job
+from zerog.jobs.run import Run
+from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.transitions import error_record
+from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+"""Seconds before the run after a first error, doubled with each further one up to the longest."""
+
+LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, delay), a dict, or None"
+
+
+def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> Outcome:
+    """Make the job object of a claimed document and run it. Never raises."""
+    try:
+        job = load_job(job_class, loaded, token, app.datastore, app.queue)
+    except BaseException as error:
+        log.exception("job %s could not be started", loaded[0]["uuid"])
+        return _not_started(app, job_class, loaded[0], error)
+    app._attach(job)
+    job._run = run
+    return execute(job)
+
+
+def _not_started(app: App, job_class: type[BaseJob], head: Document, error: BaseException) -> Outcome:
+    """The class's own ``__init__`` failed: an error of the job."""
+    message = f"the job could not be started: {message_of(error)}"
+    record = error_record(to_text(app.clock.now()), INTERNAL_ERROR, message, head["attempts"])
+    operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
+    errors = head["errorCount"] + 1
+    if errors >= job_class.MAX_ERRORS:
+        return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
+    return Outcome("exception", REQUEUE, delay=error_delay(errors), operations=operations, seq=1)
+
+
+def execute(job: BaseJob) -> Outcome:
+    """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
+    outcome = _guarded(job, lambda: _attempt(job))
+    run = job._run
+    assert run is not None
+    if outcome.kind != LOST and run.is_revoked:
+        outcome = Outcome("claim lost", LOST)
+    seq = run.close()
+    if seq is None:
+        return Outcome("claim lost", LOST)
+    outcome.seq = seq
+    return outcome
+
+
+def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
+    """Whatever a job's own hooks raise while the run is being ended must not hide how it ended."""
+    try:
+        return step()
+    except ClaimLost as lost:
+        log.warning("%s %s", job.logId, lost)
+        return Outcome("claim lost", LOST)
+    except Cancelled:
+        return _cancelled(job)
+    except BaseException as error:
+        log.exception("%s a hook of job %s failed", job.logId, job.uuid)
+        return _unhooked(job, error)
+
+
+def _attempt(job: BaseJob) -> Outcome:
+    if job.cancelRequested is not None:
+        return _cancelled(job)
+    exhausted = _exhausted(job)
+    if exhausted:
+        return _failed(job, exhausted)
+    try:
+        value = job.run()
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+    except ClaimLost:
+        raise
+    except Cancelled:
+        return _cancelled(job)
+    except (ErrorFinish, WarningFinish) as signal:
+        return _finish(job, signal)
+    except ErrorContinue as signal:
+        return _error_continue(job, signal)
+    except WarningContinue as signal:
+        return _warning_continue(job, signal)
+    except BaseException as error:
+        return _exception(job, error)
+    return _value(job, value)
+
+
+def _exhausted(job: BaseJob) -> str | None:
+    """Why the job must not run once more, if earlier runs died too often."""
+    if job.crashes >= job.MAX_CRASHES:
+        return f"the process died in {job.crashes} runs of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
+    if job.lost >= job.MAX_LOST:
+        return f"{job.lost} workers were lost while they ran this job (MAX_LOST {job.MAX_LOST})"
+    return None
+
+
+# the ways out
+
+
+def _value(job: BaseJob, value: Any) -> Outcome:
+    if value is None:
+        code = job.resultCode if job.resultCode != NO_RESULT else SUCCESS
+        return _result(job, "value", code)
+    if isinstance(value, dict):
+        try:
+            job._gathered(job.update_attrs, output=value)
+        except InvalidValue as error:
+            return _failed(job, f"the result can't be stored: {error}")
+        return _result(job, "value", SUCCESS)
+    code, delay = _code_and_delay(value)
+    if type(code) is int and code == NO_RESULT and _is_delay(delay):
+        return _again(job, delay or 0.0)
+    if type(code) is int and 100 <= code <= 599 and delay is None:
+        return _result(job, "value", code)
+    return _failed(job, f"run() returned {values.storable_text(repr(value)[:200])}; expected {LEGAL}")
+
+
+def _code_and_delay(value: Any) -> tuple[Any, Any]:
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return value[0], value[1]
+    return value, None
+
+
+def _is_delay(delay: Any) -> bool:
+    return delay is None or (type(delay) in (int, float) and 0 <= delay < 10**9)
+
+
+def _again(job: BaseJob, delay: float) -> Outcome:
+    if job.stopping:
+        return Outcome("shutdown", RELEASE, operations=job._pending.take())
+    return _continued(job, "value", delay)
+
+
+def _finish(job: BaseJob, signal: ErrorFinish | WarningFinish) -> Outcome:
+    code = signal.code
+    is_error = isinstance(signal, ErrorFinish)
+    if type(code) is not int or not 100 <= code <= 599 or (is_error and code < 300):
+        code = INTERNAL_ERROR
+    if not signal.recorded:
+        if is_error:
+            job._gathered(job.record_error, code, message_of(signal), signal)
+        else:
+            job._gathered(job.record_warning, message_of(signal))
+    return _result(job, "finish", code)
+
+
+def _error_continue(job: BaseJob, signal: ErrorContinue) -> Outcome:
+    if not signal.recorded:
+        job._gathered(job.record_error, signal.code, message_of(signal), signal)
+    return _another_try(job, "continue", signal.delay)
+
+
+def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
+    if not signal.recorded:
+        job._gathered(job.record_warning, message_of(signal))
+    return _continued(job, "continue", signal.delay or 0.0)
+
+
+def _exception(job: BaseJob, error: BaseException) -> Outcome:
+    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error)
+    job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
+    return _another_try(job, "exception", None)
+
+
+def _another_try(job: BaseJob, branch: str, delay: float | None) -> Outcome:
+    """After an error the job itself says whether it goes on."""
+    decision: Any = None
+
+    def ask() -> None:
+        nonlocal decision
+        decision = job.continue_running()
+
+    job._gathered(ask)
+    if decision == NO_RESULT and type(decision) is int:
+        pause = delay if _is_delay(delay) and delay is not None else error_delay(job.errorCount)
+        return Outcome(branch, REQUEUE, delay=pause, operations=job._pending.take())
+    code = decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
+    return _result(job, branch, code)
+
+
+def error_delay(error_count: int) -> float:
+    """Seconds to wait after the n-th error, jittered so that jobs that failed together don't come back together."""
+    longest: float = min(FIRST_DELAY * 2.0 ** min(max(error_count - 1, 0), 30), LONGEST_DELAY)
+    return longest * random.uniform(0.75, 1.0)
+
+
+def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
+    """Run again without an error, which is bounded, too."""
+    limit = job.MAX_CONTINUES
+    if limit is not None and job.continues >= limit:
+        return _failed(job, f"the job asked to run again {job.continues + 1} times (MAX_CONTINUES {limit})")
+    operations = [*job._pending.take(), Add("continues", 1)]
+    return Outcome(branch, REQUEUE, delay=delay, operations=operations)
+
+
+def _cancelled(job: BaseJob) -> Outcome:
+    return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, operations=job._pending.take())
+
+
+def _failed(job: BaseJob, message: str) -> Outcome:
+    """Ended by the engine's own decision."""
+    log.error("%s job %s: %s", job.logId, job.uuid, message)
+    job._gathered(job.record_error, INTERNAL_ERROR, message)
+    return _result(job, "exception", INTERNAL_ERROR)
+
+
+def _result(job: BaseJob, branch: str, code: int) -> Outcome:
+    job._gathered(job.record_result, code)
+    return Outcome(branch, FINISH, code, operations=job._pending.take())
+
+
+def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
+    """The end of a job whose own hooks fail: recorded without calling any of them."""
+    record = error_record(
+        to_text(job._clock.now()), INTERNAL_ERROR, f"a hook of the job failed: {message_of(error)}", job.attempts
+    )
+    keep = job._engine.datastore.history_limit
+    operations = [*job._pending.take(), Append("errors", record, keep), Add("errorCount", 1)]
+    return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says, even if its ``str`` fails."""
+    try:
+        text = str(error)
+    except Exception as failure:
+        text = f"<str() of it raised {type(failure).__name__}>"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

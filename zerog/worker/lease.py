@@ -1,0 +1,75 @@
+"""One worker's lease: a record whose beat moves every third of the lease, whatever number of jobs it covers.
+
+Others take the jobs of a worker whose beat stood still for a whole lease. A worker that could not renew for two
+thirds of it stops its runs by itself, so that they have ended before anybody else starts them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from zerog.clock import Clock
+from zerog.datastores.operations import Document
+from zerog.exceptions import ZerogError
+from zerog.lifecycle import Engine
+from zerog.transitions import Worker
+
+log = logging.getLogger("zerog")
+
+
+class Lease:
+    """Renews in a thread of its own; ``lost`` is called, once per loss, when it could not for too long."""
+
+    def __init__(
+        self, engine: Engine, worker: Worker, details: Document, lost: Callable[[str], None], clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._details = details
+        self._lost = lost
+        self._clock = clock
+        self._beat = 0
+        self._renewed = clock.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="zerog-lease", daemon=True)
+        self.held = True
+        """Whether jobs may be claimed: False from a loss until the next successful renewal."""
+
+    def start(self) -> None:
+        """Renew once, raising what the datastore raises, then in the background."""
+        self._renew()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def check(self) -> None:
+        """Declare the lease lost if it wasn't renewed for two thirds of its time."""
+        silent = self._clock.monotonic() - self._renewed
+        if self.held and silent > self._worker.lease * 2 / 3:
+            self.held = False
+            self._lost(f"worker {self._worker.name} could not renew its lease for {silent:.1f} s")
+
+    def _renew(self) -> None:
+        before = self._clock.monotonic()
+        self._beat += 1
+        self._engine.renew(self._worker, self._beat, self._details if self._beat == 1 else None)
+        self._renewed = before
+        self.held = True
+
+    def _loop(self) -> None:
+        pause = self._worker.lease / 3
+        while not self._clock.wait(self._stop, pause):
+            self.check()
+            try:
+                self._renew()
+                pause = self._worker.lease / 3
+            except ZerogError as error:
+                if pause == self._worker.lease / 3:
+                    log.warning("worker %s could not renew its lease, trying on: %s", self._worker.name, error)
+                pause = min(1.0, self._worker.lease / 10)
+                self.check()

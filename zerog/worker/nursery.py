@@ -1,0 +1,171 @@
+"""Where child processes come from.
+
+Forking a process that runs threads is asking for deadlocks, and starting a fresh interpreter for each child costs a
+hundred times what a fork does. So a worker forks once, before it starts a thread; that *nursery* does nothing but fork
+children on request and report how they ended. It holds no connection to anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from zerog.exceptions import ConfigurationError
+
+log = logging.getLogger("zerog")
+
+START_SECONDS = 30.0
+"""How long a fork may take before the nursery counts as broken."""
+
+
+class Nursery:
+    """The worker's side: ask for children, learn how they ended."""
+
+    def __init__(self, child: Callable[[socket.socket], None]) -> None:
+        """Fork the nursery; each of its children will call ``child`` with its end of a socket, then exit."""
+        ours, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _live(theirs, child)
+        theirs.close()
+        self._socket = ours
+        self._changed = threading.Condition()
+        self._born: list[int] = []
+        self._ended: dict[int, int] = {}
+        self._gone = False
+        threading.Thread(target=self._listen, name="zerog-nursery", daemon=True).start()
+
+    def fork(self) -> tuple[int, socket.socket]:
+        """A new child's pid and the socket to it. Raises ConfigurationError if the nursery is gone."""
+        ours, theirs = socket.socketpair()
+        with self._changed:
+            try:
+                socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
+            except OSError:
+                self._gone = True
+            theirs.close()
+            if not self._changed.wait_for(lambda: self._born or self._gone, START_SECONDS) or not self._born:
+                ours.close()
+                raise ConfigurationError("the process that forks children is gone; the worker can't go on")
+            return self._born.pop(0), ours
+
+    def how_it_ended(self, pid: int, timeout: float) -> int | None:
+        """The wait status of a child that ends within ``timeout`` seconds, or None."""
+        with self._changed:
+            self._changed.wait_for(lambda: pid in self._ended or self._gone, timeout)
+            return self._ended.pop(pid, None)
+
+    def close(self) -> None:
+        """Let the nursery exit. Children that still run notice that their sockets close."""
+        self._socket.close()
+
+    def _listen(self) -> None:
+        with self._socket.dup() as receiver, receiver.makefile("r") as lines:
+            try:
+                for line in lines:
+                    message = json.loads(line)
+                    with self._changed:
+                        if "born" in message:
+                            self._born.append(message["born"])
+                        else:
+                            self._ended[message["pid"]] = message["status"]
+                        self._changed.notify_all()
+            except OSError:
+                pass
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()
+
+
+def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> None:
+    """The nursery's whole life. Never returns."""
+    try:
+        os.setpgid(0, 0)  # a terminal's Ctrl-C is for the worker alone
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(control, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is control:
+                        _serve(control, child)
+                    else:
+                        os.read(woken, 4096)
+                _reap(control)
+    except BaseException:
+        log.exception("the process that forks children failed")
+        os._exit(1)
+
+
+def _serve(control: socket.socket, child: Callable[[socket.socket], None]) -> None:
+    request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if not request:
+        os._exit(0)
+    pid = os.fork()
+    if pid == 0:
+        _become_child(control, descriptors[0], child)
+    with suppress(OSError):
+        os.setpgid(pid, pid)  # as the child does: whoever is first
+    os.close(descriptors[0])
+    _tell(control, {"born": pid})
+
+
+def _become_child(control: socket.socket, descriptor: int, child: Callable[[socket.socket], None]) -> None:
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setpgid(0, 0)  # so that whatever a job leaves behind can be ended with it
+        control.close()
+        with socket.socket(fileno=descriptor) as connection:
+            child(connection)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _reap(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _tell(control, {"pid": pid, "status": status})
+
+
+def _tell(control: socket.socket, message: dict[str, int]) -> None:
+    try:
+        control.sendall(json.dumps(message).encode() + b"\n")
+    except OSError:
+        os._exit(0)
+
+
+def describe(status: int | None) -> str:
+    """How a process ended, in words."""
+    if status is None:
+        return "it did not say how"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"killed by {name} (signal {number})"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"
+
+
+def kill_group(pid: int) -> None:
+    """Kill a child and everything it started that didn't leave its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,49 @@
+"""How a run ended, told between the one who ran the job and the one who settles it. Crosses processes as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerog.datastores import operations
+from zerog.datastores.operations import Operation
+from zerog.document import NO_RESULT
+from zerog.transitions import Claim, Settlement
+
+FINISH, REQUEUE, RELEASE, LOST = "finish", "requeue", "release", "lost"
+
+_OPERATIONS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (operations.Set, operations.Add, operations.Max, operations.Append, operations.Remove)
+}
+
+
+@dataclass
+class Outcome:
+    """``branch`` names the way out: value, continue, finish, exception, cancelled, shutdown, claim lost."""
+
+    branch: str
+    kind: str
+    result_code: int = NO_RESULT
+    delay: float = 0.0
+    status: str | None = None
+    operations: list[Operation] = field(default_factory=list)
+    seq: int = 0
+    """The number of the write that settles the run."""
+
+    def settlement(self, claim: Claim) -> Settlement:
+        """The write that ends the run."""
+        return Settlement(
+            claim, self.kind, self.seq, self.result_code, self.delay, self.status, operations=self.operations
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome as JSON values."""
+        named = [[type(operation).__name__, *operation] for operation in self.operations]
+        return {**vars(self), "operations": named}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Outcome:
+        """The outcome that ``to_json`` described."""
+        named = [_OPERATIONS[name](*arguments) for name, *arguments in data["operations"]]
+        return cls(**{**data, "operations": named})

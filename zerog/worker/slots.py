@@ -1,0 +1,153 @@
+"""The slots of a worker: threads that take claimed jobs and bring each to its way out.
+
+A slot either runs the job itself (``ThreadSlots``) or has a child process run it (``zerog.worker.children``).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from zerog.clock import Clock
+from zerog.exceptions import DatastoreError
+from zerog.jobs.base import after_claim
+from zerog.jobs.run import Run
+from zerog.transitions import Claim
+from zerog.worker.execute import run_loaded
+from zerog.worker.outcome import LOST, Outcome
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+Done = Callable[[Claim, Outcome | None, float], None]
+"""Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
+
+
+class Slots:
+    """``count`` threads that work off claimed jobs, oldest first."""
+
+    def __init__(self, app: App, count: int, lease: float, done: Done, clock: Clock) -> None:
+        self.app = app
+        self.lease = lease
+        self.clock = clock
+        self.stopping = threading.Event()
+        self._done = done
+        self._count = count
+        self._todo: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._current: dict[str, Claim] = {}
+
+    def start(self) -> None:
+        """Start the threads."""
+        for number in range(self._count):
+            thread = threading.Thread(target=self._loop, name=f"zerog-slot-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def add(self, claims: list[Claim]) -> None:
+        """Have these jobs run as slots get free."""
+        for claim in claims:
+            self._todo.put(claim)
+
+    def take_unstarted(self) -> list[Claim]:
+        """The claimed jobs that no slot has begun; they won't be begun any more."""
+        claims: list[Claim] = []
+        while True:
+            try:
+                claim = self._todo.get_nowait()
+            except queue.Empty:
+                return claims
+            if claim is not None:
+                claims.append(claim)
+
+    def stop(self) -> None:
+        """Tell running jobs that the worker is shutting down."""
+        self.stopping.set()
+
+    def running(self) -> list[Claim]:
+        """The jobs that are in a slot now."""
+        return list(self._current.values())
+
+    def revoke(self, why: str) -> None:
+        """Stop every run from writing, at once."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the threads; those that are still in a job are left behind."""
+        for _ in self._threads:
+            self._todo.put(None)
+
+    def _loop(self) -> None:
+        while True:
+            claim = self._todo.get()
+            if claim is None:
+                return
+            started = self.clock.monotonic()
+            self._current[claim.nonce] = claim
+            try:
+                outcome = self._run(claim)
+            except BaseException:
+                log.exception("the slot could not run job %s", claim.uuid)
+                outcome = Outcome("claim lost", LOST)
+            if outcome is not None and outcome.kind == LOST:
+                self._give_up(claim)
+                outcome = None
+            del self._current[claim.nonce]
+            self._done(claim, outcome, self.clock.monotonic() - started)
+
+    def _run(self, claim: Claim) -> Outcome | None:
+        raise NotImplementedError
+
+    def _give_up(self, claim: Claim) -> None:
+        """After a lost claim: if the document still names this run, let the job run again."""
+        why = "the worker could not keep the claim of this run"
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
+
+    def _until_answered(self, write: Callable[[], object]) -> None:
+        """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
+        pause = 0.05
+        while True:
+            try:
+                write()
+                return
+            except DatastoreError as error:
+                log.warning("waiting for the datastore: %s", error)
+            if self.stopping.is_set() and pause > 2:
+                return
+            self.clock.pause(pause)
+            pause = min(pause * 2, 5.0)
+
+
+class ThreadSlots(Slots):
+    """Runs each job in the slot's own thread."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._runs: dict[str, Run] = {}
+
+    def revoke(self, why: str) -> None:
+        for run in list(self._runs.values()):
+            run.revoke(why)
+
+    def _run(self, claim: Claim) -> Outcome:
+        app = self.app
+        run = Run(
+            app.engine.datastore,
+            claim.key,
+            claim.epoch,
+            claim.seq,
+            patience=self.lease * 2 / 3,
+            clock=self.clock,
+            stopping=self.stopping,
+        )
+        job_class, loaded = claim.loaded
+        self._runs[claim.uuid] = run
+        try:
+            return run_loaded(app, job_class, after_claim(loaded, claim.head), claim.token, run)
+        finally:
+            del self._runs[claim.uuid]

@@ -1,0 +1,205 @@
+"""The one thread of a worker that settles and claims.
+
+While it is busy with one call, finished jobs gather; the next call settles them all and claims as many as there is
+room for, in one transaction where the engine can. So a durable commit is shared without anybody waiting for company.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from zerog.clock import Clock
+from zerog.exceptions import DatastoreError, QueueError
+from zerog.lifecycle import Accept, Engine
+from zerog.transitions import Claim, Settlement, Worker
+from zerog.worker.outcome import Outcome
+from zerog.worker.slots import Slots
+
+log = logging.getLogger("zerog")
+
+AHEAD_BELOW = 0.005
+"""Seconds that recent jobs may have taken on average for the worker to claim ahead of its slots."""
+
+AHEAD_SECONDS = 0.25
+"""How much work, by that average, is claimed ahead at most."""
+
+AHEAD_JOBS = 64
+"""How many jobs are claimed ahead at most."""
+
+POLL = 1.0
+"""Seconds between two looks for work while nothing wakes the worker."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries while the datastore can't be reached, at most."""
+
+
+class Store:
+    """Settles what ended, claims what slots can take. ``idle`` is called when there was nothing to do."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+        slots: int,
+        clock: Clock,
+        may_claim: Callable[[], bool],
+    ) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._accept = accept
+        self._queues = queues
+        self._slots = slots
+        self._clock = clock
+        self._may_claim = may_claim
+        self._changed = threading.Condition()
+        self._ended: list[Settlement] = []
+        self._freed = 0
+        self._in_flight = 0
+        self._look = True
+        self._claiming = True
+        self._finish = False
+        self._average = 1.0
+        self._listen = threading.Event()
+        self._thread = threading.Thread(target=self._guarded_loop, name="zerog-store", daemon=True)
+        self._listener = threading.Thread(target=self._listen_loop, name="zerog-listener", daemon=True)
+        self.counts: Counter[str] = Counter()
+        self.came_back_empty = False
+        """Whether a look for work found less than there was room for, since somebody last reset this."""
+        self.drained = threading.Event()
+        """Set while no job is in flight and nothing was ready at the last look."""
+        self.failure: BaseException | None = None
+
+    def start(self, slots: Slots) -> None:
+        """Start claiming for ``slots``."""
+        self._runner = slots
+        self._thread.start()
+        self._listener.start()
+
+    def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+        """A slot has ended a run: settle it, unless the document is dealt with already."""
+        with self._changed:
+            self._average += (seconds - self._average) / 8
+            self.counts["ran"] += 1
+            if outcome is None:
+                self._freed += 1
+            else:
+                self._ended.append(outcome.settlement(claim))
+            self._changed.notify()
+
+    def stop_claiming(self) -> None:
+        """Claim nothing more; give back at once what no slot has begun."""
+        with self._changed:
+            self._claiming = False
+            for claim in self._runner.take_unstarted():
+                self._ended.append(Settlement(claim, "release", claim.seq + 1))
+            self._changed.notify()
+        self._engine.wake(self._queues)
+
+    def in_flight(self) -> int:
+        """Jobs that are claimed and not settled."""
+        with self._changed:
+            return self._in_flight
+
+    def close(self, timeout: float) -> bool:
+        """Settle what has ended and stop the thread; False if it didn't stop in time."""
+        with self._changed:
+            self._finish = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _guarded_loop(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            log.exception("the worker's store thread failed")
+            self.failure = error
+            self.drained.set()
+
+    def _loop(self) -> None:
+        pause = 0.0
+        while True:
+            with self._changed:
+                if not self._changed.wait_for(self._has_work, POLL):
+                    self._look = True
+                if self._finish and not self._ended:
+                    return
+                settlements, self._ended = self._ended, []
+                self._in_flight -= self._freed
+                self._freed = 0
+                want = self._room(len(settlements))
+            try:
+                results, claims = self._engine.step(settlements, want, self._worker, self._accept, self._queues)
+            except (DatastoreError, QueueError) as error:
+                self._again(settlements, error, pause)
+                pause = min(max(pause * 2, 0.05), LONGEST_PAUSE)
+                continue
+            if pause:
+                log.warning("the datastore answers again")
+                pause = 0.0
+            self._account(settlements, results, claims, want)
+
+    def _has_work(self) -> bool:
+        return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
+
+    def _room(self, settling: int) -> int:
+        if not self._claiming or not self._may_claim():
+            return 0
+        return max(0, self._slots + self._ahead() - self._in_flight + settling)
+
+    def _ahead(self) -> int:
+        if self._average > AHEAD_BELOW:
+            return 0
+        return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
+
+    def _again(self, settlements: list[Settlement], error: Exception, pause: float) -> None:
+        if not pause:
+            log.warning("waiting for the datastore or queue: %s", error)
+        with self._changed:
+            self._ended = settlements + self._ended
+            if self._finish:
+                self._ended = []
+                log.error("%d runs ended without being settled; their lease decides", len(settlements))
+                return
+        self._clock.pause(pause or 0.05)
+
+    def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
+        with self._changed:
+            self._in_flight += len(claims) - len(settlements)
+            for settlement, is_owner in zip(settlements, results, strict=True):
+                self.counts[_name(settlement) if is_owner else "lost"] += 1
+            self._look = bool(claims) and len(claims) >= want
+            if want > 0 and len(claims) < want:
+                self.came_back_empty = True
+            if self._in_flight == 0 and not self._ended and want > 0 and not claims:
+                self.drained.set()
+            elif claims:
+                self.drained.clear()
+            if not self._look and want > 0:
+                self._listen.set()
+        self._runner.add(claims)
+
+    def _listen_loop(self) -> None:
+        while not self._finish:
+            if not self._listen.wait(POLL):
+                continue
+            self._listen.clear()
+            try:
+                self._engine.wait_ready(POLL, self._queues)
+            except (DatastoreError, QueueError) as error:
+                log.debug("could not wait for work: %s", error)
+                self._clock.pause(POLL)
+            with self._changed:
+                self._look = True
+                self._changed.notify()
+
+
+def _name(settlement: Settlement) -> str:
+    if settlement.kind != "finish":
+        return {"requeue": "requeued", "release": "released"}[settlement.kind]
+    return settlement.status or ("succeeded" if 200 <= settlement.result_code < 300 else "failed")

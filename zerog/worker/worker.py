@@ -1,0 +1,253 @@
+"""``Worker``: claims jobs, has them run, settles them, keeps its lease, repairs what others left.
+
+The main thread only waits for the end. Beside it run the store thread (``store``), the slots (``slots`` or
+``children``), the lease (``lease``) and the reconciler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from zerog.clock import SYSTEM, Clock
+from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.reconcile import INTERVAL, Reconciler
+from zerog.transitions import Claim
+from zerog.transitions import Worker as Identity
+from zerog.worker.children import ProcessSlots, child_main
+from zerog.worker.lease import Lease
+from zerog.worker.nursery import Nursery
+from zerog.worker.slots import Slots, ThreadSlots
+from zerog.worker.store import Store
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+LEASE = 30.0
+"""Seconds of silence after which others may take a worker's jobs."""
+
+GRACE = 25.0
+"""Seconds that running jobs get at shutdown; Kubernetes kills after 30."""
+
+EXECUTORS = ("thread", "process")
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """What one ``Worker.run`` did. Every field but ``seconds`` is a count of runs."""
+
+    ran: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    requeued: int
+    released: int
+    lost: int
+    seconds: float
+
+
+class Worker:
+    """Runs the jobs of one app in this process.
+
+    ``concurrency``: jobs at once. ``executor``: ``thread``, or ``process`` for a child process per slot, so that a
+    crash or a hard time limit hurts one job only. ``lease``: seconds of silence after which others take the jobs.
+    ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority. Raises
+    ConfigurationError for anything that could not work.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        concurrency: int = 1,
+        executor: str = "thread",
+        lease: float = LEASE,
+        grace: float = GRACE,
+        queues: Sequence[str] = (),
+        name: str | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
+            raise ConfigurationError(f"concurrency={concurrency!r}; expected a whole number from 1 to 1000")
+        if executor not in EXECUTORS:
+            raise ConfigurationError(f"executor={executor!r}; expected {' or '.join(EXECUTORS)}")
+        if not isinstance(lease, (int, float)) or not 0.5 <= lease <= 3600:
+            raise ConfigurationError(f"lease={lease!r}; expected seconds from 0.5 to 3600")
+        if not isinstance(grace, (int, float)) or grace < 0:
+            raise ConfigurationError(f"grace={grace!r}; expected seconds, 0 or more")
+        if executor == "process" and not app.datastore.shared:
+            raise ConfigurationError(
+                "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "
+                "executor='thread', or sqlite:///jobs.db"
+            )
+        self.app = app
+        self.concurrency = concurrency
+        self.executor = executor
+        self.lease = float(lease)
+        self.grace = float(grace)
+        self.queues = tuple(queues) or (app.queue.name,)
+        # Never reused: a worker that comes back under an old name could be taken for its predecessor.
+        self.name = f"{name or socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        self.clock = clock
+        self._end = threading.Event()
+        self._signals = 0
+
+    def run(self, burst: bool = False) -> WorkerStats:
+        """Work until ``stop()``, SIGTERM or SIGINT; with ``burst`` only until nothing is ready any more.
+
+        Signals are handled if this is the main thread. The first one stops claiming, lets running jobs see
+        ``stopping`` and waits ``grace`` seconds for them; a second one doesn't wait. What still runs then is
+        released, uncounted.
+        """
+        self._check_classes()
+        for queue in self.queues:
+            self.app.engine.named(queue)
+        started = self.clock.monotonic()
+        self._end.clear()
+        identity = Identity(self.name, self.lease)
+        nursery = self._nursery()
+        store = Store(
+            self.app.engine,
+            identity,
+            self.app.registry.accept,
+            self.queues,
+            self.concurrency,
+            self.clock,
+            lambda: lease.held,
+        )
+        slots = self._make_slots(store, nursery)
+        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": self.executor}
+        lease = Lease(self.app.engine, identity, details, slots.revoke, self.clock)
+        reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
+        before = self._install_signals()
+        lease.start()
+        slots.start()
+        store.start(slots)
+        sweeping = threading.Thread(
+            target=self._reconcile, args=(reconciler, store), name="zerog-reconcile", daemon=True
+        )
+        sweeping.start()
+        log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
+        try:
+            self._until_end(store, burst)
+        finally:
+            self._shut_down(store, slots, lease, reconciler, identity)
+            sweeping.join(1.0)
+            self._restore_signals(before)
+        if store.failure is not None:
+            raise store.failure
+        return self._stats(store, self.clock.monotonic() - started)
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; returns at once, harmless when repeated."""
+        self._end.set()
+
+    def _check_classes(self) -> None:
+        for job_type, job_class in self.app.registry.get_registered_classes().items():
+            if job_class.TIMEOUT is not None and self.executor != "process":
+                raise ConfigurationError(
+                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; "
+                    "use executor='process'"
+                )
+
+    def _nursery(self) -> Nursery | None:
+        if self.executor != "process":
+            return None
+        self.app.engine.close()  # no connection of this process may live on in a child
+        return Nursery(child_main(self.app))
+
+    def _make_slots(self, store: Store, nursery: Nursery | None) -> Slots:
+        if nursery is None:
+            return ThreadSlots(self.app, self.concurrency, self.lease, store.done, self.clock)
+        return ProcessSlots(self.app, self.concurrency, self.lease, store.done, self.clock, nursery)
+
+    def _until_end(self, store: Store, burst: bool) -> None:
+        while not self._end.is_set() and store.failure is None:
+            if burst and store.drained.wait(0.2):
+                return
+            if not burst:
+                self.clock.wait(self._end, 0.5)
+
+    def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> None:
+        slots.stop()
+        store.stop_claiming()
+        hurry = self._signals + 1
+        deadline = self.clock.monotonic() + self.grace
+        never = threading.Event()
+        while store.in_flight() and store.failure is None:
+            if self.clock.monotonic() > deadline or self._signals > hurry:
+                break
+            self.clock.wait(never, 0.02)
+        self._release_rest(slots)
+        store.close(10.0)
+        lease.stop()
+        slots.close()
+        with suppress(ZerogError):
+            reconciler.release()
+            if not store.in_flight():
+                self.app.engine.retire(identity)
+
+    def _release_rest(self, slots: Slots) -> None:
+        """Give back what still runs after the grace."""
+        left = slots.running()
+        if not left:
+            return
+        log.warning("worker %s stops %d jobs that did not end within %.0f s", self.name, len(left), self.grace)
+        slots.revoke("the worker is shutting down and the job did not stop in time")
+        for claim in left:
+            self._release(claim)
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            self.app.engine.release(claim.uuid, claim.epoch, f"released by worker {self.name} at its shutdown")
+        except ZerogError as error:
+            log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
+
+    def _reconcile(self, reconciler: Reconciler, store: Store) -> None:
+        pause = 0.0
+        while not self.clock.wait(self._end, pause):
+            pause = reconciler.pause()
+            was_empty, store.came_back_empty = store.came_back_empty, False
+            try:
+                reconciler.turn(was_empty)
+            except ZerogError as error:
+                log.warning("could not reconcile, trying again: %s", error)
+            except Exception:
+                log.exception("reconcile failed; trying again in %.0f s", pause)
+
+    def _install_signals(self) -> dict[int, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+            self._end.set()
+
+        return {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _restore_signals(self, before: dict[int, Any]) -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def _stats(self, store: Store, seconds: float) -> WorkerStats:
+        counts = store.counts
+        return WorkerStats(
+            ran=counts["ran"],
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            cancelled=counts["cancelled"],
+            requeued=counts["requeued"],
+            released=counts["released"],
+            lost=counts["lost"],
+            seconds=seconds,
+        )
