@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from marshmallow import ValidationError
+
 from zerog.backends import open_engine
 from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
 from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
 from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound
 from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.options import check_delay, check_headers, check_priority, check_queue_name
 from zerog.jobs.progress import info_of, progress_of
+from zerog.jobs.saving import new_document_of
 from zerog.reconcile import Reconciler, Report
 from zerog.registry import JobRegistry
 
@@ -88,9 +92,11 @@ class App:
         ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
         messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
-        [job] = self._submit(
-            job_type, [params or {}], self._delay(delay, at), priority, queue, dict(headers or {}), uuid
-        )
+        job_class = self._class(job_type)
+        attributes = declaration_of(job_class).validated({} if params is None else params)
+        if uuid is not None:
+            attributes["uuid"] = uuid
+        [job] = self._submit(job_class, [attributes], self._delay(delay, at), priority, queue, headers)
         return job
 
     def submit_many(
@@ -106,44 +112,62 @@ class App:
     ) -> list[str]:
         """Accept a job for each of ``params``; returns their uuids in that order.
 
-        All are validated before the first is stored. They are stored in batches: an error between two batches leaves
-        whole jobs, and says how many.
+        All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
+        batches: an error of the datastore in between leaves whole jobs, and has a note that says how many.
         """
-        jobs = self._submit(job_type, list(params), self._delay(delay, at), priority, queue, dict(headers or {}), None)
+        job_class = self._class(job_type)
+        declaration = declaration_of(job_class)
+        attributes: list[dict[str, Any]] = []
+        messages: dict[Any, Any] = {}
+        for index, given in enumerate(params):
+            try:
+                attributes.append(declaration.validated(given))
+            except ValidationError as error:
+                messages[index] = error.messages
+        if messages:
+            raise ValidationError(messages)
+        jobs = self._submit(job_class, attributes, self._delay(delay, at), priority, queue, headers)
         return [job.uuid for job in jobs]
 
     def _submit(
         self,
-        job_type: str | type[BaseJob],
-        params: Sequence[Mapping[str, Any]],
+        job_class: type[BaseJob],
+        attributes: Sequence[dict[str, Any]],
         delay: float,
         priority: int,
         queue: str,
-        headers: dict[str, str],
-        uuid: str | None,
+        headers: Mapping[str, str] | None,
     ) -> list[BaseJob]:
-        job_class = self._class(job_type)
-        declaration = declaration_of(job_class)
+        now = self.clock.now()
+        common: dict[str, Any] = {
+            "priority": check_priority(priority),
+            "queueName": check_queue_name(queue),
+            "createdAt": now,
+            "updatedAt": now,
+        }
         self.engine.named(queue)
-        chosen: dict[str, Any] = {"uuid": uuid} if uuid is not None else {}
-        if uuid is not None:
-            make_key(uuid)
         jobs = []
-        for given in params:
-            attributes = declaration.validated(given)
-            job = job_class(
-                self.datastore, self.queue, priority=priority, queueName=queue, headers=headers, **chosen, **attributes
-            )
+        for own in attributes:
+            job = job_class(self.datastore, self.queue, headers=check_headers(headers), **common, **own)
             self._attach(job)
             jobs.append(job)
-        documents = [job.dump() for job in jobs]
-        for document in documents:
-            del document["cas"]
+        documents = [new_document_of(job) for job in jobs]
         for start in range(0, len(jobs), BATCH):
-            stored = self.engine.submit(documents[start : start + BATCH], delay)
+            try:
+                stored = self.engine.submit(documents[start : start + BATCH], delay)
+            except Exception as error:
+                if len(jobs) > 1:
+                    error.add_note(f"{self._count_stored(documents)} of {len(jobs)} jobs are stored and will run")
+                raise
             for job, (document, token) in zip(jobs[start : start + BATCH], stored, strict=True):
                 job._show({f: value for f, value in document.items() if f not in HISTORY}, token)
         return jobs
+
+    def _count_stored(self, documents: Sequence[Document]) -> int | str:
+        try:
+            return sum(self.datastore.read(make_key(document["uuid"])) is not None for document in documents)
+        except Exception:  # the first error is the one to tell
+            return "an unknown number"
 
     def get_job(self, uuid: str) -> BaseJob:
         """The job object of a stored document.
@@ -180,11 +204,18 @@ class App:
     ) -> Iterator[dict[str, Any]]:
         """The ``progress`` of all jobs with the given values, oldest first, read page by page.
 
-        Raises InvalidValue for an unknown status, and DatastoreError if the datastore can't list.
+        Raises InvalidValue for an unknown status or a wrong limit, and DatastoreError if the datastore can't list.
         """
         if status is not None and status not in STATUSES:
             raise InvalidValue(f"no job ever has the status {status!r}; expected one of {', '.join(STATUSES)}")
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise InvalidValue(f"limit={limit!r}; expected a whole number, 0 or more, or None for all")
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
+        return self._pages(status, name, queue, limit)
+
+    def _pages(
+        self, status: str | None, name: str | None, queue: str | None, limit: int | None
+    ) -> Iterator[dict[str, Any]]:
         left = limit
         after = None
         while left is None or left > 0:
@@ -198,7 +229,7 @@ class App:
 
     def wait(self, uuid: str, timeout: float | None = None) -> BaseJob:
         """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds."""
-        deadline = None if timeout is None else self.clock.monotonic() + timeout
+        deadline = None if timeout is None else self.clock.monotonic() + check_delay(timeout, "timeout")
         pause, never = WAIT_SHORTEST, threading.Event()
         while True:
             head: Document = self.engine.read(uuid)[0]
@@ -237,16 +268,16 @@ class App:
         return job_class
 
     def _attach(self, job: BaseJob) -> None:
-        """Let a job object use this app's engine rather than make a generic one."""
+        """Let a job object use this app's engine and clock rather than make a generic one."""
         job.__dict__["_engine"] = self.engine
+        job._clock = self.clock
+        job._last_write = self.clock.monotonic()
 
     def _delay(self, delay: float, at: datetime | None) -> float:
         if at is not None:
             if delay:
                 raise InvalidValue("give either delay= or at=, not both; nothing was stored")
-            if at.tzinfo is None:
-                raise InvalidValue(f"at={at!r} has no timezone; nothing was stored")
-            return max(0.0, (at - self.clock.now()).total_seconds())
-        if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay < 10**9:
-            raise InvalidValue(f"delay={delay!r}; expected seconds, 0 or more. Nothing was stored.")
-        return float(delay)
+            if not isinstance(at, datetime) or at.utcoffset() is None:
+                raise InvalidValue(f"at={at!r:.80} is no datetime with a timezone; nothing was stored")
+            return check_delay(max(0.0, (at - self.clock.now()).total_seconds()), "delay until at")
+        return check_delay(delay)

@@ -154,7 +154,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "seq": int,
     "resultCode": int,
     "queueName": str,
+    "queueKwargs": dict,
+    "priority": int,
     "createdAt": str,
+    "attempts": int,
+    "errorCount": int,
+    "crashes": int,
+    "lost": int,
+    "continues": int,
+    "completeness": (int, float),
 }
 
 

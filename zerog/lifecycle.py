@@ -98,6 +98,7 @@ class Engine:
         self.clock = clock
         self.counters: Counter[str] = Counter()
         self.unsuitable: dict[str, str] = {}
+        self._refused_at: dict[str, float] = {}
         self._queues = {self.queue.name: self.queue}
         self._refusals: tuple[type[Exception], ...] = tuple(
             {self.datastore.casException, self.datastore.lockedException, CasMismatch, DocumentLocked}
@@ -268,15 +269,25 @@ class Engine:
                 return None
             return (self.look(head, accept),)
         except (Unsuitable, CorruptDocument) as error:
-            self.unsuitable[reservation.uuid] = str(error)
-            self._count("released.unsuitable")
+            self.refuse(reservation.uuid, str(error))
             self._put_back(reservation, UNSUITABLE_DELAY)
             return None
+
+    def refuse(self, uuid: str, why: str) -> None:
+        """Leave a job alone, and remember why and when."""
+        self.unsuitable[uuid] = why
+        self._refused_at[uuid] = self.clock.monotonic()
+        self._count("released.unsuitable")
+
+    def was_refused_within(self, uuid: str, seconds: float) -> bool:
+        """Whether a delivery of this job was put back lately, so that it must be on the queue."""
+        return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
 
     def look(self, head: Document, accept: Accept) -> Any:
         """Ask ``accept``, and forget an earlier refusal."""
         loaded = accept(head)
-        self.unsuitable.pop(head["uuid"], None)
+        if self.unsuitable.pop(head["uuid"], None) is not None:
+            del self._refused_at[head["uuid"]]
         return loaded
 
     def early_by(self, head: Document) -> float:
@@ -503,7 +514,9 @@ class Engine:
         point("reconcile.put")
         delay = max(0.0, self.early_by(head))
         try:
-            identity = self.named(head["queueName"]).put(uuid, delay=delay, priority=head["priority"])
+            identity = self.named(head["queueName"]).put(
+                uuid, delay=delay, priority=head["priority"], ttr=head["queueKwargs"].get("ttr")
+            )
         except QueueError as error:
             log.warning("job %s could not be put on queue %s again: %s", uuid, head["queueName"], error)
             return False

@@ -24,7 +24,7 @@ from typing import Any
 from zerog.clock import SYSTEM, Clock, from_text, text_after, to_text
 from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, Document, make_key
 from zerog.exceptions import AmbiguousWrite, CasMismatch, DatastoreError, InvalidUuid
-from zerog.lifecycle import Engine, worker_key
+from zerog.lifecycle import UNSUITABLE_DELAY, Engine, worker_key
 
 log = logging.getLogger("zerog")
 
@@ -146,7 +146,7 @@ class Reconciler:
         try:
             return self.engine.put_again(head["uuid"], why, unless_queued_after)
         except InvalidUuid as error:
-            self.engine.unsuitable[str(head.get("uuid"))] = str(error)
+            self.engine.refuse(str(head.get("uuid")), str(error))
             return False
 
     # running
@@ -224,7 +224,9 @@ class Reconciler:
                 if len(report.put_again) >= PUT_LIMIT:
                     return
                 ready = max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
-                if head.get("queueState") != IN_QUEUE or ready > before or head["uuid"] in self.engine.unsuitable:
+                if head.get("queueState") != IN_QUEUE or ready > before:
+                    continue
+                if self.engine.was_refused_within(head["uuid"], 6 * UNSUITABLE_DELAY):
                     continue
                 if self._put(head, "it was missing there", unless_queued_after=before):
                     report.put_again.append(head["uuid"])
@@ -245,7 +247,7 @@ class Reconciler:
             make_key(head.get("uuid") or "")
             return True
         except InvalidUuid:
-            self.engine.unsuitable[str(head.get("uuid"))] = "its document has no valid uuid; it was left as it is"
+            self.engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is")
             return False
 
     def _now(self) -> str:

@@ -7,7 +7,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from marshmallow import ValidationError
 
 from zerog.datastores.base import as_datastore
 from zerog.document import Document, make_key
@@ -36,6 +38,8 @@ class JobRegistry:
 
         Raises InvalidJobClass, and DuplicateJobType for a second class of one type. The same class twice is no error.
         """
+        if isinstance(jobClasses, type):
+            raise InvalidJobClass(f"add_classes takes a list of classes, not {jobClasses!r}; nothing was registered")
         added: dict[str, type[BaseJob]] = {}
         for job_class in jobClasses:
             if not (isinstance(job_class, type) and issubclass(job_class, BaseJob)):
@@ -76,8 +80,10 @@ class JobRegistry:
         Raises UnknownJobType, and marshmallow's ValidationError with messages by field for parameters that are
         missing, wrong or not the client's to set.
         """
+        if not isinstance(data, Mapping):
+            raise ValidationError({"_schema": [f"expected an object of parameters, not {type(data).__name__}"]})
         parameters = dict(data)
-        if jobType is None:
+        if jobType is None or parameters.get("jobType") == jobType:
             jobType = parameters.pop("jobType", None)
         job_class = self.get_class(jobType)
         return job_class(datastore, queue, keepalive, **declaration_of(job_class).validated(parameters))
@@ -103,18 +109,21 @@ class JobRegistry:
             return job_class, read_head(job_class, make_key(head["uuid"]), head)
         except (SchemaTooNew, CorruptDocument) as error:
             raise Unsuitable(str(error)) from error
+        except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker
+            raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
 
     def _unknown(self, job_type: object) -> str:
         known = sorted(self._classes)
         close = difflib.get_close_matches(str(job_type), known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         return f"no class is registered for the job type {job_type!r}{hint} Known: {', '.join(known) or 'none'}."
 
 
-def find_subclasses(cls: type[T]) -> list[type[T]]:
-    """All classes below ``cls``, each once, in the order of their definition."""
+def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:
+    """All classes below the class ``cls``, each once, in the order of their definition."""
+    # Not ``type[T]``: type checkers would refuse BaseJob itself there, because it is abstract.
     found: dict[type[T], None] = {}
-    for child in cls.__subclasses__():
+    for child in cast("type[T]", cls).__subclasses__():
         found[child] = None
         found.update(dict.fromkeys(find_subclasses(child)))
     return list(found)

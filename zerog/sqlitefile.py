@@ -24,6 +24,9 @@ from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavai
 BUSY_SECONDS = 60.0
 """How long a transaction waits for others before it gives up with DatastoreUnavailable."""
 
+FORK_SECONDS = 5.0
+"""How long a fork waits for another thread's statements."""
+
 SYNCHRONOUS = {"full": "fsync", "normal": "process"}
 """The settings that may be asked for, and what survives a power cut with each. With ``normal`` a crash of processes
 loses nothing, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
@@ -39,8 +42,8 @@ class SqliteFile:
         self.synchronous = synchronous
         self._local = threading.local()
         self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        with self._translated():
-            self._connection()  # a wrong path fails here, at the start
+        with self.reading():
+            pass  # a wrong path fails here, at the start
 
     def require(self, schema: str) -> None:
         """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already."""
@@ -56,49 +59,68 @@ class SqliteFile:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection outside any transaction: each statement sees the latest committed state."""
         with self._translated():
-            yield self._connection().sqlite
+            connection = self._enter()
+            try:
+                yield connection.sqlite
+            finally:
+                connection.leave()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is committed at the end, or undone if anything is raised."""
         with self._translated():
-            connection = self._connection()
-            connection.lock(self.path)
+            connection = self._enter()
             try:
+                connection.lock(self.path)
                 sqlite = connection.sqlite
                 sqlite.execute("BEGIN IMMEDIATE")
                 try:
                     yield sqlite
                 except BaseException:
-                    sqlite.rollback()
+                    self._undo(connection)
                     raise
-                self._commit(sqlite)
+                self._commit(connection)
             finally:
                 connection.unlock()
+                connection.leave()
 
     def close(self) -> None:
         """Close every connection of this process. A later call opens new ones."""
         for connection in list(self._all):
-            if connection.pid == os.getpid():
-                connection.close()
-        self._local = threading.local()
+            with connection.using:
+                if connection.pid == os.getpid():
+                    connection.close()
 
-    def _commit(self, sqlite: sqlite3.Connection) -> None:
+    def _commit(self, connection: _Connection) -> None:
         try:
-            sqlite.execute("COMMIT")
+            connection.sqlite.execute("COMMIT")
         except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
-            if sqlite.in_transaction:
-                sqlite.rollback()
-                raise
-            if name.startswith("SQLITE_IOERR"):
+            self._undo(connection)
+            name = getattr(error, "sqlite_errorname", "") or ""
+            # The frame that makes a commit is written last: if a write failed, it isn't there. It may be, and survive
+            # a power cut, if what failed came after it.
+            if name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
                 raise AmbiguousWrite(f"{self.path}: {error} during commit; the write may have happened") from error
             raise
 
-    def _connection(self) -> _Connection:
+    def _undo(self, connection: _Connection) -> None:
+        try:
+            connection.sqlite.rollback()
+        except sqlite3.Error:
+            connection.sqlite.close()  # which rolls back, too; in this state it would refuse every later transaction
+            connection.pid = 0
+
+    def _enter(self) -> _Connection:
+        """This thread's connection, which a fork won't close until it is left."""
         connection: _Connection | None = getattr(self._local, "connection", None)
-        if connection is None or connection.pid != os.getpid():
-            connection = self._local.connection = self._open()
+        if connection is not None:
+            connection.using.acquire()
+            if connection.pid == os.getpid():
+                connection.depth += 1
+                return connection
+            connection.using.release()
+        connection = self._local.connection = self._open()
+        connection.depth += 1
         return connection
 
     def _open(self) -> _Connection:
@@ -111,15 +133,18 @@ class SqliteFile:
             # SQLite would create it readable for everybody.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = _Connection(self.path)
-        self._all.add(connection)
         sqlite = connection.sqlite
-        sqlite.execute(f"PRAGMA synchronous={self.synchronous}")
-        if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            connection.lock(self.path)
-            try:
+        try:
+            sqlite.execute(f"PRAGMA synchronous={self.synchronous}")
+            if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.lock(self.path)
                 sqlite.execute("PRAGMA journal_mode=wal")
-            finally:
                 connection.unlock()
+        except BaseException:
+            connection.close()
+            connection.using.release()
+            raise
+        self._all.add(connection)
         return connection
 
     @contextmanager
@@ -138,7 +163,7 @@ class SqliteFile:
             raise
 
     def _named(self, error: sqlite3.Error) -> Exception:
-        name = getattr(error, "sqlite_errorname", "") or ""
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         if name == "SQLITE_FULL":
             return DatastoreUnavailable(f"{self.path}: the disk is full; nothing was written")
         if name.startswith("SQLITE_READONLY"):
@@ -154,9 +179,31 @@ class _Connection:
     """One thread's connection and its handle on the lock file."""
 
     def __init__(self, path: str) -> None:
+        """Open it; the calling thread is using it until it leaves."""
         self.pid = os.getpid()
+        """The process that may use it; 0 once it is closed."""
+        self.using = threading.RLock()
+        self.depth = 0
+        """How many blocks of its thread are using it."""
         self._lock = -1
-        self.sqlite = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self.using.acquire()
+        _forking.add(self)  # first, or a fork might miss it
+        try:
+            self.sqlite = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        except BaseException:
+            self.pid = 0
+            self.using.release()
+            raise
+
+    def leave(self) -> None:
+        self.depth -= 1
+        self.using.release()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's lock file, which would stay locked if the parent were killed."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def lock(self, path: str) -> None:
         """Wait for this writer's turn. Raises DatastoreUnavailable after BUSY_SECONDS."""
@@ -179,10 +226,54 @@ class _Connection:
             pause = min(pause * 1.5, 0.002)
 
     def unlock(self) -> None:
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if self._lock >= 0:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
+        self.pid = 0
         self.sqlite.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+class _Forking:
+    """Lets no connection cross a fork.
+
+    SQLite believes that what a process has locked, it still holds in the child; it doesn't, and neither using nor
+    closing an inherited connection, nor opening a new one beside it, is safe there
+    (https://www.sqlite.org/howtocorrupt.html, section 2.6). So a fork waits until no statement runs and closes all
+    connections; parent and child open new ones when they need them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._held: list[_Connection] = []
+        os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._after_in_child)
+
+    def add(self, connection: _Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        for connection in list(self._connections):
+            if connection.pid == os.getpid() and connection.using.acquire(timeout=FORK_SECONDS):
+                self._held.append(connection)
+                if not connection.depth:  # or else it is this very thread that is using it
+                    connection.close()
+
+    def _after(self) -> None:
+        for connection in self._held:
+            connection.using.release()
+        del self._held[:]
+        self._lock.release()
+
+    def _after_in_child(self) -> None:
+        self._after()
+        for connection in list(self._connections):
+            connection.abandon()
+
+
+_forking = _Forking()

@@ -25,9 +25,12 @@ _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 
 
-def check(value: Any, path: str = "value") -> None:
-    """Refuse what JSON can't give back unchanged. Raises InvalidValue, naming the path within ``value``."""
-    todo: list[tuple[Any, str, int]] = [(value, path, 0)]
+def check(value: Any, path: str = "value", depth: int = 0) -> None:
+    """Refuse what JSON can't give back unchanged. Raises InvalidValue, naming the path within ``value``.
+
+    ``depth``: how many levels deep the value will lie in what is stored.
+    """
+    todo: list[tuple[Any, str, int]] = [(value, path, depth)]
     while todo:
         item, where, depth = todo.pop()
         kind = type(item)
@@ -53,7 +56,7 @@ def _children(item: Any, where: str, depth: int) -> list[tuple[Any, str, int]]:
     children = []
     for key, part in item.items():
         if type(key) is not str:
-            raise InvalidValue(f"{where} has the key {key!r} of type {type(key).__name__}; JSON keys are text")
+            raise InvalidValue(f"{where} has the key {shown(key)} of type {type(key).__name__}; JSON keys are text")
         _check_text(key, f"a key of {where}")
         children.append((part, f"{where}.{key}", depth))
     return children
@@ -84,7 +87,7 @@ def encode(value: Any, path: str = "value") -> str:
 
 def encode_checked(value: Any, path: str = "value") -> str:
     """The JSON text of a value whose parts were checked when they came in."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _encoder.encode(value)
     if len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES:
         raise InvalidValue(f"{path} takes {len(text.encode()):,} bytes as JSON; at most {MAX_BYTES:,} are stored")
     return text
@@ -92,11 +95,25 @@ def encode_checked(value: Any, path: str = "value") -> str:
 
 def decode(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError for anything that isn't strict JSON."""
-    return json.loads(text, parse_constant=_no_constant)
+    return _decoder.decode(text if type(text) is str else text.decode())  # type: ignore[union-attr]
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.dumps and json.loads build new ones at each call that has any of these options.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: never longer than a line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, endless nesting
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def copy(value: Any) -> Any:

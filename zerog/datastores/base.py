@@ -24,10 +24,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from zerog import values
 from zerog.clock import SYSTEM
-from zerog.datastores.operations import Document, Operation, apply, check
+from zerog.datastores.operations import Document, Operation, apply, check, present
 from zerog.exceptions import (
     CasMismatch,
     ClaimLost,
+    CorruptDocument,
     DatastoreError,
     DocumentLocked,
     InvalidValue,
@@ -35,7 +36,7 @@ from zerog.exceptions import (
 )
 
 HISTORY = ("events", "errors", "warnings")
-"""The fields that only grow. A head is a document without them."""
+"""The lists that only grow. A head is a document without them."""
 
 MAX_COLLISIONS = 200
 """How often a change is tried again because somebody else wrote first."""
@@ -71,6 +72,8 @@ class Datastore:
     ``process`` (nothing beyond this process), None (unknown)."""
     can_find: ClassVar[bool] = False
     """Whether ``find`` works. Without it nothing can be reconciled."""
+    can_delete: ClassVar[bool] = False
+    """Whether ``delete`` works. Without it nothing that has ended is ever cleared away."""
     history_limit: ClassVar[int] = 1_000
     """Entries kept in each of the history lists of a job, unless the caller says otherwise."""
     constant_history: ClassVar[bool] = False
@@ -130,7 +133,10 @@ class Datastore:
         raise _collisions(key)
 
     def delete(self, key: str) -> bool:
-        """Remove the document; for tools, never for jobs. Tells whether there was one."""
+        """Remove the document; for tools, never for jobs. Tells whether there was one.
+
+        Raises DatastoreError if the adapter can't (``can_delete``).
+        """
         raise DatastoreError(f"{type(self).__name__} can't delete {key}")
 
     def mutate(
@@ -179,7 +185,8 @@ class Datastore:
 
         In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
         order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
-        left out. Raises DatastoreError if the adapter can't (``can_find``).
+        left out, so that a page may be empty and still not the last. Raises DatastoreError if the adapter can't
+        (``can_find``), InvalidValue for a ``limit`` below 1.
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 
@@ -208,20 +215,24 @@ def fence(
         if epoch is not None:
             raise ClaimLost(f"{key} is gone; this run must not write to it")
         raise datastore.casException(f"there is no document {key}; nothing was written")
+    stored = head.get("seq") or 0
+    if type(stored) is not int:
+        raise CorruptDocument(f"{key} has the seq {values.shown(stored)}; it was left as it is")
+    if seq is not None and epoch is not None:
+        if seq < 1:
+            raise InvalidValue(f"write {seq} to {key}: the writes of a run are numbered from 1. Not written.")
+        if seq == stored and epoch == head.get("epoch"):
+            return True  # asked before the token and the owner: the write itself has changed both
     if cas is not None and cas != token:
         raise datastore.casException(f"{key} was changed by somebody else; nothing was written")
     if epoch is None:
         if seq is not None:
             raise InvalidValue(f"a write to {key} with seq {seq} needs an epoch; nothing was written")
         return False
-    stored = head.get("seq") or 0
-    if epoch == head.get("epoch"):
-        if seq is not None and seq == stored:
-            return True
-        if head.get("owner") is not None:
-            if seq is None or seq == stored + 1:
-                return False
-            raise InvalidValue(f"write {seq} to {key} follows write {stored}; expected {stored + 1}. Not written.")
+    if epoch == head.get("epoch") and head.get("owner") is not None:
+        if seq is None or seq == stored + 1:
+            return False
+        raise InvalidValue(f"write {seq} to {key} follows write {stored}; expected {stored + 1}. Not written.")
     raise ClaimLost(
         f"{key} belongs to epoch {head.get('epoch')} with owner {head.get('owner')!r}; epoch {epoch} must not write"
     )
@@ -230,8 +241,7 @@ def fence(
 def repeated(head: Document | None, token: int | None, operations: Sequence[Operation]) -> Mutation:
     """The answer to a run write that has been applied before."""
     assert head is not None and token is not None
-    fields = {operation.field for operation in operations} - set(HISTORY)
-    return Mutation(token, {f: head[f] for f in fields if f in head}, head.get("cancelRequested") is not None)
+    return Mutation(token, present(head, operations), head.get("cancelRequested") is not None)
 
 
 def as_datastore(store: Any) -> Datastore:
@@ -249,7 +259,7 @@ def as_datastore(store: Any) -> Datastore:
 
 
 class _Wrapped(Datastore):
-    """The contract around somebody else's object."""
+    """The contract around somebody else's object. Values are copied, for it may keep the objects it is given."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -260,16 +270,19 @@ class _Wrapped(Datastore):
         document, token = self._store.read_with_cas(key)
         if document is None:
             return None, None
-        return (without_history(document) if head else document), token
+        if type(document) is not dict:
+            raise CorruptDocument(f"{key} holds {values.shown(document)}, not a JSON object; it was left as it is")
+        return values.copy(without_history(document) if head else document), token
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        values.check(value, key)
-        return True, self._store.set_with_cas(key, value, cas)[1]
+        check_document(key, value)
+        values.encode_checked(value, key)  # for its size
+        return True, self._store.set_with_cas(key, values.copy(value), cas)[1]
 
 
 def without_history(document: Document) -> Document:
     """The head of a document."""
-    return {field: value for field, value in document.items() if field not in HISTORY}
+    return {field: value for field, value in document.items() if field not in HISTORY or type(value) is not list}
 
 
 def check_document(key: str, document: Any) -> None:
@@ -277,6 +290,12 @@ def check_document(key: str, document: Any) -> None:
     if type(document) is not dict:
         raise InvalidValue(f"the document {key} must be a dict, not {type(document).__name__}; nothing was written")
     values.check(document, key)
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a page size of ``find`` that would never get anywhere. Raises InvalidValue."""
+    if limit < 1:
+        raise InvalidValue(f"find with limit={limit}; expected at least 1")
 
 
 def _back_off() -> None:

@@ -18,6 +18,7 @@ from zerog.datastores.base import (
     Mutation,
     Page,
     check_document,
+    check_limit,
     fence,
     repeated,
 )
@@ -49,6 +50,7 @@ class MemoryDatastore(Datastore):
 
     durability = "process"
     can_find = True
+    can_delete = True
     history_limit = 10_000
     constant_history = True
     shared = False
@@ -121,11 +123,12 @@ class MemoryDatastore(Datastore):
         after: str | None = None,
         limit: int = 1_000,
     ) -> Page:
+        check_limit(limit)
         with self._lock:
             texts = [(key, record.head) for key, record in self._records.items()]
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
-        found = []
+        found: list[tuple[list[str], Document]] = []
         for key, text in texts:
             try:
                 head = _decode(key, text)
@@ -135,11 +138,12 @@ class MemoryDatastore(Datastore):
                 continue
             if due is not None and (type(head.get("due")) is not str or head["due"] > due):
                 continue
-            found.append((f"{head['due']} {key}" if due is not None else key, head))
+            found.append(([head["due"], key] if due is not None else [key], head))
         found.sort(key=lambda pair: pair[0])
-        page = [pair for pair in found if after is None or pair[0] > after][: limit + 1]
+        start = [] if after is None else values.decode(after)
+        page = [pair for pair in found if pair[0] > start][: limit + 1]
         more = len(page) > limit
-        return Page([head for _, head in page[:limit]], page[limit - 1][0] if more else None)
+        return Page([head for _, head in page[:limit]], values.encode_checked(page[limit - 1][0]) if more else None)
 
     def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
         token = next(self._tokens)
@@ -176,7 +180,9 @@ class _History:
 
     def append(self, field: str, text: str, keep: int | None) -> int:
         """Add one entry; returns how many fall out at the front."""
-        base = self._base.setdefault(field, []) or []
+        base = self._base.get(field)
+        if base is None:
+            base = self._base[field] = []
         added = self._added.setdefault(field, [])
         added.append(text)
         dropped = self._dropped.get(field, 0)
@@ -213,17 +219,17 @@ def _apply(head: Document, history: _History, operations: Sequence[Operation]) -
     for operation in operations:
         field = operation.field
         if field not in HISTORY or (type(operation) is Append and head.get(field) is not None):
-            changed.update(apply(head, [operation]))
+            apply(head, [operation], changed)
         elif type(operation) is Append:
             head.pop(field, None)
+            changed.pop(field, None)
             overflow = history.append(field, values.encode_checked(operation.value, field), operation.keep)
             if overflow:
-                counter = dropped_field(field)
-                changed.update(apply(head, [Add(counter, overflow)]))
+                apply(head, [Add(dropped_field(field), overflow)], changed)
         else:
             entries = history.take(field)
             whole = {field: entries} if entries is not None else {f: head.pop(f) for f in (field,) if f in head}
-            changed.update(apply(whole, [operation]))
+            apply(whole, [operation], changed)
             if type(whole.get(field)) is list:
                 history.put(field, whole[field])
             elif field in whole:

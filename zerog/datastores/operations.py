@@ -5,7 +5,7 @@ The functions here say what each operation means; adapters that let their server
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from zerog import values
@@ -65,33 +65,64 @@ def dropped_field(field: str) -> str:
 def check(operations: Iterable[Operation]) -> None:
     """Refuse operands that JSON can't hold, before anything is written. Raises InvalidValue with the field's path."""
     for operation in operations:
-        if isinstance(operation, Add):
-            for number in (operation.amount, operation.low, operation.high):
-                if number is not None:
-                    _number(number, operation.field)
-        elif not isinstance(operation, Remove):
-            values.check(operation.value, operation.field)
+        field = operation.field
+        if type(field) is not str or not field.isascii():
+            values.check({field: None}, "the document")
+        kind = type(operation)
+        if kind is Set:
+            values.check(operation.value, field, depth=1)  # type: ignore[union-attr]
+        elif isinstance(operation, Append):
+            values.check(operation.value, field, depth=2)
+            keep = operation.keep
+            if keep is not None and (type(keep) is not int or keep < 0):
+                raise InvalidValue(f"keep={values.shown(keep)} for {field}; expected 0 or more. Nothing was written.")
+        elif isinstance(operation, Add):
+            _number(operation.amount, field)
+            for bound in (operation.low, operation.high):
+                if bound is not None:
+                    _number(bound, field)
+        elif isinstance(operation, Max):
+            _comparable(operation.value, field)
+            values.check(operation.value, field)
 
 
-def apply(document: Document, operations: Iterable[Operation]) -> Document:
-    """Change ``document`` in place; returns the new values of fields changed by anything but ``Append``."""
-    changed: Document = {}
+def apply(document: Document, operations: Iterable[Operation], changed: Document | None = None) -> Document:
+    """Change ``document`` in place; returns the new values of the changed fields, without lists appended to.
+
+    ``changed``: what earlier operations of the same batch have given, to be brought up to date.
+    """
+    if changed is None:
+        changed = {}
     for operation in operations:
         field = operation.field
         if isinstance(operation, Remove):
             document.pop(field, None)
+            changed.pop(field, None)
             continue
         if isinstance(operation, Append):
-            changed.update(_append(document, operation))
+            _append(document, operation, changed)
             continue
         if isinstance(operation, Set):
-            value = operation.value
+            value = values.copy(operation.value)  # the caller may go on using its own
         elif isinstance(operation, Add):
             value = added(document.get(field), operation)
         else:
             value = raised(document.get(field), operation)
         document[field] = changed[field] = value
     return changed
+
+
+def present(document: Document, operations: Iterable[Operation]) -> Document:
+    """What ``apply`` has answered, told from the document afterwards."""
+    fields: dict[str, None] = {}
+    for operation in operations:
+        if isinstance(operation, Append):
+            fields.pop(operation.field, None)
+            if operation.keep is not None:
+                fields[dropped_field(operation.field)] = None
+        else:
+            fields[operation.field] = None
+    return {field: document[field] for field in fields if field in document}
 
 
 def added(old: Any, operation: Add) -> int | float:
@@ -108,33 +139,42 @@ def raised(old: Any, operation: Max) -> Any:
     """The value after a ``Max``. Raises InvalidValue if the two can't be compared."""
     if old is None:
         return operation.value
-    try:
-        return operation.value if operation.value > old else old
-    except TypeError:
+    _comparable(old, operation.field)
+    if (type(old) is str) != (type(operation.value) is str):
         raise InvalidValue(
-            f"{operation.field} holds {old!r}, which can't be compared with {operation.value!r}; nothing was written"
-        ) from None
+            f"{operation.field} holds {values.shown(old)}, which can't be compared with "
+            f"{values.shown(operation.value)}; nothing was written"
+        )
+    return operation.value if operation.value > old else old
 
 
-def _append(document: Document, operation: Append) -> Mapping[str, Any]:
+def _append(document: Document, operation: Append, changed: Document) -> None:
     field = operation.field
     items = document.get(field)
     if items is None:
         items = document[field] = []
     if type(items) is not list:
-        raise InvalidValue(f"{field} holds {items!r}, not a list, so nothing can be appended; nothing was written")
-    items.append(operation.value)
+        raise InvalidValue(
+            f"{field} holds {values.shown(items)}, not a list, so nothing can be appended; nothing was written"
+        )
+    changed.pop(field, None)
+    items.append(values.copy(operation.value))
     overflow = 0 if operation.keep is None else len(items) - operation.keep
-    if overflow <= 0:
-        return {}
-    del items[:overflow]
-    counter = dropped_field(field)
-    document[counter] = added(document.get(counter), Add(counter, overflow))
-    return {counter: document[counter]}
+    if overflow > 0:
+        del items[:overflow]
+        counter = dropped_field(field)
+        document[counter] = changed[counter] = added(document.get(counter), Add(counter, overflow))
 
 
 def _number(value: Any, field: str) -> int | float:
     if type(value) not in (int, float):
-        raise InvalidValue(f"{field} holds {value!r}, not a number, so nothing can be added; nothing was written")
+        raise InvalidValue(
+            f"{field} holds {values.shown(value)}, not a number, so nothing can be added; nothing was written"
+        )
     values.check(value, field)
     return value  # type: ignore[no-any-return]
+
+
+def _comparable(value: Any, field: str) -> None:
+    if type(value) not in (int, float, str):
+        raise InvalidValue(f"{field} holds {values.shown(value)}; only numbers and texts have a maximum")

@@ -25,6 +25,7 @@ from zerog.datastores.base import (
     Mutation,
     Page,
     check_document,
+    check_limit,
     fence,
     repeated,
 )
@@ -69,6 +70,9 @@ HOT = (
     "queueName",
 )
 """The fields that are columns: those that every run changes, and those that ``find`` asks for."""
+
+FOLD = 64 * 1024
+"""Characters of ``changes`` beyond which they are merged into the body, so that neither grows without end."""
 
 _COLUMNS = ", ".join(HOT)
 _HOT = frozenset(HOT)
@@ -115,6 +119,7 @@ class SqliteDatastore(Datastore):
     """
 
     can_find = True
+    can_delete = True
     history_limit = 10_000
     constant_history = True
 
@@ -132,13 +137,15 @@ class SqliteDatastore(Datastore):
             sqlite.execute("BEGIN")  # head and history of one moment
             try:
                 row = self.row(sqlite, key)
-                entries = [] if row is None else _entries(sqlite, row[_ID])
+                entries = [] if row is None else _entries(sqlite, row)
             finally:
                 sqlite.execute("COMMIT")
         return (None, None) if row is None else (_whole(row, entries), row[_CAS])
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
+        if cas is None:
+            raise self.casException(f"a write to {key} without a token; nothing was written")
         with self.file.writing() as sqlite:
             return True, self.write(sqlite, key, value, cas)
 
@@ -176,7 +183,9 @@ class SqliteDatastore(Datastore):
         after: str | None = None,
         limit: int = 1_000,
     ) -> Page:
-        where, parameters = ["typeof(status) = 'text'"], []
+        check_limit(limit)
+        where: list[str] = ["typeof(status) = 'text'"]
+        parameters: list[Any] = []
         for column, value in (("status", status), ("jobType", job_type), ("queueName", queue)):
             if value is not None:
                 where.append(f"{column} = ?")
@@ -186,19 +195,22 @@ class SqliteDatastore(Datastore):
             parameters.append(due)
         if after is not None:
             where.append("(due, key) > (?, ?)" if due is not None else "key > ?")
-            parameters.extend(after.split(" ", 1) if due is not None else [after])
+            parameters.extend(values.decode(after))
         order = "due, key" if due is not None else "key"
-        query = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
+        found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
+        parameters.append(limit + 1)
         with self.file.reading() as sqlite:
-            rows = sqlite.execute(query, [*parameters, limit + 1]).fetchall()
-        heads = []
-        for row in rows[:limit]:
-            with suppress(CorruptDocument):
-                heads.append(head_of(row))
-        if len(rows) <= limit:
+            try:
+                rows = sqlite.execute(f"{_SELECT} {found}", parameters).fetchall()
+                heads = [head_of(row) for row in rows[:limit]]
+                places = [(row[_DUE], row[_KEY]) for row in rows]
+            except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
+                places = sqlite.execute(f"SELECT due, key FROM zerog_documents {found}", parameters).fetchall()
+                heads = self._readable(sqlite, [key for _, key in places[:limit]])
+        if len(places) <= limit:
             return Page(heads, None)
-        last = rows[limit - 1]
-        return Page(heads, f"{last[_DUE]} {last[_KEY]}" if due is not None else last[_KEY])
+        last = places[limit - 1]
+        return Page(heads, values.encode_checked(last if due is not None else last[1:]))
 
     def close(self) -> None:
         self.file.close()
@@ -207,7 +219,7 @@ class SqliteDatastore(Datastore):
 
     def row(self, sqlite: sqlite3.Connection, key: str) -> Any:
         """A document's stored row, for ``head_of`` and ``change``; None if there is no document."""
-        return sqlite.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchone()
+        return _fetch(sqlite, _SELECT, key)
 
     def change(
         self,
@@ -219,57 +231,99 @@ class SqliteDatastore(Datastore):
         seq: int | None = None,
         row: Any = None,
     ) -> Mutation:
-        """``mutate`` within a transaction; ``row`` is the document's row if the caller has just read it."""
-        row = row or sqlite.execute(f"{_SELECT_HOT} WHERE key = ?", (key,)).fetchone()
+        """``mutate`` within a transaction; ``row`` is the document's row if the caller has just read it.
+
+        Reads neither the body nor the history unless an operation needs them.
+        """
+        row = row or _fetch(sqlite, _SELECT_HOT, key)
         hot = None if row is None else _columns(row)
         if fence(self, key, hot, row and row[_CAS], cas, epoch, seq):
             return repeated(head_of(self.row(sqlite, key)), row[_CAS], operations)
         assert hot is not None
         lists = row[_LISTS].split()
-        if not all(_is_simple(operation, lists) for operation in operations):
+        if any(_needs_whole(operation, lists) for operation in operations):
             return self._change_whole(sqlite, key, operations, seq)
-        changes: Document = {}
-        columns: Document = {}
+        changed: Document = {}
+        columns: dict[str, None] = {}  # to be written, in the order of the operations
+        cold: Document = {}
+        known: dict[str, None] = {}  # fields whose present value is the one in cold, or that are gone
         for operation in operations:
-            if isinstance(operation, Append):
-                counting = _append(sqlite, row[_ID], operation)
-                if counting is None:
+            field = operation.field
+            if field in HISTORY:
+                fallen = _append(sqlite, row[_ID], operation)  # type: ignore[arg-type]
+                if not fallen:
                     continue
-                operation = counting
-                changes[operation.field] = head_of(self.row(sqlite, key)).get(operation.field)
-            part, target = (hot, columns) if operation.field in _HOT else (changes, changes)
-            target.update(apply(part, [operation]))
-        changed = {**columns, **changes}
+                field = dropped_field(field)
+                operation = Add(field, fallen)
+            if field in _HOT:
+                columns[field] = None
+                apply(hot, [operation], changed)
+                continue
+            for each in (field, dropped_field(field)) if type(operation) is Append else (field,):
+                if each not in known:
+                    known[each] = None
+                    if type(operation) is not Set and type(operation) is not Remove:
+                        cold.update(self._stored(sqlite, row, each))
+            apply(cold, [operation], changed)
         if seq is not None:
-            columns["seq"] = seq
+            columns["seq"] = None
+            hot["seq"] = seq
         token = row[_CAS] + 1
-        self._update(sqlite, row, token, columns, changes)
-        return Mutation(token, changed, {**hot, **columns}.get("cancelRequested") is not None)
+        self._update(sqlite, row, token, {name: _to_column(hot, name) for name in columns}, cold, known)
+        return Mutation(token, changed, hot.get("cancelRequested") is not None)
 
-    def _update(self, sqlite: sqlite3.Connection, row: Any, token: int, columns: Document, changes: Document) -> None:
-        names = list(columns)
-        parameters: list[Any] = [token, *(_to_column(columns, name) for name in names)]
-        if changes:
-            merged = {**values.decode(row[_CHANGES]), **changes} if row[_CHANGES] else changes
-            names.append("changes")
-            parameters.append(values.encode_checked(merged, row[_KEY]))
-        shape = tuple(names)
+    def _stored(self, sqlite: sqlite3.Connection, row: Any, field: str) -> Document:
+        """A cold field and its stored value; empty if there is none."""
+        document = _overlay(row)
+        if field not in document:
+            document = head_of(self.row(sqlite, row[_KEY]))
+        return {field: document[field]} if field in document else {}
+
+    def _update(
+        self,
+        sqlite: sqlite3.Connection,
+        row: Any,
+        token: int,
+        columns: Document,
+        cold: Document,
+        known: dict[str, None],
+    ) -> None:
+        """Write the columns and the cold fields; those ``known`` that ``cold`` hasn't are removed."""
+        if known:
+            changes = values.encode_checked({**_overlay(row), **cold}, row[_KEY])
+            gone = known.keys() - cold.keys()
+            if len(changes) > FOLD or (gone and not gone.isdisjoint(head_of(self.row(sqlite, row[_KEY])))):
+                head = {**head_of(self.row(sqlite, row[_KEY])), **cold}
+                body = {f: v for f, v in head.items() if f not in _HOT and (f in cold or f not in known)}
+                columns["body"], columns["changes"] = values.encode_checked(body, row[_KEY]), None
+            else:
+                columns["changes"] = changes
+        shape = tuple(columns)
         statement = self._updates.get(shape)
         if statement is None:
-            assigned = "".join(f", {name} = ?" for name in names)
+            assigned = "".join(f", {name} = ?" for name in columns)
             statement = self._updates[shape] = f"UPDATE zerog_documents SET cas = ?{assigned} WHERE id = ?"
-        sqlite.execute(statement, (*parameters, row[_ID]))
+        sqlite.execute(statement, (token, *columns.values(), row[_ID]))
 
     def _change_whole(
         self, sqlite: sqlite3.Connection, key: str, operations: Sequence[Operation], seq: int | None
     ) -> Mutation:
         row = self.row(sqlite, key)
-        document = _whole(row, _entries(sqlite, row[_ID]))
+        document = _whole(row, _entries(sqlite, row))
         changed = apply(document, operations)
         if seq is not None:
             document["seq"] = seq
         token = self.write(sqlite, key, document, row[_CAS])
         return Mutation(token, changed, document.get("cancelRequested") is not None)
+
+    def _readable(self, sqlite: sqlite3.Connection, keys: list[str]) -> list[Document]:
+        heads = []
+        for key in keys:
+            with suppress(CorruptDocument):
+                row = self.row(sqlite, key)
+                if row is not None:
+                    heads.append(head_of(row))
+        return heads
 
     def write(self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None) -> int:
         """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token."""
@@ -295,66 +349,101 @@ class SqliteDatastore(Datastore):
 
 def head_of(row: Any) -> Document:
     """The head that a stored row holds. Raises CorruptDocument if its parts are no JSON."""
-    try:
-        document: Document = values.decode(row[_BODY])
-        if row[_CHANGES] is not None:
-            document.update(values.decode(row[_CHANGES]))
-        document.update(_columns(row))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptDocument(f"{row[_KEY]} can't be read ({error}); it was left as it is") from None
+    document = _object(row, _BODY)
+    if row[_CHANGES] is not None:
+        document.update(_object(row, _CHANGES))
+    document.update(_columns(row))
     return document
+
+
+def _fetch(sqlite: sqlite3.Connection, select: str, key: str) -> Any:
+    try:
+        return sqlite.execute(f"{select} WHERE key = ?", (key,)).fetchone()
+    except sqlite3.OperationalError as error:
+        if "decode" in str(error):  # stored text that is no UTF-8
+            raise _corrupt(key, error) from None
+        raise
+
+
+def _object(row: Any, part: int) -> Document:
+    try:
+        document = values.decode(row[part])
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _corrupt(row[_KEY], error) from None
+    if type(document) is not dict:
+        raise _corrupt(row[_KEY], f"{values.shown(document)} is no JSON object")
+    return document
+
+
+def _overlay(row: Any) -> Document:
+    return {} if row[_CHANGES] is None else _object(row, _CHANGES)
 
 
 def _columns(row: Any) -> Document:
     fields = zip(HOT, row[_FIRST_HOT:], strict=True)
-    return {f: (values.decode(v) if type(v) is bytes else v) for f, v in fields if v is not None}
+    try:
+        return {f: (values.decode(v) if type(v) is bytes else v) for f, v in fields if v is not None}
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(row[_KEY], error) from None
+
+
+def _corrupt(key: str, reason: object) -> CorruptDocument:
+    return CorruptDocument(f"{key} can't be read ({reason}); it was left as it is")
 
 
 def _to_column(document: Document, field: str) -> Any:
     value = document.get(field, _to_column)
     if value is _to_column:
         return None
-    return value if type(value) in (str, int, float) else values.encode_checked(value, field).encode()
+    kind = type(value)
+    if kind is int or kind is float:
+        return value
+    if kind is str and len(value) < FOLD:
+        return value
+    text = values.encode_checked(value, field)  # refuses what is too large
+    return value if kind is str else text.encode()
 
 
-def _entries(sqlite: sqlite3.Connection, identity: int) -> list[tuple[str, str]]:
+def _entries(sqlite: sqlite3.Connection, row: Any) -> list[tuple[str, str]]:
     query = "SELECT field, entry FROM zerog_history WHERE document = ? ORDER BY field, n"
-    return sqlite.execute(query, (identity,)).fetchall()
+    try:
+        return sqlite.execute(query, (row[_ID],)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" in str(error):
+            raise _corrupt(row[_KEY], error) from None
+        raise
 
 
 def _whole(row: Any, entries: list[tuple[str, str]]) -> Document:
     document = head_of(row)
-    for field in row[_LISTS].split():
-        document[field] = []
     try:
+        for field in row[_LISTS].split():
+            document[field] = []
         for field, entry in entries:
             document[field].append(values.decode(entry))
-    except (ValueError, KeyError, RecursionError) as error:
-        raise CorruptDocument(f"{row[_KEY]} has history that can't be read ({error}); it was left as it is") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _corrupt(row[_KEY], f"history: {error}") from None
     return document
 
 
-def _is_simple(operation: Operation, lists: list[str]) -> bool:
-    """Whether an operation needs neither the body nor the whole of a history list."""
-    if type(operation) is Append:
-        return operation.field in lists
-    if operation.field in HISTORY or type(operation) is Remove:
-        return False
-    return operation.field in _HOT or type(operation) is Set
+def _needs_whole(operation: Operation, lists: list[str]) -> bool:
+    """Whether an operation can only be applied to the document as a whole."""
+    if operation.field in HISTORY:
+        return type(operation) is not Append or operation.field not in lists
+    return type(operation) is Append and operation.field in _HOT
 
 
-def _append(sqlite: sqlite3.Connection, identity: int, operation: Append) -> Add | None:
-    """Store one history entry; returns the operation that counts what fell out at the front."""
+def _append(sqlite: sqlite3.Connection, identity: int, operation: Append) -> int:
+    """Store one history entry; returns how many fell out at the front."""
     key = (identity, operation.field)
     where = "document = ? AND field = ?"
     last = sqlite.execute(f"SELECT coalesce(max(n), 0) FROM zerog_history WHERE {where}", key).fetchone()[0]
     text = values.encode_checked(operation.value, operation.field)
     sqlite.execute("INSERT INTO zerog_history VALUES (?, ?, ?, ?)", (*key, last + 1, text))
     if operation.keep is None:
-        return None
+        return 0
     overflow = (*key, last + 1 - operation.keep)
-    fallen = sqlite.execute(f"DELETE FROM zerog_history WHERE {where} AND n <= ?", overflow).rowcount
-    return Add(dropped_field(operation.field), fallen) if fallen else None
+    return sqlite.execute(f"DELETE FROM zerog_history WHERE {where} AND n <= ?", overflow).rowcount
 
 
 def _first_token() -> int:

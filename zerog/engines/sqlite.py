@@ -198,8 +198,7 @@ class SqliteEngine(Engine):
                     delay = 0.0
                     loaded = self.look(head, accept)
         except (Unsuitable, CorruptDocument) as error:
-            self.unsuitable[uuid] = str(error)
-            self._count("released.unsuitable")
+            self.refuse(uuid, str(error))
             delay = UNSUITABLE_DELAY
         if delay > 0:
             due = self.clock.now().timestamp() + delay

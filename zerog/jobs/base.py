@@ -21,7 +21,7 @@ from marshmallow import Schema
 from zerog import values
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
-from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set
+from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set, dropped_field
 from zerog.document import (
     DOCUMENT_TYPE,
     ENGINE_FIELDS,
@@ -36,6 +36,7 @@ from zerog.exceptions import InvalidJobClass, JobStateError
 from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration, engine_attributes
 from zerog.jobs.error import Error
+from zerog.jobs.options import check_delay, check_priority, check_queue_options
 from zerog.jobs.progress import clamp, info_of, is_worth_recording, progress_of
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -63,6 +64,14 @@ CLAIM_CHANGES = (
     "due",
 )
 """The fields that a claim changes."""
+
+_HEAD_FIELDS = tuple(
+    name for name in BaseJobSchema._declared_fields if name in ENGINE_FIELDS and name not in HISTORY and name != "cas"
+)
+"""The engine's fields of a head, in the order in which they are shown."""
+
+MAX_TRACEBACK = 64 * 1024
+"""Bytes of UTF-8 kept of one traceback."""
 
 FLUSH_EVERY = 5.0
 """Seconds after which a tick writes what has collected, however little."""
@@ -95,6 +104,8 @@ class BaseJob(ABC):
     """Runs that may die under the job while their worker lives."""
     MAX_LOST: ClassVar[int] = 10
     """Runs that may be lost together with their whole worker."""
+    FINISH_ON: ClassVar[tuple[type[BaseException], ...]] = ()
+    """Exceptions after which another run is pointless: they end the job at once."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is killed and counts as an error; needs the process executor."""
 
@@ -159,13 +170,16 @@ class BaseJob(ABC):
         self._last_write = self._clock.monotonic()
         self._token = int(kwargs.pop("cas", None) or 0)
         known = {field.attribute for field in declaration.fields.values()} | ENGINE_FIELDS
+        if self._token:  # what a schema loaded from a stored document: newer code may have added fields
+            self._unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
         for name in kwargs:
             if name not in known:
                 raise TypeError(
                     f"{type(self).__name__} has no field {name!r}{declaration.suggestion(name)}; expected one of its "
                     f"Params, State or SCHEMA: {', '.join(declaration.fields) or 'it declares none'}"
                 )
-        kwargs = {**declaration.new_attributes(self._now(), kwargs.get("uuid")), **kwargs}
+        fresh = declaration.new_attributes(self._now(), kwargs.get("uuid"))
+        kwargs = {**fresh, **kwargs, "uuid": fresh["uuid"]}
         for field in declaration.fields.values():
             if field.attribute not in kwargs:
                 kwargs[field.attribute] = field.initial()
@@ -281,11 +295,13 @@ class BaseJob(ABC):
 
     def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
         """Add to the job's errors and count it. Override it to react to particular exceptions."""
-        record = error_record(self._now(), int(errorCode), str(msg), self.attempts, **_described(exception))
+        code, msg = _error_code(errorCode, str(msg))
+        record = error_record(self._now(), code, msg, self.attempts, **described(exception))
         self._record("errors", record, Add("errorCount", 1))
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
+        self._declaration.check_engine_value("resultCode", resultCode)
         operations: list[Operation] = [Set("resultCode", resultCode)]
         if 200 <= resultCode < 300:
             operations.append(Max("completeness", 1.0))
@@ -308,6 +324,7 @@ class BaseJob(ABC):
 
     def raise_warning_continue(self, resultCode: int, msg: str, delay: float | None = None) -> NoReturn:
         """End this run with a warning; the job runs again, after ``delay`` seconds, up to MAX_CONTINUES times."""
+        delay = None if delay is None else check_delay(delay)
         self._gathered(self.job_log_warning, msg)
         raise WarningContinue(msg, code=resultCode, delay=delay, recorded=True)
 
@@ -318,6 +335,7 @@ class BaseJob(ABC):
 
     def raise_error_continue(self, errorCode: int, msg: str, delay: float | None = None) -> NoReturn:
         """End this run with an error; the job runs again, after ``delay`` seconds, up to MAX_ERRORS errors."""
+        delay = None if delay is None else check_delay(delay)
         self._gathered(self.job_log_error, errorCode, msg)
         raise ErrorContinue(msg, code=errorCode, delay=delay, recorded=True)
 
@@ -334,16 +352,16 @@ class BaseJob(ABC):
 
     def add_to_completeness(self, delta: float) -> None:
         """Add to how much is done, together with ticks not yet recorded."""
-        waiting, self.tickcount = self.tickcount, 0.0
-        self._write([Add("completeness", float(delta) + waiting, 0.0, 1.0), Set("tickcount", 0.0)])
+        saving.absorb_ticks(self, float(delta))
+        self._last_write = self._clock.monotonic()
 
     def set_tick_value(self, tickval: float) -> None:
         """Set what one ``tick`` adds to the completeness; 0.001 unless set."""
         self.update_attrs(tickval=float(tickval))
 
     def tick(self) -> None:
-        """Count one step. Written once the steps make 0.01, or 5 seconds after the last write."""
-        self.tickcount += self.tickval
+        """Count one step. Written once the steps make 0.01, 5 seconds after the last write, or with any other write."""
+        self._write([Add("tickcount", self.tickval)], flush=False)
         now = self._clock.monotonic()
         if is_worth_recording(self.tickcount) or (self.tickcount > 0 and now - self._last_write >= FLUSH_EVERY):
             self.add_to_completeness(0.0)
@@ -351,11 +369,12 @@ class BaseJob(ABC):
 
     def progress(self) -> dict[str, Any]:
         """``completeness``, ``result``, ``status`` and more, as of this object's last read or write. JSON values."""
-        return progress_of(self._dump_head())
+        return progress_of(self._dump_engine_fields())
 
     def info(self) -> dict[str, Any]:
         """``progress()`` with ``events``, ``warnings`` and ``errors``."""
-        return info_of(self.dump())
+        history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
+        return info_of({**self._dump_engine_fields(), **history})
 
     # queue and worker
 
@@ -364,21 +383,20 @@ class BaseJob(ABC):
 
         ``kwargs`` go to the queue: ``delay`` (seconds), ``priority``, ``ttr``. A queue out of reach is no error: the
         document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
-        the document can't be stored, and JobStateError for a job that runs or has ended.
+        the document can't be stored, ``casException`` if it was changed since this object last saw it, InvalidValue
+        for a wrong option, and JobStateError for a job that runs or has ended.
         """
-        delay = float(kwargs.pop("delay", 0) or 0)
-        priority = int(kwargs.pop("priority", self.priority))
+        delay = check_delay(kwargs.pop("delay", 0))
+        priority = check_priority(kwargs.pop("priority", self.priority))
+        check_queue_options(kwargs)
         if self._stored is None and not self._token:
             self.priority, self.queueKwargs = priority, {**self.queueKwargs, **kwargs}
-            document = self.dump()
-            document.pop("cas")
-            [(document, token)] = self._engine.submit([document], delay)
+            [(document, token)] = self._engine.submit([saving.new_document_of(self)], delay)
             self._show({f: value for f, value in document.items() if f not in HISTORY}, token)
             return
         if self._run is not None:
             raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
-        if self._stored is None:
-            self.save()
+        self.save()
         self.update_attrs(priority=priority, queueKwargs={**self.queueKwargs, **kwargs})
         head, token = self._engine.enqueue(self.uuid, delay)
         self._show(head, token)
@@ -432,12 +450,15 @@ class BaseJob(ABC):
                 f"{type(self).__name__} has no field {name!r}{self._declaration.suggestion(name)}. Nothing was changed."
             )
 
-    def _dump_head(self) -> Document:
+    def _dump_engine_fields(self) -> Document:
         head: Document = {}
-        for name in ENGINE_FIELDS:
-            if name not in HISTORY and name != "cas":
-                value = self.__dict__[name]
-                head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
+        for name in _HEAD_FIELDS:
+            value = self.__dict__[name]
+            head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
+        return head
+
+    def _dump_head(self) -> Document:
+        head = self._dump_engine_fields()
         for field in self._declaration.fields.values():
             head[field.key] = field.dump(self.__dict__.get(field.attribute))
         return {**self._unknown, **head}
@@ -452,7 +473,7 @@ class BaseJob(ABC):
     def _bind(self, head: Document, lifted: Document, token: int) -> None:
         self._stored, self._token, self._history = head, token, None
         if lifted is not head:
-            self._pending.add(_lifting(head, lifted))
+            self._pending.add_before(_lifting(head, lifted))
 
     def _entries(self, field: str) -> list[Document]:
         return [
@@ -478,7 +499,7 @@ def declaration_of(job_class: type[BaseJob]) -> Declaration:
     """The checked declaration of a class, made once. Raises InvalidJobClass."""
     declaration = job_class.__dict__.get("_zerog_declaration")
     if declaration is None:
-        reserved = {*dir(BaseJob), "datastore", "queue", "keepalive"}
+        reserved = {*dir(BaseJob), *map(dropped_field, HISTORY), "datastore", "queue", "keepalive"}
         declaration = Declaration(job_class, reserved)
         job_class._zerog_declaration = declaration  # type: ignore[attr-defined]
     return declaration
@@ -534,14 +555,27 @@ def _dumped_entry(entry: Any) -> Document:
     return {name: to_text(value) if isinstance(value, datetime) else value for name, value in entry.items()}
 
 
-def _described(exception: BaseException | None) -> dict[str, Any]:
+def _error_code(code: object, msg: str) -> tuple[int, str]:
+    """A code that can be stored. An odd one must not hide the error that it came with: it moves into the message."""
+    if type(code) is int and abs(code) < 2**31:
+        return code, msg
+    return INTERNAL_ERROR, f"{msg} (error code {code!r:.80})"
+
+
+def described(exception: BaseException | None) -> dict[str, Any]:
+    """The type and traceback of an exception, for a record in ``errors``; the traceback within MAX_TRACEBACK bytes."""
     if exception is None:
         return {}
     kind = type(exception)
-    text = "".join(traceback.format_exception(exception))
+    text = values.storable_text("".join(traceback.format_exception(exception)))
+    raw = text.encode()
+    if len(raw) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2 - 100
+        first, last = (part.decode(errors="ignore") for part in (raw[:half], raw[-half:]))
+        text = f"{first}\n… {len(raw) - 2 * half:,} bytes left out …\n{last}"
     return {
         "type": f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__,
-        "traceback": values.storable_text(text),
+        "traceback": text,
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,22 @@ from zerog.jobs.versions import Chain, find_migrations, parse_version
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
+
+_ENGINE_KINDS: dict[str, type | tuple[type, ...]] = {
+    "logId": str,
+    "queueName": str,
+    "queueKwargs": dict,
+    "queueJobId": (int, str),
+    "running": bool,
+    "errorCount": int,
+    "completeness": (int, float),
+    "tickcount": (int, float),
+    "tickval": (int, float),
+    "resultCode": int,
+    "priority": int,
+    "headers": dict,
+}
+"""What the engine's fields hold that a job may set."""
 
 _PLAIN: dict[type, tuple[type, ...]] = {
     fields.String: (str,),
@@ -56,7 +73,7 @@ class _Stored:
         """The value of a field that the document doesn't have."""
         if self.default is missing:
             return None
-        return self.default() if callable(self.default) else copy.copy(self.default)
+        return self.default() if callable(self.default) else copy.deepcopy(self.default)
 
     def load(self, value: Any, document: Document) -> Any:
         if value is None or type(value) in self.plain:
@@ -99,6 +116,8 @@ class Declaration:
         self.chain = Chain(self.job_type, self.version, find_migrations(job_class))
         self._params = _schema_of(job_class, "Params")
         self._extras = _added_fields(job_class.SCHEMA)
+        self._extra_keys = {field.data_key or name for name, field in self._extras.items()}
+        _check_limits(job_class)
         groups = {
             "Params": _declared(self._params),
             "State": _declared(_schema_of(job_class, "State")),
@@ -109,7 +128,6 @@ class Declaration:
         schema = self.schema_class()
         self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
         self._by_key = {field.key: field for field in self.fields.values()}
-        self._input = {field.key for name, field in self.fields.items() if name not in groups["State"]}
 
     def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
@@ -119,17 +137,24 @@ class Declaration:
             str(name): ["is set by ZeroG and can't be given by a client."] for name in data if name in ENGINE_FIELDS
         }
         result: dict[str, Any] = {}
-        own = {name: value for name, value in data.items() if name in self._extras}
-        rest = {name: value for name, value in data.items() if name not in self._extras and name not in ENGINE_FIELDS}
+        own = {name: value for name, value in data.items() if name in self._extra_keys}
+        rest = {name: value for name, value in data.items() if name not in {*self._extra_keys, *ENGINE_FIELDS}}
         parts: list[tuple[Schema, dict[str, Any]]] = []
         if self._extras:
             parts.append((self.job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE), own))
         parts.append((self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE), rest))
         for schema, part in parts:
             try:
-                result.update(schema.load(part))
+                loaded: object = schema.load(part)
             except ValidationError as error:
                 messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
+                continue
+            if not isinstance(loaded, dict):
+                raise InvalidJobClass(
+                    f"{type(schema).__qualname__} of {self.job_type} makes {type(loaded).__name__} of a client's "
+                    "parameters; expected the dict of fields. Nothing was stored."
+                )
+            result.update(loaded)
         if messages:
             raise ValidationError(messages)
         return result
@@ -164,11 +189,12 @@ class Declaration:
                         f"job {head.get('uuid')} of type {self.job_type} has no {field.key}, which is required; a "
                         "field added later needs a default or a migration. The document was left as it is."
                     )
-                attributes[field.attribute] = field.initial()
+                if field.default is not missing:  # without one the class's own __init__ may have a default
+                    attributes[field.attribute] = field.initial()
                 continue
             try:
                 attributes[field.attribute] = field.load(value, head)
-            except (ValidationError, ValueError, TypeError) as error:
+            except Exception as error:  # a field of the user's own may raise anything
                 raise CorruptDocument(
                     f"job {head.get('uuid')} of type {self.job_type} has {field.key}={value!r:.80}, which is no "
                     f"{type(field.declared).__name__} ({error}); the document was left as it is"
@@ -182,8 +208,16 @@ class Declaration:
             return field.key, field.dump(value)
         if name in TIMESTAMPS:
             return name, None if value is None else to_text(value)
-        values.check(value, name)
+        self.check_engine_value(name, value)
         return name, value
+
+    def check_engine_value(self, name: str, value: Any) -> None:
+        """Refuse what would make the document unreadable. Raises InvalidValue, naming the field."""
+        values.check(value, name)
+        kind = _ENGINE_KINDS.get(name)
+        if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise InvalidValue(f"{name}={value!r:.80} is no {names}, which {name} must be; it was not stored")
 
     def by_key(self, key: str) -> _Stored | None:
         """The job's own field that lies under this key of the document."""
@@ -219,6 +253,24 @@ def _job_type(job_class: type[BaseJob]) -> str:
     return job_type
 
 
+def _check_limits(job_class: type[BaseJob]) -> None:
+    """Refuse limits that would fail only once a job is in trouble."""
+    for name in ("MAX_ERRORS", "MAX_CONTINUES", "MAX_CRASHES", "MAX_LOST"):
+        limit: object = getattr(job_class, name)
+        if limit is None and name == "MAX_CONTINUES":
+            continue
+        if type(limit) is not int or limit < 0:
+            raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
+    timeout: object = job_class.TIMEOUT
+    if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 10**9):  # type: ignore[operator]
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.TIMEOUT is {timeout!r}; expected seconds, or None for no limit"
+        )
+    ends: object = job_class.FINISH_ON
+    if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
+        raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
+
+
 def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
     schema = getattr(job_class, name, None)
     if schema is not None and not (isinstance(schema, type) and issubclass(schema, Schema)):
@@ -232,7 +284,9 @@ def _declared(schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
 
 def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
     base = BaseJobSchema._declared_fields
-    return {name: field for name, field in schema._declared_fields.items() if base.get(name) is not field}
+    added = [name for name, field in schema._declared_fields.items() if base.get(name) is not field]
+    bound = schema().fields
+    return {name: bound[name] for name in added}
 
 
 def _merge(
@@ -250,6 +304,8 @@ def _merge(
                     raise InvalidJobClass(f"{where}, but {taken} is a field of every job; {better}")
                 if taken in reserved or taken.startswith("_"):
                     raise InvalidJobClass(f"{where}, but {taken} is a name of BaseJob itself; {better}")
+                if _is_method(job_class, taken):
+                    raise InvalidJobClass(f"{where}, but {taken} is a method of {job_class.__qualname__}; {better}")
                 if taken in seen:
                     raise InvalidJobClass(f"{where}, which {seen[taken]} has already; a field is declared once")
             seen.update(dict.fromkeys({name, field.data_key or name, field.attribute or name}, f"its {group}"))
@@ -257,13 +313,28 @@ def _merge(
     return merged
 
 
+def _is_method(job_class: type[BaseJob], name: str) -> bool:
+    """Whether a field of this name would hide something that the class defines to be called."""
+    found = inspect.getattr_static(job_class, name, None)
+    return inspect.isroutine(found) or isinstance(found, (property, staticmethod, classmethod))
+
+
 def _composed(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> type[Schema]:
     """The schema of the whole document: converts, but doesn't validate."""
     readers = {}
     for name, field in declared.items():
         reader = copy.deepcopy(field)
-        reader.validators = []
-        reader.allow_none = True
+        _unvalidated(reader)
         reader.parent = reader.root = reader.name = None
         readers[name] = reader
     return type(f"{job_class.__name__}Schema", (job_class.SCHEMA,), readers)
+
+
+def _unvalidated(field: fields.Field[Any]) -> None:
+    """Let a field, and what it is made of, take any value that it can convert."""
+    field.validators = []
+    field.allow_none = True
+    parts: list[Any] = [getattr(field, name, None) for name in ("inner", "key_field", "value_field")]
+    for part in [*parts, *(getattr(field, "tuple_fields", None) or ())]:
+        if isinstance(part, fields.Field):
+            _unvalidated(part)

@@ -40,7 +40,12 @@ def clamp(completeness: float) -> float:
 
 def progress_of(head: Document) -> dict[str, Any]:
     """What a poller is shown: ``completeness``, ``result``, ``status``, and what goes with them. JSON values."""
-    shown = {"completeness": head["completeness"], "result": head["resultCode"], "status": head["status"]}
+    # A listing must not end at the one document in a thousand that somebody truncated.
+    shown = {
+        "completeness": head.get("completeness"),
+        "result": head.get("resultCode"),
+        "status": head.get("status"),
+    }
     return shown | {field: head.get(field) for field in _SHOWN}
 
 

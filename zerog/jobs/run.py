@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.base import Datastore, Mutation
 from zerog.datastores.operations import Operation
-from zerog.exceptions import AmbiguousWrite, Cancelled, ClaimLost, DatastoreUnavailable
+from zerog.exceptions import (
+    AmbiguousWrite,
+    Cancelled,
+    ClaimLost,
+    CorruptDocument,
+    DatastoreUnavailable,
+    InvalidValue,
+    TooManyCollisions,
+)
 
 PATIENCE = 20.0
 """Seconds for which a write waits for a datastore that can't be reached: two thirds of the default lease."""
@@ -60,16 +69,22 @@ class Run:
             raise Cancelled(f"{self.key} was cancelled while it ran")
 
     def write(self, operations: Sequence[Operation], cas: int | None = None) -> Mutation:
-        """One fenced write. Raises ClaimLost, Cancelled (the write is stored then), and what ``mutate`` raises."""
+        """One fenced write. Raises ClaimLost, and what ``mutate`` raises for a write that was refused.
+
+        Afterwards the caller takes the answer over and calls ``notice``.
+        """
         with self._lock:
             if self._revoked is not None:
                 raise ClaimLost(self._revoked)
             mutation = self._write(operations, cas)
             self.seq += 1
+        return mutation
+
+    def notice(self, mutation: Mutation) -> None:
+        """Raise Cancelled, once, if the answer to a write says that the job is to be cancelled."""
         if mutation.cancel_requested and not self.cancelled:
             self.cancelled = True
             self.check()
-        return mutation
 
     def close(self, timeout: float = 5.0) -> int | None:
         """End the run's own writing and return the number for the settling write.
@@ -88,6 +103,7 @@ class Run:
     def _write(self, operations: Sequence[Operation], cas: int | None) -> Mutation:
         deadline = self._clock.monotonic() + self._patience
         pause = 0.01
+        unknown = False
         point("run.write")
         while True:
             try:
@@ -100,8 +116,30 @@ class Run:
             except (AmbiguousWrite, DatastoreUnavailable, self.datastore.lockedException) as error:
                 if self._revoked is not None:
                     raise ClaimLost(self._revoked) from error
+                unknown = unknown or isinstance(error, AmbiguousWrite)
                 if self._clock.monotonic() > deadline:
+                    if unknown:
+                        self._give_up(error)
                     raise
-                cas = None if isinstance(error, AmbiguousWrite) else cas
+                # A write that was stored has moved the token itself; from here on its number fences it.
+                cas = None if unknown else cas
+            except (self.datastore.casException, CorruptDocument, InvalidValue, TooManyCollisions) as error:
+                if unknown:
+                    self._give_up(error)
+                raise
+            except BaseException as error:
+                self._revoke_unknown(error)
+                raise
             self._clock.pause(pause)
             pause = min(pause * 2, 1.0)
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        self._revoke_unknown(error)
+        raise ClaimLost(self._revoked) from error
+
+    def _revoke_unknown(self, error: BaseException) -> None:
+        """A write that may or may not be stored leaves the number of the next one unknown.
+
+        Under the same number another write would be taken for its repetition and be dropped with the answer "done".
+        """
+        self._revoked = f"nobody can say whether the last write to {self.key} is stored ({error!r:.200}); the run ends"

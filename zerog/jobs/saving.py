@@ -7,15 +7,16 @@ others write. Operations that may wait (``flush=False``) ride with the next writ
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog import values
 from zerog.clock import SYSTEM, from_text, to_text
 from zerog.datastores.base import HISTORY, Mutation
-from zerog.datastores.operations import Append, Operation, Set, apply, check
-from zerog.document import PROTECTED, make_key
-from zerog.exceptions import AmbiguousWrite, Cancelled, JobNotFound, TooManyCollisions
+from zerog.datastores.operations import Add, Append, Operation, Remove, Set, apply, check
+from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, make_key
+from zerog.exceptions import AmbiguousWrite, JobNotFound, TooManyCollisions
 from zerog.jobs.schema import TIMESTAMPS
 
 if TYPE_CHECKING:
@@ -32,19 +33,46 @@ class Pending:
 
     def __init__(self) -> None:
         self._operations: list[Operation] = []
+        self._lock = threading.RLock()  # a job may record things from threads of its own
 
     def add(self, operations: Iterable[Operation]) -> None:
+        """Let these wait, too."""
+        with self._lock:
+            self._add(operations)
+
+    def _add(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
-            if isinstance(operation, Set):
+            if isinstance(operation, (Set, Remove)):
                 self._operations = [o for o in self._operations if o.field != operation.field]
+            elif isinstance(operation, Add) and self._merge(operation):
+                continue
             self._operations.append(operation)
 
+    def add_before(self, operations: Iterable[Operation]) -> None:
+        """Put ``operations`` before what waits: what was asked for later wins."""
+        with self._lock:
+            later = self.take()
+            self._add(operations)
+            self._add(later)
+
+    def _merge(self, operation: Add) -> bool:
+        """Let a million ticks wait as one operation."""
+        for index in range(len(self._operations) - 1, -1, -1):
+            waiting = self._operations[index]
+            if waiting.field == operation.field:
+                if waiting[2:] != (None, None) or operation[2:] != (None, None) or not isinstance(waiting, Add):
+                    return False
+                self._operations[index] = waiting._replace(amount=waiting.amount + operation.amount)
+                return True
+        return False
+
     def __iter__(self) -> Iterator[Operation]:
-        return iter(self._operations)
+        return iter(list(self._operations))
 
     def take(self) -> list[Operation]:
         """All of them; none is waiting afterwards."""
-        operations, self._operations = self._operations, []
+        with self._lock:
+            operations, self._operations = self._operations, []
         return operations
 
 
@@ -70,16 +98,23 @@ def send(job: BaseJob, operations: Sequence[Operation] = (), cas: int | None = N
     together.add(operations)
     try:
         mutation = _send(job, [*together, Set("updatedAt", to_text(job._clock.now()))], cas)
-    except (AmbiguousWrite, Cancelled):
-        raise  # it may be stored, or is: sending it again could apply it twice
+    except AmbiguousWrite:
+        job._history = None
+        raise  # it may be stored: sending it again could apply it twice
     except BaseException:
-        job._pending.add(waiting)
+        job._pending.add_before(waiting)
+        job._history = None  # it shows entries that are not stored
         raise
     job._token = mutation.token
     for field, value in mutation.values.items():
         _set_attribute(job, field, value)
     assert job._stored is not None
     job._stored.update(mutation.values)
+    for operation in together:
+        if isinstance(operation, Remove):
+            job._stored.pop(operation.field, None)
+    if job._run is not None:
+        job._run.notice(mutation)
 
 
 def _send(job: BaseJob, operations: list[Operation], cas: int | None) -> Mutation:
@@ -94,6 +129,8 @@ def apply_locally(job: BaseJob, operations: Sequence[Operation]) -> None:
         field = operation.field
         if isinstance(operation, Append):
             job._append_locally(field, operation.value)
+        elif isinstance(operation, Remove):
+            job._unknown.pop(field, None)
         else:
             present = {} if isinstance(operation, Set) else {field: getattr(job, field, None)}
             _set_attribute(job, field, apply(present, [operation])[field])
@@ -105,8 +142,11 @@ def _set_attribute(job: BaseJob, field: str, value: Any) -> None:
         setattr(job, own.attribute, own.load(value, {}))
     elif field in TIMESTAMPS and isinstance(value, str):
         setattr(job, field, from_text(value))
-    elif field not in HISTORY:
-        setattr(job, field, value)
+    elif field in ENGINE_FIELDS:
+        if field not in HISTORY:
+            setattr(job, field, value)
+    else:
+        job._unknown[field] = value  # a count of dropped events, or a field of newer code
 
 
 def save(job: BaseJob) -> None:
@@ -116,13 +156,33 @@ def save(job: BaseJob) -> None:
     """
     datastore = job._engine.datastore
     if job._stored is None:
-        document = job.dump()
-        document.pop("cas")
+        document = new_document_of(job)
         # A job that was given a token by hand claims to be stored already: the token decides.
         token = datastore.set_with_cas(job.key(), document, job._token)[1]
         job._stored, job._token = values.copy(document), token
         return
-    send(job, _differences(job), cas=job._token)
+    try:
+        send(job, _differences(job), cas=job._token)
+    except datastore.casException:
+        if job._run is not None and _is_cancelled(job):
+            job._run.cancelled = True
+            job._run.check()
+        raise
+
+
+def new_document_of(job: BaseJob) -> dict[str, Any]:
+    """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
+    document = job.dump()
+    document.pop("cas")
+    for field in DOCUMENTED:
+        job._declaration.check_engine_value(field, document[field])
+    return document
+
+
+def _is_cancelled(job: BaseJob) -> bool:
+    """Whether the one who wrote meanwhile was an operator: then the run is to stop, not to complain."""
+    head = job._engine.datastore.read_with_cas(job.key(), head=True)[0]
+    return head is not None and head.get("epoch") == job.epoch and head.get("cancelRequested") is not None
 
 
 def _differences(job: BaseJob) -> list[Operation]:
@@ -130,10 +190,16 @@ def _differences(job: BaseJob) -> list[Operation]:
     changed: list[Operation] = []
     waiting = {operation.field for operation in job._pending}
     for key, value in job._dump_head().items():
-        if key in PROTECTED or key in waiting:
+        if key in waiting:
             continue
-        if key not in job._stored or job._stored[key] != value or type(job._stored[key]) is not type(value):
-            changed.append(Set(key, value))
+        if key in job._stored and job._stored[key] == value and type(job._stored[key]) is type(value):
+            continue
+        if key in PROTECTED:
+            if key in job._stored and key not in TIMESTAMPS and job._stored[key] != value:
+                job._check_settable(key)
+            continue
+        job._declaration.check_engine_value(key, value)
+        changed.append(Set(key, value))
     return changed
 
 
@@ -151,14 +217,58 @@ def record_change(job: BaseJob, function: Callable[..., T], *args: Any, **kwargs
 
     Raises TooManyCollisions after MAX_COLLISIONS tries; the change is not stored then.
     """
+    unsaved = [] if job._stored is None else _differences(job)
     for _ in range(MAX_COLLISIONS):
         result = function(*args, **kwargs)
         try:
             save(job)
             return result
         except job._engine.datastore.casException:
+            if job._stored is None and not job._token:
+                raise  # no collision: another job has this uuid
+            SYSTEM.pause(random.uniform(0, 0.002))
+            _reload_below(job, unsaved)
+    raise TooManyCollisions(
+        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored"
+    )
+
+
+def _reload_below(job: BaseJob, unsaved: list[Operation]) -> None:
+    """Reload, and keep what had been assigned on this object and not saved. Raises ``casException`` if others changed
+    one of those fields, too: which of the two values is right, only the caller knows."""
+    before = dict(job._stored or {})
+    reload(job)
+    assert job._stored is not None
+    for operation in unsaved:
+        if job._stored.get(operation.field) != before.get(operation.field):
+            raise job._engine.datastore.casException(
+                f"{operation.field} of job {job.uuid} was changed here and by somebody else; this change is not stored"
+            )
+    apply_locally(job, unsaved)
+
+
+def absorb_ticks(job: BaseJob, delta: float) -> None:
+    """Add ``delta`` and the ticks not yet recorded to the completeness, and each tick once.
+
+    The stored ticks are part of it, so outside a run this goes by compare-and-swap; a run is the only writer of them.
+    While somebody else runs the job, they are that run's.
+    """
+    for _ in range(MAX_COLLISIONS):
+        ticks = job.tickcount
+        own = sum(o.amount for o in job._pending if isinstance(o, Add) and o.field == "tickcount")
+        foreign = job._run is None and job.owner is not None
+        added: list[Operation] = [Add("completeness", delta + (own if foreign else ticks), 0.0, 1.0)]
+        added.append(Add("tickcount", -own) if foreign else Set("tickcount", 0.0))
+        check(added)
+        if job._run is not None or job._stored is None or job._gathering:
+            write(job, added)
+            return
+        try:
+            send(job, added, cas=job._token)
+            return
+        except job._engine.datastore.casException:
             SYSTEM.pause(random.uniform(0, 0.002))
             reload(job)
     raise TooManyCollisions(
-        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored"
+        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; {delta} is not added"
     )

@@ -46,7 +46,7 @@ def migration(start: str | float, end: str | float) -> Callable[[Lift], Migratio
 
 def parse_version(version: object) -> float:
     """The number of a version given as text or number. Raises InvalidJobClass if its text doesn't survive a float."""
-    if isinstance(version, (int, float)) and not isinstance(version, bool) and version == version:
+    if isinstance(version, (int, float)) and not isinstance(version, bool) and abs(version) < 1e9:
         return float(version)
     if isinstance(version, str):
         try:
@@ -105,7 +105,7 @@ class Chain:
         self.check(head)
         if head["schemaVersion"] == self.version:
             return head
-        lifted = values.copy(head)
+        lifted: Document = values.copy(head)
         while lifted["schemaVersion"] != self.version:
             lifted = self._apply(self._step(lifted), lifted)
         return lifted
@@ -120,16 +120,17 @@ class Chain:
         return step
 
     def _apply(self, step: Migration, document: Document) -> Document:
-        engine = {field: document[field] for field in document if field in ENGINE_FIELDS}
+        engine: Document = values.copy({field: document[field] for field in document if field in ENGINE_FIELDS})
         try:
             lifted: object = step(document)
             if not isinstance(lifted, dict):
                 raise TypeError(f"it returned {type(lifted).__name__}, expected the document")
             values.check(lifted, "document")
-            touched = [field for field in engine if field != "schemaVersion" and lifted.get(field) != engine[field]]
+            both = (ENGINE_FIELDS & {*engine, *lifted}) - {"schemaVersion"}
+            touched = sorted(f for f in both if (f in lifted, lifted.get(f)) != (f in engine, engine.get(f)))
             if touched:
                 raise ValueError(f"it changed {', '.join(touched)}, which only the engine may write")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CorruptDocument(
                 f"{step!r} failed for job {engine.get('uuid')}: {type(error).__name__}: {error}; it was left as it is"
             ) from error

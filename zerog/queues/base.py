@@ -7,10 +7,11 @@ the definition of all this.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, ClassVar
 from uuid import UUID
 
-from zerog.exceptions import ConfigurationError, InvalidUuid
+from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable
 
 DEFAULT = "default"
 """The queue a job goes to if nobody names one."""
@@ -29,7 +30,10 @@ class Reservation:
         raise NotImplementedError
 
     def release(self, delay: float = 0) -> None:
-        """Give the entry back, to be delivered again after ``delay`` seconds. Raises ReservationLost."""
+        """Give the entry back, to be delivered again after ``delay`` seconds.
+
+        Raises ReservationLost, InvalidValue (a negative delay).
+        """
         raise NotImplementedError
 
     def touch(self) -> None:
@@ -53,8 +57,8 @@ class Queue:
     def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
         """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
 
-        Returns the queue's own id of it. Raises InvalidUuid, InvalidValue (a negative delay), QueueUnavailable
-        (nothing was put).
+        Returns the queue's own id of it. Raises InvalidUuid, InvalidValue (a negative delay, a time to run of 0),
+        QueueUnavailable (nothing was put).
         """
         raise NotImplementedError
 
@@ -87,8 +91,14 @@ class _Wrapped(Queue):
         self.name = getattr(queue, "name", DEFAULT)
 
     def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+        uuid = check_uuid(uuid)
+        check_options(delay, priority, ttr)
         options = {"delay": delay, "priority": priority, "ttr": ttr}
-        return self._queue.put(uuid, **{name: value for name, value in options.items() if value})  # type: ignore[no-any-return]
+        try:
+            identity: int | str = self._queue.put(uuid, **{name: value for name, value in options.items() if value})
+        except Exception as error:
+            raise QueueUnavailable(f"{uuid} was not put on {self._queue!r}: {error!r}") from error
+        return identity
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         return self._queue.reserve(timeout)  # type: ignore[no-any-return]
@@ -104,6 +114,21 @@ def as_queue(queue: Any) -> Queue:
     if not callable(getattr(queue, "put", None)):
         raise TypeError(f"{queue!r} is no queue: it has no put(uuid)")
     return _Wrapped(queue)
+
+
+def check_delay(delay: float) -> None:
+    """Refuse a delay that isn't a number of seconds. Raises InvalidValue."""
+    if type(delay) not in (int, float) or not delay >= 0 or not isfinite(delay):
+        raise InvalidValue(f"a delay of {delay!r:.80} seconds; expected 0 or more. The queue was not changed.")
+
+
+def check_options(delay: float, priority: int, ttr: float | None) -> None:
+    """Refuse what ``put`` can't honour. Raises InvalidValue."""
+    check_delay(delay)
+    if type(priority) is not int or not -(2**31) <= priority < 2**31:
+        raise InvalidValue(f"a priority of {priority!r:.80}; expected an integer of 32 bits. Nothing was put.")
+    if ttr is not None and (type(ttr) not in (int, float) or not ttr > 0 or not isfinite(ttr)):
+        raise InvalidValue(f"a ttr (time to run) of {ttr!r:.80} seconds; expected more than 0. Nothing was put.")
 
 
 def check_uuid(uuid: object) -> str:

@@ -9,8 +9,8 @@ from itertools import count
 from typing import Any
 
 from zerog.clock import SYSTEM, Clock
-from zerog.exceptions import InvalidUuid, InvalidValue, ReservationLost
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_uuid
+from zerog.exceptions import InvalidUuid, ReservationLost
+from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
 
 
 @dataclass
@@ -60,8 +60,7 @@ class MemoryQueue(Queue):
 
     def put_raw(self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
         """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
-        if not delay >= 0:
-            raise InvalidValue(f"a delay of {delay!r} seconds; expected 0 or more. Nothing was put.")
+        check_options(delay, priority, ttr)
         family = self._family
         with family.changed:
             entry = _Entry(next(family.ids), body, priority, TTR if ttr is None else ttr)
@@ -132,7 +131,10 @@ class MemoryQueue(Queue):
 
     def _held(self, entry: _Entry, token: int) -> None:
         if self._entries.get(entry.id) is not entry or entry.token != token:
-            raise ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
+            raise self._lost(entry)
+
+    def _lost(self, entry: _Entry) -> ReservationLost:
+        return ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
 
 
 class _MemoryReservation(Reservation):
@@ -148,6 +150,7 @@ class _MemoryReservation(Reservation):
             del self._queue._entries[self._entry.id]
 
     def release(self, delay: float = 0) -> None:
+        check_delay(delay)
         family = self._queue._family
         with family.changed:
             self._queue._held(self._entry, self._token)
@@ -165,4 +168,6 @@ class _MemoryReservation(Reservation):
 
     def stats(self) -> dict[str, Any]:
         with self._queue._family.changed:
+            if self._queue._entries.get(self._entry.id) is not self._entry:
+                raise self._queue._lost(self._entry)
             return {"deliveries": self._entry.deliveries, "priority": self._entry.priority}

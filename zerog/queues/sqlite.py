@@ -10,11 +10,14 @@ entry sends a byte to each name after the commit. A lost datagram costs nothing 
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,10 @@ from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import (
     DatastoreError,
     InvalidUuid,
-    InvalidValue,
     QueueUnavailable,
     ReservationLost,
 )
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_uuid
+from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.sqlitefile import SqliteFile
 
 POLL = 1.0
@@ -77,14 +79,9 @@ class SqliteQueue(Queue):
 
     def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
         uuid = check_uuid(uuid)
-        if not delay >= 0:
-            raise InvalidValue(f"a delay of {delay!r} seconds; expected 0 or more. Nothing was put.")
-        try:
-            with self.file.writing() as sqlite:
-                identity = self.insert(sqlite, uuid, delay, priority, ttr)
-                waiters = self.waiters(sqlite)
-        except DatastoreError as error:
-            raise QueueUnavailable(f"{uuid} was not put on {self.name}: {error}") from error
+        with _translated(f"{uuid} was not put on {self.name}"), self.file.writing() as sqlite:
+            identity = self.insert(sqlite, uuid, delay, priority, ttr)
+            waiters = self.waiters(sqlite)
         self.notify(waiters)
         return identity
 
@@ -102,7 +99,7 @@ class SqliteQueue(Queue):
         self._waiter.interrupt()
 
     def size(self) -> int:
-        with self.file.reading() as sqlite:
+        with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
             return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE queue = ?", (self.name,)).fetchone()[0])
 
     def close(self) -> None:
@@ -110,7 +107,7 @@ class SqliteQueue(Queue):
         self.file.close()
 
     def _reserve_now(self) -> Reservation | None:
-        try:
+        with _translated(f"queue {self.name}"):
             with self.file.reading() as sqlite:
                 if self.is_empty(sqlite):
                     return None
@@ -124,8 +121,6 @@ class SqliteQueue(Queue):
                     "UPDATE zerog_queue SET due = ?, token = ?, deliveries = deliveries + 1 WHERE id = ?",
                     (self._now() + ttr, token, identity),
                 )
-        except DatastoreError as error:
-            raise QueueUnavailable(f"queue {self.name}: {error}") from error
         return _SqliteReservation(self, identity, uuid, token)
 
     # What follows works for the engine of this backend, too.
@@ -141,7 +136,8 @@ class SqliteQueue(Queue):
     def insert(
         self, sqlite: sqlite3.Connection, uuid: str, delay: float, priority: int, ttr: float | None = None
     ) -> int:
-        """Add an entry within a transaction."""
+        """Add an entry within a transaction. Raises InvalidValue."""
+        check_options(delay, priority, ttr)
         due = self._now() + delay if delay > 0 else 0
         values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
         statement = "INSERT INTO zerog_queue (queue, uuid, priority, due, ttr) VALUES (?, ?, ?, ?, ?)"
@@ -155,7 +151,13 @@ class SqliteQueue(Queue):
         query = "SELECT id, uuid, ttr FROM zerog_queue WHERE due = 0 AND queue = ? ORDER BY priority DESC, id LIMIT ?"
         taken: list[tuple[int, str, float]] = []
         while len(taken) < want:
-            rows = sqlite.execute(query, (self.name, want)).fetchall()
+            try:
+                rows = sqlite.execute(query, (self.name, want)).fetchall()
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+                self._reject_undecodable(sqlite)
+                continue
             good = []
             for row in rows:
                 try:
@@ -176,15 +178,24 @@ class SqliteQueue(Queue):
         """Wake those consumers; addresses that nobody listens at any more are forgotten."""
         dead = [address for address in addresses if not _send(address)]
         if dead:
-            with self.file.writing() as sqlite:
+            with suppress(DatastoreError), self.file.writing() as sqlite:  # the entries are put, whatever happens here
                 sqlite.executemany("DELETE FROM zerog_waiters WHERE address = ?", [(address,) for address in dead])
 
     def wait(self, timeout: float) -> bool:
-        """Wait until an entry may be ready; False if ``timeout`` passed or ``wake`` was called first."""
-        with self.file.reading() as sqlite:
+        """Wait until an entry may be ready or ``timeout`` is over; False if ``wake`` was called."""
+        with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
             due = sqlite.execute("SELECT min(due) FROM zerog_queue WHERE due > 0").fetchone()[0]
         longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
         return self._waiter.wait(min(timeout, longest))
+
+    def _reject_undecodable(self, sqlite: sqlite3.Connection) -> None:
+        """Set aside entries whose text is no UTF-8, which can't even be read as text."""
+        query = "SELECT id, CAST(uuid AS BLOB), ttr FROM zerog_queue WHERE queue = ? AND typeof(uuid) = 'text'"
+        for row in sqlite.execute(query, (self.name,)).fetchall():
+            try:
+                row[1].decode()
+            except UnicodeDecodeError:
+                self._reject(sqlite, row)
 
     def _reject(self, sqlite: sqlite3.Connection, row: tuple[int, Any, float]) -> None:
         sqlite.execute("INSERT INTO zerog_rejected VALUES (?, ?)", (self.name, row[1]))
@@ -206,35 +217,48 @@ class _SqliteReservation(Reservation):
         self._change("DELETE FROM zerog_queue WHERE id = ? AND token = ?", ())
 
     def release(self, delay: float = 0) -> None:
+        check_delay(delay)
         due = self._queue._now() + delay if delay > 0 else 0
         self._change("UPDATE zerog_queue SET token = NULL, due = ? WHERE id = ? AND token = ?", (due,))
+        if not delay:
+            with suppress(DatastoreError), self._queue.file.reading() as sqlite:
+                self._queue.notify(self._queue.waiters(sqlite))
 
     def touch(self) -> None:
         self._change("UPDATE zerog_queue SET due = ttr + ? WHERE id = ? AND token = ?", (self._queue._now(),))
 
     def stats(self) -> dict[str, Any]:
         query = "SELECT deliveries, priority FROM zerog_queue WHERE id = ?"
-        with self._queue.file.reading() as sqlite:
+        with _translated(self._name), self._queue.file.reading() as sqlite:
             row = sqlite.execute(query, (self._id,)).fetchone()
         if row is None:
             raise self._lost()
         return {"deliveries": row[0], "priority": row[1]}
 
     def _change(self, statement: str, values: tuple[Any, ...]) -> None:
-        try:
-            with self._queue.file.writing() as sqlite:
-                changed = sqlite.execute(statement, (*values, self._id, self._token)).rowcount
-        except DatastoreError as error:
-            raise QueueUnavailable(f"entry {self._id} of queue {self._queue.name}: {error}") from error
+        with _translated(self._name), self._queue.file.writing() as sqlite:
+            changed = sqlite.execute(statement, (*values, self._id, self._token)).rowcount
         if not changed:
             raise self._lost()
 
+    @property
+    def _name(self) -> str:
+        return f"entry {self._id} of queue {self._queue.name}"
+
     def _lost(self) -> ReservationLost:
-        return ReservationLost(f"entry {self._id} of queue {self._queue.name} is not reserved here any more")
+        return ReservationLost(f"{self._name} is not reserved here any more")
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DatastoreError as error:
+        raise QueueUnavailable(f"{what}: {error}") from error
 
 
 class _Waiter:
-    """The datagram socket at which this process is woken, opened when first needed and never used by a forked child.
+    """The datagram socket at which this process is woken, opened at the first wait and never used by a forked child.
 
     Where the system has no abstract socket names (anything but Linux) there is only the poll.
     """
@@ -252,15 +276,16 @@ class _Waiter:
         if self._interrupted.is_set():
             self._interrupted.clear()
             return False
+        known = self._pid == os.getpid()
         receiver = self._open()
         if receiver is None:
             woken = self._interrupted.wait(timeout)
+        elif not known:
+            return True  # who put an entry until now did not know the address: look once more
         else:
-            receiver.settimeout(max(timeout, 0.001))
-            try:
+            with suppress(OSError):  # the time is over, or close() was called
+                receiver.settimeout(max(timeout, 0.001))
                 receiver.recv(16)
-            except TimeoutError:
-                pass
             woken = self._interrupted.is_set()
         self._interrupted.clear()
         return not woken
@@ -276,8 +301,8 @@ class _Waiter:
             if self._socket is None or self._pid != os.getpid():
                 return
             self._socket.close()
-            self._socket = None
-            with self._file.writing() as sqlite:
+            self._socket, self._pid = None, 0
+            with suppress(DatastoreError), self._file.writing() as sqlite:  # it will be found dead otherwise
                 sqlite.execute("DELETE FROM zerog_waiters WHERE address = ?", (self.address,))
 
     def _open(self) -> socket.socket | None:
@@ -300,12 +325,11 @@ class _Waiter:
 
 def _send(address: str) -> bool:
     """Send one datagram; False if nobody listens there any more."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
             sender.sendto(b"!", f"\0{address}")
-        except BlockingIOError:
-            pass  # its buffer is full: it will wake anyway
-        except OSError:
-            return False
+    except OSError as error:
+        # Anything else (its buffer is full, no descriptors left here) says nothing about the other side.
+        return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
     return True

@@ -6,19 +6,19 @@ and goes into the outcome, so that the record and the end of the run are one wri
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import values
 from zerog.clock import to_text
 from zerog.datastores.operations import Add, Append, Operation, Set
 from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
-from zerog.jobs.base import BaseJob, Loaded, load_job
+from zerog.jobs.base import BaseJob, Loaded, described, load_job
+from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.transitions import error_record
@@ -31,6 +31,9 @@ log = logging.getLogger("zerog")
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 """Seconds before the run after a first error, doubled with each further one up to the longest."""
+
+COMFORTABLE_BYTES = 64 * 1024
+"""Characters that the end of a run may take without anybody asking whether they still fit into the document."""
 
 LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, delay), a dict, or None"
 
@@ -49,8 +52,10 @@ def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, r
 
 def _not_started(app: App, job_class: type[BaseJob], head: Document, error: BaseException) -> Outcome:
     """The class's own ``__init__`` failed: an error of the job."""
+    if head["cancelRequested"] is not None:
+        return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
-    record = error_record(to_text(app.clock.now()), INTERNAL_ERROR, message, head["attempts"])
+    record = error_record(to_text(app.clock.now()), INTERNAL_ERROR, message, head["attempts"], **described(error))
     operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
     if errors >= job_class.MAX_ERRORS:
@@ -61,6 +66,7 @@ def _not_started(app: App, job_class: type[BaseJob], head: Document, error: Base
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
     outcome = _guarded(job, lambda: _attempt(job))
+    outcome = _guarded(job, lambda: _storable(job, outcome))
     run = job._run
     assert run is not None
     if outcome.kind != LOST and run.is_revoked:
@@ -92,10 +98,11 @@ def _attempt(job: BaseJob) -> Outcome:
     exhausted = _exhausted(job)
     if exhausted:
         return _failed(job, exhausted)
+    start = _Start(job.errorCount, job.resultCode)
     try:
         value = job.run()
         if inspect.iscoroutine(value):
-            value = asyncio.run(value)
+            value = _run_coroutine(value)
     except ClaimLost:
         raise
     except Cancelled:
@@ -103,12 +110,25 @@ def _attempt(job: BaseJob) -> Outcome:
     except (ErrorFinish, WarningFinish) as signal:
         return _finish(job, signal)
     except ErrorContinue as signal:
-        return _error_continue(job, signal)
+        return _error_continue(job, signal, start)
     except WarningContinue as signal:
         return _warning_continue(job, signal)
     except BaseException as error:
-        return _exception(job, error)
-    return _value(job, value)
+        return _exception(job, error, start)
+    return _value(job, value, start)
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # a third of this package's whole import time, for jobs that most workers don't have
+
+    return asyncio.run(coroutine)
+
+
+class _Start(NamedTuple):
+    """What the job had when this run began."""
+
+    errors: int
+    result: int
 
 
 def _exhausted(job: BaseJob) -> str | None:
@@ -123,22 +143,44 @@ def _exhausted(job: BaseJob) -> str | None:
 # the ways out
 
 
-def _value(job: BaseJob, value: Any) -> Outcome:
+def _value(job: BaseJob, value: Any, start: _Start) -> Outcome:
     if value is None:
-        code = job.resultCode if job.resultCode != NO_RESULT else SUCCESS
-        return _result(job, "value", code)
+        return _nothing(job, start)
     if isinstance(value, dict):
         try:
+            values.encode(value, "output")
             job._gathered(job.update_attrs, output=value)
         except InvalidValue as error:
-            return _failed(job, f"the result can't be stored: {error}")
+            return _failed(job, f"run() returned a dict that can't be stored: {error}")
         return _result(job, "value", SUCCESS)
     code, delay = _code_and_delay(value)
     if type(code) is int and code == NO_RESULT and _is_delay(delay):
         return _again(job, delay or 0.0)
-    if type(code) is int and 100 <= code <= 599 and delay is None:
+    if _is_code(code) and delay is None:
         return _result(job, "value", code)
-    return _failed(job, f"run() returned {values.storable_text(repr(value)[:200])}; expected {LEGAL}")
+    return _failed(job, f"run() returned {_shown(value)}; expected {LEGAL}")
+
+
+def _nothing(job: BaseJob, start: _Start) -> Outcome:
+    """200, unless this very run has recorded another result."""
+    if job.resultCode in (NO_RESULT, start.result):
+        return _result(job, "value", SUCCESS)
+    if _is_code(job.resultCode):
+        return _result(job, "value", job.resultCode)
+    return _failed(job, f"the run recorded the result {job.resultCode!r:.80}; expected {LEGAL}")
+
+
+def _is_code(code: object) -> bool:
+    return type(code) is int and 100 <= code <= 599
+
+
+def _shown(value: object) -> str:
+    """A value for a message, even if its ``repr`` fails."""
+    try:
+        text = repr(value)
+    except Exception as failure:
+        text = f"{type(value).__name__} whose repr() raised {type(failure).__name__}"
+    return values.storable_text(text[:200] + ("…" if len(text) > 200 else ""))
 
 
 def _code_and_delay(value: Any) -> tuple[Any, Any]:
@@ -148,7 +190,7 @@ def _code_and_delay(value: Any) -> tuple[Any, Any]:
 
 
 def _is_delay(delay: Any) -> bool:
-    return delay is None or (type(delay) in (int, float) and 0 <= delay < 10**9)
+    return delay is None or is_delay(delay)
 
 
 def _again(job: BaseJob, delay: float) -> Outcome:
@@ -170,26 +212,35 @@ def _finish(job: BaseJob, signal: ErrorFinish | WarningFinish) -> Outcome:
     return _result(job, "finish", code)
 
 
-def _error_continue(job: BaseJob, signal: ErrorContinue) -> Outcome:
+def _error_continue(job: BaseJob, signal: ErrorContinue, start: _Start) -> Outcome:
     if not signal.recorded:
         job._gathered(job.record_error, signal.code, message_of(signal), signal)
-    return _another_try(job, "continue", signal.delay)
+    if not _is_delay(signal.delay):
+        return _failed(job, f"run() raised ErrorContinue with delay={_shown(signal.delay)}; expected seconds")
+    return _another_try(job, "continue", signal.delay, start)
 
 
 def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
     if not signal.recorded:
         job._gathered(job.record_warning, message_of(signal))
+    if not _is_delay(signal.delay):
+        return _failed(job, f"run() raised WarningContinue with delay={_shown(signal.delay)}; expected seconds")
     return _continued(job, "continue", signal.delay or 0.0)
 
 
-def _exception(job: BaseJob, error: BaseException) -> Outcome:
+def _exception(job: BaseJob, error: BaseException, start: _Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error)
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
-    return _another_try(job, "exception", None)
+    if isinstance(error, job.FINISH_ON):
+        return _result(job, "exception", INTERNAL_ERROR)
+    return _another_try(job, "exception", None, start)
 
 
-def _another_try(job: BaseJob, branch: str, delay: float | None) -> Outcome:
+def _another_try(job: BaseJob, branch: str, delay: float | None, start: _Start) -> Outcome:
     """After an error the job itself says whether it goes on."""
+    if job.errorCount <= start.errors:
+        # An overridden record_error that doesn't count would otherwise let the job fail for ever.
+        job._gathered(job._write, [Add("errorCount", 1)])
     decision: Any = None
 
     def ask() -> None:
@@ -198,7 +249,7 @@ def _another_try(job: BaseJob, branch: str, delay: float | None) -> Outcome:
 
     job._gathered(ask)
     if decision == NO_RESULT and type(decision) is int:
-        pause = delay if _is_delay(delay) and delay is not None else error_delay(job.errorCount)
+        pause = error_delay(job.errorCount) if delay is None else delay
         return Outcome(branch, REQUEUE, delay=pause, operations=job._pending.take())
     code = decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
     return _result(job, branch, code)
@@ -233,6 +284,20 @@ def _failed(job: BaseJob, message: str) -> Outcome:
 def _result(job: BaseJob, branch: str, code: int) -> Outcome:
     job._gathered(job.record_result, code)
     return Outcome(branch, FINISH, code, operations=job._pending.take())
+
+
+def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
+    """Refuse here what the datastore would refuse when the run is settled, together with other jobs' ends."""
+    sizes = sum(len(values.encode(o.value, o.field)) for o in outcome.operations if isinstance(o, (Set, Append)))
+    if sizes < COMFORTABLE_BYTES:
+        return outcome
+    stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
+    try:
+        values.encode(stored, f"the document of job {job.uuid}")
+    except InvalidValue as error:
+        job._pending.take()
+        return _failed(job, f"the end of the run can't be stored: {error}")
+    return outcome
 
 
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:

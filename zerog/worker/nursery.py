@@ -37,6 +37,7 @@ class Nursery:
             _live(theirs, child)
         theirs.close()
         self._socket = ours
+        self._forking = threading.Lock()
         self._changed = threading.Condition()
         self._born: list[int] = []
         self._ended: dict[int, int] = {}
@@ -46,7 +47,8 @@ class Nursery:
     def fork(self) -> tuple[int, socket.socket]:
         """A new child's pid and the socket to it. Raises ConfigurationError if the nursery is gone."""
         ours, theirs = socket.socketpair()
-        with self._changed:
+        # One request at a time, so that the next pid that is told belongs to this socket.
+        with self._forking, self._changed:
             try:
                 socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
             except OSError:

@@ -41,6 +41,7 @@ class Slots:
         self._todo: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._current: dict[str, Claim] = {}
+        self._abandoned = False
 
     def start(self) -> None:
         """Start the threads."""
@@ -77,6 +78,13 @@ class Slots:
         """Stop every run from writing, at once."""
         raise NotImplementedError
 
+    def abandon(self, why: str) -> list[Claim]:
+        """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself."""
+        self._abandoned = True
+        left = self.running()
+        self.revoke(why)
+        return left
+
     def close(self) -> None:
         """End the threads; those that are still in a job are left behind."""
         for _ in self._threads:
@@ -95,7 +103,8 @@ class Slots:
                 log.exception("the slot could not run job %s", claim.uuid)
                 outcome = Outcome("claim lost", LOST)
             if outcome is not None and outcome.kind == LOST:
-                self._give_up(claim)
+                if not self._abandoned:
+                    self._give_up(claim)
                 outcome = None
             del self._current[claim.nonce]
             self._done(claim, outcome, self.clock.monotonic() - started)

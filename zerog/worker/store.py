@@ -11,10 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from zerog.clock import Clock
+from zerog.clock import Clock, to_text
+from zerog.datastores.operations import Append
+from zerog.document import INTERNAL_ERROR
 from zerog.exceptions import DatastoreError, QueueError
 from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, Worker
+from zerog.transitions import Claim, Settlement, Worker, error_record
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import Slots
 
@@ -95,9 +97,7 @@ class Store:
         """Claim nothing more; give back at once what no slot has begun."""
         with self._changed:
             self._claiming = False
-            for claim in self._runner.take_unstarted():
-                self._ended.append(Settlement(claim, "release", claim.seq + 1))
-            self._changed.notify()
+            self._give_back(self._runner.take_unstarted())
         self._engine.wake(self._queues)
 
     def in_flight(self) -> int:
@@ -112,6 +112,10 @@ class Store:
             self._changed.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in claims]
+        self._changed.notify()
 
     def _guarded_loop(self) -> None:
         try:
@@ -139,10 +143,31 @@ class Store:
                 self._again(settlements, error, pause)
                 pause = min(max(pause * 2, 0.05), LONGEST_PAUSE)
                 continue
+            except Exception:
+                if not settlements:
+                    raise
+                log.exception("a settlement was refused; settling one by one")
+                self._account(settlements, [self._settle_alone(s) for s in settlements], [], 0)
+                continue
             if pause:
                 log.warning("the datastore answers again")
                 pause = 0.0
             self._account(settlements, results, claims, want)
+
+    def _settle_alone(self, settlement: Settlement) -> bool:
+        """Settle one run; if the datastore can't take what it wants to write, the job fails for that reason."""
+        claim = settlement.claim
+        try:
+            return self._engine.settle([settlement])[0]
+        except (DatastoreError, QueueError):
+            raise
+        except Exception as error:
+            message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
+            record = error_record(to_text(self._clock.now()), INTERNAL_ERROR, message, claim.head["attempts"])
+            append = Append("errors", record, self._engine.datastore.history_limit)
+            settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
+            settlement.operations = [append]
+            return self._engine.settle([settlement])[0]
 
     def _has_work(self) -> bool:
         return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
@@ -182,7 +207,10 @@ class Store:
                 self.drained.clear()
             if not self._look and want > 0:
                 self._listen.set()
-        self._runner.add(claims)
+            if self._claiming:
+                self._runner.add(claims)
+            else:
+                self._give_back(claims)
 
     def _listen_loop(self) -> None:
         while not self._finish:

@@ -179,16 +179,20 @@ class Worker:
                 self.clock.wait(self._end, 0.5)
 
     def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> None:
-        slots.stop()
+        self._end.set()
         store.stop_claiming()
-        hurry = self._signals + 1
+        slots.stop()
+        if store.in_flight():
+            log.info("worker %s is shutting down; its jobs have %.0f s to stop", self.name, self.grace)
+        asked = min(self._signals, 1)
         deadline = self.clock.monotonic() + self.grace
         never = threading.Event()
         while store.in_flight() and store.failure is None:
-            if self.clock.monotonic() > deadline or self._signals > hurry:
+            if self.clock.monotonic() > deadline or self._signals > asked:
                 break
             self.clock.wait(never, 0.02)
-        self._release_rest(slots)
+        if store.in_flight():
+            self._release_rest(slots)
         store.close(10.0)
         lease.stop()
         slots.close()
@@ -199,11 +203,9 @@ class Worker:
 
     def _release_rest(self, slots: Slots) -> None:
         """Give back what still runs after the grace."""
-        left = slots.running()
-        if not left:
-            return
-        log.warning("worker %s stops %d jobs that did not end within %.0f s", self.name, len(left), self.grace)
-        slots.revoke("the worker is shutting down and the job did not stop in time")
+        left = slots.abandon("the worker is shutting down and the job did not stop in time")
+        if left:
+            log.warning("worker %s stops %d jobs that did not end in time", self.name, len(left))
         for claim in left:
             self._release(claim)
 

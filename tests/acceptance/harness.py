@@ -1,0 +1,92 @@
+"""Real worker processes on one file, to be killed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zerog
+from zerog.document import STATUSES
+
+ROOT = Path(__file__).parents[2]
+
+
+class Workers:
+    """Worker processes that are started, killed and ended by this test, and by their pid alone. Use as ``with``."""
+
+    def __init__(self, folder: Path, *options: str, module: str = "tests.acceptance.jobs") -> None:
+        self.url = f"sqlite:///{folder}/jobs.db"
+        self.log = folder / "workers.log"
+        self.running: list[subprocess.Popen[bytes]] = []
+        self._options = options
+        os.environ["ZEROG_URL"] = self.url
+        self.app = zerog.App(self.url)
+        self._module = module
+        classes = importlib.import_module(module).app.registry.get_registered_classes()
+        self.app.register(*classes.values())
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for worker in self.running:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+        self.app.close()
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start one more worker."""
+        command = [sys.executable, "-m", "zerog", "worker", f"{self._module}:app", *self._options, *options]
+        with self.log.open("ab") as log:
+            worker = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "ZEROG_URL": self.url},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.running.append(worker)
+        return worker
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """SIGKILL one worker."""
+        worker.kill()
+        worker.wait()
+        self.running.remove(worker)
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status."""
+        sqlite = self.app.datastore.file
+        with sqlite.reading() as connection:
+            rows = connection.execute(
+                "SELECT status, count(*) FROM zerog_documents WHERE key LIKE 'zerog_job_%' GROUP BY status"
+            )
+            return dict.fromkeys(STATUSES, 0) | dict(rows)
+
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+        """What ``condition`` answers once it is true; fails, with the workers' words, if it isn't in time."""
+        deadline = time.monotonic() + seconds
+        while not (answer := condition()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s: {self.counts()}\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.02)  # the pace of looking, not a wait for the thing itself
+        return answer
+
+    def until_ended(self, number: int, seconds: float = 60.0) -> dict[str, int]:
+        """Wait until ``number`` jobs have ended; returns the counts."""
+
+        def ended() -> dict[str, int] | None:
+            counts = self.counts()
+            done = counts["succeeded"] + counts["failed"] + counts["cancelled"]
+            return counts if done >= number else None
+
+        result: dict[str, int] = self.until(ended, seconds)
+        return result

@@ -1,0 +1,113 @@
+"""The app that the worker processes of the acceptance tests run; ZEROG_URL names its file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, fields
+
+import zerog
+
+
+class Square(zerog.BaseJob):
+    """Works for a while, then has a result that only a right run can have."""
+
+    JOB_TYPE = "square"
+
+    class Params(Schema):
+        number = fields.Integer(required=True)
+        seconds = fields.Float(load_default=0.0)
+
+    number: int
+    seconds: float
+
+    def run(self) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        return {"square": self.number**2}
+
+
+class Steps(zerog.BaseJob):
+    """Counts to ``steps`` with a checkpoint each, waiting for the file ``gate`` after each if one is named."""
+
+    JOB_TYPE = "steps"
+
+    class Params(Schema):
+        steps = fields.Integer(required=True)
+        seconds = fields.Float(load_default=0.01)
+        started = fields.String(load_default=None, allow_none=True)
+
+    class State(Schema):
+        step = fields.Integer(load_default=0)
+
+    steps: int
+    seconds: float
+    step: int
+    started: str | None
+
+    def run(self) -> Any:
+        if self.started:
+            Path(self.started).write_text(str(os.getpid()))
+        self.set_tick_value(1 / self.steps)
+        while self.step < self.steps:
+            time.sleep(self.seconds)
+            self.update_attrs(step=self.step + 1, flush=False)
+            self.tick()
+            if self.stopping:
+                return zerog.NO_RESULT
+        return {"steps": self.step}
+
+
+class Deaf(zerog.BaseJob):
+    """Runs on whatever it is told, without writing anything."""
+
+    JOB_TYPE = "deaf"
+
+    class Params(Schema):
+        started = fields.String(required=True)
+        seconds = fields.Float(load_default=60.0)
+
+    started: str
+    seconds: float
+
+    def run(self) -> None:
+        Path(self.started).write_text(str(os.getpid()))
+        time.sleep(self.seconds)
+
+
+class Poison(zerog.BaseJob):
+    """Takes its process down in one of several ways."""
+
+    JOB_TYPE = "poison"
+
+    class Params(Schema):
+        how = fields.String(required=True)
+
+    how: str
+
+    def run(self) -> None:
+        if self.how == "exit":
+            os._exit(7)
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "segfault":
+            ctypes.string_at(0)
+        if self.how == "abort":
+            os.abort()
+
+
+class Failing(zerog.BaseJob):
+    """Fails at once, for good."""
+
+    JOB_TYPE = "failing"
+
+    def run(self) -> None:
+        self.raise_error_finish(418, "short and stout")
+
+
+app = zerog.App()
+app.register(Square, Steps, Deaf, Poison, Failing)

@@ -1,0 +1,175 @@
+"""The command line as a shell sees it: output, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import zerog
+from zerog.cli.commands import cli
+
+APP = """
+import zerog
+from marshmallow import Schema, fields
+
+class Greet(zerog.BaseJob):
+    JOB_TYPE = "greet"
+
+    class Params(Schema):
+        name = fields.String(required=True)
+        times = fields.Integer(load_default=1)
+
+    def run(self):
+        return {"text": f"hello {self.name}" * self.times}
+
+class Refuse(zerog.BaseJob):
+    JOB_TYPE = "refuse"
+
+    def run(self):
+        self.raise_error_finish(403, "no")
+
+app = zerog.App("sqlite:///jobs.db")
+app.register(Greet, Refuse)
+not_an_app = 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "broken.py").write_text("import nothing_like_this\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def zerog_command(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "zerog", *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def in_process(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_submit_work_and_look(folder: Path) -> None:
+    """The three commands in a row, as the README has them."""
+    submitted = zerog_command("submit", "shop:app", "greet", "name=Ada", "times=2")
+    assert submitted.returncode == 0, submitted.stderr
+    uuid = submitted.stdout.strip()
+    worked = zerog_command("worker", "shop:app", "--burst", "--log-level", "WARNING")
+    assert (worked.returncode, worked.stderr) == (0, "")
+    shown = zerog_command("progress", "shop:app", uuid)
+    assert shown.returncode == 0
+    assert json.loads(shown.stdout)["status"] == "succeeded"
+    app = zerog.App("sqlite:///jobs.db")
+    assert app.datastore.read(f"zerog_job_{uuid}")["output"] == {"text": "hello Adahello Ada"}
+    app.close()
+
+
+def test_progress_of_a_failed_job_exits_with_1(folder: Path) -> None:
+    """A shell can tell failure from success, with a bar and without."""
+    uuid = zerog_command("submit", "shop:app", "refuse").stdout.strip()
+    zerog_command("worker", "shop:app", "--burst")
+    assert zerog_command("progress", "shop:app", uuid).returncode == 1
+    followed = zerog_command("progress", "shop:app", uuid, "--follow")
+    assert followed.returncode == 1
+    assert "refuse" in followed.stdout
+    assert "failed" in followed.stdout
+
+
+def test_a_waiting_job_is_no_failure(folder: Path) -> None:
+    """progress exits with 0 while a job waits."""
+    uuid = zerog_command("submit", "shop:app", "greet", "name=x", "--delay", "60").stdout.strip()
+    shown = zerog_command("progress", "shop:app", uuid)
+    assert shown.returncode == 0
+    assert json.loads(shown.stdout)["status"] == "scheduled"
+
+
+def test_parameters_as_json(folder: Path) -> None:
+    """--json takes one object or a list, from a file or standard input."""
+    (folder / "many.json").write_text('[{"name": "a"}, {"name": "b"}]')
+    assert len(zerog_command("submit", "shop:app", "greet", "--json", "many.json").stdout.split()) == 2
+    one = zerog_command("submit", "shop:app", "greet", "--json", "-", text='{"name": "c"}')
+    assert len(one.stdout.split()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["submit", "shop:app", "greet"], 2, ["name", "required", "nothing was stored"]),
+        (["submit", "shop:app", "greet", "name=x", "times=many"], 2, ["times", "integer"]),
+        (["submit", "shop:app", "greet", "name=x", "uuid=1"], 2, ["uuid", "set by ZeroG"]),
+        (["submit", "shop:app", "greet", "name"], 2, ["'name'", "KEY=VALUE"]),
+        (["submit", "shop:app", "greeet", "name=x"], 2, ["greeet", "greet", "refuse"]),
+        (["submit", "shop:app", "greet", "name=x", "--json", "a.json"], 2, ["not both"]),
+        (["submit", "shop:app", "greet", "--json", "absent.json"], 2, ["absent.json", "No such file"]),
+        (["submit", "shop:app", "greet", "name=x", "--delay", "-1"], 2, ["delay=-1", "seconds"]),
+        (["submit", "shop", "greet"], 2, ["MODULE:APP"]),
+        (["submit", "absent:app", "greet"], 2, ["no module absent"]),
+        (["submit", "shop:not_an_app", "greet"], 2, ["not a zerog.App", "app"]),
+        (["progress", "shop:app", "42"], 2, ["'42'", "uuid"]),
+        (["progress", "shop:app", "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"], 1, ["there is no job 0190c3f2"]),
+        (["worker", "shop:app", "--concurrency", "0"], 2, ["concurrency=0"]),
+        (["worker", "shop:app", "--lease", "0"], 2, ["lease=0"]),
+        (["worker", "shop:app", "--log-level", "LOUD"], 2, ["LOUD"]),
+        (["worker", "shop:app", "--executor", "magic"], 2, ["magic", "thread"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line(folder: Path, arguments: list[str], code: int, words: list[str]) -> None:
+    """What is wrong, what was expected, no traceback, and an exit code that says whose mistake it was."""
+    result = zerog_command(*arguments)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"name": NaN}', "[[[" * 50_000])
+def test_bad_json_is_refused(folder: Path, text: str) -> None:
+    """Malformed JSON is an error, never an empty set of parameters."""
+    result = zerog_command("submit", "shop:app", "greet", "--json", "-", text=text)
+    assert result.returncode == 2
+    assert "holds no JSON" in result.stderr
+    app = zerog.App("sqlite:///jobs.db")
+    assert list(app.jobs()) == []
+    app.close()
+
+
+def test_an_import_error_in_the_users_module_is_shown(folder: Path) -> None:
+    """A module that is there but fails isn't reported as missing."""
+    result = zerog_command("submit", "broken:app", "greet")
+    assert result.returncode == 1
+    assert "nothing_like_this" in result.stderr
+
+
+def test_the_database_is_named_when_it_cant_be_used(folder: Path) -> None:
+    """A datastore out of reach is one line naming the file."""
+    (folder / "far.py").write_text("import zerog\napp = zerog.App('sqlite:///no/such/folder/jobs.db')\n")
+    result = zerog_command("submit", "far:app", "greet")
+    assert result.returncode != 0
+    assert "no/such/folder" in result.stderr
+
+
+def test_every_command_has_help_and_the_version_is_told() -> None:
+    """--help works everywhere; the examples in it name the command."""
+    for command in ("worker", "submit", "progress", "demo"):
+        result = in_process(command, "--help")
+        assert result.exit_code == 0
+        assert command in result.output
+    assert zerog.__version__ in in_process("--version").output
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    """Without click the command says what to install."""
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zerog.cli.main as m; m.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 1
+    assert "pip install 'zerog[cli]'" in result.stderr

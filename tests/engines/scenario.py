@@ -1,0 +1,145 @@
+"""Lives of jobs that pass every crash point, and what must hold afterwards whatever died on the way.
+
+Run as a program it plays the lives in a process of its own, which a crash point may kill:
+``python scenario.py KIND FOLDER POINT ACTION``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from zerog import crashpoints
+from zerog.clock import to_text
+from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.operations import Add, Append, Set, apply
+from zerog.datastores.sqlite import SqliteDatastore
+from zerog.document import TERMINAL, Document, make_key, new_document
+from zerog.engines.sqlite import SqliteEngine
+from zerog.exceptions import Cancelled
+from zerog.jobs.run import Run
+from zerog.lifecycle import Engine
+from zerog.queues.memory import MemoryQueue
+from zerog.queues.sqlite import SqliteQueue
+from zerog.reconcile import Reconciler
+from zerog.testing.clock import ManualClock
+from zerog.transitions import Claim, Settlement, Worker, waiting
+
+KINDS = ("memory", "sqlite", "two-files")
+FIRST, SECOND = Worker("first", 30.0), Worker("second", 30.0)
+
+
+def make_engine(kind: str, folder: Path, clock: ManualClock) -> Engine:
+    if kind == "memory":
+        return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
+    datastore = SqliteDatastore(folder / "jobs.db", synchronous="normal")
+    if kind == "sqlite":
+        return SqliteEngine(datastore, SqliteQueue(folder / "jobs.db", clock=clock, file=datastore.file), clock)
+    return Engine(datastore, SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock), clock)
+
+
+def accept(head: Document) -> str:
+    return str(head["jobType"])
+
+
+class Lives:
+    """Plays jobs through every transition; writes down which were accepted before it dies."""
+
+    def __init__(self, engine: Engine, accepted: Path | None = None) -> None:
+        self.engine = engine
+        self._accepted = accepted
+
+    def play(self) -> None:
+        finishing, requeued, cancelled, crashed = (self.submit(n) for n in range(4))
+        claims = {claim.uuid: claim for claim in self.engine.claim(4, FIRST, accept)}
+        self.finish(claims[finishing])
+        again = claims[requeued]
+        self.engine.settle([Settlement(again, "requeue", self.work(again), operations=[Add("continues", 1)])])
+        self.engine.cancel(cancelled)
+        self.finish(claims[cancelled])
+        self.engine.rescue(crashed, claims[crashed].epoch, "crashes", "it died")
+        for claim in self.engine.claim(4, FIRST, accept):
+            self.finish(claim)
+        self.engine.cancel(self.submit(5, delay=100.0))
+        self.engine.put_again(self.leave_pending(), "its writer did not")
+
+    def submit(self, number: int, delay: float = 0) -> str:
+        document = new_document("test", 1.0, to_text(self.engine.clock.now()))
+        document["number"] = number
+        self.engine.submit([document], delay)
+        self.write_down(document["uuid"])
+        return str(document["uuid"])
+
+    def leave_pending(self) -> str:
+        document = new_document("test", 1.0, to_text(self.engine.clock.now()))
+        apply(document, waiting(document["createdAt"], 0))
+        self.engine.datastore.create(make_key(document["uuid"]), document)
+        self.write_down(document["uuid"])
+        return str(document["uuid"])
+
+    def write_down(self, uuid: str) -> None:
+        assert self._accepted is not None
+        with self._accepted.open("a") as file:
+            file.write(f"{uuid}\n")
+
+    def work(self, claim: Claim) -> int:
+        """The run's own writes; returns the number of the settling one."""
+        run = Run(self.engine.datastore, claim.key, claim.epoch, clock=self.engine.clock)
+        run.write([Append("events", {"epoch": claim.epoch}), Add("worked", 1)])
+        seq = run.close()
+        assert seq == 2
+        return seq
+
+    def finish(self, claim: Claim) -> None:
+        status = "cancelled" if self.engine.read(claim.uuid)[0]["cancelRequested"] else None
+        code = 410 if status else 200
+        try:
+            seq = self.work(claim)
+        except Cancelled:
+            seq = 2
+        settlement = Settlement(
+            claim, "finish", seq, code, status=status, operations=[Add("finishes", 1), Set("output", claim.epoch)]
+        )
+        self.engine.settle([settlement])
+
+
+def recover(engine: Engine, clock: ManualClock) -> None:
+    """A healthy worker and its reconciler, until nothing waits or runs any more."""
+    lives = Lives(engine)
+    reconciler = Reconciler(engine, "second", clock)
+    for _ in range(20):
+        reconciler.sweep(queue_was_empty=True)
+        for claim in engine.claim(50, SECOND, accept):
+            lives.finish(claim)
+        clock.advance(20)
+        if all(head["status"] in TERMINAL for head in engine.datastore.find().heads):
+            return
+    raise AssertionError(f"some jobs never ended: {engine.datastore.find().heads}")
+
+
+def check(engine: Engine, accepted: list[str]) -> None:
+    """Nothing accepted is lost, every result is stored once and is the last owner's, no write is doubled."""
+    for uuid in accepted:
+        document = engine.datastore.read(make_key(uuid))
+        assert document is not None, f"{uuid} was accepted and is lost"
+    for head in engine.datastore.find().heads:
+        document = engine.datastore.read(make_key(head["uuid"])) or {}
+        assert document["status"] in ("succeeded", "cancelled"), document
+        assert document["owner"] is None
+        finishes = document.get("finishes", 0)
+        assert finishes == 1 or (finishes == 0 and document["status"] == "cancelled"), document
+        if finishes:
+            assert document["output"] == document["epoch"], "the result is not the last owner's"
+        epochs = [event["epoch"] for event in document["events"] if "epoch" in event]
+        assert len(epochs) == document.get("worked", 0), "a list and a counter disagree"
+        assert len(epochs) == len(set(epochs)), "a write was applied twice"
+        assert document["continues"] <= 1
+        assert document["crashes"] <= 1
+
+
+if __name__ == "__main__":
+    kind, folder, point, action = sys.argv[1:]
+    the_engine = make_engine(kind, Path(folder), ManualClock())
+    crashpoints.arm(point, action)
+    Lives(the_engine, Path(folder) / "accepted").play()
+    sys.exit("the crash point was not reached")

@@ -1,0 +1,70 @@
+"""The engine contract over every engine, and over parts that make it hard."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.sqlite import SqliteDatastore
+from zerog.engines.sqlite import SqliteEngine
+from zerog.lifecycle import Engine
+from zerog.queues.memory import MemoryQueue
+from zerog.queues.sqlite import SqliteQueue
+from zerog.testing.chaos import ChaosQueue
+from zerog.testing.clock import ManualClock
+from zerog.testing.engine_contract import EngineContract
+
+
+class TestMemory(EngineContract):
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Engine:
+        return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
+
+
+class TestSqliteShared(EngineContract):
+    @pytest.fixture
+    def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
+        datastore = SqliteDatastore(tmp_path / "jobs.db", synchronous="normal")
+        engine = SqliteEngine(datastore, SqliteQueue(tmp_path / "jobs.db", clock=clock, file=datastore.file), clock)
+        yield engine
+        engine.close()
+
+
+class TestSqliteInTwoFiles(EngineContract):
+    @pytest.fixture
+    def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
+        datastore = SqliteDatastore(tmp_path / "documents.db", synchronous="normal")
+        queue = SqliteQueue(tmp_path / "queue.db", synchronous="normal", clock=clock)
+        engine = Engine(datastore, queue, clock)
+        yield engine
+        engine.close()
+
+
+class TwoVerbs(MemoryDatastore):
+    """A third party's datastore: all it has are the two verbs, and a listing so that it can be reconciled."""
+
+    create = MemoryDatastore.__mro__[1].create
+    update_with_cas = MemoryDatastore.__mro__[1].update_with_cas
+    set = MemoryDatastore.__mro__[1].set
+    mutate = MemoryDatastore.__mro__[1].mutate
+
+
+class TestTwoVerbs(EngineContract):
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Engine:
+        return Engine(TwoVerbs(), MemoryQueue(clock=clock), clock)
+
+
+class TestChaos(EngineContract):
+    """Over a queue that loses, repeats, delays and reorders; what needs a good queue is left out by the suite."""
+
+    lossless = False
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock, request: pytest.FixtureRequest) -> Engine:
+        seed = zlib.crc32(request.node.name.encode())
+        return Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock)

@@ -1,0 +1,3 @@
+from tests.jobs.kit import app
+
+__all__ = ["app"]

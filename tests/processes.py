@@ -1,0 +1,33 @@
+"""Python programs in processes of their own, for what threads can't show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from textwrap import dedent
+
+
+@contextmanager
+def program(source: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A running program; it is killed at the end of the block if it hasn't ended."""
+    command = [sys.executable, "-c", dedent(source), *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+    finally:
+        assert process.returncode is not None
+
+
+def output(source: str, *arguments: object, timeout: float = 60) -> str:
+    """What a program prints; fails if the program does."""
+    with program(source, *arguments) as process:
+        printed, _ = process.communicate(timeout=timeout)
+        assert process.returncode == 0, printed
+        return printed.strip()

@@ -1,0 +1,51 @@
+"""Every Python block in the README and in docs/ runs, one after the other, as a reader would try them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES_WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text())]
+
+
+def test_there_is_code_to_run() -> None:
+    """The README and the page on jobs have examples; if they lose them, this file tests nothing."""
+    assert {page.name for page in PAGES_WITH_CODE} >= {"README.md", "jobs.md"}
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    """A block that begins with ``# name.py`` is saved under that name first; every block runs in the same folder."""
+    for number, block in enumerate(BLOCK.findall(page.read_text()), 1):
+        named = re.match(r"# (\w+\.py)\n", block)
+        file = tmp_path / (named.group(1) if named else f"block_{number}.py")
+        file.write_text(block)
+        result = subprocess.run(
+            [sys.executable, "-W", "error", str(file)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 0, f"{page.name}, block {number}:\n{block}\n{result.stderr}"
+
+
+def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
+    """One installs and runs the demo, one sets up and runs the tests; each is one line."""
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")]
+    assert [line.split()[-1] for line in lines] == ["demo", "pytest"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links point to files that exist."""
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"

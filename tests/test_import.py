@@ -1,0 +1,19 @@
+"""What ``import zerog`` brings along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_no_driver_is_imported_before_its_url_is_used() -> None:
+    """A program that only knows the names pays for no database driver, no command line, no event loop."""
+    code = (
+        "import sys, zerog\n"
+        "unwanted = ['sqlite3', 'click', 'rich', 'asyncio', 'pytest', 'hypothesis', 'zerog.testing']\n"
+        "print([name for name in unwanted if name in sys.modules])\n"
+        "zerog.App('memory://')\n"
+        "print('sqlite3' in sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert result.stdout.splitlines() == ["[]", "False"]

@@ -1,0 +1,64 @@
+"""Jobs made of one function, and a run that was claimed and has not begun."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import zerog
+from zerog.datastores.memory import MemoryDatastore
+from zerog.jobs.base import after_claim
+from zerog.jobs.run import Run
+from zerog.queues.memory import MemoryQueue
+from zerog.testing.inline import run_inline
+from zerog.transitions import Worker
+from zerog.worker.execute import run_loaded
+from zerog.worker.outcome import Outcome
+
+Body = Callable[[Any], Any]
+
+
+def job_of(body: Body, store: Any = None, **attributes: Any) -> Any:
+    """An unsaved job whose run() is ``body``."""
+    made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": body, **attributes})
+    return made(store or MemoryDatastore(), MemoryQueue())
+
+
+def finished(body: Body, **attributes: Any) -> Any:
+    """The job, run to its end."""
+    return run_inline(job_of(body, **attributes))
+
+
+class Started:
+    """A job that was claimed and is about to run, as a worker has it."""
+
+    def __init__(self, body: Body, store: Any = None, clock: Any = None, **attributes: Any) -> None:
+        self.app = zerog.App(datastore=store or MemoryDatastore(), queue=MemoryQueue())
+        made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": body, **attributes})
+        self.app.register(made)
+        self.uuid = self.app.submit("made").uuid
+        [self.claim] = self.app.engine.claim(1, Worker("w", 30.0), self.app.registry.accept)
+        self.stopping = threading.Event()
+        extra = {"clock": clock} if clock else {}
+        self.run = Run(
+            self.app.engine.datastore, self.claim.key, self.claim.epoch, stopping=self.stopping, patience=0.5, **extra
+        )
+
+    def go(self) -> Outcome:
+        job_class, loaded = self.claim.loaded
+        return run_loaded(self.app, job_class, after_claim(loaded, self.claim.head), self.claim.token, self.run)
+
+    def settle(self, outcome: Outcome) -> Any:
+        crossed = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
+        assert crossed == outcome
+        assert self.app.engine.settle([crossed.settlement(self.claim)]) == [True]
+        return self.app.get_job(self.uuid)
+
+
+def raising(error: BaseException) -> Body:
+    def run(self: Any) -> Any:
+        raise error
+
+    return run

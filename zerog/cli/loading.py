@@ -1,0 +1,35 @@
+"""From ``MODULE:APP`` on the command line to an app."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from zerog.app import App
+from zerog.exceptions import ConfigurationError
+
+
+def load_app(target: str) -> App:
+    """The app that ``MODULE:NAME`` names; modules in the current folder are found.
+
+    Raises ConfigurationError, telling a module that isn't there from one that fails.
+    """
+    module_name, separator, name = target.partition(":")
+    if not separator or not module_name or not name:
+        raise ConfigurationError(f"{target!r} names no app; expected MODULE:APP, for example myapp:app")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ConfigurationError(f"there is no module {module_name} in {os.getcwd()} or on the path") from None
+        raise
+    app = getattr(module, name, None)
+    if not isinstance(app, App):
+        found = [known for known, value in vars(module).items() if isinstance(value, App)]
+        raise ConfigurationError(
+            f"{module_name}.{name} is {app!r}, not a zerog.App; apps in that module: {', '.join(found) or 'none'}"
+        )
+    return app

@@ -1,0 +1,16 @@
+"""The command ``zerog``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; says which extra is missing if click or rich isn't installed."""
+    try:
+        from zerog.cli.commands import cli
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        sys.exit(f"zerog: the command line needs {error.name}; install it with: pip install 'zerog[cli]'")
+    cli(prog_name="zerog")

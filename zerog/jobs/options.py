@@ -1,0 +1,61 @@
+"""What a caller may say about when and where a job runs. Checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zerog.exceptions import InvalidValue
+
+LONGEST_DELAY = 10**9
+"""Seconds, about 30 years: more is a mistake in units."""
+
+HIGHEST_PRIORITY = 2**31 - 1
+
+
+def is_delay(value: object) -> bool:
+    """Whether this is a number of seconds that a job can wait."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
+
+
+def check_delay(value: Any, name: str = "delay") -> float:
+    """The seconds as a float. Raises InvalidValue for anything that is no wait."""
+    if not is_delay(value):
+        raise InvalidValue(
+            f"{name}={value!r:.80}; expected seconds, from 0 up to {LONGEST_DELAY:,}. Nothing was stored."
+        )
+    return float(value)
+
+
+def check_priority(value: Any) -> int:
+    """The priority. Raises InvalidValue for anything but a whole number."""
+    if type(value) is not int or abs(value) > HIGHEST_PRIORITY:
+        raise InvalidValue(f"priority={value!r:.80}; expected a whole number, higher runs earlier. Nothing was stored.")
+    return value
+
+
+def check_queue_name(value: Any) -> str:
+    """The name of a queue. Raises InvalidValue."""
+    if type(value) is not str or not value or len(value) > 200 or not value.isprintable():
+        raise InvalidValue(f"queue={value!r:.80}; expected a name of up to 200 characters. Nothing was stored.")
+    return value
+
+
+def check_headers(value: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers as a dict of texts. Raises InvalidValue."""
+    headers = {} if value is None else value
+    if not isinstance(headers, Mapping) or not all(type(part) is str for pair in headers.items() for part in pair):
+        raise InvalidValue(f"headers={value!r:.80}; expected texts by name. Nothing was stored.")
+    return dict(headers)
+
+
+def check_queue_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The rest of what ``enqueue`` takes for the queue. Raises TypeError for an unknown name, InvalidValue."""
+    for name, value in options.items():
+        if name != "ttr":
+            raise TypeError(
+                f"enqueue() got {name}={value!r:.80}; it takes delay, priority and ttr. Nothing was stored."
+            )
+        if not is_delay(value) or value == 0:
+            raise InvalidValue(f"ttr={value!r:.80}; expected seconds, more than 0. Nothing was stored.")
+    return options

@@ -1,0 +1,509 @@
+"""The definition of an engine: what each lifecycle verb does to documents and queue.
+
+Subclass ``EngineContract`` in a test module and give it a fixture ``engine``, an empty engine whose clock is a
+``ManualClock``. ``lossless`` says whether its queue delivers everything once and in order; the tests that need that
+ask for it.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from zerog import transitions
+from zerog.clock import to_text
+from zerog.datastores.operations import Add, Set
+from zerog.document import Document, make_key, new_document, new_uuid
+from zerog.exceptions import ClaimLost, JobNotFound, JobStateError, QueueUnavailable
+from zerog.lifecycle import Engine, Unsuitable, worker_key
+from zerog.reconcile import CANCEL_GRACE, Reconciler
+from zerog.testing.clock import ManualClock
+from zerog.transitions import Claim, Settlement, Worker
+
+ALICE = Worker("alice", 30.0)
+BOB = Worker("bob", 30.0)
+
+
+def accept(head: Document) -> str:
+    """Take every job."""
+    return str(head["jobType"])
+
+
+class EngineContract:
+    """Rules that every engine keeps."""
+
+    lossless = True
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """The clock that the engine and its queue go by."""
+        return ManualClock()
+
+    def new(self, engine: Engine, **fields: Any) -> Document:
+        """A document nobody has submitted yet."""
+        return {**new_document("test", 1.0, to_text(engine.clock.now())), **fields}
+
+    def submitted(self, engine: Engine, delay: float = 0, **fields: Any) -> str:
+        """The uuid of a job that was just submitted."""
+        document = self.new(engine, **fields)
+        engine.submit([document], delay)
+        return str(document["uuid"])
+
+    def claimed(self, engine: Engine, worker: Worker = ALICE, **fields: Any) -> Claim:
+        """A claim of a job that was just submitted."""
+        uuid = self.submitted(engine, **fields)
+        claims = self.claim_all(engine, worker)
+        return next(claim for claim in claims if claim.uuid == uuid)
+
+    def claim_all(self, engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+        """Everything that can be claimed now, with losses of the queue repaired."""
+        claims: list[Claim] = []
+        for _ in range(20):
+            more = engine.claim(50, worker, accept)
+            claims += more
+            if self.lossless:
+                break
+            if not more:
+                self.pass_time(engine, 70)
+                self.sweep(engine, 2)
+        return claims
+
+    def head(self, engine: Engine, uuid: str) -> Document:
+        """A job's head as stored."""
+        return engine.read(uuid)[0]
+
+    def pass_time(self, engine: Engine, seconds: float) -> None:
+        """Let time pass."""
+        clock = engine.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(seconds)
+
+    def sweep(self, engine: Engine, times: int = 1, seconds: float = 0) -> Reconciler:
+        """Reconcile ``times`` times, ``seconds`` apart."""
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for _ in range(times):
+            reconciler.sweep(queue_was_empty=True)
+            self.pass_time(engine, seconds)
+        return reconciler
+
+    # submit
+
+    def test_a_submitted_job_waits_and_is_delivered(self, engine: Engine) -> None:
+        """What was submitted can be claimed."""
+        uuid = self.submitted(engine)
+        head = self.head(engine, uuid)
+        assert (head["status"], head["queueState"], head["due"]) == ("queued", "queued", None)
+        assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
+
+    def test_submit_answers_with_what_is_stored(self, engine: Engine) -> None:
+        """The returned document and token are the stored ones."""
+        [(document, token)] = engine.submit([self.new(engine, colour="blue")])
+        stored, stored_token = engine.datastore.read_with_cas(make_key(document["uuid"]))
+        assert (document, token) == (stored, stored_token)
+
+    def test_many_jobs_are_submitted_in_order(self, engine: Engine) -> None:
+        """Jobs of one call come in its order, unless the queue reorders."""
+        documents = [self.new(engine) for _ in range(7)]
+        engine.submit(documents)
+        uuids = [claim.uuid for claim in self.claim_all(engine)]
+        assert sorted(uuids) == sorted(document["uuid"] for document in documents)
+        if self.lossless:
+            assert uuids == [document["uuid"] for document in documents]
+
+    def test_a_uuid_is_submitted_once(self, engine: Engine) -> None:
+        """A second job of the same uuid is refused and the first one stays as it is."""
+        uuid = self.submitted(engine, colour="blue")
+        before = engine.datastore.read(make_key(uuid))
+        with pytest.raises(engine.datastore.casException):
+            engine.submit([self.new(engine, uuid=uuid, colour="red")])
+        assert engine.datastore.read(make_key(uuid)) == before
+
+    def test_a_delayed_job_comes_when_it_is_due(self, engine: Engine) -> None:
+        """A job with a delay is scheduled, isn't claimed early, and is claimed then."""
+        uuid = self.submitted(engine, delay=60)
+        assert self.head(engine, uuid)["status"] == "scheduled"
+        assert engine.claim(5, ALICE, accept) == []
+        self.pass_time(engine, 61)
+        assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
+
+    def test_higher_priority_goes_first(self, engine: Engine) -> None:
+        """Among ready jobs the higher priority is claimed first."""
+        if not self.lossless:
+            pytest.skip("this queue reorders")
+        low, high = self.submitted(engine), self.submitted(engine, priority=5)
+        assert [claim.uuid for claim in self.claim_all(engine)] == [high, low]
+
+    # claim
+
+    def test_a_claim_names_the_owner_and_raises_the_epoch(self, engine: Engine) -> None:
+        """The document says who runs the job; the claim's head is the stored one."""
+        claim = self.claimed(engine)
+        head, token = engine.read(claim.uuid)
+        assert head == claim.head
+        assert (head["status"], head["epoch"], head["seq"], head["attempts"]) == ("running", 1, 0, 1)
+        assert head["owner"] == {"worker": "alice", "nonce": claim.nonce, "lease": 30.0}
+        assert (claim.epoch, claim.token, claim.loaded) == (1, token, "test")
+
+    def test_no_more_is_claimed_than_wanted(self, engine: Engine) -> None:
+        """``want`` is a limit, and the others stay claimable."""
+        for _ in range(5):
+            self.submitted(engine)
+        first = engine.claim(2, ALICE, accept)
+        assert len(first) <= 2
+        assert len(first) + len(self.claim_all(engine, BOB)) == 5
+
+    def test_a_job_is_claimed_once(self, engine: Engine) -> None:
+        """Deliveries that are repeated find an owner and are dropped."""
+        claim = self.claimed(engine)
+        for _ in range(3):
+            engine.queue.put(claim.uuid)
+        assert self.claim_all(engine, BOB) == []
+        assert self.head(engine, claim.uuid)["epoch"] == 1
+
+    def test_deliveries_of_ended_jobs_are_dropped(self, engine: Engine) -> None:
+        """A delivery after the end runs nothing."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "finish", 1, 200)])
+        before = engine.datastore.read(claim.key)
+        engine.queue.put(claim.uuid)
+        assert self.claim_all(engine, BOB) == []
+        assert engine.datastore.read(claim.key) == before
+
+    def test_deliveries_without_a_document_are_dropped(self, engine: Engine) -> None:
+        """A uuid that names no document is counted and forgotten."""
+        engine.queue.put(new_uuid())
+        assert self.claim_all(engine) == []
+        if self.lossless:
+            assert engine.counters["dropped.unknown"] == 1
+            assert engine.queue.size() == 0
+
+    def test_a_new_document_is_not_run(self, engine: Engine) -> None:
+        """A document that was saved but never enqueued is left alone even if its uuid is delivered."""
+        document = self.new(engine)
+        engine.datastore.create(make_key(document["uuid"]), document)
+        engine.queue.put(document["uuid"])
+        assert self.claim_all(engine) == []
+        assert self.head(engine, document["uuid"]) == {
+            field: value for field, value in document.items() if field not in ("events", "errors", "warnings")
+        }
+
+    def test_what_is_not_accepted_stays_untouched_and_comes_again(self, engine: Engine) -> None:
+        """A job this code can't take is put back, unharmed and uncounted, and the reason is kept."""
+        uuid = self.submitted(engine)
+        before = engine.datastore.read_with_cas(make_key(uuid))
+
+        def refuse(head: Document) -> str:
+            raise Unsuitable("too new for me")
+
+        for _ in range(4):
+            assert engine.claim(5, ALICE, refuse) == []
+            self.pass_time(engine, 6)
+        assert engine.datastore.read_with_cas(make_key(uuid)) == before
+        assert [claim.uuid for claim in self.claim_all(engine, BOB)] == [uuid]
+        assert uuid not in engine.unsuitable
+
+    def test_a_corrupt_document_does_not_stop_the_others(self, engine: Engine) -> None:
+        """A document that makes no sense is left as it is, listed with a reason, and others are claimed."""
+        bad, good = self.submitted(engine), self.submitted(engine)
+        engine.datastore.mutate(make_key(bad), [Set("status", "sideways")])
+        before = engine.datastore.read(make_key(bad))
+        assert [claim.uuid for claim in self.claim_all(engine)] == [good]
+        assert engine.datastore.read(make_key(bad)) == before
+        if self.lossless:
+            assert "sideways" in engine.unsuitable[bad]
+
+    # settle
+
+    def test_a_finished_job_is_terminal(self, engine: Engine) -> None:
+        """Finish stores result, time and what the run left to write, in one go."""
+        claim = self.claimed(engine)
+        settlement = Settlement(claim, "finish", 1, 200, operations=[Set("output", {"n": 1})])
+        assert engine.settle([settlement]) == [True]
+        head = self.head(engine, claim.uuid)
+        assert (head["status"], head["resultCode"], head["output"]) == ("succeeded", 200, {"n": 1})
+        assert (head["owner"], head["running"], head["completeness"]) == (None, False, 1.0)
+
+    def test_a_failed_job_keeps_its_completeness(self, engine: Engine) -> None:
+        """A job that failed at 20 % stays at 20 %."""
+        claim = self.claimed(engine, completeness=0.2)
+        engine.settle([Settlement(claim, "finish", 1, 404)])
+        head = self.head(engine, claim.uuid)
+        assert (head["status"], head["resultCode"], head["completeness"]) == ("failed", 404, 0.2)
+
+    def test_settling_again_changes_nothing(self, engine: Engine) -> None:
+        """The same settlement twice is done once and answers yes twice."""
+        claim = self.claimed(engine)
+        settlement = Settlement(claim, "finish", 1, 200, operations=[Add("errorCount", 1)])
+        assert engine.settle([settlement]) == [True]
+        before = engine.datastore.read(claim.key)
+        assert engine.settle([settlement]) == [True]
+        assert engine.datastore.read(claim.key) == before
+
+    def test_a_requeued_job_comes_again(self, engine: Engine) -> None:
+        """Requeue keeps what the run stored, and the job runs again with a new epoch."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "requeue", 1, operations=[Set("colour", "red"), Add("continues", 1)])])
+        head = self.head(engine, claim.uuid)
+        assert (head["status"], head["colour"], head["continues"], head["attempts"]) == ("queued", "red", 1, 1)
+        [again] = self.claim_all(engine, BOB)
+        assert (again.uuid, again.epoch, again.head["attempts"]) == (claim.uuid, 2, 2)
+
+    def test_a_requeued_job_waits_for_its_delay(self, engine: Engine) -> None:
+        """Requeue with a delay makes the job scheduled."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "requeue", 1, delay=30)])
+        assert self.head(engine, claim.uuid)["status"] == "scheduled"
+        assert engine.claim(5, BOB, accept) == []
+        self.pass_time(engine, 31)
+        assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
+
+    def test_a_released_job_has_lost_nothing(self, engine: Engine) -> None:
+        """Release costs no attempt."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "release", 1)])
+        assert self.head(engine, claim.uuid)["attempts"] == 0
+        assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
+
+    def test_a_stale_settlement_is_refused(self, engine: Engine) -> None:
+        """Once the job was taken away, its old run changes nothing any more."""
+        claim = self.claimed(engine)
+        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        before = engine.datastore.read(claim.key)
+        assert engine.settle([Settlement(claim, "finish", 1, 200), Settlement(claim, "requeue", 1)]) == [False, False]
+        assert engine.datastore.read(claim.key) == before
+        with pytest.raises(ClaimLost):
+            engine.datastore.mutate(claim.key, [Set("colour", "stale")], epoch=claim.epoch, seq=1)
+
+    def test_one_stale_settlement_does_not_stop_the_others(self, engine: Engine) -> None:
+        """In a batch each settlement stands for itself."""
+        lost, kept = self.claimed(engine), self.claimed(engine)
+        engine.rescue(lost.uuid, lost.epoch, "lost", "gone")
+        batch = [Settlement(lost, "finish", 1, 200), Settlement(kept, "finish", 1, 200)]
+        assert engine.settle(batch) == [False, True]
+        assert self.head(engine, kept.uuid)["status"] == "succeeded"
+
+    def test_step_settles_and_claims(self, engine: Engine) -> None:
+        """``step`` does both in one call."""
+        claim = self.claimed(engine)
+        uuid = self.submitted(engine)
+        results, claims = engine.step([Settlement(claim, "finish", 1, 200)], 5, ALICE, accept)
+        assert results == [True]
+        assert self.head(engine, claim.uuid)["status"] == "succeeded"
+        assert [c.uuid for c in claims or self.claim_all(engine)] == [uuid]
+
+    # rescue, cancel, retry
+
+    @pytest.mark.parametrize("counter", ["crashes", "lost"])
+    def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
+        """Rescue raises the epoch, counts, records why, and puts the job back."""
+        claim = self.claimed(engine)
+        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died")
+        document = engine.datastore.read(claim.key)
+        assert document is not None
+        assert (document["status"], document["epoch"], document["owner"], document[counter]) == ("queued", 2, None, 1)
+        assert document["errorCount"] == 0
+        assert [error["msg"] for error in document["errors"]] == ["it died"]
+        [again] = self.claim_all(engine, BOB)
+        assert (again.uuid, again.epoch) == (claim.uuid, 3)
+
+    def test_only_the_named_epoch_is_rescued(self, engine: Engine) -> None:
+        """A rescue that comes late changes nothing."""
+        claim = self.claimed(engine)
+        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        [again] = self.claim_all(engine, BOB)
+        before = engine.datastore.read(claim.key)
+        assert not engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert engine.datastore.read(claim.key) == before
+        assert again.epoch == 3
+
+    def test_a_released_run_is_not_charged(self, engine: Engine) -> None:
+        """A run that had to end at a shutdown costs nothing, and its late writes are refused."""
+        claim = self.claimed(engine)
+        assert engine.release(claim.uuid, claim.epoch, "shutting down")
+        head = self.head(engine, claim.uuid)
+        assert (head["status"], head["attempts"], head["crashes"], head["lost"]) == ("queued", 0, 0, 0)
+        assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [False]
+
+    @pytest.mark.parametrize("delay", [0, 60])
+    def test_a_waiting_job_is_cancelled_at_once(self, engine: Engine, delay: float) -> None:
+        """It never runs, even when its delivery comes."""
+        uuid = self.submitted(engine, delay=delay)
+        assert engine.cancel(uuid) == "cancelled"
+        head = self.head(engine, uuid)
+        assert (head["status"], head["resultCode"]) == ("cancelled", 410)
+        self.pass_time(engine, 61)
+        assert self.claim_all(engine) == []
+
+    def test_a_running_job_is_told_at_its_next_write(self, engine: Engine) -> None:
+        """Cancel of a running job is a mark that every run write answers; asking twice is harmless."""
+        claim = self.claimed(engine)
+        assert engine.cancel(claim.uuid) == "running"
+        assert engine.cancel(claim.uuid) == "running"
+        assert engine.datastore.mutate(claim.key, [Set("a", 1)], epoch=claim.epoch, seq=1).cancel_requested
+        assert engine.settle([Settlement(claim, "finish", 2, 410, status="cancelled")]) == [True]
+        assert self.head(engine, claim.uuid)["status"] == "cancelled"
+
+    def test_a_cancelled_job_of_a_dead_owner_is_cancelled(self, engine: Engine) -> None:
+        """Rescue of a job that was being cancelled ends it."""
+        claim = self.claimed(engine)
+        engine.cancel(claim.uuid)
+        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert self.head(engine, claim.uuid)["status"] == "cancelled"
+        assert self.claim_all(engine, BOB) == []
+
+    def test_ended_jobs_are_not_cancelled(self, engine: Engine) -> None:
+        """Cancel of an ended job is refused with its status."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "finish", 1, 200)])
+        with pytest.raises(JobStateError, match="succeeded"):
+            engine.cancel(claim.uuid)
+
+    def test_retry_takes_a_job_out_of_its_end(self, engine: Engine) -> None:
+        """An operator's retry is recorded, resets the counters of trouble and runs the job again."""
+        claim = self.claimed(engine)
+        engine.settle([Settlement(claim, "finish", 1, 500, operations=[Add("errorCount", 3)])])
+        engine.retry(claim.uuid, "fixed the disk")
+        document = engine.datastore.read(claim.key)
+        assert document is not None
+        assert (document["status"], document["epoch"], document["resultCode"]) == ("queued", 2, -1)
+        assert document["errorCount"] == 0
+        assert "fixed the disk" in document["events"][-1]["msg"]
+        assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
+
+    def test_only_ended_jobs_are_retried(self, engine: Engine) -> None:
+        """Retry of a waiting or running job is refused."""
+        uuid = self.submitted(engine)
+        with pytest.raises(JobStateError, match="queued"):
+            engine.retry(uuid)
+
+    def test_unknown_jobs_are_named(self, engine: Engine) -> None:
+        """Every verb on a uuid without document raises JobNotFound."""
+        uuid = new_uuid()
+        for verb in (engine.cancel, engine.retry, engine.enqueue, engine.read):
+            with pytest.raises(JobNotFound, match=uuid):
+                verb(uuid)
+
+    def test_a_new_document_is_enqueued_later(self, engine: Engine) -> None:
+        """A document saved as new goes its way once it is enqueued; enqueued again it just has two deliveries."""
+        document = self.new(engine)
+        engine.datastore.create(make_key(document["uuid"]), document)
+        engine.enqueue(document["uuid"])
+        engine.enqueue(document["uuid"])
+        assert [claim.uuid for claim in self.claim_all(engine)] == [document["uuid"]]
+
+    # workers
+
+    def test_a_worker_record_is_renewed_and_retired(self, engine: Engine) -> None:
+        """Renew moves the beat in one record; retire removes it."""
+        engine.renew(ALICE, 1, {"host": "here"})
+        engine.renew(ALICE, 2)
+        record = engine.datastore.read(worker_key("alice"))
+        assert record is not None
+        assert (record["beat"], record["host"], record["worker"]) == (2, "here", "alice")
+        engine.retire(ALICE)
+        assert engine.datastore.read(worker_key("alice")) is None
+
+    def test_waiting_for_work_ends_when_there_is_some(self, engine: Engine) -> None:
+        """``wait_ready`` answers yes if something can be claimed."""
+        if not self.lossless:
+            pytest.skip("this queue loses deliveries")
+        uuid = self.submitted(engine)
+        assert engine.wait_ready(0.0)
+        assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
+        assert not engine.wait_ready(0.0)
+
+    # reconcile
+
+    def test_a_pending_document_is_put_on_the_queue(self, engine: Engine) -> None:
+        """A job whose writer died before the put is delivered, and its events say why."""
+        document = self.new(engine)
+        changed = copy.deepcopy(document)
+        for operation in transitions.waiting(to_text(engine.clock.now()), 0):
+            assert isinstance(operation, Set)
+            changed[operation.field] = operation.value
+        engine.datastore.create(make_key(document["uuid"]), changed)
+        self.sweep(engine)
+        assert self.head(engine, document["uuid"])["queueState"] == "pending"
+        self.pass_time(engine, 6)
+        self.sweep(engine)
+        stored = engine.datastore.read(make_key(document["uuid"]))
+        assert stored is not None
+        assert stored["queueState"] == "queued"
+        assert "again" in stored["events"][-1]["msg"]
+        assert [claim.uuid for claim in self.claim_all(engine)] == [document["uuid"]]
+
+    def test_a_queue_out_of_reach_delays_but_does_not_lose(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A put that fails leaves an accepted, pending job, and reconcile delivers it."""
+        claim = self.claimed(engine)
+        with monkeypatch.context() as broken:
+            broken.setattr(type(engine.queue), "put", _unreachable)
+            broken.setattr(type(engine.queue), "insert", _unreachable, raising=False)
+            try:
+                engine.settle([Settlement(claim, "requeue", 1)])
+            except QueueUnavailable:
+                assert self.head(engine, claim.uuid)["owner"] is not None
+                return  # one transaction: nothing happened, and the run still owns its job
+        assert self.head(engine, claim.uuid)["queueState"] == "pending"
+        self.pass_time(engine, 6)
+        self.sweep(engine)
+        assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
+
+    def test_the_jobs_of_a_silent_worker_are_rescued(self, engine: Engine) -> None:
+        """After a lease without a beat, and not before, others get the job; the dead worker's record goes."""
+        engine.renew(ALICE, 1)
+        claim = self.claimed(engine)
+        reconciler = self.sweep(engine, 3, 10)
+        assert self.head(engine, claim.uuid)["owner"] is not None
+        self.pass_time(engine, 1)
+        report = reconciler.sweep(True)
+        assert report.rescued == [claim.uuid]
+        assert self.head(engine, claim.uuid)["lost"] == 1
+        assert engine.datastore.read(worker_key("alice")) is None
+
+    def test_a_worker_that_beats_keeps_its_jobs(self, engine: Engine) -> None:
+        """However long a job takes, a living worker isn't robbed."""
+        claim = self.claimed(engine)
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for beat in range(1, 20):
+            engine.renew(ALICE, beat)
+            assert not reconciler.sweep(True)
+            self.pass_time(engine, 20)
+        assert self.head(engine, claim.uuid)["epoch"] == 1
+
+    def test_a_flushed_queue_is_filled_again(self, engine: Engine) -> None:
+        """Jobs that wait while the queue has nothing to give are put again, each once."""
+        uuids = {self.submitted(engine) for _ in range(30)}
+        self.flush(engine)
+        assert not self.lossless or engine.queue.size() == 0
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for _ in range(4):
+            self.pass_time(engine, 15)
+            reconciler.sweep()
+        if self.lossless:
+            assert engine.queue.size() == 30
+        assert {claim.uuid for claim in self.claim_all(engine)} == uuids
+
+    def test_an_overdue_cancel_is_carried_out(self, engine: Engine) -> None:
+        """An owner that lives but doesn't stop a cancelled job loses it after the grace."""
+        claim = self.claimed(engine)
+        engine.cancel(claim.uuid)
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for beat in range(1, 8):
+            engine.renew(ALICE, beat)
+            reconciler.sweep(True)
+            self.pass_time(engine, CANCEL_GRACE / 5)
+        head = self.head(engine, claim.uuid)
+        assert (head["status"], head["owner"]) == ("cancelled", None)
+
+    def flush(self, engine: Engine) -> None:
+        """Make the queue forget everything. Override it for a queue that can't be emptied by reserving."""
+        while (reservation := engine.queue.reserve(0)) is not None:
+            reservation.delete()
+
+
+def _unreachable(*_args: object, **_kwargs: object) -> None:
+    raise QueueUnavailable("the queue is out of reach")

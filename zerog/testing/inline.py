@@ -1,0 +1,107 @@
+"""Run one job to its end in this process, for the tests of those who write jobs.
+
+Claim, load, execute and settle are production's own code: the document lies in the job's datastore, as JSON, with its
+fences; only the queue is replaced by one that holds nothing but this job, and the clock by one that jumps over
+delays. What production refuses is refused here.
+"""
+
+from __future__ import annotations
+
+import json
+
+from zerog.app import App
+from zerog.clock import from_text
+from zerog.document import TERMINAL
+from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
+from zerog.jobs.base import BaseJob
+from zerog.lifecycle import Engine
+from zerog.queues.memory import MemoryQueue
+from zerog.testing.clock import ManualClock
+from zerog.transitions import Claim, Worker
+from zerog.worker.outcome import LOST, Outcome
+from zerog.worker.slots import ThreadSlots
+from zerog.worker.worker import LEASE
+
+MAX_RUNS = 100
+"""Runs after which a job that goes on and on is given up."""
+
+
+def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: int = MAX_RUNS) -> BaseJob:
+    """Run a job until it has ended, without waiting for the delays between its runs; returns it loaded afresh.
+
+    Takes a job, stored or not, or an app and the uuid of a job submitted to it. ``ways_out`` tells of the result how
+    its runs ended. Raises JobStateError if the job runs elsewhere or goes on after ``max_runs`` runs, and
+    CorruptDocument with the reason if no worker could load it.
+    """
+    app, uuid = _app_and_uuid(job_or_app, uuid)
+    outcomes = _Inline(app).run(uuid, max_runs)
+    finished = app.get_job(uuid)
+    finished.__dict__["_ways_out"] = tuple(outcome.branch for outcome in outcomes)
+    return finished
+
+
+def ways_out(job: BaseJob) -> tuple[str, ...]:
+    """How the runs of a job that ``run_inline`` returned ended, in order.
+
+    Each is one of value, continue, finish, exception, cancelled, claim lost.
+    """
+    ways: tuple[str, ...] = job.__dict__.get("_ways_out", ())
+    return ways
+
+
+def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str]:
+    if isinstance(job_or_app, App):
+        if uuid is None:
+            raise ConfigurationError("run_inline(app, uuid) needs the uuid of a job")
+        return job_or_app, uuid
+    job = job_or_app
+    if uuid is not None and uuid != job.uuid:
+        raise ConfigurationError(f"run_inline(job) runs job {job.uuid}, not {uuid!r}")
+    if job.cas is None or job.status == "new":
+        job.enqueue()
+    app = App(datastore=job.datastore, queue=job.queue)
+    app.register(type(job))
+    return app, job.uuid
+
+
+class _Inline:
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._clock = ManualClock(app.clock.now())
+        self._engine = Engine(app.datastore, MemoryQueue(clock=self._clock), self._clock)
+        self._worker = Worker("inline", LEASE)
+        self._slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
+
+    def run(self, uuid: str, max_runs: int) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        while True:
+            head = self._engine.read(uuid)[0]
+            if head["status"] in TERMINAL:
+                return outcomes
+            if len(outcomes) == max_runs:
+                raise JobStateError(f"job {uuid} is {head['status']} after {max_runs} runs; run_inline gave it up")
+            outcomes.append(self._run_once(self._claim(uuid)))
+
+    def _claim(self, uuid: str) -> Claim:
+        head = self._engine.read(uuid)[0]
+        if head["notBefore"] is not None:
+            early = (from_text(head["notBefore"]) - self._clock.now()).total_seconds()
+            self._clock.advance(max(0.0, early))
+        queue = self._engine.queue
+        assert isinstance(queue, MemoryQueue)
+        queue.put(uuid)
+        claims = self._engine.claim(1, self._worker, self._app.registry.accept)
+        if claims:
+            return claims[0]
+        if uuid in self._engine.unsuitable:
+            raise CorruptDocument(f"no worker would take job {uuid}: {self._engine.unsuitable[uuid]}")
+        raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; run_inline can't run it now")
+
+    def _run_once(self, claim: Claim) -> Outcome:
+        outcome = self._slots._run(claim)
+        outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
+        if outcome.kind == LOST:
+            self._engine.rescue(claim.uuid, claim.epoch, "lost", "the worker could not keep the claim of this run")
+        else:
+            self._engine.settle([outcome.settlement(claim)])
+        return outcome
