@@ -33,6 +33,7 @@ BEGIN, END = "<!-- figures: written by benchmarks/figures.py -->", "<!-- end of 
 
 def measured(peers: list[str], rounds: int, jobs: int) -> str:
     """All figures, as Markdown."""
+    RESULTS.parent.mkdir(exist_ok=True)
     conditions = Conditions(baseline=BASELINE, rounds=rounds, awake=True, out=RESULTS)
     session = Session(find_peers(peers, [], VENVS), Options(jobs=jobs), conditions)
     session.run(WORKLOADS)

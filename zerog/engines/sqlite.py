@@ -17,7 +17,7 @@ from zerog.datastores.operations import Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore, head_of
 from zerog.document import WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, ClaimLost, CorruptDocument, DatastoreError, JobNotFound
-from zerog.lifecycle import EARLY, UNSUITABLE_DELAY, Accept, Engine, Unsuitable, new_nonce
+from zerog.lifecycle import EARLY, TRIES, UNSUITABLE_DELAY, Accept, Engine, Unsuitable, new_nonce
 from zerog.queues.sqlite import SqliteQueue
 from zerog.transitions import Claim, Settlement, Worker
 
@@ -79,16 +79,21 @@ class SqliteEngine(Engine):
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
             return []
-        try:
-            point("settle.write")
-            with self._file.writing() as sqlite:
-                results = [self._settle_in(sqlite, settlement) for settlement in settlements]
-                waiters = self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
-            point("settle.written")
-        except AmbiguousWrite:
-            return self.settle(settlements)  # the numbers make it happen once
-        self.queue.notify(waiters)
-        return results
+        for attempt in range(TRIES):
+            try:
+                point("settle.write")
+                with self._file.writing() as sqlite:
+                    results = [self._settle_in(sqlite, settlement) for settlement in settlements]
+                    waiters = self._waiters_for(sqlite, settlements)
+                point("settle.written")
+            except AmbiguousWrite:
+                if attempt == TRIES - 1:
+                    raise
+                self.clock.pause(min(0.01 * 2**attempt, 0.5))  # the numbers make it happen once
+                continue
+            self.queue.notify(waiters)
+            return results
+        raise AssertionError("unreachable")
 
     def step(
         self,
@@ -102,7 +107,6 @@ class SqliteEngine(Engine):
         if not settlements and self._all_empty(queues):
             return [], []
         claims: list[Claim] = []
-        waiters: list[str] = []
         try:
             if settlements:
                 point("settle.write")
@@ -111,8 +115,7 @@ class SqliteEngine(Engine):
                 if want > 0:
                     point("claim.write")
                     claims = self._claim_in(sqlite, want, worker, accept, queues)
-                if any(settlement.kind != "finish" for settlement in settlements):
-                    waiters = self.queue.waiters(sqlite)
+                waiters = self._waiters_for(sqlite, settlements)
             if settlements:
                 point("settle.written")
             if claims:
@@ -121,6 +124,10 @@ class SqliteEngine(Engine):
             return self.settle(settlements), [claim for claim in claims if self._is_mine(claim)]
         self.queue.notify(waiters)
         return results, claims
+
+    def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
+        """Who must hear of these settlements: nobody, unless one of them puts a job on the queue."""
+        return self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         queues = queues or (self.queue.name,)
