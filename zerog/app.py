@@ -16,6 +16,7 @@ from zerog.datastores.base import HISTORY
 from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
 from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound
 from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.options import check_delay, check_headers, check_priority, check_queue_name
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.saving import new_document_of
@@ -26,6 +27,9 @@ URL_VARIABLE = "ZEROG_URL"
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two looks of ``wait``; the pause grows from one to the other."""
+
+SUBMIT_CHANGES = ("status", "queueState", "notBefore", "due", "updatedAt", "queuedAt", "queueJobId")
+"""The fields in which a submitted document differs from the job object it was made of."""
 
 BATCH = 500
 """Documents that ``submit_many`` stores in one call of the engine."""
@@ -160,7 +164,9 @@ class App:
                     error.add_note(f"{self._count_stored(documents)} of {len(jobs)} jobs are stored and will run")
                 raise
             for job, (document, token) in zip(jobs[start : start + BATCH], stored, strict=True):
-                job._show({f: value for f, value in document.items() if f not in HISTORY}, token)
+                head = {f: value for f, value in document.items() if f not in HISTORY}
+                job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
+                job._bind(head, head, token)
         return jobs
 
     def _count_stored(self, documents: Sequence[Document]) -> int | str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from typing import Any
-from uuid import UUID
 
 from zerog.exceptions import CorruptDocument
 from zerog.queues.base import check_uuid
@@ -98,7 +97,8 @@ def new_uuid() -> str:
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10))
     number = (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0x2 << 62 | random & (2**62 - 1)
-    return str(UUID(int=number))
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def new_document(job_type: str, schema_version: float, now: str, uuid: str | None = None) -> Document:

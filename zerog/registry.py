@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from marshmallow import ValidationError
 
 from zerog.datastores.base import as_datastore
-from zerog.document import Document, make_key
+from zerog.document import Document, check_head, make_key
 from zerog.exceptions import (
     CorruptDocument,
     DuplicateJobType,
@@ -98,7 +98,8 @@ class JobRegistry:
         if head is None or token is None:
             raise JobNotFound(f"there is no job {uuid}")
         job_class = self.get_class(head.get("jobType"))
-        return load_job(job_class, read_head(job_class, key, head), token, datastore, queue, keepalive)
+        check_head(key, head)
+        return load_job(job_class, read_head(job_class, head), token, datastore, queue, keepalive)
 
     def accept(self, head: Document) -> Any:
         """Look at a waiting head before it is claimed; what comes back is for ``load_job``. Raises Unsuitable."""
@@ -106,7 +107,7 @@ class JobRegistry:
         if job_class is None:
             raise Unsuitable(self._unknown(head["jobType"]))
         try:
-            return job_class, read_head(job_class, make_key(head["uuid"]), head)
+            return job_class, read_head(job_class, head)
         except (SchemaTooNew, CorruptDocument) as error:
             raise Unsuitable(str(error)) from error
         except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker

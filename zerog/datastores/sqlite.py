@@ -272,6 +272,12 @@ class SqliteDatastore(Datastore):
         self._update(sqlite, row, token, {name: _to_column(hot, name) for name in columns}, cold, known)
         return Mutation(token, changed, hot.get("cancelRequested") is not None)
 
+    def rewrite(self, sqlite: sqlite3.Connection, row: Any, head: Document, columns: Document) -> int:
+        """Write those columns of a head that was made of ``row`` in this transaction. Returns the new token."""
+        token: int = row[_CAS] + 1
+        self._update(sqlite, row, token, {name: _to_column(head, name) for name in columns}, {}, {})
+        return token
+
     def _stored(self, sqlite: sqlite3.Connection, row: Any, field: str) -> Document:
         """A cold field and its stored value; empty if there is none."""
         document = _overlay(row)
@@ -327,16 +333,19 @@ class SqliteDatastore(Datastore):
 
     def write(self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None) -> int:
         """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token."""
-        stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
-        if cas is not None and (stored[1] if stored else 0) != cas:
+        stored = cas != 0 and sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+        if cas and (stored[1] if stored else 0) != cas:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         hot = [_to_column(document, field) for field in HOT]
         lists = [field for field in HISTORY if type(document.get(field)) is list]
         body = {field: value for field, value in document.items() if field not in _HOT and field not in lists}
         text = values.encode_checked(body, key)
-        if stored is None:
+        if not stored:
             token = _first_token()
-            identity = sqlite.execute(_INSERT, (token, text, " ".join(lists), key, *hot)).lastrowid
+            try:
+                identity = sqlite.execute(_INSERT, (token, text, " ".join(lists), key, *hot)).lastrowid
+            except sqlite3.IntegrityError:
+                raise self.casException(f"{key} is there already; nothing was written") from None
         else:
             identity, token = stored[0], stored[1] + 1
             sqlite.execute(_REPLACE, (token, text, " ".join(lists), *hot, identity))
@@ -379,12 +388,20 @@ def _overlay(row: Any) -> Document:
     return {} if row[_CHANGES] is None else _object(row, _CHANGES)
 
 
+_CONSTANTS: dict[Any, bytes] = {None: b"null", True: b"true", False: b"false"}
+_VALUES = {blob: value for value, blob in _CONSTANTS.items()}
+
+
 def _columns(row: Any) -> Document:
     fields = zip(HOT, row[_FIRST_HOT:], strict=True)
     try:
-        return {f: (values.decode(v) if type(v) is bytes else v) for f, v in fields if v is not None}
+        return {f: (_from_blob(v) if type(v) is bytes else v) for f, v in fields if v is not None}
     except (ValueError, RecursionError) as error:
         raise _corrupt(row[_KEY], error) from None
+
+
+def _from_blob(blob: bytes) -> Any:
+    return _VALUES[blob] if blob in _VALUES else values.decode(blob)
 
 
 def _corrupt(key: str, reason: object) -> CorruptDocument:
@@ -395,6 +412,8 @@ def _to_column(document: Document, field: str) -> Any:
     value = document.get(field, _to_column)
     if value is _to_column:
         return None
+    if value is None or value is True or value is False:
+        return _CONSTANTS[value]
     kind = type(value)
     if kind is int or kind is float:
         return value

@@ -216,6 +216,5 @@ class SqliteEngine(Engine):
             return None
         nonce = new_nonce()
         operations = transitions.claimed(head, worker, nonce, self._now())
-        token = self.datastore.change(sqlite, key, operations, row=row).token
-        apply(head, operations)
+        token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)

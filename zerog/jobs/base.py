@@ -29,7 +29,6 @@ from zerog.document import (
     NO_RESULT,
     PROTECTED,
     Document,
-    check_head,
     make_key,
 )
 from zerog.exceptions import InvalidJobClass, JobStateError
@@ -69,6 +68,8 @@ _HEAD_FIELDS = tuple(
     name for name in BaseJobSchema._declared_fields if name in ENGINE_FIELDS and name not in HISTORY and name != "cas"
 )
 """The engine's fields of a head, in the order in which they are shown."""
+
+_HEAD_SET = frozenset(_HEAD_FIELDS)
 
 MAX_TRACEBACK = 64 * 1024
 """Bytes of UTF-8 kept of one traceback."""
@@ -169,7 +170,7 @@ class BaseJob(ABC):
         self._history: dict[str, list[Document]] | None = {field: [] for field in HISTORY}
         self._last_write = self._clock.monotonic()
         self._token = int(kwargs.pop("cas", None) or 0)
-        known = {field.attribute for field in declaration.fields.values()} | ENGINE_FIELDS
+        known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields
             self._unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
         for name in kwargs:
@@ -178,8 +179,9 @@ class BaseJob(ABC):
                     f"{type(self).__name__} has no field {name!r}{declaration.suggestion(name)}; expected one of its "
                     f"Params, State or SCHEMA: {', '.join(declaration.fields) or 'it declares none'}"
                 )
-        fresh = declaration.new_attributes(self._now(), kwargs.get("uuid"))
-        kwargs = {**fresh, **kwargs, "uuid": fresh["uuid"]}
+        if not kwargs.keys() >= _HEAD_SET:
+            fresh = declaration.new_attributes(self._now(), kwargs.get("uuid"))
+            kwargs = {**fresh, **kwargs, "uuid": fresh["uuid"]}
         for field in declaration.fields.values():
             if field.attribute not in kwargs:
                 kwargs[field.attribute] = field.initial()
@@ -525,9 +527,11 @@ def load_job(
     return job
 
 
-def read_head(job_class: type[BaseJob], key: str, head: Document) -> Loaded:
-    """Check, lift and convert a stored head. Raises CorruptDocument or SchemaTooNew; nothing is changed."""
-    check_head(key, head)
+def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
+    """Lift and convert a stored head that ``check_head`` found to make sense.
+
+    Raises CorruptDocument or SchemaTooNew; nothing is changed.
+    """
     declaration = declaration_of(job_class)
     lifted = declaration.chain.lift(head)
     return head, lifted, *declaration.load(lifted)

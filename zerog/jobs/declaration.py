@@ -127,7 +127,11 @@ class Declaration:
         self.schema_class = _composed(job_class, declared)
         schema = self.schema_class()
         self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
+        self._params_schema = self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE)
+        self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
+        self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
+        self.attributes = frozenset(field.attribute for field in self.fields.values()) | ENGINE_FIELDS
 
     def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
@@ -138,11 +142,11 @@ class Declaration:
         }
         result: dict[str, Any] = {}
         own = {name: value for name, value in data.items() if name in self._extra_keys}
-        rest = {name: value for name, value in data.items() if name not in {*self._extra_keys, *ENGINE_FIELDS}}
+        rest = {name: value for name, value in data.items() if name not in self._client}
         parts: list[tuple[Schema, dict[str, Any]]] = []
-        if self._extras:
-            parts.append((self.job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE), own))
-        parts.append((self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE), rest))
+        if self._extras_schema is not None:
+            parts.append((self._extras_schema, own))
+        parts.append((self._params_schema, rest))
         for schema, part in parts:
             try:
                 loaded: object = schema.load(part)
@@ -173,14 +177,18 @@ class Declaration:
         unknown: Document = {}
         for key, value in head.items():
             if key in ENGINE_FIELDS:
+                attributes[key] = value
+            elif key not in self._by_key:
+                unknown[key] = value
+        for key in TIMESTAMPS:
+            value = head.get(key)
+            if value is not None:
                 try:
-                    attributes[key] = _engine_value(key, value)
+                    attributes[key] = from_text(value)
                 except (ValueError, TypeError) as error:
                     raise CorruptDocument(
                         f"job {head.get('uuid')} has {key}={value!r:.80}, which is no timestamp; it was left as it is"
                     ) from error
-            elif key not in self._by_key:
-                unknown[key] = value
         for field in self.fields.values():
             value = head.get(field.key, missing)
             if value is missing:
@@ -236,7 +244,12 @@ class Declaration:
 
 def engine_attributes(fields: Document) -> dict[str, Any]:
     """Stored engine fields as the Python values that a job has."""
-    return {name: _engine_value(name, value) for name, value in fields.items()}
+    attributes = dict(fields)
+    for name in TIMESTAMPS:
+        value = attributes.get(name)
+        if value is not None:
+            attributes[name] = from_text(value)
+    return attributes
 
 
 def _engine_value(name: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from zerog import values
 from zerog.clock import SYSTEM, from_text, to_text
 from zerog.datastores.base import HISTORY, Mutation
 from zerog.datastores.operations import Add, Append, Operation, Remove, Set, apply, check
-from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, make_key
+from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
 from zerog.exceptions import AmbiguousWrite, JobNotFound, TooManyCollisions
 from zerog.jobs.schema import TIMESTAMPS
 
@@ -26,6 +26,9 @@ MAX_COLLISIONS = 200
 """How often ``record_change`` starts again because somebody else wrote first."""
 
 T = TypeVar("T")
+
+_DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
+"""What a new job's own fields hold unless somebody set them; these values need no check."""
 
 
 class Pending:
@@ -174,8 +177,10 @@ def new_document_of(job: BaseJob) -> dict[str, Any]:
     """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
     document = job.dump()
     document.pop("cas")
-    for field in DOCUMENTED:
-        job._declaration.check_engine_value(field, document[field])
+    for field, default in _DEFAULTS.items():
+        value = document[field]
+        if value is not default and (value != default or type(value) is not type(default)):
+            job._declaration.check_engine_value(field, value)
     return document
 
 
@@ -205,9 +210,11 @@ def _differences(job: BaseJob) -> list[Operation]:
 
 def reload(job: BaseJob) -> None:
     """Read the head again into this object. Changes that wait stay; attributes outside the schema are not touched."""
-    head, token = job._engine.datastore.read_with_cas(make_key(job.uuid), head=True)
+    key = make_key(job.uuid)
+    head, token = job._engine.datastore.read_with_cas(key, head=True)
     if head is None or token is None:
         raise JobNotFound(f"job {job.uuid} is not stored any more")
+    check_head(key, head)
     job._show(head, token)
     apply_locally(job, [operation for operation in job._pending if not isinstance(operation, Append)])
 

@@ -7,6 +7,7 @@ the definition of all this.
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import Any, ClassVar
 from uuid import UUID
@@ -131,17 +132,16 @@ def check_options(delay: float, priority: int, ttr: float | None) -> None:
         raise InvalidValue(f"a ttr (time to run) of {ttr!r:.80} seconds; expected more than 0. Nothing was put.")
 
 
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
 def check_uuid(uuid: object) -> str:
     """A uuid in its usual text form. Raises InvalidUuid for anything else."""
     if isinstance(uuid, UUID):
         return str(uuid)
-    try:
-        canonical = str(UUID(uuid)) if type(uuid) is str else None
-    except ValueError:
-        canonical = None
-    if canonical is None or canonical != uuid:
+    if type(uuid) is not str or not _CANONICAL(uuid):
         shown = repr(uuid)
         raise InvalidUuid(
             f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."
         )
-    return canonical
+    return uuid

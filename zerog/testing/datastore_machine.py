@@ -75,7 +75,7 @@ def _applied(document: Document, operations: Sequence[Operation]) -> Document:
             case Add(amount=amount, low=low, high=high):
                 if type(old) not in (int, float, type(None)):
                     raise _Refused
-                total = (old or 0) + amount
+                total = (0 if old is None else old) + amount
                 total = total if low is None else max(total, low)
                 total = total if high is None else min(total, high)
                 if type(total) is int and not -(2**63) <= total < 2**63:

@@ -144,7 +144,7 @@ class ProcessSlots(Slots):
     def _goes_on(self, claim: Claim, head: Document, errors: int) -> bool:
         job_class = claim.loaded[0]
         try:
-            loaded = read_head(job_class, claim.key, {**head, "errorCount": errors})
+            loaded = read_head(job_class, {**head, "errorCount": errors})
             job = load_job(job_class, loaded, claim.token, self.app.datastore, self.app.queue)
             return bool(job.continue_running() == NO_RESULT)
         except Exception:
@@ -260,4 +260,4 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) 
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
     run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping)
-    return run_loaded(app, job_class, read_head(job_class, key, head), token, run)
+    return run_loaded(app, job_class, read_head(job_class, head), token, run)
