@@ -1,30 +1,43 @@
 """Compare documents, workers and queue, and repair what a crash left.
 
-Any number of processes may reconcile at once: each repair is a compare-and-swap on the document, an event in its
-history and a count. Workers take turns all the same, through a sweeper record, so that a hundred of them don't read
-the same pages:
+Any number of processes may reconcile at once: each repair is a compare-and-swap on the document, an entry in its
+history and a count (``zerog.parts.COUNTERS``). Workers take turns all the same, through a sweeper record, so that a
+hundred of them don't read the same pages:
 
 - a pending document whose writer had its time: put on the queue again;
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
-- waiting documents while the queue came back empty for two sweeps: put on the queue again, oldest first;
+- waiting documents while their queue came back empty for two sweeps: put on the queue again, oldest first;
+- the record of a dead worker that owns nothing any more: removed;
 - what must not be touched (unreadable, unknown type, too new) is listed with the reason.
 
-A lease has ended by the store's clock or, where it has none, when the same beat was seen for a whole lease of this
-process's monotonic clock. Clocks of two machines are never compared.
+A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; finished documents are never
+read, so that it costs the same however many there are.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerog.clock import SYSTEM, Clock, from_text, text_after, to_text
-from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, Document, make_key
-from zerog.exceptions import AmbiguousWrite, CasMismatch, DatastoreError, InvalidUuid
-from zerog.lifecycle import UNSUITABLE_DELAY, Engine, worker_key
+from zerog.clock import SYSTEM, Clock, text_after, to_text
+from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, WAITING, Document, make_key
+from zerog.exceptions import (
+    AmbiguousWrite,
+    CasMismatch,
+    ConfigurationError,
+    CorruptDocument,
+    InvalidUuid,
+    QueueError,
+    ZerogError,
+)
+from zerog.lifecycle import UNSUITABLE_DELAY, Engine
+from zerog.parts import LEAVE_ALONE
+from zerog.watch import Watch, lease_of
 
 log = logging.getLogger("zerog")
 
@@ -37,8 +50,14 @@ CANCEL_GRACE = 30.0
 PAGE = 500
 """Heads read at a time."""
 
-PUT_LIMIT = 20_000
-"""Documents put on the queue again in one sweep."""
+HEADS = 10_000
+"""Heads of each kind (pending, running, queued, scheduled) read in one sweep, at most."""
+
+SAMPLE = 100
+"""Waiting heads from which a sweep learns which queues there are."""
+
+RECHECKED = 100
+"""Jobs left alone that a sweep looks at again."""
 
 SWEEPER = "zerog_sweeper"
 """Key of the record that says who sweeps."""
@@ -53,9 +72,36 @@ class Report:
     cancelled: list[str] = field(default_factory=list)
     stuck: dict[str, str] = field(default_factory=dict)
     """Jobs that were left alone, and why."""
+    forgotten: list[str] = field(default_factory=list)
+    """Dead workers whose records were removed."""
+    heads: int = 0
+    """How many heads were read."""
 
     def __bool__(self) -> bool:
         return bool(self.put_again or self.rescued or self.cancelled)
+
+
+class _Course:
+    """A way through the pages of one query that stops after HEADS heads and goes on there next time."""
+
+    def __init__(self, **query: Any) -> None:
+        self._query = query
+        self._after: str | None = None
+        self.is_over = False
+        """Whether the last page was reached by the latest walk."""
+
+    def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
+        """Pages of heads; ``query`` is laid over the course's own."""
+        left = HEADS
+        self.is_over = False
+        while left > 0 and not self.is_over:
+            limit = min(PAGE, left)
+            page = engine.datastore.find(**{**self._query, **query}, after=self._after, limit=limit)
+            self._after = page.after
+            self.is_over = page.after is None
+            left -= limit
+            report.heads += len(page.heads)
+            yield [head for head in page.heads if _is_job(engine, head)]
 
 
 class Reconciler:
@@ -66,10 +112,18 @@ class Reconciler:
         self.name = name
         self.clock = clock
         self.interval = interval
-        self._seen: dict[str, tuple[Any, float]] = {}
+        self._watch = Watch(engine.datastore, clock)
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
+        self._taking = threading.Lock()
+        self._left = False
+        self._due = _Course()
+        self._owned = _Course(status=RUNNING)
+        self._owners: set[str] = set()
         self._cancelling: dict[str, float] = {}
-        self._empty_sweeps = 0
+        self._overdue_seen: set[str] = set()
+        self._empty: Counter[str] = Counter()
+        self._names: set[str] = {engine.queue.name}
+        self._refill: _Refill | None = None
 
     def pause(self) -> float:
         """Seconds until the next turn, jittered so that workers started together spread out."""
@@ -78,8 +132,9 @@ class Reconciler:
     def turn(self, queue_was_empty: bool) -> Report | None:
         """One worker's regular turn: sweep if the turn is this worker's, otherwise watch. None if nothing was swept.
 
-        While the sweeper's record moves, watching costs one read. When it stands still the owners of running jobs
-        are watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
+        ``queue_was_empty``: whether this worker looked for jobs and found none. While the sweeper's record moves,
+        watching costs one read. When it stands still the owners of running jobs are watched at once, so that a
+        takeover doesn't start the observation of their leases from the beginning.
         """
         if not self.engine.datastore.can_find:
             return None
@@ -98,31 +153,29 @@ class Reconciler:
             return None
         if not self._become_sweeper(record, token):
             return None
-        return self.sweep(queue_was_empty)
+        served, empty = self.engine.looked_at()
+        return self._sweep(served, empty if queue_was_empty else frozenset())
 
     def sweep(self, queue_was_empty: bool | None = None) -> Report:
-        """Look at everything once and repair it. ``queue_was_empty``: None asks the queue's size."""
-        report = Report()
-        self._pending(report)
-        self._running(report)
+        """Look at everything and repair it. ``queue_was_empty``: of every queue; None asks for their sizes."""
         if queue_was_empty is None:
-            queue_was_empty = self.engine.queue.size() == 0
-        self._empty_sweeps = self._empty_sweeps + 1 if queue_was_empty else 0
-        if self._empty_sweeps >= 2:
-            self._missing(report)
-        report.stuck.update(self.engine.unsuitable)
-        return report
+            return self._sweep(frozenset(), frozenset())
+        return self._sweep(None, None if queue_was_empty else frozenset())
 
     def release(self) -> None:
-        """Let another worker sweep at once."""
-        record, token = self.engine.datastore.read_with_cas(SWEEPER)
-        if record is not None and token is not None and record.get("worker") == self.name:
-            self._write_sweeper({"worker": None, "beat": 0}, token)
+        """Sweep no more, and let another worker do so at once."""
+        with self._taking:
+            self._left = True
+            record, token = self.engine.datastore.read_with_cas(SWEEPER)
+            if record is not None and token is not None and record.get("worker") == self.name:
+                self._write_sweeper({"worker": None, "beat": 0}, token)
 
     def _become_sweeper(self, record: Document | None, token: int | None) -> bool:
-        beat = (record or {}).get("beat", 0) + 1
-        if not self._write_sweeper({"worker": self.name, "beat": beat}, token or 0):
-            return False
+        stored = (record or {}).get("beat")
+        beat = stored + 1 if type(stored) is int else 1
+        with self._taking:
+            if self._left or not self._write_sweeper({"worker": self.name, "beat": beat}, token or 0):
+                return False
         self._sweeper = ((self.name, beat), self.clock.monotonic())
         return True
 
@@ -131,124 +184,190 @@ class Reconciler:
         try:
             datastore.set_with_cas(SWEEPER, {"documentType": SWEEPER, **record}, token)
             return True
-        except (datastore.casException, CasMismatch, AmbiguousWrite):
-            return False
+        except (datastore.casException, datastore.lockedException, CasMismatch, AmbiguousWrite):
+            return False  # after a lost answer the next turn finds out
+
+    def _sweep(self, served: frozenset[str] | None, empty: frozenset[str] | None) -> Report:
+        """``served``: queues this process looks at; ``empty``: those that had nothing to give. None: every queue."""
+        report = Report()
+        self._pending(report)
+        self._running(report)
+        self._bury(report)
+        self._learn_names(report)
+        self._count_empty(served, empty)
+        self._missing(report)
+        self._recheck()
+        report.stuck.update(self.engine.unsuitable)
+        return report
 
     # pending
 
     def _pending(self, report: Report) -> None:
-        now = self._now()
-        for head in self._find(due=now):
-            if head.get("queueState") == PENDING and self._put(head, "its writer did not"):
-                report.put_again.append(head["uuid"])
-
-    def _put(self, head: Document, why: str, unless_queued_after: str | None = None) -> bool:
-        try:
-            return self.engine.put_again(head["uuid"], why, unless_queued_after)
-        except InvalidUuid as error:
-            self.engine.refuse(str(head.get("uuid")), str(error))
-            return False
+        for heads in self._due.walk(self.engine, report, due=self._now()):
+            uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING]
+            report.put_again += self.engine.put_again_all(uuids, "its writer did not")
 
     # running
 
     def _running(self, report: Report) -> None:
-        owners: dict[str, bool] = {}
-        cancelling: set[str] = set()
-        for head in self._find(status=RUNNING):
-            owner = head.get("owner")
-            if not isinstance(owner, dict) or "worker" not in owner:
-                report.stuck[str(head.get("uuid"))] = f"runs without an owner: {owner!r}"
-                continue
-            worker = str(owner["worker"])
-            if worker not in owners:
-                owners[worker] = self._is_silent(worker, float(owner.get("lease") or 0))
-            if owners[worker]:
-                self._rescue(head, f"worker {worker} was silent for its lease of {owner.get('lease')} s", report)
-            elif head.get("cancelRequested") and self._is_overdue(head, cancelling):
-                self._rescue(head, "the job was cancelled and its owner did not stop it in time", report)
-        self._seen = {worker: seen for worker, seen in self._seen.items() if worker in owners}
-        self._cancelling = {key: since for key, since in self._cancelling.items() if key in cancelling}
-        for worker, silent in owners.items():
-            if silent:
-                self._forget(worker)
+        for heads in self._owned.walk(self.engine, report):
+            silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
+            for head in heads:
+                owner = head.get("owner")
+                if not isinstance(owner, dict) or "worker" not in owner:
+                    report.stuck[head["uuid"]] = f"runs without an owner: {owner!r:.80}"
+                    continue
+                worker = str(owner["worker"])
+                self._owners.add(worker)
+                if worker not in silent:
+                    silent[worker] = self._watch.is_silent(worker, lease_of(owner))
+                self._judge(head, worker, silent[worker], report)
+        if self._owned.is_over:
+            self._cancelling = {run: at for run, at in self._cancelling.items() if run in self._overdue_seen}
+            self._overdue_seen = set()
+
+    def _judge(self, head: Document, worker: str, is_silent: bool, report: Report) -> None:
+        if is_silent:
+            self._rescue(head, f"worker {worker} was silent for its lease of {lease_of(head['owner']):g} s", report)
+        elif head.get("cancelRequested") is not None and self._is_overdue(head):
+            self._rescue(head, "the job was cancelled and its owner did not stop it in time", report)
 
     def _watch_owners(self) -> None:
-        for head in self._find(status=RUNNING):
-            owner = head.get("owner")
-            if isinstance(owner, dict):
-                self._is_silent(str(owner.get("worker")), float(owner.get("lease") or 0))
+        """Look at the owners of running jobs without doing anything, to know how long they have been silent."""
+        watched: set[str] = set()
+        for heads in _Course(status=RUNNING).walk(self.engine, Report()):
+            for head in heads:
+                owner = head.get("owner")
+                if isinstance(owner, dict) and str(owner.get("worker")) not in watched:
+                    watched.add(str(owner.get("worker")))
+                    self._watch.is_silent(str(owner.get("worker")), lease_of(owner))
 
-    def _is_silent(self, worker: str, lease: float) -> bool:
-        datastore = self.engine.datastore
-        record = datastore.read_with_cas(worker_key(worker))[0]
-        server_now = datastore.now()
-        if server_now is not None and record is not None and record.get("beatAt"):
-            return (server_now - from_text(record["beatAt"])).total_seconds() > lease
-        beat = record and record.get("beat")
-        now = self.clock.monotonic()
-        seen = self._seen.get(worker)
-        if seen is None or seen[0] != beat:
-            self._seen[worker] = (beat, now)
-            return False
-        return now - seen[1] > lease
-
-    def _is_overdue(self, head: Document, cancelling: set[str]) -> bool:
-        run = f"{head['uuid']} {head['epoch']}"
-        cancelling.add(run)
+    def _is_overdue(self, head: Document) -> bool:
+        run = f"{head['uuid']} {head.get('epoch')}"
+        self._overdue_seen.add(run)
         now = self.clock.monotonic()
         return now - self._cancelling.setdefault(run, now) > CANCEL_GRACE
 
     def _rescue(self, head: Document, why: str, report: Report) -> None:
-        if self.engine.rescue(head["uuid"], head["epoch"], "lost", why):
-            log.warning("job %s: %s", head["uuid"], why)
-            (report.cancelled if head.get("cancelRequested") else report.rescued).append(head["uuid"])
-
-    def _forget(self, worker: str) -> None:
-        """Remove a dead worker's record, once none of its jobs is left."""
-        if any((head.get("owner") or {}).get("worker") == worker for head in self._find(status=RUNNING)):
-            return
+        uuid = head["uuid"]
         try:
-            self.engine.datastore.delete(worker_key(worker))
-        except DatastoreError as error:
-            log.debug("the record of worker %s stays: %s", worker, error)
-        self._seen.pop(worker, None)
+            if not self.engine.rescue(uuid, head.get("epoch", 0), "lost", why):
+                return
+        except LEAVE_ALONE as error:
+            self.engine.refuse(uuid, str(error), "sweep.left")
+            return
+        log.warning("job %s: %s", uuid, why)
+        (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
+
+    def _bury(self, report: Report) -> None:
+        """Remove the records of silent workers that own nothing any more, once all running jobs were looked at."""
+        if not self._owned.is_over:
+            return
+        roster = self.engine.roster()
+        owners, self._owners = self._owners, set()
+        for worker, entry in roster.items():
+            if self._watch.is_silent(worker, lease_of(entry)) and not self._owns_something(worker, owners):
+                try:
+                    self.engine.forget(worker)
+                    self.engine.counters["workers.forgotten"] += 1
+                    report.forgotten.append(worker)
+                except ZerogError as error:
+                    log.debug("the record of worker %s stays: %s", worker, error)
+        self._watch.keep_only({*roster, *owners})
+
+    def _owns_something(self, worker: str, owners: set[str]) -> bool:
+        if worker not in owners:
+            return False
+        rest = Report()
+        course = _Course(status=RUNNING)
+        for heads in course.walk(self.engine, rest):
+            if any(isinstance(head.get("owner"), dict) and head["owner"].get("worker") == worker for head in heads):
+                return True
+        return not course.is_over
 
     # queued, but not on the queue
 
-    def _missing(self, report: Report) -> None:
-        """Put documents again that wait although the queue had nothing to give for two sweeps."""
-        now = self._now()
-        before = text_after(now, -2 * self.interval)
-        for status in (QUEUED, SCHEDULED):
-            for head in self._find(status=status):
-                if len(report.put_again) >= PUT_LIMIT:
-                    return
-                ready = max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
-                if head.get("queueState") != IN_QUEUE or ready > before:
-                    continue
-                if self.engine.was_refused_within(head["uuid"], 6 * UNSUITABLE_DELAY):
-                    continue
-                if self._put(head, "it was missing there", unless_queued_after=before):
-                    report.put_again.append(head["uuid"])
+    def _learn_names(self, report: Report) -> None:
+        """The oldest waiting jobs name the queues that may have lost theirs, also those nobody serves here."""
+        page = self.engine.datastore.find(status=QUEUED, limit=SAMPLE)
+        report.heads += len(page.heads)
+        self._names |= {head["queueName"] for head in page.heads if isinstance(head.get("queueName"), str)}
 
-    def _find(self, **query: Any) -> Iterator[Document]:
-        after = None
-        while True:
-            page = self.engine.datastore.find(**query, after=after, limit=PAGE)
-            for head in page.heads:
-                if self._is_job(head):
-                    yield head
-            after = page.after
-            if after is None:
-                return
+    def _count_empty(self, served: frozenset[str] | None, empty: frozenset[str] | None) -> None:
+        for name in list(self._names):
+            is_looked_at = served is None or name in served
+            is_empty = (empty is None or name in empty) if is_looked_at else self._has_size_0(name)
+            self._empty[name] = self._empty[name] + 1 if is_empty else 0
 
-    def _is_job(self, head: Document) -> bool:
+    def _has_size_0(self, name: str) -> bool:
         try:
-            make_key(head.get("uuid") or "")
-            return True
-        except InvalidUuid:
-            self.engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is")
-            return False
+            return self.engine.named(name).size() == 0
+        except QueueError as error:
+            log.warning("queue %s does not say its size: %s", name, error)
+        except ConfigurationError as error:  # a name from a document, which this queue can't have
+            log.debug("queue %s: %s", name, error)
+            self._names.discard(name)
+        return False
+
+    def _missing(self, report: Report) -> None:
+        """Put documents again that waited when their queue had nothing to give for two sweeps."""
+        names = {name for name, times in self._empty.items() if times >= 2}
+        if self._refill is None and names:
+            self._refill = _Refill(names, text_after(self._now(), -2 * self.interval))
+        if self._refill is not None and self._refill.go_on(self.engine, report, self._names):
+            self._refill = None
+
+    # what was left alone
+
+    def _recheck(self) -> None:
+        """Forget jobs that were left alone and wait no more: other code took them, or somebody cancelled them."""
+        engine = self.engine
+        # A delivery that was put back is looked at again soon, unless others get it.
+        old = [uuid for uuid in engine.unsuitable if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
+        for uuid in old[:RECHECKED]:
+            try:
+                head = engine.datastore.read_with_cas(make_key(uuid), head=True)[0]
+            except (CorruptDocument, InvalidUuid):
+                continue
+            if head is None or head.get("status") not in (*WAITING, RUNNING):
+                engine.forgive(uuid)
 
     def _now(self) -> str:
         return to_text(self.clock.now())
+
+
+class _Refill:
+    """One go through all waiting documents of some queues that came back empty, over as many sweeps as it takes."""
+
+    def __init__(self, names: set[str], before: str) -> None:
+        self._names = names
+        self._before = before
+        self._courses = [_Course(status=QUEUED), _Course(status=SCHEDULED)]
+
+    def go_on(self, engine: Engine, report: Report, names: set[str]) -> bool:
+        """Put what is missing among the next heads; tells whether all have been looked at."""
+        for course in self._courses:
+            for heads in course.walk(engine, report):
+                names |= {head["queueName"] for head in heads if isinstance(head.get("queueName"), str)}
+                missing = [head["uuid"] for head in heads if self._is_missing(engine, head)]
+                report.put_again += engine.put_again_all(missing, "it was missing there", self._before)
+        self._courses = [course for course in self._courses if not course.is_over]
+        return not self._courses
+
+    def _is_missing(self, engine: Engine, head: Document) -> bool:
+        ready = max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
+        return (
+            head.get("queueState") == IN_QUEUE
+            and head.get("queueName") in self._names
+            and ready <= self._before
+            and not engine.was_refused_within(head["uuid"], 6 * UNSUITABLE_DELAY)
+        )
+
+
+def _is_job(engine: Engine, head: Document) -> bool:
+    try:
+        make_key(head.get("uuid") or "")
+        return True
+    except InvalidUuid:
+        engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is", "sweep.left")
+        return False

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 class Workers:
     """Worker processes that are started, killed and ended by this test, and by their pid alone. Use as ``with``."""
 
-    def __init__(self, folder: Path, *options: str, module: str = "tests.acceptance.jobs") -> None:
+    def __init__(self, folder: Path, *options: str, module: str | None = "tests.acceptance.jobs") -> None:
+        """``module`` has the app; None if each worker is started on code of its own, by ``start(code=…)``."""
         self.url = f"sqlite:///{folder}/jobs.db"
         self.log = folder / "workers.log"
         self.running: list[subprocess.Popen[bytes]] = []
@@ -28,8 +29,9 @@ class Workers:
         os.environ["ZEROG_URL"] = self.url
         self.app = zerog.App(self.url)
         self._module = module
-        classes = importlib.import_module(module).app.registry.get_registered_classes()
-        self.app.register(*classes.values())
+        if module is not None:
+            classes = importlib.import_module(module).app.registry.get_registered_classes()
+            self.app.register(*classes.values())
 
     def __enter__(self) -> Workers:
         return self
@@ -41,14 +43,15 @@ class Workers:
             worker.wait()
         self.app.close()
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start one more worker."""
-        command = [sys.executable, "-m", "zerog", "worker", f"{self._module}:app", *self._options, *options]
+    def start(self, *options: str, code: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start one more worker; ``code`` is a file with the app that it runs instead of the usual one."""
+        module = self._module if code is None else code.stem
+        command = [sys.executable, "-m", "zerog", "worker", f"{module}:app", *self._options, *options]
         with self.log.open("ab") as log:
             worker = subprocess.Popen(
                 command,
-                cwd=ROOT,
-                env={**os.environ, "ZEROG_URL": self.url},
+                cwd=ROOT if code is None else code.parent,
+                env={**os.environ, "ZEROG_URL": self.url, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

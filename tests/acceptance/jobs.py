@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
+from tests.acceptance.lines import EFFECT_BYTES, append_line
 
 
 class Square(zerog.BaseJob):
@@ -28,6 +29,29 @@ class Square(zerog.BaseJob):
 
     def run(self) -> dict[str, Any]:
         time.sleep(self.seconds)
+        return {"square": self.number**2}
+
+
+class Counted(zerog.BaseJob):
+    """Says outside ZeroG when it begins and that it came to its end, as one line of a file each."""
+
+    JOB_TYPE = "counted"
+
+    class Params(Schema):
+        number = fields.Integer(required=True)
+        seconds = fields.Float(required=True)
+        starts = fields.String(required=True)
+        effects = fields.String(required=True)
+
+    number: int
+    seconds: float
+    starts: str
+    effects: str
+
+    def run(self) -> dict[str, Any]:
+        append_line(self.starts, f"{self.number} {time.monotonic():.4f}\n")
+        time.sleep(self.seconds)
+        append_line(self.effects, f"{self.number:{EFFECT_BYTES - 1}}\n")
         return {"square": self.number**2}
 
 
@@ -110,4 +134,4 @@ class Failing(zerog.BaseJob):
 
 
 app = zerog.App()
-app.register(Square, Steps, Deaf, Poison, Failing)
+app.register(Square, Counted, Steps, Deaf, Poison, Failing)

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import random
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Workers
+from tests.acceptance.kills import KillRun, Plan
+
+BOTH = ("thread", "process")
 
 
-@pytest.mark.parametrize(("executor", "jobs", "kills"), [("thread", 2_000, 20), ("process", 600, 6)])
-def test_killed_workers_lose_nothing(
-    executor: str, jobs: int, kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Jobs of 10 ms on two workers, one of which is killed again and again: every result is there, right, once."""
-    seed = random.SystemRandom().randrange(2**32)
-    choice = random.Random(seed)
-    started = time.monotonic()
-    with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "2", "--log-level", "ERROR") as w:
-        uuids = w.app.submit_many("square", ({"number": n, "seconds": 0.01} for n in range(jobs)))
-        for _ in range(2):
-            w.start()
-        for kill in range(kills):
-            w.until_ended((kill + 1) * jobs // (kills + 2))
-            w.kill(choice.choice(w.running))
-            w.start()
-        counts = w.until_ended(jobs)
-        documents = [w.app.datastore.read(f"zerog_job_{uuid}") for uuid in uuids]
-        lost_runs = sum(document["lost"] for document in documents)
-        attempts = sum(document["attempts"] for document in documents)
-        with capsys.disabled():
-            print(
-                f"\n{executor}: {jobs} jobs, {kills} SIGKILLs (seed {seed}): {counts['succeeded']} succeeded, "
-                f"{counts['failed']} failed, {jobs - counts['succeeded']} lost; {attempts} runs, {lost_runs} of them "
-                f"cut off, {time.monotonic() - started:.1f} s"
-            )
-    assert counts == {**dict.fromkeys(counts, 0), "succeeded": jobs}
-    assert [document["output"] for document in documents] == [{"square": n**2} for n in range(jobs)]
-    assert all(document["resultCode"] == 200 and document["owner"] is None for document in documents)
-    assert lost_runs > 0, "no kill hit a running job; the test shows nothing"
-    assert attempts == jobs + lost_runs
+def check(plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every result is there, right, and written once; prints the table."""
+    books = KillRun(folder, plan).run()
+    with capsys.disabled():
+        print(f"\n{books.table()}")
+    assert (books.lost, books.failed, books.wrong, books.missing) == (0, 0, [], 0)
+    assert books.cut_off > 0, "no kill hit a running job; the test shows nothing"
+    assert books.runs == plan.jobs + books.cut_off
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(2_000, 20, ("thread", "thread")), Plan(600, 6, ("process", "process"))], ids=["thread", "process"]
+)
+def test_killed_workers_lose_nothing(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two workers, one of which is killed again and again."""
+    check(plan, tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_hundred_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same with 10,000 jobs, threads beside child processes."""
+    check(Plan(10_000, 100, BOTH), tmp_path, capsys)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_thousand_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same with 100,000 jobs."""
+    check(Plan(100_000, 1_000, BOTH), tmp_path, capsys)

@@ -9,33 +9,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.engines.kinds import KINDS
 from zerog import crashpoints
 from zerog.clock import to_text
-from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Add, Append, Set, apply
-from zerog.datastores.sqlite import SqliteDatastore
 from zerog.document import TERMINAL, Document, make_key, new_document
-from zerog.engines.sqlite import SqliteEngine
 from zerog.exceptions import Cancelled
 from zerog.jobs.run import Run
 from zerog.lifecycle import Engine
-from zerog.queues.memory import MemoryQueue
-from zerog.queues.sqlite import SqliteQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker, waiting
 
-KINDS = ("memory", "sqlite", "two-files")
 FIRST, SECOND = Worker("first", 30.0), Worker("second", 30.0)
-
-
-def make_engine(kind: str, folder: Path, clock: ManualClock) -> Engine:
-    if kind == "memory":
-        return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
-    datastore = SqliteDatastore(folder / "jobs.db", synchronous="normal")
-    if kind == "sqlite":
-        return SqliteEngine(datastore, SqliteQueue(folder / "jobs.db", clock=clock, file=datastore.file), clock)
-    return Engine(datastore, SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock), clock)
 
 
 def accept(head: Document) -> str:
@@ -61,7 +47,7 @@ class Lives:
         for claim in self.engine.claim(4, FIRST, accept):
             self.finish(claim)
         self.engine.cancel(self.submit(5, delay=100.0))
-        self.engine.put_again(self.leave_pending(), "its writer did not")
+        self.engine.put_again_all([self.leave_pending()], "its writer did not")
 
     def submit(self, number: int, delay: float = 0) -> str:
         document = new_document("test", 1.0, to_text(self.engine.clock.now()))
@@ -139,7 +125,7 @@ def check(engine: Engine, accepted: list[str]) -> None:
 
 if __name__ == "__main__":
     kind, folder, point, action = sys.argv[1:]
-    the_engine = make_engine(kind, Path(folder), ManualClock())
+    the_engine = KINDS[kind].open(Path(folder), ManualClock())
     crashpoints.arm(point, action)
     Lives(the_engine, Path(folder) / "accepted").play()
     sys.exit("the crash point was not reached")

@@ -1,7 +1,8 @@
-"""Every crash point, killed, failed and left without an answer, on every engine of the core."""
+"""Every crash point, killed, failed and left without an answer, on every engine; then two of them in one history."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.engines import scenario
+from tests.engines.kinds import KINDS
 from zerog import crashpoints
-from zerog.crashpoints import POINTS, InjectedFailure
+from zerog.crashpoints import InjectedFailure
 from zerog.exceptions import AmbiguousWrite
 from zerog.testing.clock import ManualClock
+
+EACH = [(kind, point) for kind in KINDS for point in KINDS[kind].points]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,7 @@ def disarmed() -> Iterator[None]:
 
 def passed_by(kind: str, folder: Path) -> set[str]:
     """The points that the scenario passes on one engine, without anything going wrong."""
-    engine = scenario.make_engine(kind, folder, ManualClock())
+    engine = KINDS[kind].open(folder, ManualClock())
     passed: set[str] = set()
     crashpoints.watch(passed.add)
     scenario.Lives(engine, folder / "accepted").play()
@@ -39,55 +43,92 @@ def accepted_in(folder: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-SHARED = {"submit.put", "submit.mark", "claim.reserved", "claim.ack", "settle.put", "settle.mark"}
-"""Points between two transactions that are one where datastore and queue share a file."""
+class Faults:
+    """Arms points one after the other, and knows which were reached."""
+
+    def __init__(self, *faults: tuple[str, str]) -> None:
+        self.left = list(faults)
+        self.fired: list[str] = []
+        crashpoints.watch(self.reached)
+
+    def reached(self, name: str) -> None:
+        if not self.left or name != self.left[0][0]:
+            return
+        action = self.left.pop(0)[1]
+        self.fired.append(name)
+        if action == "raise":
+            raise InjectedFailure(name)
+        raise AmbiguousWrite(f"{name}: the answer was lost")
 
 
-@pytest.mark.parametrize("kind", scenario.KINDS)
-def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
-    """No point is listed that nothing passes, so none goes untested."""
-    expected = set(POINTS) - (SHARED if kind == "sqlite" else set())
-    assert passed_by(kind, tmp_path) == expected
-
-
-@pytest.mark.parametrize("action", ["raise", "unknown"])
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("kind", scenario.KINDS)
-def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
-    """Whatever step fails or loses its answer, another worker brings every accepted job to its one end."""
-    if kind == "sqlite" and point in SHARED:
-        pytest.skip("this engine does both steps in one transaction")
-    clock = ManualClock()
-    engine = scenario.make_engine(kind, tmp_path, clock)
-    lives = scenario.Lives(engine, tmp_path / "accepted")
-    fired = []
-    crashpoints.arm(point, action)
-    armed = crashpoints._hook
-    crashpoints.watch(lambda name: (fired.append(name) if name == point else None, armed and armed(name))[0])
+def play(lives: scenario.Lives) -> None:
     try:
         lives.play()
     except (InjectedFailure, AmbiguousWrite, KeyError):
-        pass  # the first process is gone; KeyError: a claim it needed was left to the others
-    crashpoints.disarm()
-    assert fired, f"{point} was not reached"
+        pass  # that process is gone; KeyError: a claim it needed was left to the others
+
+
+def check_recovery(kind: str, folder: Path, faults: Faults) -> None:
+    """Lives with faults, a worker that meets those that are left, and a healthy one that brings all to its end."""
+    clock = ManualClock()
+    engine = KINDS[kind].open(folder, clock)
+    play(scenario.Lives(engine, folder / "accepted"))
     clock.advance(5)
+    while faults.left:
+        before = len(faults.left)
+        try:
+            scenario.recover(engine, clock)
+            break
+        except (InjectedFailure, AmbiguousWrite):
+            assert len(faults.left) < before
+    crashpoints.disarm()
+    clock.advance(31)
     scenario.recover(engine, clock)
-    scenario.check(engine, accepted_in(tmp_path))
+    scenario.check(engine, accepted_in(folder))
     engine.close()
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("kind", [kind for kind in scenario.KINDS if kind != "memory"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
+    """No point is listed that nothing passes, so none goes untested."""
+    assert passed_by(kind, tmp_path) == set(KINDS[kind].points)
+
+
+@pytest.mark.parametrize("action", ["raise", "unknown"])
+@pytest.mark.parametrize(("kind", "point"), EACH)
+def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
+    """Whatever step fails or loses its answer, another worker brings every accepted job to its one end."""
+    faults = Faults((point, action))
+    check_recovery(kind, tmp_path, faults)
+    assert faults.fired == [point]
+
+
+@pytest.mark.parametrize(("kind", "point"), [(kind, point) for kind, point in EACH if KINDS[kind].outlives])
 def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) -> None:
     """A process killed with SIGKILL at any step loses no accepted job and doubles no result."""
-    if kind == "sqlite" and point in SHARED:
-        pytest.skip("this engine does both steps in one transaction")
     command = [sys.executable, "-m", "tests.engines.scenario", kind, str(tmp_path), point, "kill"]
     killed = subprocess.run(command, capture_output=True, timeout=60, cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -9, killed.stderr.decode()
     clock = ManualClock()
     clock.advance(10)
-    engine = scenario.make_engine(kind, tmp_path, clock)
+    engine = KINDS[kind].open(tmp_path, clock)
     scenario.recover(engine, clock)
     scenario.check(engine, accepted_in(tmp_path))
     engine.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_two_faults_in_one_history_are_repaired(kind: str, tmp_path: Path) -> None:
+    """Also the second step that fails, of the same worker or of the one that repairs, loses and doubles nothing."""
+    actions = ("raise", "unknown")
+    single = [(point, action) for point in KINDS[kind].points for action in actions]
+    pairs = list(itertools.product(single, single))
+    both = 0
+    for number, pair in enumerate(pairs):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        faults = Faults(*pair)
+        check_recovery(kind, folder, faults)
+        both += len(faults.fired) == 2
+    print(f"{kind}: {len(pairs)} pairs, both reached in {both}")
+    assert both > len(pairs) / 3

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.engines.scenario import KINDS, make_engine
+from tests.engines.kinds import KINDS
 from zerog.datastores.memory import MemoryDatastore
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
@@ -39,7 +39,7 @@ def test_random_lives(kind: str, tmp_path: Path) -> None:
     def new_engine(clock: ManualClock, seed: int) -> Engine:
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
-        return make_engine(kind, folder, clock)
+        return KINDS[kind].open(folder, clock)
 
     explore(new_engine, 200 if kind == "memory" else 60)
 

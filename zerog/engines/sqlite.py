@@ -9,19 +9,37 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from zerog import transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore, head_of
-from zerog.document import WAITING, Document, check_head, make_key
-from zerog.exceptions import AmbiguousWrite, ClaimLost, CorruptDocument, DatastoreError, JobNotFound
-from zerog.lifecycle import EARLY, TRIES, UNSUITABLE_DELAY, Accept, Engine, Unsuitable, new_nonce
+from zerog.document import CANCELLED, CANCELLED_STATUS, WAITING, Document, check_head, make_key
+from zerog.exceptions import AmbiguousWrite, ClaimLost
+from zerog.lifecycle import (
+    EARLY,
+    LONGEST_EARLY,
+    UNSUITABLE_DELAY,
+    UNTAKEABLE,
+    Accept,
+    Engine,
+    Unsuitable,
+    new_nonce,
+    still_to_be_put,
+)
+from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
 from zerog.queues.sqlite import SqliteQueue
 from zerog.transitions import Claim, Settlement, Worker
 
 log = logging.getLogger("zerog")
+
+ENTRIES = 1_000
+"""Entries looked at in one transaction at most: others wait for it, and a queue may hold any number of stale ones."""
+
+PUT_AGAIN = 200
+"""Repairs in one transaction."""
 
 
 class SqliteEngine(Engine):
@@ -37,12 +55,22 @@ class SqliteEngine(Engine):
         self._file = datastore.file
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
-        try:
-            stored, waiters = self._submit_all(documents, delay)
-        except AmbiguousWrite:
-            return [self._read_back(document) for document in documents]
-        self.queue.notify(waiters)
-        return stored
+        for attempt in range(UNANSWERED):
+            try:
+                stored, waiters = self._submit_all(documents, delay)
+            except AmbiguousWrite as error:
+                unanswered = error
+            except self._refusals:
+                if not attempt:
+                    raise
+            else:
+                self.queue.notify(waiters)
+                return stored
+            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
+            if all(found):
+                return [one for one in found if one is not None]
+            self._wait_for_answer(attempt)
+        raise self._may_exist(documents[0], unanswered) from unanswered
 
     def _submit_all(self, documents: Sequence[Document], delay: float) -> tuple[list[tuple[Document, int]], list[str]]:
         now = self._now()
@@ -53,24 +81,16 @@ class SqliteEngine(Engine):
                 document = dict(document)
                 key = make_key(document["uuid"])
                 apply(document, transitions.waiting(now, delay))
-                apply(document, self._put(sqlite, document, delay, now))
+                apply(document, self._put_in(sqlite, document, delay, now))
                 stored.append((document, self.datastore.write(sqlite, key, document, 0)))
             waiters = self.queue.waiters(sqlite)
         point("submit.created")
         return stored, waiters
 
-    def _read_back(self, document: Document) -> tuple[Document, int]:
-        try:
-            return self.read(document["uuid"])
-        except (DatastoreError, JobNotFound) as error:
-            raise AmbiguousWrite(
-                f"job {document['uuid']} may exist or not: {error}. Look it up before you submit it again."
-            ) from error
-
-    def _put(self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str) -> list[Operation]:
-        queue = self.named(head["queueName"])
-        assert isinstance(queue, SqliteQueue)
-        identity = queue.insert(sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"))
+    def _put_in(self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str) -> list[Operation]:
+        identity = self._named(head["queueName"]).insert(
+            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr")
+        )
         return transitions.queued(now, identity)
 
     def claim(self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = ()) -> list[Claim]:
@@ -79,21 +99,22 @@ class SqliteEngine(Engine):
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
             return []
-        for attempt in range(TRIES):
+        for attempt in range(TRIES - 1):
             try:
-                point("settle.write")
-                with self._file.writing() as sqlite:
-                    results = [self._settle_in(sqlite, settlement) for settlement in settlements]
-                    waiters = self._waiters_for(sqlite, settlements)
-                point("settle.written")
+                return self._settle_all(settlements)
             except AmbiguousWrite:
-                if attempt == TRIES - 1:
-                    raise
-                self.clock.pause(min(0.01 * 2**attempt, 0.5))  # the numbers make it happen once
-                continue
-            self.queue.notify(waiters)
-            return results
-        raise AssertionError("unreachable")
+                self._wait_for_answer(attempt)  # the numbers make it happen once
+        return self._settle_all(settlements)
+
+    def _settle_all(self, settlements: Sequence[Settlement]) -> list[bool]:
+        point("settle.write")
+        with self._file.writing() as sqlite:
+            results = [self._settle_in(sqlite, settlement) for settlement in settlements]
+            waiters = self._waiters_for(sqlite, settlements)
+        point("settle.written")
+        self._count("settle.lost", results.count(False))
+        self.queue.notify(waiters)
+        return results
 
     def step(
         self,
@@ -104,9 +125,20 @@ class SqliteEngine(Engine):
         queues: Sequence[str] = (),
     ) -> tuple[list[bool], list[Claim]]:
         queues = queues or (self.queue.name,)
-        if not settlements and self._all_empty(queues):
-            return [], []
+        results, claims, more = self._step_once(settlements, want, worker, accept, queues)
+        while more and not claims:
+            _, claims, more = self._step_once((), want, worker, accept, queues)
+        self._resolve_doubts(claims, want, worker)
+        return results, claims
+
+    def _step_once(
+        self, settlements: Sequence[Settlement], want: int, worker: Worker, accept: Accept, queues: Sequence[str]
+    ) -> tuple[list[bool], list[Claim], bool]:
+        """One transaction; tells also whether there was more to look at than fits in one."""
+        if not settlements and (want <= 0 or self._all_empty(queues)):
+            return [], [], False
         claims: list[Claim] = []
+        more = False
         try:
             if settlements:
                 point("settle.write")
@@ -114,16 +146,18 @@ class SqliteEngine(Engine):
                 results = [self._settle_in(sqlite, settlement) for settlement in settlements]
                 if want > 0:
                     point("claim.write")
-                    claims = self._claim_in(sqlite, want, worker, accept, queues)
+                    more = self._claim_in(sqlite, claims, want, worker, accept, queues)
                 waiters = self._waiters_for(sqlite, settlements)
             if settlements:
                 point("settle.written")
             if claims:
                 point("claim.written")
         except AmbiguousWrite:
-            return self.settle(settlements), [claim for claim in claims if self._is_mine(claim)]
+            self._doubts.update((claim.uuid, claim) for claim in claims)  # first: what follows may fail, too
+            return self.settle(settlements), [], False
+        self._count("settle.lost", results.count(False))
         self.queue.notify(waiters)
-        return results, claims
+        return results, claims, more
 
     def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
         """Who must hear of these settlements: nobody, unless one of them puts a job on the queue."""
@@ -133,23 +167,21 @@ class SqliteEngine(Engine):
         queues = queues or (self.queue.name,)
         if not self._all_empty(queues):
             return True
-        queue = self.named(queues[0])
-        assert isinstance(queue, SqliteQueue)
-        queue.wait(timeout)
+        self._named(queues[0]).wait(timeout)
         return not self._all_empty(queues)
 
     def _all_empty(self, queues: Sequence[str]) -> bool:
         with self._file.reading() as sqlite:
             for name in queues:
-                queue = self.named(name)
-                assert isinstance(queue, SqliteQueue)
-                if not queue.is_empty(sqlite):
+                if not self._named(name).is_empty(sqlite):
                     return False
+                self._note_empty(name)
         return True
 
-    def _is_mine(self, claim: Claim) -> bool:
-        head = self.datastore.read_with_cas(claim.key, head=True)[0]
-        return head is not None and (head.get("owner") or {}).get("nonce") == claim.nonce
+    def _named(self, name: str) -> SqliteQueue:
+        queue = self.named(name)
+        assert isinstance(queue, SqliteQueue)
+        return queue
 
     def _settle_in(self, sqlite: sqlite3.Connection, settlement: Settlement) -> bool:
         claim = settlement.claim
@@ -159,52 +191,56 @@ class SqliteEngine(Engine):
             mutation = self.datastore.change(sqlite, claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
         except ClaimLost as error:
             log.warning("%s", error)
-            self._count("settle.lost")
             return False
-        if settlement.kind != "finish":
-            marks = self._put(sqlite, claim.head, settlement.delay, now)
-            self.datastore.change(sqlite, claim.key, marks, cas=mutation.token)
+        if still_to_be_put(settlement, mutation):
+            if mutation.cancel_requested:
+                follow = self._ended(now)
+            else:
+                follow = self._put_in(sqlite, claim.head, settlement.delay, now)
+            self.datastore.change(sqlite, claim.key, follow, cas=mutation.token)
         return True
 
+    def _ended(self, now: str) -> list[Operation]:
+        """For a waiting job whose run gave it back without having seen that it was cancelled."""
+        self._count("cancelled.waiting")
+        return transitions.finished(CANCELLED, now, CANCELLED_STATUS)
+
     def _claim_in(
-        self, sqlite: sqlite3.Connection, want: int, worker: Worker, accept: Accept, queues: Sequence[str]
-    ) -> list[Claim]:
-        claims: list[Claim] = []
+        self,
+        sqlite: sqlite3.Connection,
+        claims: list[Claim],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+    ) -> bool:
+        """Add to ``claims``; whether there may be more entries, after ENTRIES of them."""
+        looked = 0
         for name in queues:
-            queue = self.named(name)
-            assert isinstance(queue, SqliteQueue)
+            queue = self._named(name)
             while len(claims) < want:
-                entries = queue.take(sqlite, want - len(claims))
+                if looked >= ENTRIES:
+                    return True
+                entries = queue.take(sqlite, min(want - len(claims), ENTRIES - looked))
                 if not entries:
+                    self._note_empty(name)
                     break
+                looked += len(entries)
                 for identity, uuid, _ttr in entries:
                     claim = self._claim_entry(sqlite, identity, uuid, worker, accept)
                     if claim is not None:
                         claims.append(claim)
-        return claims
+        return False
 
     def _claim_entry(
         self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept
     ) -> Claim | None:
         """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
         key = make_key(uuid)
-        row = self.datastore.row(sqlite, key)
-        delay = 0.0
         try:
-            head = None if row is None else head_of(row)
-            if head is None:
-                self._count("dropped.unknown")
-            else:
-                check_head(key, head)
-                if head["status"] not in WAITING:
-                    self._count(f"dropped.{head['status']}")
-                    head = None
-                elif (delay := self.early_by(head)) > EARLY:
-                    self._count("released.early")
-                else:
-                    delay = 0.0
-                    loaded = self.look(head, accept)
-        except (Unsuitable, CorruptDocument) as error:
+            row = self.datastore.row(sqlite, key)
+            delay, loaded, head = self._consider(sqlite, key, row, accept)
+        except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(uuid, str(error))
             delay = UNSUITABLE_DELAY
         if delay > 0:
@@ -218,3 +254,60 @@ class SqliteEngine(Engine):
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
+
+    def _consider(
+        self, sqlite: sqlite3.Connection, key: str, row: Any, accept: Accept
+    ) -> tuple[float, Any, Document | None]:
+        """In how many seconds a delivery shall come again, or what ``accept`` said and the head, None to drop it."""
+        if row is None:
+            self._count("dropped.unknown")
+            return 0.0, None, None
+        head = head_of(row)
+        check_head(key, head)
+        if head["status"] not in WAITING:
+            self._count(f"dropped.{head['status']}")
+            return 0.0, None, None
+        if head.get("cancelRequested") is not None:
+            self.datastore.change(sqlite, key, self._ended(self._now()), row=row)
+            return 0.0, None, None
+        early = self.early_by(head)
+        if early > EARLY:
+            self._count("released.early")
+            return min(early, LONGEST_EARLY), None, None
+        return 0.0, self.look(head, accept), head
+
+    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
+        done: list[str] = []
+        for start in range(0, len(uuids), PUT_AGAIN):
+            batch = uuids[start : start + PUT_AGAIN]
+            try:
+                point("reconcile.put")
+                done += self._put_again_at_once(batch, why, unless_queued_after)
+            except AmbiguousWrite as error:
+                log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)
+            except LEAVE_ALONE:  # one of them; find out which
+                done += super().put_again_all(batch, why, unless_queued_after)
+        return done
+
+    def _put_again_at_once(self, uuids: Sequence[str], why: str, unless_queued_after: str | None) -> list[str]:
+        done = []
+        now = self._now()
+        with self._file.writing() as sqlite:
+            for uuid in uuids:
+                key = make_key(uuid)
+                row = self.datastore.row(sqlite, key)
+                if row is None:
+                    continue
+                head = head_of(row)
+                if not self._is_missing(key, head, unless_queued_after):
+                    continue
+                if head.get("cancelRequested") is not None:
+                    self.datastore.change(sqlite, key, self._ended(now), row=row)
+                    continue
+                marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
+                self.datastore.change(sqlite, key, [*marks, self._repair_event(now, why)], row=row)
+                done.append(uuid)
+            waiters = self.queue.waiters(sqlite)
+        self._count("put.again", len(done))
+        self.queue.notify(waiters)
+        return done

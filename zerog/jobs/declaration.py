@@ -242,6 +242,15 @@ class Declaration:
         return f"; did you mean {close[0]}?" if close else ""
 
 
+def declaration_of(job_class: type[BaseJob]) -> Declaration:
+    """The checked declaration of a class, made once. Raises InvalidJobClass."""
+    declaration = job_class.__dict__.get("_zerog_declaration")
+    if declaration is None:
+        declaration = Declaration(job_class, job_class._RESERVED)
+        job_class._zerog_declaration = declaration  # type: ignore[attr-defined]
+    return declaration
+
+
 def engine_attributes(fields: Document) -> dict[str, Any]:
     """Stored engine fields as the Python values that a job has."""
     attributes = dict(fields)

@@ -20,7 +20,7 @@ from zerog.exceptions import AmbiguousWrite, JobNotFound, TooManyCollisions
 from zerog.jobs.schema import TIMESTAMPS
 
 if TYPE_CHECKING:
-    from zerog.jobs.base import BaseJob
+    from zerog.jobs.stored import StoredJob
 
 MAX_COLLISIONS = 200
 """How often ``record_change`` starts again because somebody else wrote first."""
@@ -79,7 +79,7 @@ class Pending:
         return operations
 
 
-def write(job: BaseJob, operations: Sequence[Operation], flush: bool = True) -> None:
+def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -> None:
     """Change the job object and its document. An unsaved job changes only itself; ``save`` stores it."""
     check(operations)
     apply_locally(job, operations)
@@ -91,7 +91,7 @@ def write(job: BaseJob, operations: Sequence[Operation], flush: bool = True) -> 
         job._pending.add(operations)
 
 
-def send(job: BaseJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
+def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
     """Send what waits together with ``operations``, in one write. If it is refused, what waited goes on waiting."""
     waiting = job._pending.take()
     if not waiting and not operations:
@@ -120,13 +120,13 @@ def send(job: BaseJob, operations: Sequence[Operation] = (), cas: int | None = N
         job._run.notice(mutation)
 
 
-def _send(job: BaseJob, operations: list[Operation], cas: int | None) -> Mutation:
+def _send(job: StoredJob, operations: list[Operation], cas: int | None) -> Mutation:
     if job._run is not None:
         return job._run.write(operations, cas)
     return job._engine.datastore.mutate(job.key(), operations, cas=cas)
 
 
-def apply_locally(job: BaseJob, operations: Sequence[Operation]) -> None:
+def apply_locally(job: StoredJob, operations: Sequence[Operation]) -> None:
     """Show a change on the job object before its document has it."""
     for operation in operations:
         field = operation.field
@@ -139,7 +139,7 @@ def apply_locally(job: BaseJob, operations: Sequence[Operation]) -> None:
             _set_attribute(job, field, apply(present, [operation])[field])
 
 
-def _set_attribute(job: BaseJob, field: str, value: Any) -> None:
+def _set_attribute(job: StoredJob, field: str, value: Any) -> None:
     own = job._declaration.by_key(field)
     if own is not None:
         setattr(job, own.attribute, own.load(value, {}))
@@ -152,7 +152,7 @@ def _set_attribute(job: BaseJob, field: str, value: Any) -> None:
         job._unknown[field] = value  # a count of dropped events, or a field of newer code
 
 
-def save(job: BaseJob) -> None:
+def save(job: StoredJob) -> None:
     """Store what differs from the document as this object last saw it, if nobody wrote meanwhile.
 
     The first save creates the document. Raises ``casException`` on a stale token.
@@ -173,7 +173,7 @@ def save(job: BaseJob) -> None:
         raise
 
 
-def new_document_of(job: BaseJob) -> dict[str, Any]:
+def new_document_of(job: StoredJob) -> dict[str, Any]:
     """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
     document = job.dump()
     document.pop("cas")
@@ -184,13 +184,13 @@ def new_document_of(job: BaseJob) -> dict[str, Any]:
     return document
 
 
-def _is_cancelled(job: BaseJob) -> bool:
+def _is_cancelled(job: StoredJob) -> bool:
     """Whether the one who wrote meanwhile was an operator: then the run is to stop, not to complain."""
     head = job._engine.datastore.read_with_cas(job.key(), head=True)[0]
     return head is not None and head.get("epoch") == job.epoch and head.get("cancelRequested") is not None
 
 
-def _differences(job: BaseJob) -> list[Operation]:
+def _differences(job: StoredJob) -> list[Operation]:
     assert job._stored is not None
     changed: list[Operation] = []
     waiting = {operation.field for operation in job._pending}
@@ -208,7 +208,7 @@ def _differences(job: BaseJob) -> list[Operation]:
     return changed
 
 
-def reload(job: BaseJob) -> None:
+def reload(job: StoredJob) -> None:
     """Read the head again into this object. Changes that wait stay; attributes outside the schema are not touched."""
     key = make_key(job.uuid)
     head, token = job._engine.datastore.read_with_cas(key, head=True)
@@ -219,7 +219,7 @@ def reload(job: BaseJob) -> None:
     apply_locally(job, [operation for operation in job._pending if not isinstance(operation, Append)])
 
 
-def record_change(job: BaseJob, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def record_change(job: StoredJob, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call a function that changes the job, then save; if somebody else wrote first, reload and start again.
 
     Raises TooManyCollisions after MAX_COLLISIONS tries; the change is not stored then.
@@ -240,7 +240,7 @@ def record_change(job: BaseJob, function: Callable[..., T], *args: Any, **kwargs
     )
 
 
-def _reload_below(job: BaseJob, unsaved: list[Operation]) -> None:
+def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
     """Reload, and keep what had been assigned on this object and not saved. Raises ``casException`` if others changed
     one of those fields, too: which of the two values is right, only the caller knows."""
     before = dict(job._stored or {})
@@ -254,7 +254,7 @@ def _reload_below(job: BaseJob, unsaved: list[Operation]) -> None:
     apply_locally(job, unsaved)
 
 
-def absorb_ticks(job: BaseJob, delta: float) -> None:
+def absorb_ticks(job: StoredJob, delta: float) -> None:
     """Add ``delta`` and the ticks not yet recorded to the completeness, and each tick once.
 
     The stored ticks are part of it, so outside a run this goes by compare-and-swap; a run is the only writer of them.

@@ -98,10 +98,15 @@ class _Inline:
         raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; run_inline can't run it now")
 
     def _run_once(self, claim: Claim) -> Outcome:
-        outcome = self._slots._run(claim)
-        outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
-        if outcome.kind == LOST:
-            self._engine.rescue(claim.uuid, claim.epoch, "lost", "the worker could not keep the claim of this run")
-        else:
-            self._engine.settle([outcome.settlement(claim)])
-        return outcome
+        return run_claim(self._engine, self._slots, claim)
+
+
+def run_claim(engine: Engine, slots: ThreadSlots, claim: Claim) -> Outcome:
+    """One run of a claimed job in this thread, settled; returns how it ended."""
+    outcome = slots._run(claim)
+    outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
+    if outcome.kind == LOST:
+        engine.rescue(claim.uuid, claim.epoch, "lost", "the worker could not keep the claim of this run")
+    else:
+        engine.settle([outcome.settlement(claim)])
+    return outcome

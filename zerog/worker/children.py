@@ -3,6 +3,9 @@
 The child alone writes to the document while ``run()`` runs; then it hands back the outcome with the number of its
 last write, and the worker settles. A child that dies is noticed by its socket closing, and its job is rescued at
 once. Children exit when the worker's end of the socket closes, whatever they are doing.
+
+A run leaves no process behind: the child adopts, kills and reaps what the job started before it tells the outcome, and
+is itself replaced if the job changed something about it that the next job would notice.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
 from zerog.jobs.base import load_job, read_head
 from zerog.jobs.run import Run
 from zerog.transitions import Claim
+from zerog.worker import leftovers
 from zerog.worker.execute import error_delay, run_loaded
 from zerog.worker.nursery import Nursery, describe, kill_group
 from zerog.worker.outcome import LOST, Outcome
-from zerog.worker.slots import Done, Slots
+from zerog.worker.slots import Done, Slots, only_here
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -38,16 +42,30 @@ log = logging.getLogger("zerog")
 JOBS_PER_CHILD = 100
 """Jobs after which a child is replaced, so that what they leaked returns to the system."""
 
-DEATH_SECONDS = 10.0
-"""How long a child whose socket closed may take until the system says how it ended."""
+_encode = json.dumps  # whatever a job makes of the module
+
+DEATH_SECONDS = 2.0
+"""How long a child whose socket closed may take to end by itself; then it is killed."""
 
 
 class ProcessSlots(Slots):
     """Has each job run in the slot's child process."""
 
-    def __init__(self, app: App, count: int, lease: float, done: Done, clock: Clock, nursery: Nursery) -> None:
+    def __init__(
+        self,
+        app: App,
+        count: int,
+        lease: float,
+        done: Done,
+        clock: Clock,
+        nursery: Nursery,
+        max_jobs: int = JOBS_PER_CHILD,
+        max_memory: int | None = None,
+    ) -> None:
         super().__init__(app, count, lease, done, clock)
         self._nursery = nursery
+        self._max_jobs = max_jobs
+        self._max_memory = max_memory
         self._local = threading.local()
         self._lock = threading.Lock()
         self._children: set[_Child] = set()
@@ -87,21 +105,24 @@ class ProcessSlots(Slots):
             if child.tell(request):
                 answer = child.answer(timeout)
                 if answer is not None:
-                    return Outcome.from_json(answer)
+                    child.fit = self._is_fit(claim, child, answer)
+                    return Outcome.from_json(answer["outcome"])
         except TimeoutError:
             child.kill()
             self._forget(child)
+            self._nursery.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
             self._overran(claim, timeout)
             return None
         finally:
             child.busy = False
+        outcome = self._died(claim, child)
         self._forget(child)
-        return self._died(claim, child)
+        return outcome
 
     def _child(self) -> _Child:
         """This slot's child, a new one if it has none or it has done its share."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.is_fit():
+        if child is not None and child.fit:
             child.jobs += 1
             return child
         if child is not None:
@@ -117,12 +138,26 @@ class ProcessSlots(Slots):
         child.end()
         self._local.child = None
 
+    def _is_fit(self, claim: Claim, child: _Child, answer: dict[str, Any]) -> bool:
+        """Whether the child can take another job after this one."""
+        if answer["left"]:
+            log.warning("job %s left %s; its process is replaced", claim.uuid, answer["left"])
+            return False
+        if self._max_memory is not None and answer["memory"] > self._max_memory:
+            log.info("process %d is replaced: it holds %d MiB", child.pid, answer["memory"] >> 20)
+            return False
+        return child.jobs < self._max_jobs
+
     def _died(self, claim: Claim, child: _Child) -> Outcome | None:
         status = self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
-        kill_group(child.pid)
+        if status is None:
+            kill_group(child.pid)
+            message = "the process that ran the job closed its connection to the worker, and was killed"
+            self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
+        else:
+            message = f"the process that ran the job died: {describe(status)}"
         if child.killed:
             return Outcome("claim lost", LOST)
-        message = f"the process that ran the job died: {describe(status)}"
         log.error("job %s: %s", claim.uuid, message)
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
         return None
@@ -162,11 +197,8 @@ class _Child:
         self.jobs = 1
         self.busy = False
         self.killed = False
-        self._broken = False
-
-    def is_fit(self) -> bool:
-        """Whether the child can take another job."""
-        return not self._broken and self.jobs < JOBS_PER_CHILD
+        self.fit = True
+        """Whether it can take another job."""
 
     def tell(self, message: dict[str, Any]) -> bool:
         """Send a message; False if the child is gone."""
@@ -175,7 +207,7 @@ class _Child:
                 self._socket.sendall(json.dumps(message).encode() + b"\n")
             return True
         except OSError:
-            self._broken = True
+            self.fit = False
             return False
 
     def answer(self, timeout: float | None) -> dict[str, Any] | None:
@@ -184,13 +216,13 @@ class _Child:
         try:
             line = self._lines.readline()
         except TimeoutError:
-            self._broken = True
+            self.fit = False
             raise
         except OSError:
             line = b""
         self._socket.settimeout(None)
         if not line.endswith(b"\n"):
-            self._broken = True
+            self.fit = False
             return None
         return json.loads(line)  # type: ignore[no-any-return]
 
@@ -201,7 +233,7 @@ class _Child:
 
     def end(self) -> None:
         """Close the socket, at which the child exits."""
-        self._broken = True
+        self.fit = False
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -226,14 +258,27 @@ def child_main(app: App) -> Callable[[socket.socket], None]:
             os.killpg(0, signal.SIGKILL)
 
         threading.Thread(target=listen, name="zerog-worker-link", daemon=True).start()
+        leftovers.adopt_orphans()
+        pid = os.getpid()
+        as_it_was = leftovers.process_state()
         while True:
             request = requests.get()
             if request["stopping"]:
                 stopping.set()
             outcome = _run_request(app, request, stopping)
-            connection.sendall(json.dumps(outcome.to_json()).encode() + b"\n")
+            if os.getpid() != pid:
+                os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
+            connection.sendall(_encode(_answer(outcome, as_it_was)).encode() + b"\n")
 
     return live
+
+
+def _answer(outcome: Outcome, as_it_was: dict[str, Any]) -> dict[str, Any]:
+    """The outcome with what the job left behind, once all processes among that are gone."""
+    left = ["processes"] if leftovers.end_children() else []
+    as_it_is = leftovers.process_state()
+    left += [f"a changed {name}" for name, value in as_it_was.items() if as_it_is[name] != value]
+    return {"outcome": outcome.to_json(), "left": ", ".join(left), "memory": leftovers.resident_memory()}
 
 
 def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
@@ -260,4 +305,4 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) 
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
     run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping)
-    return run_loaded(app, job_class, read_head(job_class, head), token, run)
+    return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

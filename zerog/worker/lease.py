@@ -32,6 +32,8 @@ class Lease:
         self._clock = clock
         self._beat = 0
         self._renewed = clock.monotonic()
+        self._patience = worker.lease * 2 / 3
+        self._changing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="zerog-lease", daemon=True)
         self.held = True
@@ -48,18 +50,25 @@ class Lease:
         self._thread.join(5.0)
 
     def check(self) -> None:
-        """Declare the lease lost if it wasn't renewed for two thirds of its time."""
-        silent = self._clock.monotonic() - self._renewed
-        if self.held and silent > self._worker.lease * 2 / 3:
+        """Declare the lease lost if it wasn't renewed for two thirds of its time.
+
+        To be called by another thread, too: the one that renews may be waiting for the datastore.
+        """
+        with self._changing:
+            silent = self._clock.monotonic() - self._renewed
+            if not self.held or silent <= self._patience:
+                return
             self.held = False
-            self._lost(f"worker {self._worker.name} could not renew its lease for {silent:.1f} s")
+        self._lost(f"worker {self._worker.name} could not renew its lease for {silent:.1f} s")
 
     def _renew(self) -> None:
         before = self._clock.monotonic()
         self._beat += 1
-        self._engine.renew(self._worker, self._beat, self._details if self._beat == 1 else None)
-        self._renewed = before
-        self.held = True
+        self._engine.renew(self._worker, self._beat, self._details)
+        with self._changing:
+            # Others count from when they see the beat, but it may have been stored as early as this.
+            self._renewed = before
+            self.held = self.held or self._clock.monotonic() - before <= self._patience
 
     def _loop(self) -> None:
         pause = self._worker.lease / 3
@@ -67,6 +76,7 @@ class Lease:
             self.check()
             try:
                 self._renew()
+                self.check()
                 pause = self._worker.lease / 3
             except ZerogError as error:
                 if pause == self._worker.lease / 3:

@@ -2,7 +2,9 @@
 
 Forking a process that runs threads is asking for deadlocks, and starting a fresh interpreter for each child costs a
 hundred times what a fork does. So a worker forks once, before it starts a thread; that *nursery* does nothing but fork
-children on request and report how they ended. It holds no connection to anything.
+children on request and report how they ended. It holds no connection to anything. Whatever a dead child leaves behind
+becomes the nursery's own child and is killed before the death is reported; the nursery itself leaves only once all are
+gone, so that even a killed worker leaves nothing running.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NoReturn
 
 from zerog.exceptions import ConfigurationError
+from zerog.worker.leftovers import adopt_orphans, end_children
 
 log = logging.getLogger("zerog")
 
@@ -66,7 +70,7 @@ class Nursery:
             return self._ended.pop(pid, None)
 
     def close(self) -> None:
-        """Let the nursery exit. Children that still run notice that their sockets close."""
+        """Have the nursery kill what still runs, and exit."""
         self._socket.close()
 
     def _listen(self) -> None:
@@ -76,6 +80,7 @@ class Nursery:
                     message = json.loads(line)
                     with self._changed:
                         if "born" in message:
+                            self._ended.pop(message["born"], None)  # of an earlier process with the same number
                             self._born.append(message["born"])
                         else:
                             self._ended[message["pid"]] = message["status"]
@@ -93,6 +98,8 @@ def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> Non
         os.setpgid(0, 0)  # a terminal's Ctrl-C is for the worker alone
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        adopt_orphans()
+        alive: set[int] = set()
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -102,24 +109,32 @@ def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> Non
             while True:
                 for key, _ in selector.select():
                     if key.fileobj is control:
-                        _serve(control, child)
+                        _serve(control, child, alive)
                     else:
                         os.read(woken, 4096)
-                _reap(control)
+                _reap(control, alive)
     except BaseException:
         log.exception("the process that forks children failed")
+        end_children()
         os._exit(1)
 
 
-def _serve(control: socket.socket, child: Callable[[socket.socket], None]) -> None:
+def _leave() -> NoReturn:
+    """The worker is gone or done: nothing that it had started may go on."""
+    end_children()
+    os._exit(0)
+
+
+def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive: set[int]) -> None:
     request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not request:
-        os._exit(0)
+        _leave()
     pid = os.fork()
     if pid == 0:
         _become_child(control, descriptors[0], child)
     with suppress(OSError):
         os.setpgid(pid, pid)  # as the child does: whoever is first
+    alive.add(pid)
     os.close(descriptors[0])
     _tell(control, {"born": pid})
 
@@ -138,22 +153,31 @@ def _become_child(control: socket.socket, descriptor: int, child: Callable[[sock
         os._exit(status)
 
 
-def _reap(control: socket.socket) -> None:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        _tell(control, {"pid": pid, "status": status})
+def _reap(control: socket.socket, alive: set[int]) -> None:
+    """Report the children that ended, each with its whole group and everything it left to the nursery."""
+    while pid := _ended():
+        if pid in alive:
+            kill_group(pid)  # while it is not reaped its number can't belong to anybody else
+        status = os.waitpid(pid, 0)[1]
+        if pid in alive:
+            alive.discard(pid)
+            end_children(spared=alive)
+            _tell(control, {"pid": pid, "status": status})
+
+
+def _ended() -> int | None:
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found else None
 
 
 def _tell(control: socket.socket, message: dict[str, int]) -> None:
     try:
         control.sendall(json.dumps(message).encode() + b"\n")
     except OSError:
-        os._exit(0)
+        _leave()
 
 
 def describe(status: int | None) -> str:

@@ -6,8 +6,10 @@ A slot either runs the job itself (``ThreadSlots``) or has a child process run i
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,25 @@ log = logging.getLogger("zerog")
 
 Done = Callable[[Claim, Outcome | None, float], None]
 """Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
+
+_RUNS: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def only_here(run: Run) -> Run:
+    """Have ``run`` lose its right to write in every copy of this process that the job forks.
+
+    Two processes that count the writes of one run would be taken for repetitions of each other.
+    """
+    _RUNS.add(run)
+    return run
+
+
+def _disown() -> None:
+    for run in list(_RUNS):
+        run.revoke("this process is a copy that the job forked; only the original can write to the job")
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 class Slots:
@@ -91,6 +112,7 @@ class Slots:
             self._todo.put(None)
 
     def _loop(self) -> None:
+        pid = os.getpid()
         while True:
             claim = self._todo.get()
             if claim is None:
@@ -102,6 +124,8 @@ class Slots:
             except BaseException:
                 log.exception("the slot could not run job %s", claim.uuid)
                 outcome = Outcome("claim lost", LOST)
+            if os.getpid() != pid:
+                os._exit(0)  # a copy that the job forked came back from run(), too: the original settles
             if outcome is not None and outcome.kind == LOST:
                 if not self._abandoned:
                     self._give_up(claim)
@@ -154,6 +178,7 @@ class ThreadSlots(Slots):
             clock=self.clock,
             stopping=self.stopping,
         )
+        only_here(run)
         job_class, loaded = claim.loaded
         self._runs[claim.uuid] = run
         try:

@@ -39,7 +39,7 @@ LONGEST_PAUSE = 5.0
 
 
 class Store:
-    """Settles what ended, claims what slots can take. ``idle`` is called when there was nothing to do."""
+    """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Store:
         slots: int,
         clock: Clock,
         may_claim: Callable[[], bool],
+        most: int | None = None,
     ) -> None:
         self._engine = engine
         self._worker = worker
@@ -58,6 +59,7 @@ class Store:
         self._slots = slots
         self._clock = clock
         self._may_claim = may_claim
+        self._most = most
         self._changed = threading.Condition()
         self._ended: list[Settlement] = []
         self._freed = 0
@@ -175,7 +177,10 @@ class Store:
     def _room(self, settling: int) -> int:
         if not self._claiming or not self._may_claim():
             return 0
-        return max(0, self._slots + self._ahead() - self._in_flight + settling)
+        room = self._slots + self._ahead() - self._in_flight + settling
+        if self._most is not None:
+            room = min(room, self._most - self.counts["claimed"])
+        return max(0, room)
 
     def _ahead(self) -> int:
         if self._average > AHEAD_BELOW:
@@ -196,6 +201,7 @@ class Store:
     def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
         with self._changed:
             self._in_flight += len(claims) - len(settlements)
+            self.counts["claimed"] += len(claims)
             for settlement, is_owner in zip(settlements, results, strict=True):
                 self.counts[_name(settlement) if is_owner else "lost"] += 1
             self._look = bool(claims) and len(claims) >= want

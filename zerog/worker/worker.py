@@ -22,8 +22,9 @@ from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.reconcile import INTERVAL, Reconciler
 from zerog.transitions import Claim
 from zerog.transitions import Worker as Identity
-from zerog.worker.children import ProcessSlots, child_main
+from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
 from zerog.worker.lease import Lease
+from zerog.worker.leftovers import resident_memory
 from zerog.worker.nursery import Nursery
 from zerog.worker.slots import Slots, ThreadSlots
 from zerog.worker.store import Store
@@ -61,8 +62,14 @@ class Worker:
 
     ``concurrency``: jobs at once. ``executor``: ``thread``, or ``process`` for a child process per slot, so that a
     crash or a hard time limit hurts one job only. ``lease``: seconds of silence after which others take the jobs.
-    ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority. Raises
-    ConfigurationError for anything that could not work.
+    ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority.
+
+    ``max_jobs``, ``max_memory``: runs, and bytes of resident memory, after which memory is returned to the system. With
+    ``process`` the child that reached one of them is replaced (by default after 100 runs). With ``thread`` this worker
+    itself stops claiming, lets the running jobs end in their own time, and ``run`` returns; a supervisor starts the
+    next one.
+
+    Raises ConfigurationError for anything that could not work.
     """
 
     def __init__(
@@ -76,6 +83,8 @@ class Worker:
         queues: Sequence[str] = (),
         name: str | None = None,
         clock: Clock = SYSTEM,
+        max_jobs: int | None = None,
+        max_memory: int | None = None,
     ) -> None:
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise ConfigurationError(f"concurrency={concurrency!r}; expected a whole number from 1 to 1000")
@@ -85,6 +94,10 @@ class Worker:
             raise ConfigurationError(f"lease={lease!r}; expected seconds from 0.5 to 3600")
         if not isinstance(grace, (int, float)) or grace < 0:
             raise ConfigurationError(f"grace={grace!r}; expected seconds, 0 or more")
+        if max_jobs is not None and (type(max_jobs) is not int or max_jobs < 1):
+            raise ConfigurationError(f"max_jobs={max_jobs!r}; expected a whole number of runs, 1 or more, or None")
+        if max_memory is not None and (type(max_memory) is not int or max_memory < 1):
+            raise ConfigurationError(f"max_memory={max_memory!r}; expected a whole number of bytes, 1 or more, or None")
         if executor == "process" and not app.datastore.shared:
             raise ConfigurationError(
                 "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "
@@ -95,25 +108,27 @@ class Worker:
         self.executor = executor
         self.lease = float(lease)
         self.grace = float(grace)
+        self.max_jobs = max_jobs
+        self.max_memory = max_memory
         self.queues = tuple(queues) or (app.queue.name,)
         # Never reused: a worker that comes back under an old name could be taken for its predecessor.
         self.name = f"{name or socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self.clock = clock
         self._end = threading.Event()
         self._signals = 0
+        self._received: set[int] = set()
 
     def run(self, burst: bool = False) -> WorkerStats:
         """Work until ``stop()``, SIGTERM or SIGINT; with ``burst`` only until nothing is ready any more.
 
         Signals are handled if this is the main thread. The first one stops claiming, lets running jobs see
         ``stopping`` and waits ``grace`` seconds for them; a second one doesn't wait. What still runs then is
-        released, uncounted.
+        released, uncounted. A process that SIGTERM has told to end ignores further ones after ``run`` has returned.
         """
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
         started = self.clock.monotonic()
-        self._end.clear()
         identity = Identity(self.name, self.lease)
         nursery = self._nursery()
         store = Store(
@@ -124,6 +139,7 @@ class Worker:
             self.concurrency,
             self.clock,
             lambda: lease.held,
+            self.max_jobs if nursery is None else None,
         )
         slots = self._make_slots(store, nursery)
         details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": self.executor}
@@ -139,11 +155,13 @@ class Worker:
         sweeping.start()
         log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
         try:
-            self._until_end(store, burst)
+            self._until_end(store, lease, burst)
         finally:
             self._shut_down(store, slots, lease, reconciler, identity)
             sweeping.join(1.0)
             self._restore_signals(before)
+            # Not cleared at the start: a stop() that comes before run() counts, too.
+            self._end = threading.Event()
         if store.failure is not None:
             raise store.failure
         return self._stats(store, self.clock.monotonic() - started)
@@ -169,14 +187,35 @@ class Worker:
     def _make_slots(self, store: Store, nursery: Nursery | None) -> Slots:
         if nursery is None:
             return ThreadSlots(self.app, self.concurrency, self.lease, store.done, self.clock)
-        return ProcessSlots(self.app, self.concurrency, self.lease, store.done, self.clock, nursery)
+        max_jobs = self.max_jobs or JOBS_PER_CHILD
+        return ProcessSlots(
+            self.app, self.concurrency, self.lease, store.done, self.clock, nursery, max_jobs, self.max_memory
+        )
 
-    def _until_end(self, store: Store, burst: bool) -> None:
+    def _until_end(self, store: Store, lease: Lease, burst: bool) -> None:
+        pace = min(0.5, self.lease / 15)
+        at_its_end = False
         while not self._end.is_set() and store.failure is None:
-            if burst and store.drained.wait(0.2):
+            lease.check()
+            at_its_end = at_its_end or self._has_done_its_share(store)
+            if at_its_end and not store.in_flight():
+                return  # jobs that still ran had their own time; only a signal cuts it short
+            if burst and store.drained.wait(min(pace, 0.2)):
                 return
             if not burst:
-                self.clock.wait(self._end, 0.5)
+                self.clock.wait(self._end, pace)
+
+    def _has_done_its_share(self, store: Store) -> bool:
+        if self.executor != "thread":
+            return False
+        if self.max_jobs is not None and store.counts["claimed"] >= self.max_jobs:
+            return True  # the store claims nothing more by itself
+        # Not before the first run, lest workers that are too big from the start replace each other for ever.
+        if self.max_memory is None or not store.counts["ran"] or (memory := resident_memory()) <= self.max_memory:
+            return False
+        log.info("worker %s holds %d MiB and ends", self.name, memory >> 20)
+        store.stop_claiming()
+        return True
 
     def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> None:
         self._end.set()
@@ -190,6 +229,7 @@ class Worker:
         while store.in_flight() and store.failure is None:
             if self.clock.monotonic() > deadline or self._signals > asked:
                 break
+            lease.check()
             self.clock.wait(never, 0.02)
         if store.in_flight():
             self._release_rest(slots)
@@ -198,7 +238,8 @@ class Worker:
         slots.close()
         with suppress(ZerogError):
             reconciler.release()
-            if not store.in_flight():
+        if not store.in_flight():
+            with suppress(ZerogError):
                 self.app.engine.retire(identity)
 
     def _release_rest(self, slots: Slots) -> None:
@@ -217,7 +258,8 @@ class Worker:
 
     def _reconcile(self, reconciler: Reconciler, store: Store) -> None:
         pause = 0.0
-        while not self.clock.wait(self._end, pause):
+        end = self._end
+        while not self.clock.wait(end, pause):
             pause = reconciler.pause()
             was_empty, store.came_back_empty = store.came_back_empty, False
             try:
@@ -231,15 +273,18 @@ class Worker:
         if threading.current_thread() is not threading.main_thread():
             return {}
 
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             self._signals += 1
+            self._received.add(number)
             self._end.set()
 
         return {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def _restore_signals(self, before: dict[int, Any]) -> None:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # With the default handler, a further one of a storm would make a clean end look like a death.
+            told_to_end = number == signal.SIGTERM and number in self._received
+            signal.signal(number, signal.SIG_IGN if told_to_end else handler)
 
     def _stats(self, store: Store, seconds: float) -> WorkerStats:
         counts = store.counts

@@ -1,0 +1,92 @@
+"""Jobs whose first run waits at a gate and then goes on as if nothing were; and a worker that stops itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, fields
+
+import zerog
+from zerog import crashpoints
+
+
+class Gated(zerog.BaseJob):
+    """The first run marks that it has begun, waits for the gate, writes or not, and returns; any other just returns."""
+
+    JOB_TYPE = "gated"
+
+    class Params(Schema):
+        marks = fields.String(required=True)
+        writes = fields.Boolean(load_default=False)
+
+    marks: str
+    writes: bool
+
+    def run(self) -> dict[str, Any]:
+        run = self.attempts
+        if run == 1:
+            Path(self.marks, f"begun-{self.uuid}").touch()
+            while not Path(self.marks, "gate").exists():
+                time.sleep(0.02)
+            Path(self.marks, f"late-{self.uuid}").touch()
+            if self.writes:
+                self.record_event("from the late run")
+        return {"run": run}
+
+
+class Holding(zerog.BaseJob):
+    """The first run holds the interpreter's lock for ``seconds``, as C code may."""
+
+    JOB_TYPE = "holding"
+
+    class Params(Schema):
+        marks = fields.String(required=True)
+        seconds = fields.Float(required=True)
+
+    marks: str
+    seconds: float
+
+    def run(self) -> dict[str, Any]:
+        run = self.attempts
+        if run == 1:
+            Path(self.marks, f"begun-{self.uuid}").touch()
+            ctypes.PyDLL(None).usleep(int(self.seconds * 1e6))
+            Path(self.marks, f"late-{self.uuid}").touch()
+        return {"run": run}
+
+
+class Counted(zerog.BaseJob):
+    """Leaves one file per run."""
+
+    JOB_TYPE = "counted"
+
+    class Params(Schema):
+        marks = fields.String(required=True)
+
+    marks: str
+
+    def run(self) -> int:
+        Path(self.marks, f"{self.uuid}-{self.attempts}-{os.urandom(4).hex()}").touch()
+        return 200
+
+
+def stop_myself(point: str) -> None:
+    """At the first end of a run that is about to be stored: as SIGSTOP from outside, but always just there.
+
+    Sent to this very thread: one that is sent to the process lets it go on for a moment, into the transaction.
+    """
+    if point == os.environ["ZEROG_TEST_STOP_AT"]:
+        crashpoints.disarm()
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+
+app = zerog.App(os.environ.get("ZEROG_URL", "memory://"))
+app.register(Gated, Holding, Counted)
+if os.environ.get("ZEROG_TEST_STOP_AT"):
+    crashpoints.watch(stop_myself)

@@ -1,0 +1,101 @@
+"""Several worker processes under one supervisor: replaced when they die, ended together. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import ROOT, Workers
+
+
+def worker_pids(w: Workers) -> list[int]:
+    """The pids of the worker processes that hold a lease record, as they say themselves."""
+    with w.app.datastore.file.reading() as sqlite:
+        keys = [key for (key,) in sqlite.execute("SELECT key FROM zerog_documents WHERE key GLOB 'zerog_worker_*'")]
+    records = [w.app.datastore.read(key) for key in keys]
+    return [record["pid"] for record in records if record and _alive(record["pid"])]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def w(tmp_path: Path) -> Workers:
+    return Workers(tmp_path, "--processes", "2", "--lease", "2")
+
+
+def test_the_processes_share_the_work_and_end_together(w: Workers) -> None:
+    """Two processes run jobs; one SIGTERM to the supervisor ends all, with exit code 0."""
+    with w:
+        supervisor = w.start()
+        pids = w.until(lambda: len(found := worker_pids(w)) == 2 and found)
+        uuids = w.app.submit_many("square", ({"number": n, "seconds": 0.01} for n in range(100)))
+        assert w.until_ended(100)["succeeded"] == 100
+        assert len(uuids) == 100
+        supervisor.terminate()
+        assert supervisor.wait(20) == 0
+        w.until(lambda: not any(map(_alive, pids)), 5)
+
+
+def test_a_killed_worker_is_replaced_and_its_job_goes_on(w: Workers) -> None:
+    """SIGKILL of one process costs time, not work."""
+    with w:
+        w.start()
+        pids = w.until(lambda: len(found := worker_pids(w)) == 2 and found)
+        uuids = [w.app.submit("steps", {"steps": 100}).uuid for _ in range(2)]
+        w.until(lambda: all(w.app.progress(uuid)["completeness"] > 0.1 for uuid in uuids))
+        os.kill(pids[0], signal.SIGKILL)
+        replaced = w.until(lambda: len(found := worker_pids(w)) == 2 and found)
+        assert pids[1] in replaced
+        assert [w.app.wait(uuid, 30).output for uuid in uuids] == [{"steps": 100}] * 2
+        assert "SIGKILL" in w.log.read_text()
+
+
+def test_workers_notice_that_their_supervisor_is_gone(w: Workers) -> None:
+    """Killing only the supervisor leaves no worker behind."""
+    with w:
+        supervisor = w.start()
+        pids = w.until(lambda: len(found := worker_pids(w)) == 2 and found)
+        w.kill(supervisor)
+        w.until(lambda: not any(map(_alive, pids)), 20)
+
+
+def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:
+    """Workers that can't live are replaced ever more slowly, then the supervisor gives up with a code of its own."""
+    (tmp_path / "doomed.py").write_text(
+        "import os\nimport sys\nimport zerog\napp = zerog.App('memory://')\nif 'worker' in sys.argv:\n    os._exit(9)\n"
+    )
+    code = (
+        "import sys; from zerog.worker import supervisor as s; s.LONGEST_PAUSE = 0.05; "
+        "sys.exit(s.Supervisor([sys.executable, '-m', 'zerog', 'worker', 'doomed:app'], 2, 1.0).run())"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 3
+    assert "exit code 9" in result.stderr
+    assert "giving up" in result.stderr
+
+
+def test_a_configuration_error_is_not_repeated(tmp_path: Path) -> None:
+    """What can't be started isn't started again; the exit code is that of wrong use."""
+    command = [sys.executable, "-m", "zerog", "worker", "nothing:app", "--processes", "2"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2
+    assert "no module nothing" in result.stderr

@@ -1,0 +1,67 @@
+"""The engines that every suite here goes over. An adapter joins by one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zerog.crashpoints import POINTS
+from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.sqlite import SqliteDatastore
+from zerog.engines.sqlite import SqliteEngine
+from zerog.lifecycle import Engine
+from zerog.queues.memory import MemoryQueue
+from zerog.queues.sqlite import SqliteQueue
+from zerog.testing.clock import ManualClock
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to open an engine, and what is special about it."""
+
+    open: Callable[[Path, ManualClock], Engine]
+    """Opens the engine whose parts lie in a folder (or are named after it); a second call finds them again."""
+    merged: frozenset[str] = frozenset()
+    """Crash points between two steps that this engine does in one."""
+    outlives: bool = True
+    """Whether the documents outlive the process."""
+
+    @property
+    def points(self) -> list[str]:
+        """The crash points it passes."""
+        return [point for point in POINTS if point not in self.merged]
+
+
+def _memory(_folder: Path, clock: ManualClock) -> Engine:
+    return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
+
+
+def _sqlite(folder: Path, clock: ManualClock) -> Engine:
+    datastore = SqliteDatastore(folder / "jobs.db", synchronous="normal")
+    return SqliteEngine(datastore, SqliteQueue(folder / "jobs.db", clock=clock, file=datastore.file), clock)
+
+
+def _two_files(folder: Path, clock: ManualClock) -> Engine:
+    datastore = SqliteDatastore(folder / "documents.db", synchronous="normal")
+    return Engine(datastore, SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock), clock)
+
+
+KINDS = {
+    "memory": Kind(_memory, outlives=False),
+    "sqlite": Kind(
+        _sqlite,
+        frozenset(
+            [
+                "submit.put",
+                "submit.mark",
+                "claim.reserved",
+                "claim.ack",
+                "settle.put",
+                "settle.mark",
+                "reconcile.mark",
+            ]
+        ),
+    ),
+    "two-files": Kind(_two_files),
+}

@@ -1,0 +1,218 @@
+"""What others than a job's owner do to it: cancel, retry, take it from a dead owner, put it on the queue again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from zerog import transitions
+from zerog.crashpoints import point
+from zerog.datastores.operations import Append, Operation, Set, apply
+from zerog.document import (
+    CANCELLED,
+    CANCELLED_STATUS,
+    PENDING,
+    RUNNING,
+    TERMINAL,
+    WAITING,
+    Document,
+    check_head,
+    make_key,
+)
+from zerog.exceptions import AmbiguousWrite, ClaimLost, InvalidValue, JobStateError, QueueError
+from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
+
+log = logging.getLogger("zerog")
+
+
+class Interventions(Parts):
+    """Verbs that write by compare-and-swap, from a head they have just read."""
+
+    def rescue(self, uuid: str, epoch: int, counter: str, message: str, code: int = 500) -> bool:
+        """Take a job from a dead owner and let it run again; False if ``epoch`` doesn't own it any more.
+
+        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did.
+        """
+
+        def build(head: Document, now: str) -> list[Operation]:
+            record = transitions.error_record(now, code, message, head.get("attempts"))
+            return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
+
+        taken = self.take_away(uuid, epoch, build)
+        if taken:
+            self._count(f"rescued.{counter}")
+        return taken
+
+    def release(self, uuid: str, epoch: int, message: str) -> bool:
+        """Take a job from a run that has to end through no fault of its own, and let it run again, uncounted."""
+
+        def build(head: Document, now: str) -> list[Operation]:
+            event = transitions.event_record(now, message)
+            return transitions.released(head, event, now, self.datastore.history_limit)
+
+        return self.take_away(uuid, epoch, build)
+
+    def take_away(self, uuid: str, epoch: int, build: Callable[[Document, str], list[Operation]]) -> bool:
+        """End a run from outside, by compare-and-swap; False if ``epoch`` doesn't own the job any more.
+
+        ``build`` makes the operations from the present head and time; they must raise the epoch.
+        """
+        key = make_key(uuid)
+        for _ in range(TRIES):
+            head, token = self.datastore.read_with_cas(key, head=True)
+            if head is None or token is None or head.get("epoch") != epoch or head.get("owner") is None:
+                return False
+            operations = build(head, self._now())
+            try:
+                point("rescue.write")
+                token = self.datastore.mutate(key, operations, cas=token).token
+                point("rescue.written")
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                stored, token = self.datastore.read_with_cas(key, head=True)
+                if stored is None or token is None or stored.get("epoch") != epoch + 1 or stored.get("owner"):
+                    continue
+            apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            if head["queueState"] == PENDING:
+                self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue")
+            return True
+        raise self._collisions(key)
+
+    def cancel(self, uuid: str) -> str:
+        """Cancel a job: one that waits never starts, one that runs is told at its next write.
+
+        Returns the status it has now: ``cancelled``, or ``running`` until its owner has stopped it. Raises
+        JobNotFound, and JobStateError for a job that has ended.
+        """
+        key = make_key(uuid)
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            status = str(head["status"])
+            if status in TERMINAL:
+                raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
+            now = self._now()
+            try:
+                point("cancel.write")
+                if status == RUNNING:
+                    if head.get("cancelRequested") is None:
+                        self.datastore.mutate(key, [Set("cancelRequested", now)], epoch=head["epoch"])
+                else:
+                    self.datastore.mutate(key, transitions.cancelled(now), cas=token)
+                    status = CANCELLED_STATUS
+                point("cancel.written")
+                return status
+            except (ClaimLost, AmbiguousWrite, *self._refusals):  # type: ignore[misc]
+                if self._is_cancelled(key):
+                    return CANCELLED_STATUS
+        raise self._collisions(key)
+
+    def _is_cancelled(self, key: str) -> bool:
+        head = self.datastore.read_with_cas(key, head=True)[0]
+        return head is not None and head.get("status") == CANCELLED_STATUS
+
+    def _end_cancelled(self, key: str, token: int) -> bool:
+        """End a waiting job whose run gave it back without having seen that it was cancelled."""
+        try:
+            self.datastore.mutate(key, transitions.finished(CANCELLED, self._now(), CANCELLED_STATUS), cas=token)
+        except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
+            return False  # whoever sees the document next does it
+        self._count("cancelled.waiting")
+        return True
+
+    def retry(self, uuid: str, reason: str = "") -> Document:
+        """Let a job that has ended run again, with its state as it is and its counters of trouble at 0.
+
+        Returns the head. Raises JobNotFound, JobStateError for a job that hasn't ended, AmbiguousWrite if nobody can
+        say whether it will run again.
+        """
+        key = make_key(uuid)
+        unanswered: list[int] = []  # the epochs that a write without an answer may have given
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            if head["status"] not in TERMINAL:
+                if head["epoch"] in unanswered and head["queueState"] == PENDING:
+                    return self._deliver(key, head, token, 0, "submit")[0]
+                if unanswered:
+                    return head
+                raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
+            now = self._now()
+            text = f"retried after {head['status']} with {head['resultCode']}" + (f": {reason}" if reason else "")
+            operations = transitions.retried(
+                head, transitions.event_record(now, text), now, self.datastore.history_limit
+            )
+            try:
+                token = self.datastore.mutate(key, operations, cas=token).token
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered.append(head["epoch"] + 1)
+                if len(unanswered) > UNANSWERED:
+                    raise
+                self._wait_for_answer(len(unanswered))
+                continue
+            apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            return self._deliver(key, head, token, 0, "submit")[0]
+        raise self._collisions(key)
+
+    # for reconcile
+
+    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
+        """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason."""
+        done = []
+        for uuid in uuids:
+            try:
+                if self.put_again(uuid, why, unless_queued_after):
+                    done.append(uuid)
+            except LEAVE_ALONE as error:
+                self.refuse(uuid, str(error), "sweep.left")
+        return done
+
+    def put_again(self, uuid: str, why: str, unless_queued_after: str | None = None) -> bool:
+        """Put a waiting document on its queue once more; recorded in its events.
+
+        False if it isn't pending any more, or, with ``unless_queued_after``, was put later than that. A job that was
+        cancelled is ended instead. Raises what is in LEAVE_ALONE, and what the datastore raises.
+        """
+        key = make_key(uuid)
+        head, token = self.datastore.read_with_cas(key, head=True)
+        if head is None or token is None or not self._is_missing(key, head, unless_queued_after):
+            return False
+        if head.get("cancelRequested") is not None:
+            self._end_cancelled(key, token)
+            return False
+        point("reconcile.put")
+        try:
+            identity = self._put(head, max(0.0, self.early_by(head)))
+        except QueueError as error:
+            log.warning("job %s could not be put on queue %s again: %s", uuid, head["queueName"], error)
+            self._count("put.failed")
+            return False
+        point("reconcile.mark")
+        with suppress(AmbiguousWrite, *self._refusals):
+            self._mark_repair(key, identity, why, token)
+        self._count("put.again")
+        return True
+
+    def _is_missing(self, key: str, head: Document, unless_queued_after: str | None) -> bool:
+        """Whether a waiting document is to be put again. Raises CorruptDocument."""
+        if head.get("status") not in WAITING:
+            return False
+        check_head(key, head)
+        if unless_queued_after is None:
+            return head.get("queueState") == PENDING
+        return str(head.get("queuedAt") or "") <= unless_queued_after
+
+    def _mark_repair(self, key: str, identity: int | str, why: str, token: int) -> None:
+        now = self._now()
+        marks = transitions.queued(now, identity)
+        try:
+            self.datastore.mutate(key, [*marks, self._repair_event(now, why)], cas=token)
+        except InvalidValue as error:  # a history that can't take it; unmarked, the job would be put for ever
+            log.warning("job %s was put on the queue again, which its events can't show: %s", key, error)
+            self.datastore.mutate(key, marks, cas=token)
+
+    def _repair_event(self, now: str, why: str) -> Append:
+        event = transitions.event_record(now, f"put on the queue again: {why}")
+        return Append("events", event, self.datastore.history_limit)

@@ -1,0 +1,142 @@
+"""What a job says about itself: events, warnings and errors, and the ends of a run that go with one."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NoReturn
+
+from zerog import values
+from zerog.datastores.operations import Add, Append, Max, Operation, Set
+from zerog.document import INTERNAL_ERROR, Document
+from zerog.jobs.error import Error
+from zerog.jobs.options import check_delay
+from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.jobs.stored import StoredJob
+from zerog.transitions import error_record, event_record
+
+log = logging.getLogger("zerog")
+
+MAX_TRACEBACK = 64 * 1024
+"""Bytes of UTF-8 kept of one traceback."""
+
+
+class HistoryMethods(StoredJob):
+    """The methods of a job that read and write its history."""
+
+    @property
+    def events(self) -> list[Document]:
+        """Recorded events, oldest first."""
+        return self._entries("events")
+
+    @property
+    def warnings(self) -> list[Document]:
+        """Recorded warnings, oldest first."""
+        return self._entries("warnings")
+
+    @property
+    def errors(self) -> list[Error]:
+        """Recorded errors, oldest first."""
+        return [Error(**entry) for entry in self._entries("errors")]
+
+    def record_event(self, msg: str) -> None:
+        """Add to the job's events."""
+        self._record("events", event_record(self._now(), str(msg)))
+
+    def record_warning(self, msg: str) -> None:
+        """Add to the job's warnings."""
+        self._record("warnings", event_record(self._now(), str(msg)))
+
+    def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
+        """Add to the job's errors and count it. Override it to react to particular exceptions."""
+        code, msg = _error_code(errorCode, str(msg))
+        record = error_record(self._now(), code, msg, self.attempts, **described(exception))
+        self._record("errors", record, Add("errorCount", 1))
+
+    def record_result(self, resultCode: int) -> None:
+        """Record a result. The worker does this when the run ends."""
+        self._declaration.check_engine_value("resultCode", resultCode)
+        operations: list[Operation] = [Set("resultCode", resultCode)]
+        if 200 <= resultCode < 300:
+            operations.append(Max("completeness", 1.0))
+        self._write(operations)
+
+    def job_log_info(self, msg: str) -> None:
+        """Record an event and log it."""
+        log.info("%s %s", self.logId, msg)
+        self.record_event(msg)
+
+    def job_log_warning(self, msg: str) -> None:
+        """Record a warning and log it."""
+        log.warning("%s %s", self.logId, msg)
+        self.record_warning(msg)
+
+    def job_log_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
+        """Record an error and log it."""
+        log.error("%s [%s] %s", self.logId, errorCode, msg)
+        self.record_error(errorCode, msg, exception)
+
+    def raise_warning_continue(self, resultCode: int, msg: str, delay: float | None = None) -> NoReturn:
+        """End this run with a warning; the job runs again, after ``delay`` seconds, up to MAX_CONTINUES times."""
+        delay = None if delay is None else check_delay(delay)
+        self._gathered(self.job_log_warning, msg)
+        raise WarningContinue(msg, code=resultCode, delay=delay, recorded=True)
+
+    def raise_warning_finish(self, resultCode: int, msg: str) -> NoReturn:
+        """End the job with a warning and ``resultCode``."""
+        self._gathered(self.job_log_warning, msg)
+        raise WarningFinish(msg, code=resultCode, recorded=True)
+
+    def raise_error_continue(self, errorCode: int, msg: str, delay: float | None = None) -> NoReturn:
+        """End this run with an error; the job runs again, after ``delay`` seconds, up to MAX_ERRORS errors."""
+        delay = None if delay is None else check_delay(delay)
+        self._gathered(self.job_log_error, errorCode, msg)
+        raise ErrorContinue(msg, code=errorCode, delay=delay, recorded=True)
+
+    def raise_error_finish(self, errorCode: int, msg: str) -> NoReturn:
+        """End the job with an error and ``errorCode`` as its result."""
+        self._gathered(self.job_log_error, errorCode, msg)
+        raise ErrorFinish(msg, code=errorCode, recorded=True)
+
+    def _record(self, field: str, record: Document, *more: Operation) -> None:
+        self._write([Append(field, record, self._engine.datastore.history_limit), *more])
+
+    def _gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call ``function`` with its writes waiting for the next one, which settles the run."""
+        before, self._gathering = self._gathering, True
+        try:
+            function(*args, **kwargs)
+        finally:
+            self._gathering = before
+
+    def _entries(self, field: str) -> list[Document]:
+        return [
+            {name: datetime.fromisoformat(value) if name == "timestamp" else value for name, value in entry.items()}
+            for entry in self._raw_entries(field)
+        ]
+
+
+def _error_code(code: object, msg: str) -> tuple[int, str]:
+    """A code that can be stored. An odd one must not hide the error that it came with: it moves into the message."""
+    if type(code) is int and abs(code) < 2**31:
+        return code, msg
+    return INTERNAL_ERROR, f"{msg} (error code {code!r:.80})"
+
+
+def described(exception: BaseException | None) -> dict[str, Any]:
+    """The type and traceback of an exception, for a record in ``errors``; the traceback within MAX_TRACEBACK bytes."""
+    if exception is None:
+        return {}
+    kind = type(exception)
+    text = values.storable_text("".join(traceback.format_exception(exception)))
+    raw = text.encode()
+    if len(raw) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2 - 100
+        first, last = (part.decode(errors="ignore") for part in (raw[:half], raw[-half:]))
+        text = f"{first}\n… {len(raw) - 2 * half:,} bytes left out …\n{last}"
+    return {
+        "type": f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__,
+        "traceback": text,
+    }

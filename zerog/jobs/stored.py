@@ -1,0 +1,232 @@
+"""An object that shows a document: what it shows, and how its changes get there.
+
+``StoredJob`` knows fields, not jobs: what a run is for is in ``base``. How changes are written is in ``saving``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from zerog import values
+from zerog.clock import Clock, to_text
+from zerog.datastores.base import HISTORY
+from zerog.datastores.operations import Append, Operation, Remove, Set
+from zerog.document import ENGINE_FIELDS, PROTECTED, Document, make_key
+from zerog.jobs import saving
+from zerog.jobs.declaration import Declaration
+from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.lifecycle import Engine
+
+if TYPE_CHECKING:
+    from zerog.jobs.run import Run
+
+T = TypeVar("T")
+
+HEAD_FIELDS = tuple(
+    name for name in BaseJobSchema._declared_fields if name in ENGINE_FIELDS and name not in HISTORY and name != "cas"
+)
+"""The engine's fields of a head, in the order in which they are shown."""
+
+
+class StoredJob:
+    """A job's document as an object. ``BaseJob`` makes it and gives every attribute its first value."""
+
+    _RESERVED: ClassVar[frozenset[str]]
+    """Names of BaseJob itself, which no field may have."""
+
+    # The fields of every document. Dates are timezone-aware; those of waiting jobs may be None.
+    documentType: str
+    jobType: str
+    schemaVersion: float
+    format: int
+    uuid: str
+    logId: str
+    createdAt: datetime
+    updatedAt: datetime
+    status: str
+    epoch: int
+    seq: int
+    owner: dict[str, Any] | None
+    running: bool
+    attempts: int
+    errorCount: int
+    crashes: int
+    lost: int
+    continues: int
+    queueName: str
+    queueKwargs: dict[str, Any]
+    queueJobId: int | str
+    queueState: str
+    queuedAt: datetime | None
+    notBefore: datetime | None
+    due: datetime | None
+    priority: int
+    startedAt: datetime | None
+    finishedAt: datetime | None
+    cancelRequested: datetime | None
+    completeness: float
+    tickcount: float
+    tickval: float
+    resultCode: int
+    output: Any
+    headers: dict[str, str]
+
+    datastore: Any
+    queue: Any
+    keepalive: Callable[[], object] | None
+    _declaration: Declaration
+    _clock: Clock
+    _run: Run | None
+    _stored: Document | None
+    _unknown: Document
+    _pending: saving.Pending
+    _gathering: bool
+    _history: dict[str, list[Document]] | None
+    _last_write: float
+    _token: int
+
+    def key(self) -> str:
+        """The datastore key."""
+        return make_key(self.uuid)
+
+    @property
+    def cas(self) -> str | None:
+        """The document's token as this object last saw it, as text; None before the first save."""
+        return str(self._token) if self._token else None
+
+    def dump(self) -> Document:
+        """The whole document as JSON values, unknown fields included."""
+        history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
+        return {**self._dump_head(), **history, "cas": self.cas}
+
+    def dumps(self, **kwargs: Any) -> str:
+        """The whole document as JSON text; ``kwargs`` go to ``json.dumps``."""
+        return json.dumps(self.dump(), **kwargs)
+
+    def __str__(self) -> str:
+        return self.dumps(indent=4, ensure_ascii=False)
+
+    def save(self) -> None:
+        """Store what was changed on this object. The first save of a job that isn't enqueued makes it ``new``.
+
+        Raises ``datastore.casException`` if the document was changed since this object last saw it, and ClaimLost or
+        Cancelled within a run.
+        """
+        saving.save(self)
+
+    def reload(self) -> None:
+        """Show the document as it is now. Attributes outside the schema and the keepalive stay."""
+        saving.reload(self)
+
+    def update_attrs(self, *, flush: bool = True, **kwargs: Any) -> None:
+        """Set the named fields, here and in the document; other fields and other writers' changes stay.
+
+        With ``flush=False`` the change rides with this object's next write. Raises InvalidValue or marshmallow's
+        ValidationError for a value that the field can't hold, and nothing is changed then.
+        """
+        operations: list[Operation] = []
+        for name, value in kwargs.items():
+            self._check_settable(name)
+            key, dumped = self._declaration.dump_value(name, value)
+            self._declaration.validate(name, dumped)
+            operations.append(Set(key, dumped))
+        self._write(operations, flush)
+        for name, value in kwargs.items():
+            self.__dict__[name] = value
+
+    def record_change(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call ``func``, which changes this object, then save; after a collision reload and call it again.
+
+        Raises TooManyCollisions rather than giving up quietly.
+        """
+        return saving.record_change(self, func, *args, **kwargs)
+
+    # within a run
+
+    def keep_alive(self) -> None:
+        """Call the keepalive; within a run raise ClaimLost or Cancelled if the run should stop."""
+        if self.keepalive is not None:
+            self.keepalive()
+        if self._run is not None:
+            self._run.check()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is shutting down: save what you have and return NO_RESULT. It costs the job nothing."""
+        return self._run is not None and self._run.stopping.is_set()
+
+    # inside
+
+    @functools.cached_property
+    def _engine(self) -> Engine:
+        return Engine(self.datastore, self.queue)
+
+    def _now(self) -> str:
+        return to_text(self._clock.now())
+
+    def _write(self, operations: list[Operation], flush: bool = True) -> None:
+        saving.write(self, operations, flush)
+        if flush:
+            self._last_write = self._clock.monotonic()
+
+    def _check_settable(self, name: str) -> None:
+        if name in HISTORY or name in PROTECTED:
+            raise AttributeError(
+                f"{name} can't be set by a job: the engine writes it. Use the record_… methods for history, and "
+                "cancel, retry or the value that run() returns for the status. Nothing was changed."
+            )
+        known = {field.attribute for field in self._declaration.fields.values()}
+        if name not in known and name not in ENGINE_FIELDS:
+            raise AttributeError(
+                f"{type(self).__name__} has no field {name!r}{self._declaration.suggestion(name)}. Nothing was changed."
+            )
+
+    def _dump_engine_fields(self) -> Document:
+        head: Document = {}
+        for name in HEAD_FIELDS:
+            value = self.__dict__[name]
+            head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
+        return head
+
+    def _dump_head(self) -> Document:
+        head = self._dump_engine_fields()
+        for field in self._declaration.fields.values():
+            head[field.key] = field.dump(self.__dict__.get(field.attribute))
+        return {**self._unknown, **head}
+
+    def _show(self, head: Document, token: int) -> None:
+        """Take over a stored head: attributes of the schema change, everything else stays."""
+        lifted = self._declaration.chain.lift(head)
+        attributes, self._unknown = self._declaration.load(lifted)
+        self.__dict__.update(attributes)
+        self._bind(head, lifted, token)
+
+    def _bind(self, head: Document, lifted: Document, token: int) -> None:
+        self._stored, self._token, self._history = head, token, None
+        if lifted is not head:
+            self._pending.add_before(_lifting(head, lifted))
+
+    def _raw_entries(self, field: str) -> list[Document]:
+        if self._history is None:
+            document = self._engine.datastore.read(self.key()) or {}
+            waiting = [operation for operation in self._pending if isinstance(operation, Append)]
+            self._history = {name: list(document.get(name) or []) for name in HISTORY}
+            for operation in waiting:
+                self._history[operation.field].append(operation.value)
+        return self._history[field]
+
+    def _append_locally(self, field: str, value: Document) -> None:
+        if self._history is not None:
+            self._history[field].append(value)
+
+
+def _lifting(head: Document, lifted: Document) -> list[Operation]:
+    """What the next write must carry, so that the lifted form is stored."""
+    operations: list[Operation] = [
+        Set(field, value) for field, value in lifted.items() if field not in head or head[field] != value
+    ]
+    return operations + [Remove(field) for field in head if field not in lifted]

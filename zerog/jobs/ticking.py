@@ -1,0 +1,49 @@
+"""How far a job is: the methods that move its bar. The arithmetic is in ``progress``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zerog import values
+from zerog.datastores.base import HISTORY
+from zerog.datastores.operations import Add, Set
+from zerog.jobs import saving
+from zerog.jobs.progress import clamp, info_of, is_worth_recording, progress_of
+from zerog.jobs.stored import StoredJob
+
+FLUSH_EVERY = 5.0
+"""Seconds after which a tick writes what has collected, however little."""
+
+
+class ProgressMethods(StoredJob):
+    """The methods of a job that read and write its completeness."""
+
+    def set_completeness(self, completeness: float) -> None:
+        """Set how much is done, from 0.0 to 1.0; ticks not yet recorded are dropped."""
+        self._write([Set("completeness", clamp(completeness)), Set("tickcount", 0.0)])
+
+    def add_to_completeness(self, delta: float) -> None:
+        """Add to how much is done, together with ticks not yet recorded."""
+        saving.absorb_ticks(self, float(delta))
+        self._last_write = self._clock.monotonic()
+
+    def set_tick_value(self, tickval: float) -> None:
+        """Set what one ``tick`` adds to the completeness; 0.001 unless set."""
+        self.update_attrs(tickval=float(tickval))
+
+    def tick(self) -> None:
+        """Count one step. Written once the steps make 0.01, 5 seconds after the last write, or with any other write."""
+        self._write([Add("tickcount", self.tickval)], flush=False)
+        now = self._clock.monotonic()
+        if is_worth_recording(self.tickcount) or (self.tickcount > 0 and now - self._last_write >= FLUSH_EVERY):
+            self.add_to_completeness(0.0)
+        self.keep_alive()
+
+    def progress(self) -> dict[str, Any]:
+        """``completeness``, ``result``, ``status`` and more, as of this object's last read or write. JSON values."""
+        return progress_of(self._dump_engine_fields())
+
+    def info(self) -> dict[str, Any]:
+        """``progress()`` with ``events``, ``warnings`` and ``errors``."""
+        history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
+        return info_of({**self._dump_engine_fields(), **history})

@@ -1,0 +1,166 @@
+"""What every lifecycle verb needs of a datastore and a queue: reading, delivering, counting, leaving alone."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from zerog import transitions
+from zerog.clock import SYSTEM, Clock, seconds_between, to_text
+from zerog.crashpoints import point
+from zerog.datastores.base import Datastore, as_datastore
+from zerog.datastores.operations import apply
+from zerog.document import Document, check_head, make_key
+from zerog.exceptions import (
+    CasMismatch,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DocumentLocked,
+    InvalidUuid,
+    InvalidValue,
+    JobNotFound,
+    QueueError,
+    TooManyCollisions,
+)
+from zerog.queues.base import Queue, as_queue
+
+log = logging.getLogger("zerog")
+
+TRIES = 100
+"""How often a verb tries again because others changed the document at the same moment."""
+
+UNANSWERED = 6
+"""How often a verb tries again because the answer to its write was lost, with growing pauses, before it says so."""
+
+COUNTERS = {
+    "put.failed": "puts that the queue did not take; the job is pending",
+    "put.again": "waiting jobs that reconcile put on their queue again",
+    "rescued.crashes": "runs taken back because their process died",
+    "rescued.lost": "runs taken back because their worker was silent, or did not stop a cancelled job in time",
+    "cancelled.waiting": "jobs given back by a run although they had been cancelled, and ended as cancelled",
+    "claim.recovered": "claims whose answer was lost, found to be won later",
+    "settle.lost": "runs that ended after their job had been taken from them",
+    "dropped.unknown": "deliveries of a uuid without a document",
+    "dropped.invalid": "deliveries of something that is no uuid",
+    "dropped.new": "deliveries of a job that was saved but never enqueued",
+    "dropped.running": "deliveries of a job that somebody runs",
+    "dropped.succeeded": "deliveries of a job that has ended",
+    "dropped.failed": "deliveries of a job that has ended",
+    "dropped.cancelled": "deliveries of a job that has ended",
+    "released.early": "deliveries that came before their time and were put back",
+    "released.unsuitable": "deliveries put back because this code can't take the job",
+    "sweep.left": "jobs that reconcile could not repair and left as they are",
+    "workers.forgotten": "records of dead workers that were removed",
+}
+"""Everything that ``Engine.counters`` may hold."""
+
+LEAVE_ALONE = (CorruptDocument, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
+"""What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
+
+
+class Parts:
+    """A datastore, a family of queues and a clock, and what happened between them.
+
+    ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``unsuitable`` maps
+    the uuids of jobs that were left alone to the reason.
+    """
+
+    def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
+        self.datastore: Datastore = as_datastore(datastore)
+        self.queue: Queue = as_queue(queue)
+        self.clock = clock
+        self.counters: Counter[str] = Counter()
+        self.unsuitable: dict[str, str] = {}
+        self._refused_at: dict[str, float] = {}
+        self._queues = {self.queue.name: self.queue}
+        self._refusals: tuple[type[Exception], ...] = tuple(
+            {self.datastore.casException, self.datastore.lockedException, CasMismatch, DocumentLocked}
+        )
+
+    def read(self, uuid: str) -> tuple[Document, int]:
+        """A job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""
+        key = make_key(uuid)
+        head, token = self.datastore.read_with_cas(key, head=True)
+        if head is None or token is None:
+            raise JobNotFound(f"there is no job {uuid}")
+        check_head(key, head)
+        return head, token
+
+    def named(self, name: str) -> Queue:
+        """The queue of a name."""
+        if name not in self._queues:
+            self._queues[name] = self.queue.named(name)
+        return self._queues[name]
+
+    def close(self) -> None:
+        """Close both parts."""
+        self.queue.close()
+        self.datastore.close()
+
+    def early_by(self, head: Document) -> float:
+        """Seconds until a waiting document may run; 0 or less if it may. Raises CorruptDocument."""
+        not_before = head.get("notBefore")
+        if not not_before:
+            return 0.0
+        try:
+            return seconds_between(self._now(), not_before)
+        except (TypeError, ValueError):
+            raise CorruptDocument(
+                f"job {head.get('uuid')} has notBefore {not_before!r:.80}, which is no timestamp; it was left as it is"
+            ) from None
+
+    def refuse(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
+        """Leave a job alone, and remember why and when."""
+        self.unsuitable[uuid] = why
+        self._refused_at[uuid] = self.clock.monotonic()
+        self._count(counter)
+
+    def forgive(self, uuid: str) -> None:
+        """Forget that a job was left alone."""
+        self.unsuitable.pop(uuid, None)
+        self._refused_at.pop(uuid, None)
+
+    def was_refused_within(self, uuid: str, seconds: float) -> bool:
+        """Whether a delivery of this job was put back lately, so that it must be on the queue."""
+        return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
+
+    def _deliver(self, key: str, head: Document, token: int, delay: float, step: str) -> tuple[Document, int]:
+        """Put a pending document's uuid on its queue and mark it; whatever fails here leaves it pending.
+
+        The document is stored, so the job is accepted and nothing that happens here may look like a refusal.
+        """
+        point(f"{step}.put")
+        try:
+            identity = self._put(head, delay)
+        except (QueueError, ConfigurationError, InvalidValue) as error:
+            log.warning("job %s is stored but not yet on queue %s: %s", head["uuid"], head["queueName"], error)
+            self._count("put.failed")
+            return head, token
+        point(f"{step}.mark")
+        marks = transitions.queued(self._now(), identity)
+        with suppress(*self._refusals, DatastoreError):
+            token = self.datastore.mutate(key, marks, cas=token).token
+        apply(head, marks)
+        return head, token
+
+    def _put(self, head: Document, delay: float) -> int | str:
+        return self.named(head["queueName"]).put(
+            head["uuid"], delay=delay, priority=head["priority"], ttr=head["queueKwargs"].get("ttr")
+        )
+
+    def _wait_for_answer(self, attempt: int) -> None:
+        """Give a datastore whose answer was lost a moment, longer each time."""
+        self.clock.pause(min(0.01 * 2**attempt, 0.5))
+
+    def _now(self) -> str:
+        return to_text(self.clock.now())
+
+    def _count(self, what: str, times: int = 1) -> None:
+        if times:
+            self.counters[what] += times
+
+    def _collisions(self, key: str) -> TooManyCollisions:
+        return TooManyCollisions(f"{key} was changed by others {TRIES} times in a row; nothing was written")

@@ -1,0 +1,116 @@
+"""Accepting jobs: the document first, then the queue; an answer that was lost is settled by reading back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from zerog import transitions
+from zerog.crashpoints import point
+from zerog.datastores.operations import apply
+from zerog.document import NEW, PENDING, WAITING, Document, make_key
+from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
+from zerog.parts import TRIES, UNANSWERED, Parts
+
+log = logging.getLogger("zerog")
+
+SAME = ("createdAt", "jobType", "queueName", "priority")
+"""Fields by which a document that was read back is known as the one whose creation was not answered."""
+
+
+class Submission(Parts):
+    """The verbs of whoever wants a job done."""
+
+    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
+        """Accept new documents; returns each as stored, with its token.
+
+        A document that was stored is accepted even if the queue can't be reached: it stays pending, ``queueJobId``
+        is -1, and reconcile delivers it. Raises ``casException`` if a document of that uuid exists, AmbiguousWrite
+        (naming the uuid that may exist) if nobody can say.
+        """
+        return [self._submit_one(document, delay) for document in documents]
+
+    def _submit_one(self, document: Document, delay: float) -> tuple[Document, int]:
+        key = make_key(document["uuid"])
+        document = dict(document)
+        apply(document, transitions.waiting(self._now(), delay))
+        stored, token = self._create(key, document)
+        if stored["epoch"] or stored["status"] not in WAITING or stored["queueState"] != PENDING:
+            return stored, token  # its answer was so late that others have brought it on its way
+        return self._deliver(key, stored, token, delay, "submit")
+
+    def _create(self, key: str, document: Document) -> tuple[Document, int]:
+        """Store a new document; one whose answer was lost is read back, and created again if it isn't there."""
+        unanswered: Exception | None = None
+        for attempt in range(UNANSWERED):
+            try:
+                point("submit.create")
+                token = self.datastore.create(key, document)
+                point("submit.created")
+                return document, token
+            except AmbiguousWrite as error:
+                log.warning("the answer to the creation of %s was lost; reading it back", key)
+                unanswered = error
+                self._wait_for_answer(attempt)
+            except self._refusals:
+                if unanswered is None:
+                    raise
+            except DatastoreError as error:
+                if unanswered is None:
+                    raise
+                raise self._may_exist(document, error) from error
+            stored = self._read_back(key, document)
+            if stored is not None:
+                return stored
+        raise self._may_exist(document, unanswered) from unanswered
+
+    def _read_back(self, key: str, document: Document) -> tuple[Document, int] | None:
+        """What is stored of a document whose creation was not answered, if it is that one.
+
+        Raises ``casException`` if it is somebody else's, AmbiguousWrite if that can't be said.
+        """
+        try:
+            stored, token = self.datastore.read_with_cas(key)
+        except DatastoreError as error:
+            raise self._may_exist(document, error) from error
+        if stored is None or token is None:
+            return None
+        if any(stored.get(field) != document[field] for field in SAME):
+            raise self.datastore.casException(f"{key} is there already, and another job; nothing was written")
+        return stored, token
+
+    def _may_exist(self, document: Document, error: object) -> AmbiguousWrite:
+        return AmbiguousWrite(
+            f"job {document['uuid']} may exist or not: {error}. Look it up before you submit it again."
+        )
+
+    def enqueue(self, uuid: str, delay: float = 0) -> tuple[Document, int]:
+        """Bring a stored ``new`` document on its way, or put a waiting one on the queue once more.
+
+        Raises JobNotFound, and JobStateError for a job that runs or has ended.
+        """
+        key = make_key(uuid)
+        unanswered = 0
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            if head["status"] not in (NEW, *WAITING):
+                if unanswered:
+                    return head, token  # on its way already
+                raise JobStateError(
+                    f"job {uuid} is {head['status']} and can't be enqueued; a running job returns NO_RESULT to run "
+                    "again, a finished one needs retry(). Nothing was changed."
+                )
+            operations = transitions.waiting(self._now(), delay)
+            try:
+                token = self.datastore.mutate(key, operations, cas=token).token
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
+                continue
+            apply(head, operations)
+            return self._deliver(key, head, token, delay, "submit")
+        raise self._collisions(key)

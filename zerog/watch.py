@@ -1,0 +1,61 @@
+"""Whether a worker is silent, by the store's clock or by what this process has seen of its beats.
+
+Clocks of two machines are never compared: where the store has no clock, a worker is silent once the same beat was seen
+for a whole lease of this process's monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zerog.clock import Clock, from_text
+from zerog.datastores.base import Datastore
+from zerog.document import Document
+from zerog.presence import worker_key
+
+LEASE = 30.0
+"""Seconds that a worker may be silent if its record doesn't say."""
+
+
+def lease_of(entry: Any) -> float:
+    """The lease that an owner or a worker's record names."""
+    lease = entry.get("lease") if isinstance(entry, dict) else None
+    return float(lease) if isinstance(lease, (int, float)) and lease > 0 else LEASE
+
+
+class Watch:
+    """Watches workers. ``is_silent`` answers no until it was asked for a whole lease."""
+
+    def __init__(self, datastore: Datastore, clock: Clock) -> None:
+        self._datastore = datastore
+        self._clock = clock
+        self._seen: dict[str, tuple[Any, float]] = {}
+
+    def is_silent(self, worker: str, lease: float) -> bool:
+        """Whether ``worker`` gave no sign of life for ``lease`` seconds."""
+        # This process may be stopped at any point: only what lies surely between the two looks counts. So the earlier
+        # look is timed after its answer, the later one before its question.
+        asked = self._clock.monotonic()
+        record = self._datastore.read_with_cas(worker_key(worker))[0]
+        by_server = self._silent_by_server(record, lease)
+        if by_server is not None:
+            return by_server
+        beat = record and record.get("beat")
+        seen = self._seen.get(worker)
+        if seen is None or seen[0] != beat:
+            self._seen[worker] = (beat, self._clock.monotonic())
+            return False
+        return asked - seen[1] > lease
+
+    def keep_only(self, workers: set[str]) -> None:
+        """Forget what was seen of all others."""
+        self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}
+
+    def _silent_by_server(self, record: Document | None, lease: float) -> bool | None:
+        now = self._datastore.now()
+        if now is None or record is None:
+            return None
+        try:
+            return (now - from_text(record["beatAt"])).total_seconds() > lease
+        except (KeyError, TypeError, ValueError):
+            return None

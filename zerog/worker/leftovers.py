@@ -1,0 +1,101 @@
+"""What a job leaves in its child process and in the system: ended, or noticed so that the child is replaced."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import locale
+import os
+import resource
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36
+
+_PAGE = os.sysconf("SC_PAGESIZE")
+_JSON = json.dumps, json.loads
+_SIGNALS = [
+    getattr(signal, f"SIG{name}")
+    for name in ["HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "CHLD", "PIPE", "CONT", "TSTP"]
+]
+_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def adopt_orphans() -> None:
+    """Have processes whose parent dies below this one become its children, whatever group or session they made.
+
+    Linux only; elsewhere the process group is all that holds them together.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children() -> set[int]:
+    """The pids of this process's children, dead and unreaped ones among them."""
+    pids: set[int] = set()
+    with suppress(FileNotFoundError):  # elsewhere than on Linux
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(OSError), open(f"/proc/self/task/{thread}/children") as file:  # unless it has just ended
+                pids.update(map(int, file.read().split()))
+    return pids
+
+
+def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
+    """Kill and reap what is a child of this process, and what becomes one by that, until nothing is left."""
+    ended: set[int] = set()
+    while left := children() - spared:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        ended |= left
+    return len(ended)
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory; 0 where the system doesn't say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def process_state() -> dict[str, Any]:
+    """What a job may change about its process that the next job would notice, as far as it is cheap to look at."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return {
+        "working directory": _directory(),
+        "umask": mask,
+        "locale": locale.setlocale(locale.LC_ALL),
+        "signal handlers": [signal.getsignal(number) for number in _SIGNALS],
+        "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        "standard files": [_file(number) for number in range(3)],
+        "resource limits": [resource.getrlimit(limit) for limit in _LIMITS],
+        "recursion limit": sys.getrecursionlimit(),
+        "json": (json.dumps, json.loads) == _JSON,
+        # Daemon threads are how libraries keep house; the others are work that goes on.
+        "threads": {thread.ident for thread in threading.enumerate() if not thread.daemon},
+    }
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _file(number: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
