@@ -15,7 +15,8 @@ import zerog
 from zerog.clock import Clock, from_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Add as AddTo
-from zerog.exceptions import DatastoreUnavailable
+from zerog.exceptions import DatastoreUnavailable, InvalidValue
+from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
@@ -298,3 +299,25 @@ def test_an_end_that_cant_be_stored_fails_that_job_alone(app: zerog.App, monkeyp
     info = app.info(bad)
     assert (info["status"], info["result"]) == ("failed", 500)
     assert "could not be stored" in info["errors"][0]["msg"]
+
+
+def test_an_outage_while_settling_one_by_one_is_waited_out(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A datastore that goes away just then ends neither the worker nor the jobs that wait to be settled."""
+    uuid = app.submit("add", {"a": 1}).uuid
+    calls = 0
+    original = Engine.settle
+
+    def flaky(engine: Engine, settlements: list[Settlement]) -> list[bool]:
+        nonlocal calls
+        if settlements:
+            calls += 1
+        if calls == 1 and settlements:
+            raise InvalidValue("made up: the batch can't be stored")
+        if calls == 2 and settlements:
+            raise DatastoreUnavailable("made up: gone for a moment")
+        return original(engine, settlements)
+
+    monkeypatch.setattr(Engine, "settle", flaky)
+    assert zerog.Worker(app).run(burst=True).succeeded == 1
+    assert app.progress(uuid)["status"] == "succeeded"
+    assert calls == 3

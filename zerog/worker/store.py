@@ -149,12 +149,22 @@ class Store:
                 if not settlements:
                     raise
                 log.exception("a settlement was refused; settling one by one")
-                self._account(settlements, [self._settle_alone(s) for s in settlements], [], 0)
+                self._settle_one_by_one(settlements)
                 continue
             if pause:
                 log.warning("the datastore answers again")
                 pause = 0.0
             self._account(settlements, results, claims, want)
+
+    def _settle_one_by_one(self, settlements: list[Settlement]) -> None:
+        """Settle each for itself; what an outage in between leaves comes again with the others."""
+        for number, settlement in enumerate(settlements):
+            try:
+                is_owner = self._settle_alone(settlement)
+            except (DatastoreError, QueueError) as error:
+                self._again(settlements[number:], error, 0.0)
+                return
+            self._account([settlement], [is_owner], [], 0)
 
     def _settle_alone(self, settlement: Settlement) -> bool:
         """Settle one run; if the datastore can't take what it wants to write, the job fails for that reason."""
