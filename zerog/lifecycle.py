@@ -204,7 +204,7 @@ class Engine(Submission, Interventions, Presence):
         if head["status"] not in WAITING:
             self._drop(reservation, f"dropped.{head['status']}")
         elif head.get("cancelRequested") is not None:
-            if self._end_cancelled(key, token):
+            if self._end_cancelled(key, head, token):
                 self._ack(reservation)
             else:
                 self._put_back(reservation, 1.0)
@@ -295,9 +295,10 @@ class Engine(Submission, Interventions, Presence):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
-                self._end_cancelled(claim.key, mutation.token)
+                self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token)
             else:
-                self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle")
+                ahead = settlement.kind == "release"
+                self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)
         return True
 
     def _run_write(
