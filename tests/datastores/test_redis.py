@@ -5,6 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
+from tests.datastores.test_machine import explore
 from tests.redisservers import BINARIES, FakeServer, shared
 from zerog.datastores.base import Datastore
 from zerog.datastores.redis import RedisDatastore
@@ -58,3 +59,9 @@ class TestReal(RedisRules):
         another = RedisDatastore(url)
         yield another
         another.close()
+
+
+@pytest.mark.parametrize("name", BINARIES)
+def test_model(name: str) -> None:
+    """Random sequences of calls, each answer compared with a model's."""
+    explore(lambda: RedisDatastore(shared(name).url()), 60)
