@@ -176,6 +176,16 @@ def test_the_documented_permissions_are_enough(own: RunningServer) -> None:
     assert engine.datastore.delete(make_key(uuids[1]))
 
 
+def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, by name, with what to do."""
+    client(own).config_set("maxmemory-policy", "allkeys-lru")
+    datastore = RedisDatastore(own.url())
+    for n in range(3):
+        datastore.set("key", {"n": n})
+    [told] = [text for text in caplog.messages if "allkeys-lru" in text]
+    assert "noeviction" in told
+
+
 # outages
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from zerog.exceptions import (
     CorruptDocument,
     DatastoreError,
     DatastoreUnavailable,
+    ZerogError,
 )
 
 try:
@@ -37,6 +39,8 @@ except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
     ) from None
+
+log = logging.getLogger("zerog")
 
 PREFIX = "zerog"
 """What the keys of an app begin with, unless its URL says ``?prefix=``."""
@@ -132,6 +136,7 @@ class RedisServer:
         self._url = urlunsplit(parts._replace(query=urlencode(options)))
         self._mine = _OfProcess()
         self._was_reached = False
+        self._is_checked = False
         self._source = _script()
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
@@ -145,14 +150,31 @@ class RedisServer:
         now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
         arguments = (b"1", self.prefix, now, _encode(commands))
         try:
-            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+            answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
             self._send(what, False, b"SCRIPT", b"LOAD", self._source)
-            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+            answers = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
+        if not self._is_checked:
+            self._check_once()
+        return answers
 
     def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
         """The answer to one command."""
         return self.call((command,), what, writes)[0]
+
+    def _check_once(self) -> None:
+        """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""
+        self._is_checked = True
+        try:
+            answer = self.ask("checking the settings", b"CONFIG", b"GET", b"maxmemory-policy")
+        except ZerogError:
+            return
+        if len(answer) == 2 and answer[1] != b"noeviction":
+            log.warning(
+                "%s has maxmemory-policy %s, which throws jobs away when memory is full; set it to noeviction",
+                self.name,
+                answer[1].decode(),
+            )
 
     def ask(self, what: str, *arguments: Any) -> Any:
         """The answer to a Redis command that changes nothing. Raises DatastoreUnavailable, ConfigurationError."""

@@ -61,6 +61,18 @@ class TestReal(RedisRules):
         another.close()
 
 
+def test_a_deletion_under_a_token() -> None:
+    """It removes that state of the document and no other."""
+    datastore = RedisDatastore(shared("valkey").url())
+    token = datastore.create("key", {"status": "failed", "events": [1]})
+    with pytest.raises(datastore.casException):
+        datastore.delete("key", token + 1)
+    assert datastore.read_with_cas("key") == ({"status": "failed", "events": [1]}, token)
+    assert datastore.delete("key", token) is True
+    assert datastore.delete("key", token) is False
+    assert datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*") == []
+
+
 @pytest.mark.parametrize("name", BINARIES)
 def test_model(name: str) -> None:
     """Random sequences of calls, each answer compared with a model's."""
