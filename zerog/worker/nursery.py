@@ -132,7 +132,10 @@ def _leave() -> NoReturn:
 
 
 def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive: set[int]) -> None:
-    request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    try:
+        request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    except ConnectionError:  # the worker left without having read the last words from here
+        _leave()
     if not request:
         _leave()
     pid = os.fork()
