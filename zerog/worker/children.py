@@ -163,7 +163,7 @@ class ProcessSlots(Slots):
             self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
         else:
             message = f"the process that ran the job died: {describe(status)}"
-        if child.killed:
+        if child.killed or self._abandoned:
             return Outcome("claim lost", LOST)
         log.error("job %s: %s", claim.uuid, message)
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
