@@ -89,13 +89,13 @@ class Lives:
         self.engine.settle([settlement])
 
 
-def recover(engine: Engine, clock: ManualClock) -> None:
+def recover(engine: Engine, clock: ManualClock, worker: Worker = SECOND) -> None:
     """A healthy worker and its reconciler, until nothing waits or runs any more."""
     lives = Lives(engine)
-    reconciler = Reconciler(engine, "second", clock)
+    reconciler = Reconciler(engine, worker.name, clock)
     for _ in range(20):
         reconciler.sweep(queue_was_empty=True)
-        for claim in engine.claim(50, SECOND, accept):
+        for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)
         if all(head["status"] in TERMINAL for head in engine.datastore.find().heads):

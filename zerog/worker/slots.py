@@ -95,6 +95,10 @@ class Slots:
         """The jobs that are in a slot now."""
         return list(self._current.values())
 
+    def broken(self) -> str | None:
+        """Why no job can be run here any more, if that is so."""
+        return None
+
     def revoke(self, why: str) -> None:
         """Stop every run from writing, at once."""
         raise NotImplementedError

@@ -124,6 +124,8 @@ class Worker:
         Signals are handled if this is the main thread. The first one stops claiming, lets running jobs see
         ``stopping`` and waits ``grace`` seconds for them; a second one doesn't wait. What still runs then is
         released, uncounted. A process that SIGTERM has told to end ignores further ones after ``run`` has returned.
+
+        Raises ZerogError, after it has given its jobs back, if it can't start child processes any more.
         """
         self._check_classes()
         for queue in self.queues:
@@ -138,7 +140,7 @@ class Worker:
             self.queues,
             self.concurrency,
             self.clock,
-            lambda: lease.held,
+            lambda: lease.held and slots.broken() is None,
             self.max_jobs if nursery is None else None,
         )
         slots = self._make_slots(store, nursery)
@@ -155,7 +157,7 @@ class Worker:
         sweeping.start()
         log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
         try:
-            self._until_end(store, lease, burst)
+            self._until_end(store, slots, lease, burst)
         finally:
             self._shut_down(store, slots, lease, reconciler, identity)
             sweeping.join(1.0)
@@ -192,11 +194,13 @@ class Worker:
             self.app, self.concurrency, self.lease, store.done, self.clock, nursery, max_jobs, self.max_memory
         )
 
-    def _until_end(self, store: Store, lease: Lease, burst: bool) -> None:
+    def _until_end(self, store: Store, slots: Slots, lease: Lease, burst: bool) -> None:
         pace = min(0.5, self.lease / 15)
         at_its_end = False
         while not self._end.is_set() and store.failure is None:
             lease.check()
+            if (why := slots.broken()) is not None:
+                raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             at_its_end = at_its_end or self._has_done_its_share(store)
             if at_its_end and not store.in_flight():
                 return  # jobs that still ran had their own time; only a signal cuts it short
