@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +13,19 @@ import click
 from marshmallow import ValidationError
 
 import zerog
+
+FAILED, WRONG, UNFINISHED, INTERRUPTED, CLOSED = 1, 2, 4, 130, 141
+
+EXIT_CODES = {
+    0: "done",
+    FAILED: "it failed, could not be done, or a person is needed; a job that isn't there",
+    WRONG: "wrongly called or configured",
+    3: "worker: gave up, because its processes died again and again",
+    UNFINISHED: "submit --wait: the time was over, the job goes on",
+    INTERRUPTED: "Ctrl-C",
+    CLOSED: "nobody read the output any more",
+}
+"""What the command's exit tells."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,11 +39,17 @@ def spoken(command: F) -> F:
             return command(*args, **kwargs)
         except ValidationError as error:
             lines = [f"  {name}: {json.dumps(what)}" for name, what in _by_field(error).items()]
-            fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), 2)
+            fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
         except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
-            fail(str(error), 2)
+            fail(str(error), WRONG)
         except zerog.ZerogError as error:
-            fail(str(error), 1)
+            fail(str(error), FAILED)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # What is still buffered would be an error once more when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(CLOSED)
 
     return run  # type: ignore[return-value]
 

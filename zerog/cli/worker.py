@@ -10,13 +10,12 @@ import click
 
 import zerog
 from zerog.cli.loading import load_app
-from zerog.cli.spoken import spoken
+from zerog.cli.target import app_command
 from zerog.worker.supervisor import Supervisor, watch_supervisor
 from zerog.worker.worker import EXECUTORS, GRACE, LEASE
 
 
-@click.command()
-@click.argument("app", metavar="MODULE:APP")
+@app_command()
 @click.option("--concurrency", type=int, default=1, show_default=True, help="Jobs at once.")
 @click.option("--executor", type=click.Choice(EXECUTORS), default="thread", show_default=True)
 @click.option(
@@ -29,13 +28,13 @@ from zerog.worker.worker import EXECUTORS, GRACE, LEASE
 @click.option("--max-jobs", type=int, help="Runs after which a child, or a worker of threads, is replaced.")
 @click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
 @click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
-@spoken
 def worker(app: str, processes: int, log_level: str, burst: bool, **options: Any) -> None:
     """Run jobs until SIGTERM or SIGINT, under any supervisor.
 
     With more than one process this one only watches them and replaces what dies. Exit codes: 0 ended as asked,
     1 failed, 2 wrongly called or configured, 3 gave up because its workers died again and again.
 
+    \b
     Example: zerog worker myapp:app --processes 2 --concurrency 4 --executor process
     """
     level = logging.getLevelName(log_level.upper())
