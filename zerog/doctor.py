@@ -10,6 +10,7 @@ import math
 import platform
 import threading
 from collections.abc import Iterator
+from shlex import quote
 from typing import Any
 
 import zerog
@@ -121,7 +122,7 @@ class Doctor:
                 yield Finding(what, documents - size, mend, False, command=command)
             if served is not None and name not in served:
                 what = f"{symptoms.waiting[name]} jobs wait on queue {name}, which no worker serves"
-                command = f"zerog worker {self.target} --queues {name}"
+                command = f"zerog worker {self.target} --queues {quote(name)}"
                 yield Finding(what, symptoms.waiting[name], "start a worker that does", True, command=command)
 
     def _served(self, diagnosis: Diagnosis) -> set[str] | None:
@@ -135,7 +136,7 @@ class Doctor:
         unfinished = sum(diagnosis.jobs.values())
         if unfinished and all(worker["silent"] for worker in diagnosis.workers):
             queues = ",".join(sorted(symptoms.waiting)) or DEFAULT
-            command = f"zerog worker {self.target}" + (f" --queues {queues}" if queues != DEFAULT else "")
+            command = f"zerog worker {self.target}" + (f" --queues {quote(queues)}" if queues != DEFAULT else "")
             what = f"{unfinished} jobs are unfinished and no worker is alive"
             yield Finding(what, 1, "start one", True, command=command)
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
@@ -149,9 +150,8 @@ class Doctor:
     def _look_at_datastore(self) -> Iterator[Finding]:
         store = self.app.datastore
         if store.shared and store.durability in ("process", None):
-            what = (
-                f"a power cut may take what was answered: the datastore's durability is {store.durability or 'unknown'}"
-            )
+            named = store.durability or "unknown"
+            what = f"a power cut may take what was answered: the datastore's durability is {named}"
             mend = "a setting of the datastore; for sqlite:// leave ?synchronous=normal out"
             yield Finding(what, 1, mend, False)
         server = store.now()

@@ -29,6 +29,8 @@ class AppCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the app of the environment in front of the arguments if they don't begin with one."""
+        if ctx.resilient_parsing and args and args[-1].startswith("-"):
+            args = args[:-1]  # its value is what is to be completed; without it click would read no argument at all
         first = self.make_parser(ctx).parse_args(list(args))[0].get("app")
         default = os.environ.get(VARIABLE)
         if default and not (isinstance(first, str) and _names_an_app(first)):
