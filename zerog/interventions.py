@@ -12,6 +12,7 @@ from zerog.datastores.operations import Append, Operation, Set, apply
 from zerog.document import (
     CANCELLED,
     CANCELLED_STATUS,
+    FORMAT,
     NEW,
     PENDING,
     RUNNING,
@@ -21,7 +22,15 @@ from zerog.document import (
     check_head,
     make_key,
 )
-from zerog.exceptions import AmbiguousWrite, ClaimLost, InvalidValue, JobNotFound, JobStateError, QueueError
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ClaimLost,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    QueueError,
+    SchemaTooNew,
+)
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 
 log = logging.getLogger("zerog")
@@ -161,7 +170,8 @@ class Interventions(Parts):
         """Remove a job that has ended, or that was never enqueued, with its history.
 
         A delivery that still comes is dropped. Raises JobNotFound, JobStateError for a job that waits or runs,
-        AmbiguousWrite if nobody can say whether it is gone, DatastoreError if the datastore can't delete.
+        SchemaTooNew for a layout that newer code has written, AmbiguousWrite if nobody can say whether it is gone,
+        DatastoreError if the datastore can't delete.
         """
         key = make_key(uuid)
         unanswered = 0
@@ -174,6 +184,10 @@ class Interventions(Parts):
                 raise
             if head["status"] not in (NEW, *TERMINAL):
                 raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
+            if head["format"] > FORMAT:
+                raise SchemaTooNew(
+                    f"job {uuid} has format {head['format']}, newer than this code's; it was not removed"
+                )
             try:
                 point("discard.delete")
                 self.datastore.delete(key, cas=token)

@@ -207,12 +207,13 @@ def test_what_a_document_holds_does_not_command_the_terminal(shop: Shop, zerog: 
     """Control characters are shown as their escapes; markup is only text."""
     uuid = shop.submitted()
     event = {"timestamp": "now", "msg": "\x1b]0;title\x07 [red]x[/red] [/nothing] \u202e"}
-    nasty = [Append("events", event), Set("jobType", "\x1b[2J"), Set("path", ["\x9b1m", {"a": "b" * 120}])]
+    nasty = [Append("events", event), Set("jobType", "\x1b[2J\nnext"), Set("path", ["\x9b1m", {"a": "b" * 120}])]
     shop.app.datastore.mutate(make_key(uuid), nasty)
     for arguments in (["show", "myapp:app", uuid], ["ls", "myapp:app"]):
         printed = zerog("jobs", *arguments).stdout
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(printed)
         assert r"\x1b[2J" in printed
+    assert len(zerog("jobs", "ls", "myapp:app").stdout.splitlines()) == 2
     assert "[red]x[/red] [/nothing]" in zerog("jobs", "show", "myapp:app", uuid).stdout
 
 

@@ -222,8 +222,7 @@ def test_a_timeout_without_wait_is_refused(shop: Shop, zerog: Zerog) -> None:
 
 def test_a_closed_pipe_ends_quietly(shop: Shop) -> None:
     """As with ``| head``: nothing on standard error, exit code 141."""
-    for _ in range(60):
-        shop.submitted()
+    shop.app.submit_many("refuse", [{}] * 300)
     for arguments in (["--all"], ["--all", "--json"]):
         command = [sys.executable, "-m", "zerog", "jobs", "ls", "myapp:app", *arguments]
         process = subprocess.Popen(
@@ -234,6 +233,17 @@ def test_a_closed_pipe_ends_quietly(shop: Shop) -> None:
         assert process.stderr.read() == b""
         process.stderr.close()
         assert process.wait(20) == 141
+
+
+def test_a_connection_that_broke_is_no_closed_pipe(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server did to its socket isn't taken for a reader who left."""
+
+    def broken(self: object) -> None:
+        raise BrokenPipeError("the server closed the connection")
+
+    monkeypatch.setattr(type(shop.app), "reconcile", broken)
+    with pytest.raises(BrokenPipeError):
+        zerog("reconcile", "myapp:app")
 
 
 def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:

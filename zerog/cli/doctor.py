@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from zerog.cli.loading import load_app
-from zerog.cli.output import clean, print_json
+from zerog.cli.output import flat, print_json
 from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command
 from zerog.diagnosis import Diagnosis, Finding
@@ -37,7 +37,7 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
         print_json(diagnosis.to_json())
     else:
         for line in _lines(diagnosis):
-            click.echo(clean(line))
+            click.echo(flat(line))
     if diagnosis.needs_person:
         sys.exit(FAILED)
 

@@ -8,24 +8,30 @@ from itertools import islice
 from typing import Any
 
 import click
-from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from zerog.cli.filters import Filters, filter_options
 from zerog.cli.loading import load_app
-from zerog.cli.output import STYLES, age, clean, make_console, percent, print_json, print_json_line
+from zerog.cli.output import STYLES, age, flat, make_console, percent, print_json, print_json_line
 from zerog.cli.sheet import print_sheet
 from zerog.cli.target import app_command
 from zerog.document import make_key
 from zerog.exceptions import JobNotFound
+from zerog.queues.base import DEFAULT
 
 CHUNK = 500
 """Rows of one table: as many jobs are in memory at a time."""
 
 WIDE = 110
 """Columns from which a terminal has room for bars."""
+
+BAR = 12
+"""Columns of a bar."""
+
+NUMBERS = ("DONE", "RUNS", "ERRS", "AGE")
+HEADER = [["UUID", "TYPE", "STATUS", *NUMBERS, "QUEUE"]]
 
 
 @click.group()
@@ -60,51 +66,71 @@ def list_jobs(app: str, filters: Filters, limit: int, unlimited: bool, as_json: 
 
 
 def _print_table(listed: Iterable[dict[str, Any]], now: datetime) -> None:
+    """Chunk by chunk: rich for a terminal, plain text, which is a hundred times quicker, for everything else."""
     console = make_console()
     listed = iter(listed)
+    widths = [36, 4, 9, 4, 4, 4, 4, 5]
     rows = list(islice(listed, CHUNK))
     if not rows:
         click.echo("No jobs.")
-    is_first = True
+    header = HEADER
     while rows:
-        console.print(_table(rows, now, console, is_first))
-        rows, is_first = list(islice(listed, CHUNK)), False
+        cells = [_cells(row, now) for row in rows]
+        if console.is_terminal:
+            console.print(_table(cells, rows, console.width, with_header=bool(header)))
+        else:
+            widths = [
+                max(width, *map(len, column)) for width, column in zip(widths, zip(*cells, strict=True), strict=True)
+            ]
+            click.echo("\n".join(_plain(line, widths) for line in [*header, *cells]))
+        rows, header = list(islice(listed, CHUNK)), []
 
 
-def _table(rows: list[dict[str, Any]], now: datetime, console: Console, with_header: bool) -> Table:
+def _cells(row: dict[str, Any], now: datetime) -> list[str]:
+    return [
+        flat(row["uuid"]),
+        flat(row["jobType"]),
+        flat(row["status"]),
+        percent(row["completeness"]),
+        flat(row["attempts"]),
+        flat(row["errorCount"]),
+        age(row["createdAt"], now),
+        flat(row["queueName"]),
+    ]
+
+
+def _plain(cells: list[str], widths: list[int]) -> str:
+    aligned = [
+        cell.rjust(width) if name in NUMBERS else cell.ljust(width)
+        for name, cell, width in zip(HEADER[0], cells, widths, strict=True)
+    ]
+    return " ".join(aligned).rstrip()
+
+
+def _table(cells: list[list[str]], rows: list[dict[str, Any]], columns: int, with_header: bool) -> Table:
     """A terminal of 80 columns has room for whole uuids if the queue is left out where it says nothing."""
-    is_narrow = console.is_terminal and console.width < WIDE
-    with_bars = console.is_terminal and not is_narrow
-    with_queue = not is_narrow or any(row["queueName"] != "default" for row in rows)
+    is_wide = columns >= WIDE
+    with_queue = is_wide or any(row["queueName"] != DEFAULT for row in rows)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=with_header, header_style="bold")
     table.add_column("UUID", min_width=36, no_wrap=True)
-    table.add_column("TYPE", no_wrap=True, overflow="ellipsis", min_width=4)
+    table.add_column("TYPE", min_width=4, no_wrap=True, overflow="ellipsis")
     table.add_column("STATUS", min_width=9, no_wrap=True)
-    if with_bars:
-        table.add_column("", width=12)
-    for name in ("DONE", "RUNS", "ERRS", "AGE"):
+    if is_wide:
+        table.add_column("", width=BAR)
+    for name in NUMBERS:
         table.add_column(name, justify="right", min_width=4, no_wrap=True)
     if with_queue:
-        table.add_column("QUEUE", no_wrap=True, overflow="ellipsis", min_width=5)
-    for row in rows:
-        table.add_row(*_cells(row, now, with_bars, with_queue))
+        table.add_column("QUEUE", min_width=5, no_wrap=True, overflow="ellipsis")
+    for (uuid, job_type, status, *numbers, queue), row in zip(cells, rows, strict=True):
+        bar = [_bar(row["completeness"])] if is_wide else []
+        status_text = Text(status, style=STYLES.get(status, ""))
+        table.add_row(uuid, job_type, status_text, *bar, *numbers, *([queue] if with_queue else []))
     return table
 
 
-def _cells(row: dict[str, Any], now: datetime, with_bars: bool, with_queue: bool) -> list[RenderableType]:
-    status = clean(row["status"])
-    cells: list[RenderableType] = [
-        clean(row["uuid"]),
-        clean(row["jobType"]),
-        Text(status, style=STYLES.get(status, "")),
-    ]
-    if with_bars:
-        completeness = row["completeness"]
-        done = completeness if isinstance(completeness, (int, float)) else 0.0
-        cells.append(ProgressBar(total=1.0, completed=done, width=12))
-    cells += [percent(row["completeness"]), clean(row["attempts"]), clean(row["errorCount"])]
-    cells.append(age(row["createdAt"], now))
-    return [*cells, clean(row["queueName"])] if with_queue else cells
+def _bar(completeness: object) -> ProgressBar:
+    done = completeness if isinstance(completeness, (int, float)) else 0.0
+    return ProgressBar(total=1.0, completed=done, width=BAR)
 
 
 @app_command()

@@ -42,12 +42,20 @@ def make_console(stderr: bool = False) -> Console:
     return console
 
 
-def clean(text: object) -> str:
-    """A text without what a terminal would obey: control characters are shown as their escapes."""
+def clean(text: object, keep: str = "\n\t") -> str:
+    """A text without what a terminal would obey: control characters but those in ``keep`` are shown as escapes."""
+    shown = str(text)
+    if shown.isascii() and shown.isprintable():
+        return shown
     return "".join(
-        repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char
-        for char in str(text)
+        repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in keep else char
+        for char in shown
     )
+
+
+def flat(text: object) -> str:
+    """``clean`` text that stays on one line."""
+    return clean(text, keep="")
 
 
 def span(seconds: float) -> str:

@@ -13,7 +13,7 @@ import click
 
 from zerog.app import App
 from zerog.cli.loading import load_app
-from zerog.cli.output import clean, print_json_line
+from zerog.cli.output import flat, print_json_line
 from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command
 from zerog.exceptions import ConfigurationError, ZerogError
@@ -80,7 +80,7 @@ def _sweep(app: App, as_json: bool) -> Report:
 
 
 def _lines(report: Report) -> list[str]:
-    return [clean(line) for line in _said(report)]
+    return [flat(line) for line in _said(report)]
 
 
 def _said(report: Report) -> Iterator[str]:

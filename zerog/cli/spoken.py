@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -47,6 +48,8 @@ def spoken(command: F) -> F:
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
+            if not _output_is_closed():
+                raise
             # What is still buffered would be an error once more when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED)
@@ -58,6 +61,16 @@ def fail(message: str, code: int) -> NoReturn:
     """Say why on standard error and exit."""
     click.echo(f"zerog: {message}", err=True)
     sys.exit(code)
+
+
+def _output_is_closed() -> bool:
+    """Whether it is the output, and not a connection to a server, that broke."""
+    output = select.poll()
+    try:
+        output.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file at all
+        return False
+    return bool(output.poll(0))
 
 
 def _by_field(error: ValidationError) -> dict[str, Any]:

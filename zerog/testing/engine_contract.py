@@ -24,6 +24,7 @@ from zerog.exceptions import (
     JobNotFound,
     JobStateError,
     QueueUnavailable,
+    SchemaTooNew,
 )
 from zerog.lifecycle import Engine, Unsuitable
 from zerog.parts import COUNTERS
@@ -418,6 +419,14 @@ class EngineContract:
             engine.discard(claim.uuid)
         assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
         engine.discard(claim.uuid)
+
+    def test_a_newer_layout_is_not_discarded(self, engine: Engine) -> None:
+        """What its status means is for newer code to say."""
+        uuid = self.ended(engine, "succeeded")
+        engine.datastore.mutate(make_key(uuid), [Set("format", 99)])
+        with pytest.raises(SchemaTooNew, match=uuid):
+            engine.discard(uuid)
+        assert self.head(engine, uuid)["format"] == 99
 
     def test_a_delivery_after_the_discard_is_dropped(self, engine: Engine) -> None:
         """What a queue brings late makes nothing: no run, no document."""
