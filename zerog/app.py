@@ -266,6 +266,17 @@ class App:
         """Close connections. A later call opens them again."""
         self.engine.close()
 
+    def discard(self, uuid: str) -> None:
+        """Remove a job that has ended, with its history. Raises JobNotFound, and JobStateError for any other."""
+        self.engine.discard(uuid)
+
+    def setup(self) -> dict[str, list[str]]:
+        """Make what the datastore and the queue need before their first use; safe to repeat.
+
+        Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if out of reach.
+        """
+        return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
+
     def _class(self, job_type: str | type[BaseJob]) -> type[BaseJob]:
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
         job_class = self.registry.get_class(name)

@@ -1,4 +1,4 @@
-"""What others than a job's owner do to it: cancel, retry, take it from a dead owner, put it on the queue again."""
+"""What others than its owner do to a job: cancel, retry, discard, take it from a dead owner, put it again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from zerog.crashpoints import point
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
     CANCELLED_STATUS,
+    FORMAT,
+    NEW,
     PENDING,
     RUNNING,
     TERMINAL,
@@ -19,7 +21,15 @@ from zerog.document import (
     check_head,
     make_key,
 )
-from zerog.exceptions import AmbiguousWrite, ClaimLost, InvalidValue, JobStateError, QueueError
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ClaimLost,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    QueueError,
+    SchemaTooNew,
+)
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 
 log = logging.getLogger("zerog")
@@ -154,6 +164,42 @@ class Interventions(Parts):
                 continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
             return self._deliver(key, head, token, 0, "submit")[0]
+        raise self._collisions(key)
+
+    def discard(self, uuid: str) -> None:
+        """Remove a job that has ended, or that was never enqueued, with its history.
+
+        A delivery that still comes is dropped. Raises JobNotFound, JobStateError for a job that waits or runs,
+        SchemaTooNew for a layout that newer code has written, AmbiguousWrite if nobody can say whether it is gone,
+        DatastoreError if the datastore can't delete.
+        """
+        key = make_key(uuid)
+        unanswered = 0
+        for _ in range(TRIES):
+            try:
+                head, token = self.read(uuid)
+            except JobNotFound:
+                if unanswered:
+                    return
+                raise
+            if head["status"] not in (NEW, *TERMINAL):
+                raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
+            if head["format"] > FORMAT:
+                raise SchemaTooNew(
+                    f"job {uuid} has format {head['format']}, newer than this code's; it was not removed"
+                )
+            try:
+                point("discard.delete")
+                self.datastore.delete(key, cas=token)
+                point("discard.deleted")
+                return
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
         raise self._collisions(key)
 
     # for reconcile

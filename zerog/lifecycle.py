@@ -2,9 +2,8 @@
 
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
-when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in
-``zerog.submission``, what others than an owner do (rescue, cancel, retry) in ``zerog.interventions``, workers' records
-in ``zerog.presence``:
+when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in ``zerog.submission``, what others than an
+owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, workers' records in ``zerog.presence``:
 
 =======  ==============================================================  =========================
 verb     writes, in this order                                           a crash in between leaves
@@ -14,6 +13,7 @@ claim    reserve, verify, compare-and-swap to the new owner, ack         an owne
 settle   fenced write of the outcome; if it goes on: put, mark           a pending document
 rescue   compare-and-swap away from a dead owner, put, mark              a pending document
 cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+discard  compare-and-swap away of a document that has ended              perhaps a delivery
 =======  ==============================================================  =========================
 
 Engines for a datastore and a queue on one server do each verb in one transaction (``zerog.engines``); they share the

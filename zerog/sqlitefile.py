@@ -52,15 +52,20 @@ class SqliteFile:
         with self.reading():
             pass  # a wrong path fails here, at the start
 
-    def require(self, schema: str) -> None:
-        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already."""
-        wanted = set(re.findall(r"IF NOT EXISTS (\w+)", schema))
+    def require(self, schema: str) -> list[str]:
+        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already.
+
+        Returns the names of those it has made.
+        """
+        wanted = re.findall(r"IF NOT EXISTS (\w+)", schema)
         with self.reading() as sqlite:
-            there = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
-        if not wanted <= there:
-            with self.writing() as sqlite:
-                for statement in schema.split(";"):
-                    sqlite.execute(statement)
+            if not _missing(sqlite, wanted):
+                return []
+        with self.writing() as sqlite:
+            missing = _missing(sqlite, wanted)
+            for statement in schema.split(";"):
+                sqlite.execute(statement)
+        return missing
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -183,6 +188,11 @@ class SqliteFile:
             holder = lock_holder(f"{self.path}-shm", self.path)
             return DatastoreUnavailable(f"{self.path} is locked by {holder}; nothing was written")
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
+
+
+def _missing(sqlite: sqlite3.Connection, wanted: list[str]) -> list[str]:
+    there = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
+    return [name for name in wanted if name not in there]
 
 
 class _Connection:

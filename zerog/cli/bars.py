@@ -59,7 +59,9 @@ class Bars:
         self._progress.stop()
 
     def add(self, uuid: str, name: str) -> None:
-        """Begin a bar."""
+        """Begin a bar, unless the job has one."""
+        if uuid in self._tasks:
+            return
         self._tasks[uuid] = self._progress.add_task(name, total=1.0, status="queued", note="")
 
     def update(self, progress: dict[str, Any], note: str = "") -> None:

@@ -85,9 +85,15 @@ class MemoryDatastore(Datastore):
         with self._lock:
             return self._store(key, head, history)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, cas: int | None = None) -> bool:
         with self._lock:
-            return self._records.pop(key, None) is not None
+            record = self._records.get(key)
+            if record is None:
+                return False
+            if cas is not None and cas != record.token:
+                raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+            del self._records[key]
+            return True
 
     def mutate(
         self,

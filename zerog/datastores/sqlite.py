@@ -80,7 +80,7 @@ class SqliteDatastore(Datastore):
 
     def __init__(self, path: str | Path, synchronous: str = "full") -> None:
         self.file = SqliteFile(path, synchronous)
-        self.file.require(SCHEMA)
+        self._made = self.file.require(SCHEMA)
         self.durability = SYNCHRONOUS[synchronous]  # type: ignore[misc]
         self._updates: dict[tuple[str, ...], str] = {}
 
@@ -109,12 +109,15 @@ class SqliteDatastore(Datastore):
         with self.file.writing() as sqlite:
             return self.write(sqlite, key, value, None)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, cas: int | None = None) -> bool:
         with self.file.writing() as sqlite:
-            row = sqlite.execute("DELETE FROM zerog_documents WHERE key = ? RETURNING id", (key,)).fetchone()
-            if row is None:
+            stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+            if stored is None:
                 return False
-            sqlite.execute("DELETE FROM zerog_history WHERE document = ?", row)
+            if cas is not None and cas != stored[1]:
+                raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+            sqlite.execute("DELETE FROM zerog_documents WHERE id = ?", stored[:1])
+            sqlite.execute("DELETE FROM zerog_history WHERE document = ?", stored[:1])
             return True
 
     def mutate(
@@ -166,6 +169,13 @@ class SqliteDatastore(Datastore):
             return Page(heads, None)
         last = places[limit - 1]
         return Page(heads, values.encode_checked(last if due is not None else last[1:]))
+
+    def about(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def setup(self) -> list[str]:
+        made, self._made = self._made, []
+        return made + self.file.require(SCHEMA)
 
     def close(self) -> None:
         self.file.close()

@@ -15,6 +15,7 @@ _EPSILON = 1e-9
 _SHOWN = (
     "uuid",
     "jobType",
+    "queueName",
     "attempts",
     "errorCount",
     "createdAt",

@@ -345,20 +345,6 @@ class DocumentRules:
             tokens.append(datastore.set(key, {"a": 1}))
         assert len(set(tokens)) == len(tokens)
 
-    def test_tokens_survive_deletion(self, datastore: Datastore, key: str) -> None:
-        """A token from before a deletion is not that of the document created afterwards."""
-        self.require_delete(datastore)
-        tokens = []
-        for _ in range(5):
-            tokens.append(datastore.create(key, {}))
-            tokens.append(datastore.mutate(key, [Set("a", 1)]).token)
-            assert datastore.delete(key) is True
-        token = datastore.create(key, {"a": "new"})
-        assert len({*tokens, token}) == len(tokens) + 1
-        with pytest.raises(datastore.casException):
-            datastore.set_with_cas(key, {}, tokens[-1])
-        assert datastore.read(key) == {"a": "new"}
-
     def test_reading_keeps_the_token(self, datastore: Datastore, key: str) -> None:
         """Reading, head or whole, changes neither document nor token."""
         token = datastore.create(key, {"a": 1, "events": [1]})
@@ -381,23 +367,6 @@ class DocumentRules:
         datastore.create(key, {"a": 1})
         token = datastore.update(key, {"b": 2})
         assert datastore.read_with_cas(key) == ({"b": 2}, token)
-
-    def test_delete(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """A deleted document is gone with all of its history, and deleting tells whether there was one."""
-        self.require_delete(datastore)
-        datastore.create(key, {"a": 1, "events": [1, 2]})
-        assert another.delete(key) is True
-        assert datastore.delete(key) is False
-        assert datastore.read(key) is None
-        datastore.create(key, {"events": []})
-        assert datastore.read(key) == {"events": []}
-
-    def test_delete_says_if_it_cannot(self, datastore: Datastore, key: str) -> None:
-        """An adapter that can't delete raises, instead of leaving the document quietly."""
-        if datastore.can_delete:
-            pytest.skip("this adapter deletes")
-        with pytest.raises(DatastoreError):
-            datastore.delete(key)
 
     # Heads.
 
@@ -448,11 +417,6 @@ class DocumentRules:
         items.append("mine")
         entry["n"] = 2
         assert datastore.read(key) == {"events": [{"n": 1}], "items": [1, 2], "c": [1]}
-
-    def require_delete(self, datastore: Datastore) -> None:
-        """Skip the test if the adapter says that it can't delete."""
-        if not datastore.can_delete:
-            pytest.skip("this adapter can't delete")
 
 
 class FindRules:

@@ -141,7 +141,8 @@ class Supervisor:
                 ended = worker.poll()
                 if ended is not None:
                     del self._workers[pid]
-                    code = code if ended == OK else FAILED
+                    # One that was still starting had no handler for the signal yet, and no job either.
+                    code = code if ended in (OK, -signal.SIGTERM) else FAILED
             if self._clock.monotonic() > deadline:
                 log.error("%d worker processes did not end in time and are killed", len(self._workers))
                 return FAILED

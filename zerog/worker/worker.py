@@ -144,7 +144,12 @@ class Worker:
             self.max_jobs if nursery is None else None,
         )
         slots = self._make_slots(store, nursery)
-        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": self.executor}
+        details = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executor": self.executor,
+            "queues": list(self.queues),
+        }
         lease = Lease(self.app.engine, identity, details, slots.revoke, self.clock)
         reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
         before = self._install_signals()
