@@ -70,6 +70,8 @@ class Settlement:
     """Of a finished job, if not to be read off the result code."""
     operations: list[Operation] = field(default_factory=list)
     """Changes of the run that were waiting for its next write, records of errors, output."""
+    seconds: float = 0.0
+    """How long the run took; for whoever tells of it, not stored."""
 
 
 def waiting(now: str, delay: float) -> list[Operation]:
