@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from textwrap import dedent
+from typing import Any
 
 
 @contextmanager
@@ -31,3 +33,12 @@ def output(source: str, *arguments: object, timeout: float = 60) -> str:
         printed, _ = process.communicate(timeout=timeout)
         assert process.returncode == 0, printed
         return printed.strip()
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait until ``condition()`` is true and return what it gave; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{condition} did not come true within {seconds} s"
+        time.sleep(0.005)
+    return value

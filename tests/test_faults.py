@@ -262,9 +262,11 @@ def test_a_requeue_forgets_priority_and_time_to_run() -> None:
     class Watching(MemoryQueue):
         puts: list[tuple[Any, ...]]
 
-        def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+        def put(
+            self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+        ) -> int:
             self.puts.append((priority, ttr))
-            return super().put(uuid, delay, priority, ttr)
+            return super().put(uuid, delay, priority, ttr, ahead)
 
     queue = Watching()
     queue.puts = []

@@ -157,6 +157,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "queueKwargs": dict,
     "priority": int,
     "createdAt": str,
+    "updatedAt": str,
     "attempts": int,
     "errorCount": int,
     "crashes": int,

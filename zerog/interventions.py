@@ -8,9 +8,8 @@ from contextlib import suppress
 
 from zerog import logs, transitions
 from zerog.crashpoints import point
-from zerog.datastores.operations import Append, Operation, Set, apply
+from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
-    CANCELLED,
     CANCELLED_STATUS,
     PENDING,
     RUNNING,
@@ -36,7 +35,7 @@ class Interventions(Parts):
         """
 
         def build(head: Document, now: str) -> list[Operation]:
-            record = transitions.error_record(now, code, message, head.get("attempts"))
+            record = transitions.error_record(transitions.stamp(head, now), code, message, head.get("attempts"))
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING
@@ -49,7 +48,7 @@ class Interventions(Parts):
         """Take a job from a run that has to end through no fault of its own, and let it run again, uncounted."""
 
         def build(head: Document, now: str) -> list[Operation]:
-            event = transitions.event_record(now, message)
+            event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.datastore.history_limit)
 
         return self.take_away(uuid, epoch, build, "released", message)
@@ -87,7 +86,8 @@ class Interventions(Parts):
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
             logs.taken(head, what, why, level)
             if head["queueState"] == PENDING:
-                self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue")
+                ahead = transitions.keeps_its_place(head)
+                self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
             return True
         raise self._collisions(key)
 
@@ -108,10 +108,11 @@ class Interventions(Parts):
                 point("cancel.write")
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
-                        self.datastore.mutate(key, [Set("cancelRequested", now)], epoch=head["epoch"])
+                        asked = [Set("cancelRequested", transitions.stamp(head, now))]
+                        self.datastore.mutate(key, asked, epoch=head["epoch"])
                         logs.cancel_requested(head)
                 else:
-                    self.datastore.mutate(key, transitions.cancelled(now), cas=token)
+                    self.datastore.mutate(key, transitions.cancelled(head, now), cas=token)
                     status = CANCELLED_STATUS
                     logs.cancelled(head)
                 point("cancel.written")
@@ -127,10 +128,10 @@ class Interventions(Parts):
         head = self.datastore.read_with_cas(key, head=True)[0]
         return head is not None and head.get("status") == CANCELLED_STATUS
 
-    def _end_cancelled(self, key: str, token: int) -> bool:
+    def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
         """End a waiting job whose run gave it back without having seen that it was cancelled."""
         try:
-            self.datastore.mutate(key, transitions.finished(CANCELLED, self._now(), CANCELLED_STATUS), cas=token)
+            self.datastore.mutate(key, transitions.cancelled(head, self._now()), cas=token)
         except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
             return False  # whoever sees the document next does it
         self._count("cancelled.waiting")
@@ -154,9 +155,8 @@ class Interventions(Parts):
                 raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
             now = self._now()
             text = f"retried after {head['status']} with {head['resultCode']}" + (f": {reason}" if reason else "")
-            operations = transitions.retried(
-                head, transitions.event_record(now, text), now, self.datastore.history_limit
-            )
+            event = transitions.event_record(transitions.stamp(head, now), text)
+            operations = transitions.retried(head, event, now, self.datastore.history_limit)
             try:
                 token = self.datastore.mutate(key, operations, cas=token).token
             except self._refusals:
@@ -196,7 +196,7 @@ class Interventions(Parts):
         if head is None or token is None or not self._is_missing(key, head, unless_queued_after):
             return False
         if head.get("cancelRequested") is not None:
-            if self._end_cancelled(key, token):
+            if self._end_cancelled(key, head, token):
                 logs.cancelled(head)
             return False
         point("reconcile.put")
@@ -208,7 +208,7 @@ class Interventions(Parts):
             return False
         point("reconcile.mark")
         with suppress(AmbiguousWrite, *self._refusals):
-            self._mark_repair(key, identity, why, token)
+            self._mark_repair(key, head, identity, why, token)
         self._count("put.again")
         logs.put_again([head], why)
         return True
@@ -222,15 +222,15 @@ class Interventions(Parts):
             return head.get("queueState") == PENDING
         return str(head.get("queuedAt") or "") <= unless_queued_after
 
-    def _mark_repair(self, key: str, identity: int | str, why: str, token: int) -> None:
+    def _mark_repair(self, key: str, head: Document, identity: int | str, why: str, token: int) -> None:
         now = self._now()
         marks = transitions.queued(now, identity)
         try:
-            self.datastore.mutate(key, [*marks, self._repair_event(now, why)], cas=token)
+            self.datastore.mutate(key, [*marks, *self._repair_told(head, now, why)], cas=token)
         except InvalidValue as error:  # a history that can't take it; unmarked, the job would be put for ever
             log.warning("job %s was put on the queue again, which its events can't show: %s", key, error)
             self.datastore.mutate(key, marks, cas=token)
 
-    def _repair_event(self, now: str, why: str) -> Append:
-        event = transitions.event_record(now, f"put on the queue again: {why}")
-        return Append("events", event, self.datastore.history_limit)
+    def _repair_told(self, head: Document, now: str, why: str) -> list[Operation]:
+        event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
+        return [Append("events", event, self.datastore.history_limit), Max("updatedAt", now)]

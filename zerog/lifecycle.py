@@ -204,7 +204,7 @@ class Engine(Submission, Interventions, Presence):
         if head["status"] not in WAITING:
             self._drop(reservation, f"dropped.{head['status']}")
         elif head.get("cancelRequested") is not None:
-            if self._end_cancelled(key, token):
+            if self._end_cancelled(key, head, token):
                 logs.cancelled(head)
                 self._ack(reservation)
             else:
@@ -297,9 +297,10 @@ class Engine(Submission, Interventions, Presence):
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
                 settlement.status = CANCELLED_STATUS
-                self._end_cancelled(claim.key, mutation.token)
+                self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token)
             else:
-                self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle")
+                ahead = settlement.kind == "release"
+                self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)
         return True
 
     def _run_write(

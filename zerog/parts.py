@@ -127,14 +127,16 @@ class Parts:
         """Whether a delivery of this job was put back lately, so that it must be on the queue."""
         return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
 
-    def _deliver(self, key: str, head: Document, token: int, delay: float, step: str) -> tuple[Document, int]:
+    def _deliver(
+        self, key: str, head: Document, token: int, delay: float, step: str, ahead: bool = False
+    ) -> tuple[Document, int]:
         """Put a pending document's uuid on its queue and mark it; whatever fails here leaves it pending.
 
         The document is stored, so the job is accepted and nothing that happens here may look like a refusal.
         """
         point(f"{step}.put")
         try:
-            identity = self._put(head, delay)
+            identity = self._put(head, delay, ahead)
         except (QueueError, ConfigurationError, InvalidValue) as error:
             log.warning("job %s is stored but not yet on queue %s: %s", head["uuid"], head["queueName"], error)
             self._count("put.failed")
@@ -146,9 +148,9 @@ class Parts:
         apply(head, marks)
         return head, token
 
-    def _put(self, head: Document, delay: float) -> int | str:
+    def _put(self, head: Document, delay: float, ahead: bool = False) -> int | str:
         return self.named(head["queueName"]).put(
-            head["uuid"], delay=delay, priority=head["priority"], ttr=head["queueKwargs"].get("ttr")
+            head["uuid"], delay=delay, priority=head["priority"], ttr=head["queueKwargs"].get("ttr"), ahead=ahead
         )
 
     def _wait_for_answer(self, attempt: int) -> None:

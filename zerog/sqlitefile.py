@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import sqlite3
@@ -20,9 +21,15 @@ from pathlib import Path
 
 from zerog.clock import SYSTEM
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
+from zerog.lockholder import lock_holder
+
+log = logging.getLogger("zerog")
 
 BUSY_SECONDS = 60.0
 """How long a transaction waits for others before it gives up with DatastoreUnavailable."""
+
+TELL_SECONDS = 5.0
+"""After how long a transaction that waits for its turn says so, once."""
 
 FORK_SECONDS = 5.0
 """How long a fork waits for another thread's statements."""
@@ -172,6 +179,9 @@ class SqliteFile:
             return ConfigurationError(f"sqlite: {self.path} is not an SQLite database")
         if name.startswith("SQLITE_CANTOPEN"):
             return ConfigurationError(f"sqlite: {self.path} can't be opened: {error}")
+        if name.startswith("SQLITE_BUSY"):  # somebody who doesn't know the lock file
+            holder = lock_holder(f"{self.path}-shm", self.path)
+            return DatastoreUnavailable(f"{self.path} is locked by {holder}; nothing was written")
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
 
 
@@ -209,19 +219,24 @@ class _Connection:
         """Wait for this writer's turn. Raises DatastoreUnavailable after BUSY_SECONDS."""
         if self._lock < 0:
             self._lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = None
+        began = None
+        told = False
         pause = 0.0001
         while True:
             try:
                 return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pass
-            now = SYSTEM.monotonic()
-            deadline = deadline or now + BUSY_SECONDS
-            if now > deadline:
+            began = began or SYSTEM.monotonic()
+            waited = SYSTEM.monotonic() - began
+            if waited > BUSY_SECONDS:
                 raise DatastoreUnavailable(
-                    f"{path} has been locked by another writer for {BUSY_SECONDS:.0f} s; nothing was written"
+                    f"{path} has been locked by {lock_holder(f'{path}-lock')} for {BUSY_SECONDS:.0f} s; nothing was "
+                    "written"
                 )
+            if waited > TELL_SECONDS and not told:
+                log.warning("waiting to write to %s, which %s has locked", path, lock_holder(f"{path}-lock"))
+                told = True
             SYSTEM.pause(pause)
             pause = min(pause * 1.5, 0.002)
 

@@ -70,8 +70,16 @@ class Settlement:
     """Of a finished job, if not to be read off the result code."""
     operations: list[Operation] = field(default_factory=list)
     """Changes of the run that were waiting for its next write, records of errors, output."""
+    at: str = ""
+    """The latest time that the run has written or is about to; its end is not earlier, whatever the clock says."""
     seconds: float = 0.0
     """How long the run took; for whoever tells of it, not stored."""
+
+
+def stamp(head: Document, now: str) -> str:
+    """The time to write into a document: never earlier than what it holds, since clocks are set back now and then."""
+    last = head.get("updatedAt")
+    return max(now, last) if isinstance(last, str) else now
 
 
 def waiting(now: str, delay: float) -> list[Operation]:
@@ -81,7 +89,7 @@ def waiting(now: str, delay: float) -> list[Operation]:
         Set("queueState", PENDING),
         Set("notBefore", text_after(now, delay) if delay > 0 else None),
         Set("due", text_after(now, PENDING_GRACE)),
-        Set("updatedAt", now),
+        Max("updatedAt", now),
     ]
 
 
@@ -104,8 +112,8 @@ def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operat
         Set("owner", {"worker": worker.name, "nonce": nonce, "lease": worker.lease}),
         Set("running", True),
         Add("attempts", 1),
-        Set("startedAt", now),
-        Set("updatedAt", now),
+        Set("startedAt", stamp(head, now)),
+        Max("updatedAt", now),
         Set("queueState", NOT_QUEUED),
         Set("notBefore", None),
         Set("due", None),
@@ -119,10 +127,20 @@ def settled(settlement: Settlement, now: str) -> list[Operation]:
     """The end of a run."""
     operations = [*settlement.operations, *_DISOWNED]
     if settlement.kind == "finish":
-        return operations + finished(settlement.result_code, now, settlement.status)
+        ended = max(stamp(settlement.claim.head, now), settlement.at)
+        return operations + finished(settlement.result_code, ended, settlement.status)
     if settlement.kind == "release":
         operations.append(Add("attempts", -1, low=0))
     return operations + waiting(now, settlement.delay)
+
+
+def keeps_its_place(head: Document) -> bool:
+    """Whether a job that was taken from its owner goes ahead of those that wait: it had its turn.
+
+    Not if runs of it died before. It may be what kills workers, and would take those that run beside it along again
+    and again.
+    """
+    return bool(head["crashes"] + head["lost"] <= 1)
 
 
 def finished(result_code: int, now: str, status: str | None = None) -> list[Operation]:
@@ -132,7 +150,7 @@ def finished(result_code: int, now: str, status: str | None = None) -> list[Oper
         Set("status", status or (SUCCEEDED if succeeded else FAILED)),
         Set("resultCode", result_code),
         Set("finishedAt", now),
-        Set("updatedAt", now),
+        Max("updatedAt", now),
         Set("queueState", NOT_QUEUED),
         Set("notBefore", None),
         Set("due", None),
@@ -146,7 +164,7 @@ def rescued(head: Document, counter: str, record: Document, now: str, keep: int)
     """Taken from a dead owner. ``counter`` is ``crashes`` (only the run died) or ``lost`` (its worker did)."""
     taken = [*_taken(head), Append("errors", record, keep)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add(counter, 1), *waiting(now, 0)]
 
 
@@ -154,7 +172,7 @@ def released(head: Document, event: Document, now: str, keep: int) -> list[Opera
     """Taken from a run that had to end through no fault of its own; it costs the job nothing."""
     taken = [*_taken(head), Append("events", event, keep)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
 
 
@@ -162,17 +180,18 @@ def overrun(head: Document, record: Document, now: str, keep: int, again_after: 
     """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
     taken = [*_taken(head), Append("errors", record, keep), Add("errorCount", 1)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, now, CANCELLED_STATUS)
-    return taken + (finished(INTERNAL_ERROR, now) if again_after is None else waiting(now, again_after))
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    return taken + (finished(INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after))
 
 
 def _taken(head: Document) -> list[Operation]:
     return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED]
 
 
-def cancelled(now: str) -> list[Operation]:
+def cancelled(head: Document, now: str) -> list[Operation]:
     """Cancelled before it ran."""
-    return [Set("cancelRequested", now), *finished(CANCELLED, now, CANCELLED_STATUS)]
+    at = stamp(head, now)
+    return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(CANCELLED, at, CANCELLED_STATUS)]
 
 
 def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:

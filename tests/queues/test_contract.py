@@ -60,6 +60,7 @@ class TestWrapped(QueueContract):
 
     has_names = False
     can_wake = False
+    can_put_ahead = False
 
     @pytest.fixture
     def queue(self, clock) -> Queue:

@@ -127,3 +127,38 @@ def test_a_clock_that_runs_behind_takes_nothing_early(tmp_path: Path) -> None:
         job = right.wait(uuid, 20)
     assert job.attempts == 1
     assert time.monotonic() - submitted >= 0.45
+
+
+class SetBack(zerog.BaseJob):
+    """Sets its clock back between two records."""
+
+    JOB_TYPE = "set_back"
+
+    def run(self) -> dict[str, int]:
+        self.record_event("before")
+        self.update_attrs(output={}, flush=False)
+        self._clock.offset -= DAY  # type: ignore[attr-defined]
+        self.record_event("after")
+        self.job_log_error(500, "and an error")
+        return {}
+
+
+@pytest.mark.parametrize("offset", [0.0, DAY, -DAY])
+def test_the_times_of_a_document_are_in_order(offset: float, tmp_path: Path) -> None:
+    """Although the worker's clock is wrong and is set back by a day while the job runs; another one retries it."""
+    right, wrong = app_at(tmp_path, 0.0), app_at(tmp_path, offset)
+    for app in (right, wrong):
+        app.register(SetBack)
+    uuid = right.submit("set_back").uuid
+    zerog.Worker(wrong, clock=wrong.clock).run(burst=True)
+    right.retry(uuid)
+    zerog.Worker(right, clock=right.clock).run(burst=True)
+    job = right.get_job(uuid).dump()
+    wrong.close()
+    right.close()
+    assert (job["status"], job["attempts"], len(job["errors"])) == ("succeeded", 2, 2)
+    for history in ("events", "errors"):
+        times = [record["timestamp"] for record in job[history]]
+        assert times == sorted(times)
+        assert job["createdAt"] <= times[0] <= times[-1] <= job["finishedAt"]
+    assert job["createdAt"] <= job["startedAt"] <= job["finishedAt"] <= job["updatedAt"]

@@ -15,8 +15,9 @@ from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import Operation, apply
-from zerog.datastores.sqlite import SqliteDatastore, head_of
-from zerog.document import CANCELLED, CANCELLED_STATUS, WAITING, Document, check_head, make_key
+from zerog.datastores.sqlite import SqliteDatastore
+from zerog.datastores.sqliterows import head_of
+from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, ClaimLost
 from zerog.lifecycle import (
     EARLY,
@@ -89,9 +90,11 @@ class SqliteEngine(Engine):
         point("submit.created")
         return stored, waiters
 
-    def _put_in(self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str) -> list[Operation]:
+    def _put_in(
+        self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str, ahead: bool = False
+    ) -> list[Operation]:
         identity = self._named(head["queueName"]).insert(
-            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr")
+            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead
         )
         return transitions.queued(now, identity)
 
@@ -197,16 +200,16 @@ class SqliteEngine(Engine):
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
                 settlement.status = CANCELLED_STATUS
-                follow = self._ended(now)
+                follow = self._ended({**claim.head, **mutation.values}, now)
             else:
-                follow = self._put_in(sqlite, claim.head, settlement.delay, now)
+                follow = self._put_in(sqlite, claim.head, settlement.delay, now, settlement.kind == "release")
             self.datastore.change(sqlite, claim.key, follow, cas=mutation.token)
         return True
 
-    def _ended(self, now: str) -> list[Operation]:
+    def _ended(self, head: Document, now: str) -> list[Operation]:
         """For a waiting job whose run gave it back without having seen that it was cancelled."""
         self._count("cancelled.waiting")
-        return transitions.finished(CANCELLED, now, CANCELLED_STATUS)
+        return transitions.cancelled(head, now)
 
     def _claim_in(
         self,
@@ -271,7 +274,7 @@ class SqliteEngine(Engine):
             self._count(f"dropped.{head['status']}")
             return 0.0, None, None
         if head.get("cancelRequested") is not None:
-            self.datastore.change(sqlite, key, self._ended(self._now()), row=row)
+            self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
             logs.cancelled(head)
             return 0.0, None, None
         early = self.early_by(head)
@@ -307,11 +310,11 @@ class SqliteEngine(Engine):
                 if not self._is_missing(key, head, unless_queued_after):
                     continue
                 if head.get("cancelRequested") is not None:
-                    self.datastore.change(sqlite, key, self._ended(now), row=row)
+                    self.datastore.change(sqlite, key, self._ended(head, now), row=row)
                     logs.cancelled(head)
                     continue
                 marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
-                self.datastore.change(sqlite, key, [*marks, self._repair_event(now, why)], row=row)
+                self.datastore.change(sqlite, key, [*marks, *self._repair_told(head, now, why)], row=row)
                 done.append(uuid)
                 heads.append(head)
             waiters = self.queue.waiters(sqlite)

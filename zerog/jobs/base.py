@@ -94,6 +94,7 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._gathering = False
         self._history = {field: [] for field in HISTORY}
         self._last_write = self._clock.monotonic()
+        self._latest = ""
         self._token = int(kwargs.pop("cas", None) or 0)
         known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields

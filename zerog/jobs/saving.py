@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog import values
-from zerog.clock import SYSTEM, from_text, to_text
+from zerog.clock import SYSTEM, from_text
 from zerog.datastores.base import HISTORY, Mutation
-from zerog.datastores.operations import Add, Append, Operation, Remove, Set, apply, check
+from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
 from zerog.exceptions import AmbiguousWrite, JobNotFound, TooManyCollisions
 from zerog.jobs.schema import TIMESTAMPS
@@ -100,7 +100,7 @@ def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None =
     together.add(waiting)
     together.add(operations)
     try:
-        mutation = _send(job, [*together, Set("updatedAt", to_text(job._clock.now()))], cas)
+        mutation = _send(job, [*together, Max("updatedAt", job._now())], cas)
     except AmbiguousWrite:
         job._history = None
         raise  # it may be stored: sending it again could apply it twice
@@ -109,6 +109,7 @@ def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None =
         job._history = None  # it shows entries that are not stored
         raise
     job._token = mutation.token
+    job._latest = mutation.values["updatedAt"]
     for field, value in mutation.values.items():
         _set_attribute(job, field, value)
     assert job._stored is not None

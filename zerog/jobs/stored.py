@@ -87,6 +87,7 @@ class StoredJob:
     _gathering: bool
     _history: dict[str, list[Document]] | None
     _last_write: float
+    _latest: str
     _token: int
 
     def key(self) -> str:
@@ -166,7 +167,9 @@ class StoredJob:
         return Engine(self.datastore, self.queue)
 
     def _now(self) -> str:
-        return to_text(self._clock.now())
+        """The time for a record: never earlier than what this object has seen or written."""
+        self._latest = max(self._latest, to_text(self._clock.now()))
+        return self._latest
 
     def _write(self, operations: list[Operation], flush: bool = True) -> None:
         saving.write(self, operations, flush)
@@ -207,6 +210,7 @@ class StoredJob:
 
     def _bind(self, head: Document, lifted: Document, token: int) -> None:
         self._stored, self._token, self._history = head, token, None
+        self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
             self._pending.add_before(_lifting(head, lifted))
 

@@ -55,11 +55,14 @@ class Queue:
     rejected: int = 0
     """How many entries this object set aside because their body was no uuid."""
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+    def put(
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int | str:
         """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
 
-        Returns the queue's own id of it. Raises InvalidUuid, InvalidValue (a negative delay, a time to run of 0),
-        QueueUnavailable (nothing was put).
+        ``ahead``: before the others of its priority, for a job that had its turn and lost it; a queue without an order
+        may ignore it. Returns the queue's own id of the entry. Raises InvalidUuid, InvalidValue (a negative delay, a
+        time to run of 0), QueueUnavailable (nothing was put).
         """
         raise NotImplementedError
 
@@ -91,7 +94,9 @@ class _Wrapped(Queue):
         self._queue = queue
         self.name = getattr(queue, "name", DEFAULT)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+    def put(
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int | str:
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
         options = {"delay": delay, "priority": priority, "ttr": ttr}
@@ -105,6 +110,8 @@ class _Wrapped(Queue):
         return self._queue.reserve(timeout)  # type: ignore[no-any-return]
 
     def size(self) -> int:
+        if not callable(getattr(self._queue, "size", None)):
+            raise QueueUnavailable(f"{self._queue!r} has no size() and so can't say how much is on it")
         return int(self._queue.size())
 
 

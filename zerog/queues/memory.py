@@ -31,6 +31,7 @@ class _Entries:
         self.clock = clock
         self.changed = threading.Condition()
         self.ids = count(1)
+        self.ids_ahead = count(-2, -1)
         self.tokens = count(1)
         self.entries: dict[str, dict[int, _Entry]] = {}
         self.ready: dict[str, list[tuple[int, int]]] = {}
@@ -55,15 +56,18 @@ class MemoryQueue(Queue):
     def named(self, name: str) -> MemoryQueue:
         return self if name == self.name else MemoryQueue(name, _family=self._family)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
-        return self.put_raw(check_uuid(uuid), delay, priority, ttr)
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
+        return self.put_raw(check_uuid(uuid), delay, priority, ttr, ahead)
 
-    def put_raw(self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+    def put_raw(
+        self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int:
         """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
         check_options(delay, priority, ttr)
         family = self._family
         with family.changed:
-            entry = _Entry(next(family.ids), body, priority, TTR if ttr is None else ttr)
+            identity = next(family.ids_ahead if ahead else family.ids)
+            entry = _Entry(identity, body, priority, TTR if ttr is None else ttr)
             self._entries[entry.id] = entry
             self._schedule(entry, delay)
             family.changed.notify_all()

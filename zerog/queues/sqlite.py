@@ -1,8 +1,8 @@
 """A queue in an SQLite file, the datastore's or another.
 
-Entries are rows. ``due`` is 0 for an entry that is ready, otherwise the wall-clock second at which it comes back:
-because it was delayed, or because it is reserved and its time to run may end. Two partial indexes keep both look-ups
-flat however many entries wait.
+Entries are rows, in the order of their ids, which are negative for those that were put ahead. ``due`` is 0 for an
+entry that is ready, otherwise the wall-clock second at which it comes back: because it was delayed, or because it is
+reserved and its time to run may end. Two partial indexes keep both look-ups flat however many entries wait.
 
 A consumer with nothing to do binds a datagram socket and writes its name into ``zerog_waiters``; whoever puts an
 entry sends a byte to each name after the commit. A lost datagram costs nothing but the poll behind it.
@@ -77,10 +77,10 @@ class SqliteQueue(Queue):
     def named(self, name: str) -> SqliteQueue:
         return self if name == self.name else SqliteQueue(self.file.path, name, clock=self._clock, file=self.file)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int:
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
         uuid = check_uuid(uuid)
         with _translated(f"{uuid} was not put on {self.name}"), self.file.writing() as sqlite:
-            identity = self.insert(sqlite, uuid, delay, priority, ttr)
+            identity = self.insert(sqlite, uuid, delay, priority, ttr, ahead)
             waiters = self.waiters(sqlite)
         self.notify(waiters)
         return identity
@@ -134,13 +134,21 @@ class SqliteQueue(Queue):
         return not sqlite.execute(query, (self.name, self._now())).fetchone()[0]
 
     def insert(
-        self, sqlite: sqlite3.Connection, uuid: str, delay: float, priority: int, ttr: float | None = None
+        self,
+        sqlite: sqlite3.Connection,
+        uuid: str,
+        delay: float,
+        priority: int,
+        ttr: float | None = None,
+        ahead: bool = False,
     ) -> int:
         """Add an entry within a transaction. Raises InvalidValue."""
         check_options(delay, priority, ttr)
         due = self._now() + delay if delay > 0 else 0
         values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
-        statement = "INSERT INTO zerog_queue (queue, uuid, priority, due, ttr) VALUES (?, ?, ?, ?, ?)"
+        # -1 would be taken for "not on a queue".
+        place = "(SELECT min(coalesce(min(id), 0), -1) - 1 FROM zerog_queue)" if ahead else "NULL"
+        statement = f"INSERT INTO zerog_queue (id, queue, uuid, priority, due, ttr) VALUES ({place}, ?, ?, ?, ?, ?)"
         identity = sqlite.execute(statement, values).lastrowid
         assert identity is not None
         return identity

@@ -52,7 +52,9 @@ class ChaosQueue(Queue):
         other.faults = self.faults
         return other
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None) -> int | str:
+    def put(
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int | str:
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
         with self._lock:
@@ -63,8 +65,8 @@ class ChaosQueue(Queue):
         if lost:
             return made_up
         if repeated:
-            self.queue.put(uuid, delay, priority, ttr)
-        return self.queue.put(uuid, delay + late, priority, ttr)
+            self.queue.put(uuid, delay, priority, ttr, ahead)
+        return self.queue.put(uuid, delay + late, priority, ttr, ahead)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         first = self.queue.reserve(timeout)

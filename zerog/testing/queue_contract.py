@@ -36,6 +36,7 @@ class QueueContract:
     has_priorities = True
     has_names = True
     can_wake = True
+    can_put_ahead = True
 
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -100,6 +101,25 @@ class QueueContract:
         for uuid, priority in puts:
             queue.put(uuid, priority=priority)
         assert self.drained(queue) == [uuid for uuid, _ in sorted(puts, key=lambda put: -put[1])]
+
+    def test_put_ahead(self, queue: Queue) -> None:
+        """An entry that is put ahead comes before those of its priority, whatever has been taken off before."""
+        self.require(self.can_put_ahead)
+        first, second = self.put(queue, 2)
+        ids = [queue.put(uuid := new_uuid(), ahead=True), queue.put(other := new_uuid(), ahead=True)]
+        assert -1 not in ids
+        assert self.drained(queue) == [other, uuid, first, second]
+        (last,) = self.put(queue, 1)
+        again = new_uuid()
+        queue.put(again, ahead=True)
+        assert self.drained(queue) == [again, last]
+
+    def test_put_ahead_stays_below_a_higher_priority(self, queue: Queue) -> None:
+        """Priority goes first."""
+        self.require(self.can_put_ahead and self.has_priorities)
+        (urgent,) = self.put(queue, 1, priority=1)
+        queue.put(uuid := new_uuid(), ahead=True)
+        assert self.drained(queue) == [urgent, uuid]
 
     def test_same_uuid_twice(self, queue: Queue) -> None:
         """A uuid that is put twice is two entries: the queue knows nothing about jobs."""

@@ -60,11 +60,13 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
             delay=st.just(0) | _seconds,
             priority=st.sampled_from([0, 0, 1, -1]),
             ttr=_seconds,
+            ahead=st.sampled_from([False, False, True]),
         )
-        def put(self, uuid: str, delay: float, priority: int, ttr: float) -> None:
-            self.queue.put(uuid, delay, priority, ttr)
+        def put(self, uuid: str, delay: float, priority: int, ttr: float, ahead: bool) -> None:
+            self.queue.put(uuid, delay, priority, ttr, ahead)
             self.count += 1
-            self.entries.append(_Entry(uuid, priority, ttr, self.count, self.now + delay))
+            order = -self.count if ahead else self.count
+            self.entries.append(_Entry(uuid, priority, ttr, order, self.now + delay))
             self.earliest[uuid] = min(self.earliest.get(uuid, float("inf")), self.now + delay)
 
         @rule(seconds=_seconds)

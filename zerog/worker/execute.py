@@ -21,7 +21,7 @@ from zerog.jobs.base import BaseJob, Loaded, described, load_job
 from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.transitions import error_record
+from zerog.transitions import error_record, stamp
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def _not_started(app: App, job_class: type[BaseJob], head: Document, error: Base
     if head["cancelRequested"] is not None:
         return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
-    record = error_record(to_text(app.clock.now()), INTERNAL_ERROR, message, head["attempts"], **described(error))
+    at = stamp(head, to_text(app.clock.now()))
+    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], **described(error))
     operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
     if errors >= job_class.MAX_ERRORS:
@@ -79,6 +80,7 @@ def execute(job: BaseJob) -> Outcome:
     if seq is None:
         return Outcome("claim lost", LOST)
     outcome.seq = seq
+    outcome.at = job._latest
     return outcome
 
 
@@ -306,9 +308,7 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
 
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """The end of a job whose own hooks fail: recorded without calling any of them."""
-    record = error_record(
-        to_text(job._clock.now()), INTERNAL_ERROR, f"a hook of the job failed: {message_of(error)}", job.attempts
-    )
+    record = error_record(job._now(), INTERNAL_ERROR, f"a hook of the job failed: {message_of(error)}", job.attempts)
     keep = job._engine.datastore.history_limit
     operations = [*job._pending.take(), Append("errors", record, keep), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])

@@ -30,11 +30,13 @@ class Outcome:
     operations: list[Operation] = field(default_factory=list)
     seq: int = 0
     """The number of the write that settles the run."""
+    at: str = ""
+    """The time of the run's last write or record, as stored text."""
 
     def settlement(self, claim: Claim) -> Settlement:
         """The write that ends the run."""
         return Settlement(
-            claim, self.kind, self.seq, self.result_code, self.delay, self.status, operations=self.operations
+            claim, self.kind, self.seq, self.result_code, self.delay, self.status, self.operations, self.at
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from zerog.datastores.operations import Append
 from zerog.document import INTERNAL_ERROR
 from zerog.exceptions import DatastoreError, QueueError
 from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, Worker, error_record
+from zerog.transitions import Claim, Settlement, Worker, error_record, stamp
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import Slots
 
@@ -183,7 +183,9 @@ class Store:
             raise
         except Exception as error:
             message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
-            record = error_record(to_text(self._clock.now()), INTERNAL_ERROR, message, claim.head["attempts"])
+            record = error_record(
+                stamp(claim.head, to_text(self._clock.now())), INTERNAL_ERROR, message, claim.head["attempts"]
+            )
             append = Append("errors", record, self._engine.datastore.history_limit)
             settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
             settlement.operations = [append]
