@@ -69,10 +69,9 @@ class Systemd:
         return max(later - earlier for earlier, later in pairwise(beats))
 
 
-@pytest.fixture(params=["path", "abstract"])
-def any_systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
-    name = f"@zerog-test-{os.getpid()}-{os.urandom(4).hex()}" if request.param == "abstract" else f"{tmp_path}/notify"
-    listener = Systemd(name)
+@pytest.fixture
+def abstract_systemd() -> Iterator[Systemd]:
+    listener = Systemd(f"@zerog-test-{os.getpid()}-{os.urandom(4).hex()}")
     yield listener
     listener.close()
 
@@ -108,7 +107,7 @@ class Environment(zerog.BaseJob):
 
 def workers(folder: Path, more: str = "", *options: str) -> Workers:
     (folder / "watched.py").write_text(APP + dedent(more))
-    return Workers(folder, "--lease", "2", "--grace", "1", *options, module=None)
+    return Workers(folder, "--lease", "1", "--grace", "1", *options, module=None)
 
 
 def start(w: Workers, folder: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch, **more: str) -> int:
@@ -117,14 +116,16 @@ def start(w: Workers, folder: Path, systemd: Systemd, monkeypatch: pytest.Monkey
     return w.start(code=folder / "watched.py").pid
 
 
-def test_ready_beats_status_and_stopping(any_systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_beats_status_and_stopping(
+    abstract_systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """READY once it holds its lease and claims, beats at half the patience or sooner, STOPPING at SIGTERM."""
-    systemd = any_systemd
+    systemd = abstract_systemd
     with workers(tmp_path) as w:
         pid = start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
         assert worker_pids(w) == [pid]
-        assert systemd.longest_silence(3 * PATIENCE) <= PATIENCE / 2 + 0.2
+        assert systemd.longest_silence(1.5 * PATIENCE) <= PATIENCE / 2 + 0.2
         os.kill(pid, signal.SIGTERM)
         systemd.until("STOPPING=1")
         assert w.running[0].wait(20) == 0
@@ -154,7 +155,7 @@ def test_a_watchdog_for_another_process_gets_no_beats(
     with workers(tmp_path) as w:
         start(w, tmp_path, systemd, monkeypatch, WATCHDOG_PID="1")
         systemd.until("READY=1")
-        assert systemd.longest_silence(2 * PATIENCE) >= 2 * PATIENCE
+        assert systemd.longest_silence(1.5 * PATIENCE) >= 1.5 * PATIENCE
 
 
 def test_several_processes_speak_with_one_voice(
@@ -166,7 +167,7 @@ def test_several_processes_speak_with_one_voice(
         systemd.until("READY=1")
         assert len(worker_pids(w)) == 2
         systemd.until("STATUS=2 of 2 worker processes are ready", 0)
-        assert systemd.longest_silence(3 * PATIENCE) <= PATIENCE / 2 + 0.2
+        assert systemd.longest_silence(1.5 * PATIENCE) <= PATIENCE / 2 + 0.2
         os.kill(pid, signal.SIGTERM)
         systemd.until("STOPPING=1")
         assert w.running[0].wait(20) == 0
@@ -182,7 +183,7 @@ def test_a_silent_process_is_replaced_and_the_others_go_on(
         systemd.until("READY=1")
         before = worker_pids(w)
         os.kill(before[0], signal.SIGSTOP)
-        assert systemd.longest_silence(4 * PATIENCE) < PATIENCE
+        assert systemd.longest_silence(2 * PATIENCE) < PATIENCE
         after = w.until(lambda: len(found := worker_pids(w)) == 2 and before[0] not in found and found)
         assert before[1] in after
         assert f"worker process {before[0]} was silent" in w.log.read_text()
@@ -204,11 +205,11 @@ def test_a_stuck_store_thread_ends_the_beats(systemd: Systemd, tmp_path: Path, m
     with workers(tmp_path, STUCK) as w:
         start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
-        assert systemd.longest_silence(2 * PATIENCE) < PATIENCE
+        systemd.until("WATCHDOG=1")
         (tmp_path / "hang").touch()
         w.until(lambda: "the thread that settles and claims has not come round" in w.log.read_text())
         systemd.longest_silence(0.1)  # what was sent before that
-        assert systemd.longest_silence(2 * PATIENCE) >= 2 * PATIENCE
+        assert systemd.longest_silence(1.5 * PATIENCE) >= 1.5 * PATIENCE
         assert len(worker_pids(w)) == 1
 
 
@@ -244,7 +245,7 @@ def test_waiting_for_the_datastore_is_no_fault(
         other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         try:
-            assert systemd.longest_silence(5.0) < PATIENCE
+            assert systemd.longest_silence(3.0) < PATIENCE
         finally:
             other.execute("ROLLBACK")
             other.close()
@@ -332,3 +333,10 @@ def test_variables_that_make_no_sense_are_refused(
 def test_a_heartbeat_file_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no folder"):
         from_environment(tmp_path / "nowhere" / "alive")
+
+
+def test_a_watchdog_without_anybody_who_listens_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that was left in the environment must not make a supervisor kill its workers."""
+    monkeypatch.setenv("WATCHDOG_USEC", "1")
+    assert from_environment().patience is None
+    assert "WATCHDOG_USEC" not in os.environ

@@ -48,11 +48,6 @@ class Notifier:
         self._status = ""
         self._beat_at = self._status_at = float("-inf")
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._outlets)
-
     def beat(self, status: str, is_ready: bool = True) -> None:
         """This process is well. To be called every ``pace`` seconds or faster; tells only what is due."""
         if not self._outlets:
@@ -108,7 +103,7 @@ def from_environment(
     if heartbeat is not None:
         outlets.append(_to_file(heartbeat))
         patience = patience or PATIENCE
-    return Notifier(outlets, patience, clock)
+    return Notifier(outlets, patience if outlets else None, clock)
 
 
 def _patience(text: str, pid: str) -> float | None:
