@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
@@ -48,7 +48,8 @@ class Interventions(Parts):
             record = transitions.error_record(transitions.stamp(head, now), code, message, head.get("attempts"))
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
-        taken = self.take_away(uuid, epoch, build)
+        level = logs.ERROR if counter == "crashes" else logs.WARNING
+        taken = self.take_away(uuid, epoch, build, "rescued", message, level)
         if taken:
             self._count(f"rescued.{counter}")
         return taken
@@ -60,12 +61,21 @@ class Interventions(Parts):
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.datastore.history_limit)
 
-        return self.take_away(uuid, epoch, build)
+        return self.take_away(uuid, epoch, build, "released", message)
 
-    def take_away(self, uuid: str, epoch: int, build: Callable[[Document, str], list[Operation]]) -> bool:
+    def take_away(
+        self,
+        uuid: str,
+        epoch: int,
+        build: Callable[[Document, str], list[Operation]],
+        what: str = "requeued",
+        why: str = "its run was ended from outside",
+        level: int = logs.INFO,
+    ) -> bool:
         """End a run from outside, by compare-and-swap; False if ``epoch`` doesn't own the job any more.
 
-        ``build`` makes the operations from the present head and time; they must raise the epoch.
+        ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
+        tell the log, at ``level``, what became of the job.
         """
         key = make_key(uuid)
         for _ in range(TRIES):
@@ -84,6 +94,7 @@ class Interventions(Parts):
                 if stored is None or token is None or stored.get("epoch") != epoch + 1 or stored.get("owner"):
                     continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            logs.taken(head, what, why, level)
             if head["queueState"] == PENDING:
                 ahead = transitions.keeps_its_place(head)
                 self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
@@ -109,13 +120,17 @@ class Interventions(Parts):
                     if head.get("cancelRequested") is None:
                         asked = [Set("cancelRequested", transitions.stamp(head, now))]
                         self.datastore.mutate(key, asked, epoch=head["epoch"])
+                        logs.cancel_requested(head)
                 else:
                     self.datastore.mutate(key, transitions.cancelled(head, now), cas=token)
                     status = CANCELLED_STATUS
+                    logs.cancelled(head)
                 point("cancel.written")
                 return status
-            except (ClaimLost, AmbiguousWrite, *self._refusals):  # type: ignore[misc]
+            except (ClaimLost, AmbiguousWrite, *self._refusals) as error:  # type: ignore[misc]
                 if self._is_cancelled(key):
+                    if isinstance(error, AmbiguousWrite) and status != CANCELLED_STATUS:
+                        logs.cancelled(head)
                     return CANCELLED_STATUS
         raise self._collisions(key)
 
@@ -163,6 +178,7 @@ class Interventions(Parts):
                 self._wait_for_answer(len(unanswered))
                 continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            logs.retried(head, text)
             return self._deliver(key, head, token, 0, "submit")[0]
         raise self._collisions(key)
 
@@ -226,7 +242,8 @@ class Interventions(Parts):
         if head is None or token is None or not self._is_missing(key, head, unless_queued_after):
             return False
         if head.get("cancelRequested") is not None:
-            self._end_cancelled(key, head, token)
+            if self._end_cancelled(key, head, token):
+                logs.cancelled(head)
             return False
         point("reconcile.put")
         try:
@@ -239,6 +256,7 @@ class Interventions(Parts):
         with suppress(AmbiguousWrite, *self._refusals):
             self._mark_repair(key, head, identity, why, token)
         self._count("put.again")
+        logs.put_again([head], why)
         return True
 
     def _is_missing(self, key: str, head: Document, unless_queued_after: str | None) -> bool:

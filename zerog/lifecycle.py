@@ -29,12 +29,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.base import Mutation
 from zerog.datastores.operations import Operation, apply
-from zerog.document import PENDING, WAITING, Document, check_head, make_key
+from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -205,6 +205,7 @@ class Engine(Submission, Interventions, Presence):
             self._drop(reservation, f"dropped.{head['status']}")
         elif head.get("cancelRequested") is not None:
             if self._end_cancelled(key, head, token):
+                logs.cancelled(head)
                 self._ack(reservation)
             else:
                 self._put_back(reservation, 1.0)
@@ -295,6 +296,7 @@ class Engine(Submission, Interventions, Presence):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
+                settlement.status = CANCELLED_STATUS
                 self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token)
             else:
                 ahead = settlement.kind == "release"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 import zerog
 from zerog.cli.loading import load_app
+from zerog.cli.logs import FORMATS, configure
+from zerog.cli.streams import keep_streams
 from zerog.cli.target import app_command
-from zerog.worker.supervisor import Supervisor, watch_supervisor
+from zerog.worker.notify import from_environment
+from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_supervisor
 from zerog.worker.worker import EXECUTORS, GRACE, LEASE
 
 
@@ -28,7 +32,16 @@ from zerog.worker.worker import EXECUTORS, GRACE, LEASE
 @click.option("--max-jobs", type=int, help="Runs after which a child, or a worker of threads, is replaced.")
 @click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
 @click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
-def worker(app: str, processes: int, log_level: str, burst: bool, **options: Any) -> None:
+@click.option("--log-format", type=click.Choice(FORMATS), default="plain", show_default=True)
+@click.option(
+    "--heartbeat",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Touch this file while all is well.",
+)
+def worker(
+    app: str, processes: int, log_level: str, log_format: str, heartbeat: Path | None, burst: bool, **options: Any
+) -> None:
     """Run jobs until SIGTERM or SIGINT, under any supervisor.
 
     With more than one process this one only watches them and replaces what dies. Exit codes: 0 ended as asked,
@@ -37,17 +50,18 @@ def worker(app: str, processes: int, log_level: str, burst: bool, **options: Any
     \b
     Example: zerog worker myapp:app --processes 2 --concurrency 4 --executor process
     """
-    level = logging.getLevelName(log_level.upper())
-    if not isinstance(level, int):
-        raise zerog.ConfigurationError(f"--log-level {log_level!r}; expected DEBUG, INFO, WARNING or ERROR")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keep_streams()
+    configure(log_level, log_format)
+    link = link_to_supervisor()
+    notifier = from_environment(heartbeat, link)
     if processes > 1:
+        options |= {"log_level": log_level, "log_format": log_format}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
-        command = [sys.executable, "-m", "zerog", "worker", app, *given, f"--log-level={log_level}"]
-        supervisor = Supervisor(command + ["--burst"] * burst, processes, options["grace"], burst)
-        sys.exit(supervisor.run())
-    the_worker = _make_worker(app, **options)
-    watch_supervisor(the_worker.stop)
+        command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
+        sys.exit(Supervisor(command, processes, options["grace"], burst, notifier=notifier).run())
+    the_worker = _make_worker(app, notifier=notifier, **options)
+    if link is not None:
+        watch_supervisor(link, the_worker.stop)
     stats = the_worker.run(burst=burst)
     logging.getLogger("zerog").info("%s", stats)
 

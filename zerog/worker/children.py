@@ -18,10 +18,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.datastores.operations import Operation
 from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
 from zerog.exceptions import ZerogError
@@ -165,7 +166,6 @@ class ProcessSlots(Slots):
             message = f"the process that ran the job died: {describe(status)}"
         if child.killed or self._abandoned:
             return Outcome("claim lost", LOST)
-        log.error("job %s: %s", claim.uuid, message)
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
         return None
 
@@ -173,7 +173,6 @@ class ProcessSlots(Slots):
         """The run's time was over and it was killed: an error, and the class decides about another try."""
         engine = self.app.engine
         message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
-        log.error("job %s: %s", claim.uuid, message)
 
         def build(head: Document, now: str) -> list[Operation]:
             record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
@@ -181,7 +180,8 @@ class ProcessSlots(Slots):
             again = error_delay(errors) if self._goes_on(claim, head, errors) else None
             return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
 
-        self._until_answered(lambda: engine.take_away(claim.uuid, claim.epoch, build))
+        take = partial(engine.take_away, claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
+        self._until_answered(take)
 
     def _goes_on(self, claim: Claim, head: Document, errors: int) -> bool:
         job_class = claim.loaded[0]
