@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from zerog.cli.bars import Bars
@@ -17,9 +16,6 @@ from zerog.demo import show
 
 FILE = Path(__file__).parents[2] / "docs/pictures/bars.svg"
 WIDTH = 100
-
-FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-"""rich's frame, without the fonts that it would have a reader fetch from elsewhere."""
 
 
 class Screen(Console):
@@ -64,7 +60,9 @@ def make(file: Path) -> None:
         went_well = show.Show(screen, None).play()
     if not went_well or screen.picture is None:
         raise RuntimeError("the demo failed, or no killed worker's jobs were seen to wait; run it again")
-    screen.picture.save_svg(str(file), title="zerog demo", code_format=FORMAT)
+    svg = screen.picture.export_svg(title="zerog demo")
+    # Without the fonts that rich would have a reader fetch from elsewhere.
+    file.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
