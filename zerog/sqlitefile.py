@@ -215,6 +215,11 @@ class _Connection:
             self.using.release()
             raise
 
+    def __del__(self) -> None:
+        # Its thread has ended. A server with a thread for each request would soon be out of descriptors.
+        if self.pid == os.getpid():
+            self.close()
+
     def leave(self) -> None:
         self.depth -= 1
         self.using.release()
