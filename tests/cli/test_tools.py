@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.cli.conftest import Zerog
 from tests.cli.kit import Shop, without_app, zerog_command
+from zerog.cli.following import follow
 from zerog.document import make_key
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
 from zerog.transitions import Worker
@@ -200,6 +203,15 @@ def test_submit_waits_for_the_end(shop: Shop) -> None:
     assert shop.status(bad.stdout.strip()) == "failed"
     assert len(all_of_them.stdout.split()) == 12
     assert "12 ended" in all_of_them.stderr
+
+
+@pytest.mark.parametrize("number", [2, 12])
+def test_one_that_failed_among_many_is_a_failure(shop: Shop, number: int) -> None:
+    """With a bar each or one for all: exit code 0 is for all of them."""
+    good = [shop.ended() for _ in range(number - 1)]
+    quiet = Console(file=StringIO())
+    assert follow(shop.app, good, quiet) == 0
+    assert follow(shop.app, [shop.ended(500), *good], quiet) == 1
 
 
 def test_submit_waits_no_longer_than_told(shop: Shop, zerog: Zerog) -> None:
