@@ -6,7 +6,6 @@ examination lists owners and a second one, ``watch`` seconds later, can tell.
 
 from __future__ import annotations
 
-import math
 import platform
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import zerog
 from zerog.app import App
-from zerog.diagnosis import Diagnosis, Finding
+from zerog.diagnosis import Diagnosis, Finding, longer_than
 from zerog.document import QUEUED, RUNNING, SCHEDULED, Document
 from zerog.exceptions import ZerogError
 from zerog.presence import worker_key
@@ -142,8 +141,8 @@ class Doctor:
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:
             named = ", ".join(worker["worker"] for worker in gone)
-            longest = math.ceil(max(worker["lease"] for worker in gone))
-            command = f"zerog reconcile {self.target} --watch {longest + 1}"
+            longest = max(worker["lease"] for worker in gone)
+            command = f"zerog reconcile {self.target} --watch {longer_than(longest)}"
             mend = "a running worker's reconcile removes it"
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
 

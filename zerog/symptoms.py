@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from zerog.app import App
 from zerog.clock import seconds_between, text_after, to_text
-from zerog.diagnosis import Finding
+from zerog.diagnosis import Finding, longer_than
 from zerog.document import FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
 from zerog.exceptions import CorruptDocument, InvalidUuid
 from zerog.lifecycle import Unsuitable
@@ -85,11 +84,11 @@ class Symptoms:
 
     def findings(self, target: str) -> list[Finding]:
         """All findings, with their commands for the app that is called ``target``."""
-        after = f"--watch {math.ceil(max(self.leases)) + 1}"
+        after = f"--watch {longer_than(max(self.leases))}"
         self.pending.command = f"zerog reconcile {target}"
         self.silent.command = f"zerog reconcile {target} {after}"
         self.unrecorded.command = f"zerog doctor {target} {after}"
-        self.unstopped.command = f"zerog reconcile {target} --watch {math.ceil(CANCEL_GRACE) + 1}"
+        self.unstopped.command = f"zerog reconcile {target} --watch {longer_than(CANCEL_GRACE)}"
         for finding in (self.stalled, self.unfit, self.unknown_type):
             finding.command_for_jobs(f"zerog jobs cancel {target}")
         return [
