@@ -7,7 +7,7 @@ from collections import Counter
 from zerog.app import App
 from zerog.clock import seconds_between, text_after, to_text
 from zerog.diagnosis import Finding, longer_than
-from zerog.document import FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
+from zerog.document import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
 from zerog.exceptions import CorruptDocument, InvalidUuid
 from zerog.lifecycle import Unsuitable
 from zerog.presence import worker_key
@@ -122,6 +122,15 @@ class Symptoms:
         elif head.get("queueState") == PENDING:
             is_overdue = str(head.get("due") or "") <= self._now
             (self.pending if is_overdue else self.fresh).add(uuid, f"since {head['updatedAt']}")
+
+    def look_at_unreadable(self, key: str) -> None:
+        """Sort in a document that no page could show."""
+        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
+            try:
+                self._app.datastore.read(key)
+            except CorruptDocument as error:
+                self.unreadable.add(uuid, str(error))
 
     def _why_stuck(self, head: Document) -> tuple[Finding, str] | None:
         """The trouble that keeps this code from ever running a job, and the reason in words."""

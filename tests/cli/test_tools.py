@@ -7,8 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app, zerog_command
+from tests.cli.kit import Shop, until, without_app, zerog_command
 from zerog.cli.following import follow
 from zerog.document import make_key
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
@@ -33,14 +31,6 @@ def owned_by_the_dead(shop: Shop) -> str:
     [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
     assert claim.uuid == uuid
     return uuid
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, for 20 s at most."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 # reconcile
