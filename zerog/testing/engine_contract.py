@@ -8,6 +8,9 @@ ask for it.
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -452,6 +455,28 @@ class EngineContract:
         with pytest.raises(JobStateError, match="queued"):
             engine.discard(uuid)
         assert uuid in [claim.uuid for claim in self.claim_all(engine)]
+
+    def test_a_retry_and_a_discard_at_once(self, engine: Engine) -> None:
+        """One of the two wins: the job is gone, or it waits again; never is one told that both were done."""
+        uuids = [self.ended(engine, "cancelled") for _ in range(20)]
+        barrier = threading.Barrier(2)
+
+        def do(verb: Callable[[str], object]) -> list[bool]:
+            done = []
+            for uuid in uuids:
+                barrier.wait()
+                try:
+                    verb(uuid)
+                    done.append(True)
+                except (JobNotFound, JobStateError):
+                    done.append(False)
+            return done
+
+        with ThreadPoolExecutor(2) as pool:
+            retried, discarded = pool.map(do, [engine.retry, engine.discard])
+        for uuid, was_retried, was_discarded in zip(uuids, retried, discarded, strict=True):
+            assert was_retried != was_discarded
+            assert (engine.datastore.read(make_key(uuid)) is None) == was_discarded
 
     @pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
     def test_a_discard_whose_answer_was_lost_is_read_back(self, engine: Engine, point: str) -> None:
