@@ -272,6 +272,14 @@ def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
     assert shop.status(uuid) == "queued"
 
 
+def test_ctrl_c_at_the_very_start_is_130_too(tmp_path: Path) -> None:
+    """While Python still loads the command's modules."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zerog.cli.main as m; m.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stderr) == (130, "")
+
+
 def test_the_exit_codes_stand_in_the_help(zerog: Zerog) -> None:
     """One table."""
     told = zerog("--help").stdout
