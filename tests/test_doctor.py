@@ -130,6 +130,15 @@ def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, word
     assert diagnosis.needs_person
 
 
+def test_what_can_t_even_be_read_is_named_once(app: zerog.App) -> None:
+    """A page leaves it out; it is a job that nobody runs all the same."""
+    app.engine.renew(ALICE, 1)
+    uuid = app.submit("plain").uuid
+    app.datastore._records[make_key(uuid)].head = '{"status": "queued'
+    finding = found(Doctor(app).examine(), "make no sense")
+    assert (finding.count, list(finding.jobs), finding.needs_person) == (1, [uuid], True)
+
+
 def test_a_flushed_queue_is_seen(app: zerog.App) -> None:
     """More documents say that they are on the queue than it has entries; workers mend that."""
     app.engine.renew(ALICE, 1)

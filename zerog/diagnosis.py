@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,3 +62,8 @@ class Diagnosis:
     def to_json(self) -> dict[str, Any]:
         """The diagnosis as JSON values."""
         return {**asdict(self), "needs_person": self.needs_person}
+
+
+def longer_than(seconds: float) -> int:
+    """Whole seconds that are surely enough to see that ``seconds`` have passed."""
+    return math.ceil(seconds * 1.1)

@@ -6,7 +6,6 @@ examination lists owners and a second one, ``watch`` seconds later, can tell.
 
 from __future__ import annotations
 
-import math
 import platform
 import threading
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from typing import Any
 
 import zerog
 from zerog.app import App
-from zerog.diagnosis import Diagnosis, Finding
-from zerog.document import QUEUED, RUNNING, SCHEDULED, Document
+from zerog.datastores.base import Page
+from zerog.diagnosis import Diagnosis, Finding, longer_than
+from zerog.document import QUEUED, RUNNING, SCHEDULED
 from zerog.exceptions import ZerogError
 from zerog.presence import worker_key
 from zerog.queues.base import DEFAULT
@@ -90,16 +90,19 @@ class Doctor:
     def _look_at_jobs(self, diagnosis: Diagnosis) -> Symptoms:
         symptoms = Symptoms(self.app, self._watch)
         for status in (QUEUED, SCHEDULED, RUNNING):
-            for head in self._heads(status):
-                diagnosis.jobs[status] = diagnosis.jobs.get(status, 0) + 1
-                symptoms.look(head, status)
+            for page in self._pages(status):
+                for head in page.heads:
+                    diagnosis.jobs[status] = diagnosis.jobs.get(status, 0) + 1
+                    symptoms.look(head, status)
+                for key in page.unreadable:
+                    symptoms.look_at_unreadable(key)
         return symptoms
 
-    def _heads(self, status: str) -> Iterator[Document]:
+    def _pages(self, status: str) -> Iterator[Page]:
         after = None
         while True:
             page = self.app.datastore.find(status=status, after=after, limit=PAGE)
-            yield from page.heads
+            yield page
             after = page.after
             if after is None:
                 return
@@ -142,8 +145,8 @@ class Doctor:
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:
             named = ", ".join(worker["worker"] for worker in gone)
-            longest = math.ceil(max(worker["lease"] for worker in gone))
-            command = f"zerog reconcile {self.target} --watch {longest + 1}"
+            longest = max(worker["lease"] for worker in gone)
+            command = f"zerog reconcile {self.target} --watch {longer_than(longest)}"
             mend = "a running worker's reconcile removes it"
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
 

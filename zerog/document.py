@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from zerog.exceptions import CorruptDocument
+from zerog.exceptions import CorruptDocument, SchemaTooNew
 from zerog.queues.base import check_uuid
 
 Document = dict[str, Any]
@@ -169,6 +169,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "continues": int,
     "completeness": (int, float),
 }
+
+
+def check_layout(head: Document) -> None:
+    """Refuse a document whose layout is newer than this code. Raises SchemaTooNew."""
+    layout = head.get("format")
+    if isinstance(layout, int) and layout > FORMAT:
+        raise SchemaTooNew(
+            f"job {head.get('uuid')} has format {layout}; this ZeroG knows up to {FORMAT}. It was left as it is."
+        )
 
 
 def check_head(key: str, head: Document) -> None:

@@ -11,7 +11,6 @@ from zerog.crashpoints import point
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
     CANCELLED_STATUS,
-    FORMAT,
     NEW,
     PENDING,
     RUNNING,
@@ -19,6 +18,7 @@ from zerog.document import (
     WAITING,
     Document,
     check_head,
+    check_layout,
     make_key,
 )
 from zerog.exceptions import (
@@ -28,7 +28,6 @@ from zerog.exceptions import (
     JobNotFound,
     JobStateError,
     QueueError,
-    SchemaTooNew,
 )
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 
@@ -82,6 +81,7 @@ class Interventions(Parts):
             head, token = self.datastore.read_with_cas(key, head=True)
             if head is None or token is None or head.get("epoch") != epoch or head.get("owner") is None:
                 return False
+            check_layout(head)
             operations = build(head, self._now())
             try:
                 point("rescue.write")
@@ -110,6 +110,7 @@ class Interventions(Parts):
         key = make_key(uuid)
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             status = str(head["status"])
             if status in TERMINAL:
                 raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
@@ -157,6 +158,7 @@ class Interventions(Parts):
         unanswered: list[int] = []  # the epochs that a write without an answer may have given
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             if head["status"] not in TERMINAL:
                 if head["epoch"] in unanswered and head["queueState"] == PENDING:
                     return self._deliver(key, head, token, 0, "submit")[0]
@@ -200,10 +202,7 @@ class Interventions(Parts):
                 raise
             if head["status"] not in (NEW, *TERMINAL):
                 raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
-            if head["format"] > FORMAT:
-                raise SchemaTooNew(
-                    f"job {uuid} has format {head['format']}, newer than this code's; it was not removed"
-                )
+            check_layout(head)
             try:
                 point("discard.delete")
                 self.datastore.delete(key, cas=token)
@@ -264,6 +263,7 @@ class Interventions(Parts):
         if head.get("status") not in WAITING:
             return False
         check_head(key, head)
+        check_layout(head)
         if unless_queued_after is None:
             return head.get("queueState") == PENDING
         return str(head.get("queuedAt") or "") <= unless_queued_after

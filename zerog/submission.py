@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.operations import apply
-from zerog.document import NEW, PENDING, WAITING, Document, make_key
+from zerog.document import NEW, PENDING, WAITING, Document, check_layout, make_key
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.parts import TRIES, UNANSWERED, Parts
 
@@ -94,6 +94,7 @@ class Submission(Parts):
         unanswered = 0
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             if head["status"] not in (NEW, *WAITING):
                 if unanswered:
                     return head, token  # on its way already

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from zerog.app import App
 from zerog.clock import seconds_between, text_after, to_text
-from zerog.diagnosis import Finding
-from zerog.document import FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
+from zerog.diagnosis import Finding, longer_than
+from zerog.document import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
 from zerog.exceptions import CorruptDocument, InvalidUuid
 from zerog.lifecycle import Unsuitable
 from zerog.presence import worker_key
@@ -85,11 +84,11 @@ class Symptoms:
 
     def findings(self, target: str) -> list[Finding]:
         """All findings, with their commands for the app that is called ``target``."""
-        after = f"--watch {math.ceil(max(self.leases)) + 1}"
+        after = f"--watch {longer_than(max(self.leases))}"
         self.pending.command = f"zerog reconcile {target}"
         self.silent.command = f"zerog reconcile {target} {after}"
         self.unrecorded.command = f"zerog doctor {target} {after}"
-        self.unstopped.command = f"zerog reconcile {target} --watch {math.ceil(CANCEL_GRACE) + 1}"
+        self.unstopped.command = f"zerog reconcile {target} --watch {longer_than(CANCEL_GRACE)}"
         for finding in (self.stalled, self.unfit, self.unknown_type):
             finding.command_for_jobs(f"zerog jobs cancel {target}")
         return [
@@ -123,6 +122,15 @@ class Symptoms:
         elif head.get("queueState") == PENDING:
             is_overdue = str(head.get("due") or "") <= self._now
             (self.pending if is_overdue else self.fresh).add(uuid, f"since {head['updatedAt']}")
+
+    def look_at_unreadable(self, key: str) -> None:
+        """Sort in a document that no page could show."""
+        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
+            try:
+                self._app.datastore.read(key)
+            except CorruptDocument as error:
+                self.unreadable.add(uuid, str(error))
 
     def _why_stuck(self, head: Document) -> tuple[Finding, str] | None:
         """The trouble that keeps this code from ever running a job, and the reason in words."""

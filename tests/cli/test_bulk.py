@@ -193,6 +193,14 @@ def test_somebody_at_a_terminal_is_asked(shop: Shop) -> None:
     assert list(shop.app.jobs()) == []
 
 
+def test_a_question_that_gets_no_answer_is_no_yes(shop: Shop) -> None:
+    """The end of the input is as good as Ctrl-C."""
+    shop.cancelled()
+    code, printed = in_terminal(shop.folder, "\x04", "jobs", "rm", "myapp:app", "--status", "cancelled")
+    assert (code, "Traceback" in printed, "removed" in printed) == (130, False, False)
+    assert len(list(shop.app.jobs())) == 1
+
+
 def test_a_datastore_out_of_reach_ends_the_round(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for it rather than one for each job, and what was done by then."""
     made = [shop.cancelled() for _ in range(5)]

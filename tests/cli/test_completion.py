@@ -58,8 +58,8 @@ def test_bash_completes(shop: Shop, words: list[str], expected: set[str]) -> Non
 def test_job_types_of_the_environment_s_app_are_completed(shop: Shop) -> None:
     """ZEROG_APP names the app; what it prints while it is loaded stays away from the shell."""
     with (shop.folder / "myapp.py").open("a") as source:
-        source.write("\nprint('hello')\n")
-    assert offered(shop, "submit", "r", ZEROG_APP="myapp:app") == {"refuse"}
+        source.write("\nprint('plain,really')\n")
+    assert offered(shop, "submit", "re", ZEROG_APP="myapp:app") == {"refuse"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pytest
 
 import zerog as package
 from tests.cli.conftest import Zerog
-from tests.cli.kit import ALICE, Shop, WordCount, zerog_command
+from tests.cli.kit import ALICE, Shop, WordCount, until, without_app, zerog_command
 from zerog.clock import SYSTEM
 from zerog.datastores.operations import Set
 from zerog.document import make_key
@@ -80,6 +81,13 @@ def format_too_new(shop: Shop) -> None:
 
 def owner_makes_no_sense(shop: Shop) -> None:
     change(shop, "owner", {"worker": "x"})
+
+
+def text_torn(shop: Shop) -> None:
+    key = make_key(shop.submitted())
+    with sqlite3.connect(shop.folder / "jobs.db") as database:
+        database.execute("UPDATE zerog_documents SET body = substr(body, 1, 5) WHERE key = ?", (key,))
+    database.close()
 
 
 def time_makes_no_sense(shop: Shop) -> None:
@@ -146,6 +154,7 @@ DISORDERS = [
     Disorder(schema_too_new, "written by newer code", True),
     Disorder(format_too_new, "written by newer code", True),
     Disorder(owner_makes_no_sense, "documents make no sense", True),
+    Disorder(text_torn, "documents make no sense", True),
     Disorder(time_makes_no_sense, "values that make no sense", True, "zerog jobs cancel"),
     Disorder(not_stopped, "cancelled and their owner does not stop them", False, "zerog reconcile"),
     Disorder(stalled, "written nothing for 15 minutes", True, "zerog jobs cancel"),
@@ -187,6 +196,20 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     else:
         assert zerog(*words).exit_code == 0
     assert examined(zerog, disorder) == (0, [])
+
+
+def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
+    """So that the doctor knows which ones nobody does."""
+    command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--queues", "slow,urgent", "--log-level", "ERROR"]
+    with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
+        try:
+            until(lambda: bool(shop.app.engine.roster()), "no worker came")
+            shop.submitted()
+            result = zerog("doctor", "myapp:app")
+        finally:
+            process.terminate()
+    assert (result.exit_code, "serves slow, urgent." in result.stdout) == (1, True)
+    assert "1 jobs wait on queue default, which no worker serves" in result.stdout
 
 
 def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -> None:

@@ -7,6 +7,8 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,8 +71,18 @@ def test_filters_choose_and_add_up(shop: Shop, zerog: Zerog) -> None:
         assert (uuids(result.stdout) if expected else result.stdout) == (expected or "No jobs.\n"), arguments
 
 
-def test_ages_choose(shop: Shop, zerog: Zerog) -> None:
-    """--since and --older-than take ages and times; without a zone a time is UTC."""
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time zone of this machine is not UTC."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_ages_choose(shop: Shop, zerog: Zerog, in_tokyo: None) -> None:
+    """--since and --older-than take ages and times; without a zone a time is UTC, wherever the machine stands."""
     old = shop.made(shop.submitted(), "2026-01-01T12:00:00+00:00")
     new = shop.submitted()
     strange = shop.made(shop.submitted(), "never")
@@ -79,6 +91,7 @@ def test_ages_choose(shop: Shop, zerog: Zerog) -> None:
         (["--older-than", "1h"], [old]),
         (["--since", "2026-01-01T12:00"], [old, new]),
         (["--older-than", "2026-01-01T12:00"], []),
+        (["--older-than", "2026-01-01T12:01"], [old]),
         (["--older-than", "2026-01-01T12:00-01:00"], [old]),
         (["--since", "2026-01-01", "--older-than", "2026-01-02"], [old]),
         ([], [old, new, strange]),

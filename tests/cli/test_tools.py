@@ -7,15 +7,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app, zerog_command
+from tests.cli.kit import Shop, until, without_app, zerog_command
+from zerog.cli.following import follow
 from zerog.document import make_key
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
 from zerog.transitions import Worker
@@ -30,14 +31,6 @@ def owned_by_the_dead(shop: Shop) -> str:
     [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
     assert claim.uuid == uuid
     return uuid
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, for 20 s at most."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 # reconcile
@@ -202,6 +195,15 @@ def test_submit_waits_for_the_end(shop: Shop) -> None:
     assert "12 ended" in all_of_them.stderr
 
 
+@pytest.mark.parametrize("number", [2, 12])
+def test_one_that_failed_among_many_is_a_failure(shop: Shop, number: int) -> None:
+    """With a bar each or one for all: exit code 0 is for all of them."""
+    good = [shop.ended() for _ in range(number - 1)]
+    quiet = Console(file=StringIO())
+    assert follow(shop.app, good, quiet) == 0
+    assert follow(shop.app, [shop.ended(500), *good], quiet) == 1
+
+
 def test_submit_waits_no_longer_than_told(shop: Shop, zerog: Zerog) -> None:
     """Exit code 4: the job is there and goes on."""
     result = zerog("submit", "myapp:app", "refuse", "--wait", "--timeout", "0.1")
@@ -268,6 +270,14 @@ def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
     assert (process.returncode, said) == (130, "")
     assert "Traceback" not in printed
     assert shop.status(uuid) == "queued"
+
+
+def test_ctrl_c_at_the_very_start_is_130_too(tmp_path: Path) -> None:
+    """While Python still loads the command's modules."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zerog.cli.main as m; m.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stderr) == (130, "")
 
 
 def test_the_exit_codes_stand_in_the_help(zerog: Zerog) -> None:

@@ -45,12 +45,13 @@ def spoken(command: F) -> F:
             fail(str(error), WRONG)
         except zerog.ZerogError as error:
             fail(str(error), FAILED)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             if not _output_is_closed():
                 raise
-            # What is still buffered would be an error once more when the interpreter ends.
+            # What is still buffered would be an error once more at the interpreter's end
+            # (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED)
 

@@ -59,6 +59,8 @@ class Page(NamedTuple):
     heads: list[Document]
     after: str | None
     """Pass it to ``find`` for the next page; None on the last one."""
+    unreadable: Sequence[str] = ()
+    """Keys of documents that were left out because they can't be read, as far as the adapter sees them."""
 
 
 class Datastore:
@@ -186,8 +188,8 @@ class Datastore:
 
         In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
         order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
-        left out, so that a page may be empty and still not the last. Raises DatastoreError if the adapter can't
-        (``can_find``), InvalidValue for a ``limit`` below 1.
+        left out and named apart, so that a page may be empty and still not the last. Raises DatastoreError if the
+        adapter can't (``can_find``), InvalidValue for a ``limit`` below 1.
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 

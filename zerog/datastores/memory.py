@@ -135,10 +135,12 @@ class MemoryDatastore(Datastore):
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
         found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
         for key, text in texts:
             try:
                 head = _decode(key, text)
             except CorruptDocument:
+                unreadable.append(key)
                 continue
             if type(head.get("status")) is not str or any(head.get(f) != value for f, value in wanted.items()):
                 continue
@@ -149,7 +151,8 @@ class MemoryDatastore(Datastore):
         start = [] if after is None else values.decode(after)
         page = [pair for pair in found if pair[0] > start][: limit + 1]
         more = len(page) > limit
-        return Page([head for _, head in page[:limit]], values.encode_checked(page[limit - 1][0]) if more else None)
+        last = values.encode_checked(page[limit - 1][0]) if more else None
+        return Page([head for _, head in page[:limit]], last, unreadable if after is None else ())
 
     def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
         token = next(self._tokens)

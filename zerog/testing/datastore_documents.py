@@ -460,7 +460,8 @@ class FindRules:
         """An empty datastore has one empty page."""
         queries: list[dict[str, Any]] = [{}, {"status": "queued"}, {"due": "9"}]
         for query in queries:
-            assert datastore.find(**query) == ([], None)
+            heads, after, unreadable = datastore.find(**query)
+            assert (heads, after, list(unreadable)) == ([], None, [])
 
     def test_find_by_key(self, datastore: Datastore, jobs: Any) -> None:
         """Without ``due`` all jobs come in the order of their keys."""
@@ -556,6 +557,7 @@ class FindRules:
         self.corrupt(datastore, b)
         self.corrupt(datastore, c)
         assert self.found(datastore, limit=1) == self.found(datastore, due="9") == [a, d]
+        assert set(datastore.find().unreadable) <= {b, c}
 
     def corrupt(self, datastore: Datastore, key: str) -> None:
         """Make the stored document unreadable, behind the adapter's back. Overridden for each adapter that can."""

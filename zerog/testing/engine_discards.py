@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from zerog import crashpoints
-from zerog.datastores.operations import Set
+from zerog import crashpoints, transitions
+from zerog.clock import to_text
+from zerog.datastores.operations import Set, apply
 from zerog.document import make_key
 from zerog.exceptions import JobNotFound, JobStateError, SchemaTooNew
 from zerog.lifecycle import Engine
@@ -49,13 +53,32 @@ class DiscardRules(EngineRules):
         assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
         engine.discard(claim.uuid)
 
-    def test_a_newer_layout_is_not_discarded(self, engine: Engine) -> None:
-        """What its status means is for newer code to say."""
-        uuid = self.ended(engine, "succeeded")
+    @pytest.mark.parametrize("verb", ["discard", "retry", "cancel", "enqueue", "rescue", "release"])
+    def test_a_newer_layout_is_left_alone(self, engine: Engine, verb: str) -> None:
+        """What its status and its fields mean is for newer code to say."""
+        more: tuple[object, ...] = ()
+        if verb in ("rescue", "release"):
+            claim = self.claimed(engine)
+            uuid, more = claim.uuid, (claim.epoch, "lost", "gone") if verb == "rescue" else (claim.epoch, "over")
+        else:
+            uuid = self.ended(engine, "new" if verb == "enqueue" else "failed")
         engine.datastore.mutate(make_key(uuid), [Set("format", 99)])
-        with pytest.raises(SchemaTooNew, match=uuid):
-            engine.discard(uuid)
-        assert self.head(engine, uuid)["format"] == 99
+        before = engine.datastore.read(make_key(uuid))
+        with pytest.raises(SchemaTooNew, match=f"{uuid}.*99"):
+            getattr(engine, verb)(uuid, *more)
+        assert engine.datastore.read(make_key(uuid)) == before
+
+    def test_no_sweep_touches_a_newer_layout(self, engine: Engine) -> None:
+        """Neither a run whose worker is silent nor a pending document; both are listed with the reason."""
+        claim = self.claimed(engine)
+        pending = self.new(engine, format=99)
+        apply(pending, transitions.waiting(to_text(engine.clock.now()), 0))
+        engine.datastore.create(make_key(pending["uuid"]), pending)
+        engine.datastore.mutate(claim.key, [Set("format", 99)])
+        before = [engine.datastore.read(make_key(uuid)) for uuid in (claim.uuid, pending["uuid"])]
+        report = self.sweep(engine, 3, 40).engine.unsuitable
+        assert [engine.datastore.read(make_key(uuid)) for uuid in (claim.uuid, pending["uuid"])] == before
+        assert all("99" in report[uuid] for uuid in (claim.uuid, pending["uuid"]))
 
     def test_a_delivery_after_the_discard_is_dropped(self, engine: Engine) -> None:
         """What a queue brings late makes nothing: no run, no document."""
@@ -81,6 +104,28 @@ class DiscardRules(EngineRules):
         with pytest.raises(JobStateError, match="queued"):
             engine.discard(uuid)
         assert uuid in [claim.uuid for claim in self.claim_all(engine)]
+
+    def test_a_retry_and_a_discard_at_once(self, engine: Engine) -> None:
+        """One of the two wins: the job is gone, or it waits again; never is one told that both were done."""
+        uuids = [self.ended(engine, "cancelled") for _ in range(20)]
+        barrier = threading.Barrier(2)
+
+        def do(verb: Callable[[str], object]) -> list[bool]:
+            done = []
+            for uuid in uuids:
+                barrier.wait()
+                try:
+                    verb(uuid)
+                    done.append(True)
+                except (JobNotFound, JobStateError):
+                    done.append(False)
+            return done
+
+        with ThreadPoolExecutor(2) as pool:
+            retried, discarded = pool.map(do, [engine.retry, engine.discard])
+        for uuid, was_retried, was_discarded in zip(uuids, retried, discarded, strict=True):
+            assert was_retried != was_discarded
+            assert (engine.datastore.read(make_key(uuid)) is None) == was_discarded
 
     @pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
     def test_a_discard_whose_answer_was_lost_is_read_back(self, engine: Engine, point: str) -> None:

@@ -17,6 +17,7 @@ from zerog.clock import Clock
 from zerog.exceptions import DatastoreError
 from zerog.jobs.base import after_claim
 from zerog.jobs.run import Run
+from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
 from zerog.worker.execute import run_loaded
 from zerog.worker.outcome import LOST, Outcome
@@ -151,6 +152,9 @@ class Slots:
         while True:
             try:
                 write()
+                return
+            except LEAVE_ALONE as error:
+                log.error("%s", error)
                 return
             except DatastoreError as error:
                 log.warning("waiting for the datastore: %s", error)
