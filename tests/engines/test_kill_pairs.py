@@ -16,6 +16,7 @@ import pytest
 
 from tests.engines import scenario
 from tests.engines.kinds import KINDS
+from tests.engines.test_crash_points import accepted_in
 from tests.forks import in_a_fork
 from zerog import crashpoints
 from zerog.document import TERMINAL
@@ -59,7 +60,7 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     engine = KINDS[kind].open(folder, clock)
     try:
         scenario.recover(engine, clock, Worker("last", 30.0))
-        scenario.check(engine, (folder / "accepted").read_text().split() if (folder / "accepted").exists() else [])
+        scenario.check(engine, accepted_in(folder))
         assert {head["status"] for head in engine.datastore.find().heads} <= set(TERMINAL)
     except AssertionError as error:
         raise AssertionError(f"killed at {pair[0]}, then at {pair[1]}: {error}") from error
