@@ -47,7 +47,7 @@ STALE = 2
 """The script's answer to a removal under another token."""
 
 _SIMPLE = {None: "null", True: "true", False: "false"}
-_QUOTED_HISTORY = tuple(f'"{field}"' for field in HISTORY)
+_COUNTERS = frozenset(f'"{dropped_field(field)}"' for field in HISTORY)
 
 
 class RedisDatastore(Datastore):
@@ -302,23 +302,44 @@ def change(
         if epoch is None or type(seq) is not int or seq < 1:
             return None
         command["s"], command["n"] = str(seq - 1), str(seq)
-    coded: list[str] = []
+    fields: dict[str, str] = {}
+    others: list[Operation] = []
     for operation in operations:
         kind, field = type(operation), operation.field
         if (field in HISTORY) != (kind is Append) or kind is Remove:
             return None
         if kind is Set:
-            coded += ("s", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
-        elif kind is Max:
-            coded += ("m", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
-        elif isinstance(operation, Add):
-            bounds = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
-            coded += ("a", quoted(field), text_of(operation.amount, field), *bounds)
-        elif isinstance(operation, Append):
-            keep = "" if operation.keep is None else str(operation.keep)
-            coded += ("h", quoted(field), values.encode_checked(operation.value, field), keep)
-    command["o"] = coded
+            fields[quoted(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
+        else:
+            others.append(operation)
+    if others:
+        if any(quoted(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
+            fields, others = {}, list(operations)  # their order matters
+        command["o"] = [text for operation in others for text in _coded(operation)]
+    command["f"] = [text for pair in fields.items() for text in pair]
     return command
+
+
+def _coded(operation: Operation) -> tuple[str, ...]:
+    """An operation as the script takes it."""
+    field = operation.field
+    name = quoted(field)
+    if isinstance(operation, Add):
+        low, high = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
+        return "a", name, text_of(operation.amount, field), low, high
+    if isinstance(operation, Append):
+        keep = "" if operation.keep is None else str(operation.keep)
+        return "h", name, values.encode_checked(operation.value, field), keep
+    assert isinstance(operation, Set | Max)
+    return "s" if type(operation) is Set else "m", name, text_of(operation.value, field)
+
+
+def replacing(key: str, fields: Document, cas: int) -> Command:
+    """The command that gives fields of a head new values under its token."""
+    flat: list[str] = []
+    for field, value in fields.items():
+        flat += (quoted(field), text_of(value, field))
+    return {"c": "mutate", "k": key, "t": str(cas), "f": flat}
 
 
 def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:
@@ -349,8 +370,8 @@ def text_of(value: Any, field: str) -> str:
     kind = type(value)
     if kind is str and len(value) < 1_000:
         return encode_basestring(value)
-    if kind is int:
-        return str(value)
+    if kind is int or kind is float:
+        return repr(value)
     if value is None or kind is bool:
         return _SIMPLE[value]
     return values.encode_checked(value, field)

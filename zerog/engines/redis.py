@@ -18,8 +18,8 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.operations import Operation, Set, apply
-from zerog.datastores.redis import Command, RedisDatastore, change, head_of, stored
+from zerog.datastores.operations import Set, apply
+from zerog.datastores.redis import Command, RedisDatastore, change, head_of, replacing, stored
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Engine, Unsuitable, new_nonce
@@ -236,7 +236,7 @@ class RedisEngine(Engine):
         point("claim.reserved")
         now = self._now()
         won: list[Claim] = []
-        made: list[tuple[Claim, list[Operation]]] = []
+        made: list[tuple[Claim, Document]] = []
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
@@ -246,11 +246,9 @@ class RedisEngine(Engine):
             if claim is None or isinstance(claim, Claim):
                 others.append(each.put_back(delay) if delay else each.drop())
                 continue
-            one, operations = self._claiming(each, claim, worker, loaded, now)
-            command = change(one.key, operations, cas=one.token)
-            assert command is not None
-            made.append((one, operations))
-            commands.append({**command, "c": "claim", "z": "1", "a": each.place})
+            one, changed = self._claiming(each, claim, worker, loaded, now)
+            made.append((one, changed))
+            commands.append({**replacing(one.key, changed, one.token), "c": "claim", "z": "1", "a": each.place})
         try:
             if made:
                 point("claim.write")
@@ -265,18 +263,16 @@ class RedisEngine(Engine):
             if not won:
                 raise
             return won
-        for (claim, operations), answer in zip(made, answers, strict=False):
+        for (claim, changed), answer in zip(made, answers, strict=False):
             if answer != 0:
                 claim.token = int(answer)
-            elif not self._claim_alone(claim, operations):
+            elif not self._claim_alone(claim, changed):
                 continue
             self._doubts.pop(claim.uuid, None)
             won.append(claim)
         return won
 
-    def _claiming(
-        self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str
-    ) -> tuple[Claim, list[Operation]]:
+    def _claiming(self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str) -> tuple[Claim, Document]:
         """A claim under the token of its head, and the fields that it changes."""
         token = int(taken.token)
         doubt = self._doubts.get(head["uuid"])
@@ -284,11 +280,12 @@ class RedisEngine(Engine):
         nonce = doubt.nonce if doubt is not None and doubt.token == token else new_nonce()
         changed = apply(head, transitions.claimed(head, worker, nonce, now))
         claim = Claim(make_key(head["uuid"]), head["uuid"], head["epoch"], nonce, token, head, loaded)
-        return claim, [Set(field, value) for field, value in changed.items()]
+        return claim, changed
 
-    def _claim_alone(self, claim: Claim, operations: list[Operation]) -> bool:
+    def _claim_alone(self, claim: Claim, changed: Document) -> bool:
         """Claim a job by a write of its own, which tells apart a head that was changed and one that is too large."""
         try:
+            operations = [Set(field, value) for field, value in changed.items()]
             claim.token = self.datastore.mutate(claim.key, operations, cas=claim.token).token
         except self._refusals:
             return False  # its entry is on the queue again
@@ -334,7 +331,7 @@ class RedisEngine(Engine):
         queues = queues or (self.queue.name,)
         waiting = self._named(queues[0])
         waiting.wait(timeout, queues)
-        if waiting.is_ready(queues):
+        if waiting.is_ready(queues):  # what woke it may have been for others
             return True
         for name in queues:
             self._note_empty(name)
