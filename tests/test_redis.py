@@ -300,6 +300,25 @@ def test_a_key_that_holds_something_else_is_left_alone(url: str) -> None:
     assert server.ask("a test", "GET", name) == b"hello"
 
 
+def test_one_broken_document_does_not_stop_a_batch(url: str) -> None:
+    """Others of the same call are claimed and settled, and are found where they belong."""
+    engine = engine_on(url)
+    uuids = [submitted(engine) for _ in range(5)]
+    odd = submitted(engine, priority=1)
+    server = engine.datastore.server
+    server.ask("a test", "HSET", f"{server.prefix}d:{make_key(odd)}", "cas", "?")
+    claims = engine.claim(6, ALICE, lambda head: head["jobType"])
+    assert [claim.uuid for claim in claims] == uuids
+    assert odd in engine.unsuitable
+    server.ask("a test", "HSET", f"{server.prefix}d:{claims[1].key}", "cas", "?")
+    server.ask("a test", "DEL", f"{server.prefix}d:{claims[3].key}")
+    server.ask("a test", "SET", f"{server.prefix}d:{claims[3].key}", "hello")
+    with pytest.raises(CorruptDocument, match=re.escape(claims[1].key)):
+        engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
+    found = [head["uuid"] for head in engine.datastore.find(status="succeeded").heads]
+    assert found == [uuids[0], uuids[2], uuids[4]]
+
+
 def test_a_forked_child_has_its_own_connection(url: str) -> None:
     """Parent and child use the same objects at the same time, and neither reads the other's answers."""
     datastore = RedisDatastore(url)

@@ -463,16 +463,16 @@ local function mutate(c)
   token = whole(token + 1)
   fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
   if c.n then fields[n + 1], fields[n + 2], n = '"seq"', c.n, n + 2 end
-  if c.q then fields[n + 1], fields[n + 2] = '"queueJobId"', put(c.q) end
-  each_thousand('HSET', key, fields)
-  for field, texts in pairs(pushes) do
+  for field, texts in pairs(pushes) do -- first, for what lies there may be no list
     each_thousand('RPUSH', history(field, c.k), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
   end
+  if c.q then fields[n + 1], fields[n + 2] = '"queueJobId"', put(c.q) end
+  each_thousand('HSET', key, fields)
   if status then place('index', c.k, old[2], status) end
   if due then place('due', c.k, old[3], due) end
   if c.z then return token end
-  return {token, cancel ~= 'null' and 1 or 0, unpack(answer)}
+  return {token, cancel ~= 'null' and 1 or 0, answer}
 end
 
 -- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.
@@ -555,9 +555,22 @@ local COMMANDS = {
   size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
 }
 
+-- What breaks one command (a key that holds something else) is told in its place, and the others are done. What the
+-- server refuses, it refuses at the first write; then nothing more is done.
+local refusal
+local function guarded(c)
+  local done, answer = pcall(COMMANDS[c.c], c)
+  if done then return answer end
+  local text = type(answer) == 'table' and answer.err or tostring(answer)
+  for code in string.gmatch('@REFUSALS@', '%S+') do
+    if text:find(code, 1, true) then refusal = text end
+  end
+  return redis.error_reply(text)
+end
+
 local replies = {}
-for _, c in ipairs(cjson.decode(ARGV[2])) do
-  replies[#replies + 1] = COMMANDS[c.c](c)
+for i, c in ipairs(cjson.decode(ARGV[2])) do
+  replies[i] = refusal and redis.error_reply(refusal) or guarded(c)
 end
 make_moves()
 for base, entries in pairs(acked) do
