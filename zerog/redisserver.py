@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from zerog import values
 from zerog.clock import SYSTEM, Clock
@@ -142,7 +142,7 @@ class RedisServer:
         self.prefix = f"{{{prefix}}}:"
         self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
         self.clock = clock
-        self._url = urlunsplit(parts._replace(query=urlencode(options)))
+        self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
         self._mine = _OfProcess()
         self._was_reached = False
         self._is_checked = False
