@@ -18,6 +18,7 @@ from tests.worker.kit import Body, Running, until
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import Cancelled, ClaimLost, DatastoreUnavailable
 from zerog.queues.memory import MemoryQueue
+from zerog.worker.daemons import DaemonPool
 
 
 class Gate(MemoryDatastore):
@@ -383,6 +384,23 @@ def test_what_a_write_in_a_thread_raises_reaches_the_run(app: zerog.App, what: s
 
 
 # the worker
+
+
+def test_a_pool_starts_no_more_threads_than_it_may_and_hides_nothing() -> None:
+    pool = DaemonPool(3, "made-up")
+    go = threading.Event()
+    waiting = [pool.submit(go.wait, 20) for _ in range(10)]
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("made-up")]
+    assert sorted(names) == ["made-up-1", "made-up-2", "made-up-3"]
+    given_up = pool.submit(print, "never")
+    assert given_up.cancel()
+    go.set()
+    assert [future.result(20) for future in waiting] == [True] * 10
+    with pytest.raises(SystemExit):
+        pool.submit(sys.exit, 1).result(20)
+    assert pool.submit(int, "5").result(20) == 5
+    pool.shutdown()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("made-up")])
 
 
 def test_plain_and_asynchronous_jobs_share_the_slots(app: zerog.App) -> None:
