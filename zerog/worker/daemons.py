@@ -34,8 +34,9 @@ class DaemonPool(ThreadPoolExecutor):
             self._open += 1
             start = self._started < min(self._open, self._most)
             self._started += start
+            name = f"{self._name}-{self._started}"
         if start:
-            threading.Thread(target=self._serve, name=f"{self._name}-{self._started}", daemon=True).start()
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
         self._calls.put((future, lambda: fn(*args, **kwargs)))
         return future
 

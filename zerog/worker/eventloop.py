@@ -81,7 +81,7 @@ class AsyncSlots(ThreadSlots):
                     loop.run_forever()
                 except BaseException:  # SystemExit goes through the loop, from whatever task raised it
                     log.exception("a task that a job started raised this through the event loop, which goes on")
-        self._pool.shutdown()
+            self._pool.shutdown()
 
     def _close(self) -> None:
         self._closing = True
