@@ -30,7 +30,7 @@ def document(w: Workers, uuid: str) -> dict[str, Any]:
     return stored
 
 
-FORMS = [("thread", ""), ("process", ""), ("async", ""), ("async", "async_"), ("process", "async_")]
+FORMS = [("thread", ""), ("process", ""), ("async", "async_")]
 """Executors, and what the names of the jobs begin with that they run here: ``async_`` are coroutines."""
 
 
@@ -155,7 +155,7 @@ def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> Non
         assert document(w, uuid) == finished
 
 
-@pytest.mark.parametrize(("executor", "form"), FORMS)
+@pytest.mark.parametrize(("executor", "form"), [*FORMS, ("process", "async_"), ("async", "")])
 def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) -> None:
     """Cancel reaches a running job at its next write, and its progress stays where it was."""
     with Workers(tmp_path, "--executor", executor) as w:
