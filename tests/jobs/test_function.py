@@ -31,6 +31,10 @@ class Level(enum.IntEnum):
     HIGH = 2
 
 
+class Truth(enum.Enum):
+    YES = True
+
+
 class Odd(enum.Enum):
     A = (1, 2)
 
@@ -228,12 +232,19 @@ def test_submit_refuses_what_is_something_else(app: zerog.App, annotation: Any, 
 def test_a_default_is_what_the_run_gets_if_nothing_is_given(app: zerog.App, annotation: Any, default: Any) -> None:
     got = note(app, annotation, default)
     for _ in range(2):
-        run_inline(app, app.submit("noting").uuid)
+        job: Any = app.submit("noting")
+        run_inline(app, job.uuid)
         if isinstance(default, (list, dict)):
-            got[-1].clear()  # whatever a run does to its value, the next one gets the default
-            got[-1] = default
+            job.value.clear()  # whatever becomes of one job's value, the next one gets the default
     assert got == [default, default]
+    assert got[0] or default is None
     assert type(got[0]) is type(default)
+
+
+def test_a_whole_number_is_a_default_for_a_float(app: zerog.App) -> None:
+    got = note(app, float, 1)
+    run_inline(app, app.submit("noting").uuid)
+    assert (got, type(got[0])) == ([1.0], float)
 
 
 def no_annotation(job: Any, path) -> None: ...  # type: ignore[no-untyped-def]
@@ -245,11 +256,13 @@ def a_pair(job: Any, path: tuple[int, int]) -> None: ...
 def keyed(job: Any, path: dict[int, str]) -> None: ...
 def either(job: Any, path: int | str) -> None: ...
 def odd_enum(job: Any, path: Odd) -> None: ...
+def truth(job: Any, path: Truth) -> None: ...
 def mixed(job: Any, path: Literal["a", 1]) -> None: ...
 def unresolved(job: Any, path: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 def two_fields(job: Any, path: Annotated[str, fields.String(), fields.Email()]) -> None: ...
 def unjson(job: Any, path: Any = set()) -> None: ...  # noqa: B006
 def wrong_default(job: Any, path: int = "5") -> None: ...  # type: ignore[assignment]
+def no_number(job: Any, path: int = True) -> None: ...
 def no_option(job: Any, path: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
 def objects(job: Any, path: list[Any] = [object()]) -> None: ...  # noqa: B006, B008
 def naive(job: Any, path: datetime = datetime(2026, 1, 1)) -> None: ...
@@ -277,6 +290,8 @@ def takes_all(*jobs: Any) -> None: ...
         (two_fields, ["path", "2 fields", "one"]),
         (unjson, ["path", "set()", "JSON"]),
         (wrong_default, ["path", "'5'", "its own type"]),
+        (truth, ["path", "Truth", "an Enum of texts"]),
+        (no_number, ["path", "True", "come back as 1"]),
         (no_option, ["path", "None", "str | None"]),
         (objects, ["path", "object object", "JSON"]),
         (naive, ["path", "datetime.datetime(2026, 1, 1", "come back"]),
