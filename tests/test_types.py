@@ -132,8 +132,8 @@ def test_each_type_says_what_it_is(app: zerog.App) -> None:
         Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert json.loads(json.dumps(schema)) == schema
-    assert described["order"] == {"title": "An order", "description": "Orders things.", "schemaVersion": 2.5}
-    assert described["nothing"] == {"title": None, "description": None, "schemaVersion": 1.0}
+    assert described["order"] == {"title": "An order", "summary": "Orders things.", "schemaVersion": 2.5}
+    assert described["nothing"] == {"title": None, "summary": None, "schemaVersion": 1.0}
     assert described["small"]["summary"] == "Does little."
 
 

@@ -132,7 +132,7 @@ again: WordCount = app.get_job(job.uuid, job_type=WordCount)
 any_job: zerog.BaseJob = app.get_job(job.uuid)
 info: dict[str, Any] = app.info(job.uuid)
 report: Report = app.reconcile()
-made: dict[str, list[str]] = app.setup()
+set_up: dict[str, list[str]] = app.setup()
 app.discard(job.uuid)
 parts: list[Any] = [app.datastore, app.queue]
 app.close()

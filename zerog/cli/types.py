@@ -48,7 +48,7 @@ def _print_table(known: list[dict[str, Any]]) -> None:
 def _print_schemas(known: list[dict[str, Any]]) -> None:
     console = make_console()
     for entry in known:
-        console.print(Text(f"{clean(entry['type'])}, version {clean(entry['schemaVersion'])}", style="bold"))
+        console.print(Text(f"{clean(entry['jobType'])}, version {clean(entry['schemaVersion'])}", style="bold"))
         if _said(entry):
             console.print(clean(_said(entry)), soft_wrap=True)
         console.print(clean(json.dumps(entry["params"], indent=4, ensure_ascii=False)), soft_wrap=True)
