@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("zerog")
 
+GIVE_UP_PAUSE = 1.0
+"""Seconds until a run that this worker could not go on with is given to others."""
+
 Done = Callable[[Claim, Outcome | None, float], None]
 """Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
 
@@ -152,6 +155,8 @@ class Slots:
 
     def _give_up(self, claim: Claim) -> None:
         """After a lost claim: if the document still names this run, let the job run again."""
+        # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
+        self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
 
