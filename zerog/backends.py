@@ -11,13 +11,20 @@ from zerog.exceptions import ConfigurationError
 from zerog.lifecycle import Engine
 from zerog.queues.base import Queue
 
-SCHEMES = ("memory", "sqlite")
+REDIS = ("redis", "rediss", "unix")
+"""URLs of a Redis server: over TCP, over TLS, over a socket in the file system."""
+
+SCHEMES = ("memory", "sqlite", *REDIS)
 """What a URL may begin with."""
 
 
-def open_datastore(url: str) -> Datastore:
+def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
     """The datastore that a URL names. Raises ConfigurationError."""
     scheme = _scheme(url, "datastore")
+    if scheme in REDIS:
+        from zerog.datastores.redis import RedisDatastore
+
+        return RedisDatastore(url, clock)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -31,6 +38,10 @@ def open_datastore(url: str) -> Datastore:
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
     """The queue that a URL names. Raises ConfigurationError."""
     scheme = _scheme(url, "queue")
+    if scheme in REDIS:
+        from zerog.queues.redis import RedisQueue
+
+        return RedisQueue(url, clock=clock)
     if scheme == "memory":
         _options(url, ())
         from zerog.queues.memory import MemoryQueue
@@ -43,7 +54,15 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    if isinstance(datastore, str) and _scheme(datastore, "datastore") == "sqlite" and queue in (None, datastore):
+    scheme = _scheme(datastore, "datastore") if isinstance(datastore, str) and queue in (None, datastore) else None
+    if scheme in REDIS:
+        from zerog.datastores.redis import RedisDatastore
+        from zerog.engines.redis import RedisEngine
+        from zerog.queues.redis import RedisQueue
+
+        documents = RedisDatastore(datastore, clock)
+        return RedisEngine(documents, RedisQueue(documents.server), clock)
+    if scheme == "sqlite":
         from zerog.engines.sqlite import SqliteEngine
         from zerog.queues.sqlite import SqliteQueue
 
@@ -54,7 +73,7 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
         queue = datastore
     return Engine(
-        open_datastore(datastore) if isinstance(datastore, str) else datastore,
+        open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,
         open_queue(queue, clock) if isinstance(queue, str) else queue,
         clock,
     )

@@ -13,6 +13,7 @@ from zerog import crashpoints
 from zerog.clock import to_text
 from zerog.datastores.operations import Set
 from zerog.document import make_key, new_document
+from zerog.engines.redis import RedisEngine
 from zerog.engines.sqlite import SqliteEngine
 from zerog.exceptions import DatastoreUnavailable, JobStateError
 from zerog.lifecycle import Engine
@@ -150,7 +151,7 @@ def test_a_doubt_stays_while_the_store_can_t_be_read(engine: Engine, monkeypatch
 
     crashpoints.arm("claim.written", "unknown")
     with monkeypatch.context() as broken:
-        if isinstance(engine, SqliteEngine):
+        if isinstance(engine, SqliteEngine | RedisEngine):
             broken.setattr(engine.datastore, "read_with_cas", fail)
             assert claim(engine) == []
             assert claim(engine) == []
