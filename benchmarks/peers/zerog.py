@@ -1,9 +1,14 @@
-"""ZeroG on one SQLite file, jobs in worker threads."""
+"""ZeroG on one SQLite file or on Redis, jobs in worker threads."""
 
 NAME = "zerog"
-REQUIRES = ["-e", "../..[cli]"]
+REQUIRES = ["-e", "../..[cli,redis,rq]"]
 MODULE = "zerog"
-VARIANTS = {"sqlite": "none", "sqlite-normal": "none"}  # synchronous=full (the default) and synchronous=normal
+VARIANTS = {
+    "sqlite": "none",  # synchronous=full, the default
+    "sqlite-normal": "none",
+    "redis": "redis",
+    "rq": "redis",  # documents on Redis, uuids on RQ's queues, under ZeroG's worker
+}
 BULK = "App.submit_many"
 RESULTS = "the job's document: status, owner, times, result, history"
 PROGRESS = "set_completeness; record_event"
@@ -59,13 +64,19 @@ class Progress(zerog.BaseJob):
                 self.record_event(bench_job.event(i)["msg"])
 
 
+URLS = {
+    "sqlite": lambda: f"sqlite:///{os.environ['BENCH_DIR']}/zerog.db",
+    "sqlite-normal": lambda: f"sqlite:///{os.environ['BENCH_DIR']}/zerog.db?synchronous=normal",
+    "redis": lambda: os.environ["BENCH_REDIS"],
+    "rq": lambda: f"rq+{os.environ['BENCH_REDIS']}",
+}
+
 JOBS = {job.JOB_TYPE: job for job in (Noop, Sleep, Progress)}
 
 
 def connect():
     global app
-    option = "?synchronous=normal" if bench_job.VARIANT == "sqlite-normal" else ""
-    app = zerog.App(f"sqlite:///{os.environ['BENCH_DIR']}/zerog.db{option}")
+    app = zerog.App(URLS[bench_job.VARIANT]())
     app.register(*JOBS.values())
 
 
