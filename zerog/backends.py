@@ -11,13 +11,19 @@ from zerog.exceptions import ConfigurationError
 from zerog.lifecycle import Engine
 from zerog.queues.base import Queue
 
-SCHEMES = ("memory", "sqlite")
-"""What a URL may begin with."""
+DATASTORES = ("memory", "sqlite")
+"""What the URL of a datastore may begin with."""
+
+RQ = "rq+"
+"""What a Redis URL begins with whose server carries uuids on RQ queues."""
+
+QUEUES = ("memory", "sqlite", f"{RQ}redis", f"{RQ}rediss", f"{RQ}unix")
+"""What the URL of a queue may begin with."""
 
 
 def open_datastore(url: str) -> Datastore:
     """The datastore that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "datastore")
+    scheme = _scheme(url, "datastore", DATASTORES)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -30,12 +36,16 @@ def open_datastore(url: str) -> Datastore:
 
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
     """The queue that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "queue")
+    scheme = _scheme(url, "queue", QUEUES)
     if scheme == "memory":
         _options(url, ())
         from zerog.queues.memory import MemoryQueue
 
         return MemoryQueue(clock=clock)
+    if scheme.startswith(RQ):
+        from zerog.queues.rq import RqQueue
+
+        return RqQueue(url.removeprefix(RQ), clock=clock)
     from zerog.queues.sqlite import SqliteQueue
 
     return SqliteQueue(_path(url), clock=clock, **_options(url, ("synchronous",)))
@@ -43,7 +53,11 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    if isinstance(datastore, str) and _scheme(datastore, "datastore") == "sqlite" and queue in (None, datastore):
+    if (
+        isinstance(datastore, str)
+        and _scheme(datastore, "datastore", DATASTORES) == "sqlite"
+        and queue in (None, datastore)
+    ):
         from zerog.engines.sqlite import SqliteEngine
         from zerog.queues.sqlite import SqliteQueue
 
@@ -66,12 +80,12 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def _scheme(url: str, part: str) -> str:
+def _scheme(url: str, part: str, known: tuple[str, ...]) -> str:
     scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in SCHEMES:
+    if not separator or scheme not in known:
         shown = without_secrets(url) if separator else repr(url)
         raise ConfigurationError(
-            f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in SCHEMES)}, "
+            f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
             "for example sqlite:///jobs.db"
         )
     return scheme

