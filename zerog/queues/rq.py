@@ -22,7 +22,7 @@ from typing import Any
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import ConfigurationError, ReservationLost
 from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
-from zerog.queues.rqscripts import RESERVE, SETTLE, TIDY
+from zerog.queues.rqscripts import REJECTED, RESERVE, SETTLE, TIDY
 
 try:
     import rq
@@ -142,7 +142,21 @@ class RqQueue(Queue):
         wip, failed = f"{RQ_KEY_PREFIX}:wip:{self.name}", f"{RQ_KEY_PREFIX}:failed:{self.name}"
         keys = [self._queue_key, wip, f"{self._queue_key}:intermediate", self._popped_key]
         with self.client.translated(f"queue {self.name}"):
-            self._run(TIDY, [*keys, self._reserved_key, self._held_key, failed])
+            keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
+            self._count_rejected(self._run(TIDY, keys))
+
+    def set_aside(self, identity: str) -> None:
+        """Move something that one of RQ's workers has taken and can't read to what was rejected."""
+        with self.client.translated(f"queue {self.name}"), self.client.get().pipeline() as pipeline:
+            pipeline.lrem(f"{self._queue_key}:intermediate", 1, identity)
+            pipeline.lpush(self._rejected_key, identity)
+            pipeline.ltrim(self._rejected_key, 0, REJECTED - 1)
+            pipeline.execute()
+        self._count_rejected(1)
+
+    def _count_rejected(self, count: int) -> None:
+        with self._rejecting:
+            self.rejected += count
 
     def _tidy_now_and_then(self) -> None:
         now = self._clock.monotonic()
@@ -170,11 +184,9 @@ class RqQueue(Queue):
         """The next entry; seconds until another one comes back (-1: none); whether something is in the way."""
         token = os.urandom(8).hex()
         keys = [self._queue_key, self._scheduled_key, self._reserved_key, self._held_key]
-        keys += [self._popped_key, self._rejected_key, WORKERS_SUSPENDED]
+        keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
         identity, aside, soonest, way = self._run(RESERVE, keys, token, given)
-        if aside:
-            with self._rejecting:
-                self.rejected += aside
+        self._count_rejected(aside)
         reservation = _RqReservation(self, identity.decode(), token) if identity else None
         return reservation, float(soonest), bool(way)
 

@@ -23,7 +23,12 @@ doesn't know.
 
 from __future__ import annotations
 
-HEAD = """
+REJECTED = 1_000
+"""Bodies that were set aside and are kept for a look at them, per queue."""
+
+HEAD = (
+    f"local REJECTED = {REJECTED}"
+    + """
 local call = redis.call
 local now = tonumber(ARGV[1])
 if not now then
@@ -43,38 +48,38 @@ local function note(id, field, value)
   if call('EXISTS', jobs .. id) == 1 then call('HSET', jobs .. id, field, value) end
 end
 
+-- The last key of a script that sets something aside is the list for it.
+local aside = 0
+
+local function set_aside(id)
+  aside = aside + 1
+  call('LPUSH', KEYS[#KEYS], id)
+  call('LTRIM', KEYS[#KEYS], 0, REJECTED - 1)
+end
+
 local function ttr(id)
   return tonumber(call('HGET', jobs .. id, 'zerog_ttr') or usual) or usual
 end
 """
+)
 """Begins every script. ARGV: the time in seconds ('' for the server's own), what the keys of RQ's jobs begin with, the
 usual time to run."""
 
 WINDOW = 1_000
 """Jobs of others at the front of a queue that are looked past."""
 
-REJECTED = 1_000
-"""Bodies that were set aside and are kept for a look at them, per queue."""
-
 RESERVE = (
     HEAD
-    + f"local WINDOW, REJECTED = {WINDOW}, {REJECTED}\n"
+    + f"local WINDOW = {WINDOW}\n"
     + """
--- KEYS: queue, scheduled, reserved, held, popped, rejected, suspended
+-- KEYS: queue, scheduled, reserved, held, popped, suspended, rejected
 -- ARGV: token, id that a blocking pop has given ('' for none)
 -- The answer: id or '', how many were set aside, seconds until something comes back (-1: nothing will), and what is in
 -- the way: '' nothing, 'suspended', or 'foreign' for jobs of others, which are left where they are.
-local queue, scheduled, reserved, held, popped, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local queue, scheduled, reserved, held, popped = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, given = ARGV[4], ARGV[5]
-local aside = 0
 
 local function is_held(id) return call('HEXISTS', held, id) == 1 end
-
-local function set_aside(id)
-  aside = aside + 1
-  call('LPUSH', rejected, id)
-  call('LTRIM', rejected, 0, REJECTED - 1)
-end
 
 local function answer(id, way)
   local soonest = -1
@@ -137,7 +142,7 @@ local function unpop(id)
 end
 
 if given ~= '' then unpop(given) end
-if call('EXISTS', KEYS[7]) == 1 then return answer('', 'suspended') end
+if call('EXISTS', KEYS[6]) == 1 then return answer('', 'suspended') end
 back_from_time()
 local id, way = next_id()
 if not id then return answer('', way) end
@@ -183,7 +188,7 @@ TIDY = (
     HEAD
     + f"local STUCK = {STUCK}\n"
     + """
--- KEYS: queue, wip, intermediate, popped, reserved, held, failed
+-- KEYS: queue, wip, intermediate, popped, reserved, held, failed, rejected
 -- What dead consumers left, of ZeroG's jobs only, goes back to the front of the queue. If the job runs elsewhere or
 -- has ended, the delivery is dropped when it comes.
 local queue, wip, intermediate, popped, reserved, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -211,6 +216,9 @@ for _, id in ipairs(call('LRANGE', intermediate, 0, 99)) do
       call('DEL', seen)
       back(id)
     end
+  elseif call('EXISTS', jobs .. id) == 0 then
+    call('LREM', intermediate, 1, id)
+    set_aside(id)
   end
 end
 for _, id in ipairs(call('LRANGE', popped, 0, 99)) do
@@ -222,6 +230,6 @@ for _, id in ipairs(call('LRANGE', popped, 0, 99)) do
   end
 end
 call('ZREMRANGEBYSCORE', KEYS[7], 0, score(now))
-return 0
+return aside
 """
 )

@@ -1,0 +1,107 @@
+"""One delivery, run to its end: for a worker of another system that takes deliveries and calls ZeroG for each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+from typing import TYPE_CHECKING
+
+from zerog.exceptions import DatastoreError, QueueError, ZerogError
+from zerog.queues.base import Reservation
+from zerog.transitions import Claim, Settlement
+from zerog.transitions import Worker as Identity
+from zerog.worker.lease import Lease
+from zerog.worker.outcome import Outcome
+from zerog.worker.slots import ThreadSlots
+from zerog.worker.store import LONGEST_PAUSE, settle_alone
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+
+def run_delivery(app: App, reservation: Reservation, lease: float) -> None:
+    """Claim the delivered job, run it in a thread, settle it; returns once that is done.
+
+    A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds of silence after which
+    others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. Raises what the
+    datastore raises before the job is claimed. An exception that reaches the calling thread while the job runs (from a
+    signal, say) gives the job back, uncounted, and goes on.
+    """
+    worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
+    single = _Single(app, worker)
+    single.keeper.start()
+    try:
+        single.run(reservation)
+    finally:
+        single.close()
+
+
+class _Single:
+    def __init__(self, app: App, worker: Identity) -> None:
+        self._app = app
+        self._worker = worker
+        self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._slots = ThreadSlots(app, 1, worker.lease, lambda _, outcome, __: self._ended.put(outcome), app.clock)
+        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single"}
+        self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock)
+        self._holds = False
+
+    def run(self, reservation: Reservation) -> None:
+        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.accept)
+        if claim is None:
+            return
+        self._holds = True
+        self._slots.start()
+        self._slots.add([claim])
+        try:
+            outcome = self._wait()
+            if outcome is not None:
+                self._settle(outcome.settlement(claim))
+        except BaseException:
+            self._give_back(claim)
+            raise
+        self._holds = False
+
+    def close(self) -> None:
+        self._slots.close()
+        self.keeper.stop()
+        if self._holds:
+            return  # its record shows others that this worker is silent
+        try:
+            self._app.engine.retire(self._worker)
+        except ZerogError as error:
+            log.debug("the record of worker %s stays until its lease is over: %s", self._worker.name, error)
+
+    def _wait(self) -> Outcome | None:
+        while True:
+            self.keeper.check()
+            try:
+                return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
+            except queue.Empty:
+                continue
+
+    def _settle(self, settlement: Settlement) -> None:
+        """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""
+        pause = 0.05
+        while True:
+            try:
+                settle_alone(self._app.engine, settlement, self._app.clock)
+                return
+            except (DatastoreError, QueueError) as error:
+                log.warning("job %s has ended and can't be settled yet: %s", settlement.claim.uuid, error)
+            self._app.clock.pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _give_back(self, claim: Claim) -> None:
+        self._slots.stop()
+        why = f"the worker that called {self._worker.name} stopped the run"
+        self._slots.abandon(why)
+        try:
+            self._app.engine.release(claim.uuid, claim.epoch, why)
+            self._holds = False
+        except ZerogError as error:
+            log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
