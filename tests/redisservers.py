@@ -13,10 +13,26 @@ import tempfile
 import time
 from pathlib import Path
 
+import fakeredis
 import pytest
+from redis.connection import ConnectionPool
+
+from zerog.clock import SYSTEM, Clock
+from zerog.redisserver import RedisServer
 
 _numbers = itertools.count()
 _started: dict[str, RunningServer] = {}
+
+
+class FakeServer(RedisServer):
+    """A server in this process. Handles with the same ``fake`` share their keys."""
+
+    def __init__(self, fake: fakeredis.FakeServer, clock: Clock = SYSTEM, prefix: str = "zerog") -> None:
+        self._fake = fake
+        super().__init__(f"redis://fake?prefix={prefix}", clock)
+
+    def _new_pool(self, timeout: float) -> ConnectionPool:
+        return ConnectionPool(connection_class=fakeredis.FakeRedisConnection, server=self._fake, protocol=2)
 
 
 def valkey() -> Path | None:
@@ -110,6 +126,14 @@ def shared(name: str) -> RunningServer:
     if name not in _started:
         _started[name] = started(name)
     return _started[name]
+
+
+def url_for(folder: Path) -> str:
+    """A URL that belongs to a folder: whoever asks again, from another process too, gets the same keys."""
+    file = folder / "redis.url"
+    if not file.exists():
+        file.write_text(shared("valkey").url())
+    return file.read_text()
 
 
 def _free_port() -> int:

@@ -11,19 +11,24 @@ from zerog.exceptions import ConfigurationError
 from zerog.lifecycle import Engine
 from zerog.queues.base import Queue
 
-DATASTORES = ("memory", "sqlite")
-"""What the URL of a datastore may begin with."""
+REDIS = ("redis", "rediss", "unix")
+"""URLs of a Redis server: over TCP, over TLS, over a socket in the file system."""
 
-RQ = "rq+"
-"""What a Redis URL begins with whose server carries uuids on RQ queues."""
+RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
+"""URLs of a Redis server whose RQ queues carry the uuids."""
 
-QUEUES = ("memory", "sqlite", f"{RQ}redis", f"{RQ}rediss", f"{RQ}unix")
-"""What the URL of a queue may begin with."""
+DATASTORES = ("memory", "sqlite", *REDIS)
+QUEUES = (*DATASTORES, *RQ)
+"""What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
 
 
-def open_datastore(url: str) -> Datastore:
+def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
     """The datastore that a URL names. Raises ConfigurationError."""
     scheme = _scheme(url, "datastore", DATASTORES)
+    if scheme in REDIS:
+        from zerog.datastores.redis import RedisDatastore
+
+        return RedisDatastore(url, clock)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -37,15 +42,19 @@ def open_datastore(url: str) -> Datastore:
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
     """The queue that a URL names. Raises ConfigurationError."""
     scheme = _scheme(url, "queue", QUEUES)
+    if scheme in RQ:
+        from zerog.queues.rq import RqQueue
+
+        return RqQueue(url.removeprefix("rq+"), clock=clock)
+    if scheme in REDIS:
+        from zerog.queues.redis import RedisQueue
+
+        return RedisQueue(url, clock=clock)
     if scheme == "memory":
         _options(url, ())
         from zerog.queues.memory import MemoryQueue
 
         return MemoryQueue(clock=clock)
-    if scheme.startswith(RQ):
-        from zerog.queues.rq import RqQueue
-
-        return RqQueue(url.removeprefix(RQ), clock=clock)
     from zerog.queues.sqlite import SqliteQueue
 
     return SqliteQueue(_path(url), clock=clock, **_options(url, ("synchronous",)))
@@ -53,22 +62,28 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    if (
-        isinstance(datastore, str)
-        and _scheme(datastore, "datastore", DATASTORES) == "sqlite"
-        and queue in (None, datastore)
-    ):
+    scheme = _scheme(datastore, "app", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+    if scheme in RQ:
+        datastore, queue = datastore.removeprefix("rq+"), datastore
+    elif scheme in REDIS:
+        from zerog.datastores.redis import RedisDatastore
+        from zerog.engines.redis import RedisEngine
+        from zerog.queues.redis import RedisQueue
+
+        documents = RedisDatastore(datastore, clock)
+        return RedisEngine(documents, RedisQueue(documents.server), clock)
+    elif scheme == "sqlite":
         from zerog.engines.sqlite import SqliteEngine
         from zerog.queues.sqlite import SqliteQueue
 
         store = open_datastore(datastore)
         return SqliteEngine(store, SqliteQueue(store.file.path, file=store.file, clock=clock), clock)  # type: ignore[attr-defined, arg-type]
-    if queue is None:
+    elif queue is None:
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
         queue = datastore
     return Engine(
-        open_datastore(datastore) if isinstance(datastore, str) else datastore,
+        open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,
         open_queue(queue, clock) if isinstance(queue, str) else queue,
         clock,
     )

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.redisservers import url_for
 from zerog.crashpoints import POINTS
 from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
+from zerog.engines.redis import RedisEngine
 from zerog.engines.sqlite import SqliteEngine
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
+from zerog.queues.redis import RedisQueue
 from zerog.queues.sqlite import SqliteQueue
 from zerog.testing.clock import ManualClock
 
@@ -47,6 +51,11 @@ def _two_files(folder: Path, clock: ManualClock) -> Engine:
     return Engine(datastore, SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock), clock)
 
 
+def _redis(folder: Path, clock: ManualClock) -> Engine:
+    datastore = RedisDatastore(url_for(folder), clock)
+    return RedisEngine(datastore, RedisQueue(datastore.server), clock)
+
+
 KINDS = {
     "memory": Kind(_memory, outlives=False),
     "sqlite": Kind(
@@ -64,4 +73,7 @@ KINDS = {
         ),
     ),
     "two-files": Kind(_two_files),
+    "redis": Kind(
+        _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
+    ),
 }

@@ -6,13 +6,18 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import fakeredis
 import pytest
 
+from tests.redisservers import FakeServer, shared
 from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
+from zerog.engines.redis import RedisEngine
 from zerog.engines.sqlite import SqliteEngine
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
+from zerog.queues.redis import RedisQueue
 from zerog.queues.sqlite import SqliteQueue
 from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
@@ -68,3 +73,45 @@ class TestChaos(EngineContract):
     def engine(self, clock: ManualClock, request: pytest.FixtureRequest) -> Engine:
         seed = zlib.crc32(request.node.name.encode())
         return Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock)
+
+
+class TestRedis(EngineContract):
+    """Both parts on one real server."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        datastore = RedisDatastore(shared("valkey").url(), clock)
+        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
+        yield engine
+        engine.close()
+
+
+class TestOlderRedis(EngineContract):
+    """The same on the Redis that this machine has."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        datastore = RedisDatastore(shared("redis").url(), clock)
+        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
+        yield engine
+        engine.close()
+
+
+class TestRedisApart(EngineContract):
+    """The generic engine over the same adapters."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        url = shared("valkey").url()
+        engine = Engine(RedisDatastore(url, clock), RedisQueue(url, clock=clock), clock)
+        yield engine
+        engine.close()
+
+
+class TestRedisHere(EngineContract):
+    """On a Redis in this process."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Engine:
+        datastore = RedisDatastore(FakeServer(fakeredis.FakeServer(), clock))
+        return RedisEngine(datastore, RedisQueue(datastore.server), clock)

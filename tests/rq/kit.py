@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import fakeredis
 import redis
 
-from tests.redisservers import RunningServer, started
+from tests.redisservers import FakeServer, RunningServer, started
 from zerog.clock import SYSTEM, Clock
 from zerog.queues.rq import RqQueue
-from zerog.redisclient import RedisClient
 
 DATABASES = 10_000
 
@@ -19,19 +17,8 @@ _numbers = itertools.count()
 _server: list[RunningServer] = []
 
 
-class FakeClient(RedisClient):
-    """A server in this process. Handles with the same ``fake`` share their keys."""
-
-    def __init__(self, fake: fakeredis.FakeServer) -> None:
-        self._fake = fake
-        super().__init__("redis://fake")
-
-    def _connect(self) -> Any:
-        return fakeredis.FakeRedis(server=self._fake)
-
-
 def fake_queue(fake: fakeredis.FakeServer, clock: Clock = SYSTEM) -> RqQueue:
-    return RqQueue("redis://fake", clock=clock, client=FakeClient(fake))
+    return RqQueue(FakeServer(fake, clock))
 
 
 def real_url() -> str:

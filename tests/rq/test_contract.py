@@ -21,7 +21,7 @@ class RqContract(QueueContract):
 
     def put_raw(self, queue: Queue, body: Any) -> None:
         assert isinstance(queue, RqQueue)
-        queue.client.get().rpush("rq:queue:default", body)
+        queue.server.client().rpush("rq:queue:default", body)
 
 
 class TestFake(RqContract):

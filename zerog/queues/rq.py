@@ -16,27 +16,32 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zerog.clock import SYSTEM, Clock
-from zerog.exceptions import ConfigurationError, ReservationLost
+from zerog.exceptions import ConfigurationError, DatastoreError, QueueUnavailable, ReservationLost
 from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.queues.rqscripts import REJECTED, RESERVE, SETTLE, TIDY
 
 try:
     import rq
-    from redis.commands.core import Script
     from rq.defaults import RQ_KEY_PREFIX
     from rq.job import Job, JobStatus
     from rq.serializers import JSONSerializer
     from rq.suspension import WORKERS_SUSPENDED
 
-    from zerog.redisclient import RedisClient
+    from zerog.redisserver import RedisServer
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"rq+redis:// needs rq and the redis client, which can't be imported ({error}); pip install 'zerog[rq]'"
     ) from None
+
+if TYPE_CHECKING:
+    import redis
+    from redis.commands.core import Script
 
 ENTRY = "zerog.rqworker.perform"
 """The function that every entry names. Entries outlive releases, so it never changes."""
@@ -55,21 +60,17 @@ TIDYING = 10.0
 
 
 class RqQueue(Queue):
-    """The RQ queue ``name`` on a Redis server.
+    """The RQ queue ``name`` on the server of a URL, for example ``redis://localhost:6379/0``."""
 
-    ``url``: ``redis://``, ``rediss://`` or ``unix://``, with ``?timeout=`` for the seconds that connecting and each
-    answer may take. Raises ConfigurationError.
-    """
-
-    def __init__(self, url: str, name: str = DEFAULT, clock: Clock = SYSTEM, client: RedisClient | None = None) -> None:
+    def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
         self.name = name
-        self.url = url
-        self.client = client or RedisClient(url)
-        self._clock = clock
+        self.server = RedisServer(server, clock) if isinstance(server, str) else server
+        self._clock = self.server.clock
         self._woken = threading.Event()
         self._rejecting = threading.Lock()
         self._tidied = -math.inf
-        self._rq: tuple[Any, rq.Queue | None] = (None, None)
+        self._rq: rq.Queue | None = None
+        self._scripts: dict[str, Script] = {}
         zerog = f"{RQ_KEY_PREFIX}:zerog"
         self._queue_key = f"{rq.Queue.redis_queue_namespace_prefix}{name}"
         self._scheduled_key = f"{RQ_KEY_PREFIX}:scheduled:{name}"
@@ -77,7 +78,7 @@ class RqQueue(Queue):
         self._popped_key, self._rejected_key = f"{zerog}:popped:{name}", f"{zerog}:rejected:{name}"
 
     def named(self, name: str) -> RqQueue:
-        return self if name == self.name else RqQueue(self.url, name, self._clock, self.client)
+        return self if name == self.name else RqQueue(self.server, name)
 
     def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> str:
         uuid = check_uuid(uuid)
@@ -91,7 +92,7 @@ class RqQueue(Queue):
             "failure_ttl": FAILURE_TTL,
             "description": uuid,
         }
-        with self.client.translated(f"{uuid} was not put on {self.name}, or its answer was lost"):
+        with self._translated(f"{uuid} was not put on {self.name}, or its answer was lost"):
             queue = self._rq_queue()
             with queue.connection.pipeline() as pipeline:
                 if delay > 0:
@@ -107,7 +108,7 @@ class RqQueue(Queue):
     def reserve(self, timeout: float = 0) -> Reservation | None:
         deadline = self._clock.monotonic() + timeout
         given: bytes = b""
-        with self.client.translated(f"queue {self.name}"):
+        with self._translated(f"queue {self.name}"):
             self._tidy_now_and_then()
             while True:
                 reservation, soonest, in_the_way = self._reserve_now(given)
@@ -127,27 +128,29 @@ class RqQueue(Queue):
 
     def size(self) -> int:
         """Entries on the queue: waiting, delayed and reserved; jobs of others on the same RQ queue count, too."""
-        with self.client.translated(f"queue {self.name}"):
+        with self._translated(f"queue {self.name}"):
             self._tidy_now_and_then()
-            with self.client.get().pipeline() as pipeline:
-                pipeline.llen(self._queue_key).zcard(self._scheduled_key).zcard(self._reserved_key)
+            with self._client().pipeline() as pipeline:
+                pipeline.llen(self._queue_key)
+                pipeline.zcard(self._scheduled_key)
+                pipeline.zcard(self._reserved_key)
                 return int(sum(pipeline.execute()))
 
     def close(self) -> None:
-        self._rq = (None, None)
-        self.client.close()
+        self._rq = None
+        self.server.close()
 
     def tidy(self) -> None:
         """Bring back what dead consumers left in RQ's places for work in progress. Raises QueueUnavailable."""
         wip, failed = f"{RQ_KEY_PREFIX}:wip:{self.name}", f"{RQ_KEY_PREFIX}:failed:{self.name}"
         keys = [self._queue_key, wip, f"{self._queue_key}:intermediate", self._popped_key]
-        with self.client.translated(f"queue {self.name}"):
+        with self._translated(f"queue {self.name}"):
             keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
             self._count_rejected(self._run(TIDY, keys))
 
     def set_aside(self, identity: str) -> None:
         """Move something that one of RQ's workers has taken and can't read to what was rejected."""
-        with self.client.translated(f"queue {self.name}"), self.client.get().pipeline() as pipeline:
+        with self._translated(f"queue {self.name}"), self._client().pipeline() as pipeline:
             pipeline.lrem(f"{self._queue_key}:intermediate", 1, identity)
             pipeline.lpush(self._rejected_key, identity)
             pipeline.ltrim(self._rejected_key, 0, REJECTED - 1)
@@ -177,7 +180,8 @@ class RqQueue(Queue):
 
     def _pop(self, seconds: float) -> bytes:
         """Wait for an id; it is in a list of ZeroG's own then, so that it isn't lost with this process."""
-        popped = self.client.get().blmove(self._queue_key, self._popped_key, max(0.001, seconds))
+        limit: Any = max(0.001, seconds)  # typed as int in redis-py; servers since 6.0 take fractions
+        popped: Any = self._client().blmove(self._queue_key, self._popped_key, limit)
         return popped or b""
 
     def _reserve_now(self, given: bytes) -> tuple[Reservation | None, float, bool]:
@@ -192,25 +196,39 @@ class RqQueue(Queue):
 
     def _settle(self, identity: str, token: str, verb: str, delay: float = 0) -> int:
         keys = [self._queue_key, self._scheduled_key, self._reserved_key, self._held_key]
-        with self.client.translated(f"entry {identity} of queue {self.name}"):
+        with self._translated(f"entry {identity} of queue {self.name}"):
             deliveries: int = self._run(SETTLE, keys, identity, token, verb, repr(float(delay)))
         if not deliveries:
             raise ReservationLost(f"entry {identity} of queue {self.name} is not reserved here any more")
         return deliveries
 
     def _run(self, script: str, keys: list[str], *arguments: str | bytes) -> Any:
-        client = self.client.get()
+        client = self._client()
         now = "" if self._clock is SYSTEM else repr(self._clock.now().timestamp())
         usual = [now, Job.redis_job_namespace_prefix, repr(TTR)]
-        return Script(client, script)(keys=keys, args=[*usual, *arguments], client=client)
+        if script not in self._scripts:
+            self._scripts[script] = client.register_script(script)
+        return self._scripts[script](keys=keys, args=[*usual, *arguments], client=client)
+
+    def _client(self) -> redis.Redis:
+        """A client whose patience outlasts a blocking pop. One of this process: a fork makes new connections."""
+        client = self.server.client(BLOCK + self.server.timeout)
+        if self._rq is None or self._rq.connection.connection_pool is not client.connection_pool:
+            self._rq = rq.Queue(self.name, connection=client, serializer=JSONSerializer)
+        return self._rq.connection
 
     def _rq_queue(self) -> rq.Queue:
-        client = self.client.get()
-        known, queue = self._rq
-        if known is not client or queue is None:
-            queue = rq.Queue(self.name, connection=client, serializer=JSONSerializer)
-            self._rq = (client, queue)
-        return queue
+        self._client()
+        assert self._rq is not None
+        return self._rq
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            with self.server.translated(what):
+                yield
+        except DatastoreError as error:
+            raise QueueUnavailable(str(error)) from error
 
 
 class _RqReservation(Reservation):

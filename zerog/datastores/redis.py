@@ -1,0 +1,359 @@
+"""Documents on a Redis server. How a document lies there, and what is done to it there, is in ``redisscript.lua``.
+
+``body`` is the JSON of everything that was there when the document was written whole, but for the fields of HOT; it is
+not rewritten by ``mutate``. A field that ``mutate`` has given another value since is a field of the document's hash and
+laid over the body when read. History entries are lists of their own, so that recording event 10,000 costs what event
+1 cost.
+
+The script applies what it can be sure of. Everything else (a refusal; arithmetic on a field that only the body has;
+integers beyond 15 digits) it leaves alone, and ``mutate`` reads the document and writes by compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, Literal
+
+from zerog import values
+from zerog.clock import SYSTEM, Clock
+from zerog.datastores.base import (
+    HISTORY,
+    MAX_COLLISIONS,
+    Datastore,
+    Mutation,
+    Page,
+    check_document,
+    check_limit,
+    fence,
+    repeated,
+)
+from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set, apply, check, dropped_field
+from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
+from zerog.redisserver import HOT, RedisServer
+
+IS_HOT = frozenset(HOT)
+
+Command = dict[str, Any]
+
+_SIMPLE = {None: "null", True: "true", False: "false"}
+_QUOTED_HISTORY = tuple(f'"{field}"' for field in HISTORY)
+
+
+class RedisDatastore(Datastore):
+    """Documents on the server of a URL, for example ``redis://localhost:6379/0?prefix=shop``."""
+
+    can_find = True
+    can_delete = True
+    history_limit = 10_000
+    constant_history = True
+
+    def __init__(self, server: RedisServer | str, clock: Clock = SYSTEM) -> None:
+        self.server = RedisServer(server, clock) if isinstance(server, str) else server
+
+    @property
+    def durability(self) -> str | None:  # type: ignore[override]
+        """By the server's settings, asked each time; None if it doesn't tell them."""
+        try:
+            answer = self.server.ask("durability", "CONFIG", "GET", "append*")
+        except (ConfigurationError, DatastoreError):
+            return None
+        settings = dict(zip(answer[::2], answer[1::2], strict=True))
+        if settings.get(b"appendonly") != b"yes":
+            return "process"
+        return {b"always": "fsync", b"everysec": "1s"}.get(settings.get(b"appendfsync", b""), "process")
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        answer = self.server.one(reading(key, head), key, writes=False)
+        if answer == 0:
+            return None, None
+        document = head_of(key, answer)
+        if not head:
+            for field, entries in zip(HISTORY, answer[3:], strict=True):
+                if entries != 0:
+                    document[field] = _json(key, b"[%s]" % b",".join(entries), list)
+        return document, int(answer[0])
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        check_document(key, value)
+        if cas is None:
+            raise self.casException(f"a write to {key} without a token; nothing was written")
+        answer = self.server.one({"c": "store", "t": str(cas), **stored(key, value)}, key)
+        if answer == 0:
+            raise self.casException(f"{key} has another token than {cas}; nothing was written")
+        return True, int(answer)
+
+    def set(self, key: str, value: Document) -> int:
+        check_document(key, value)
+        return int(self.server.one({"c": "store", "t": "*", **stored(key, value)}, key))
+
+    def delete(self, key: str) -> bool:
+        return bool(self.server.one({"c": "remove", "k": key}, key))
+
+    def mutate(
+        self,
+        key: str,
+        operations: Sequence[Operation],
+        cas: int | None = None,
+        epoch: int | None = None,
+        seq: int | None = None,
+    ) -> Mutation:
+        check(operations)
+        command = change(key, operations, cas, epoch, seq)
+        if command is not None:
+            answer = self.server.one(command, key)
+            if answer != 0:
+                return changed_by(answer, operations)
+        return self._mutate_here(key, operations, cas, epoch, seq)
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+    ) -> Page:
+        check_limit(limit)
+        wanted = {"status": status, "jobType": job_type, "queueName": queue}
+        wanted = {field: value for field, value in wanted.items() if value is not None}
+        found: list[tuple[list[str], Document]] = []
+        start: list[str] | None = None if after is None else values.decode(after)
+        while len(found) <= limit:
+            places = self._places(status, due, start, limit + 1)
+            heads = self.heads_with_cas([place[-1] for place in places])
+            for place, (head, _) in zip(places, heads, strict=True):
+                if head is None or type(head.get("status")) is not str:
+                    continue
+                if all(head.get(field) == value for field, value in wanted.items()):
+                    found.append((place, head))
+            if len(places) <= limit:
+                break
+            start = places[-1]
+        heads_found = [head for _, head in found[:limit]]
+        return Page(heads_found, values.encode_checked(found[limit - 1][0]) if len(found) > limit else None)
+
+    def now(self) -> datetime | None:
+        if self.server.clock is not SYSTEM:
+            return self.server.clock.now()
+        seconds, microseconds = self.server.ask("the time", b"TIME")
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+
+    def close(self) -> None:
+        self.server.close()
+
+    def heads_with_cas(self, keys: Sequence[str]) -> list[tuple[Document | None, int]]:
+        """The heads of these documents and their tokens; (None, 0) for what isn't there and for what can't be read."""
+        if not keys:
+            return []
+        try:
+            answers = self.server.call([reading(key) for key in keys], keys[0], writes=False)
+        except CorruptDocument:  # one of them is no document at all
+            answers = [self._answer_or_none(key) for key in keys]
+        heads: list[tuple[Document | None, int]] = []
+        for key, answer in zip(keys, answers, strict=True):
+            head, token = None, 0
+            with suppress(CorruptDocument):
+                if answer != 0:
+                    head, token = head_of(key, answer), int(answer[0])
+            heads.append((head, token))
+        return heads
+
+    def _answer_or_none(self, key: str) -> Any:
+        try:
+            return self.server.one(reading(key), key, writes=False)
+        except CorruptDocument:
+            return 0
+
+    def _places(self, status: str | None, due: str | None, start: list[str] | None, limit: int) -> list[list[str]]:
+        """The next members of an index, as [key] or [due, key], in order."""
+        command: Command = {"c": "find", "w": str(limit)}
+        if due is not None:
+            command["d"] = due
+        elif status is not None:
+            command["s"] = status
+        if start is not None:
+            command["a"] = start
+        places = []
+        for members in self.server.one(command, "find", writes=False):
+            for member in members:
+                place, key = _END.split(member, 1)
+                text = place.replace(b"\0\xff", b"\0").decode()
+                places.append([key.decode()] if due is None else [text, key.decode()])
+        return sorted(places)[:limit] if due is None else places
+
+    def _mutate_here(
+        self, key: str, operations: Sequence[Operation], cas: int | None, epoch: int | None, seq: int | None
+    ) -> Mutation:
+        """Read the head, apply the operations here, and send what they come to under the token that was read."""
+        for _ in range(MAX_COLLISIONS):
+            answer = self.server.one(reading(key), key, writes=False)
+            head, token = (None, None) if answer == 0 else (head_of(key, answer), int(answer[0]))
+            if fence(self, key, head, token, cas, epoch, seq):
+                return repeated(head, token, operations)
+            assert head is not None
+            if _needs_whole(operations, answer[2]):
+                break
+            pushed = [operation for operation in operations if operation.field in HISTORY]
+            changed = apply(head, [operation for operation in operations if operation.field not in HISTORY])
+            touched = {operation.field for operation in operations if operation.field not in HISTORY} | changed.keys()
+            resolved: list[Operation] = [*(Set(field, head[field]) for field in touched), *pushed]
+            command = change(key, resolved, token, epoch, seq)
+            sent: Any = self.server.one(command, key) if command is not None else 0
+            if sent != 0:
+                done = changed_by(sent, resolved)
+                more = {field: value for field, value in done.values.items() if field not in touched}
+                return done._replace(values={**changed, **more})
+            if self.read_with_cas(key, head=True)[1] == token:
+                break  # nobody was in the way: too large for the script
+        else:
+            raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
+        return super().mutate(key, operations, cas, epoch, seq)
+
+
+# What follows makes commands and reads answers, for the verbs above and for the engine of this backend.
+
+
+def reading(key: str, head: bool = True) -> Command:
+    """The command for a document's head, or all of it."""
+    return {"c": "read", "k": key} if head else {"c": "read", "k": key, "w": "1"}
+
+
+def head_of(key: str, answer: Sequence[Any]) -> Document:
+    """The head in the answer to ``reading``. Raises CorruptDocument."""
+    return _json(key, answer[1], dict)  # type: ignore[no-any-return]
+
+
+def stored(key: str, document: Document) -> Command:
+    """The parts of a document as they are stored."""
+    lists = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
+    body = {field: value for field, value in document.items() if field not in IS_HOT and field not in lists}
+    fields: list[str] = []
+    for field in HOT:
+        if field in document:
+            fields += (quoted(field), text_of(document[field], field))
+    command: Command = {
+        "k": key,
+        "n": str(_first_token()),
+        "b": values.encode_checked(body, key),
+        "l": "".join(map(quoted, lists)),
+        "f": fields,
+    }
+    history = {
+        quoted(field): [values.encode_checked(entry, field) for entry in entries]
+        for field, entries in lists.items()
+        if entries
+    }
+    if history:
+        command["h"] = history
+    return command
+
+
+def change(
+    key: str,
+    operations: Sequence[Operation],
+    cas: int | None = None,
+    epoch: int | None = None,
+    seq: int | None = None,
+) -> Command | None:
+    """The command for a ``mutate``; None if the script could not do it. The operations are checked already."""
+    command: Command = {"c": "mutate", "k": key}
+    if cas is not None:
+        command["t"] = str(cas)
+    if epoch is not None:
+        if type(epoch) is not int:
+            return None
+        command["e"] = str(epoch)
+    if seq is not None:
+        if epoch is None or type(seq) is not int or seq < 1:
+            return None
+        command["s"], command["n"] = str(seq - 1), str(seq)
+    coded: list[str] = []
+    for operation in operations:
+        kind, field = type(operation), operation.field
+        if (field in HISTORY) != (kind is Append) or kind is Remove:
+            return None
+        if kind is Set:
+            coded += ("s", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
+        elif kind is Max:
+            coded += ("m", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
+        elif isinstance(operation, Add):
+            bounds = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
+            coded += ("a", quoted(field), text_of(operation.amount, field), *bounds)
+        elif isinstance(operation, Append):
+            keep = "" if operation.keep is None else str(operation.keep)
+            coded += ("h", quoted(field), values.encode_checked(operation.value, field), keep)
+    command["o"] = coded
+    return command
+
+
+def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:
+    """What the answer to a ``change`` says of it."""
+    changed: Document = {}
+    texts = iter(answer[2:])
+    for operation in operations:
+        field = operation.field
+        if type(operation) is Set:
+            changed[field] = values.copy(operation.value)
+        elif type(operation) is Append:
+            dropped = next(texts)
+            if dropped:
+                changed[dropped_field(field)] = values.decode(dropped)
+        else:
+            changed[field] = values.decode(next(texts))
+    return Mutation(int(answer[0]), changed, answer[1] == 1)
+
+
+@lru_cache(4096)
+def quoted(field: str) -> str:
+    """A field's name as it lies in the hash."""
+    return encode_basestring(field)
+
+
+def text_of(value: Any, field: str) -> str:
+    """A checked value as JSON. Raises InvalidValue for what is too large."""
+    kind = type(value)
+    if kind is str and len(value) < 1_000:
+        return encode_basestring(value)
+    if kind is int:
+        return str(value)
+    if value is None or kind is bool:
+        return _SIMPLE[value]
+    return values.encode_checked(value, field)
+
+
+def _needs_whole(operations: Sequence[Operation], lists: bytes) -> bool:
+    """Whether the operations can only be applied to the document as a whole."""
+    for operation in operations:
+        if type(operation) is Remove:
+            return True
+        if operation.field in HISTORY and (
+            type(operation) is not Append or quoted(operation.field).encode() not in lists
+        ):
+            return True
+    counters = {dropped_field(operation.field) for operation in operations if operation.field in HISTORY}
+    return any(operation.field in counters for operation in operations)
+
+
+_END = re.compile(rb"\0(?!\xff)")
+
+
+def _json(key: str, text: bytes, kind: type) -> Any:
+    try:
+        value = values.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDocument(f"{key} can't be read ({error}); it was left as it is") from None
+    if type(value) is not kind:
+        raise CorruptDocument(f"{key} holds {values.shown(value)}, not a JSON {kind.__name__}; it was left as it is")
+    return value
+
+
+def _first_token() -> int:
+    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    return int.from_bytes(os.urandom(6)) + 1

@@ -1,0 +1,407 @@
+"""The lifecycle when documents and queue are on one Redis server: submit, settle and claim in one call each.
+
+A claim is two calls, for whether this code takes a job is decided here: the first reserves entries and brings the heads
+of their jobs (it carries the settlements of ``step``, too), the second claims those that were accepted, each under its
+token, and takes their entries off the queue. What dies in between leaves reserved entries, which come back after their
+time to run. The rarer verbs are inherited: they are as safe, in more calls.
+
+Several queues are served in the order of their names' priority, and each by the priority of its entries; but every
+SHAREth entry that an engine takes is the oldest one of the lowest priority, so that nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from zerog import transitions
+from zerog.clock import SYSTEM, Clock
+from zerog.crashpoints import point
+from zerog.datastores.operations import Operation, Set, apply
+from zerog.datastores.redis import Command, RedisDatastore, change, head_of, stored
+from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
+from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
+from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Engine, Unsuitable, new_nonce
+from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.queues.redis import RedisQueue, new_reservation, taking
+from zerog.redisserver import SHARE
+from zerog.transitions import Claim, Settlement, Worker
+
+log = logging.getLogger("zerog")
+
+BATCH = 250
+"""Jobs in one call at most: the server serves nobody else meanwhile."""
+
+ENTRIES = 1_000
+"""Entries looked at in one claim at most, once it has something to show for it."""
+
+
+class RedisEngine(Engine):
+    """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
+
+    datastore: RedisDatastore
+    queue: RedisQueue
+
+    def __init__(self, datastore: RedisDatastore, queue: RedisQueue, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        if queue.server is not datastore.server:
+            raise ValueError(
+                f"{datastore.server.name} and {queue.server.name} are opened apart; use the generic engine"
+            )
+        self._server = datastore.server
+        self._turn = 0
+
+    # submit
+
+    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
+        answers: list[tuple[Document, int]] = []
+        for start in range(0, len(documents), BATCH):
+            answers += self._submit_batch(documents[start : start + BATCH], delay)
+        return answers
+
+    def _submit_batch(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
+        for attempt in range(UNANSWERED):
+            try:
+                return self._submit_once(documents, delay)
+            except AmbiguousWrite as error:
+                unanswered = error
+            except self._refusals:
+                if not attempt:
+                    raise
+            except DatastoreError as error:
+                if not attempt:
+                    raise
+                raise self._may_exist(documents[0], error) from error
+            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
+            if all(found):
+                return [one for one in found if one is not None]
+            self._wait_for_answer(attempt)
+        raise self._may_exist(documents[0], unanswered) from unanswered
+
+    def _submit_once(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
+        now = self._now()
+        made = []
+        commands: list[Command] = []
+        for document in documents:
+            document = dict(document)
+            key = make_key(document["uuid"])
+            apply(document, transitions.waiting(now, delay))
+            apply(document, transitions.queued(now, ""))
+            document.pop("queueJobId")
+            put = self._putting(document, delay)
+            commands.append({**stored(key, document), "t": "0", "q": put})
+            made.append(document)
+        point("submit.create")
+        answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")
+        if answers == 0:
+            raise self.datastore.casException(f"a job of these {len(made)} is there already; nothing was written")
+        point("submit.created")
+        for document, (_, identity) in zip(made, answers, strict=True):
+            document["queueJobId"] = int(identity)
+        return [(document, int(token)) for document, (token, _) in zip(made, answers, strict=True)]
+
+    def _putting(self, head: Document, delay: float, ahead: bool = False) -> list[str]:
+        queue = self._named(head["queueName"])
+        return queue.insert(head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead)
+
+    def _named(self, name: str) -> RedisQueue:
+        queue = self.named(name)
+        assert isinstance(queue, RedisQueue)
+        return queue
+
+    # settle
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        results: list[bool] = []
+        for start in range(0, len(settlements), BATCH):
+            results += self._settle_batch(settlements[start : start + BATCH])
+        return results
+
+    def _settle_batch(self, settlements: Sequence[Settlement]) -> list[bool]:
+        commands = [self._settling(settlement) for settlement in settlements]
+        sure = [command for command in commands if command is not None]
+        point("settle.write")
+        answers = iter(self._settle_all(sure))
+        point("settle.written")
+        return [
+            self._is_settled(settlement, next(answers) if command is not None else 0)
+            for settlement, command in zip(settlements, commands, strict=True)
+        ]
+
+    def _settle_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers; after a lost one it is sent again, and 0 then may mean that it was done before."""
+        if not commands:
+            return []
+        for attempt in range(TRIES - 1):
+            try:
+                return self._server.call(commands, "settling")
+            except AmbiguousWrite:
+                self._wait_for_answer(attempt)
+        return self._server.call(commands, "settling")
+
+    def _settling(self, settlement: Settlement) -> Command | None:
+        """The command for a settlement; None if it takes more than one."""
+        claim = settlement.claim
+        now = self._now()
+        operations = transitions.settled(settlement, now)
+        put = None
+        if settlement.kind != "finish":
+            try:
+                put = self._putting(claim.head, settlement.delay, settlement.kind == "release")
+            except (InvalidValue, QueueError):
+                return None
+            operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+        command = change(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
+        if command is not None and put is not None:
+            command["q"] = put
+        return command
+
+    def _is_settled(self, settlement: Settlement, answer: Any) -> bool:
+        """Whether it owned its job; what was refused is settled for itself, which tells why."""
+        return answer != 0 or self._settle_one(settlement)
+
+    # claim
+
+    def claim(self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = ()) -> list[Claim]:
+        return self.step([], want, worker, accept, queues)[1]
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str] = (),
+    ) -> tuple[list[bool], list[Claim]]:
+        queues = queues or (self.queue.name,)
+        rest = self.settle(settlements[BATCH:])
+        claims: list[Claim] = []
+        first, taken = self._settle_and_take(settlements[:BATCH], want, queues)
+        looked = 0
+        while taken:
+            looked += len(taken)
+            try:
+                claims += self._claim_taken(taken, worker, accept)
+                if len(claims) >= want or (claims and looked >= ENTRIES):
+                    break
+                taken = self._settle_and_take((), want - len(claims), queues)[1]
+            except (DatastoreError, QueueError) as error:
+                if not claims and not settlements:
+                    raise
+                log.warning("claimed %d jobs and then met trouble: %s", len(claims), error)
+                break
+        self._resolve_doubts(claims, want, worker)
+        return first + rest, claims
+
+    def _settle_and_take(
+        self, settlements: Sequence[Settlement], want: int, queues: Sequence[str]
+    ) -> tuple[list[bool], list[_Taken]]:
+        """Settle, and reserve what may be claimed next, in one call."""
+        if want <= 0:
+            return self.settle(settlements), []
+        commands = [self._settling(settlement) for settlement in settlements]
+        reservation = new_reservation()
+        take = taking(queues, min(want, BATCH), reservation, d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        if settlements:
+            point("settle.write")
+        try:
+            answers = self._server.call([*(c for c in commands if c is not None), take], "settling and claiming")
+            if settlements:
+                point("settle.written")
+        except AmbiguousWrite:
+            if not settlements:
+                raise
+            return self.settle(settlements), []  # what was reserved comes back
+        rejected, empty, *taken = answers.pop()
+        self._turn = (self._turn + len(taken)) % SHARE
+        self.queue.rejected += rejected
+        gave = {name for name, *_ in taken}
+        if len(taken) < want:
+            for name in empty:
+                if name not in gave:
+                    self._note_empty(name.decode())
+        left = iter(answers)
+        results = [
+            self._is_settled(settlement, next(left) if command is not None else 0)
+            for settlement, command in zip(settlements, commands, strict=True)
+        ]
+        return results, [_Taken(reservation, *each) for each in taken]
+
+    def _claim_taken(self, taken: Sequence[_Taken], worker: Worker, accept: Accept) -> list[Claim]:
+        """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
+        point("claim.reserved")
+        now = self._now()
+        won: list[Claim] = []
+        made: list[tuple[Claim, list[Operation]]] = []
+        commands: list[Command] = []
+        others: list[Command] = []
+        for each in taken:
+            delay, claim, loaded = self._consider(each, accept)
+            if isinstance(claim, Claim):
+                won.append(claim)
+            if claim is None or isinstance(claim, Claim):
+                others.append(each.put_back(delay) if delay else each.drop())
+                continue
+            one, operations = self._claiming(each, claim, worker, loaded, now)
+            command = change(one.key, operations, cas=one.token)
+            assert command is not None
+            made.append((one, operations))
+            commands.append({**command, "c": "claim", "a": each.place})
+        try:
+            if made:
+                point("claim.write")
+            answers = self._server.call([*commands, *others], "claiming")
+            if made:
+                point("claim.written")
+        except AmbiguousWrite as error:
+            log.warning("the answer to %d claims was lost: %s", len(made), error)
+            self._doubts.update((claim.uuid, claim) for claim, _ in made)
+            return won
+        except (DatastoreError, QueueError):
+            if not won:
+                raise
+            return won
+        for (claim, operations), answer in zip(made, answers, strict=False):
+            if answer != 0:
+                claim.token = int(answer[0])
+            elif not self._claim_alone(claim, operations):
+                continue
+            self._doubts.pop(claim.uuid, None)
+            won.append(claim)
+        return won
+
+    def _claiming(
+        self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str
+    ) -> tuple[Claim, list[Operation]]:
+        """A claim under the token of its head, and the fields that it changes."""
+        token = int(taken.token)
+        doubt = self._doubts.get(head["uuid"])
+        # Over the same token the same name: whichever of two such writes comes through, it is this claim.
+        nonce = doubt.nonce if doubt is not None and doubt.token == token else new_nonce()
+        changed = apply(head, transitions.claimed(head, worker, nonce, now))
+        claim = Claim(make_key(head["uuid"]), head["uuid"], head["epoch"], nonce, token, head, loaded)
+        return claim, [Set(field, value) for field, value in changed.items()]
+
+    def _claim_alone(self, claim: Claim, operations: list[Operation]) -> bool:
+        """Claim a job by a write of its own, which tells apart a head that was changed and one that is too large."""
+        try:
+            claim.token = self.datastore.mutate(claim.key, operations, cas=claim.token).token
+        except self._refusals:
+            return False  # its entry is on the queue again
+        except AmbiguousWrite:
+            self._doubts[claim.uuid] = claim
+            return False
+        except (*UNTAKEABLE, DatastoreError) as error:
+            self.refuse(claim.uuid, str(error))
+            return False
+        return True
+
+    def _consider(self, taken: _Taken, accept: Accept) -> tuple[float, Document | Claim | None, Any]:
+        """In how many seconds an entry shall come again (0: never); the head to claim, with what ``accept`` said, or a
+        claim that was won before."""
+        key = make_key(taken.uuid)
+        try:
+            if not taken.token:
+                self._count("dropped.unknown")
+                return 0.0, None, None
+            head = head_of(key, (taken.token, taken.text))
+            doubt = self._doubts.get(taken.uuid)
+            if doubt is not None and self._is_won(doubt, head, int(taken.token)):
+                return 0.0, doubt, None
+            check_head(key, head)
+            if head["status"] not in WAITING:
+                self._count(f"dropped.{head['status']}")
+                return 0.0, None, None
+            if head.get("cancelRequested") is not None:
+                return (0.0 if self._end_cancelled(key, head, int(taken.token)) else 1.0), None, None
+            early = self.early_by(head)
+            if early > EARLY:
+                self._count("released.early")
+                return min(early, LONGEST_EARLY), None, None
+            return 0.0, head, self.look(head, accept)
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self.refuse(taken.uuid, str(error))
+            return UNSUITABLE_DELAY, None, None
+
+    def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
+        queues = queues or (self.queue.name,)
+        waiting = self._named(queues[0])
+        waiting.wait(timeout, queues)
+        if waiting.is_ready(queues):
+            return True
+        for name in queues:
+            self._note_empty(name)
+        return False
+
+    # for reconcile
+
+    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
+        done: list[str] = []
+        for start in range(0, len(uuids), BATCH):
+            done += self._put_again_batch(uuids[start : start + BATCH], why, unless_queued_after)
+        return done
+
+    def _put_again_batch(self, uuids: Sequence[str], why: str, unless_queued_after: str | None) -> list[str]:
+        heads = self.datastore.heads_with_cas([make_key(uuid) for uuid in uuids])
+        now = self._now()
+        commands: dict[str, Command] = {}
+        alone: list[str] = []  # what takes more than one call, or can't be repaired and says why
+        for uuid, (head, token) in zip(uuids, heads, strict=True):
+            try:
+                command = self._putting_again(uuid, head, token, now, why, unless_queued_after)
+            except LEAVE_ALONE:
+                command = None
+            if command is None:
+                alone.append(uuid)
+            elif command:
+                commands[uuid] = command
+        done: list[str] = []
+        if commands:
+            point("reconcile.put")
+            try:
+                answers = self._server.call(list(commands.values()), "putting jobs again")
+            except AmbiguousWrite as error:
+                log.warning(
+                    "the next sweep will tell whether %d jobs are on their queue again: %s", len(commands), error
+                )
+                return done
+            for uuid, answer in zip(commands, answers, strict=True):
+                (done if answer != 0 else alone).append(uuid)
+            self._count("put.again", len(done))
+        return done + super().put_again_all(alone, why, unless_queued_after)
+
+    def _putting_again(
+        self, uuid: str, head: Document | None, token: int, now: str, why: str, unless_queued_after: str | None
+    ) -> Command | None:
+        """The command that puts a waiting job once more; None if it takes more, {} if nothing is to be done."""
+        if head is None:
+            return None
+        key = make_key(uuid)
+        if not self._is_missing(key, head, unless_queued_after):
+            return {}
+        put = self._putting(head, max(0.0, self.early_by(head)))
+        marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+        command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
+        return None if command is None else {**command, "q": put}
+
+
+class _Taken:
+    """A reserved entry and the head of its job as it was then."""
+
+    __slots__ = ("place", "text", "token", "uuid")
+
+    def __init__(
+        self, reservation: str, name: bytes, entry: bytes, uuid: bytes, token: bytes, text: bytes | None
+    ) -> None:
+        self.place = [name.decode(), entry.decode(), reservation]
+        self.uuid = uuid.decode()
+        self.token = token
+        """Empty if there is no document."""
+        self.text = text
+
+    def drop(self) -> Command:
+        return {"c": "drop", "a": self.place}
+
+    def put_back(self, delay: float) -> Command:
+        return {"c": "release", "a": self.place, "s": repr(float(delay))}

@@ -1,0 +1,174 @@
+"""A queue on a Redis server, the datastore's or another. Its keys and what is done to them are in ``redisscript.lua``.
+
+Entries that are ready lie in one sorted set, by priority and then by their number, which is lower for those that were
+put ahead; delayed and reserved ones in another, by the time at which they come back. That time is the server's.
+
+A consumer with nothing to do waits in a blocking pop of a list that has at most one element. Whoever puts an entry
+puts that element there if it is missing, and whoever takes entries and leaves some behind does so, too: so one
+consumer after the other is woken as long as there is work. An element that gets lost costs no more than the end of
+that pop.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from zerog.clock import SYSTEM, Clock
+from zerog.exceptions import DatastoreError, QueueUnavailable, ReservationLost
+from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.redisserver import RedisServer
+
+
+class RedisQueue(Queue):
+    """The queue ``name`` on the server of a URL, for example ``redis://localhost:6379/0?prefix=shop``."""
+
+    def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
+        self.name = name
+        self.server = RedisServer(server, clock) if isinstance(server, str) else server
+        self._waking = _Waking(self.server)
+
+    def named(self, name: str) -> RedisQueue:
+        return self if name == self.name else RedisQueue(self.server, name)
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
+        uuid = check_uuid(uuid)
+        command = {"c": "put", "q": self.insert(uuid, delay, priority, ttr, ahead)}
+        with translated(f"{uuid} was not put on {self.name}"):
+            return int(self.server.one(command, f"queue {self.name}"))
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        deadline = self.server.clock.monotonic() + timeout
+        while True:
+            reservation = self._reserve_now()
+            left = deadline - self.server.clock.monotonic()
+            if reservation is not None or left <= 0:
+                return reservation
+            if not self.wait(left, (self.name,)):
+                return self._reserve_now()
+
+    def wake(self) -> None:
+        self._waking.interrupt()
+
+    def size(self) -> int:
+        with translated(f"queue {self.name}"):
+            return int(self.server.one({"c": "size", "q": self.name}, f"queue {self.name}", writes=False))
+
+    def close(self) -> None:
+        self.server.close()
+
+    def insert(
+        self, uuid: str, delay: float, priority: int, ttr: float | None = None, ahead: bool = False
+    ) -> list[str]:
+        """An entry as the script adds it, also along with something else. Raises InvalidValue."""
+        check_options(delay, priority, ttr)
+        seconds = TTR if ttr is None else ttr
+        return [self.name, uuid, repr(float(delay)), str(priority), repr(float(seconds)), "1" if ahead else ""]
+
+    def wait(self, timeout: float, names: Sequence[str]) -> bool:
+        """Wait until an entry of these queues may be ready or ``timeout`` is over; False if ``wake`` was called."""
+        is_ready, soonest = self._peek(names)
+        if is_ready:
+            return True
+        if soonest >= 0:
+            timeout = min(timeout, soonest / 1_000_000 + 0.001)
+        with translated(f"queue {self.name}"):
+            return self._waking.wait(timeout, [f"q:{name}:wake" for name in names])
+
+    def is_ready(self, names: Sequence[str]) -> bool:
+        """Whether one of these queues has something to give."""
+        return self._peek(names)[0]
+
+    def _peek(self, names: Sequence[str]) -> tuple[bool, int]:
+        with translated(f"queue {self.name}"):
+            ready, soonest = self.server.one({"c": "peek", "q": list(names)}, f"queue {self.name}", writes=False)
+        return ready == 1, int(soonest)
+
+    def _reserve_now(self) -> Reservation | None:
+        token = new_reservation()
+        with translated(f"queue {self.name}"):
+            rejected, _, *taken = self.server.one(taking([self.name], 1, token), f"queue {self.name}")
+        self.rejected += rejected
+        return RedisReservation(self, taken[0][1], taken[0][2].decode(), token) if taken else None
+
+
+class RedisReservation(Reservation):
+    """An entry that is kept from others under a reservation's name."""
+
+    def __init__(self, queue: RedisQueue, entry: bytes, uuid: str, token: str) -> None:
+        self.uuid = uuid
+        self._queue = queue
+        self.place = [queue.name, entry.decode(), token]
+
+    def delete(self) -> None:
+        self._change({"c": "drop", "a": self.place})
+
+    def release(self, delay: float = 0) -> None:
+        check_delay(delay)
+        self._change({"c": "release", "a": self.place, "s": repr(float(delay))})
+
+    def touch(self) -> None:
+        self._change({"c": "touch", "a": self.place})
+
+    def stats(self) -> dict[str, Any]:
+        deliveries, priority = self._change({"c": "stats", "a": self.place})
+        return {"deliveries": deliveries, "priority": priority}
+
+    def _change(self, command: dict[str, Any]) -> Any:
+        name = f"an entry of {self.uuid} on queue {self._queue.name}"
+        with translated(name):
+            answer = self._queue.server.one(command, name)
+        if answer == 0:
+            raise ReservationLost(f"{name} is not reserved here any more")
+        return answer
+
+
+def taking(names: Sequence[str], want: int, reservation: str, **more: str) -> dict[str, Any]:
+    """The command that reserves up to ``want`` entries, from the first queues first."""
+    return {"c": "take", "q": list(names), "w": str(want), "r": reservation, **more}
+
+
+def new_reservation() -> str:
+    """A name for one reservation, so that a late consumer can be told from the present one."""
+    return os.urandom(6).hex()
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Failures of the server in a queue's own terms."""
+    try:
+        yield
+    except DatastoreError as error:
+        raise QueueUnavailable(f"{what}: {error}") from error
+
+
+class _Waking:
+    """A blocking pop that another thread can end, by way of a list that only this object pops from."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._list = ""
+        self._pid = 0
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def wait(self, timeout: float, lists: Sequence[str]) -> bool:
+        """Wait for an element of the lists or the end of ``timeout``; False if ``interrupt`` was called."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._list, self._waiting = os.getpid(), f"wake:{os.getpid()}-{os.urandom(6).hex()}", 0
+            self._waiting += 1
+        try:
+            return self._server.wait([self._list, *lists], timeout) != self._list
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def interrupt(self) -> None:
+        """Make a ``wait`` in another thread return."""
+        if self._pid == os.getpid() and self._waiting:
+            with suppress(DatastoreError):  # a server out of reach ends the wait, too
+                self._server.wake(self._list)

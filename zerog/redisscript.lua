@@ -1,0 +1,509 @@
+-- What ZeroG does on a Redis server: one script, a list of commands per call, all of it atomic.
+--
+-- KEYS[1] is the prefix of all keys, hash tag included. ARGV[1] is the time in microseconds ('' for the server's own),
+-- every further one a command: a JSON object of texts, with its name in `c`. The reply has one entry for each.
+--
+-- Values of documents are JSON texts that Python made and Python reads. They are never decoded here, for Lua has one
+-- kind of number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing
+-- was changed: the caller reads the document and writes by compare-and-swap, or learns why it was refused.
+--
+--   d:<key>               hash of a document: cas, body, lists, size, and "field" (with quotes) -> JSON text
+--   events:<key> ...      list of the JSON texts of a history
+--   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
+--   q:<name>:ready        sorted set of entries, the first one next
+--   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they come back
+--   q:<name>:held         hash of entry -> <reservation> <deliveries>
+--   q:<name>:wake         list whose one element wakes a consumer that waits
+--   q:<name>:rejected     list of the last bodies that were no uuid;  q:<name>:seq  number of the last entry
+--
+-- An entry is <order>:<priority>:<ttr>:<uuid>.
+
+local call, unpack = redis.call, unpack or table.unpack
+local P = KEYS[1]
+local HOT = {}
+for name in string.gmatch('@HOT@', '%S+') do HOT['"' .. name .. '"'] = true end
+local HISTORY = {'"events"', '"errors"', '"warnings"'}
+local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
+local HEX = '[0-9a-f]'
+local UUID = '^' .. HEX:rep(8) .. '%-' .. (HEX:rep(4) .. '%-'):rep(3) .. HEX:rep(12) .. '$'
+local ORDERS = 999999999999999
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local bells = {}
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function document(key) return P .. 'd:' .. key end
+
+local function history(field, key) return P .. field:sub(2, -2) .. ':' .. key end
+
+local function queue(name) return P .. 'q:' .. name .. ':' end
+
+-- documents
+
+-- A text as it lies in an index: NUL, which ends it there, is written as NUL 255.
+local function indexed(text) return (text:gsub('%z', '\0\255')) end
+
+-- The same of the text that a JSON text stands for.
+local function raw(text)
+  if not text or text:byte() ~= 34 then return nil end
+  if not text:find('\\', 1, true) then return text:sub(2, -2) end
+  return indexed(cjson.decode('[' .. text .. ']')[1])
+end
+
+local function place(index, key, old, new)
+  old, new = raw(old), raw(new)
+  if old == new then return end
+  if old then call('ZREM', P .. index, old .. '\0' .. key) end
+  if new then call('ZADD', P .. index, 0, new .. '\0' .. key) end
+end
+
+-- Token, head as one JSON text, and the quoted names of its lists; nothing if there is no document.
+local function head(key)
+  local flat = call('HGETALL', document(key))
+  if #flat == 0 then return nil end
+  local parts, meta = {''}, {body = '', cas = '', lists = ''}
+  for i = 1, #flat, 2 do
+    local field = flat[i]
+    if field:byte() == 34 then
+      parts[#parts + 1] = field .. ':' .. flat[i + 1]
+    else
+      meta[field] = flat[i + 1]
+    end
+  end
+  local body = meta.body
+  if body:byte(1) ~= 123 or body:byte(-1) ~= 125 or #body < 2 then return meta.cas, '?' .. body, meta.lists end
+  local first = 1
+  if #body > 2 then parts[1] = body:sub(2, -2) else first = 2 end
+  return meta.cas, '{' .. table.concat(parts, ',', first) .. '}', meta.lists
+end
+
+local function push(list, texts)
+  for i = 1, #texts, 1000 do call('RPUSH', list, unpack(texts, i, math.min(i + 999, #texts))) end
+end
+
+local function store(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', '"status"', '"due"')
+  local token = old[1]
+  if c.t ~= '*' and (token or '0') ~= c.t then return 0 end
+  if call('EXISTS', key) == 1 then
+    if not token then return 0 end
+    token = whole(token + 1)
+    call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
+  else
+    token = c.n
+  end
+  call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(c.f))
+  for field, texts in pairs(c.h or {}) do push(history(field, c.k), texts) end
+  local status, due
+  for i = 1, #c.f, 2 do
+    if c.f[i] == '"status"' then status = c.f[i + 1] elseif c.f[i] == '"due"' then due = c.f[i + 1] end
+  end
+  place('index', c.k, old[2], status)
+  place('due', c.k, old[3], due)
+  return token
+end
+
+local function remove(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', '"status"', '"due"')
+  if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
+  place('index', c.k, old[2], nil)
+  place('due', c.k, old[3], nil)
+  return call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k)) > 0 and 1 or 0
+end
+
+local function read(c)
+  local token, text, lists = head(c.k)
+  if not token then return 0 end
+  local answer = {token, text, lists}
+  if c.w then
+    for i, field in ipairs(HISTORY) do
+      answer[3 + i] = lists:find(field, 1, true) and call('LRANGE', history(field, c.k), 0, -1) or 0
+    end
+  end
+  return answer
+end
+
+-- arithmetic on JSON texts
+
+-- The number of a JSON text and whether it is a float; nothing for other texts and for what a double doesn't hold.
+local function number(text)
+  if text:find('^%-?%d+$') then
+    if #text > 15 then return nil end
+    return tonumber(text), false
+  end
+  if text:find('^%-?%d[%d%.eE+-]*$') then return tonumber(text), true end
+end
+
+local function added(old, amount, low, high)
+  local total, float = number(old)
+  local more, isfloat = number(amount)
+  if not total or not more then return nil end
+  total, float = total + more, float or isfloat
+  for bound, text in pairs({low = low, high = high}) do
+    if text ~= '' and not number(text) then return nil end
+  end
+  if low ~= '' then
+    local bound, kind = number(low)
+    if bound > total then total, float = bound, kind end
+  end
+  if high ~= '' then
+    local bound, kind = number(high)
+    if bound < total then total, float = bound, kind end
+  end
+  if not float then return whole(total) end
+  if total ~= total or total == math.huge or total == -math.huge then return nil end
+  local text = string.format('%.17g', total)
+  return text:find('[%.e]') and text or text .. '.0'
+end
+
+-- By bytes: Lua's own comparison goes by the server's locale.
+local function less(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+local function raised(old, value)
+  if old == 'null' then return value end
+  if old:byte() == 34 and value:byte() == 34 then
+    if old:find('\\', 1, true) or value:find('\\', 1, true) then return nil end
+    return less(old:sub(2, -2), value:sub(2, -2)) and value or old
+  end
+  local before, after = number(old), number(value)
+  if not before or not after then return nil end
+  return after > before and value or old
+end
+
+-- queues
+
+local function parse(entry)
+  return entry:match('^([an]%d+):(%-?%d+):([%d%.e+-]+):(.*)$')
+end
+
+local function ready(base, entry)
+  local _, priority = parse(entry)
+  call('ZADD', base .. 'ready', 0 - (tonumber(priority) or 0), entry)
+  bells[base] = true
+end
+
+local function later(base, entry, seconds)
+  call('ZADD', base .. 'later', whole(now + seconds * 1000000), entry)
+end
+
+-- q: name, uuid, delay in seconds, priority, ttr, '1' to go ahead of its priority
+local function put(q)
+  local base = queue(q[1])
+  local n = call('INCR', base .. 'seq')
+  local id, order = n, string.format('n%015.0f', n)
+  if q[6] == '1' then id, order = -n - 1, string.format('a%015.0f', ORDERS - n) end
+  local entry = order .. ':' .. q[4] .. ':' .. q[5] .. ':' .. q[2]
+  if tonumber(q[3]) > 0 then
+    later(base, entry, tonumber(q[3]))
+    bells[base] = true
+  else
+    ready(base, entry)
+  end
+  return whole(id)
+end
+
+local function deliveries(held) return tonumber(held:match('%d+$')) end
+
+local function is_held(base, entry, reservation)
+  local held = call('HGET', base .. 'held', entry)
+  if held and held:sub(1, #reservation + 1) == reservation .. ' ' then return held end
+end
+
+local function promote(base)
+  local entries = call('ZRANGEBYSCORE', base .. 'later', '-inf', whole(now), 'LIMIT', 0, 1000)
+  for _, entry in ipairs(entries) do
+    call('ZREM', base .. 'later', entry)
+    local held = call('HGET', base .. 'held', entry)
+    if held then call('HSET', base .. 'held', entry, '- ' .. deliveries(held)) end
+    ready(base, entry)
+  end
+end
+
+-- Give an entry back that is held under a reservation; 0 if it isn't.
+local function release(base, entry, reservation, delay)
+  local held = is_held(base, entry, reservation)
+  if not held then return 0 end
+  call('HSET', base .. 'held', entry, '- ' .. deliveries(held))
+  if delay > 0 then
+    later(base, entry, delay)
+    bells[base] = true
+  else
+    call('ZREM', base .. 'later', entry)
+    ready(base, entry)
+  end
+  return 1
+end
+
+local function drop(base, entry, reservation)
+  if not is_held(base, entry, reservation) then return 0 end
+  call('HDEL', base .. 'held', entry)
+  call('ZREM', base .. 'later', entry)
+  return 1
+end
+
+-- Every SHAREth entry is the oldest of the lowest priority, of the last queue that has any.
+local function next_share(names)
+  for i = #names, 1, -1 do
+    local entries = queue(names[i]) .. 'ready'
+    local last = call('ZREVRANGE', entries, 0, 0, 'WITHSCORES')
+    if #last > 0 then
+      local oldest = call('ZRANGEBYSCORE', entries, last[2], last[2], 'LIMIT', 0, 1)
+      call('ZREM', entries, oldest[1])
+      return names[i], oldest
+    end
+  end
+end
+
+local function next_run(names, count)
+  for _, name in ipairs(names) do
+    local popped = call('ZPOPMIN', queue(name) .. 'ready', count)
+    if #popped > 0 then
+      local entries = {}
+      for i = 1, #popped, 2 do entries[#entries + 1] = popped[i] end
+      return name, entries
+    end
+  end
+end
+
+-- Reserve up to w entries of the queues q under the reservation r; n: turns taken so far, which makes for the share
+-- of low priorities; d: what the key of a uuid's document begins with, to have its head along.
+local function take(c)
+  local want, turn, taken, rejected = tonumber(c.w), tonumber(c.n), {}, 0
+  for _, name in ipairs(c.q) do promote(queue(name)) end
+  while #taken < want do
+    local name, entries
+    if turn and turn % SHARE == SHARE - 1 then
+      name, entries = next_share(c.q)
+    else
+      name, entries = next_run(c.q, turn and math.min(want - #taken, SHARE - 1 - turn % SHARE) or want - #taken)
+    end
+    if not name then break end
+    local base = queue(name)
+    for _, entry in ipairs(entries) do
+      local _, _, ttr, uuid = parse(entry)
+      if uuid and tonumber(ttr) and uuid:find(UUID) then
+        turn = turn and turn + 1
+        local held = call('HGET', base .. 'held', entry)
+        call('HSET', base .. 'held', entry, c.r .. ' ' .. whole((held and deliveries(held) or 0) + 1))
+        later(base, entry, tonumber(ttr))
+        local one = {name, entry, uuid}
+        if c.d then
+          local done, token, text = pcall(head, c.d .. uuid)
+          one[4], one[5] = done and (token or '') or '?', done and text or '?'
+        end
+        taken[#taken + 1] = one
+      else
+        rejected = rejected + 1
+        call('HDEL', base .. 'held', entry)
+        call('LPUSH', base .. 'rejected', entry)
+        call('LTRIM', base .. 'rejected', 0, REJECTED - 1)
+      end
+    end
+  end
+  local empty = {}
+  for _, name in ipairs(c.q) do
+    if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end
+  end
+  return {rejected, empty, unpack(taken)}
+end
+
+-- Whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
+local function peek(c)
+  local soonest = -1
+  for _, name in ipairs(c.q) do
+    local base = queue(name)
+    local first = call('ZRANGE', base .. 'later', 0, 0, 'WITHSCORES')[2]
+    if call('ZCARD', base .. 'ready') > 0 or (first and tonumber(first) <= now) then return {1, '0'} end
+    if first and (soonest < 0 or first - now < soonest) then soonest = first - now end
+  end
+  return {0, whole(soonest)}
+end
+
+-- changes
+
+-- Where a field stands while operations go over it; nothing if only the body may know.
+local function present(key, new, field)
+  local text = new[field] or call('HGET', key, field)
+  return text or (HOT[field] and 'null') or nil
+end
+
+-- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
+-- the texts to answer with. Nothing if one of them can't be done here.
+local function plan(c, key, lists)
+  local o, new, pushes, trims, lengths, answer, i = c.o, {}, {}, {}, {}, {}, 1
+  while i <= #o do
+    local kind, field = o[i], o[i + 1]
+    if kind == 's' then
+      new[field] = o[i + 2]
+      i = i + 3
+    elseif kind == 'a' or kind == 'm' then
+      local old = present(key, new, field)
+      if not old then return nil end
+      if kind == 'a' then
+        new[field] = added(old == 'null' and '0' or old, o[i + 2], o[i + 3], o[i + 4])
+        i = i + 5
+      else
+        new[field] = raised(old, o[i + 2])
+        i = i + 3
+      end
+      if not new[field] then return nil end
+      answer[#answer + 1] = new[field]
+    else
+      if not lists:find(field, 1, true) then return nil end
+      if not pushes[field] then
+        pushes[field], trims[field], lengths[field] = {}, 0, call('LLEN', history(field, c.k))
+      end
+      local keep, dropped = tonumber(o[i + 3]), ''
+      table.insert(pushes[field], o[i + 2])
+      lengths[field] = lengths[field] + 1
+      if keep and lengths[field] > keep then
+        local counter = '"' .. field:sub(2, -2) .. 'Dropped"'
+        local old = present(key, new, counter)
+        dropped = added(old == 'null' and '0' or old, whole(lengths[field] - keep), '', '')
+        if not dropped then return nil end
+        new[counter] = dropped
+        trims[field] = trims[field] + lengths[field] - keep
+        lengths[field] = keep
+      end
+      answer[#answer + 1] = dropped
+      i = i + 4
+    end
+  end
+  return new, pushes, trims, answer
+end
+
+-- t: the token it must have; e: the epoch that must own it; s, n: the number of the write before, and of this one;
+-- q: put it on a queue in the same step, unless it was cancelled; a: take this entry (name, entry, reservation) off
+-- its queue in the same step, or put it back if nothing is changed.
+local function mutate(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', '"epoch"', '"owner"', '"seq"', '"status"', '"due"', '"cancelRequested"',
+    'lists', 'size')
+  local token = old[1]
+  if not token or (c.t and c.t ~= token) then return 0 end
+  if c.e and (old[2] ~= c.e or not old[3] or old[3] == 'null') then return 0 end
+  if c.s and ((not old[4] or old[4] == 'null') and '0' or old[4]) ~= c.s then return 0 end
+  local new, pushes, trims, answer = plan(c, key, old[8] or '')
+  if not new then return 0 end
+  local cancel = new['"cancelRequested"'] or old[7] or 'null'
+  if c.q and cancel ~= 'null' then return 0 end
+  local size, fields = tonumber(old[9]), {'cas', whole(token + 1)}
+  for field, text in pairs(new) do
+    if not HOT[field] then size = size + #text - call('HSTRLEN', key, field) end
+    fields[#fields + 1], fields[#fields + 2] = field, text
+  end
+  if size > MAX_BYTES then return 0 end
+  if c.n then fields[#fields + 1], fields[#fields + 2] = '"seq"', c.n end
+  if c.q then fields[#fields + 1], fields[#fields + 2] = '"queueJobId"', put(c.q) end
+  if size ~= tonumber(old[9]) then fields[#fields + 1], fields[#fields + 2] = 'size', whole(size) end
+  for i = 1, #fields, 1000 do call('HSET', key, unpack(fields, i, math.min(i + 999, #fields))) end
+  for field, texts in pairs(pushes) do
+    push(history(field, c.k), texts)
+    if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
+  end
+  if new['"status"'] then place('index', c.k, old[5], new['"status"']) end
+  if new['"due"'] then place('due', c.k, old[6], new['"due"']) end
+  return {fields[2], cancel ~= 'null' and 1 or 0, unpack(answer)}
+end
+
+local function claim(c)
+  local answer, base = mutate(c), queue(c.a[1])
+  if answer == 0 then release(base, c.a[2], c.a[3], 0) else drop(base, c.a[2], c.a[3]) end
+  return answer
+end
+
+-- All of them, or none if one is there already.
+local function submit(c)
+  for _, each in ipairs(c.d) do
+    if call('EXISTS', document(each.k)) == 1 then return 0 end
+  end
+  local answer = {}
+  for i, each in ipairs(c.d) do
+    local id = put(each.q)
+    table.insert(each.f, '"queueJobId"')
+    table.insert(each.f, id)
+    answer[i] = {store(each), id}
+  end
+  return answer
+end
+
+-- Members of an index: of the status s or up to the due d, behind the place a (key, or due and key), at most w; of every
+-- status if neither is given.
+local function find(c)
+  local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.w) end
+  if c.d then
+    local low = c.a and '(' .. indexed(c.a[1]) .. '\0' .. c.a[2] or '-'
+    return {range('due', low, '(' .. indexed(c.d) .. '\0\255')}
+  end
+  local function of_status(status)
+    local low = c.a and '(' .. status .. '\0' .. c.a[1] or '[' .. status .. '\0'
+    return range('index', low, '(' .. status .. '\0\255')
+  end
+  if c.s then return {of_status(indexed(c.s))} end
+  local answer, low = {}, '-'
+  while true do
+    local first = call('ZRANGEBYLEX', P .. 'index', low, '+', 'LIMIT', 0, 1)[1]
+    if not first then return answer end
+    local status = first:sub(1, first:find('%z[^\255]') - 1)
+    answer[#answer + 1] = of_status(status)
+    low = '[' .. status .. '\0\255'
+  end
+end
+
+local COMMANDS = {
+  read = read,
+  store = store,
+  remove = remove,
+  mutate = mutate,
+  claim = claim,
+  submit = submit,
+  find = find,
+  take = take,
+  peek = peek,
+  put = function(c) return put(c.q) end,
+  drop = function(c) return drop(queue(c.a[1]), c.a[2], c.a[3]) end,
+  release = function(c) return release(queue(c.a[1]), c.a[2], c.a[3], tonumber(c.s)) end,
+  touch = function(c)
+    local base = queue(c.a[1])
+    if not is_held(base, c.a[2], c.a[3]) then return 0 end
+    local _, _, ttr = parse(c.a[2])
+    later(base, c.a[2], tonumber(ttr))
+    return 1
+  end,
+  stats = function(c)
+    local held = call('HGET', queue(c.a[1]) .. 'held', c.a[2])
+    if not held then return 0 end
+    local _, priority = parse(c.a[2])
+    return {deliveries(held), tonumber(priority)}
+  end,
+  wake = function(c)
+    call('RPUSH', P .. c.l, '1')
+    return call('PEXPIRE', P .. c.l, 10000)
+  end,
+  size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
+}
+
+local replies = {}
+for i = 2, #ARGV do
+  local c = cjson.decode(ARGV[i])
+  replies[#replies + 1] = COMMANDS[c.c](c)
+end
+for base in pairs(bells) do
+  if call('ZCARD', base .. 'ready') + call('ZCARD', base .. 'later') > 0 and call('LLEN', base .. 'wake') == 0 then
+    call('RPUSH', base .. 'wake', '1')
+  end
+end
+return replies

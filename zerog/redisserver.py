@@ -1,0 +1,324 @@
+"""One Redis server: connections per process, the script that does all the work, errors in ZeroG's own names.
+
+The adapters and the engine send lists of commands; ``redisscript.lua`` does all those of one call in one atomic step.
+A connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, but for
+the script itself when the server doesn't know it, in which case nothing of it was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from zerog import values
+from zerog.clock import SYSTEM, Clock
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DatastoreUnavailable,
+)
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.connection import Connection, ConnectionPool
+    from redis.retry import Retry
+except ImportError as error:  # pragma: no cover
+    raise ConfigurationError(
+        f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
+    ) from None
+
+PREFIX = "zerog"
+"""What the keys of an app begin with, unless its URL says ``?prefix=``."""
+
+TIMEOUT = 5.0
+"""Seconds that connecting and each answer may take, unless the URL says ``?timeout=``."""
+
+BLOCK = 5.0
+"""Seconds for which one blocking pop is left to the server; a longer wait is several of them."""
+
+HOT = (
+    "status",
+    "epoch",
+    "seq",
+    "owner",
+    "due",
+    "updatedAt",
+    "attempts",
+    "errorCount",
+    "continues",
+    "completeness",
+    "tickcount",
+    "cancelRequested",
+    "eventsDropped",
+    "errorsDropped",
+    "warningsDropped",
+)
+"""Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
+
+SHARE = 10
+"""Every so-manieth entry that an engine claims is the oldest one of the lowest priority."""
+
+REJECTED = 1_000
+"""Bodies that were no uuid kept for a look at them, per queue."""
+
+_OPTIONS = ("prefix", "timeout")
+_PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+
+_BUSY = {
+    "OOM": "it has used all of its memory (maxmemory) and takes no writes",
+    "READONLY": "it is a read-only replica",
+    "LOADING": "it is loading its data",
+    "MASTERDOWN": "it is a replica whose primary is gone",
+    "CLUSTERDOWN": "its cluster is down",
+    "TRYAGAIN": "its cluster is moving the keys",
+    "MOVED": "another node of its cluster has the keys of this prefix; name that one in the URL",
+    "ASK": "its cluster is moving the keys",
+    "MISCONF": "it can't save its data and takes no writes",
+    "NOREPLICAS": "it has too few replicas to take writes",
+    "BUSY": "it is busy with somebody's script",
+    "UNBLOCKED": "its role has changed",
+}
+_BUSY_CODE = re.compile(rf"\b({'|'.join(_BUSY)})\b")
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def _script() -> bytes:
+    text = files("zerog").joinpath("redisscript.lua").read_text()
+    settings = {"HOT": " ".join(HOT), "MAX_BYTES": values.MAX_BYTES, "SHARE": SHARE, "REJECTED": REJECTED}
+    for name, value in settings.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text.encode()
+
+
+class RedisServer:
+    """The server that a URL names. Safe to share between threads; a forked child opens its own connections.
+
+    ``clock``: what delays and ``now`` go by; the system's clock stands for the server's own. Raises ConfigurationError
+    for a URL that makes no sense; whether there is a server is seen at the first call.
+    """
+
+    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        self.name = shown(url)
+        for option in options:
+            if option not in (*_OPTIONS, *_PASSED_ON):
+                raise ConfigurationError(
+                    f"{self.name} has the option {option!r}; expected {', '.join((*_OPTIONS, *_PASSED_ON))}"
+                )
+        prefix = options.pop("prefix", PREFIX)
+        if not prefix or re.search(r"[{}\s]", prefix):
+            raise ConfigurationError(
+                f"{self.name} has the prefix {prefix!r}; expected a text without spaces and braces"
+            )
+        self.prefix = f"{{{prefix}}}:"
+        self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
+        self.clock = clock
+        self._url = urlunsplit(parts._replace(query=urlencode(options)))
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._pools: dict[float, ConnectionPool] = {}
+        self._was_reached = False
+        self._source = _script()
+        self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        self._new_pool(self.timeout)  # a wrong URL fails here, at the start
+
+    def call(self, commands: Sequence[dict[str, Any]], what: str, writes: bool = True) -> list[Any]:
+        """Do the commands in one atomic step; an answer for each.
+
+        ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
+        answer was lost), CorruptDocument (a key that holds something else), ConfigurationError.
+        """
+        now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
+        arguments = [b"1", self.prefix, now, *map(_encode, commands)]
+        try:
+            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+        except redis.exceptions.NoScriptError:
+            self._send(what, False, b"SCRIPT", b"LOAD", self._source)
+            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+
+    def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
+        """The answer to one command."""
+        return self.call((command,), what, writes)[0]
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """The answer to a Redis command that changes nothing. Raises DatastoreUnavailable, ConfigurationError."""
+        return self._send(what, False, *arguments)
+
+    def wait(self, lists: Sequence[str], seconds: float) -> str | None:
+        """Wait until one of these lists has an element, which is taken off; its name, or None if the time is over."""
+        limit = max(0.001, min(seconds, BLOCK))
+        keys = [f"{self.prefix}{name}" for name in lists]
+        patience = BLOCK + self.timeout
+        popped = self._send("waiting for work", False, b"BLPOP", *keys, f"{limit:.3f}", patience=patience)
+        return None if popped is None else str(popped[0].decode().removeprefix(self.prefix))
+
+    def wake(self, name: str) -> None:
+        """End one wait for this list, which is forgotten if nobody waits for it."""
+        self.one({"c": "wake", "l": name}, "waking", writes=False)
+
+    def close(self) -> None:
+        """Close every idle connection of this process. A later call opens new ones."""
+        with self._lock:
+            pools, self._pools = self._pools, {}
+            if self._pid == os.getpid():
+                for pool in pools.values():
+                    pool.disconnect(inuse_connections=False)
+
+    def client(self, patience: float | None = None) -> redis.Redis:
+        """The usual client over this process's connections, for a library that asks for one; not to be kept."""
+        return redis.Redis(connection_pool=self._open(patience or self.timeout))
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Have what such a client raises come out as what ``call`` raises for a write."""
+        try:
+            yield
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise ConfigurationError(f"{self.name} refuses this user, password or command ({_brief(error)})") from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+            if _code(error):
+                raise self._translated(what, error) from error
+            raise AmbiguousWrite(f"{what}: {self.name} did not answer ({_brief(error)}); it may be done") from error
+        except redis.exceptions.RedisError as error:
+            raise self._translated(what, error) from error
+
+    def _send(self, what: str, writes: bool, *arguments: Any, patience: float | None = None) -> Any:
+        pool = self._open(patience or self.timeout)
+        connection = self._connection(pool, what)
+        try:
+            try:
+                connection.send_command(*arguments)  # type: ignore[no-untyped-call]
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+                # Not all of it left this process, so the server can't have a whole command.
+                raise self._unavailable(what, error) from error
+            try:
+                return connection.read_response()
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+                if isinstance(error, redis.exceptions.ResponseError) or _code(error):
+                    raise self._translated(what, error) from error
+                if writes:
+                    raise AmbiguousWrite(
+                        f"{what}: {self.name} did not answer ({_brief(error)}); it may be done"
+                    ) from error
+                raise self._unavailable(what, error) from error
+            except redis.exceptions.NoScriptError:
+                raise
+            except redis.exceptions.ResponseError as error:
+                raise self._translated(what, error) from error
+        finally:
+            pool.release(connection)
+
+    def _connection(self, pool: ConnectionPool, what: str) -> Connection:
+        try:
+            connection = pool.get_connection()
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise ConfigurationError(f"{self.name} refuses this user or password ({_brief(error)})") from None
+        except redis.exceptions.ResponseError as error:
+            raise self._translated(what, error) from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+            if _code(error):
+                raise self._translated(what, error) from error
+            if not self._was_reached and isinstance(_cause(error), socket.gaierror):
+                raise ConfigurationError(f"{self.name}: there is no such host ({_brief(error)})") from None
+            raise self._unavailable(what, error) from error
+        self._was_reached = True
+        return connection
+
+    def _open(self, patience: float) -> ConnectionPool:
+        """The connections of this process that wait so many seconds for an answer."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pools, self._pid = {}, os.getpid()
+            pool = self._pools.get(patience)
+            if pool is None:
+                pool = self._pools[patience] = self._new_pool(patience)
+            return pool
+
+    def _new_pool(self, timeout: float) -> ConnectionPool:
+        try:
+            return ConnectionPool.from_url(
+                self._url,
+                protocol=2,  # works on every server, without a handshake
+                socket_timeout=timeout,
+                socket_connect_timeout=self.timeout,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"{self.name} can't be used: {error}") from None
+
+    def _unavailable(self, what: str, error: Exception) -> DatastoreUnavailable:
+        return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
+
+    def _translated(self, what: str, error: Exception) -> Exception:
+        code = _code(error)
+        if code:
+            return DatastoreUnavailable(f"{what}: {self.name} refuses, {_BUSY[code]} ({_brief(error)})")
+        text = str(error)
+        if "NOAUTH" in text or "WRONGPASS" in text or "NOPERM" in text or "no permissions" in text:
+            return ConfigurationError(f"{self.name} refuses this user, password or command ({_brief(error)})")
+        if "WRONGTYPE" in text:
+            return CorruptDocument(
+                f"{what}: {self.name} holds something else there ({_brief(error)}); it was left as it is"
+            )
+        return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
+
+
+def shown(url: str) -> str:
+    """A URL as it may be logged: without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def _seconds(text: str, name: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 3600:
+        raise ConfigurationError(f"{name} has the timeout {text!r}; expected seconds from 0.01 to 3600")
+    return seconds
+
+
+def _code(error: Exception) -> str | None:
+    """The server's word for a refusal by which nothing was done. Its client cuts some of them off the message."""
+    kinds = {
+        redis.exceptions.BusyLoadingError: "LOADING",
+        redis.exceptions.ReadOnlyError: "READONLY",
+        redis.exceptions.OutOfMemoryError: "OOM",
+        redis.exceptions.MasterDownError: "MASTERDOWN",
+        redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+        redis.exceptions.MovedError: "MOVED",
+        redis.exceptions.AskError: "ASK",
+        redis.exceptions.TryAgainError: "TRYAGAIN",
+    }
+    for kind, code in kinds.items():
+        if isinstance(error, kind):
+            return code
+    if not isinstance(error, redis.exceptions.ResponseError):
+        return None
+    found = _BUSY_CODE.search(str(error))
+    return found[1] if found else None
+
+
+def _cause(error: BaseException) -> BaseException:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
