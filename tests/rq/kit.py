@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import fakeredis
 import redis
@@ -31,3 +32,11 @@ def real_url() -> str:
 def raw_client(url: str) -> redis.Redis:
     """What a foreign program with the server's address has."""
     return redis.Redis.from_url(url, protocol=2)
+
+
+def url_for(folder: Path) -> str:
+    """A database that belongs to a folder: whoever asks again, from another process too, gets the same one."""
+    file = folder / "rq.url"
+    if not file.exists():
+        file.write_text(real_url())
+    return file.read_text()
