@@ -41,7 +41,6 @@ except ImportError as error:  # pragma: no cover
 
 if TYPE_CHECKING:
     import redis
-    from redis.commands.core import Script
 
 ENTRY = "zerog.rqworker.perform"
 """The function that every entry names. Entries outlive releases, so it never changes."""
@@ -70,7 +69,6 @@ class RqQueue(Queue):
         self._rejecting = threading.Lock()
         self._tidied = -math.inf
         self._rq: rq.Queue | None = None
-        self._scripts: dict[str, Script] = {}
         zerog = f"{RQ_KEY_PREFIX}:zerog"
         self._queue_key = f"{rq.Queue.redis_queue_namespace_prefix}{name}"
         self._scheduled_key = f"{RQ_KEY_PREFIX}:scheduled:{name}"
@@ -202,13 +200,10 @@ class RqQueue(Queue):
             raise ReservationLost(f"entry {identity} of queue {self.name} is not reserved here any more")
         return deliveries
 
-    def _run(self, script: str, keys: list[str], *arguments: str | bytes) -> Any:
-        client = self._client()
+    def _run(self, script: bytes, keys: list[str], *arguments: str | bytes) -> Any:
         now = "" if self._clock is SYSTEM else repr(self._clock.now().timestamp())
         usual = [now, Job.redis_job_namespace_prefix, repr(TTR)]
-        if script not in self._scripts:
-            self._scripts[script] = client.register_script(script)
-        return self._scripts[script](keys=keys, args=[*usual, *arguments], client=client)
+        return self.server.run(script, keys, [*usual, *arguments], f"queue {self.name}")
 
     def _client(self) -> redis.Redis:
         """A client whose patience outlasts a blocking pop. One of this process: a fork makes new connections."""

@@ -81,13 +81,13 @@ local token, given = ARGV[4], ARGV[5]
 
 local function is_held(id) return call('HEXISTS', held, id) == 1 end
 
-local function answer(id, way)
+local function nothing(way)
   local soonest = -1
   for _, key in ipairs({scheduled, reserved}) do
     local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
     if first and (soonest < 0 or first - now < soonest) then soonest = math.max(0, first - now) end
   end
-  return {id, aside, score(soonest), way}
+  return {'', aside, score(soonest), way}
 end
 
 local function next_id()
@@ -142,16 +142,16 @@ local function unpop(id)
 end
 
 if given ~= '' then unpop(given) end
-if call('EXISTS', KEYS[6]) == 1 then return answer('', 'suspended') end
+if call('EXISTS', KEYS[6]) == 1 then return nothing('suspended') end
 back_from_time()
 local id, way = next_id()
-if not id then return answer('', way) end
+if not id then return nothing(way) end
 call('ZADD', reserved, score(now + ttr(id)), id)
 call('HSET', held, id, token)
 if call('EXISTS', jobs .. id) == 1 then call('HINCRBY', jobs .. id, 'zerog_deliveries', 1) end
-return answer(id, '')
+return {id, aside, '0', ''}
 """
-)
+).encode()
 
 SETTLE = (
     HEAD
@@ -179,7 +179,7 @@ elseif verb == 'release' then
 end
 return deliveries
 """
-)
+).encode()
 
 STUCK = 60
 """Seconds for which an id may be on its way from the queue to one of RQ's workers; RQ waits as long."""
@@ -232,4 +232,4 @@ end
 call('ZREMRANGEBYSCORE', KEYS[7], 0, score(now))
 return aside
 """
-)
+).encode()
