@@ -92,7 +92,7 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
 def without_secrets(url: str) -> str:
     """A URL as it may be logged: without user, password and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _scheme(url: str, part: str, known: tuple[str, ...]) -> str:

@@ -293,7 +293,7 @@ class RedisServer:
 def shown(url: str) -> str:
     """A URL as it may be logged: without user, password and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _seconds(text: str, name: str) -> float:
