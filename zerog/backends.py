@@ -62,7 +62,9 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    scheme = _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+    scheme = (
+        _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+    )
     if scheme in RQ:
         datastore, queue = datastore.removeprefix("rq+"), datastore
     elif scheme in REDIS:

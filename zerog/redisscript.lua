@@ -1,7 +1,7 @@
 -- What ZeroG does on a Redis server: one script, a list of commands per call, all of it atomic.
 --
 -- KEYS[1] is the prefix of all keys, hash tag included. ARGV[1] is the time in microseconds ('' for the server's own),
--- every further one a command: a JSON object of texts, with its name in `c`. The reply has one entry for each.
+-- ARGV[2] a JSON list of commands: objects of texts, with their names in `c`. The reply has one entry for each.
 --
 -- Values of documents are JSON texts that Python made and Python reads. They are never decoded here, for Lua has one
 -- kind of number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing
@@ -24,6 +24,7 @@ local HOT = {}
 for name in string.gmatch('@HOT@', '%S+') do HOT['"' .. name .. '"'] = true end
 local HISTORY = {'"events"', '"errors"', '"warnings"'}
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
+local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local HEX = '[0-9a-f]'
 local UUID = '^' .. HEX:rep(8) .. '%-' .. (HEX:rep(4) .. '%-'):rep(3) .. HEX:rep(12) .. '$'
 local ORDERS = 999999999999999
@@ -33,7 +34,8 @@ if not now then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local bells = {}
+local places = {index = {}, due = {}}
+local bells, acked = {}, {}
 
 local function whole(number) return string.format('%.0f', number) end
 
@@ -55,35 +57,52 @@ local function raw(text)
   return indexed(cjson.decode('[' .. text .. ']')[1])
 end
 
+-- Note that a document moves within an index; all moves of a call are made at its end.
 local function place(index, key, old, new)
   old, new = raw(old), raw(new)
   if old == new then return end
-  if old then call('ZREM', P .. index, old .. '\0' .. key) end
-  if new then call('ZADD', P .. index, 0, new .. '\0' .. key) end
+  if old then places[index][old .. '\0' .. key] = false end
+  if new then places[index][new .. '\0' .. key] = true end
+end
+
+local function each_thousand(command, key, members)
+  for i = 1, #members, 1000 do call(command, key, unpack(members, i, math.min(i + 999, #members))) end
+end
+
+local function make_moves()
+  for index, moves in pairs(places) do
+    local gone, come = {}, {}
+    for member, is_there in pairs(moves) do
+      if is_there then
+        come[#come + 1], come[#come + 2] = 0, member
+      else
+        gone[#gone + 1] = member
+      end
+    end
+    each_thousand('ZREM', P .. index, gone)
+    each_thousand('ZADD', P .. index, come)
+  end
 end
 
 -- Token, head as one JSON text, and the quoted names of its lists; nothing if there is no document.
 local function head(key)
   local flat = call('HGETALL', document(key))
   if #flat == 0 then return nil end
-  local parts, meta = {''}, {body = '', cas = '', lists = ''}
+  local parts, n, meta = {'{', ''}, 2, {body = '', cas = '', lists = ''}
   for i = 1, #flat, 2 do
     local field = flat[i]
     if field:byte() == 34 then
-      parts[#parts + 1] = field .. ':' .. flat[i + 1]
+      parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = ',', field, ':', flat[i + 1]
+      n = n + 4
     else
       meta[field] = flat[i + 1]
     end
   end
   local body = meta.body
   if body:byte(1) ~= 123 or body:byte(-1) ~= 125 or #body < 2 then return meta.cas, '?' .. body, meta.lists end
-  local first = 1
-  if #body > 2 then parts[1] = body:sub(2, -2) else first = 2 end
-  return meta.cas, '{' .. table.concat(parts, ',', first) .. '}', meta.lists
-end
-
-local function push(list, texts)
-  for i = 1, #texts, 1000 do call('RPUSH', list, unpack(texts, i, math.min(i + 999, #texts))) end
+  if #body > 2 then parts[2] = body:sub(2, -2) elseif n > 2 then parts[3] = '' end
+  parts[n + 1] = '}'
+  return meta.cas, table.concat(parts), meta.lists
 end
 
 local function store(c)
@@ -99,7 +118,7 @@ local function store(c)
     token = c.n
   end
   call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(c.f))
-  for field, texts in pairs(c.h or {}) do push(history(field, c.k), texts) end
+  for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
   local status, due
   for i = 1, #c.f, 2 do
     if c.f[i] == '"status"' then status = c.f[i + 1] elseif c.f[i] == '"due"' then due = c.f[i + 1] end
@@ -165,7 +184,9 @@ end
 
 -- By bytes: Lua's own comparison goes by the server's locale.
 local function less(a, b)
-  for i = 1, math.min(#a, #b) do
+  local first = 1
+  while first <= #a and a:sub(first, first + 7) == b:sub(first, first + 7) do first = first + 8 end
+  for i = first, math.min(#a, #b) do
     local x, y = a:byte(i), b:byte(i)
     if x ~= y then return x < y end
   end
@@ -254,6 +275,20 @@ local function drop(base, entry, reservation)
   return 1
 end
 
+-- The same without a reservation, for the engine: it is the claim of the document that keeps others out.
+local function back(c)
+  local base, delay = queue(c.a[1]), tonumber(c.s)
+  if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
+  if delay > 0 then later(base, c.a[2], delay) else ready(base, c.a[2]) end
+  return 1
+end
+
+local function ack(base, entry)
+  acked[base] = acked[base] or {}
+  table.insert(acked[base], entry)
+  return 1
+end
+
 -- Every SHAREth entry is the oldest of the lowest priority, of the last queue that has any.
 local function next_share(names)
   for i = #names, 1, -1 do
@@ -278,33 +313,38 @@ local function next_run(names, count)
   end
 end
 
--- Reserve up to w entries of the queues q under the reservation r; n: turns taken so far, which makes for the share
--- of low priorities; d: what the key of a uuid's document begins with, to have its head along.
+local function reserve(base, entry, ttr, reservation)
+  local held = call('HGET', base .. 'held', entry)
+  call('HSET', base .. 'held', entry, reservation .. ' ' .. whole((held and deliveries(held) or 0) + 1))
+  later(base, entry, ttr)
+end
+
+-- Reserve up to w entries of the queues q, under the reservation r if there is one; n: turns taken so far, which makes
+-- for the share of low priorities; d: what the key of a uuid's document begins with, to have token and head along.
 local function take(c)
-  local want, turn, taken, rejected = tonumber(c.w), tonumber(c.n), {}, 0
+  local want, turn, taken, count, rejected = tonumber(c.w), tonumber(c.n), {}, 0, 0
   for _, name in ipairs(c.q) do promote(queue(name)) end
-  while #taken < want do
+  while count < want do
     local name, entries
     if turn and turn % SHARE == SHARE - 1 then
       name, entries = next_share(c.q)
     else
-      name, entries = next_run(c.q, turn and math.min(want - #taken, SHARE - 1 - turn % SHARE) or want - #taken)
+      name, entries = next_run(c.q, turn and math.min(want - count, SHARE - 1 - turn % SHARE) or want - count)
     end
     if not name then break end
-    local base = queue(name)
+    local base, times = queue(name), {}
     for _, entry in ipairs(entries) do
       local _, _, ttr, uuid = parse(entry)
       if uuid and tonumber(ttr) and uuid:find(UUID) then
-        turn = turn and turn + 1
-        local held = call('HGET', base .. 'held', entry)
-        call('HSET', base .. 'held', entry, c.r .. ' ' .. whole((held and deliveries(held) or 0) + 1))
-        later(base, entry, tonumber(ttr))
-        local one = {name, entry, uuid}
-        if c.d then
+        turn, count = turn and turn + 1, count + 1
+        taken[#taken + 1], taken[#taken + 2] = name, entry
+        if c.r then
+          reserve(base, entry, tonumber(ttr), c.r)
+        else
           local done, token, text = pcall(head, c.d .. uuid)
-          one[4], one[5] = done and (token or '') or '?', done and text or '?'
+          taken[#taken + 1], taken[#taken + 2] = done and (token or '') or '?', done and text or '?'
+          times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
         end
-        taken[#taken + 1] = one
       else
         rejected = rejected + 1
         call('HDEL', base .. 'held', entry)
@@ -312,12 +352,13 @@ local function take(c)
         call('LTRIM', base .. 'rejected', 0, REJECTED - 1)
       end
     end
+    each_thousand('ZADD', base .. 'later', times)
   end
   local empty = {}
   for _, name in ipairs(c.q) do
     if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end
   end
-  return {rejected, empty, unpack(taken)}
+  return {rejected, empty, taken}
 end
 
 -- Whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
@@ -342,8 +383,8 @@ end
 
 -- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
 -- the texts to answer with. Nothing if one of them can't be done here.
-local function plan(c, key, lists)
-  local o, new, pushes, trims, lengths, answer, i = c.o, {}, {}, {}, {}, {}, 1
+local function plan(c, key)
+  local o, new, pushes, trims, lengths, answer, lists, i = c.o, {}, {}, {}, {}, {}, nil, 1
   while i <= #o do
     local kind, field = o[i], o[i + 1]
     if kind == 's' then
@@ -362,6 +403,7 @@ local function plan(c, key, lists)
       if not new[field] then return nil end
       answer[#answer + 1] = new[field]
     else
+      lists = lists or call('HGET', key, 'lists') or ''
       if not lists:find(field, 1, true) then return nil end
       if not pushes[field] then
         pushes[field], trims[field], lengths[field] = {}, 0, call('LLEN', history(field, c.k))
@@ -386,42 +428,45 @@ local function plan(c, key, lists)
 end
 
 -- t: the token it must have; e: the epoch that must own it; s, n: the number of the write before, and of this one;
--- q: put it on a queue in the same step, unless it was cancelled; a: take this entry (name, entry, reservation) off
--- its queue in the same step, or put it back if nothing is changed.
+-- q: put it on a queue in the same step, unless it was cancelled; z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', '"epoch"', '"owner"', '"seq"', '"status"', '"due"', '"cancelRequested"',
-    'lists', 'size')
+  local old = call('HMGET', key, 'cas', '"epoch"', '"owner"', '"seq"', '"status"', '"due"', '"cancelRequested"')
   local token = old[1]
   if not token or (c.t and c.t ~= token) then return 0 end
   if c.e and (old[2] ~= c.e or not old[3] or old[3] == 'null') then return 0 end
   if c.s and ((not old[4] or old[4] == 'null') and '0' or old[4]) ~= c.s then return 0 end
-  local new, pushes, trims, answer = plan(c, key, old[8] or '')
+  local new, pushes, trims, answer = plan(c, key)
   if not new then return 0 end
   local cancel = new['"cancelRequested"'] or old[7] or 'null'
   if c.q and cancel ~= 'null' then return 0 end
-  local size, fields = tonumber(old[9]), {'cas', whole(token + 1)}
+  local fields, more = {'cas', whole(token + 1)}, 0
   for field, text in pairs(new) do
-    if not HOT[field] then size = size + #text - call('HSTRLEN', key, field) end
+    if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
     fields[#fields + 1], fields[#fields + 2] = field, text
   end
-  if size > MAX_BYTES then return 0 end
+  if more > 0 then
+    more = more + call('HGET', key, 'size')
+    if more > MAX_BYTES then return 0 end
+    fields[#fields + 1], fields[#fields + 2] = 'size', whole(more)
+  end
   if c.n then fields[#fields + 1], fields[#fields + 2] = '"seq"', c.n end
   if c.q then fields[#fields + 1], fields[#fields + 2] = '"queueJobId"', put(c.q) end
-  if size ~= tonumber(old[9]) then fields[#fields + 1], fields[#fields + 2] = 'size', whole(size) end
-  for i = 1, #fields, 1000 do call('HSET', key, unpack(fields, i, math.min(i + 999, #fields))) end
+  each_thousand('HSET', key, fields)
   for field, texts in pairs(pushes) do
-    push(history(field, c.k), texts)
+    each_thousand('RPUSH', history(field, c.k), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
   end
   if new['"status"'] then place('index', c.k, old[5], new['"status"']) end
   if new['"due"'] then place('due', c.k, old[6], new['"due"']) end
+  if c.z then return fields[2] end
   return {fields[2], cancel ~= 'null' and 1 or 0, unpack(answer)}
 end
 
+-- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.
 local function claim(c)
-  local answer, base = mutate(c), queue(c.a[1])
-  if answer == 0 then release(base, c.a[2], c.a[3], 0) else drop(base, c.a[2], c.a[3]) end
+  local answer = mutate(c)
+  if answer == 0 then back({a = c.a, s = '0'}) else ack(queue(c.a[1]), c.a[2]) end
   return answer
 end
 
@@ -474,6 +519,8 @@ local COMMANDS = {
   take = take,
   peek = peek,
   put = function(c) return put(c.q) end,
+  back = back,
+  ack = function(c) return ack(queue(c.a[1]), c.a[2]) end,
   drop = function(c) return drop(queue(c.a[1]), c.a[2], c.a[3]) end,
   release = function(c) return release(queue(c.a[1]), c.a[2], c.a[3], tonumber(c.s)) end,
   touch = function(c)
@@ -497,9 +544,13 @@ local COMMANDS = {
 }
 
 local replies = {}
-for i = 2, #ARGV do
-  local c = cjson.decode(ARGV[i])
+for _, c in ipairs(cjson.decode(ARGV[2])) do
   replies[#replies + 1] = COMMANDS[c.c](c)
+end
+make_moves()
+for base, entries in pairs(acked) do
+  each_thousand('ZREM', base .. 'later', entries)
+  each_thousand('HDEL', base .. 'held', entries)
 end
 for base in pairs(bells) do
   if call('ZCARD', base .. 'ready') + call('ZCARD', base .. 'later') > 0 and call('LLEN', base .. 'wake') == 0 then

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import socket
@@ -27,6 +28,7 @@ from zerog.exceptions import (
     CorruptDocument,
     DatastoreError,
     DatastoreUnavailable,
+    ZerogError,
 )
 
 try:
@@ -38,6 +40,8 @@ except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
     ) from None
+
+log = logging.getLogger("zerog")
 
 PREFIX = "zerog"
 """What the keys of an app begin with, unless its URL says ``?prefix=``."""
@@ -72,6 +76,9 @@ SHARE = 10
 
 REJECTED = 1_000
 """Bodies that were no uuid kept for a look at them, per queue."""
+
+READ = 256 * 1024
+"""Bytes of an answer read at a time."""
 
 _OPTIONS = ("prefix", "timeout")
 _PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
@@ -112,7 +119,7 @@ class RedisServer:
 
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
         parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query))
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.name = shown(url)
         for option in options:
             if option not in (*_OPTIONS, *_PASSED_ON):
@@ -128,11 +135,10 @@ class RedisServer:
         self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
         self.clock = clock
         self._url = urlunsplit(parts._replace(query=urlencode(options)))
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._pools: dict[float, ConnectionPool] = {}
         self._clients: dict[float, redis.Redis] = {}
+        self._mine = _OfProcess()
         self._was_reached = False
+        self._is_checked = False
         self._source = _script()
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
@@ -144,16 +150,33 @@ class RedisServer:
         answer was lost), CorruptDocument (a key that holds something else), ConfigurationError.
         """
         now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
-        arguments = [b"1", self.prefix, now, *map(_encode, commands)]
+        arguments = (b"1", self.prefix, now, _encode(commands))
         try:
-            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+            answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
             self._send(what, False, b"SCRIPT", b"LOAD", self._source)
-            return self._send(what, writes, b"EVALSHA", self._sha, *arguments)  # type: ignore[no-any-return]
+            answers = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
+        if not self._is_checked:
+            self._check_once()
+        return answers
 
     def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
         """The answer to one command."""
         return self.call((command,), what, writes)[0]
+
+    def _check_once(self) -> None:
+        """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""
+        self._is_checked = True
+        try:
+            answer = self.ask("checking the settings", b"CONFIG", b"GET", b"maxmemory-policy")
+        except ZerogError:
+            return
+        if len(answer) == 2 and answer[1] != b"noeviction":
+            log.warning(
+                "%s has maxmemory-policy %s, which throws jobs away when memory is full; set it to noeviction",
+                self.name,
+                answer[1].decode(),
+            )
 
     def ask(self, what: str, *arguments: Any) -> Any:
         """The answer to a Redis command that changes nothing. Raises DatastoreUnavailable, ConfigurationError."""
@@ -173,11 +196,11 @@ class RedisServer:
 
     def close(self) -> None:
         """Close every idle connection of this process. A later call opens new ones."""
-        with self._lock:
-            pools, self._pools = self._pools, {}
-            if self._pid == os.getpid():
-                for pool in pools.values():
-                    pool.disconnect(inuse_connections=False)
+        mine = self._of_this_process()
+        with mine.lock:
+            for pool in mine.pools.values():
+                pool.disconnect(inuse_connections=False)
+            mine.pools.clear()
 
     def client(self, patience: float | None = None) -> redis.Redis:
         """The usual client over this process's connections, for a library that asks for one."""
@@ -201,7 +224,7 @@ class RedisServer:
         try:
             yield
         except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-            raise ConfigurationError(f"{self.name} refuses this user, password or command ({_brief(error)})") from None
+            raise self._not_allowed(what, error) from None
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
             if _code(error):
                 raise self._translated(what, error) from error
@@ -214,14 +237,18 @@ class RedisServer:
         connection = self._connection(pool, what)
         try:
             try:
-                connection.send_command(*arguments)  # type: ignore[no-untyped-call]
+                connection.send_packed_command(_packed(arguments))  # type: ignore[no-untyped-call]
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
                 # Not all of it left this process, so the server can't have a whole command.
                 raise self._unavailable(what, error) from error
             try:
-                return connection.read_response()
+                answer = connection.read_response()
+                self._was_reached = True
+                return answer
+            except redis.exceptions.AuthenticationError as error:
+                raise self._not_allowed(what, error) from None
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                if isinstance(error, redis.exceptions.ResponseError) or _code(error):
+                if _code(error):
                     raise self._translated(what, error) from error
                 if writes:
                     raise AmbiguousWrite(
@@ -239,7 +266,7 @@ class RedisServer:
         try:
             connection = pool.get_connection()
         except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-            raise ConfigurationError(f"{self.name} refuses this user or password ({_brief(error)})") from None
+            raise self._not_allowed(what, error) from None
         except redis.exceptions.ResponseError as error:
             raise self._translated(what, error) from None
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
@@ -248,24 +275,29 @@ class RedisServer:
             if not self._was_reached and isinstance(_cause(error), socket.gaierror):
                 raise ConfigurationError(f"{self.name}: there is no such host ({_brief(error)})") from None
             raise self._unavailable(what, error) from error
-        self._was_reached = True
         return connection
 
     def _open(self, patience: float) -> ConnectionPool:
         """The connections of this process that wait so many seconds for an answer."""
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pools, self._pid = {}, os.getpid()
-            pool = self._pools.get(patience)
+        mine = self._of_this_process()
+        with mine.lock:
+            pool = mine.pools.get(patience)
             if pool is None:
-                pool = self._pools[patience] = self._new_pool(patience)
+                pool = mine.pools[patience] = self._new_pool(patience)
             return pool
+
+    def _of_this_process(self) -> _OfProcess:
+        mine = self._mine
+        if mine.pid != os.getpid():
+            mine = self._mine = _OfProcess()  # the parent's lock may have been held when it forked
+        return mine
 
     def _new_pool(self, timeout: float) -> ConnectionPool:
         try:
             return ConnectionPool.from_url(
                 self._url,
                 protocol=2,  # works on every server, without a handshake
+                socket_read_size=READ,
                 socket_timeout=timeout,
                 socket_connect_timeout=self.timeout,
                 retry=Retry(NoBackoff(), 0),
@@ -276,18 +308,43 @@ class RedisServer:
     def _unavailable(self, what: str, error: Exception) -> DatastoreUnavailable:
         return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
 
+    def _not_allowed(self, what: str, error: Exception) -> Exception:
+        """At first use somebody's mistake; later on, of a server that took this user before, one more outage."""
+        text = f"{what}: {self.name} refuses this user, password or command ({_brief(error)}); nothing was changed"
+        if self._was_reached:
+            return DatastoreUnavailable(text)
+        return ConfigurationError(text)
+
     def _translated(self, what: str, error: Exception) -> Exception:
         code = _code(error)
         if code:
             return DatastoreUnavailable(f"{what}: {self.name} refuses, {_BUSY[code]} ({_brief(error)})")
         text = str(error)
-        if "NOAUTH" in text or "WRONGPASS" in text or "NOPERM" in text or "no permissions" in text:
-            return ConfigurationError(f"{self.name} refuses this user, password or command ({_brief(error)})")
+        if any(word in text for word in ("NOAUTH", "WRONGPASS", "NOPERM", "no permissions")):
+            return self._not_allowed(what, error)
         if "WRONGTYPE" in text:
             return CorruptDocument(
                 f"{what}: {self.name} holds something else there ({_brief(error)}); it was left as it is"
             )
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
+
+
+class _OfProcess:
+    """The connections of one process, by the seconds that they wait for an answer."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.pools: dict[float, ConnectionPool] = {}
+
+
+def _packed(arguments: Sequence[Any]) -> list[bytes]:
+    """A command as one piece, for each piece sent gives the interpreter away to other threads."""
+    parts = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        data = argument if type(argument) is bytes else str(argument).encode()
+        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return [b"".join(parts)]
 
 
 def shown(url: str) -> str:

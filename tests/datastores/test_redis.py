@@ -5,6 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
+from tests.datastores.test_machine import explore
 from tests.redisservers import BINARIES, FakeServer, shared
 from zerog.datastores.base import Datastore
 from zerog.datastores.redis import RedisDatastore
@@ -58,3 +59,21 @@ class TestReal(RedisRules):
         another = RedisDatastore(url)
         yield another
         another.close()
+
+
+def test_a_deletion_under_a_token() -> None:
+    """It removes that state of the document and no other."""
+    datastore = RedisDatastore(shared("valkey").url())
+    token = datastore.create("key", {"status": "failed", "events": [1]})
+    with pytest.raises(datastore.casException):
+        datastore.delete("key", token + 1)
+    assert datastore.read_with_cas("key") == ({"status": "failed", "events": [1]}, token)
+    assert datastore.delete("key", token) is True
+    assert datastore.delete("key", token) is False
+    assert datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*") == []
+
+
+@pytest.mark.parametrize("name", BINARIES)
+def test_model(name: str) -> None:
+    """Random sequences of calls, each answer compared with a model's."""
+    explore(lambda: RedisDatastore(shared(name).url()), 60)

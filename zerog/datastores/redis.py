@@ -41,6 +41,9 @@ IS_HOT = frozenset(HOT)
 
 Command = dict[str, Any]
 
+STALE = 2
+"""The script's answer to a removal under another token."""
+
 _SIMPLE = {None: "null", True: "true", False: "false"}
 _QUOTED_HISTORY = tuple(f'"{field}"' for field in HISTORY)
 
@@ -92,8 +95,16 @@ class RedisDatastore(Datastore):
         check_document(key, value)
         return int(self.server.one({"c": "store", "t": "*", **stored(key, value)}, key))
 
-    def delete(self, key: str) -> bool:
-        return bool(self.server.one({"c": "remove", "k": key}, key))
+    def delete(self, key: str, cas: int | None = None) -> bool:
+        """Remove the document; with ``cas`` only under that token. Tells whether there was one.
+
+        Raises ``casException`` if it has another token.
+        """
+        command = {"c": "remove", "k": key} if cas is None else {"c": "remove", "k": key, "t": str(cas)}
+        answer = self.server.one(command, key)
+        if answer == STALE:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        return bool(answer)
 
     def mutate(
         self,

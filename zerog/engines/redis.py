@@ -24,7 +24,7 @@ from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_ke
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Engine, Unsuitable, new_nonce
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
-from zerog.queues.redis import RedisQueue, new_reservation, taking
+from zerog.queues.redis import RedisQueue, taking, uuid_of
 from zerog.redisserver import SHARE
 from zerog.transitions import Claim, Settlement, Worker
 
@@ -153,7 +153,10 @@ class RedisEngine(Engine):
                 return None
             operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
         command = change(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
-        if command is not None and put is not None:
+        if command is None:
+            return None
+        command["z"] = "1"
+        if put is not None:
             command["q"] = put
         return command
 
@@ -201,8 +204,7 @@ class RedisEngine(Engine):
         if want <= 0:
             return self.settle(settlements), []
         commands = [self._settling(settlement) for settlement in settlements]
-        reservation = new_reservation()
-        take = taking(queues, min(want, BATCH), reservation, d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        take = taking(queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
         if settlements:
             point("settle.write")
         try:
@@ -213,20 +215,19 @@ class RedisEngine(Engine):
             if not settlements:
                 raise
             return self.settle(settlements), []  # what was reserved comes back
-        rejected, empty, *taken = answers.pop()
+        rejected, empty, flat = answers.pop()
+        taken = [_Taken(*flat[i : i + 4]) for i in range(0, len(flat), 4)]
         self._turn = (self._turn + len(taken)) % SHARE
         self.queue.rejected += rejected
-        gave = {name for name, *_ in taken}
         if len(taken) < want:
-            for name in empty:
-                if name not in gave:
-                    self._note_empty(name.decode())
+            for name in {name.decode() for name in empty}.difference(each.place[0] for each in taken):
+                self._note_empty(name)
         left = iter(answers)
         results = [
             self._is_settled(settlement, next(left) if command is not None else 0)
             for settlement, command in zip(settlements, commands, strict=True)
         ]
-        return results, [_Taken(reservation, *each) for each in taken]
+        return results, taken
 
     def _claim_taken(self, taken: Sequence[_Taken], worker: Worker, accept: Accept) -> list[Claim]:
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
@@ -247,7 +248,7 @@ class RedisEngine(Engine):
             command = change(one.key, operations, cas=one.token)
             assert command is not None
             made.append((one, operations))
-            commands.append({**command, "c": "claim", "a": each.place})
+            commands.append({**command, "c": "claim", "z": "1", "a": each.place})
         try:
             if made:
                 point("claim.write")
@@ -264,7 +265,7 @@ class RedisEngine(Engine):
             return won
         for (claim, operations), answer in zip(made, answers, strict=False):
             if answer != 0:
-                claim.token = int(answer[0])
+                claim.token = int(answer)
             elif not self._claim_alone(claim, operations):
                 continue
             self._doubts.pop(claim.uuid, None)
@@ -391,17 +392,15 @@ class _Taken:
 
     __slots__ = ("place", "text", "token", "uuid")
 
-    def __init__(
-        self, reservation: str, name: bytes, entry: bytes, uuid: bytes, token: bytes, text: bytes | None
-    ) -> None:
-        self.place = [name.decode(), entry.decode(), reservation]
-        self.uuid = uuid.decode()
+    def __init__(self, name: bytes, entry: bytes, token: bytes, text: bytes) -> None:
+        self.place = [name.decode(), entry.decode()]
+        self.uuid = uuid_of(self.place[1])
         self.token = token
         """Empty if there is no document."""
         self.text = text
 
     def drop(self) -> Command:
-        return {"c": "drop", "a": self.place}
+        return {"c": "ack", "a": self.place}
 
     def put_back(self, delay: float) -> Command:
-        return {"c": "release", "a": self.place, "s": repr(float(delay))}
+        return {"c": "back", "a": self.place, "s": repr(float(delay))}

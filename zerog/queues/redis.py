@@ -90,31 +90,31 @@ class RedisQueue(Queue):
     def _reserve_now(self) -> Reservation | None:
         token = new_reservation()
         with translated(f"queue {self.name}"):
-            rejected, _, *taken = self.server.one(taking([self.name], 1, token), f"queue {self.name}")
+            rejected, _, taken = self.server.one(taking([self.name], 1, r=token), f"queue {self.name}")
         self.rejected += rejected
-        return RedisReservation(self, taken[0][1], taken[0][2].decode(), token) if taken else None
+        return RedisReservation(self, taken[1].decode(), token) if taken else None
 
 
 class RedisReservation(Reservation):
     """An entry that is kept from others under a reservation's name."""
 
-    def __init__(self, queue: RedisQueue, entry: bytes, uuid: str, token: str) -> None:
-        self.uuid = uuid
+    def __init__(self, queue: RedisQueue, entry: str, token: str) -> None:
+        self.uuid = uuid_of(entry)
         self._queue = queue
-        self.place = [queue.name, entry.decode(), token]
+        self._place = [queue.name, entry, token]
 
     def delete(self) -> None:
-        self._change({"c": "drop", "a": self.place})
+        self._change({"c": "drop", "a": self._place})
 
     def release(self, delay: float = 0) -> None:
         check_delay(delay)
-        self._change({"c": "release", "a": self.place, "s": repr(float(delay))})
+        self._change({"c": "release", "a": self._place, "s": repr(float(delay))})
 
     def touch(self) -> None:
-        self._change({"c": "touch", "a": self.place})
+        self._change({"c": "touch", "a": self._place})
 
     def stats(self) -> dict[str, Any]:
-        deliveries, priority = self._change({"c": "stats", "a": self.place})
+        deliveries, priority = self._change({"c": "stats", "a": self._place})
         return {"deliveries": deliveries, "priority": priority}
 
     def _change(self, command: dict[str, Any]) -> Any:
@@ -126,9 +126,14 @@ class RedisReservation(Reservation):
         return answer
 
 
-def taking(names: Sequence[str], want: int, reservation: str, **more: str) -> dict[str, Any]:
+def taking(names: Sequence[str], want: int, **more: str) -> dict[str, Any]:
     """The command that reserves up to ``want`` entries, from the first queues first."""
-    return {"c": "take", "q": list(names), "w": str(want), "r": reservation, **more}
+    return {"c": "take", "q": list(names), "w": str(want), **more}
+
+
+def uuid_of(entry: str) -> str:
+    """The uuid at the end of an entry."""
+    return entry[-36:]
 
 
 def new_reservation() -> str:
@@ -150,16 +155,19 @@ class _Waking:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._list = ""
-        self._pid = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._list = f"wake:{os.getpid()}-{os.urandom(6).hex()}"
         self._waiting = 0
         self._lock = threading.Lock()
 
     def wait(self, timeout: float, lists: Sequence[str]) -> bool:
         """Wait for an element of the lists or the end of ``timeout``; False if ``interrupt`` was called."""
+        if self._pid != os.getpid():
+            self._begin()
         with self._lock:
-            if self._pid != os.getpid():
-                self._pid, self._list, self._waiting = os.getpid(), f"wake:{os.getpid()}-{os.urandom(6).hex()}", 0
             self._waiting += 1
         try:
             return self._server.wait([self._list, *lists], timeout) != self._list
