@@ -17,10 +17,12 @@ from typing import Any
 import redis
 import rq
 from rq import worker_registration
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import DeserializationError
 from rq.job import Job
+from rq.results import Result
 from rq.serializers import JSONSerializer
-from rq.utils import ensure_job_list, now
+from rq.utils import as_text, ensure_job_list, now
 from rq.worker import BaseWorker
 
 from zerog.app import App
@@ -58,8 +60,25 @@ def perform(uuid: str) -> None:
             run_delivery(app, delivery, _lease())
     except Exception:
         if entry is not None:
-            entry.failure_ttl = VISIBLE
+            _show_failure(entry, uuid)
         raise
+
+
+def _show_failure(entry: Job, uuid: object) -> None:
+    """Have RQ show this failure for long, in place of an earlier one of the same job: reconcile tries for ever."""
+    entry.failure_ttl = VISIBLE
+    latest, job = f"{RQ_KEY_PREFIX}:zerog:failures:{entry.origin}", str(uuid)[:36]
+    try:
+        earlier = entry.connection.hget(latest, job)
+        with entry.connection.pipeline() as pipeline:
+            if earlier is not None:
+                pipeline.zrem(f"{RQ_KEY_PREFIX}:failed:{entry.origin}", earlier)
+                pipeline.delete(Job.key_for(as_text(earlier)), Result.get_key(as_text(earlier)))  # type: ignore[no-untyped-call]
+            pipeline.hset(latest, job, entry.id)
+            pipeline.expire(latest, VISIBLE)
+            pipeline.execute()
+    except redis.exceptions.RedisError as error:
+        log.debug("an earlier failure of %s stays shown: %s", entry.id, error)
 
 
 class _Delivery(Reservation):

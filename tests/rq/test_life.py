@@ -198,6 +198,10 @@ def test_broken_environment(site, kind: str, environment: dict[str, str], said: 
     result = rq.job.Job.fetch(entry, connection=site.redis, serializer="json").latest_result()
     assert said in result.exc_string
     assert site.status(uuid) == "queued"
+    site.app.queue.put(uuid)  # as reconcile will, again and again
+    site.until(lambda: site.redis.zrange("rq:failed:default", 0, -1) not in ([], [entry.encode()]))
+    site.until(lambda: site.registries()["wip"] == 0)
+    assert (site.registries()["failed"], site.registries()["jobs"]) == (1, 1)
     site.stop(worker)
 
 
