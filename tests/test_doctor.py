@@ -14,7 +14,8 @@ from tests.jobs.kit import PlainStore
 from zerog.cli.commands import cli
 from zerog.clock import to_text
 from zerog.datastores.operations import Set, apply
-from zerog.doctor import LISTED, Diagnosis, Doctor, Finding
+from zerog.diagnosis import LISTED, Diagnosis, Finding
+from zerog.doctor import Doctor
 from zerog.document import make_key, new_document
 from zerog.exceptions import QueueUnavailable
 from zerog.queues.memory import MemoryQueue
@@ -70,9 +71,8 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
 def test_jobs_without_a_worker_need_somebody_to_start_one(app: zerog.App) -> None:
     """Waiting jobs and no worker: the command is told."""
     app.submit("plain")
-    finding = found(Doctor(app).examine(), "no worker is alive")
-    assert finding.needs_person
-    assert "zerog worker" in finding.mend
+    finding = found(Doctor(app, "shop:app").examine(), "no worker is alive")
+    assert (finding.needs_person, finding.command) == (True, "zerog worker shop:app")
 
 
 def test_a_pending_job_is_told_from_one_just_being_put(app: zerog.App, clock: ManualClock) -> None:
@@ -128,6 +128,15 @@ def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, word
     assert finding.needs_person
     assert why in next(iter(finding.jobs.values()))
     assert diagnosis.needs_person
+
+
+def test_what_can_t_even_be_read_is_named_once(app: zerog.App) -> None:
+    """A page leaves it out; it is a job that nobody runs all the same."""
+    app.engine.renew(ALICE, 1)
+    uuid = app.submit("plain").uuid
+    app.datastore._records[make_key(uuid)].head = '{"status": "queued'
+    finding = found(Doctor(app).examine(), "make no sense")
+    assert (finding.count, list(finding.jobs), finding.needs_person) == (1, [uuid], True)
 
 
 def test_a_flushed_queue_is_seen(app: zerog.App) -> None:

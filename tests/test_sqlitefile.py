@@ -325,6 +325,27 @@ def test_forked_while_others_write(path) -> None:
     assert output(source, path) == "True 5"
 
 
+def test_threads_that_ended_leave_nothing_open(path) -> None:
+    """A web server with a thread for each request doesn't run out of descriptors."""
+    source = """
+        import os, sys, threading
+        from zerog.datastores.operations import Add
+        from zerog.datastores.sqlite import SqliteDatastore
+
+        datastore = SqliteDatastore(sys.argv[1], "normal")
+        datastore.create("zerog_job_a", {"n": 0})
+        before = len(os.listdir("/dev/fd"))
+        for _ in range(20):
+            thread = threading.Thread(target=datastore.mutate, args=("zerog_job_a", [Add("n", 1)]))
+            thread.start()
+            thread.join()
+        print(datastore.read("zerog_job_a")["n"], len(os.listdir("/dev/fd")) - before)
+    """
+    written, left = map(int, output(source, path).split())
+    assert written == 20
+    assert left <= 2  # SQLite keeps a closed file's descriptor to use it again
+
+
 def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:
     """A parent killed in the middle of a write does not lock everybody out for as long as its children live."""
     source = """

@@ -187,9 +187,10 @@ class App:
     def progress(self, uuid: str) -> dict[str, Any]:
         """How far a job is: ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
 
+        ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
-        return progress_of(self.engine.read(uuid)[0])
+        return progress_of(self.engine.read(uuid)[0], self.clock.now())
 
     def info(self, uuid: str) -> dict[str, Any]:
         """``progress`` with ``events``, ``warnings`` and ``errors``."""
@@ -198,7 +199,7 @@ class App:
         if document is None:
             raise JobNotFound(f"there is no job {uuid}")
         check_head(key, document)
-        return info_of(document)
+        return info_of(document, self.clock.now())
 
     def jobs(
         self,
@@ -227,7 +228,7 @@ class App:
         while left is None or left > 0:
             size = BATCH if left is None else min(BATCH, left)
             page = self.datastore.find(status=status, job_type=name, queue=queue, after=after, limit=size)
-            yield from (progress_of(head) for head in page.heads)
+            yield from (progress_of(head, self.clock.now()) for head in page.heads)
             left = None if left is None else left - len(page.heads)
             after = page.after
             if after is None:
@@ -265,6 +266,17 @@ class App:
     def close(self) -> None:
         """Close connections. A later call opens them again."""
         self.engine.close()
+
+    def discard(self, uuid: str) -> None:
+        """Remove a job that has ended, with its history. Raises JobNotFound, and JobStateError for any other."""
+        self.engine.discard(uuid)
+
+    def setup(self) -> dict[str, list[str]]:
+        """Make what the datastore and the queue need before their first use; safe to repeat.
+
+        Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if out of reach.
+        """
+        return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
 
     def _class(self, job_type: str | type[BaseJob]) -> type[BaseJob]:
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type

@@ -1,4 +1,4 @@
-"""What others than a job's owner do to it: cancel, retry, take it from a dead owner, put it on the queue again."""
+"""What others than its owner do to a job: cancel, retry, discard, take it from a dead owner, put it again."""
 
 from __future__ import annotations
 
@@ -6,20 +6,29 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
     CANCELLED_STATUS,
+    NEW,
     PENDING,
     RUNNING,
     TERMINAL,
     WAITING,
     Document,
     check_head,
+    check_layout,
     make_key,
 )
-from zerog.exceptions import AmbiguousWrite, ClaimLost, InvalidValue, JobStateError, QueueError
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ClaimLost,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    QueueError,
+)
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 
 log = logging.getLogger("zerog")
@@ -38,7 +47,8 @@ class Interventions(Parts):
             record = transitions.error_record(transitions.stamp(head, now), code, message, head.get("attempts"))
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
-        taken = self.take_away(uuid, epoch, build)
+        level = logs.ERROR if counter == "crashes" else logs.WARNING
+        taken = self.take_away(uuid, epoch, build, "rescued", message, level)
         if taken:
             self._count(f"rescued.{counter}")
         return taken
@@ -50,18 +60,28 @@ class Interventions(Parts):
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.datastore.history_limit)
 
-        return self.take_away(uuid, epoch, build)
+        return self.take_away(uuid, epoch, build, "released", message)
 
-    def take_away(self, uuid: str, epoch: int, build: Callable[[Document, str], list[Operation]]) -> bool:
+    def take_away(
+        self,
+        uuid: str,
+        epoch: int,
+        build: Callable[[Document, str], list[Operation]],
+        what: str = "requeued",
+        why: str = "its run was ended from outside",
+        level: int = logs.INFO,
+    ) -> bool:
         """End a run from outside, by compare-and-swap; False if ``epoch`` doesn't own the job any more.
 
-        ``build`` makes the operations from the present head and time; they must raise the epoch.
+        ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
+        tell the log, at ``level``, what became of the job.
         """
         key = make_key(uuid)
         for _ in range(TRIES):
             head, token = self.datastore.read_with_cas(key, head=True)
             if head is None or token is None or head.get("epoch") != epoch or head.get("owner") is None:
                 return False
+            check_layout(head)
             operations = build(head, self._now())
             try:
                 point("rescue.write")
@@ -74,6 +94,7 @@ class Interventions(Parts):
                 if stored is None or token is None or stored.get("epoch") != epoch + 1 or stored.get("owner"):
                     continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            logs.taken(head, what, why, level)
             if head["queueState"] == PENDING:
                 ahead = transitions.keeps_its_place(head)
                 self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
@@ -89,6 +110,7 @@ class Interventions(Parts):
         key = make_key(uuid)
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             status = str(head["status"])
             if status in TERMINAL:
                 raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
@@ -99,13 +121,17 @@ class Interventions(Parts):
                     if head.get("cancelRequested") is None:
                         asked = [Set("cancelRequested", transitions.stamp(head, now))]
                         self.datastore.mutate(key, asked, epoch=head["epoch"])
+                        logs.cancel_requested(head)
                 else:
                     self.datastore.mutate(key, transitions.cancelled(head, now), cas=token)
                     status = CANCELLED_STATUS
+                    logs.cancelled(head)
                 point("cancel.written")
                 return status
-            except (ClaimLost, AmbiguousWrite, *self._refusals):  # type: ignore[misc]
+            except (ClaimLost, AmbiguousWrite, *self._refusals) as error:  # type: ignore[misc]
                 if self._is_cancelled(key):
+                    if isinstance(error, AmbiguousWrite) and status != CANCELLED_STATUS:
+                        logs.cancelled(head)
                     return CANCELLED_STATUS
         raise self._collisions(key)
 
@@ -132,6 +158,7 @@ class Interventions(Parts):
         unanswered: list[int] = []  # the epochs that a write without an answer may have given
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             if head["status"] not in TERMINAL:
                 if head["epoch"] in unanswered and head["queueState"] == PENDING:
                     return self._deliver(key, head, token, 0, "submit")[0]
@@ -153,7 +180,41 @@ class Interventions(Parts):
                 self._wait_for_answer(len(unanswered))
                 continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            logs.retried(head, text)
             return self._deliver(key, head, token, 0, "submit")[0]
+        raise self._collisions(key)
+
+    def discard(self, uuid: str) -> None:
+        """Remove a job that has ended, or that was never enqueued, with its history.
+
+        A delivery that still comes is dropped. Raises JobNotFound, JobStateError for a job that waits or runs,
+        SchemaTooNew for a layout that newer code has written, AmbiguousWrite if nobody can say whether it is gone,
+        DatastoreError if the datastore can't delete.
+        """
+        key = make_key(uuid)
+        unanswered = 0
+        for _ in range(TRIES):
+            try:
+                head, token = self.read(uuid)
+            except JobNotFound:
+                if unanswered:
+                    return
+                raise
+            if head["status"] not in (NEW, *TERMINAL):
+                raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
+            check_layout(head)
+            try:
+                point("discard.delete")
+                self.datastore.delete(key, cas=token)
+                point("discard.deleted")
+                return
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
         raise self._collisions(key)
 
     # for reconcile
@@ -180,7 +241,8 @@ class Interventions(Parts):
         if head is None or token is None or not self._is_missing(key, head, unless_queued_after):
             return False
         if head.get("cancelRequested") is not None:
-            self._end_cancelled(key, head, token)
+            if self._end_cancelled(key, head, token):
+                logs.cancelled(head)
             return False
         point("reconcile.put")
         try:
@@ -193,6 +255,7 @@ class Interventions(Parts):
         with suppress(AmbiguousWrite, *self._refusals):
             self._mark_repair(key, head, identity, why, token)
         self._count("put.again")
+        logs.put_again([head], why)
         return True
 
     def _is_missing(self, key: str, head: Document, unless_queued_after: str | None) -> bool:
@@ -200,6 +263,7 @@ class Interventions(Parts):
         if head.get("status") not in WAITING:
             return False
         check_head(key, head)
+        check_layout(head)
         if unless_queued_after is None:
             return head.get("queueState") == PENDING
         return str(head.get("queuedAt") or "") <= unless_queued_after

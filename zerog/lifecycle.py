@@ -2,9 +2,8 @@
 
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
-when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in
-``zerog.submission``, what others than an owner do (rescue, cancel, retry) in ``zerog.interventions``, workers' records
-in ``zerog.presence``:
+when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in ``zerog.submission``, what others than an
+owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, workers' records in ``zerog.presence``:
 
 =======  ==============================================================  =========================
 verb     writes, in this order                                           a crash in between leaves
@@ -14,6 +13,7 @@ claim    reserve, verify, compare-and-swap to the new owner, ack         an owne
 settle   fenced write of the outcome; if it goes on: put, mark           a pending document
 rescue   compare-and-swap away from a dead owner, put, mark              a pending document
 cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+discard  compare-and-swap away of a document that has ended              perhaps a delivery
 =======  ==============================================================  =========================
 
 Engines for a datastore and a queue on one server do each verb in one transaction (``zerog.engines``); they share the
@@ -29,12 +29,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.base import Mutation
 from zerog.datastores.operations import Operation, apply
-from zerog.document import PENDING, WAITING, Document, check_head, make_key
+from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -209,6 +209,7 @@ class Engine(Submission, Interventions, Presence):
             self._drop(reservation, f"dropped.{head['status']}")
         elif head.get("cancelRequested") is not None:
             if self._end_cancelled(key, head, token):
+                logs.cancelled(head)
                 self._ack(reservation)
             else:
                 self._put_back(reservation, 1.0)
@@ -299,6 +300,7 @@ class Engine(Submission, Interventions, Presence):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
+                settlement.status = CANCELLED_STATUS
                 self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token)
             else:
                 ahead = settlement.kind == "release"

@@ -23,6 +23,7 @@ from zerog.exceptions import (
     InvalidValue,
     JobNotFound,
     QueueError,
+    SchemaTooNew,
     TooManyCollisions,
 )
 from zerog.queues.base import Queue, as_queue
@@ -57,7 +58,7 @@ COUNTERS = {
 }
 """Everything that ``Engine.counters`` may hold."""
 
-LEAVE_ALONE = (CorruptDocument, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
+LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
 """What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
 
 

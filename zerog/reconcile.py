@@ -256,7 +256,6 @@ class Reconciler:
         except LEAVE_ALONE as error:
             self.engine.refuse(uuid, str(error), "sweep.left")
             return
-        log.warning("job %s: %s", uuid, why)
         (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
 
     def _bury(self, report: Report) -> None:

@@ -57,7 +57,7 @@ def perform(uuid: str) -> None:
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue)
         with _pulse(entry):
-            run_delivery(app, delivery, _lease())
+            run_delivery(app, delivery, queue.name, _lease())
     except Exception:
         if entry is not None:
             _show_failure(entry, uuid)

@@ -52,15 +52,20 @@ class SqliteFile:
         with self.reading():
             pass  # a wrong path fails here, at the start
 
-    def require(self, schema: str) -> None:
-        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already."""
-        wanted = set(re.findall(r"IF NOT EXISTS (\w+)", schema))
+    def require(self, schema: str) -> list[str]:
+        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already.
+
+        Returns the names of those it has made.
+        """
+        wanted = re.findall(r"IF NOT EXISTS (\w+)", schema)
         with self.reading() as sqlite:
-            there = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
-        if not wanted <= there:
-            with self.writing() as sqlite:
-                for statement in schema.split(";"):
-                    sqlite.execute(statement)
+            if not _missing(sqlite, wanted):
+                return []
+        with self.writing() as sqlite:
+            missing = _missing(sqlite, wanted)
+            for statement in schema.split(";"):
+                sqlite.execute(statement)
+        return missing
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -185,6 +190,11 @@ class SqliteFile:
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
 
 
+def _missing(sqlite: sqlite3.Connection, wanted: list[str]) -> list[str]:
+    there = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
+    return [name for name in wanted if name not in there]
+
+
 class _Connection:
     """One thread's connection and its handle on the lock file."""
 
@@ -204,6 +214,11 @@ class _Connection:
             self.pid = 0
             self.using.release()
             raise
+
+    def __del__(self) -> None:
+        # Its thread has ended. A server with a thread for each request would soon be out of descriptors.
+        if self.pid == os.getpid():
+            self.close()
 
     def leave(self) -> None:
         self.depth -= 1

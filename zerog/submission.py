@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.operations import apply
-from zerog.document import NEW, PENDING, WAITING, Document, make_key
+from zerog.document import NEW, PENDING, WAITING, Document, check_layout, make_key
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.parts import TRIES, UNANSWERED, Parts
 
@@ -35,6 +35,7 @@ class Submission(Parts):
         document = dict(document)
         apply(document, transitions.waiting(self._now(), delay))
         stored, token = self._create(key, document)
+        logs.submitted([stored])
         if stored["epoch"] or stored["status"] not in WAITING or stored["queueState"] != PENDING:
             return stored, token  # its answer was so late that others have brought it on its way
         return self._deliver(key, stored, token, delay, "submit")
@@ -93,6 +94,7 @@ class Submission(Parts):
         unanswered = 0
         for _ in range(TRIES):
             head, token = self.read(uuid)
+            check_layout(head)
             if head["status"] not in (NEW, *WAITING):
                 if unanswered:
                     return head, token  # on its way already
@@ -111,6 +113,8 @@ class Submission(Parts):
                     raise
                 self._wait_for_answer(unanswered)
                 continue
+            is_again = head["status"] != NEW
             apply(head, operations)
+            logs.submitted([head], is_again)
             return self._deliver(key, head, token, delay, "submit")
         raise self._collisions(key)

@@ -72,6 +72,8 @@ class Settlement:
     """Changes of the run that were waiting for its next write, records of errors, output."""
     at: str = ""
     """The latest time that the run has written or is about to; its end is not earlier, whatever the clock says."""
+    seconds: float = 0.0
+    """How long the run took; for whoever tells of it, not stored."""
 
 
 def stamp(head: Document, now: str) -> str:

@@ -101,7 +101,7 @@ def percentiles(seconds: list[float]) -> str:
 class KillRun:
     """One run of a plan in a folder of its own."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, url: str | None = None) -> None:
         given = os.environ.get(SEED_VARIABLE)
         self.seed = int(given) if given else random.SystemRandom().randrange(2**32)
         self._plan = plan
@@ -110,7 +110,8 @@ class KillRun:
         self._effects.touch()
         self._starts.touch()
         concurrency, lease = str(plan.concurrency), str(plan.lease)
-        self._workers = Workers(folder, "--concurrency", concurrency, "--lease", lease, "--log-level", "ERROR")
+        options = ("--concurrency", concurrency, "--lease", lease, "--log-level", "ERROR")
+        self._workers = Workers(folder, *options, url=url)
         self._executors: dict[int, str] = {}
         self._hits: list[_Hit] = []
         self._ended: dict[str, int] = {}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,16 @@ def test_a_configuration_error_is_not_repeated(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
     assert "no module nothing" in result.stderr
+
+
+def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
+    """A deploy that is taken back at once is no failure: they have no job yet that could be cut off."""
+    (tmp_path / "slow.py").write_text("import time\nopen('starting', 'w').close()\ntime.sleep(100)\n")
+    command = [sys.executable, "-m", "zerog", "worker", "slow:app", "--processes", "2"]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as supervisor:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "starting").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        supervisor.terminate()
+        assert supervisor.wait(20) == 0

@@ -83,3 +83,14 @@ def test_a_truncated_mark_is_read_all_the_same(tmp_path: Path) -> None:
     file = tmp_path / "lying.txt"
     file.write_bytes(b"\xff\xfeabc")
     assert read_text(file)
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_readme_can_be_made(tmp_path: Path) -> None:
+    """It shows the killed worker's jobs waiting while others go on."""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-m", "tests.demo.picture", str(tmp_path / "bars.svg")], cwd=root, check=True)
+    text = (tmp_path / "bars.svg").read_text().replace("&#160;", " ")
+    for words in ("killed with SIGKILL", "its worker is dead", "word_count 6"):
+        assert words in text
+    assert (root / "docs/pictures/bars.svg").exists()

@@ -39,6 +39,7 @@ class Lives:
         finishing, requeued, cancelled, crashed = (self.submit(n) for n in range(4))
         claims = {claim.uuid: claim for claim in self.engine.claim(4, FIRST, accept)}
         self.finish(claims[finishing])
+        self.discard(finishing)
         again = claims[requeued]
         self.engine.settle([Settlement(again, "requeue", self.work(again), operations=[Add("continues", 1)])])
         self.engine.cancel(cancelled)
@@ -63,10 +64,14 @@ class Lives:
         self.write_down(document["uuid"])
         return str(document["uuid"])
 
-    def write_down(self, uuid: str) -> None:
+    def discard(self, uuid: str) -> None:
+        self.write_down(f"-{uuid}")  # from here on it may be gone
+        self.engine.discard(uuid)
+
+    def write_down(self, line: str) -> None:
         assert self._accepted is not None
         with self._accepted.open("a") as file:
-            file.write(f"{uuid}\n")
+            file.write(f"{line}\n")
 
     def work(self, claim: Claim) -> int:
         """The run's own writes; returns the number of the settling one."""
@@ -89,13 +94,13 @@ class Lives:
         self.engine.settle([settlement])
 
 
-def recover(engine: Engine, clock: ManualClock) -> None:
+def recover(engine: Engine, clock: ManualClock, worker: Worker = SECOND) -> None:
     """A healthy worker and its reconciler, until nothing waits or runs any more."""
     lives = Lives(engine)
-    reconciler = Reconciler(engine, "second", clock)
+    reconciler = Reconciler(engine, worker.name, clock)
     for _ in range(20):
         reconciler.sweep(queue_was_empty=True)
-        for claim in engine.claim(50, SECOND, accept):
+        for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)
         if all(head["status"] in TERMINAL for head in engine.datastore.find().heads):

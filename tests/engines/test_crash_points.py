@@ -38,9 +38,10 @@ def passed_by(kind: str, folder: Path) -> set[str]:
 
 
 def accepted_in(folder: Path) -> list[str]:
-    """The uuids whose submit had returned."""
+    """The uuids whose submit had returned, without those that somebody began to discard."""
     file = folder / "accepted"
-    return file.read_text().split() if file.exists() else []
+    lines = file.read_text().split() if file.exists() else []
+    return [line for line in lines if f"-{line}" not in lines and not line.startswith("-")]
 
 
 class Faults:

@@ -48,6 +48,9 @@ class Unruly(MemoryDatastore):
     def mutate(self, *args: Any, **kwargs: Any) -> Any:
         return self._answer(super().mutate, *args, **kwargs)
 
+    def delete(self, key: str, cas: int | None = None) -> Any:
+        return self._answer(super().delete, key, cas=cas)
+
     def _answer(self, write: Any, *args: Any, **kwargs: Any) -> Any:
         word, _, rest = self.plan.partition(" ")
         if not word.endswith("..."):
@@ -92,13 +95,13 @@ def claim(engine: Engine, want: int = 1) -> list[Any]:
 
 
 @pytest.mark.parametrize("words", ["busy", "busy busy", "lost", "late", "lost busy lost", "late busy"])
-@pytest.mark.parametrize("verb", ["enqueue", "retry", "cancel", "rescue", "claim"])
+@pytest.mark.parametrize("verb", ["enqueue", "retry", "cancel", "rescue", "claim", "discard"])
 def test_every_verb_tries_again(engine: Engine, verb: str, words: str) -> None:
     """Others were first, or an answer was lost: the verb still does its work, and once."""
     uuid = submit(engine)
-    if verb in ("retry", "rescue"):
+    if verb in ("retry", "rescue", "discard"):
         [mine] = claim(engine)
-    if verb == "retry":
+    if verb in ("retry", "discard"):
         engine.settle([Settlement(mine, "finish", 1, 500)])
     plan(engine, words)
     if verb == "claim":
@@ -108,17 +111,20 @@ def test_every_verb_tries_again(engine: Engine, verb: str, words: str) -> None:
     elif verb == "rescue":
         assert engine.rescue(uuid, mine.epoch, "lost", "gone")
         assert engine.read(uuid)[0]["lost"] == 1
+    elif verb == "discard":
+        engine.discard(uuid)
+        assert engine.datastore.read(mine.key) is None
     else:
         getattr(engine, verb)(uuid)
         assert engine.read(uuid)[0]["status"] == ("cancelled" if verb == "cancel" else "queued")
 
 
 @pytest.mark.parametrize(("words", "error"), [("busy...", TooManyCollisions), ("lost...", AmbiguousWrite)])
-@pytest.mark.parametrize("verb", ["enqueue", "retry"])
+@pytest.mark.parametrize("verb", ["enqueue", "retry", "discard"])
 def test_a_verb_that_gets_nowhere_says_so(engine: Engine, verb: str, words: str, error: type[Exception]) -> None:
     """It gives up after a bounded number of tries, and nothing was changed."""
     uuid = submit(engine)
-    if verb == "retry":
+    if verb != "enqueue":
         engine.settle([Settlement(claim(engine)[0], "finish", 1, 500)])
     before = engine.read(uuid)
     plan(engine, words)

@@ -10,6 +10,7 @@ import zerog
 from tests.jobs.kit import InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.datastores.memory import MemoryDatastore
 from zerog.jobs.base import FLUSH_EVERY
+from zerog.jobs.progress import is_stalled
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline
 
@@ -159,6 +160,39 @@ def test_progress_and_info_have_the_documented_keys() -> None:
     job.record_event("x")
     assert (job.progress()["completeness"], job.progress()["result"], job.progress()["status"]) == (0.0, -1, "new")
     assert set(job.info()) == {*job.progress(), "events", "warnings", "errors"}
+
+
+def test_a_run_without_a_write_for_a_quarter_of_an_hour_is_shown_as_stalled() -> None:
+    clock = ManualClock()
+    app = zerog.App("memory://", clock=clock)
+    shown: list[bool] = []
+
+    class Silent(zerog.BaseJob):
+        JOB_TYPE = "silent"
+
+        def run(self) -> None:
+            for seconds in (900, 1):
+                clock.advance(seconds)
+                shown.append(app.progress(self.uuid)["stalled"])
+            assert app.info(self.uuid)["stalled"]
+            assert [head["stalled"] for head in app.jobs()] == [True]
+            self.record_event("back again")
+            shown.append(app.progress(self.uuid)["stalled"])
+
+    app.register(Silent)
+    uuid = app.submit(Silent).uuid
+    clock.advance(5000)
+    assert app.progress(uuid)["stalled"] is False  # it waits: that is the queue's fault, not the job's
+    assert run_inline(app, uuid).progress()["stalled"] is False
+    assert shown == [False, True, False]
+    clock.advance(5000)
+    assert app.progress(uuid)["stalled"] is False  # it has ended
+
+
+def test_a_damaged_timestamp_does_not_hide_a_job() -> None:
+    moment = ManualClock().now()
+    for damaged in ({}, {"updatedAt": None}, {"updatedAt": "yesterday"}):
+        assert not is_stalled({"status": "running", **damaged}, moment)
 
 
 def test_progress_needs_none_of_the_job_s_own_values() -> None:

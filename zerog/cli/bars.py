@@ -8,14 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-_STYLES = {
-    "queued": "dim",
-    "scheduled": "dim",
-    "running": "cyan",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-}
+from zerog.cli.output import STYLES
 
 
 class _Rate(ProgressColumn):
@@ -29,7 +22,7 @@ class _Rate(ProgressColumn):
 class _Status(ProgressColumn):
     def render(self, task: Task) -> Text:
         status = str(task.fields["status"])
-        return Text(f"{status:<9}", style=_STYLES.get(status, ""))
+        return Text(f"{status:<9}", style=STYLES.get(status, ""))
 
 
 class Bars:
@@ -59,7 +52,9 @@ class Bars:
         self._progress.stop()
 
     def add(self, uuid: str, name: str) -> None:
-        """Begin a bar."""
+        """Begin a bar, unless the job has one."""
+        if uuid in self._tasks:
+            return
         self._tasks[uuid] = self._progress.add_task(name, total=1.0, status="queued", note="")
 
     def update(self, progress: dict[str, Any], note: str = "") -> None:

@@ -13,4 +13,6 @@ def main() -> None:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"zerog: the command line needs {error.name}; install it with: pip install 'zerog[cli]'")
+    except KeyboardInterrupt:  # a cold start takes a moment
+        sys.exit(130)
     cli(prog_name="zerog")

@@ -59,6 +59,8 @@ class Page(NamedTuple):
     heads: list[Document]
     after: str | None
     """Pass it to ``find`` for the next page; None on the last one."""
+    unreadable: Sequence[str] = ()
+    """Keys of documents that were left out because they can't be read, as far as the adapter sees them."""
 
 
 class Datastore:
@@ -132,10 +134,11 @@ class Datastore:
                 _back_off()
         raise _collisions(key)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, cas: int | None = None) -> bool:
         """Remove the document; for tools, never for jobs. Tells whether there was one.
 
-        Raises DatastoreError if the adapter can't (``can_delete``).
+        With ``cas`` a document that has another token stays. Raises ``casException`` for that, and DatastoreError if
+        the adapter can't delete (``can_delete``).
         """
         raise DatastoreError(f"{type(self).__name__} can't delete {key}")
 
@@ -185,10 +188,25 @@ class Datastore:
 
         In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
         order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
-        left out, so that a page may be empty and still not the last. Raises DatastoreError if the adapter can't
-        (``can_find``), InvalidValue for a ``limit`` below 1.
+        left out and named apart, so that a page may be empty and still not the last. Raises DatastoreError if the
+        adapter can't (``can_find``), InvalidValue for a ``limit`` below 1.
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
+
+    def setup(self) -> list[str]:
+        """Make what the server needs before its first use (tables, indexes), as far as it isn't there.
+
+        Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
+        and has not named yet. Raises what the other verbs raise.
+        """
+        return []
+
+    def about(self) -> str | None:
+        """Name and version of the engine that keeps the documents, or None if there is nothing to tell.
+
+        Raises what the other verbs raise.
+        """
+        return None
 
     def now(self) -> datetime | None:
         """The server's clock, or None if it has none that all clients share."""

@@ -85,9 +85,15 @@ class MemoryDatastore(Datastore):
         with self._lock:
             return self._store(key, head, history)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, cas: int | None = None) -> bool:
         with self._lock:
-            return self._records.pop(key, None) is not None
+            record = self._records.get(key)
+            if record is None:
+                return False
+            if cas is not None and cas != record.token:
+                raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+            del self._records[key]
+            return True
 
     def mutate(
         self,
@@ -129,10 +135,12 @@ class MemoryDatastore(Datastore):
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
         found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
         for key, text in texts:
             try:
                 head = _decode(key, text)
             except CorruptDocument:
+                unreadable.append(key)
                 continue
             if type(head.get("status")) is not str or any(head.get(f) != value for f, value in wanted.items()):
                 continue
@@ -143,7 +151,8 @@ class MemoryDatastore(Datastore):
         start = [] if after is None else values.decode(after)
         page = [pair for pair in found if pair[0] > start][: limit + 1]
         more = len(page) > limit
-        return Page([head for _, head in page[:limit]], values.encode_checked(page[limit - 1][0]) if more else None)
+        last = values.encode_checked(page[limit - 1][0]) if more else None
+        return Page([head for _, head in page[:limit]], last, unreadable if after is None else ())
 
     def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
         token = next(self._tokens)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -40,6 +39,9 @@ from zerog.redisserver import HOT, RedisServer
 IS_HOT = frozenset(HOT)
 
 Command = dict[str, Any]
+
+UNREADABLE = (b"-1", b"?")
+"""In place of an answer that the script could not give, for the key holds something else."""
 
 STALE = 2
 """The script's answer to a removal under another token."""
@@ -135,11 +137,14 @@ class RedisDatastore(Datastore):
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
         found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
         start: list[str] | None = None if after is None else values.decode(after)
         while len(found) <= limit:
             places = self._places(status, due, start, limit + 1)
             heads = self.heads_with_cas([place[-1] for place in places])
-            for place, (head, _) in zip(places, heads, strict=True):
+            for place, (head, token) in zip(places, heads, strict=True):
+                if head is None and token:
+                    unreadable.append(place[-1])
                 if head is None or type(head.get("status")) is not str:
                     continue
                 if all(head.get(field) == value for field, value in wanted.items()):
@@ -147,8 +152,18 @@ class RedisDatastore(Datastore):
             if len(places) <= limit:
                 break
             start = places[-1]
-        heads_found = [head for _, head in found[:limit]]
-        return Page(heads_found, values.encode_checked(found[limit - 1][0]) if len(found) > limit else None)
+        more = values.encode_checked(found[limit - 1][0]) if len(found) > limit else None
+        return Page([head for _, head in found[:limit]], more, unreadable)
+
+    def about(self) -> str | None:
+        try:
+            text = self.server.ask("its version", "INFO", "server").decode()
+        except ConfigurationError:  # a user who may not ask
+            return None
+        told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        if "valkey_version" in told:
+            return f"Valkey {told['valkey_version']}"
+        return f"Redis {told.get('redis_version', 'of an unknown version')}"
 
     def now(self) -> datetime | None:
         if self.server.clock is not SYSTEM:
@@ -160,27 +175,29 @@ class RedisDatastore(Datastore):
         self.server.close()
 
     def heads_with_cas(self, keys: Sequence[str]) -> list[tuple[Document | None, int]]:
-        """The heads of these documents and their tokens; (None, 0) for what isn't there and for what can't be read."""
+        """The heads of these documents and their tokens.
+
+        (None, 0) for what isn't there, (None, -1) for what can't be read.
+        """
         if not keys:
             return []
         try:
             answers = self.server.call([reading(key) for key in keys], keys[0], writes=False)
         except CorruptDocument:  # one of them is no document at all
-            answers = [self._answer_or_none(key) for key in keys]
+            answers = [self._answer_or_unreadable(key) for key in keys]
         heads: list[tuple[Document | None, int]] = []
         for key, answer in zip(keys, answers, strict=True):
-            head, token = None, 0
-            with suppress(CorruptDocument):
-                if answer != 0:
-                    head, token = head_of(key, answer), int(answer[0])
-            heads.append((head, token))
+            try:
+                heads.append((None, 0) if answer == 0 else (head_of(key, answer), int(answer[0])))
+            except CorruptDocument:
+                heads.append((None, -1))
         return heads
 
-    def _answer_or_none(self, key: str) -> Any:
+    def _answer_or_unreadable(self, key: str) -> Any:
         try:
             return self.server.one(reading(key), key, writes=False)
         except CorruptDocument:
-            return 0
+            return UNREADABLE
 
     def _places(self, status: str | None, due: str | None, start: list[str] | None, limit: int) -> list[list[str]]:
         """The next members of an index, as [key] or [due, key], in order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +79,7 @@ class SqliteDatastore(Datastore):
 
     def __init__(self, path: str | Path, synchronous: str = "full") -> None:
         self.file = SqliteFile(path, synchronous)
-        self.file.require(SCHEMA)
+        self._made = self.file.require(SCHEMA)
         self.durability = SYNCHRONOUS[synchronous]  # type: ignore[misc]
         self._updates: dict[tuple[str, ...], str] = {}
 
@@ -109,12 +108,15 @@ class SqliteDatastore(Datastore):
         with self.file.writing() as sqlite:
             return self.write(sqlite, key, value, None)
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, cas: int | None = None) -> bool:
         with self.file.writing() as sqlite:
-            row = sqlite.execute("DELETE FROM zerog_documents WHERE key = ? RETURNING id", (key,)).fetchone()
-            if row is None:
+            stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+            if stored is None:
                 return False
-            sqlite.execute("DELETE FROM zerog_history WHERE document = ?", row)
+            if cas is not None and cas != stored[1]:
+                raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+            sqlite.execute("DELETE FROM zerog_documents WHERE id = ?", stored[:1])
+            sqlite.execute("DELETE FROM zerog_history WHERE document = ?", stored[:1])
             return True
 
     def mutate(
@@ -154,6 +156,7 @@ class SqliteDatastore(Datastore):
         order = "due, key" if due is not None else "key"
         found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         parameters.append(limit + 1)
+        unreadable: list[str] = []
         with self.file.reading() as sqlite:
             try:
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
@@ -161,11 +164,18 @@ class SqliteDatastore(Datastore):
                 places = [(row[DUE], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
                 places = sqlite.execute(f"SELECT due, key FROM zerog_documents {found}", parameters).fetchall()
-                heads = self._readable(sqlite, [key for _, key in places[:limit]])
+                heads, unreadable = self._sorted_out(sqlite, [key for _, key in places[:limit]])
         if len(places) <= limit:
-            return Page(heads, None)
+            return Page(heads, None, unreadable)
         last = places[limit - 1]
-        return Page(heads, values.encode_checked(last if due is not None else last[1:]))
+        return Page(heads, values.encode_checked(last if due is not None else last[1:]), unreadable)
+
+    def about(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def setup(self) -> list[str]:
+        made, self._made = self._made, []
+        return made + self.file.require(SCHEMA)
 
     def close(self) -> None:
         self.file.close()
@@ -277,14 +287,17 @@ class SqliteDatastore(Datastore):
         token = self.write(sqlite, key, document, row[CAS])
         return Mutation(token, changed, document.get("cancelRequested") is not None)
 
-    def _readable(self, sqlite: sqlite3.Connection, keys: list[str]) -> list[Document]:
-        heads = []
+    def _sorted_out(self, sqlite: sqlite3.Connection, keys: list[str]) -> tuple[list[Document], list[str]]:
+        """The heads that can be read, and the keys of the others."""
+        heads, unreadable = [], []
         for key in keys:
-            with suppress(CorruptDocument):
+            try:
                 row = self.row(sqlite, key)
                 if row is not None:
                     heads.append(head_of(row))
-        return heads
+            except CorruptDocument:
+                unreadable.append(key)
+        return heads, unreadable
 
     def write(self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None) -> int:
         """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token."""

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import Operation, Set, apply
@@ -75,6 +75,7 @@ class RedisEngine(Engine):
                 raise self._may_exist(documents[0], error) from error
             found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
             if all(found):
+                logs.submitted(one[0] for one in found if one is not None)
                 return [one for one in found if one is not None]
             self._wait_for_answer(attempt)
         raise self._may_exist(documents[0], unanswered) from unanswered
@@ -99,6 +100,7 @@ class RedisEngine(Engine):
         point("submit.created")
         for document, (_, identity) in zip(made, answers, strict=True):
             document["queueJobId"] = int(identity)
+        logs.submitted(made)
         return [(document, int(token)) for document, (token, _) in zip(made, answers, strict=True)]
 
     def _putting(self, head: Document, delay: float, ahead: bool = False) -> list[str]:
@@ -315,7 +317,10 @@ class RedisEngine(Engine):
                 self._count(f"dropped.{head['status']}")
                 return 0.0, None, None
             if head.get("cancelRequested") is not None:
-                return (0.0 if self._end_cancelled(key, head, int(taken.token)) else 1.0), None, None
+                if not self._end_cancelled(key, head, int(taken.token)):
+                    return 1.0, None, None
+                logs.cancelled(head)
+                return 0.0, None, None
             early = self.early_by(head)
             if early > EARLY:
                 self._count("released.early")
@@ -370,6 +375,7 @@ class RedisEngine(Engine):
             for uuid, answer in zip(commands, answers, strict=True):
                 (done if answer != 0 else alone).append(uuid)
             self._count("put.again", len(done))
+            logs.put_again([head for uuid, (head, _) in zip(uuids, heads, strict=True) if head and uuid in done], why)
         return done + super().put_again_all(alone, why, unless_queued_after)
 
     def _putting_again(

@@ -11,13 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
-from zerog.document import WAITING, Document, check_head, make_key
+from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, ClaimLost
 from zerog.lifecycle import (
     EARLY,
@@ -66,9 +66,11 @@ class SqliteEngine(Engine):
                     raise
             else:
                 self.queue.notify(waiters)
+                logs.submitted(document for document, _ in stored)
                 return stored
             found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
             if all(found):
+                logs.submitted(one[0] for one in found if one is not None)
                 return [one for one in found if one is not None]
             self._wait_for_answer(attempt)
         raise self._may_exist(documents[0], unanswered) from unanswered
@@ -197,6 +199,7 @@ class SqliteEngine(Engine):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
+                settlement.status = CANCELLED_STATUS
                 follow = self._ended({**claim.head, **mutation.values}, now)
             else:
                 follow = self._put_in(sqlite, claim.head, settlement.delay, now, settlement.kind == "release")
@@ -272,6 +275,7 @@ class SqliteEngine(Engine):
             return 0.0, None, None
         if head.get("cancelRequested") is not None:
             self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
+            logs.cancelled(head)
             return 0.0, None, None
         early = self.early_by(head)
         if early > EARLY:
@@ -294,6 +298,7 @@ class SqliteEngine(Engine):
 
     def _put_again_at_once(self, uuids: Sequence[str], why: str, unless_queued_after: str | None) -> list[str]:
         done = []
+        heads = []
         now = self._now()
         with self._file.writing() as sqlite:
             for uuid in uuids:
@@ -306,11 +311,14 @@ class SqliteEngine(Engine):
                     continue
                 if head.get("cancelRequested") is not None:
                     self.datastore.change(sqlite, key, self._ended(head, now), row=row)
+                    logs.cancelled(head)
                     continue
                 marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
                 self.datastore.change(sqlite, key, [*marks, *self._repair_told(head, now, why)], row=row)
                 done.append(uuid)
+                heads.append(head)
             waiters = self.queue.waiters(sqlite)
         self._count("put.again", len(done))
+        logs.put_again(heads, why)
         self.queue.notify(waiters)
         return done

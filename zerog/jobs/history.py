@@ -15,6 +15,7 @@ from zerog.jobs.error import Error
 from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.stored import StoredJob
+from zerog.logs import fields_of
 from zerog.transitions import error_record, event_record
 
 log = logging.getLogger("zerog")
@@ -65,17 +66,17 @@ class HistoryMethods(StoredJob):
 
     def job_log_info(self, msg: str) -> None:
         """Record an event and log it."""
-        log.info("%s %s", self.logId, msg)
+        log.info("%s %s", self.logId, msg, extra=fields_of(self))
         self.record_event(msg)
 
     def job_log_warning(self, msg: str) -> None:
         """Record a warning and log it."""
-        log.warning("%s %s", self.logId, msg)
+        log.warning("%s %s", self.logId, msg, extra=fields_of(self))
         self.record_warning(msg)
 
     def job_log_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
         """Record an error and log it."""
-        log.error("%s [%s] %s", self.logId, errorCode, msg)
+        log.error("%s [%s] %s", self.logId, errorCode, msg, extra=fields_of(self))
         self.record_error(errorCode, msg, exception)
 
     def raise_warning_continue(self, resultCode: int, msg: str, delay: float | None = None) -> NoReturn:

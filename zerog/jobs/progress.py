@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-from zerog.document import Document
+from zerog.clock import from_text
+from zerog.document import RUNNING, Document
 
 RECORDED_AT = 0.01
 """Ticks are written once they add up to this much completeness."""
@@ -12,9 +15,13 @@ RECORDED_AT = 0.01
 _EPSILON = 1e-9
 """Ten ticks of 0.001 add up to a little less than 0.01 in floats, and are meant to be enough."""
 
+STALLED_AFTER = 900.0
+"""Seconds without a write after which a running job is shown as stalled. Nothing is done to it."""
+
 _SHOWN = (
     "uuid",
     "jobType",
+    "queueName",
     "attempts",
     "errorCount",
     "createdAt",
@@ -38,7 +45,18 @@ def clamp(completeness: float) -> float:
     return max(0.0, min(1.0, float(completeness)))
 
 
-def progress_of(head: Document) -> dict[str, Any]:
+def is_stalled(head: Document, now: datetime) -> bool:
+    """Whether a job runs but has written nothing for STALLED_AFTER seconds.
+
+    ``now`` is the asker's clock and ``updatedAt`` the writer's: good enough for a hint, and nothing else rests on it.
+    """
+    if head.get("status") == RUNNING:
+        with suppress(KeyError, TypeError, ValueError):  # a damaged timestamp must not hide the rest of the job
+            return (now - from_text(head["updatedAt"])).total_seconds() > STALLED_AFTER
+    return False
+
+
+def progress_of(head: Document, now: datetime) -> dict[str, Any]:
     """What a poller is shown: ``completeness``, ``result``, ``status``, and what goes with them. JSON values."""
     # A listing must not end at the one document in a thousand that somebody truncated.
     shown = {
@@ -46,10 +64,10 @@ def progress_of(head: Document) -> dict[str, Any]:
         "result": head.get("resultCode"),
         "status": head.get("status"),
     }
-    return shown | {field: head.get(field) for field in _SHOWN}
+    return shown | {"stalled": is_stalled(head, now)} | {field: head.get(field) for field in _SHOWN}
 
 
-def info_of(document: Document) -> dict[str, Any]:
+def info_of(document: Document, now: datetime) -> dict[str, Any]:
     """``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return progress_of(document) | lists
+    return progress_of(document, now) | lists

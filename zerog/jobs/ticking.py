@@ -41,9 +41,9 @@ class ProgressMethods(StoredJob):
 
     def progress(self) -> dict[str, Any]:
         """``completeness``, ``result``, ``status`` and more, as of this object's last read or write. JSON values."""
-        return progress_of(self._dump_engine_fields())
+        return progress_of(self._dump_engine_fields(), self._clock.now())
 
     def info(self) -> dict[str, Any]:
         """``progress()`` with ``events``, ``warnings`` and ``errors``."""
         history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
-        return info_of({**self._dump_engine_fields(), **history})
+        return info_of({**self._dump_engine_fields(), **history}, self._clock.now())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zerog import values
-from zerog.document import ENGINE_FIELDS, FORMAT, Document
+from zerog.document import ENGINE_FIELDS, Document, check_layout
 from zerog.exceptions import CorruptDocument, InvalidJobClass, SchemaTooNew
 
 Lift = Callable[[Document], Document]
@@ -89,8 +89,7 @@ class Chain:
 
     def check(self, head: Document) -> None:
         """Refuse a document that newer code wrote. Raises SchemaTooNew."""
-        if head["format"] > FORMAT:
-            raise SchemaTooNew(f"job {head['uuid']} has format {head['format']}; this ZeroG knows up to {FORMAT}")
+        check_layout(head)
         if head["schemaVersion"] > self.version:
             raise SchemaTooNew(
                 f"job {head['uuid']} of type {self.job_type} has schemaVersion {head['schemaVersion']}; "

@@ -77,6 +77,14 @@ class Queue:
         """Entries on the queue: waiting, delayed and reserved."""
         raise NotImplementedError
 
+    def setup(self) -> list[str]:
+        """Make what the server needs before its first use, as far as it isn't there.
+
+        Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
+        and has not named yet. Raises QueueUnavailable.
+        """
+        return []
+
     def named(self, name: str) -> Queue:
         """The queue of another name on the same server. Raises ConfigurationError if there can be only one."""
         if name == self.name:

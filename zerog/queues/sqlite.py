@@ -70,7 +70,7 @@ class SqliteQueue(Queue):
     ) -> None:
         self.name = name
         self.file = file or SqliteFile(path, synchronous)
-        self.file.require(SCHEMA)
+        self._made = self.file.require(SCHEMA)
         self._clock = clock
         self._waiter = _Waiter(self.file)
 
@@ -101,6 +101,11 @@ class SqliteQueue(Queue):
     def size(self) -> int:
         with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
             return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE queue = ?", (self.name,)).fetchone()[0])
+
+    def setup(self) -> list[str]:
+        made, self._made = self._made, []
+        with _translated(f"queue {self.name}"):
+            return made + self.file.require(SCHEMA)
 
     def close(self) -> None:
         self._waiter.close()

@@ -24,6 +24,7 @@ import pytest
 from zerog.datastores.base import Datastore
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.exceptions import ClaimLost, InvalidValue
+from zerog.testing.datastore_deletion import DeletionRules
 from zerog.testing.datastore_documents import DocumentRules, FindRules, same
 
 THREADS = 8
@@ -570,7 +571,7 @@ class RaceRules:
         assert all(self.race(THREADS, run))
 
 
-class DatastoreContract(DocumentRules, FindRules, OperationRules, FenceRules, RaceRules):
+class DatastoreContract(DocumentRules, DeletionRules, FindRules, OperationRules, FenceRules, RaceRules):
     """Rules that every datastore keeps."""
 
     def test_declarations(self, datastore: Datastore) -> None:
@@ -580,7 +581,17 @@ class DatastoreContract(DocumentRules, FindRules, OperationRules, FenceRules, Ra
             assert isinstance(flag, bool)
         assert datastore.history_limit >= 1
         assert issubclass(datastore.casException, Exception)
+        assert datastore.about() is None or isinstance(datastore.about(), str)
         assert issubclass(datastore.lockedException, Exception)
+
+    def test_setup_is_safe_to_repeat(self, datastore: Datastore, another: Datastore, key: str) -> None:
+        """``setup`` says by name what it has made; repeated, through any handle, it makes nothing and loses nothing."""
+        made = datastore.setup()
+        assert all(type(name) is str for name in made)
+        token = datastore.create(key, {"a": 1, "events": [1]})
+        another.setup()
+        assert datastore.setup() == another.setup() == []
+        assert datastore.read_with_cas(key) == ({"a": 1, "events": [1]}, token)
 
     def test_clock(self, datastore: Datastore) -> None:
         """The server's clock is timezone-aware and does not run backwards, or there is none."""

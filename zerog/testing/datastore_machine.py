@@ -135,6 +135,19 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
                 assert self.datastore.delete(key) is (self.documents.pop(key, None) is not None)
                 self.tokens.pop(key, None)
 
+        @rule(key=_keys, which=st.integers(0, 9))
+        def delete_with_cas(self, key: str, which: int) -> None:
+            if not self.datastore.can_delete:
+                return
+            candidates = [self.tokens.get(key, 0), 0, *self.spent.get(key, ())]
+            cas = candidates[which % len(candidates)]
+            if key in self.documents and cas != self.tokens[key]:
+                with pytest.raises(self.datastore.casException):
+                    self.datastore.delete(key, cas=cas)
+            else:
+                assert self.datastore.delete(key, cas=cas) is (self.documents.pop(key, None) is not None)
+                self.tokens.pop(key, None)
+
         @rule(key=_keys, operations=_batches, stale=st.booleans())
         def mutate(self, key: str, operations: list[Operation], stale: bool) -> None:
             cas = None

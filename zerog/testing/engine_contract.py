@@ -8,9 +8,10 @@ ask for it.
 from __future__ import annotations
 
 from zerog.testing.engine_answers import AnswerRules
+from zerog.testing.engine_discards import DiscardRules
 from zerog.testing.engine_life import LifeRules
 from zerog.testing.engine_repairs import RepairRules
 
 
-class EngineContract(LifeRules, RepairRules, AnswerRules):
+class EngineContract(LifeRules, RepairRules, DiscardRules, AnswerRules):
     """Rules that every engine keeps."""

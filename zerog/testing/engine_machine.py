@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from zerog.clock import to_text
 from zerog.datastores.operations import Add, Append, Operation
 from zerog.document import TERMINAL, Document, make_key, new_document
-from zerog.exceptions import ClaimLost, JobStateError
+from zerog.exceptions import ClaimLost, JobNotFound, JobStateError
 from zerog.lifecycle import Engine
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
@@ -54,14 +54,22 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
 
         @rule(uuid=uuids)
         def cancel(self, uuid: str) -> None:
-            with suppress(JobStateError):
+            with suppress(JobStateError, JobNotFound):
                 self.engine.cancel(uuid)
 
         @rule(uuid=uuids)
         def retry(self, uuid: str) -> None:
-            with suppress(JobStateError):
+            with suppress(JobStateError, JobNotFound):
                 self.engine.retry(uuid)
                 self.before.pop(uuid, None)
+
+        @rule(uuid=uuids)
+        def discard(self, uuid: str) -> None:
+            """Only what has ended goes, and only here."""
+            with suppress(JobStateError, JobNotFound):
+                self.engine.discard(uuid)
+                assert self.before.pop(uuid)["status"] in TERMINAL, "a job was removed before its end"
+                self.accepted.remove(uuid)
 
         # what workers do
 
@@ -119,8 +127,8 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             self.reconciler.sweep(was_empty)
 
         def _owns(self, claim: Claim) -> bool:
-            head = self.engine.read(claim.uuid)[0]
-            return bool(head["epoch"] == claim.epoch and head["owner"] is not None)
+            head = self.engine.datastore.read(claim.key)
+            return head is not None and head["epoch"] == claim.epoch and head["owner"] is not None
 
         # what must hold after every step
 

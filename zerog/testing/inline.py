@@ -1,17 +1,18 @@
-"""Run one job to its end in this process, for the tests of those who write jobs.
+"""Run jobs to their ends in this process, for the tests of those who write jobs.
 
 Claim, load, execute and settle are production's own code: the document lies in the job's datastore, as JSON, with its
-fences; only the queue is replaced by one that holds nothing but this job, and the clock by one that jumps over
-delays. What production refuses is refused here.
+fences; only the queue is replaced by one that holds nothing but the job whose turn it is, and the clock by one that
+jumps over delays. What production refuses is refused here.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from zerog.app import App
-from zerog.clock import from_text
-from zerog.document import TERMINAL
+from zerog.clock import from_text, to_text
+from zerog.document import TERMINAL, WAITING, Document
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.base import BaseJob
 from zerog.lifecycle import Engine
@@ -25,6 +26,9 @@ from zerog.worker.worker import LEASE
 MAX_RUNS = 100
 """Runs after which a job that goes on and on is given up."""
 
+MAX_DRAINED = 1_000
+"""Runs after which ``drain`` gives up."""
+
 
 def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: int = MAX_RUNS) -> BaseJob:
     """Run a job until it has ended, without waiting for the delays between its runs; returns it loaded afresh.
@@ -34,14 +38,31 @@ def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: 
     CorruptDocument with the reason if no worker could load it.
     """
     app, uuid = _app_and_uuid(job_or_app, uuid)
-    outcomes = _Inline(app).run(uuid, max_runs)
-    finished = app.get_job(uuid)
-    finished.__dict__["_ways_out"] = tuple(outcome.branch for outcome in outcomes)
-    return finished
+    return _finished(app, uuid, _Inline(app).run(uuid, max_runs))
+
+
+def drain(app: App, *, jump: bool = True, max_runs: int = MAX_DRAINED) -> list[BaseJob]:
+    """Run everything that waits, and what that submits, until nothing waits; returns the jobs in order of their ends.
+
+    Jobs run one at a time, by priority and then age. With ``jump`` time passes over delays: on the app's clock if that
+    is a ``ManualClock``, otherwise on one made for it. Without, only what is due by the app's clock runs. Raises as
+    ``run_inline`` does.
+    """
+    inline = _Inline(app)
+    runs: dict[str, list[Outcome]] = {}
+    for _ in range(max_runs):
+        head = inline.next_waiting(jump)
+        if head is None:
+            break
+        runs.setdefault(head["uuid"], []).append(inline.run_once(head["uuid"]))
+    else:
+        raise JobStateError(f"jobs still wait after {max_runs} runs; drain gave up")
+    ended = sorted(runs, key=lambda uuid: app.progress(uuid)["finishedAt"] or "~")
+    return [_finished(app, uuid, runs[uuid]) for uuid in ended if app.progress(uuid)["status"] in TERMINAL]
 
 
 def ways_out(job: BaseJob) -> tuple[str, ...]:
-    """How the runs of a job that ``run_inline`` returned ended, in order.
+    """How the runs of a job that ``run_inline`` or ``drain`` returned ended, in order.
 
     Each is one of value, continue, finish, exception, cancelled, claim lost.
     """
@@ -64,10 +85,16 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
     return app, job.uuid
 
 
+def _finished(app: App, uuid: str, outcomes: list[Outcome]) -> BaseJob:
+    job = app.get_job(uuid)
+    job.__dict__["_ways_out"] = tuple(outcome.branch for outcome in outcomes)
+    return job
+
+
 class _Inline:
     def __init__(self, app: App) -> None:
         self._app = app
-        self._clock = ManualClock(app.clock.now())
+        self._clock = app.clock if isinstance(app.clock, ManualClock) else ManualClock(app.clock.now())
         self._engine = Engine(app.datastore, MemoryQueue(clock=self._clock), self._clock)
         self._worker = Worker("inline", LEASE)
         self._slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
@@ -80,7 +107,29 @@ class _Inline:
                 return outcomes
             if len(outcomes) == max_runs:
                 raise JobStateError(f"job {uuid} is {head['status']} after {max_runs} runs; run_inline gave it up")
-            outcomes.append(self._run_once(self._claim(uuid)))
+            outcomes.append(self.run_once(uuid))
+
+    def run_once(self, uuid: str) -> Outcome:
+        """One run of a waiting job, at the time it is due."""
+        return run_claim(self._engine, self._slots, self._claim(uuid))
+
+    def next_waiting(self, jump: bool) -> Document | None:
+        """The head of the job whose turn it is: of those that are due the most urgent, then (``jump``) the next."""
+        heads = [head for status in WAITING for head in self._all(status)]
+        now = to_text(self._clock.now())
+        due = [head for head in heads if (head["notBefore"] or "") <= now]
+        if due:
+            return min(due, key=lambda head: (-head["priority"], head["notBefore"] or "", head["createdAt"]))
+        return min(heads, key=lambda head: head["notBefore"]) if heads and jump else None
+
+    def _all(self, status: str) -> Iterator[Document]:
+        after = None
+        while True:
+            page = self._app.datastore.find(status=status, after=after)
+            yield from page.heads
+            after = page.after
+            if after is None:
+                return
 
     def _claim(self, uuid: str) -> Claim:
         head = self._engine.read(uuid)[0]
@@ -95,10 +144,7 @@ class _Inline:
             return claims[0]
         if uuid in self._engine.unsuitable:
             raise CorruptDocument(f"no worker would take job {uuid}: {self._engine.unsuitable[uuid]}")
-        raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; run_inline can't run it now")
-
-    def _run_once(self, claim: Claim) -> Outcome:
-        return run_claim(self._engine, self._slots, claim)
+        raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; it can't be run inline now")
 
 
 def run_claim(engine: Engine, slots: ThreadSlots, claim: Claim) -> Outcome:

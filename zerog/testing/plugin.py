@@ -1,4 +1,4 @@
-"""The pytest plugin: installed with ZeroG, it gives every test the fixture ``crash_matrix``.
+"""The pytest plugin: installed with ZeroG, it gives every test ``zerog_app``, ``zerog_clock``, ``crash_matrix``.
 
 It is loaded in every run of pytest, so it imports nothing of its own before a fixture is used.
 """
@@ -11,10 +11,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from zerog.app import App
+    from zerog.testing.clock import ManualClock
     from zerog.testing.crash_matrix import CrashReport
+
+
+@pytest.fixture
+def zerog_clock() -> ManualClock:
+    """The clock of ``zerog_app``, which stands still until ``zerog_clock.advance(seconds)``."""
+    from zerog.testing.clock import ManualClock
+
+    return ManualClock()
+
+
+@pytest.fixture
+def zerog_app(zerog_clock: ManualClock) -> Iterator[App]:
+    """An empty app in memory; register your classes with it. See ``zerog.testing.isolated`` for an app of your own."""
+    from zerog.app import App
+
+    app = App("memory://", clock=zerog_clock)
+    yield app
+    app.close()
 
 
 @pytest.fixture(name="crash_matrix")

@@ -516,6 +516,14 @@ class QueueContract:
         assert isinstance(queue.shared, bool)
         assert queue.rejected == 0
 
+    def test_setup_is_safe_to_repeat(self, queue: Queue, another: Queue) -> None:
+        """``setup`` says by name what it has made; repeated, through any handle, it makes nothing and loses nothing."""
+        assert all(type(name) is str for name in queue.setup())
+        uuids = self.put(queue, 2)
+        another.setup()
+        assert queue.setup() == another.setup() == []
+        assert self.drained(queue) == uuids
+
     def test_close_is_harmless(self, queue: Queue) -> None:
         """Closing twice does no harm, and a later call works again."""
         (uuid,) = self.put(queue, 1)

@@ -18,19 +18,21 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from zerog import transitions
+from zerog import logs, transitions
 from zerog.datastores.operations import Operation
 from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
+from zerog.exceptions import ZerogError
 from zerog.jobs.base import load_job, read_head
 from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker import leftovers
 from zerog.worker.execute import error_delay, run_loaded
 from zerog.worker.nursery import Nursery, describe, kill_group
-from zerog.worker.outcome import LOST, Outcome
+from zerog.worker.outcome import LOST, RELEASE, Outcome
 from zerog.worker.slots import Done, Slots, only_here
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ class ProcessSlots(Slots):
         for child in self._all():
             child.tell({"stop": True})
 
+    def broken(self) -> str | None:
+        return "the process that forks children is gone" if self._nursery.is_gone else None
+
     def revoke(self, why: str) -> None:
         for child in self._all():
             if child.busy:
@@ -91,7 +96,10 @@ class ProcessSlots(Slots):
             return list(self._children)
 
     def _run(self, claim: Claim) -> Outcome | None:
-        child = self._child()
+        try:
+            child = self._child()
+        except ZerogError:  # the run has not begun, and the worker ends
+            return Outcome("shutdown", RELEASE, seq=claim.seq + 1)
         timeout = claim.loaded[0].TIMEOUT
         child.busy = True
         try:
@@ -156,9 +164,8 @@ class ProcessSlots(Slots):
             self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
         else:
             message = f"the process that ran the job died: {describe(status)}"
-        if child.killed:
+        if child.killed or self._abandoned:
             return Outcome("claim lost", LOST)
-        log.error("job %s: %s", claim.uuid, message)
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
         return None
 
@@ -166,7 +173,6 @@ class ProcessSlots(Slots):
         """The run's time was over and it was killed: an error, and the class decides about another try."""
         engine = self.app.engine
         message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
-        log.error("job %s: %s", claim.uuid, message)
 
         def build(head: Document, now: str) -> list[Operation]:
             record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
@@ -174,7 +180,8 @@ class ProcessSlots(Slots):
             again = error_delay(errors) if self._goes_on(claim, head, errors) else None
             return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
 
-        self._until_answered(lambda: engine.take_away(claim.uuid, claim.epoch, build))
+        take = partial(engine.take_away, claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
+        self._until_answered(take)
 
     def _goes_on(self, claim: Claim, head: Document, errors: int) -> bool:
         job_class = claim.loaded[0]

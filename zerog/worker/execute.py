@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zerog import values
+from zerog import logs, values
 from zerog.clock import to_text
 from zerog.datastores.operations import Add, Append, Operation, Set
 from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
@@ -43,7 +43,7 @@ def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, r
     try:
         job = load_job(job_class, loaded, token, app.datastore, app.queue)
     except BaseException as error:
-        log.exception("job %s could not be started", loaded[0]["uuid"])
+        log.exception("job %s could not be started", loaded[0]["uuid"], extra=logs.fields(loaded[0]))
         return _not_started(app, job_class, loaded[0], error)
     app._attach(job)
     job._run = run
@@ -66,8 +66,12 @@ def _not_started(app: App, job_class: type[BaseJob], head: Document, error: Base
 
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
-    outcome = _guarded(job, lambda: _attempt(job))
-    outcome = _guarded(job, lambda: _storable(job, outcome))
+    token = logs.running.set(job)
+    try:
+        outcome = _guarded(job, lambda: _attempt(job))
+        outcome = _guarded(job, lambda: _storable(job, outcome))
+    finally:
+        logs.running.reset(token)
     run = job._run
     assert run is not None
     if outcome.kind != LOST and run.is_revoked:
@@ -85,12 +89,12 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
     try:
         return step()
     except ClaimLost as lost:
-        log.warning("%s %s", job.logId, lost)
+        log.warning("%s %s", job.logId, lost, extra=logs.fields_of(job))
         return Outcome("claim lost", LOST)
     except Cancelled:
         return _cancelled(job)
     except BaseException as error:
-        log.exception("%s a hook of job %s failed", job.logId, job.uuid)
+        log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=logs.fields_of(job))
         return _unhooked(job, error)
 
 
@@ -231,7 +235,7 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 
 def _exception(job: BaseJob, error: BaseException, start: _Start) -> Outcome:
-    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error)
+    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=logs.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
     if isinstance(error, job.FINISH_ON):
         return _result(job, "exception", INTERNAL_ERROR)
@@ -278,7 +282,7 @@ def _cancelled(job: BaseJob) -> Outcome:
 
 def _failed(job: BaseJob, message: str) -> Outcome:
     """Ended by the engine's own decision."""
-    log.error("%s job %s: %s", job.logId, job.uuid, message)
+    log.error("%s job %s: %s", job.logId, job.uuid, message, extra=logs.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message)
     return _result(job, "exception", INTERNAL_ERROR)
 

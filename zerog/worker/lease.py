@@ -38,6 +38,8 @@ class Lease:
         self._thread = threading.Thread(target=self._loop, name="zerog-lease", daemon=True)
         self.held = True
         """Whether jobs may be claimed: False from a loss until the next successful renewal."""
+        self.held_since = self.turned = clock.monotonic()
+        """When it was last regained; when the thread last came round, whether it could renew or not."""
 
     def start(self) -> None:
         """Renew once, raising what the datastore raises, then in the background."""
@@ -68,11 +70,13 @@ class Lease:
         with self._changing:
             # Others count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before
-            self.held = self.held or self._clock.monotonic() - before <= self._patience
+            if not self.held and self._clock.monotonic() - before <= self._patience:
+                self.held, self.held_since = True, self._clock.monotonic()
 
     def _loop(self) -> None:
         pause = self._worker.lease / 3
         while not self._clock.wait(self._stop, pause):
+            self.turned = self._clock.monotonic()
             self.check()
             try:
                 self._renew()

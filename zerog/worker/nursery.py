@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from zerog.exceptions import ConfigurationError
+from zerog.exceptions import ZerogError
 from zerog.worker.leftovers import adopt_orphans, end_children
 
 log = logging.getLogger("zerog")
@@ -49,7 +49,7 @@ class Nursery:
         threading.Thread(target=self._listen, name="zerog-nursery", daemon=True).start()
 
     def fork(self) -> tuple[int, socket.socket]:
-        """A new child's pid and the socket to it. Raises ConfigurationError if the nursery is gone."""
+        """A new child's pid and the socket to it. Raises ZerogError if the nursery is gone."""
         ours, theirs = socket.socketpair()
         # One request at a time, so that the next pid that is told belongs to this socket.
         with self._forking, self._changed:
@@ -60,8 +60,14 @@ class Nursery:
             theirs.close()
             if not self._changed.wait_for(lambda: self._born or self._gone, START_SECONDS) or not self._born:
                 ours.close()
-                raise ConfigurationError("the process that forks children is gone; the worker can't go on")
+                self._gone = True
+                raise ZerogError("the process that forks children is gone")
             return self._born.pop(0), ours
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it can fork no more."""
+        return self._gone
 
     def how_it_ended(self, pid: int, timeout: float) -> int | None:
         """The wait status of a child that ends within ``timeout`` seconds, or None."""
@@ -126,7 +132,10 @@ def _leave() -> NoReturn:
 
 
 def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive: set[int]) -> None:
-    request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    try:
+        request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    except ConnectionError:  # the worker left without having read the last words from here
+        _leave()
     if not request:
         _leave()
     pid = os.fork()

@@ -8,6 +8,7 @@ import queue
 import socket
 from typing import TYPE_CHECKING
 
+from zerog import logs
 from zerog.exceptions import DatastoreError, QueueError, ZerogError
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
@@ -15,7 +16,7 @@ from zerog.transitions import Worker as Identity
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import ThreadSlots
-from zerog.worker.store import LONGEST_PAUSE, settle_alone
+from zerog.worker.store import LONGEST_PAUSE, end_of, settle_alone
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 
-def run_delivery(app: App, reservation: Reservation, lease: float) -> None:
-    """Claim the delivered job, run it in a thread, settle it; returns once that is done.
+def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: float) -> None:
+    """Claim the job that a queue has delivered, run it in a thread, settle it; returns once that is done.
 
     A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds of silence after which
     others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. Raises what the
@@ -32,7 +33,7 @@ def run_delivery(app: App, reservation: Reservation, lease: float) -> None:
     signal, say) gives the job back, uncounted, and goes on.
     """
     worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
-    single = _Single(app, worker)
+    single = _Single(app, worker, queue_name)
     single.keeper.start()
     try:
         single.run(reservation)
@@ -41,12 +42,12 @@ def run_delivery(app: App, reservation: Reservation, lease: float) -> None:
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity) -> None:
+    def __init__(self, app: App, worker: Identity, queue_name: str) -> None:
         self._app = app
         self._worker = worker
-        self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._slots = ThreadSlots(app, 1, worker.lease, lambda _, outcome, __: self._ended.put(outcome), app.clock)
-        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single"}
+        self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
+        self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
+        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
         self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock)
         self._holds = False
 
@@ -55,12 +56,15 @@ class _Single:
         if claim is None:
             return
         self._holds = True
+        logs.claimed([claim])
         self._slots.start()
         self._slots.add([claim])
         try:
-            outcome = self._wait()
+            outcome, seconds = self._wait()
             if outcome is not None:
-                self._settle(outcome.settlement(claim))
+                settlement = outcome.settlement(claim)
+                settlement.seconds = seconds
+                self._settle(settlement)
         except BaseException:
             self._give_back(claim)
             raise
@@ -76,7 +80,10 @@ class _Single:
         except ZerogError as error:
             log.debug("the record of worker %s stays until its lease is over: %s", self._worker.name, error)
 
-    def _wait(self) -> Outcome | None:
+    def _take_end(self, _claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+        self._ended.put((outcome, seconds))
+
+    def _wait(self) -> tuple[Outcome | None, float]:
         while True:
             self.keeper.check()
             try:
@@ -89,7 +96,8 @@ class _Single:
         pause = 0.05
         while True:
             try:
-                settle_alone(self._app.engine, settlement, self._app.clock)
+                is_owner = settle_alone(self._app.engine, settlement, self._app.clock)
+                logs.settled([settlement], [end_of(settlement) if is_owner else "lost"])
                 return
             except (DatastoreError, QueueError) as error:
                 log.warning("job %s has ended and can't be settled yet: %s", settlement.claim.uuid, error)

@@ -17,6 +17,7 @@ from zerog.clock import Clock
 from zerog.exceptions import DatastoreError
 from zerog.jobs.base import after_claim
 from zerog.jobs.run import Run
+from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
 from zerog.worker.execute import run_loaded
 from zerog.worker.outcome import LOST, Outcome
@@ -95,6 +96,10 @@ class Slots:
         """The jobs that are in a slot now."""
         return list(self._current.values())
 
+    def broken(self) -> str | None:
+        """Why no job can be run here any more, if that is so."""
+        return None
+
     def revoke(self, why: str) -> None:
         """Stop every run from writing, at once."""
         raise NotImplementedError
@@ -147,6 +152,9 @@ class Slots:
         while True:
             try:
                 write()
+                return
+            except LEAVE_ALONE as error:
+                log.error("%s", error)
                 return
             except DatastoreError as error:
                 log.warning("waiting for the datastore: %s", error)

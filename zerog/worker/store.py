@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from zerog import logs
 from zerog.clock import Clock, to_text
 from zerog.datastores.operations import Append
 from zerog.document import INTERNAL_ERROR
@@ -77,6 +78,10 @@ class Store:
         self.drained = threading.Event()
         """Set while no job is in flight and nothing was ready at the last look."""
         self.failure: BaseException | None = None
+        self.answered = False
+        """Whether datastore and queue have answered a look for work."""
+        self.turned = clock.monotonic()
+        """When the thread last came round, which it does after each call of the engine and each wait."""
 
     def start(self, slots: Slots) -> None:
         """Start claiming for ``slots``."""
@@ -92,7 +97,9 @@ class Store:
             if outcome is None:
                 self._freed += 1
             else:
-                self._ended.append(outcome.settlement(claim))
+                settlement = outcome.settlement(claim)
+                settlement.seconds = seconds
+                self._ended.append(settlement)
             self._changed.notify()
 
     def stop_claiming(self) -> None:
@@ -130,6 +137,7 @@ class Store:
     def _loop(self) -> None:
         pause = 0.0
         while True:
+            self.turned = self._clock.monotonic()
             with self._changed:
                 if not self._changed.wait_for(self._has_work, POLL):
                     self._look = True
@@ -194,11 +202,13 @@ class Store:
         self._clock.pause(pause or 0.05)
 
     def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
+        ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
+        logs.settled(settlements, ends)
+        logs.claimed(claims)
         with self._changed:
             self._in_flight += len(claims) - len(settlements)
             self.counts["claimed"] += len(claims)
-            for settlement, is_owner in zip(settlements, results, strict=True):
-                self.counts[_name(settlement) if is_owner else "lost"] += 1
+            self.counts.update(ends)
             self._look = bool(claims) and len(claims) >= want
             if want > 0 and len(claims) < want:
                 self.came_back_empty = True
@@ -206,6 +216,7 @@ class Store:
                 self.drained.set()
             elif claims:
                 self.drained.clear()
+            self.answered = self.answered or want > 0
             if not self._look and want > 0:
                 self._listen.set()
             if self._claiming:
@@ -245,7 +256,10 @@ def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
         return engine.settle([settlement])[0]
 
 
-def _name(settlement: Settlement) -> str:
+def end_of(settlement: Settlement) -> str:
+    """How a run ended, in one word: the status of its job, or requeued or released."""
+    if settlement.status is not None:
+        return settlement.status
     if settlement.kind != "finish":
         return {"requeue": "requeued", "release": "released"}[settlement.kind]
-    return settlement.status or ("succeeded" if 200 <= settlement.result_code < 300 else "failed")
+    return "succeeded" if 200 <= settlement.result_code < 300 else "failed"

@@ -1,9 +1,13 @@
 """Several worker processes, watched and replaced.
 
-The supervisor runs no job and holds no connection. Each worker is a fresh ``zerog worker`` process, told through a pipe
-that it holds open whether its supervisor lives: when the pipe closes the worker shuts down as on SIGTERM. A worker
-that dies is replaced, after a pause that grows while replacements die young; if nothing stays up the supervisor gives
-up, loudly, so that whatever supervises *it* can see.
+The supervisor runs no job and holds no connection. Each worker is a fresh ``zerog worker`` process with a link to its
+supervisor, a socket: when it closes the worker shuts down as on SIGTERM, and through it the worker tells how it is. A
+worker that dies is replaced, after a pause that grows while replacements die young; if nothing stays up the supervisor
+gives up, loudly, so that whatever supervises *it* can see.
+
+Where somebody watches the supervisor (systemd's watchdog, a probe of the heartbeat file) it speaks for its workers:
+ready once all were, well while it comes round. A worker process that falls silent it kills and replaces by itself, so
+that the others go on.
 """
 
 from __future__ import annotations
@@ -11,17 +15,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from types import FrameType
 
 from zerog.clock import SYSTEM, Clock
+from zerog.worker.notify import PATIENCE_VARIABLE, Notifier
 
 log = logging.getLogger("zerog")
 
 LINK_VARIABLE = "ZEROG_SUPERVISOR_LINK"
-"""Environment variable with the number of the file descriptor that closes when the supervisor dies."""
+"""Environment variable with the number of the file descriptor that leads to the supervisor."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a replacement for a worker that died young, doubled each time."""
@@ -39,26 +47,56 @@ OK, FAILED, MISUSED, GAVE_UP = 0, 1, 2, 3
 """Exit codes: ended as asked; a worker failed while ending; wrongly configured; crash loop."""
 
 
+@dataclass
+class _Process:
+    """A worker process, the supervisor's end of the link to it, and what it told."""
+
+    popen: subprocess.Popen[bytes]
+    link: socket.socket
+    started: float
+    is_ready: bool = False
+    heard: float | None = None
+    """When its last beat came; None if none is to be expected."""
+
+    def listen(self, now: float) -> None:
+        """Take in what the worker said since the last time."""
+        with suppress(OSError):  # nothing, or the worker is gone
+            lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode().splitlines()
+            self.is_ready = self.is_ready or "READY=1" in lines
+            self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
+
+
 class Supervisor:
-    """Keeps ``count`` workers up. ``command`` starts one; ``grace``: seconds that it gives its jobs at the end."""
+    """Keeps ``count`` workers up. ``command`` starts one; ``grace``: seconds that it gives its jobs at the end.
+
+    ``notifier``: told how the workers are; by default nobody.
+    """
 
     def __init__(
-        self, command: Sequence[str], count: int, grace: float, burst: bool = False, clock: Clock = SYSTEM
+        self,
+        command: Sequence[str],
+        count: int,
+        grace: float,
+        burst: bool = False,
+        clock: Clock = SYSTEM,
+        notifier: Notifier | None = None,
     ) -> None:
         self._command = list(command)
         self._count = count
         self._grace = grace
         self._burst = burst
         self._clock = clock
-        self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        self._notifier = notifier or Notifier()
+        self._patience = self._notifier.patience
+        self._workers: dict[int, _Process] = {}
+        self._due: list[float] = []
+        """When replacements are to be started."""
         self._signals = 0
         self._woken = threading.Event()
         self._deaths = 0
 
     def run(self) -> int:
         """Keep the workers up until SIGTERM or SIGINT; returns the exit code."""
-        reading, writing = os.pipe()
-        self._link = reading
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             for _ in range(self._count):
@@ -66,43 +104,71 @@ class Supervisor:
             code = self._watch()
             return max(code, self._end())
         finally:
-            for worker, _ in self._workers.values():
-                worker.kill()
-                worker.wait()
+            for worker in self._workers.values():
+                worker.popen.kill()
+                worker.popen.wait()
+                worker.link.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(reading)
-            os.close(writing)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
         self._woken.set()
 
     def _start(self) -> None:
-        worker = subprocess.Popen(
-            self._command,
-            env={**os.environ, LINK_VARIABLE: str(self._link)},
-            pass_fds=[self._link],
-            process_group=0,  # a terminal's Ctrl-C reaches the workers through this process alone
-        )
-        self._workers[worker.pid] = worker, self._clock.monotonic()
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, LINK_VARIABLE: str(theirs.fileno())}
+        if self._patience is not None:
+            environment[PATIENCE_VARIABLE] = str(round(self._patience * 1e6))
+        with theirs:
+            worker = subprocess.Popen(
+                self._command,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                process_group=0,  # a terminal's Ctrl-C reaches the workers through this process alone
+            )
+        self._workers[worker.pid] = _Process(worker, ours, self._clock.monotonic())
         log.info("worker process %d started", worker.pid)
 
     def _watch(self) -> int:
         """Replace what dies; returns when it is time to end."""
         while not self._signals:
-            for pid, (worker, started) in list(self._workers.items()):
-                code = worker.poll()
+            now = self._clock.monotonic()
+            for pid, worker in list(self._workers.items()):
+                worker.listen(now)
+                code = worker.popen.poll()
                 if code is None:
+                    self._check(pid, worker, now)
                     continue
-                del self._workers[pid]
-                verdict = self._bury(pid, code, self._clock.monotonic() - started)
+                self._forget(pid)
+                verdict = self._bury(pid, code, now - worker.started)
                 if verdict is not None:
                     return verdict
-            if not self._workers:
+            self._start_due(now)
+            if not self._workers and not self._due:
                 return OK
-            self._woken.wait(0.1)
+            self._report()
+            self._woken.wait(min(0.1, self._notifier.pace))
         return OK
+
+    def _check(self, pid: int, worker: _Process, now: float) -> None:
+        """Kill a worker that fell silent; the next look finds it dead and replaces it."""
+        if self._patience is not None and worker.heard is not None and now - worker.heard > self._patience:
+            log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
+            worker.popen.kill()
+            worker.heard = None
+
+    def _start_due(self, now: float) -> None:
+        self._due, due = [at for at in self._due if at > now], [at for at in self._due if at <= now]
+        for _ in due:
+            self._start()
+
+    def _report(self) -> None:
+        ready = sum(worker.is_ready for worker in self._workers.values())
+        self._notifier.beat(f"{ready} of {self._count} worker processes are ready", is_ready=ready == self._count)
+
+    def _forget(self, pid: int) -> None:
+        self._workers.pop(pid).link.close()
 
     def _bury(self, pid: int, code: int, lived: float) -> int | None:
         """Deal with a worker that ended; an exit code if that is the end of everything."""
@@ -121,13 +187,12 @@ class Supervisor:
             return GAVE_UP
         pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
         log.error("worker process %d %s after %.1f s; replaced in %.1f s", pid, how, lived, pause)
-        self._clock.wait(self._woken, pause)
-        if not self._signals:
-            self._start()
+        self._due.append(self._clock.monotonic() + pause)
         return None
 
     def _end(self) -> int:
         """Pass the signal on, a second one too, and wait; what doesn't end is killed."""
+        self._notifier.stopping("shutting down")
         passed = 0
         deadline = self._clock.monotonic() + self._grace + KILL_AFTER
         code = OK
@@ -135,13 +200,14 @@ class Supervisor:
             asked = max(self._signals, 1)
             if passed < asked:
                 passed = asked
-                for worker, _ in self._workers.values():
-                    worker.terminate()
-            for pid, (worker, _) in list(self._workers.items()):
-                ended = worker.poll()
+                for worker in self._workers.values():
+                    worker.popen.terminate()
+            for pid, worker in list(self._workers.items()):
+                ended = worker.popen.poll()
                 if ended is not None:
-                    del self._workers[pid]
-                    code = code if ended == OK else FAILED
+                    self._forget(pid)
+                    # One that was still starting had no handler for the signal yet, and no job either.
+                    code = code if ended in (OK, -signal.SIGTERM) else FAILED
             if self._clock.monotonic() > deadline:
                 log.error("%d worker processes did not end in time and are killed", len(self._workers))
                 return FAILED
@@ -151,15 +217,19 @@ class Supervisor:
         return code
 
 
-def watch_supervisor(lost: Callable[[], None]) -> None:
-    """In a worker process: call ``lost`` once the supervisor that started it is gone. Without one nothing happens."""
+def link_to_supervisor() -> socket.socket | None:
+    """In a worker process: the link to the supervisor that started it, if one did."""
     descriptor = os.environ.pop(LINK_VARIABLE, None)
-    if descriptor is None:
-        return
+    return None if descriptor is None else socket.socket(fileno=int(descriptor))
 
-    def listen(number: int) -> None:
-        os.read(number, 1)  # nobody writes: this returns when the other end closes
+
+def watch_supervisor(link: socket.socket, lost: Callable[[], None]) -> None:
+    """Call ``lost`` once the supervisor at the other end is gone."""
+
+    def listen() -> None:
+        with suppress(ConnectionResetError):
+            link.recv(1)  # the supervisor says nothing: this returns when its end closes
         log.warning("the supervisor is gone; this worker shuts down")
         lost()
 
-    threading.Thread(target=listen, args=(int(descriptor),), name="zerog-supervisor-link", daemon=True).start()
+    threading.Thread(target=listen, name="zerog-supervisor-link", daemon=True).start()

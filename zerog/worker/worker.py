@@ -25,6 +25,7 @@ from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
 from zerog.worker.lease import Lease
 from zerog.worker.leftovers import resident_memory
+from zerog.worker.notify import Notifier
 from zerog.worker.nursery import Nursery
 from zerog.worker.slots import Slots, ThreadSlots
 from zerog.worker.store import Store
@@ -41,6 +42,10 @@ GRACE = 25.0
 """Seconds that running jobs get at shutdown; Kubernetes kills after 30."""
 
 EXECUTORS = ("thread", "process")
+
+STUCK_AFTER = 180.0
+"""Seconds after which a thread that didn't come round is stuck. A call of the datastore or the queue may take long
+while they can't be reached, but their adapters give up by themselves: SQLite, the slowest, within two minutes."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Worker:
     itself stops claiming, lets the running jobs end in their own time, and ``run`` returns; a supervisor starts the
     next one.
 
+    ``notifier``: told how this worker is; by default nobody.
+
     Raises ConfigurationError for anything that could not work.
     """
 
@@ -85,6 +92,7 @@ class Worker:
         clock: Clock = SYSTEM,
         max_jobs: int | None = None,
         max_memory: int | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise ConfigurationError(f"concurrency={concurrency!r}; expected a whole number from 1 to 1000")
@@ -114,6 +122,8 @@ class Worker:
         # Never reused: a worker that comes back under an old name could be taken for its predecessor.
         self.name = f"{name or socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self.clock = clock
+        self.notifier = notifier or Notifier()
+        self._stuck: str | None = None
         self._end = threading.Event()
         self._signals = 0
         self._received: set[int] = set()
@@ -124,6 +134,8 @@ class Worker:
         Signals are handled if this is the main thread. The first one stops claiming, lets running jobs see
         ``stopping`` and waits ``grace`` seconds for them; a second one doesn't wait. What still runs then is
         released, uncounted. A process that SIGTERM has told to end ignores further ones after ``run`` has returned.
+
+        Raises ZerogError, after it has given its jobs back, if it can't start child processes any more.
         """
         self._check_classes()
         for queue in self.queues:
@@ -138,24 +150,29 @@ class Worker:
             self.queues,
             self.concurrency,
             self.clock,
-            lambda: lease.held,
+            lambda: lease.held and slots.broken() is None,
             self.max_jobs if nursery is None else None,
         )
         slots = self._make_slots(store, nursery)
-        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": self.executor}
+        details = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executor": self.executor,
+            "queues": list(self.queues),
+        }
         lease = Lease(self.app.engine, identity, details, slots.revoke, self.clock)
         reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
         before = self._install_signals()
         lease.start()
+        log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
         slots.start()
         store.start(slots)
         sweeping = threading.Thread(
             target=self._reconcile, args=(reconciler, store), name="zerog-reconcile", daemon=True
         )
         sweeping.start()
-        log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
         try:
-            self._until_end(store, lease, burst)
+            self._until_end(store, slots, lease, burst)
         finally:
             self._shut_down(store, slots, lease, reconciler, identity)
             sweeping.join(1.0)
@@ -192,11 +209,14 @@ class Worker:
             self.app, self.concurrency, self.lease, store.done, self.clock, nursery, max_jobs, self.max_memory
         )
 
-    def _until_end(self, store: Store, lease: Lease, burst: bool) -> None:
-        pace = min(0.5, self.lease / 15)
+    def _until_end(self, store: Store, slots: Slots, lease: Lease, burst: bool) -> None:
+        pace = min(0.5, self.lease / 15, self.notifier.pace)
         at_its_end = False
         while not self._end.is_set() and store.failure is None:
             lease.check()
+            if (why := slots.broken()) is not None:
+                raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
+            self._report(store, lease)
             at_its_end = at_its_end or self._has_done_its_share(store)
             if at_its_end and not store.in_flight():
                 return  # jobs that still ran had their own time; only a signal cuts it short
@@ -204,6 +224,33 @@ class Worker:
                 return
             if not burst:
                 self.clock.wait(self._end, pace)
+
+    def _report(self, store: Store, lease: Lease) -> None:
+        """Tell who started this worker that it is well, unless one of its threads is stuck."""
+        stuck = self._find_stuck(store, lease)
+        if stuck is None:
+            self.notifier.beat(self._status(store, lease), is_ready=store.answered and lease.held)
+        elif self._stuck is None:
+            log.error("worker %s: %s has not come round for more than %.0f s", self.name, stuck, STUCK_AFTER)
+        self._stuck = stuck
+
+    def _find_stuck(self, store: Store, lease: Lease) -> str | None:
+        """A thread that doesn't come round although nothing keeps it. Waiting for a datastore that is away is no fault.
+
+        While the lease can't be renewed the datastore is away, and the store thread may wait for it for any time.
+        """
+        now = self.clock.monotonic()
+        if now - lease.turned > self.lease / 3 + STUCK_AFTER:
+            return "the thread that renews the lease"
+        if lease.held and now - max(store.turned, lease.held_since) > STUCK_AFTER:
+            return "the thread that settles and claims"
+        return None
+
+    def _status(self, store: Store, lease: Lease) -> str:
+        if not (store.answered and lease.held):
+            return "waiting for the datastore"
+        ended = ", ".join(f"{store.counts[name]} {name}" for name in ("succeeded", "failed", "requeued", "lost"))
+        return f"{store.in_flight()} jobs claimed; {ended}"
 
     def _has_done_its_share(self, store: Store) -> bool:
         if self.executor != "thread":
@@ -219,6 +266,7 @@ class Worker:
 
     def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> None:
         self._end.set()
+        self.notifier.stopping("shutting down")
         store.stop_claiming()
         slots.stop()
         if store.in_flight():

@@ -1,0 +1,157 @@
+"""The worker under supervisord itself, with the configuration from ``examples/deploy``. Real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.harness import ROOT, Workers
+from tests.acceptance.test_supervisor import worker_pids
+
+DEPLOY = ROOT / "examples" / "deploy"
+
+JOBS = 4
+
+
+class Supervisord:
+    """A supervisord in a folder with the example's files; only the times are shorter."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        shutil.copy(DEPLOY / "myapp.py", folder)
+        text = (DEPLOY / "supervisord.conf").read_text()
+        worker = "--executor process"
+        assert worker in text
+        text = text.replace(worker, f"{worker} --lease 2 --grace 10").replace("startsecs = 2", "startsecs = 1")
+        (folder / "supervisord.conf").write_text(text)
+        (folder / "text.txt").write_text("one two three\n" * 120)
+        self.w = Workers(folder, module=None)
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        self.w.app.register(runpy.run_path(str(folder / "myapp.py"))["WordCount"])
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")]
+        environment = {**os.environ, "ZEROG_URL": self.w.url, "PYTHONPATH": str(ROOT)}
+        with (folder / "supervisord.out").open("wb") as out:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
+
+    def close(self) -> None:
+        self.process.terminate()  # which stops its programs first
+        self.process.wait(60)
+        with self.w:
+            pass
+
+    def ctl(self, *words: str) -> str:
+        """What ``supervisorctl`` says."""
+        command = [
+            sys.executable,
+            "-m",
+            "supervisor.supervisorctl",
+            "-c",
+            str(self.folder / "supervisord.conf"),
+            *words,
+        ]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return result.stdout + result.stderr
+
+    def main_pid(self, other_than: int = 0) -> int:
+        """The process that supervisord started and found running."""
+
+        def running() -> int | None:
+            found = re.search(r"RUNNING +pid (\d+)", self.ctl("status", "worker"))
+            return int(found[1]) if found and int(found[1]) != other_than else None
+
+        pid: int = self.w.until(running, 30)
+        return pid
+
+    def workers(self) -> list[int]:
+        """The two worker processes, once both hold a lease."""
+        pids: list[int] = self.w.until(lambda: len(found := worker_pids(self.w)) == 2 and found)
+        return pids
+
+    def submit(self, pause: float) -> list[str]:
+        params: dict[str, Any] = {"path": str(self.folder / "text.txt"), "pause": pause}
+        return list(self.w.app.submit_many("word_count", [params] * JOBS))
+
+    def heads(self, uuids: list[str]) -> list[dict[str, Any]]:
+        return [self.w.app.datastore.read(f"zerog_job_{uuid}") for uuid in uuids]
+
+    def until_on_their_way(self, uuids: list[str], floor: float = 0.0) -> None:
+        """Wait until every job runs and is further than ``floor``."""
+        self.w.until(lambda: all(h["status"] == "running" and h["completeness"] > floor for h in self.heads(uuids)), 30)
+
+    def log(self) -> str:
+        return (self.folder / "worker.log").read_text()
+
+
+@pytest.fixture
+def supervisord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisord]:
+    running = Supervisord(tmp_path, monkeypatch)
+    yield running
+    running.close()
+
+
+def test_kill_restart_and_stop(supervisord: Supervisord) -> None:
+    """What dies is started again and its jobs go on; a restart costs them nothing; a stop is clean and in time."""
+    s = supervisord
+    children = s.workers()
+    main = s.main_pid()
+    uuids = s.submit(0.05)
+    s.until_on_their_way(uuids)
+
+    for pid in (main, *children):
+        os.kill(pid, signal.SIGKILL)
+    s.main_pid(other_than=main)
+    assert not {*s.workers()} & {*children}
+    s.until_on_their_way(uuids, floor=0.1)
+    assert [(head["lost"], head["errorCount"]) for head in s.heads(uuids)] == [(1, 0)] * JOBS
+
+    before = s.heads(uuids)
+    assert "worker: started" in s.ctl("restart", "worker")
+    s.until_on_their_way(uuids, floor=0.2)
+    for earlier, head in zip(before, s.heads(uuids), strict=True):
+        assert (head["attempts"], head["lost"]) == (earlier["attempts"], 1)
+        assert head["offset"] >= earlier["offset"]
+
+    assert "worker: stopped" in s.ctl("stop", "worker")
+    assert "stopped: worker (exit status 0)" in (s.folder / "supervisord.log").read_text()
+    assert "SIGKILL" not in (s.folder / "supervisord.log").read_text().rpartition("waiting for worker to stop")[2]
+    assert worker_pids(s.w) == []
+    assert [(head["status"], head["owner"]) for head in s.heads(uuids)] == [("queued", None)] * JOBS
+
+    assert "worker: started" in s.ctl("start", "worker")
+    s.w.until_ended(JOBS)
+    assert [head["output"] for head in s.heads(uuids)] == [{"words": 360}] * JOBS
+    assert [head["attempts"] for head in s.heads(uuids)] == [2] * JOBS
+
+    records = [line for line in s.log().splitlines() if re.match(r"\d{4}-\d\d-\d\dT", line)]  # no tracebacks
+    assert [line for line, times in Counter(records).items() if times > 1] == []
+    for uuid in uuids:
+        told = re.findall(rf"{uuid} (claimed|rescued|released|finished)", s.log())
+        assert told == ["claimed", "rescued", "claimed", "released", "claimed", "released", "claimed", "finished"]
+
+
+def test_jobs_go_on_without_a_log(supervisord: Supervisord) -> None:
+    """supervisord itself is killed, and with it the reader of the workers' output: they end their work in peace."""
+    s = supervisord
+    s.workers()
+    main = s.main_pid()
+    uuids = s.submit(0.02)
+    s.until_on_their_way(uuids)
+    s.process.kill()
+    s.process.wait()
+    try:
+        assert s.w.until_ended(JOBS)["succeeded"] == JOBS
+        assert [head["attempts"] for head in s.heads(uuids)] == [1] * JOBS
+    finally:
+        os.kill(main, signal.SIGTERM)
+    s.w.until(lambda: worker_pids(s.w) == [], 20)

@@ -1,0 +1,38 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.cli.kit import Shop
+from zerog.cli.commands import cli
+
+Zerog = Callable[..., Result]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A folder with an app, which is the current one; commands run in this process find the app there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZEROG_APP", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "myapp", raising=False)
+    made = Shop(tmp_path)
+    yield made
+    made.close()
+    sys.modules.pop("myapp", None)
+
+
+@pytest.fixture
+def zerog(shop: Shop) -> Zerog:
+    """The command, run in this process: quick, and without a terminal."""
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+    return run

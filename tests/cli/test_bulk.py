@@ -1,0 +1,249 @@
+"""``zerog jobs cancel``, ``retry`` and ``rm``: by uuid, by filter, and what could not be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Zerog
+from tests.cli.kit import Shop, without_app
+from zerog.cli.bulk import _Round
+from zerog.document import make_key
+from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
+
+ABSENT = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
+
+
+def lines(output: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_cancel_by_uuid(shop: Shop, zerog: Zerog) -> None:
+    """One that waits is cancelled; one that runs is told to stop, which the summary tells apart."""
+    running, waiting = shop.running(), shop.submitted()
+    result = zerog("jobs", "cancel", "myapp:app", waiting, running)
+    assert (result.exit_code, result.stdout) == (0, "1 job cancelled; 1 job told to stop at the next write.\n")
+    assert (shop.status(waiting), shop.status(running)) == ("cancelled", "running")
+    assert shop.app.progress(running)["cancelRequested"] is not None
+
+
+def test_retry_by_uuid_records_the_reason(shop: Shop, zerog: Zerog) -> None:
+    """The job waits again, and its events say why."""
+    uuid = shop.ended(500)
+    result = zerog("jobs", "retry", "myapp:app", uuid, "--reason", "the disk was full")
+    assert (result.exit_code, result.stdout) == (0, "1 job queued again.\n")
+    assert shop.status(uuid) == "queued"
+    assert "the disk was full" in shop.app.info(uuid)["events"][-1]["msg"]
+
+
+def test_rm_by_uuid(shop: Shop, zerog: Zerog) -> None:
+    """What has ended is gone; named twice, it is removed once."""
+    uuid = shop.ended()
+    result = zerog("jobs", "rm", "myapp:app", uuid, uuid)
+    assert (result.exit_code, result.stdout) == (0, "1 job removed.\n")
+    assert shop.app.datastore.read(make_key(uuid)) is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "why"),
+    [("cancel", "succeeded already"), ("retry", "only a job that has ended"), ("rm", "cancel it first")],
+)
+def test_what_can_t_be_done_is_told_for_each_job(shop: Shop, zerog: Zerog, verb: str, why: str) -> None:
+    """The others are done all the same; the exit code is 1."""
+    waiting, running, done, failed = shop.submitted(), shop.running(), shop.ended(), shop.ended(500)
+    wrong = done if verb == "cancel" else waiting
+    right = {"cancel": waiting, "retry": failed, "rm": failed}[verb]
+    result = zerog("jobs", verb, "myapp:app", wrong, ABSENT, right)
+    assert result.exit_code == 1
+    assert f"job {wrong} is" in result.stderr
+    assert why in result.stderr
+    assert f"there is no job {ABSENT}" in result.stderr
+    assert result.stdout.startswith("1 job ")
+    assert "2 jobs could not be" in result.stdout
+    assert shop.status(running) == "running"
+
+
+def test_a_running_job_is_never_removed(shop: Shop, zerog: Zerog) -> None:
+    """Neither by uuid nor by any filter."""
+    uuid = shop.running()
+    assert zerog("jobs", "rm", "myapp:app", uuid).exit_code == 1
+    assert zerog("jobs", "rm", "myapp:app", "--status", "running", "--yes").exit_code == 1
+    assert zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--yes").exit_code == 0
+    assert shop.status(uuid) == "running"
+
+
+def test_results_for_scripts(shop: Shop, zerog: Zerog) -> None:
+    """An object for each job: what became of it, or why nothing did."""
+    waiting, running, done = shop.submitted(), shop.running(), shop.ended()
+    result = zerog("jobs", "cancel", "myapp:app", waiting, running, done, "--json")
+    assert result.exit_code == 1
+    first, second, third = lines(result.stdout)
+    assert first == {"uuid": waiting, "done": True, "became": "cancelled"}
+    assert second == {"uuid": running, "done": True, "became": "told to stop"}
+    assert (third["uuid"], third["done"], "succeeded" in str(third["why"])) == (done, False, True)
+    assert result.stderr == ""
+
+
+def test_each_verb_looks_for_what_it_can_be_done_to(shop: Shop, zerog: Zerog) -> None:
+    """By a filter alone cancel finds what is unfinished, retry what failed, rm what has ended."""
+
+    def statuses() -> list[str]:
+        return [str(job["status"]) for job in shop.app.jobs()]
+
+    for make in (shop.submitted, shop.running, shop.ended, lambda: shop.ended(500), shop.cancelled):
+        make()
+    assert zerog("jobs", "retry", "myapp:app", "--type", "word_count", "--yes").stdout == "1 job queued again.\n"
+    assert sorted(statuses()) == ["cancelled", "queued", "queued", "running", "succeeded"]
+    told = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
+    assert told == "2 jobs cancelled; 1 job told to stop at the next write.\n"
+    again = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
+    assert again == "0 jobs cancelled.\n"  # who was told to stop isn't told again
+    assert zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--yes").stdout == "4 jobs removed.\n"
+    assert statuses() == ["running"]
+
+
+def test_filters_spare_the_others(shop: Shop, zerog: Zerog) -> None:
+    """Only what matches all of them is touched."""
+    old = shop.made(shop.ended(), "2026-01-01T00:00:00+00:00")
+    others = [shop.ended(), shop.made(shop.ended(job_type="refuse"), "2026-01-01T00:00:00+00:00")]
+    result = zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--older-than", "30d", "--yes")
+    assert result.stdout == "1 job removed.\n"
+    assert sorted(job["uuid"] for job in shop.app.jobs()) == sorted(others)
+    assert old not in others
+
+
+def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removing while reading on loses nobody, and no more than a page is in memory."""
+    monkeypatch.setattr("zerog.app.BATCH", 3)
+    for _ in range(10):
+        shop.cancelled()
+    limits: list[int] = []
+    find = type(shop.app.datastore).find
+
+    def counted(self: object, **query: object) -> object:
+        limits.append(query["limit"])  # type: ignore[arg-type]
+        return find(self, **query)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(shop.app.datastore), "find", counted)
+    assert zerog("jobs", "rm", "myapp:app", "--status", "cancelled", "--yes").stdout == "10 jobs removed.\n"
+    assert set(limits) == {3}
+    assert list(shop.app.jobs()) == []
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "rm"])
+def test_a_filter_without_yes_and_without_a_terminal_changes_nothing(shop: Shop, zerog: Zerog, verb: str) -> None:
+    """It says how many it would have been."""
+    made = [shop.submitted(), shop.submitted(), shop.ended(500), shop.ended(500)]
+    before = [shop.app.progress(uuid) for uuid in made]
+    result = zerog("jobs", verb, "myapp:app", "--type", "word_count")
+    assert (result.exit_code, "2 jobs" in result.stderr, "--yes" in result.stderr) == (2, True, True)
+    assert [shop.app.progress(uuid) for uuid in made] == before
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "rm"])
+@pytest.mark.parametrize("arguments", [[], ["--yes"], [ABSENT, "--status", "failed"], ["42", ABSENT]])
+def test_a_wrong_call_changes_nothing(shop: Shop, zerog: Zerog, verb: str, arguments: list[str]) -> None:
+    """Neither uuids nor filters, both, or something that is no uuid: exit code 2 before anything is done."""
+    uuid = shop.ended(500)
+    before = shop.app.progress(uuid)
+    result = zerog("jobs", verb, "myapp:app", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert shop.app.progress(uuid) == before
+
+
+def in_terminal(folder: Path, answer: str, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of the command on a terminal on which somebody answers its question."""
+    ours, theirs = pty.openpty()
+    environment = {**without_app(), "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "zerog", *arguments]
+    printed = b""
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment) as process:
+        os.close(theirs)
+        while True:
+            try:
+                read = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not read:
+                break
+            printed += read
+            if answer and b"[y/N]" in printed:
+                os.write(ours, f"{answer}\n".encode())
+                answer = ""
+    os.close(ours)
+    return process.returncode, printed.decode()
+
+
+def test_somebody_at_a_terminal_is_asked(shop: Shop) -> None:
+    """The question says how many; no is exit code 1 and changes nothing, yes shows how far it is."""
+    for _ in range(3):
+        shop.cancelled()
+    code, printed = in_terminal(shop.folder, "n", "jobs", "rm", "myapp:app", "--status", "cancelled")
+    assert (code, "Remove 3 jobs?" in printed, "Nothing was changed" in printed) == (1, True, True)
+    assert len(list(shop.app.jobs())) == 3
+    code, printed = in_terminal(shop.folder, "y", "jobs", "rm", "myapp:app", "--status", "cancelled")
+    assert (code, "3/3" in printed, "3 jobs removed." in printed) == (0, True, True)
+    assert list(shop.app.jobs()) == []
+
+
+def test_a_question_that_gets_no_answer_is_no_yes(shop: Shop) -> None:
+    """The end of the input is as good as Ctrl-C."""
+    shop.cancelled()
+    code, printed = in_terminal(shop.folder, "\x04", "jobs", "rm", "myapp:app", "--status", "cancelled")
+    assert (code, "Traceback" in printed, "removed" in printed) == (130, False, False)
+    assert len(list(shop.app.jobs())) == 1
+
+
+def test_a_datastore_out_of_reach_ends_the_round(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for it rather than one for each job, and what was done by then."""
+    made = [shop.cancelled() for _ in range(5)]
+    discard = type(shop.app).discard
+
+    def failing(self: object, uuid: str) -> None:
+        if uuid == made[2]:
+            raise DatastoreUnavailable("no route to the server")
+        discard(self, uuid)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(shop.app), "discard", failing)
+    result = zerog("jobs", "rm", "myapp:app", *made)
+    assert (result.exit_code, result.stdout) == (1, "2 jobs removed.\n")
+    assert result.stderr == "zerog: no route to the server\n"
+    assert len(list(shop.app.jobs())) == 3
+
+
+def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody can say of one job doesn't stop the round; the job is named."""
+    made = [shop.cancelled() for _ in range(3)]
+    discard = type(shop.app).discard
+
+    def failing(self: object, uuid: str) -> None:
+        if uuid == made[1]:
+            raise AmbiguousWrite("the answer was lost")
+        discard(self, uuid)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(shop.app), "discard", failing)
+    result = zerog("jobs", "rm", "myapp:app", *made)
+    assert (result.exit_code, result.stderr) == (1, f"{made[1]}: the answer was lost\n")
+    assert result.stdout == "2 jobs removed; 1 job could not be removed, see above.\n"
+
+
+def test_ctrl_c_in_the_middle_tells_what_was_done(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback, exit code 130, and the summary."""
+    made = [shop.cancelled() for _ in range(3)]
+    do = _Round._do
+
+    def interrupted(self: _Round, uuid: str) -> None:
+        if uuid == made[1]:
+            signal.raise_signal(signal.SIGINT)
+        do(self, uuid)
+
+    monkeypatch.setattr(_Round, "_do", interrupted)
+    result = zerog("jobs", "rm", "myapp:app", *made)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "1 job removed.\n", "")

@@ -1,0 +1,130 @@
+"""Every command's help has examples that work, and so has every line of a shell in docs/commands.md."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.kit import Shop, without_app
+from zerog.cli.commands import cli
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+
+STAND_IN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
+"""The uuid that examples name."""
+
+QUICKER = {"--watch 35": "--watch 0.1", "--every 30": "--every 0.1"}
+"""What examples have for people who have time."""
+
+LONG = ("zerog worker ", "zerog reconcile myapp:app --every ")
+"""They run until they are told to end."""
+
+PLAYED_ELSEWHERE = "zerog demo"
+"""tests/demo is about it, and it takes its time."""
+
+
+def commands(group: click.Group = cli, path: str = "zerog") -> Iterator[tuple[str, click.Command]]:
+    """All commands that do something, by the words that call them."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def examples_of(path: str, command: click.Command) -> list[str]:
+    shown = command.get_help(click.Context(command, info_name=path, terminal_width=80))
+    return re.findall(r"^ *Example: (zerog .*)$", shown, re.MULTILINE)
+
+
+def lines_of_page() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("zerog ")]
+
+
+EXAMPLES = dict.fromkeys(line for line in [e for path, c in commands() for e in examples_of(path, c)] + lines_of_page())
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=[path for path, _ in commands()])
+def test_every_command_has_an_example(path: str, command: click.Command) -> None:
+    """On a line of its own in the help, for this command; and a section in the page of commands."""
+    examples = examples_of(path, command)
+    assert examples
+    assert all(example.startswith(f"{path} ") or example == path for example in examples)
+    assert f"\n## {path}\n" in PAGE.read_text()
+    assert any(line.startswith(path) for line in lines_of_page())
+
+
+def job_for(shop: Shop, example: str) -> str:
+    """A job to which this can be done."""
+    if example.startswith("zerog jobs cancel"):
+        return shop.submitted()
+    if example.startswith("zerog jobs retry"):
+        return shop.ended(500)
+    return shop.ended()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_works(shop: Shop, example: str) -> None:
+    """Run in a shell's place, in a folder with the app, with a real uuid: exit code 0."""
+    if example == PLAYED_ELSEWHERE:
+        pytest.skip("tests/demo plays it")
+    line = example.replace(STAND_IN, job_for(shop, example)) if STAND_IN in example else example
+    for patient, quick in QUICKER.items():
+        line = line.replace(patient, quick)
+    if line.startswith("zerog reconcile"):
+        shop.pending()
+    if "--wait" in line or "--follow" in line:
+        with worker(shop):
+            check(shop, line)
+    else:
+        check(shop, line)
+
+
+def check(shop: Shop, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    environment = without_app() if "myapp:app" in words else {**without_app(), "ZEROG_APP": "myapp:app"}
+    log = shop.folder / "log"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=shop.folder, env=environment, stdout=said, stderr=said
+        )
+        try:
+            if line.startswith(LONG):
+                is_at_work(process, log)
+                process.send_signal(signal.SIGTERM)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0, log.read_text()
+
+
+@contextmanager
+def worker(shop: Shop) -> Iterator[None]:
+    command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--log-level", "ERROR"]
+    with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def is_at_work(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a command that runs for ever says that it does something."""
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        if re.search("runs|queue again", log.read_text()):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it did not come to work: {log.read_text()}")

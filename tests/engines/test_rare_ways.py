@@ -1,0 +1,217 @@
+"""Ways through the verbs that take two coincidences: an answer that was lost, and somebody else in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.kinds import KINDS
+from zerog import crashpoints
+from zerog.clock import to_text
+from zerog.datastores.operations import Set
+from zerog.document import make_key, new_document
+from zerog.engines.redis import RedisEngine
+from zerog.engines.sqlite import SqliteEngine
+from zerog.exceptions import DatastoreUnavailable, JobStateError
+from zerog.lifecycle import Engine
+from zerog.reconcile import Reconciler
+from zerog.testing.clock import ManualClock
+from zerog.transitions import Claim, Settlement, Worker
+
+ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=KINDS)
+def engine(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
+    made = KINDS[request.param].open(tmp_path, clock)
+    yield made
+    crashpoints.disarm()
+    made.close()
+
+
+@pytest.fixture
+def parts(clock: ManualClock, tmp_path: Path) -> Engine:
+    """The engine of two parts, whose verbs are several writes."""
+    return KINDS["memory"].open(tmp_path, clock)
+
+
+@pytest.fixture
+def shared(clock: ManualClock, tmp_path: Path) -> Iterator[SqliteEngine]:
+    made = KINDS["sqlite"].open(tmp_path, clock)
+    assert isinstance(made, SqliteEngine)
+    yield made
+    crashpoints.disarm()
+    made.close()
+
+
+def document(engine: Engine) -> dict[str, Any]:
+    return new_document("test", 1.0, to_text(engine.clock.now()))
+
+
+def submit(engine: Engine) -> str:
+    return str(engine.submit([document(engine)])[0][0]["uuid"])
+
+
+def claim(engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+    return engine.claim(10, worker, lambda head: head["jobType"])
+
+
+def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen while the engine waits for the answer that it lost."""
+    left = [happens]
+    monkeypatch.setattr(engine, "_wait_for_answer", lambda _attempt: left and left.pop()())
+
+
+# submissions
+
+
+def test_a_submission_that_arrives_after_it_was_read_back_is_stored_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was there, so it is sent again; but the first one has just come through, and the second is refused."""
+    made = document(engine)
+    engine_read = engine.datastore.read_with_cas
+    looks: list[str] = []
+
+    def first_arrives_late(key: str, head: bool = False) -> Any:
+        found = engine_read(key, head)
+        if not looks:
+            looks.append(key)
+            engine.submit([made])
+        return found
+
+    crashpoints.arm("submit.create", "unknown")
+    monkeypatch.setattr(engine.datastore, "read_with_cas", first_arrives_late)
+    [(stored, token)] = engine.submit([made])
+    assert looks
+    assert engine_read(make_key(made["uuid"])) == (stored, token)
+    assert (stored["status"], stored["queueState"]) == ("queued", "queued")
+    assert [one.uuid for one in claim(engine)] == [made["uuid"]]
+    assert claim(engine) == []
+
+
+def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_alone(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was so late that others have put it, run it and stored its result: nobody puts it once more."""
+
+    def others() -> None:
+        parts.clock.pause(6)
+        Reconciler(parts, "others", parts.clock).sweep(False)
+        parts.settle([Settlement(mine, "finish", 1, 200) for mine in claim(parts, BOB)])
+
+    crashpoints.arm("submit.created", "unknown")
+    meanwhile(parts, monkeypatch, others)
+    [(stored, _)] = parts.submit([document(parts)])
+    assert (stored["status"], stored["resultCode"]) == ("succeeded", 200)
+    assert parts.queue.size() == 0
+
+
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str) -> None:
+    """Of others it says what they are, and what to do instead."""
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    if status == "succeeded":
+        engine.settle([Settlement(mine, "finish", 1, 200)])
+    before = engine.read(uuid)
+    with pytest.raises(JobStateError, match=rf"{status}.*retry\(\)"):
+        engine.enqueue(uuid)
+    assert engine.read(uuid) == before
+    assert engine.queue.size() == 0
+
+
+# claims and settlements
+
+
+def test_a_step_that_wants_nothing_only_settles(engine: Engine) -> None:
+    """A worker that shuts down claims no more."""
+    first = submit(engine)
+    [mine] = claim(engine)
+    submit(engine)
+    assert engine.step([Settlement(mine, "finish", 1, 200)], 0, ALICE, lambda head: None) == ([True], [])
+    assert engine.read(first)[0]["status"] == "succeeded"
+    assert engine.queue.size() == 1
+
+
+def test_a_doubt_stays_while_the_store_can_t_be_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim whose answer was lost is found at the first look that is answered, however many were not."""
+    uuid = submit(engine)
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise DatastoreUnavailable("out of reach")
+
+    crashpoints.arm("claim.written", "unknown")
+    with monkeypatch.context() as broken:
+        if isinstance(engine, SqliteEngine | RedisEngine):
+            broken.setattr(engine.datastore, "read_with_cas", fail)
+            assert claim(engine) == []
+            assert claim(engine) == []
+        else:
+            broken.setattr(
+                engine, "_wait_for_answer", lambda _: broken.setattr(engine.datastore, "read_with_cas", fail)
+            )
+            for _ in range(3):
+                with pytest.raises(DatastoreUnavailable):
+                    claim(engine)
+                engine.clock.pause(2)  # the delivery was put back for a moment
+    assert [one.uuid for one in claim(engine)] == [uuid]
+    assert engine.read(uuid)[0]["attempts"] == 1
+
+
+# repairs
+
+
+def test_a_job_that_began_after_it_was_found_missing_is_not_put_again(engine: Engine) -> None:
+    """Between the look at a page of heads and the repair others may have delivered it."""
+    uuid = submit(engine)
+    claim(engine)
+    assert not engine.put_again(uuid, "it was missing there")
+    assert engine.put_again_all([uuid], "it was missing there") == []
+    assert (engine.queue.size(), engine.counters["put.again"]) == (0, 0)
+
+
+def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sweeps see the same silent worker; one of them takes the job, the other says that it did nothing."""
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    reconciler = Reconciler(engine, "late", clock)
+    reconciler.sweep(False)
+    clock.advance(31)
+    find = engine.datastore.find
+
+    def others_are_quicker(**query: Any) -> Any:
+        page = find(**query)
+        if query.get("status") == "running":
+            engine.rescue(uuid, mine.epoch, "lost", "alice was silent")
+        return page
+
+    monkeypatch.setattr(engine.datastore, "find", others_are_quicker)
+    report = reconciler.sweep(False)
+    assert (report.rescued, report.cancelled) == ([], [])
+    head = engine.read(uuid)[0]
+    assert (head["lost"], head["epoch"]) == (1, 2)
+
+
+def test_a_batch_of_repairs_without_an_answer_is_found_out_by_the_next_sweep(shared: SqliteEngine) -> None:
+    """Nothing is counted on a guess; what was not put is put then."""
+    uuids = [submit(shared) for _ in range(3)]
+    claim(shared)
+    pending = [Set("status", "queued"), Set("owner", None), Set("running", False), Set("queueState", "pending")]
+    for uuid in uuids:
+        shared.datastore.mutate(make_key(uuid), pending)
+    crashpoints.arm("reconcile.put", "unknown")
+    assert shared.put_again_all(uuids, "its writer did not") == []
+    assert (shared.queue.size(), shared.counters["put.again"]) == (0, 0)
+    assert shared.put_again_all(uuids, "its writer did not") == uuids
+    assert shared.queue.size() == 3

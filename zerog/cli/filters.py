@@ -1,0 +1,110 @@
+"""The options that say which jobs a command is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from zerog.app import App
+from zerog.cli.target import complete_types
+from zerog.clock import from_text
+from zerog.document import STATUSES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Moment(click.ParamType[timedelta | datetime]):
+    """An age (``90s 15m 6h 30d 2w``) or a time (``2026-11-01``, ``2026-11-01T12:00+01:00``; in UTC unless it says)."""
+
+    name = "age or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
+        """The age as a timedelta, or the time."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+        try:
+            if match is not None:
+                return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+            moment = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither an age such as 90s, 15m, 6h, 30d or 2w nor a time such as 2026-11-01 or "
+                "2026-11-01T12:00+01:00",
+                param,
+                ctx,
+            )
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which jobs are meant; nothing given means all of them."""
+
+    statuses: tuple[str, ...]
+    job_type: str | None
+    queue: str | None
+    since: timedelta | datetime | None
+    older_than: timedelta | datetime | None
+
+    def __bool__(self) -> bool:
+        return self != Filters((), None, None, None, None)
+
+    def jobs(self, app: App, statuses: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+        """The progress of those jobs, read page by page, by status and then oldest first.
+
+        ``statuses`` are those looked through if none was asked for; all if that is empty, too.
+        """
+        now = app.clock.now()
+        since, before = _cutoff(self.since, now), _cutoff(self.older_than, now)
+        for status in self.statuses or statuses or (None,):
+            for progress in app.jobs(status=status, job_type=self.job_type, queue=self.queue):
+                if (since is None and before is None) or _is_between(progress["createdAt"], since, before):
+                    yield progress
+
+
+def filter_options(command: F) -> F:
+    """Give a command the options, as its parameter ``filters``."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        status: tuple[str, ...],
+        job_type: str | None,
+        queue: str | None,
+        since: timedelta | datetime | None,
+        older_than: timedelta | datetime | None,
+        **kwargs: Any,
+    ) -> Any:
+        return command(
+            *args, filters=Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than), **kwargs
+        )
+
+    options = [
+        click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Of this status; may be repeated."),
+        click.option("--type", "job_type", metavar="TYPE", help="Of this job type.", shell_complete=complete_types),
+        click.option("--queue", metavar="NAME", help="Of this queue."),
+        click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
+        click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
+    ]
+    for option in reversed(options):
+        run = option(run)
+    return run  # type: ignore[return-value]
+
+
+def _cutoff(given: timedelta | datetime | None, now: datetime) -> datetime | None:
+    return now - given if isinstance(given, timedelta) else given
+
+
+def _is_between(created: object, since: datetime | None, before: datetime | None) -> bool:
+    try:
+        made = from_text(str(created))
+    except ValueError:
+        return False
+    return (since is None or made >= since) and (before is None or made < before)

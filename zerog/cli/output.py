@@ -1,0 +1,96 @@
+"""How commands print: plain for pipes, coloured for terminals, and safe whatever a document holds."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+
+from zerog.clock import from_text
+
+ENDLESS = 100_000
+"""Columns of what is no terminal: lines are never cut or broken there."""
+
+STYLES = {
+    "new": "dim",
+    "queued": "dim",
+    "scheduled": "dim",
+    "running": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+"""The style of each status."""
+
+_UNITS = ((7 * 86400, "w"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # told like all other errors
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A console that takes texts as they are, and doesn't cut them where nobody sees its edge."""
+    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = ENDLESS
+    return console
+
+
+def clean(text: object, keep: str = "\n\t") -> str:
+    """A text without what a terminal would obey: control characters but those in ``keep`` are shown as escapes."""
+    shown = str(text)
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in keep else char
+        for char in shown
+    )
+
+
+def flat(text: object) -> str:
+    """``clean`` text that stays on one line."""
+    return clean(text, keep="")
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest whole unit: 42s, 15m, 6h, 3d, 8w."""
+    for length, unit in _UNITS:
+        if abs(seconds) >= length * (2 if unit == "w" else 1):
+            return f"{int(seconds // length)}{unit}"
+    return "0s"
+
+
+def age(timestamp: object, now: datetime) -> str:
+    """How long ago a stored timestamp was; ? if it is none."""
+    try:
+        return span(max(0.0, (now - from_text(str(timestamp))).total_seconds()))
+    except ValueError:
+        return "?"
+
+
+def percent(completeness: object) -> str:
+    """A completeness as a percentage; ? if it is none. 100 % is told only of what is complete."""
+    if not isinstance(completeness, (int, float)) or completeness != completeness:
+        return "?"
+    return f"{int(min(max(completeness, 0), 1) * 100)}%"
+
+
+def print_json(value: Any) -> None:
+    """One JSON document over several lines, for commands that have one answer."""
+    click.echo(json.dumps(value, indent=4))
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON document in one line, for commands that go over many jobs."""
+    click.echo(json.dumps(value))
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 job``, ``1,234 jobs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

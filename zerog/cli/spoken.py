@@ -1,0 +1,78 @@
+"""What every command does with errors: one line for a person, an exit code for a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
+
+import click
+from marshmallow import ValidationError
+
+import zerog
+
+FAILED, WRONG, UNFINISHED, INTERRUPTED, CLOSED = 1, 2, 4, 130, 141
+
+EXIT_CODES = {
+    0: "done",
+    FAILED: "it failed, could not be done, or a person is needed; a job that isn't there",
+    WRONG: "wrongly called or configured",
+    3: "worker: gave up, because its processes died again and again",
+    UNFINISHED: "submit --wait: the time was over, the job goes on",
+    INTERRUPTED: "Ctrl-C",
+    CLOSED: "nobody read the output any more",
+}
+"""What the command's exit tells."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def spoken(command: F) -> F:
+    """Turn errors that a user can cause into one line and an exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ValidationError as error:
+            lines = [f"  {name}: {json.dumps(what)}" for name, what in _by_field(error).items()]
+            fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
+        except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
+            fail(str(error), WRONG)
+        except zerog.ZerogError as error:
+            fail(str(error), FAILED)
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            if not _output_is_closed():
+                raise
+            # What is still buffered would be an error once more at the interpreter's end
+            # (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(CLOSED)
+
+    return run  # type: ignore[return-value]
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why on standard error and exit."""
+    click.echo(f"zerog: {message}", err=True)
+    sys.exit(code)
+
+
+def _output_is_closed() -> bool:
+    """Whether it is the output, and not a connection to a server, that broke."""
+    output = select.poll()
+    try:
+        output.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file at all
+        return False
+    return bool(output.poll(0))
+
+
+def _by_field(error: ValidationError) -> dict[str, Any]:
+    return dict(error.messages) if isinstance(error.messages, dict) else {"parameters": error.messages}

@@ -1,0 +1,73 @@
+"""``zerog submit``: parameters from a shell or a file, a uuid back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import zerog
+from zerog import values
+from zerog.cli.following import follow
+from zerog.cli.loading import load_app
+from zerog.cli.output import make_console
+from zerog.cli.target import app_command, complete_types
+
+
+@app_command()
+@click.argument("job_type", metavar="TYPE", shell_complete=complete_types)
+@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
+@click.option("--delay", type=float, default=0.0, help="Seconds until it may start.")
+@click.option("--priority", type=int, default=0, help="Higher goes first.")
+@click.option("--queue", default="default", show_default=True)
+@click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; the job goes on.")
+def submit(
+    app: str,
+    job_type: str,
+    parameters: tuple[str, ...],
+    source: str | None,
+    wait: bool,
+    timeout: float | None,
+    **options: Any,
+) -> None:
+    """Submit a job and print its uuid; a JSON list of objects submits several.
+
+    With --wait the exit code is 0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
+
+    \b
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --wait --timeout 60
+    """
+    if source is not None and parameters:
+        raise zerog.ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
+    if timeout is not None and not wait:
+        raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
+    given = _read_json(source) if source is not None else dict(map(_pair, parameters))
+    many = given if isinstance(given, list) else [given]
+    the_app = load_app(app)
+    uuids = the_app.submit_many(job_type, many, **options)
+    for uuid in uuids:
+        click.echo(uuid)
+    if wait:
+        sys.exit(follow(the_app, uuids, make_console(stderr=True), timeout))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise zerog.ConfigurationError(f"{text!r} is no parameter; expected KEY=VALUE")
+    return name, value
+
+
+def _read_json(source: str) -> Any:
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return values.decode(text)
+    except OSError as error:
+        raise zerog.ConfigurationError(f"{source} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise zerog.InvalidValue(f"{source} holds no JSON: {error}; nothing was stored") from None

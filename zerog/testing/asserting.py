@@ -1,0 +1,78 @@
+"""What a test says about jobs that the code under test submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zerog.app import App
+from zerog.document import ENGINE_FIELDS
+from zerog.jobs.base import BaseJob, declaration_of
+
+SHOWN = 10
+"""Jobs that a failed assertion lists."""
+
+
+def assert_submitted(
+    app: App,
+    job_type: str | type[BaseJob],
+    params: Mapping[str, Any] | None = None,
+    *,
+    times: int | None = None,
+    queue: str | None = None,
+    **fields: Any,
+) -> list[BaseJob]:
+    """Assert that jobs of this type were submitted, whatever became of them; returns those that fit, oldest first.
+
+    ``params``: values that each must have, as Python or JSON values (those not named may be any); ``queue`` and
+    ``fields`` (``priority=5``, ``status="scheduled"``): the same for the job's other attributes. ``times``: exactly
+    how many; by default one or more. Raises AssertionError with what was submitted instead or the field that jobs of
+    this type don't have, and UnknownJobType.
+    """
+    __tracebackhide__ = True
+    name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
+    wanted = {**(params or {}), **fields}
+    _check_names(app, name, wanted)
+    jobs = [app.get_job(state["uuid"]) for state in app.jobs(job_type=name, queue=queue)]
+    fit = [job for job in jobs if _fits(job, wanted)]
+    if len(fit) != times if times is not None else not fit:
+        expected = "at least one" if times is None else f"{times}"
+        on = f" on queue {queue!r}" if queue is not None else ""
+        raise AssertionError(
+            f"{len(fit)} jobs of type {name!r} were submitted{on} with {wanted}, expected {expected}. "
+            f"Submitted: {_listed(jobs, [*wanted]) or _others(app)}"
+        )
+    return fit
+
+
+def assert_not_submitted(
+    app: App, job_type: str | type[BaseJob], params: Mapping[str, Any] | None = None, **fields: Any
+) -> None:
+    """Assert that no such job was submitted; arguments as for ``assert_submitted``."""
+    __tracebackhide__ = True
+    assert_submitted(app, job_type, params, times=0, **fields)
+
+
+def _check_names(app: App, job_type: str, wanted: Mapping[str, Any]) -> None:
+    """A field that no job has would make every assertion about it come out the same way."""
+    __tracebackhide__ = True
+    declaration = declaration_of(app.registry.get_class(job_type))
+    known = {field.attribute for field in declaration.fields.values()} | ENGINE_FIELDS
+    for field in wanted:
+        if field not in known:
+            raise AssertionError(f"jobs of type {job_type!r} have no field {field!r}{declaration.suggestion(field)}")
+
+
+def _fits(job: BaseJob, wanted: Mapping[str, Any]) -> bool:
+    dumped = job.dump()
+    return all(value in (getattr(job, field), dumped.get(field)) for field, value in wanted.items())
+
+
+def _listed(jobs: list[BaseJob], names: list[str]) -> str:
+    shown = [f"{job.uuid} ({job.status}) { ({name: getattr(job, name) for name in names}) }" for job in jobs[:SHOWN]]
+    return "; ".join(shown) + (f"; and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else "")
+
+
+def _others(app: App) -> str:
+    types = sorted({state["jobType"] for state in app.jobs()})
+    return f"none of this type, but of {', '.join(types)}" if types else "nothing at all"
