@@ -58,7 +58,7 @@ def test_rq_info_after_a_kill_calls_nothing_failed_for_long(site) -> None:
     """RQ's own cleaning may come first: what it calls failed is gone again after a minute."""
     hold(site)
     worker = site.worker("rq.SimpleWorker")
-    site.until(lambda: site.registries()["wip"] == 1)
+    site.until(site.written)
     site.until(lambda: site.redis.zrange("rq:wip:default", 0, 0, withscores=True)[0][1] < time.time() + 61)
     kill_all(site, worker)
     age_executions(site)
