@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from zerog import values
 from zerog.clock import SYSTEM, Clock
@@ -134,7 +134,7 @@ class RedisServer:
         self.prefix = f"{{{prefix}}}:"
         self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
         self.clock = clock
-        self._url = urlunsplit(parts._replace(query=urlencode(options)))
+        self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
         self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
         self._was_reached = False

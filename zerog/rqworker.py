@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,9 @@ LEASE_VARIABLE = "ZEROG_LEASE"
 VISIBLE = 7 * 24 * 3600
 """Seconds for which RQ shows an entry as failed that could not be performed here at all."""
 
+_STOPPING = threading.Event()
+"""Set once this process, or the worker that forked it, was asked to shut down."""
+
 PULSE, PULSE_TTL = 15.0, 60
 """Seconds between two signs of life for RQ while a job runs, and until RQ gives up an execution without one."""
 
@@ -57,7 +61,7 @@ def perform(uuid: str) -> None:
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue)
         with _pulse(entry):
-            run_delivery(app, delivery, queue.name, _lease())
+            run_delivery(app, delivery, queue.name, _lease(), _STOPPING)
     except Exception:
         if entry is not None:
             _show_failure(entry, uuid)
@@ -238,6 +242,18 @@ class _OnlyZerog(BaseWorker):
         _lease()
         super().bootstrap(*args, **options)
         app.close()
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Tell the running job, which RQ waits for, that it should save what it has and leave."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        _STOPPING.set()
+        if self.horse_pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGTERM)
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        signal.signal(signal.SIGTERM, lambda *_: _STOPPING.set())
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         why = refusal(job)

@@ -49,5 +49,22 @@ class Fails(zerog.BaseJob):
         raise ValueError("no luck today")
 
 
+class Patient(zerog.BaseJob):
+    """Works until its worker shuts down."""
+
+    JOB_TYPE = "patient"
+
+    class Params(Schema):
+        path = fields.String(required=True)
+
+    def run(self):
+        with Path(self.path).open("a") as file:
+            file.write(f"{self.uuid} {os.getpid()} {os.getppid()}\n")
+        deadline = time.monotonic() + 60
+        while not self.stopping and time.monotonic() < deadline:
+            time.sleep(0.02)  # the work of this job
+        return zerog.NO_RESULT if self.stopping else 500
+
+
 app = zerog.App(datastore=os.environ["ZEROG_TEST_DATASTORE"], queue=os.environ["ZEROG_TEST_QUEUE"])
-app.register(Line, Twice, Fails)
+app.register(Line, Twice, Fails, Patient)

@@ -235,6 +235,18 @@ def test_stopped_job_runs_again(site) -> None:
     assert (job.lost, job.crashes, job.attempts) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("kind", [OWN, "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"])
+def test_a_shutdown_is_told_to_the_job(site, kind: str) -> None:
+    """A job that looks at ``stopping`` leaves in time, and costs nothing."""
+    uuid = site.app.submit("patient", {"path": str(site.lines)}).uuid
+    worker = site.worker(kind)
+    site.until(site.written)
+    assert site.stop(worker) == 0
+    job = site.app.get_job(uuid)
+    assert (job.status, job.attempts, job.lost, job.errorCount) == ("queued", 0, 0, 0)
+    assert site.registries() == {**dict.fromkeys(site.registries(), 0), "waiting": 1, "jobs": 1}
+
+
 def test_a_fork_opens_its_own_connections() -> None:
     queue = RqQueue(real_url())
     uuid = new_uuid()

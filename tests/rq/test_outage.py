@@ -139,3 +139,13 @@ def test_urls(tmp_path) -> None:
             zerog.App(datastore=f"sqlite:///{tmp_path}/jobs.db", queue=wrong)
     with pytest.raises(ConfigurationError, match="names no datastore"):
         zerog.App(datastore=f"rq+{url}", queue=f"rq+{real_url()}")
+
+
+def test_a_socket_in_the_file_system(tmp_path) -> None:
+    server = started("valkey", "--unixsocket", "s")
+    app = zerog.App(f"rq+unix://{server.folder}/s?db=1")
+    uuid = new_uuid()
+    app.queue.put(uuid)
+    assert app.queue.reserve().uuid == uuid
+    app.close()
+    server.kill()

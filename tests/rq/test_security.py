@@ -92,6 +92,17 @@ def test_worker_of_zerog_leaves_jobs_of_others_alone(site, trap: Path) -> None:
     assert not trap.exists()
 
 
+def test_worker_of_zerog_reads_no_payload(site, trap: Path) -> None:
+    """Not even that of an entry of ZeroG's own: the id is enough."""
+    uuid = site.line()
+    [key] = site.redis.keys("rq:job:*")
+    site.redis.hset(key, "data", zlib.compress(pickle.dumps(Touch(trap))))
+    site.zerog_worker()
+    assert site.until_ended(uuid) == ["succeeded"]
+    site.until(site.is_clean)
+    assert not trap.exists()
+
+
 @pytest.mark.parametrize("kind", ["zerog", *OWN[::2]])
 def test_rubbish_ends_no_worker(site, kind: str) -> None:
     """Bodies that are no RQ job at all, and hashes that RQ can't read."""

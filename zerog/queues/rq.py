@@ -13,6 +13,7 @@ RQ has no priorities within a queue: an entry of a priority above 0 goes to the 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -42,6 +43,8 @@ except ImportError as error:  # pragma: no cover
 if TYPE_CHECKING:
     import redis
 
+log = logging.getLogger("zerog")
+
 ENTRY = "zerog.rqworker.perform"
 """The function that every entry names. Entries outlive releases, so it never changes."""
 
@@ -58,6 +61,13 @@ TIDYING = 10.0
 """Seconds between two looks of one object for what dead consumers left."""
 
 
+IN_THE_WAY = {
+    "suspended": "RQ is suspended, nothing is taken until `rq resume`",
+    "foreign": "there are RQ jobs of others, which are left to RQ's workers",
+}
+"""Why nothing is taken although something waits."""
+
+
 class RqQueue(Queue):
     """The RQ queue ``name`` on the server of a URL, for example ``redis://localhost:6379/0``."""
 
@@ -68,6 +78,7 @@ class RqQueue(Queue):
         self._woken = threading.Event()
         self._rejecting = threading.Lock()
         self._tidied = -math.inf
+        self._way = ""
         self._rq: rq.Queue | None = None
         zerog = f"{RQ_KEY_PREFIX}:zerog"
         self._queue_key = f"{rq.Queue.redis_queue_namespace_prefix}{name}"
@@ -189,8 +200,16 @@ class RqQueue(Queue):
         keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
         identity, aside, soonest, way = self._run(RESERVE, keys, token, given)
         self._count_rejected(aside)
+        self._tell(way.decode())
         reservation = _RqReservation(self, identity.decode(), token) if identity else None
         return reservation, float(soonest), bool(way)
+
+    def _tell(self, way: str) -> None:
+        """Log what is in the way, once until it changes: whoever waits for jobs should know."""
+        if way != self._way:
+            self._way = way
+            if way:
+                log.warning("queue %s: %s", self.name, IN_THE_WAY[way])
 
     def _settle(self, identity: str, token: str, verb: str, delay: float = 0) -> int:
         keys = [self._queue_key, self._scheduled_key, self._reserved_key, self._held_key]

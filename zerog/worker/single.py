@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 from zerog import logs
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 
-def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: float) -> None:
+def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: float, stopping: threading.Event) -> None:
     """Claim the job that a queue has delivered, run it in a thread, settle it; returns once that is done.
 
     A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds of silence after which
-    others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. Raises what the
-    datastore raises before the job is claimed. An exception that reaches the calling thread while the job runs (from a
-    signal, say) gives the job back, uncounted, and goes on.
+    others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. ``stopping``:
+    set to tell the job that its worker is shutting down.
+
+    Raises what the datastore raises before the job is claimed. An exception that reaches the calling thread while the
+    job runs (from a signal, say) gives the job back, uncounted, and goes on.
     """
     worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
-    single = _Single(app, worker, queue_name)
+    single = _Single(app, worker, queue_name, stopping)
     single.keeper.start()
     try:
         single.run(reservation)
@@ -42,9 +45,10 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity, queue_name: str) -> None:
+    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event) -> None:
         self._app = app
         self._worker = worker
+        self._stopping = stopping
         self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
         self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
         details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
@@ -86,6 +90,8 @@ class _Single:
     def _wait(self) -> tuple[Outcome | None, float]:
         while True:
             self.keeper.check()
+            if self._stopping.is_set():
+                self._slots.stop()
             try:
                 return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
             except queue.Empty:
