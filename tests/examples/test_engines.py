@@ -12,7 +12,7 @@ import pytest
 
 from tests.rq.kit import real_url
 
-FOLDER = Path(__file__).parents[2] / "examples" / "engines"
+FOLDER = (Path(__file__).parents[2] / "examples/engines/primes.py").parent
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "redis", "rq", "rq with RQ's worker"])
