@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +39,13 @@ from zerog.testing.clock import ManualClock
 from zerog.transitions import Settlement, Worker
 
 ALICE = Worker("alice", 30.0)
+
+
+class Count(zerog.BaseJob):
+    JOB_TYPE = "count"
+
+    def run(self) -> None:
+        self.record_event("ran")
 
 
 @pytest.fixture
@@ -127,6 +136,29 @@ def test_a_wrong_password_is_a_configuration_error(own: RunningServer) -> None:
     datastore = RedisDatastore(own.url().replace("//", "//:hunter2@"))
     datastore.create("key", {"a": 1})
     assert datastore.read("key") == {"a": 1}
+
+
+def test_a_socket_in_the_file_system() -> None:
+    path = Path(tempfile.mkdtemp(dir="/tmp")) / "s"  # short: the system takes 107 characters
+    server = started("valkey", "--unixsocket", str(path))
+    try:
+        datastore = RedisDatastore(f"unix://{path}?db=1&prefix=shop")
+        datastore.create("key", {"a": 1.0})
+        assert redis.Redis(port=server.port, db=1).keys() == [b"{shop}:d:key"]
+    finally:
+        server.kill()
+        shutil.rmtree(path.parent)
+
+
+def test_documents_and_queue_may_lie_apart() -> None:
+    """In two databases of one server, or on two servers: the same jobs run."""
+    url = shared("valkey").url()
+    app = zerog.App(datastore=url, queue=url.replace("/0?", "/1?"))
+    app.register(Count)
+    jobs = [app.submit(Count, {}) for _ in range(5)]
+    assert app.queue.size() == 5
+    assert zerog.Worker(app).run(burst=True).succeeded == 5
+    assert [app.get_job(job.uuid).status for job in jobs] == ["succeeded"] * 5
 
 
 def test_apps_with_different_prefixes_share_nothing() -> None:
@@ -300,6 +332,25 @@ def test_a_key_that_holds_something_else_is_left_alone(url: str) -> None:
     assert server.ask("a test", "GET", name) == b"hello"
 
 
+def test_one_broken_document_does_not_stop_a_batch(url: str) -> None:
+    """Others of the same call are claimed and settled, and are found where they belong."""
+    engine = engine_on(url)
+    uuids = [submitted(engine) for _ in range(5)]
+    odd = submitted(engine, priority=1)
+    server = engine.datastore.server
+    server.ask("a test", "HSET", f"{server.prefix}d:{make_key(odd)}", "cas", "?")
+    claims = engine.claim(6, ALICE, lambda head: head["jobType"])
+    assert [claim.uuid for claim in claims] == uuids
+    assert odd in engine.unsuitable
+    server.ask("a test", "HSET", f"{server.prefix}d:{claims[1].key}", "cas", "?")
+    server.ask("a test", "DEL", f"{server.prefix}d:{claims[3].key}")
+    server.ask("a test", "SET", f"{server.prefix}d:{claims[3].key}", "hello")
+    with pytest.raises(CorruptDocument, match=re.escape(claims[1].key)):
+        engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
+    found = [head["uuid"] for head in engine.datastore.find(status="succeeded").heads]
+    assert found == [uuids[0], uuids[2], uuids[4]]
+
+
 def test_a_forked_child_has_its_own_connection(url: str) -> None:
     """Parent and child use the same objects at the same time, and neither reads the other's answers."""
     datastore = RedisDatastore(url)
@@ -320,13 +371,6 @@ def test_a_forked_child_has_its_own_connection(url: str) -> None:
 
 
 # a worker on a server that restarts
-
-
-class Count(zerog.BaseJob):
-    JOB_TYPE = "count"
-
-    def run(self) -> None:
-        self.record_event("ran")
 
 
 def test_a_worker_goes_on_by_itself_after_a_restart(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -427,40 +427,52 @@ local function plan(c, key)
   return new, pushes, trims, answer
 end
 
--- t: the token it must have; e: the epoch that must own it; s, n: the number of the write before, and of this one;
--- q: put it on a queue in the same step, unless it was cancelled; z: answer with the token only.
+-- f: fields and their new texts; o: operations on other fields; t: the token it must have; e: the epoch that must own it;
+-- s, n: the number of the write before, and of this one; q: put it on a queue in the same step, unless it was cancelled;
+-- z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', '"epoch"', '"owner"', '"seq"', '"status"', '"due"', '"cancelRequested"')
+  local old = call('HMGET', key, 'cas', '"status"', '"due"', '"cancelRequested"', '"epoch"', '"owner"', '"seq"')
   local token = old[1]
   if not token or (c.t and c.t ~= token) then return 0 end
-  if c.e and (old[2] ~= c.e or not old[3] or old[3] == 'null') then return 0 end
-  if c.s and ((not old[4] or old[4] == 'null') and '0' or old[4]) ~= c.s then return 0 end
-  local new, pushes, trims, answer = plan(c, key)
-  if not new then return 0 end
-  local cancel = new['"cancelRequested"'] or old[7] or 'null'
-  if c.q and cancel ~= 'null' then return 0 end
-  local fields, more = {'cas', whole(token + 1)}, 0
-  for field, text in pairs(new) do
-    if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
-    fields[#fields + 1], fields[#fields + 2] = field, text
+  if c.e and (old[5] ~= c.e or not old[6] or old[6] == 'null') then return 0 end
+  if c.s and ((not old[7] or old[7] == 'null') and '0' or old[7]) ~= c.s then return 0 end
+  local fields, answer, pushes, trims = c.f, {}, {}, {}
+  local n = #fields
+  if c.o then
+    local new
+    new, pushes, trims, answer = plan(c, key)
+    if not new then return 0 end
+    for field, text in pairs(new) do
+      fields[n + 1], fields[n + 2], n = field, text, n + 2
+    end
   end
+  local cancel, more, status, due = old[4] or 'null', 0, nil, nil
+  for i = 1, n, 2 do
+    local field, text = fields[i], fields[i + 1]
+    if field == '"status"' then status = text elseif field == '"due"' then due = text end
+    if field == '"cancelRequested"' then cancel = text end
+    if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
+  end
+  if c.q and cancel ~= 'null' then return 0 end
   if more > 0 then
     more = more + call('HGET', key, 'size')
     if more > MAX_BYTES then return 0 end
-    fields[#fields + 1], fields[#fields + 2] = 'size', whole(more)
+    fields[n + 1], fields[n + 2], n = 'size', whole(more), n + 2
   end
-  if c.n then fields[#fields + 1], fields[#fields + 2] = '"seq"', c.n end
-  if c.q then fields[#fields + 1], fields[#fields + 2] = '"queueJobId"', put(c.q) end
-  each_thousand('HSET', key, fields)
-  for field, texts in pairs(pushes) do
+  token = whole(token + 1)
+  fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
+  if c.n then fields[n + 1], fields[n + 2], n = '"seq"', c.n, n + 2 end
+  for field, texts in pairs(pushes) do -- first, for what lies there may be no list
     each_thousand('RPUSH', history(field, c.k), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
   end
-  if new['"status"'] then place('index', c.k, old[5], new['"status"']) end
-  if new['"due"'] then place('due', c.k, old[6], new['"due"']) end
-  if c.z then return fields[2] end
-  return {fields[2], cancel ~= 'null' and 1 or 0, unpack(answer)}
+  if c.q then fields[n + 1], fields[n + 2] = '"queueJobId"', put(c.q) end
+  each_thousand('HSET', key, fields)
+  if status then place('index', c.k, old[2], status) end
+  if due then place('due', c.k, old[3], due) end
+  if c.z then return token end
+  return {token, cancel ~= 'null' and 1 or 0, answer}
 end
 
 -- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.
@@ -543,9 +555,22 @@ local COMMANDS = {
   size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
 }
 
+-- What breaks one command (a key that holds something else) is told in its place, and the others are done. What the
+-- server refuses, it refuses at the first write; then nothing more is done.
+local refusal
+local function guarded(c)
+  local done, answer = pcall(COMMANDS[c.c], c)
+  if done then return answer end
+  local text = type(answer) == 'table' and answer.err or tostring(answer)
+  for code in string.gmatch('@REFUSALS@', '%S+') do
+    if text:find(code, 1, true) then refusal = text end
+  end
+  return redis.error_reply(text)
+end
+
 local replies = {}
-for _, c in ipairs(cjson.decode(ARGV[2])) do
-  replies[#replies + 1] = COMMANDS[c.c](c)
+for i, c in ipairs(cjson.decode(ARGV[2])) do
+  replies[i] = refusal and redis.error_reply(refusal) or guarded(c)
 end
 make_moves()
 for base, entries in pairs(acked) do

@@ -80,6 +80,9 @@ REJECTED = 1_000
 READ = 256 * 1024
 """Bytes of an answer read at a time."""
 
+BROKEN = (b"-1", b"?")
+"""In place of an answer: what lies there makes no sense, and was left as it is."""
+
 _OPTIONS = ("prefix", "timeout")
 _PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 
@@ -104,7 +107,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circ
 
 def _script() -> bytes:
     text = files("zerog").joinpath("redisscript.lua").read_text()
-    settings = {"HOT": " ".join(HOT), "MAX_BYTES": values.MAX_BYTES, "SHARE": SHARE, "REJECTED": REJECTED}
+    settings = {
+        "HOT": " ".join(HOT),
+        "REFUSALS": " ".join((*_BUSY, "NOPERM")),
+        "MAX_BYTES": values.MAX_BYTES,
+        "SHARE": SHARE,
+        "REJECTED": REJECTED,
+    }
     for name, value in settings.items():
         text = text.replace(f"@{name}@", str(value))
     return text.encode()
@@ -144,10 +153,10 @@ class RedisServer:
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
 
     def call(self, commands: Sequence[dict[str, Any]], what: str, writes: bool = True) -> list[Any]:
-        """Do the commands in one atomic step; an answer for each.
+        """Do the commands in one atomic step; an answer for each, BROKEN for what met a key that makes no sense.
 
         ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
-        answer was lost), CorruptDocument (a key that holds something else), ConfigurationError.
+        answer was lost), ConfigurationError.
         """
         now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
         arguments = (b"1", self.prefix, now, _encode(commands))
@@ -158,11 +167,22 @@ class RedisServer:
             answers = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         if not self._is_checked:
             self._check_once()
+        for number, answer in enumerate(answers):
+            if isinstance(answer, redis.exceptions.RedisError):
+                error = self._translated(what, answer)
+                if not isinstance(error, CorruptDocument):
+                    raise error
+                answers[number] = BROKEN
         return answers
 
     def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
-        """The answer to one command."""
-        return self.call((command,), what, writes)[0]
+        """The answer to one command. Raises CorruptDocument, too."""
+        answer = self.call((command,), what, writes)[0]
+        if answer is BROKEN:
+            raise CorruptDocument(
+                f"{what}: {self.name} holds something there that makes no sense; it was left as it is"
+            )
+        return answer
 
     def _check_once(self) -> None:
         """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""
@@ -322,10 +342,8 @@ class RedisServer:
         text = str(error)
         if any(word in text for word in ("NOAUTH", "WRONGPASS", "NOPERM", "no permissions")):
             return self._not_allowed(what, error)
-        if "WRONGTYPE" in text:
-            return CorruptDocument(
-                f"{what}: {self.name} holds something else there ({_brief(error)}); it was left as it is"
-            )
+        if "WRONGTYPE" in text or "script" in text:
+            return CorruptDocument(f"{what}: {self.name} holds something that makes no sense ({_brief(error)})")
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
 
 

@@ -33,21 +33,24 @@ from zerog.datastores.base import (
     repeated,
 )
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set, apply, check, dropped_field
-from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
+from zerog.exceptions import (
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DatastoreUnavailable,
+    TooManyCollisions,
+)
 from zerog.redisserver import HOT, RedisServer
 
 IS_HOT = frozenset(HOT)
 
 Command = dict[str, Any]
 
-UNREADABLE = (b"-1", b"?")
-"""In place of an answer that the script could not give, for the key holds something else."""
-
 STALE = 2
 """The script's answer to a removal under another token."""
 
 _SIMPLE = {None: "null", True: "true", False: "false"}
-_QUOTED_HISTORY = tuple(f'"{field}"' for field in HISTORY)
+_COUNTERS = frozenset(f'"{dropped_field(field)}"' for field in HISTORY)
 
 
 class RedisDatastore(Datastore):
@@ -82,7 +85,7 @@ class RedisDatastore(Datastore):
             for field, entries in zip(HISTORY, answer[3:], strict=True):
                 if entries != 0:
                     document[field] = _json(key, b"[%s]" % b",".join(entries), list)
-        return document, int(answer[0])
+        return document, token_of(key, answer)
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
@@ -158,7 +161,9 @@ class RedisDatastore(Datastore):
     def about(self) -> str | None:
         try:
             text = self.server.ask("its version", "INFO", "server").decode()
-        except ConfigurationError:  # a user who may not ask
+        except DatastoreUnavailable:
+            raise
+        except (ConfigurationError, DatastoreError):  # a user who may not ask, or a server that doesn't tell
             return None
         told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "valkey_version" in told:
@@ -181,23 +186,14 @@ class RedisDatastore(Datastore):
         """
         if not keys:
             return []
-        try:
-            answers = self.server.call([reading(key) for key in keys], keys[0], writes=False)
-        except CorruptDocument:  # one of them is no document at all
-            answers = [self._answer_or_unreadable(key) for key in keys]
+        answers = self.server.call([reading(key) for key in keys], keys[0], writes=False)
         heads: list[tuple[Document | None, int]] = []
         for key, answer in zip(keys, answers, strict=True):
             try:
-                heads.append((None, 0) if answer == 0 else (head_of(key, answer), int(answer[0])))
+                heads.append((None, 0) if answer == 0 else (head_of(key, answer), token_of(key, answer)))
             except CorruptDocument:
                 heads.append((None, -1))
         return heads
-
-    def _answer_or_unreadable(self, key: str) -> Any:
-        try:
-            return self.server.one(reading(key), key, writes=False)
-        except CorruptDocument:
-            return UNREADABLE
 
     def _places(self, status: str | None, due: str | None, start: list[str] | None, limit: int) -> list[list[str]]:
         """The next members of an index, as [key] or [due, key], in order."""
@@ -222,7 +218,7 @@ class RedisDatastore(Datastore):
         """Read the head, apply the operations here, and send what they come to under the token that was read."""
         for _ in range(MAX_COLLISIONS):
             answer = self.server.one(reading(key), key, writes=False)
-            head, token = (None, None) if answer == 0 else (head_of(key, answer), int(answer[0]))
+            head, token = (None, None) if answer == 0 else (head_of(key, answer), token_of(key, answer))
             if fence(self, key, head, token, cas, epoch, seq):
                 return repeated(head, token, operations)
             assert head is not None
@@ -256,6 +252,13 @@ def reading(key: str, head: bool = True) -> Command:
 def head_of(key: str, answer: Sequence[Any]) -> Document:
     """The head in the answer to ``reading``. Raises CorruptDocument."""
     return _json(key, answer[1], dict)  # type: ignore[no-any-return]
+
+
+def token_of(key: str, answer: Sequence[Any]) -> int:
+    """The token in the answer to ``reading``. Raises CorruptDocument."""
+    if not answer[0].isdigit():
+        raise CorruptDocument(f"{key} has the token {answer[0]!r}; it was left as it is")
+    return int(answer[0])
 
 
 def stored(key: str, document: Document) -> Command:
@@ -302,29 +305,50 @@ def change(
         if epoch is None or type(seq) is not int or seq < 1:
             return None
         command["s"], command["n"] = str(seq - 1), str(seq)
-    coded: list[str] = []
+    fields: dict[str, str] = {}
+    others: list[Operation] = []
     for operation in operations:
         kind, field = type(operation), operation.field
         if (field in HISTORY) != (kind is Append) or kind is Remove:
             return None
         if kind is Set:
-            coded += ("s", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
-        elif kind is Max:
-            coded += ("m", quoted(field), text_of(operation.value, field))  # type: ignore[union-attr]
-        elif isinstance(operation, Add):
-            bounds = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
-            coded += ("a", quoted(field), text_of(operation.amount, field), *bounds)
-        elif isinstance(operation, Append):
-            keep = "" if operation.keep is None else str(operation.keep)
-            coded += ("h", quoted(field), values.encode_checked(operation.value, field), keep)
-    command["o"] = coded
+            fields[quoted(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
+        else:
+            others.append(operation)
+    if others:
+        if any(quoted(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
+            fields, others = {}, list(operations)  # their order matters
+        command["o"] = [text for operation in others for text in _coded(operation)]
+    command["f"] = [text for pair in fields.items() for text in pair]
     return command
+
+
+def _coded(operation: Operation) -> tuple[str, ...]:
+    """An operation as the script takes it."""
+    field = operation.field
+    name = quoted(field)
+    if isinstance(operation, Add):
+        low, high = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
+        return "a", name, text_of(operation.amount, field), low, high
+    if isinstance(operation, Append):
+        keep = "" if operation.keep is None else str(operation.keep)
+        return "h", name, values.encode_checked(operation.value, field), keep
+    assert isinstance(operation, Set | Max)
+    return "s" if type(operation) is Set else "m", name, text_of(operation.value, field)
+
+
+def replacing(key: str, fields: Document, cas: int) -> Command:
+    """The command that gives fields of a head new values under its token."""
+    flat: list[str] = []
+    for field, value in fields.items():
+        flat += (quoted(field), text_of(value, field))
+    return {"c": "mutate", "k": key, "t": str(cas), "f": flat}
 
 
 def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:
     """What the answer to a ``change`` says of it."""
     changed: Document = {}
-    texts = iter(answer[2:])
+    texts = iter(answer[2])
     for operation in operations:
         field = operation.field
         if type(operation) is Set:
@@ -349,8 +373,8 @@ def text_of(value: Any, field: str) -> str:
     kind = type(value)
     if kind is str and len(value) < 1_000:
         return encode_basestring(value)
-    if kind is int:
-        return str(value)
+    if kind is int or kind is float:
+        return repr(value)
     if value is None or kind is bool:
         return _SIMPLE[value]
     return values.encode_checked(value, field)

@@ -18,20 +18,23 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.operations import Operation, Set, apply
-from zerog.datastores.redis import Command, RedisDatastore, change, head_of, stored
+from zerog.datastores.operations import Set, apply
+from zerog.datastores.redis import Command, RedisDatastore, change, head_of, replacing, stored, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Engine, Unsuitable, new_nonce
-from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.parts import LEAVE_ALONE, UNANSWERED
 from zerog.queues.redis import RedisQueue, taking, uuid_of
-from zerog.redisserver import SHARE
+from zerog.redisserver import BROKEN, SHARE
 from zerog.transitions import Claim, Settlement, Worker
 
 log = logging.getLogger("zerog")
 
 BATCH = 250
 """Jobs in one call at most: the server serves nobody else meanwhile."""
+
+NOT_DONE = (0, BROKEN)
+"""Answers to a change that was not made."""
 
 ENTRIES = 1_000
 """Entries looked at in one claim at most, once it has something to show for it."""
@@ -135,10 +138,12 @@ class RedisEngine(Engine):
         """The answers; after a lost one it is sent again, and 0 then may mean that it was done before."""
         if not commands:
             return []
-        for attempt in range(TRIES - 1):
+        for attempt in range(UNANSWERED):
             try:
                 return self._server.call(commands, "settling")
-            except AmbiguousWrite:
+            except AmbiguousWrite as error:
+                if not attempt:
+                    log.warning("settling %d runs again: %s", len(commands), error)
                 self._wait_for_answer(attempt)
         return self._server.call(commands, "settling")
 
@@ -164,7 +169,7 @@ class RedisEngine(Engine):
 
     def _is_settled(self, settlement: Settlement, answer: Any) -> bool:
         """Whether it owned its job; what was refused is settled for itself, which tells why."""
-        return answer != 0 or self._settle_one(settlement)
+        return answer not in NOT_DONE or self._settle_one(settlement)
 
     # claim
 
@@ -236,7 +241,7 @@ class RedisEngine(Engine):
         point("claim.reserved")
         now = self._now()
         won: list[Claim] = []
-        made: list[tuple[Claim, list[Operation]]] = []
+        made: list[tuple[Claim, Document]] = []
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
@@ -246,11 +251,9 @@ class RedisEngine(Engine):
             if claim is None or isinstance(claim, Claim):
                 others.append(each.put_back(delay) if delay else each.drop())
                 continue
-            one, operations = self._claiming(each, claim, worker, loaded, now)
-            command = change(one.key, operations, cas=one.token)
-            assert command is not None
-            made.append((one, operations))
-            commands.append({**command, "c": "claim", "z": "1", "a": each.place})
+            one, changed = self._claiming(each, claim, worker, loaded, now)
+            made.append((one, changed))
+            commands.append({**replacing(one.key, changed, one.token), "c": "claim", "z": "1", "a": each.place})
         try:
             if made:
                 point("claim.write")
@@ -265,18 +268,16 @@ class RedisEngine(Engine):
             if not won:
                 raise
             return won
-        for (claim, operations), answer in zip(made, answers, strict=False):
-            if answer != 0:
+        for (claim, changed), answer in zip(made, answers, strict=False):
+            if answer not in NOT_DONE:
                 claim.token = int(answer)
-            elif not self._claim_alone(claim, operations):
+            elif not self._claim_alone(claim, changed):
                 continue
             self._doubts.pop(claim.uuid, None)
             won.append(claim)
         return won
 
-    def _claiming(
-        self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str
-    ) -> tuple[Claim, list[Operation]]:
+    def _claiming(self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str) -> tuple[Claim, Document]:
         """A claim under the token of its head, and the fields that it changes."""
         token = int(taken.token)
         doubt = self._doubts.get(head["uuid"])
@@ -284,11 +285,12 @@ class RedisEngine(Engine):
         nonce = doubt.nonce if doubt is not None and doubt.token == token else new_nonce()
         changed = apply(head, transitions.claimed(head, worker, nonce, now))
         claim = Claim(make_key(head["uuid"]), head["uuid"], head["epoch"], nonce, token, head, loaded)
-        return claim, [Set(field, value) for field, value in changed.items()]
+        return claim, changed
 
-    def _claim_alone(self, claim: Claim, operations: list[Operation]) -> bool:
+    def _claim_alone(self, claim: Claim, changed: Document) -> bool:
         """Claim a job by a write of its own, which tells apart a head that was changed and one that is too large."""
         try:
+            operations = [Set(field, value) for field, value in changed.items()]
             claim.token = self.datastore.mutate(claim.key, operations, cas=claim.token).token
         except self._refusals:
             return False  # its entry is on the queue again
@@ -308,16 +310,16 @@ class RedisEngine(Engine):
             if not taken.token:
                 self._count("dropped.unknown")
                 return 0.0, None, None
-            head = head_of(key, (taken.token, taken.text))
+            token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
             doubt = self._doubts.get(taken.uuid)
-            if doubt is not None and self._is_won(doubt, head, int(taken.token)):
+            if doubt is not None and self._is_won(doubt, head, token):
                 return 0.0, doubt, None
             check_head(key, head)
             if head["status"] not in WAITING:
                 self._count(f"dropped.{head['status']}")
                 return 0.0, None, None
             if head.get("cancelRequested") is not None:
-                if not self._end_cancelled(key, head, int(taken.token)):
+                if not self._end_cancelled(key, head, token):
                     return 1.0, None, None
                 logs.cancelled(head)
                 return 0.0, None, None
@@ -334,7 +336,7 @@ class RedisEngine(Engine):
         queues = queues or (self.queue.name,)
         waiting = self._named(queues[0])
         waiting.wait(timeout, queues)
-        if waiting.is_ready(queues):
+        if waiting.is_ready(queues):  # what woke it may have been for others
             return True
         for name in queues:
             self._note_empty(name)
@@ -373,7 +375,7 @@ class RedisEngine(Engine):
                 )
                 return done
             for uuid, answer in zip(commands, answers, strict=True):
-                (done if answer != 0 else alone).append(uuid)
+                (alone if answer in NOT_DONE else done).append(uuid)
             self._count("put.again", len(done))
             logs.put_again([head for uuid, (head, _) in zip(uuids, heads, strict=True) if head and uuid in done], why)
         return done + super().put_again_all(alone, why, unless_queued_after)
