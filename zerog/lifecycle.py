@@ -149,10 +149,12 @@ class Engine(Submission, Interventions, Presence):
             if self._inbox:
                 return self._inbox.pop()
         for name in queues or (self.queue.name,):
-            reservation = self.named(name).reserve(0)
+            queue = self.named(name)
+            reservation = queue.reserve(0)
             if reservation is not None:
                 return reservation
-            self._note_empty(name)
+            if not queue.withheld:
+                self._note_empty(name)
         return None
 
     def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:

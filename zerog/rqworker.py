@@ -183,7 +183,7 @@ def refusal(entry: Job) -> str | None:
         name, instance, arguments, options = entry.func_name, entry.instance, entry.args, entry.kwargs
     except DeserializationError:
         return f"refused: the payload of {entry.id} is not JSON as ZeroG writes it; it was not read any further"
-    if name != ENTRY or instance is not None or options or len(arguments) != 1:
+    if name != ENTRY or instance is not None or options or not isinstance(arguments, list) or len(arguments) != 1:
         return f"refused: {entry.id} names {name!r:.80}; this worker calls nothing but {ENTRY}(uuid)"
     return None
 
@@ -262,6 +262,7 @@ class _OnlyZerog(BaseWorker):
             return
         log.warning("%s", why)
         self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
+        job.retries_left = None
         self.handle_job_failure(job, queue, exc_string=why)
 
     def clean_registries(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import pickletools
@@ -54,7 +55,9 @@ def hostile(site, trap: Path) -> list[str]:
     site.redis.hset(pickled.key, "data", zlib.compress(pickle.dumps(Touch(trap))))
     meta = queue.enqueue("zerog.rqworker.perform", new_uuid(), result_ttl=0)
     site.redis.hset(meta.key, "meta", pickle.dumps(Touch(trap)))
-    return [job.id for job in [*jobs, pickled, meta]]
+    odd = queue.enqueue("zerog.rqworker.perform", new_uuid(), retry=rq.Retry(max=1_000))
+    site.redis.hset(odd.key, "data", json.dumps([TRAP, None, 5, {}]))
+    return [job.id for job in [*jobs, pickled, meta, odd]]
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -65,7 +68,7 @@ def test_own_workers_of_rq_refuse(site, trap: Path, kind: str) -> None:
     assert site.until_ended(uuid) == ["succeeded"]
     site.until(lambda: site.registries()["waiting"] + site.registries()["wip"] == 0)
     failed = set(map(bytes.decode, site.redis.zrange("rq:failed:default", 0, -1)))
-    assert failed == {ids[0], ids[1], ids[2], ids[3], ids[4], ids[6]}
+    assert failed == {ids[0], ids[1], ids[2], ids[3], ids[4], ids[6], ids[8]}
     assert not trap.exists()
     result = rq.job.Job.fetch(ids[0], connection=site.redis, serializer=JSONSerializer).latest_result()
     assert "refused" in result.exc_string

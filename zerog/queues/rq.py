@@ -60,7 +60,6 @@ PAUSE = 0.2
 TIDYING = 10.0
 """Seconds between two looks of one object for what dead consumers left."""
 
-
 IN_THE_WAY = {
     "suspended": "RQ is suspended, nothing is taken until `rq resume`",
     "foreign": "there are RQ jobs of others, which are left to RQ's workers",
@@ -153,8 +152,8 @@ class RqQueue(Queue):
         """Bring back what dead consumers left in RQ's places for work in progress. Raises QueueUnavailable."""
         wip, failed = f"{RQ_KEY_PREFIX}:wip:{self.name}", f"{RQ_KEY_PREFIX}:failed:{self.name}"
         keys = [self._queue_key, wip, f"{self._queue_key}:intermediate", self._popped_key]
+        keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
         with self._translated(f"queue {self.name}"):
-            keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
             self._count_rejected(self._run(TIDY, keys))
 
     def set_aside(self, identity: str) -> None:
@@ -200,9 +199,10 @@ class RqQueue(Queue):
         keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
         identity, aside, soonest, way = self._run(RESERVE, keys, token, given)
         self._count_rejected(aside)
+        self.withheld = bool(way)
         self._tell(way.decode())
         reservation = _RqReservation(self, identity.decode(), token) if identity else None
-        return reservation, float(soonest), bool(way)
+        return reservation, float(soonest), self.withheld
 
     def _tell(self, way: str) -> None:
         """Log what is in the way, once until it changes: whoever waits for jobs should know."""
