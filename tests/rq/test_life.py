@@ -269,3 +269,20 @@ def test_a_fork_opens_its_own_connections() -> None:
     assert (int(theirs) != mine, reserved) == (True, uuid)
     assert queue._client().client_id() == mine
     queue.close()
+
+
+def test_a_long_patience_of_rqs_is_cut(site) -> None:
+    """An entry whose worker died before its first sign of life doesn't stand as executing for RQ's seven minutes."""
+    uuid = site.line()
+    queue = site.app.queue
+    [identity] = site.redis.lrange("rq:queue:default", 0, -1)
+    site.redis.delete("rq:queue:default")
+    site.redis.zadd("rq:wip:default", {identity + b":e": time.time() + 420, b"of-others:e": time.time() + 420})
+    queue.tidy()
+    scores = dict(site.redis.zrange("rq:wip:default", 0, -1, withscores=True))
+    assert scores[identity + b":e"] <= time.time() + 75
+    assert scores[b"of-others:e"] > time.time() + 400
+    age_executions(site)
+    queue.tidy()
+    assert queue.reserve().uuid == uuid
+    assert site.redis.zrange("rq:wip:default", 0, -1) == [b"of-others:e"]

@@ -154,7 +154,7 @@ class RqQueue(Queue):
         keys = [self._queue_key, wip, f"{self._queue_key}:intermediate", self._popped_key]
         keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
         with self._translated(f"queue {self.name}"):
-            self._count_rejected(self._run(TIDY, keys))
+            self._count_rejected(self._run(TIDY, keys, RQ_KEY_PREFIX))
 
     def set_aside(self, identity: str) -> None:
         """Move something that one of RQ's workers has taken and can't read to what was rejected."""

@@ -184,11 +184,15 @@ return deliveries
 STUCK = 60
 """Seconds for which an id may be on its way from the queue to one of RQ's workers; RQ waits as long."""
 
+PATIENCE = 75
+"""Seconds for which an execution is believed to go on without a sign of life; one is given every 15 s."""
+
 TIDY = (
     HEAD
-    + f"local STUCK = {STUCK}\n"
+    + f"local STUCK, PATIENCE = {STUCK}, {PATIENCE}\n"
     + """
 -- KEYS: queue, wip, intermediate, popped, reserved, held, failed, rejected
+-- ARGV: what all keys of RQ begin with
 -- What dead consumers left, of ZeroG's jobs only, goes back to the front of the queue. If the job runs elsewhere or
 -- has ended, the delivery is dropped when it comes.
 local queue, wip, intermediate, popped, reserved, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -198,10 +202,15 @@ local function back(id)
   call('LPUSH', queue, id)
 end
 
+-- RQ's simple worker asks for seven minutes; if it lives, its next sign of life puts the time right again.
+for _, entry in ipairs(call('ZRANGEBYSCORE', wip, score(now + PATIENCE), '+inf', 'LIMIT', 0, 100)) do
+  if ours(entry:match('^([^:]*)')) then call('ZADD', wip, score(now + PATIENCE), entry) end
+end
 for _, entry in ipairs(call('ZRANGEBYSCORE', wip, '-inf', score(now), 'LIMIT', 0, 100)) do
   local id = entry:match('^([^:]*)')
   if ours(id) then
     call('ZREM', wip, entry)
+    call('DEL', ARGV[4] .. ':execution:' .. entry, ARGV[4] .. ':executions:' .. id) -- RQ stumbles over half of them
     back(id)
   end
 end
