@@ -34,7 +34,7 @@ from zerog.exceptions import (
 )
 from zerog.queues.redis import RedisQueue
 from zerog.reconcile import Reconciler
-from zerog.redisserver import SHARE, RedisServer
+from zerog.redisserver import RedisServer
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Settlement, Worker
 
@@ -79,8 +79,8 @@ def submitted(engine: RedisEngine, **fields: object) -> str:
     return str(document["uuid"])
 
 
-def claimed(engine: RedisEngine, want: int, queues: tuple[str, ...] = ()) -> list[str]:
-    return [claim.uuid for claim in engine.claim(want, ALICE, lambda head: head["jobType"], queues)]
+def claimed(engine: RedisEngine, want: int) -> list[str]:
+    return [claim.uuid for claim in engine.claim(want, ALICE, lambda head: head["jobType"])]
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -332,25 +332,6 @@ def test_a_key_that_holds_something_else_is_left_alone(url: str) -> None:
     assert server.ask("a test", "GET", name) == b"hello"
 
 
-def test_one_broken_document_does_not_stop_a_batch(url: str) -> None:
-    """Others of the same call are claimed and settled, and are found where they belong."""
-    engine = engine_on(url)
-    uuids = [submitted(engine) for _ in range(5)]
-    odd = submitted(engine, priority=1)
-    server = engine.datastore.server
-    server.ask("a test", "HSET", f"{server.prefix}d:{make_key(odd)}", "cas", "?")
-    claims = engine.claim(6, ALICE, lambda head: head["jobType"])
-    assert [claim.uuid for claim in claims] == uuids
-    assert odd in engine.unsuitable
-    server.ask("a test", "HSET", f"{server.prefix}d:{claims[1].key}", "cas", "?")
-    server.ask("a test", "DEL", f"{server.prefix}d:{claims[3].key}")
-    server.ask("a test", "SET", f"{server.prefix}d:{claims[3].key}", "hello")
-    with pytest.raises(CorruptDocument, match=re.escape(claims[1].key)):
-        engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
-    found = [head["uuid"] for head in engine.datastore.find(status="succeeded").heads]
-    assert found == [uuids[0], uuids[2], uuids[4]]
-
-
 def test_a_forked_child_has_its_own_connection(url: str) -> None:
     """Parent and child use the same objects at the same time, and neither reads the other's answers."""
     datastore = RedisDatastore(url)
@@ -454,29 +435,6 @@ def test_finding_waiting_jobs_does_not_read_ended_ones(own: RunningServer) -> No
         datastore.create(f"zerog_job_{n:03}", {"status": "queued" if n % 100 == 50 else "succeeded"})
     calls = calls_of(datastore.server, lambda: datastore.find(status="queued"))
     assert calls["hgetall"] == 3
-
-
-def test_a_low_priority_gets_its_share(url: str) -> None:
-    """While high ones never end, every tenth job is the oldest of the lowest priority."""
-    engine = engine_on(url)
-    low = [submitted(engine, priority=-1) for _ in range(3)]
-    middle = [submitted(engine) for _ in range(30)]
-    high = [submitted(engine, priority=7) for _ in range(60)]
-    order = [uuid for _ in range(10) for uuid in claimed(engine, 4)]
-    assert [uuid for uuid in order if uuid in low] == low
-    assert [order.index(uuid) for uuid in low] == [SHARE - 1, 2 * SHARE - 1, 3 * SHARE - 1]
-    assert order.index(middle[0]) == 4 * SHARE - 1
-    assert [uuid for uuid in order if uuid in high] == high[:36]
-
-
-def test_a_late_queue_gets_its_share(url: str) -> None:
-    """Queues are served in the order in which the worker names them, but for the same share."""
-    engine = engine_on(url)
-    slow = [submitted(engine, queueName="slow") for _ in range(5)]
-    quick = [submitted(engine, queueName="quick") for _ in range(40)]
-    order = claimed(engine, 25, ("quick", "slow"))
-    assert [n for n, uuid in enumerate(order) if uuid in slow] == [SHARE - 1, 2 * SHARE - 1]
-    assert [uuid for uuid in order if uuid in quick] == quick[:23]
 
 
 def test_what_lies_there_is_text(url: str) -> None:

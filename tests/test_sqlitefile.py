@@ -75,6 +75,21 @@ def test_folder_instead_of_file(tmp_path) -> None:
         SqliteDatastore(tmp_path)
 
 
+def test_a_file_that_went_away(path) -> None:
+    """It is not made anew, empty, behind the back of those who have their jobs in it; once it is back, all goes on."""
+    datastore = SqliteDatastore(path)
+    datastore.create(KEY, {"n": 1})
+    datastore.close()
+    for aside in (path.with_suffix(".aside"), path.parent.with_name("aside")):
+        moved = path if aside.suffix else path.parent
+        moved.rename(aside)
+        with pytest.raises(DatastoreUnavailable, match=r"jobs\.db was there and is gone"):
+            datastore.read(KEY)
+        aside.rename(moved)
+        assert datastore.read(KEY) == {"n": 1}
+        datastore.close()
+
+
 def test_no_database(path) -> None:
     path.write_text("These are my notes, which nobody should overwrite. " * 100)
     before = path.read_bytes()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
@@ -17,11 +18,22 @@ from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
 from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.declaration import engine_attributes
+from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.options import check_delay, check_headers, check_priority, check_queue_name
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.saving import new_document_of
 from zerog.reconcile import Reconciler, Report
-from zerog.registry import JobRegistry
+from zerog.registry import JobRegistry, classes_in
+from zerog.typedescriptions import described_type
+
+P = ParamSpec("P")
+R = TypeVar("R")
+if TYPE_CHECKING:
+    import typing_extensions  # for the default: a type given as text says nothing about the class
+
+    J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
+else:
+    J = TypeVar("J", bound=BaseJob)
 
 URL_VARIABLE = "ZEROG_URL"
 
@@ -74,13 +86,58 @@ class App:
         """The default queue."""
         return self.engine.queue
 
-    def register(self, *job_classes: type[BaseJob]) -> None:
-        """Make job classes known. Raises InvalidJobClass and DuplicateJobType; nothing is registered then."""
-        self.registry.add_classes(job_classes)
+    def register(self, *jobs: type[BaseJob] | ModuleType) -> None:
+        """Make job classes known. A module or package stands for every concrete job class that it defines.
+
+        Raises InvalidJobClass, DuplicateJobType, and what the import of a submodule raises; nothing is registered then.
+        """
+        self.registry.add_classes(
+            job_class
+            for given in jobs
+            for job_class in (classes_in(given) if isinstance(given, ModuleType) else [given])
+        )
+
+    @overload
+    def job(self, job_type: Callable[P, R], /) -> FunctionJob[P, R]: ...
+
+    @overload
+    def job(
+        self, job_type: str | None = None, /, *, base: Callable[..., BaseJob] = BaseJob
+    ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
+
+    def job(self, job_type: Any = None, /, *, base: Any = BaseJob) -> Any:
+        """Make a job of a function: ``@app.job`` under the function's own name, or ``@app.job("resize")``.
+
+        The first parameter is the job object, the annotated others are what a client may set. The function stays as it
+        is and has its class, a subclass of ``base``, as ``.job``. Raises InvalidJobClass and DuplicateJobType.
+        """
+
+        def decorate(function: Any) -> Any:
+            made = job_class_of(function, None if callable(job_type) else job_type, base)
+            self.register(made)
+            function.job = made
+            return function
+
+        return decorate(job_type) if callable(job_type) else decorate
+
+    def job_class(self, job_type: str) -> type[BaseJob]:
+        """The class of a type. Raises UnknownJobType, naming the known ones."""
+        return self.registry.get_class(job_type)
+
+    def unregister(self, job_type: str) -> type[BaseJob]:
+        """Forget a type; returns its class. Its jobs wait for workers that know it. Raises UnknownJobType."""
+        return self.registry.remove_class(job_type)
+
+    def types(self) -> list[dict[str, Any]]:
+        """What can be submitted: each type's name, title, description, schema version and parameters, by name.
+
+        ``params`` is a JSON Schema (draft 2020-12). Raises ConfigurationError if apispec isn't installed.
+        """
+        return [described_type(job_class) for _, job_class in sorted(self.registry.get_registered_classes().items())]
 
     def submit(
         self,
-        job_type: str | type[BaseJob],
+        job_type: str | type[J],
         params: Mapping[str, Any] | None = None,
         *,
         delay: float = 0,
@@ -89,7 +146,7 @@ class App:
         queue: str = "default",
         headers: Mapping[str, str] | None = None,
         uuid: str | None = None,
-    ) -> BaseJob:
+    ) -> J:
         """Accept a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class or its type. ``delay`` (seconds) or ``at`` (timezone-aware) start it later.
@@ -101,7 +158,7 @@ class App:
         if uuid is not None:
             attributes["uuid"] = uuid
         [job] = self._submit(job_class, [attributes], self._delay(delay, at), priority, queue, headers)
-        return job
+        return cast("J", job)
 
     def submit_many(
         self,
@@ -175,14 +232,16 @@ class App:
         except Exception:  # the first error is the one to tell
             return "an unknown number"
 
-    def get_job(self, uuid: str) -> BaseJob:
+    def get_job(self, uuid: str, job_type: type[J] | None = None) -> J:
         """The job object of a stored document.
 
-        Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument.
+        Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument; JobNotFound also if ``job_type``
+        is given and the job is none of that class.
         """
         job = self.registry.get_job(uuid, self.datastore, self.queue)
+        self._expect(job.uuid, job.jobType, job_type)
         self._attach(job)
-        return job
+        return cast("J", job)
 
     def progress(self, uuid: str) -> dict[str, Any]:
         """How far a job is: ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
@@ -234,14 +293,18 @@ class App:
             if after is None:
                 return
 
-    def wait(self, uuid: str, timeout: float | None = None) -> BaseJob:
-        """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds."""
+    def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | None = None) -> J:
+        """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds.
+
+        Raises what ``get_job`` raises, too; a job that is none of ``job_type`` isn't waited for.
+        """
         deadline = None if timeout is None else self.clock.monotonic() + check_delay(timeout, "timeout")
         pause, never = WAIT_SHORTEST, threading.Event()
         while True:
             head: Document = self.engine.read(uuid)[0]
+            self._expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
-                return self.get_job(uuid)
+                return self.get_job(uuid, job_type)
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it goes on")
@@ -284,6 +347,10 @@ class App:
         if isinstance(job_type, type) and job_class is not job_type:
             raise ConfigurationError(f"{job_type!r} isn't registered here; {name!r} belongs to {job_class!r}")
         return job_class
+
+    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | None) -> None:
+        if job_type is not None and not issubclass(self.registry.get_class(name), job_type):
+            raise JobNotFound(f"job {uuid} is a {name!r}, not a {job_type.JOB_TYPE or job_type.__qualname__!r}")
 
     def _attach(self, job: BaseJob) -> None:
         """Let a job object use this app's engine and clock rather than make a generic one."""

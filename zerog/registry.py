@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -55,6 +56,12 @@ class JobRegistry:
                 )
             added[job_type] = job_class
         self._classes.update(added)
+
+    def remove_class(self, job_type: str) -> type[BaseJob]:
+        """Forget a type; returns its class. Workers of this app put its jobs back. Raises UnknownJobType."""
+        job_class = self.get_class(job_type)
+        del self._classes[job_type]
+        return job_class
 
     def get_registered_classes(self) -> dict[str, type[BaseJob]]:
         """The registered classes by type."""
@@ -131,12 +138,33 @@ def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:
 
 
 def import_submodules(package: str | ModuleType) -> dict[str, ModuleType]:
-    """Import every module below a package, so that ``find_subclasses`` sees what they define; by full name."""
+    """Import every module below a package, so that ``find_subclasses`` sees what they define; by full name.
+
+    ``__main__`` modules are programs and are left out. Whatever an import raises comes out as it is.
+    """
     module = importlib.import_module(package) if isinstance(package, str) else package
     modules: dict[str, ModuleType] = {}
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
-        modules[info.name] = importlib.import_module(info.name)
+        if not info.name.endswith(".__main__"):
+            modules[info.name] = importlib.import_module(info.name)
     return modules
+
+
+def classes_in(module: ModuleType) -> list[type[BaseJob]]:
+    """The concrete job classes that a module, or a package with all that is below it, defines itself.
+
+    Those of function jobs are among them, imported and abstract ones are not. Raises InvalidJobClass if there is none.
+    """
+    found: dict[type[BaseJob], None] = {}
+    for part in (module, *import_submodules(module).values()):
+        for value in vars(part).values():
+            job_class = getattr(value, "job", None) if inspect.isfunction(value) else value
+            if isinstance(job_class, type) and issubclass(job_class, BaseJob) and job_class.__module__ == part.__name__:
+                found[job_class] = None
+    concrete = [job_class for job_class in found if not inspect.isabstract(job_class)]
+    if not concrete:
+        raise InvalidJobClass(f"{module.__name__} defines no job class; nothing was registered")
+    return concrete
 
 
 def _path(job_class: type) -> str:

@@ -49,8 +49,10 @@ class SqliteFile:
         self.synchronous = synchronous
         self._local = threading.local()
         self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._was_there = False
         with self.reading():
             pass  # a wrong path fails here, at the start
+        self._was_there = True
 
     def require(self, schema: str) -> list[str]:
         """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already.
@@ -137,6 +139,8 @@ class SqliteFile:
 
     def _open(self) -> _Connection:
         folder = os.path.dirname(self.path)
+        if self._was_there and not os.path.exists(self.path):
+            raise DatastoreUnavailable(f"{self.path} was there and is gone; nothing was written")
         if not os.path.isdir(folder):
             raise ConfigurationError(f"sqlite: the folder {folder} for {os.path.basename(self.path)} does not exist")
         if os.path.isdir(self.path):

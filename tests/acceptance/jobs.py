@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -103,6 +104,34 @@ class Deaf(zerog.BaseJob):
         time.sleep(self.seconds)
 
 
+class AsyncSteps(Steps):
+    """The same as a coroutine."""
+
+    JOB_TYPE = "async_steps"
+
+    async def run(self) -> Any:
+        if self.started:
+            Path(self.started).write_text(str(os.getpid()))
+        self.set_tick_value(1 / self.steps)
+        while self.step < self.steps:
+            await asyncio.sleep(self.seconds)
+            self.update_attrs(step=self.step + 1, flush=False)
+            self.tick()
+            if self.stopping:
+                return zerog.NO_RESULT
+        return {"steps": self.step}
+
+
+class AsyncDeaf(Deaf):
+    """Waits for a thread that can't be told to end."""
+
+    JOB_TYPE = "async_deaf"
+
+    async def run(self) -> None:
+        Path(self.started).write_text(str(os.getpid()))
+        await asyncio.to_thread(time.sleep, self.seconds)
+
+
 class Poison(zerog.BaseJob):
     """Takes its process down in one of several ways."""
 
@@ -134,4 +163,4 @@ class Failing(zerog.BaseJob):
 
 
 app = zerog.App()
-app.register(Square, Counted, Steps, Deaf, Poison, Failing)
+app.register(Square, Counted, Steps, Deaf, AsyncSteps, AsyncDeaf, Poison, Failing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import functools
 import json
@@ -197,6 +198,16 @@ class Odd(zerog.BaseJob):
         return {"who": "copy"}
 
 
+class AsyncOdd(Odd):
+    """The same as a coroutine."""
+
+    JOB_TYPE = "async_odd"
+
+    async def run(self) -> Any:
+        await asyncio.sleep(0)
+        return super().run()
+
+
 class Look(zerog.BaseJob):
     """Says what its process is like."""
 
@@ -237,6 +248,6 @@ class Hoard(zerog.BaseJob):
 
 
 app = zerog.App()
-app.register(Leaving, Odd, Look, Hoard)
+app.register(Leaving, Odd, AsyncOdd, Look, Hoard)
 if os.environ.get("ZEROG_TEST_LIMITS"):
     app.register(LeavingLate)

@@ -19,15 +19,27 @@ def w(tmp_path: Path) -> Iterator[Workers]:
         yield workers
 
 
-@pytest.fixture(params=["thread", "process"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workers]:
-    with Workers(tmp_path, "--executor", request.param, module="tests.acceptance.odd") as workers:
+@pytest.fixture(params=["thread", "process", "async"])
+def executor(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def either(executor: str, tmp_path: Path) -> Iterator[Workers]:
+    with Workers(tmp_path, "--executor", executor, module="tests.acceptance.odd") as workers:
         workers.start()
         yield workers
 
 
-def odd(w: Workers, how: str, marks: Path | str = ".") -> Any:
-    return w.app.submit("odd", {"how": how, "marks": str(marks)}).uuid
+@pytest.fixture
+def form(executor: str) -> str:
+    """The type of the odd job that this executor is made for."""
+    return "async_odd" if executor == "async" else "odd"
+
+
+def odd(w: Workers, how: str, marks: Path | str = ".", form: str = "odd") -> Any:
+    return w.app.submit(form, {"how": how, "marks": str(marks)}).uuid
 
 
 def look(w: Workers) -> dict[str, Any]:
@@ -70,8 +82,8 @@ def test_a_job_that_needs_more_memory_than_there_is(w: Workers) -> None:
     assert look(w)["memory"] == before
 
 
-def test_an_exception_that_cant_be_shown_is_recorded(either: Workers) -> None:
-    job = either.app.wait(odd(either, "str"), 30)
+def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str) -> None:
+    job = either.app.wait(odd(either, "str", form=form), 30)
     assert (job.status, job.errorCount, job.crashes) == ("failed", 3, 0)
     assert all(error.msg.startswith("Mute: <str() of it raised RuntimeError>") for error in job.errors)
 
@@ -103,8 +115,8 @@ def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: 
 
 
 @pytest.mark.parametrize("how", ["thread", "daemon"])
-def test_a_thread_that_outlives_its_run_can_write_nothing(how: str, either: Workers, tmp_path: Path) -> None:
-    uuid = odd(either, how, tmp_path)
+def test_a_thread_that_outlives_its_run_can_write_nothing(how: str, either: Workers, form: str, tmp_path: Path) -> None:
+    uuid = odd(either, how, tmp_path, form)
     assert either.app.wait(uuid, 20).status == "succeeded"
     ended = either.app.datastore.read(f"zerog_job_{uuid}")
     if how == "daemon":  # the other one's process may be gone before it can say so
@@ -113,9 +125,9 @@ def test_a_thread_that_outlives_its_run_can_write_nothing(how: str, either: Work
     assert either.app.datastore.read(f"zerog_job_{uuid}") == ended
 
 
-def test_a_forked_copy_neither_writes_nor_settles(either: Workers, tmp_path: Path) -> None:
+def test_a_forked_copy_neither_writes_nor_settles(either: Workers, form: str, tmp_path: Path) -> None:
     """The copy is refused at its first write, comes back from run() like the original, and is gone then."""
-    uuid = odd(either, "fork", tmp_path)
+    uuid = odd(either, "fork", tmp_path, form)
     job = either.app.wait(uuid, 20)
     assert (job.status, job.output, job.attempts) == ("succeeded", {"who": "original"}, 1)
     assert [event["msg"] for event in job.events] == ["the original"]

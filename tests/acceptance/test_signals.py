@@ -34,11 +34,16 @@ def storm(pid: int, worker: subprocess.Popen[bytes], number: int = 100, seconds:
     return number
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+def steps(executor: str) -> str:
+    """The type of job that counts steps and is made for this executor."""
+    return "async_steps" if executor == "async" else "steps"
+
+
+@pytest.mark.parametrize("executor", ["thread", "process", "async"])
 def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> None:
     """Running jobs are released, nothing is settled twice, and the exit code is that of a clean end."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "5", "--log-level", "ERROR") as w:
-        uuids = list(w.app.submit_many("steps", ({"steps": 30, "seconds": 0.02} for _ in range(12))))
+        uuids = list(w.app.submit_many(steps(executor), ({"steps": 30, "seconds": 0.02} for _ in range(12))))
         for _ in range(3):
             worker = w.start()
             w.until(lambda: w.counts()["running"] > 0)
@@ -51,11 +56,11 @@ def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> N
         assert w.log.read_text() == ""
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", "process", "async"])
 def test_sigterm_then_sigkill_at_any_moment_loses_nothing(executor: str, tmp_path: Path) -> None:
     """The kill comes 0, 50, 100 … ms after the SIGTERM: in the middle of releasing, settling, leaving."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "1", "--log-level", "ERROR") as w:
-        uuids = list(w.app.submit_many("steps", ({"steps": 30, "seconds": 0.02} for _ in range(24))))
+        uuids = list(w.app.submit_many(steps(executor), ({"steps": 30, "seconds": 0.02} for _ in range(24))))
         for step in range(6):
             worker = w.start()
             w.until(lambda: w.counts()["running"] > 0 or w.counts()["succeeded"] == 24)

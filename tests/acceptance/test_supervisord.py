@@ -29,7 +29,7 @@ class Supervisord:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        shutil.copy(DEPLOY / "myapp.py", folder)
+        shutil.copy(ROOT / "examples/deploy/myapp.py", folder)
         text = (DEPLOY / "supervisord.conf").read_text()
         worker = "--executor process"
         assert worker in text

@@ -30,11 +30,15 @@ def document(w: Workers, uuid: str) -> dict[str, Any]:
     return stored
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_sigterm_lets_a_job_save_its_work(executor: str, tmp_path: Path) -> None:
+FORMS = [("thread", ""), ("process", ""), ("async", "async_")]
+"""Executors, and what the names of the jobs begin with that they run here: ``async_`` are coroutines."""
+
+
+@pytest.mark.parametrize(("executor", "form"), FORMS)
+def test_sigterm_lets_a_job_save_its_work(executor: str, form: str, tmp_path: Path) -> None:
     """A job that looks at ``stopping`` is released with its checkpoint, uncounted, and goes on elsewhere."""
     with Workers(tmp_path, "--executor", executor, "--lease", "5") as w:
-        uuid = w.app.submit("steps", {"steps": 400}).uuid
+        uuid = w.app.submit(f"{form}steps", {"steps": 400}).uuid
         worker = w.start()
         w.until(lambda: w.app.progress(uuid)["completeness"] >= 0.1)
         worker.terminate()
@@ -49,12 +53,12 @@ def test_sigterm_lets_a_job_save_its_work(executor: str, tmp_path: Path) -> None
         assert (head["attempts"], head["errorCount"]) == (1, 0)
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_job_that_ignores_the_shutdown_is_released_after_the_grace(executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "form"), FORMS)
+def test_a_job_that_ignores_the_shutdown_is_released_after_the_grace(executor: str, form: str, tmp_path: Path) -> None:
     """It costs the job nothing, the worker ends in time, and nothing of it runs on."""
     with Workers(tmp_path, "--executor", executor, "--grace", "0.5") as w:
         started = tmp_path / "started"
-        uuid = w.app.submit("deaf", {"started": str(started)}).uuid
+        uuid = w.app.submit(f"{form}deaf", {"started": str(started)}).uuid
         worker = w.start()
         pid = w.until(lambda: pid_in(started))
         before = time.monotonic()
@@ -151,11 +155,11 @@ def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> Non
         assert document(w, uuid) == finished
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_running_job_is_cancelled(executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "form"), [*FORMS, ("process", "async_"), ("async", "")])
+def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) -> None:
     """Cancel reaches a running job at its next write, and its progress stays where it was."""
     with Workers(tmp_path, "--executor", executor) as w:
-        uuid = w.app.submit("steps", {"steps": 5_000}).uuid
+        uuid = w.app.submit(f"{form}steps", {"steps": 5_000}).uuid
         w.start()
         w.until(lambda: w.app.progress(uuid)["completeness"] > 0)
         assert w.app.cancel(uuid) == "running"
@@ -164,10 +168,11 @@ def test_a_running_job_is_cancelled(executor: str, tmp_path: Path) -> None:
         assert 0 < job.completeness < 1
 
 
-def test_a_job_longer_than_many_leases_runs_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "form"), [("thread", ""), ("async", "async_")])
+def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_path: Path) -> None:
     """The worker's beat keeps the job, however long it takes."""
-    with Workers(tmp_path, "--lease", "0.5") as w:
-        uuid = w.app.submit("steps", {"steps": 50, "seconds": 0.1}).uuid
+    with Workers(tmp_path, "--lease", "0.5", "--executor", executor) as w:
+        uuid = w.app.submit(f"{form}steps", {"steps": 50, "seconds": 0.1}).uuid
         for _ in range(2):
             w.start()
         job = w.app.wait(uuid, 30)

@@ -42,12 +42,6 @@ class Refuse(zerog.BaseJob):
 
 app = zerog.App("sqlite:///jobs.db")
 app.register(WordCount, Refuse)
-if not hasattr(zerog.App, "types"):
-    app.types = lambda: [
-        {"type": "refuse", "title": "Refuse", "summary": "", "schemaVersion": "1.0", "schema": {}},
-        {"type": "word_count", "title": "WordCount", "summary": "Count the words of a text.", "schemaVersion": "1.0",
-         "schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
-    ]
 '''
 
 ALICE = Worker("alice", 3600.0)

@@ -43,7 +43,7 @@ def offered(shop: Shop, *words: str, **environment: str) -> set[str]:
         (["jobs", ""], {"ls", "show", "cancel", "retry", "rm"}),
         (["jobs", "ls", "myapp:app", "--st"], {"--status"}),
         (["jobs", "ls", "--status", "c"], {"cancelled"}),
-        (["worker", "myapp:app", "--executor", ""], {"thread", "process"}),
+        (["worker", "myapp:app", "--executor", ""], {"thread", "async", "process"}),
         (["submit", "myapp:app", "w"], {"word_count"}),
         (["submit", "absent:app", "w"], set()),
         (["jobs", "rm", "myapp:app", "--type", ""], {"word_count", "refuse"}),

@@ -163,9 +163,9 @@ def test_types_are_listed(shop: Shop, zerog: Zerog) -> None:
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["TYPE", "refuse", "word_count"]
     assert "Count the words of a text." in listed.stdout
     assert '"required"' in zerog("types", "myapp:app", "--schema").stdout
-    told = {entry["type"]: entry for entry in json.loads(zerog("types", "myapp:app", "--json").stdout)}
+    told = {entry["jobType"]: entry for entry in json.loads(zerog("types", "myapp:app", "--json").stdout)}
     assert set(told) == {"refuse", "word_count"}
-    assert told["word_count"]["schema"]["properties"]["path"]["type"] == "string"
+    assert told["word_count"]["params"]["properties"]["path"]["type"] == "string"
 
 
 # submit --wait

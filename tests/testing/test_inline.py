@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,21 @@ def test_a_run_that_lost_its_claim_runs_again(app: Any) -> None:
     job = run_inline(app, app.submit("losing").uuid)
     assert ways_out(job) == ("claim lost", "value")
     assert (job.status, job.lost, job.events) == ("succeeded", 1, [])
+
+
+def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
+    """As the docstring says; a loop can't be run within a loop."""
+
+    class Waiting(zerog.BaseJob):
+        JOB_TYPE = "waiting"
+
+        async def run(self) -> Any:
+            await asyncio.sleep(0)
+            return 204
+
+    app.register(Waiting)
+
+    async def test() -> Any:
+        return await asyncio.to_thread(run_inline, app, app.submit("waiting").uuid)
+
+    assert asyncio.run(test()).resultCode == 204

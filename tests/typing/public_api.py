@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 from marshmallow import Schema, fields
 
 import zerog
+from tests.typing import somejobs
 from zerog.jobs.base import BaseJob, BaseJobSchema, make_key
 from zerog.jobs.error import Error, ErrorSchema
+from zerog.reconcile import Report
 from zerog.testing.inline import run_inline, ways_out
 
 
@@ -79,29 +83,124 @@ class Later(zerog.BaseJob):
         self.set_completeness(0.5)
 
 
+class Shared(zerog.BaseJob):
+    """An abstract base of function jobs."""
+
+    TITLE = "Shared"
+    MAX_CONTINUES = None
+
+
+class OfShared(Shared):
+    def run(self) -> None: ...
+
+
 app = zerog.App("memory://")
 app.register(Documented, WordCount, Later)
-job: zerog.BaseJob = app.submit(WordCount, {"path": "x"}, priority=1, headers={"a": "b"})
+app.register(somejobs, WordCount)
+
+
+@app.job("resize", base=Shared)
+def resize(job: Shared, path: str, width: int = 100) -> dict[str, int]:
+    job.tick()
+    return {"width": width}
+
+
+@app.job
+async def fetch(job: zerog.BaseJob, url: Annotated[str, fields.URL()]) -> None:
+    await asyncio.to_thread(job.update_attrs, completeness=0.5)
+
+
+@app.job()
+def nothing(job: zerog.BaseJob) -> int:
+    return 200
+
+
+job: WordCount = app.submit(WordCount, {"path": "x"}, priority=1, headers={"a": "b"})
+offset: int = app.submit(WordCount, delay=5).offset
+of_a_function: zerog.BaseJob = app.submit(resize.job, {"path": "x"})
+by_name: zerog.BaseJob = app.submit("word_count", {"path": "x"}, queue="slow", uuid=job.uuid)
+sizes: dict[str, int] = resize(OfShared(app.datastore, app.queue), "a.png", width=5)
+classes: list[type[zerog.BaseJob]] = [resize.job, fetch.job, app.job_class("later"), app.unregister("later")]
+described: list[dict[str, Any]] = app.types()
 uuids: list[str] = app.submit_many("later", [{}, {}], at=datetime.now(UTC))
 progress: dict[str, Any] = app.progress(job.uuid)
 for shown in app.jobs(status="queued", job_type=WordCount, limit=10):
     print(shown["uuid"])
-finished = app.wait(job.uuid, timeout=60)
+finished: zerog.BaseJob = app.wait(job.uuid, timeout=60)
+counted: WordCount = app.wait(job.uuid, 60, WordCount)
+again: WordCount = app.get_job(job.uuid, job_type=WordCount)
+any_job: zerog.BaseJob = app.get_job(job.uuid)
+info: dict[str, Any] = app.info(job.uuid)
+report: Report = app.reconcile()
+set_up: dict[str, list[str]] = app.setup()
+app.discard(job.uuid)
+parts: list[Any] = [app.datastore, app.queue]
+app.close()
 errors: list[Error] = finished.errors
 codes: list[int] = [error.errorCode for error in errors]
 loaded: Any = ErrorSchema(many=True, context={}).load([])
 key: str = make_key(job.uuid)
 status: str = app.cancel(job.uuid)
 app.retry(job.uuid, "again")
-stats = zerog.Worker(app, concurrency=4, executor="thread", queues=("high", "low")).run(burst=True)
+worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
+stats = worker.run(burst=True)
+worker.stop()
 count: int = stats.succeeded
 branches: tuple[str, ...] = ways_out(run_inline(app, job.uuid))
 registry = zerog.JobRegistry()
 registry.add_classes(zerog.find_subclasses(zerog.BaseJob))
+modules: list[str] = list(zerog.import_submodules("zerog.jobs"))
+known: dict[str, type[zerog.BaseJob]] = registry.get_registered_classes()
+one: type[zerog.BaseJob] = registry.get_class("later")
+gone: type[zerog.BaseJob] = registry.remove_class("later")
+accepted: Any = registry.accept({})
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)
+stored: zerog.BaseJob = registry.get_job(made.uuid, app.datastore, app.queue)
 made.enqueue(delay=5, priority=1, ttr=60)
 result: int = made.record_change(lambda: 5)
+made.save()
+made.reload()
+made.keep_alive()
+texts: list[str] = [made.dumps(indent=4), made.key(), str(made.cas)]
+documents: list[dict[str, Any]] = [made.dump(), made.progress(), made.info()]
+data: Any = made.get_data()
+histories: list[list[dict[str, Any]]] = [made.events, made.warnings]
+made.record_event("x")
+made.record_warning("x")
+made.record_error(500, "x", ValueError())
+made.record_result(200)
+made.job_log_warning("x")
+made.job_log_error(500, "x")
+made.set_completeness(0.5)
+made.add_to_completeness(0.1)
+made.set_tick_value(0.01)
+
+
+def raising(job: zerog.BaseJob, way: int) -> NoReturn:
+    if way == 1:
+        job.raise_error_continue(500, "x", delay=5)
+    if way == 2:
+        job.raise_warning_continue(202, "x")
+    if way == 3:
+        job.raise_warning_finish(206, "x")
+    raise zerog.ErrorFinish("x", code=404)
+
+
 try:
     app.get_job(job.uuid)
 except (zerog.JobNotFound, zerog.UnknownJobType, zerog.SchemaTooNew, zerog.CorruptDocument) as error:
     print(error)
+except (zerog.AmbiguousWrite, zerog.CasMismatch, zerog.DatastoreError, zerog.QueueError, zerog.TooManyCollisions):
+    print("the datastore or the queue")
+except (zerog.ConfigurationError, zerog.DuplicateJobType, zerog.InvalidJobClass):
+    print("declared wrongly")
+except (zerog.InvalidUuid, zerog.InvalidValue, zerog.JobStateError):
+    print("called wrongly")
+except (zerog.ErrorContinue, zerog.WarningContinue, zerog.WarningFinish) as signal:
+    print(signal.code)
+except zerog.ZerogError:
+    print("anything else")
+except (zerog.Cancelled, zerog.ClaimLost):
+    print(zerog.__version__, zerog.INTERNAL_ERROR)
+schema: type[Schema] = zerog.BaseJobSchema
+migrate: Callable[[dict[str, Any]], dict[str, Any]] = zerog.migration("2.0", "3.0")(lambda document: document)

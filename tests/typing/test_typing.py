@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+import zerog
 
 HERE = Path(__file__).parent
 
@@ -14,9 +21,40 @@ def mypy(path: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=HERE.parent.parent, capture_output=True, text=True, timeout=110, check=False)
 
 
-def test_code_that_uses_the_public_api_passes_a_strict_checker(tmp_path: Path) -> None:
-    checked = mypy(HERE / "public_api.py", tmp_path / "cache")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mypy")
+
+
+def test_code_that_uses_the_public_api_passes_a_strict_checker(cache: Path) -> None:
+    checked = mypy(HERE / "public_api.py", cache)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    wrong = tmp_path / "wrong.py"
-    wrong.write_text("import zerog\nx: int = zerog.App('memory://').submit('a').uuid\n")
-    assert "Incompatible types in assignment" in mypy(wrong, tmp_path / "cache").stdout
+
+
+def test_every_public_name_is_used_there() -> None:
+    """So that none of them can lose its types unnoticed."""
+    tree = ast.parse((HERE / "public_api.py").read_text())
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    public = set(zerog.__all__)
+    for owner in (zerog.App, zerog.BaseJob, zerog.Worker, zerog.JobRegistry):
+        for name in dir(owner):
+            member = inspect.getattr_static(owner, name)
+            if not name.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
+                public.add(name)
+    assert sorted(public - used) == []
+
+
+def test_wrong_uses_are_refused_where_they_are(cache: Path) -> None:
+    """Line by line, with mypy's name for each error, and nothing else is."""
+    file = HERE / "wrong_uses.py"
+    expected = {
+        number: sorted(line.rpartition("# E: ")[2].split())
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if "  # E: " in line
+    }
+    found: dict[int, list[str]] = {}
+    for number, code in re.findall(r"^[^:\n]+:(\d+): error: .*\[([a-z-]+)\]$", mypy(file, cache).stdout, re.MULTILINE):
+        found[int(number)] = sorted([*found.get(int(number), []), code])
+    assert found == expected
+    assert len(expected) > 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from zerog.testing.inline import run_inline
 from zerog.transitions import Worker
 from zerog.worker.execute import run_loaded
 from zerog.worker.outcome import Outcome
+from zerog.worker.worker import WorkerStats
 
 Body = Callable[[Any], Any]
 
@@ -62,3 +64,32 @@ def raising(error: BaseException) -> Body:
         raise error
 
     return run
+
+
+class Running:
+    """A worker in a thread. Use as ``with``."""
+
+    def __init__(self, app: zerog.App, **options: Any) -> None:
+        self.worker = zerog.Worker(app, **options)
+        self.stats: WorkerStats | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.stats = self.worker.run()
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.worker.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)  # the pace of looking
+    return answer

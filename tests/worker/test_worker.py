@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from marshmallow import Schema, fields
 
 import zerog
+from tests.worker.kit import Running, until
 from zerog.clock import Clock, from_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Add as AddTo
@@ -22,7 +22,6 @@ from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
-from zerog.worker.worker import WorkerStats
 
 
 class Add(zerog.BaseJob):
@@ -87,35 +86,6 @@ def app() -> Iterator[zerog.App]:
     yield app
     Blocking.go.set()
     app.close()
-
-
-class Running:
-    """A worker in a thread. Use as ``with``."""
-
-    def __init__(self, app: zerog.App, **options: Any) -> None:
-        self.worker = zerog.Worker(app, **options)
-        self.stats: WorkerStats | None = None
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        self.stats = self.worker.run()
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.worker.stop()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)  # the pace of looking
-    return answer
 
 
 def test_burst_works_off_what_is_ready_and_counts(app: zerog.App) -> None:

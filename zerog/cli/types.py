@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.table import Table
@@ -24,7 +24,7 @@ def types(app: str, schema: bool, as_json: bool) -> None:
     Example: zerog types myapp:app
     Example: zerog types myapp:app --schema
     """
-    known: list[dict[str, Any]] = cast(Any, load_app(app)).types()
+    known = load_app(app).types()
     if as_json:
         print_json(known)
     elif not known:
@@ -41,17 +41,17 @@ def _print_table(known: list[dict[str, Any]]) -> None:
     table.add_column("VERSION", no_wrap=True)
     table.add_column("WHAT IT DOES")
     for entry in known:
-        table.add_row(clean(entry["type"]), clean(entry["schemaVersion"]), clean(_said(entry)))
+        table.add_row(clean(entry["jobType"]), clean(entry["schemaVersion"]), clean(_said(entry)))
     make_console().print(table)
 
 
 def _print_schemas(known: list[dict[str, Any]]) -> None:
     console = make_console()
     for entry in known:
-        console.print(Text(f"{clean(entry['type'])}, version {clean(entry['schemaVersion'])}", style="bold"))
+        console.print(Text(f"{clean(entry['jobType'])}, version {clean(entry['schemaVersion'])}", style="bold"))
         if _said(entry):
             console.print(clean(_said(entry)), soft_wrap=True)
-        console.print(clean(json.dumps(entry["schema"], indent=4, ensure_ascii=False)), soft_wrap=True)
+        console.print(clean(json.dumps(entry["params"], indent=4, ensure_ascii=False)), soft_wrap=True)
 
 
 def _said(entry: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ from zerog.worker.worker import EXECUTORS, GRACE, LEASE
 @click.option("--queues", default="", metavar="A,B", help="Queues to serve, in order of priority.")
 @click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
-@click.option("--max-jobs", type=int, help="Runs after which a child, or a worker of threads, is replaced.")
+@click.option("--max-jobs", type=int, help="Runs after which a child, or a worker without children, is replaced.")
 @click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
 @click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
 @click.option("--log-format", type=click.Choice(FORMATS), default="plain", show_default=True)

@@ -127,7 +127,7 @@ class RedisEngine(Engine):
         commands = [self._settling(settlement) for settlement in settlements]
         sure = [command for command in commands if command is not None]
         point("settle.write")
-        answers = iter(self._settle_all(sure))
+        answers = iter(self._settle_all(sure) if sure else [])
         point("settle.written")
         return [
             self._is_settled(settlement, next(answers) if command is not None else 0)
@@ -136,8 +136,6 @@ class RedisEngine(Engine):
 
     def _settle_all(self, commands: Sequence[Command]) -> list[Any]:
         """The answers; after a lost one it is sent again, and 0 then may mean that it was done before."""
-        if not commands:
-            return []
         for attempt in range(UNANSWERED):
             try:
                 return self._server.call(commands, "settling")
@@ -240,20 +238,17 @@ class RedisEngine(Engine):
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
         point("claim.reserved")
         now = self._now()
-        won: list[Claim] = []
         made: list[tuple[Claim, Document]] = []
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
-            delay, claim, loaded = self._consider(each, accept)
-            if isinstance(claim, Claim):
-                won.append(claim)
-            if claim is None or isinstance(claim, Claim):
+            delay, head, loaded = self._consider(each, accept)
+            if head is None:
                 others.append(each.put_back(delay) if delay else each.drop())
                 continue
-            one, changed = self._claiming(each, claim, worker, loaded, now)
-            made.append((one, changed))
-            commands.append({**replacing(one.key, changed, one.token), "c": "claim", "z": "1", "a": each.place})
+            claim, changed = self._claiming(each, head, worker, loaded, now)
+            made.append((claim, changed))
+            commands.append({**replacing(claim.key, changed, claim.token), "c": "claim", "z": "1", "a": each.place})
         try:
             if made:
                 point("claim.write")
@@ -263,11 +258,8 @@ class RedisEngine(Engine):
         except AmbiguousWrite as error:
             log.warning("the answer to %d claims was lost: %s", len(made), error)
             self._doubts.update((claim.uuid, claim) for claim, _ in made)
-            return won
-        except (DatastoreError, QueueError):
-            if not won:
-                raise
-            return won
+            return []
+        won = []
         for (claim, changed), answer in zip(made, answers, strict=False):
             if answer not in NOT_DONE:
                 claim.token = int(answer)
@@ -302,18 +294,14 @@ class RedisEngine(Engine):
             return False
         return True
 
-    def _consider(self, taken: _Taken, accept: Accept) -> tuple[float, Document | Claim | None, Any]:
-        """In how many seconds an entry shall come again (0: never); the head to claim, with what ``accept`` said, or a
-        claim that was won before."""
+    def _consider(self, taken: _Taken, accept: Accept) -> tuple[float, Document | None, Any]:
+        """In how many seconds an entry shall come again (0: never), or the head to claim and what ``accept`` said."""
         key = make_key(taken.uuid)
         try:
             if not taken.token:
                 self._count("dropped.unknown")
                 return 0.0, None, None
             token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
-            doubt = self._doubts.get(taken.uuid)
-            if doubt is not None and self._is_won(doubt, head, token):
-                return 0.0, doubt, None
             check_head(key, head)
             if head["status"] not in WAITING:
                 self._count(f"dropped.{head['status']}")

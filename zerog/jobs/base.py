@@ -51,6 +51,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Makes the datastore key; never override it."""
     JOB_TYPE: ClassVar[str] = ""
     """The unique name under which jobs of this class are stored. Must be overridden."""
+    TITLE: ClassVar[str | None] = None
+    """What people call this type of job; shown where types are listed."""
     SCHEMA_VERSION: ClassVar[str | float] = "1.0"
     """Raise it when stored documents need a ``@zerog.migration``."""
     SCHEMA: ClassVar[type[BaseJobSchema]] = BaseJobSchema

@@ -115,6 +115,8 @@ class Declaration:
         self.version = parse_version(job_class.SCHEMA_VERSION)
         self.chain = Chain(self.job_type, self.version, find_migrations(job_class))
         self._params = _schema_of(job_class, "Params")
+        if job_class.TITLE is not None and not isinstance(job_class.TITLE, str):
+            raise InvalidJobClass(f"{job_class.__qualname__}.TITLE is {job_class.TITLE!r:.80}; expected text, or None")
         self._extras = _added_fields(job_class.SCHEMA)
         self._extra_keys = {field.data_key or name for name, field in self._extras.items()}
         _check_limits(job_class)
@@ -129,6 +131,8 @@ class Declaration:
         self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
         self._params_schema = self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE)
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
+        self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
+        """The schemas that together take a client's parameters."""
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
         self.attributes = frozenset(field.attribute for field in self.fields.values()) | ENGINE_FIELDS
@@ -143,11 +147,8 @@ class Declaration:
         result: dict[str, Any] = {}
         own = {name: value for name, value in data.items() if name in self._extra_keys}
         rest = {name: value for name, value in data.items() if name not in self._client}
-        parts: list[tuple[Schema, dict[str, Any]]] = []
-        if self._extras_schema is not None:
-            parts.append((self._extras_schema, own))
-        parts.append((self._params_schema, rest))
-        for schema, part in parts:
+        for schema in self.client_schemas:
+            part = own if schema is self._extras_schema else rest
             try:
                 loaded: object = schema.load(part)
             except ValidationError as error:

@@ -49,7 +49,8 @@ class Run:
         self.cancelled = False
         self._patience = patience
         self._clock = clock
-        self._lock = threading.Lock()
+        self.turn = threading.RLock()
+        """Held by whoever writes, from making up the write until its answer is taken over."""
         self._revoked: str | None = None
 
     def revoke(self, why: str) -> None:
@@ -73,7 +74,7 @@ class Run:
 
         Afterwards the caller takes the answer over and calls ``notice``.
         """
-        with self._lock:
+        with self.turn:
             if self._revoked is not None:
                 raise ClaimLost(self._revoked)
             mutation = self._write(operations, cas)
@@ -92,13 +93,13 @@ class Run:
         None if a write is still without an answer after ``timeout`` seconds: then nobody can say what the next
         number is, and the lease decides.
         """
-        if not self._lock.acquire(timeout=timeout):
+        if not self.turn.acquire(timeout=timeout):
             return None
         try:
             self._revoked = self._revoked or f"the run of {self.key} has ended; nothing can be written from it any more"
             return self.seq + 1
         finally:
-            self._lock.release()
+            self.turn.release()
 
     def _write(self, operations: Sequence[Operation], cas: int | None) -> Mutation:
         deadline = self._clock.monotonic() + self._patience

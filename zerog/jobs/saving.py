@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog import values
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 _DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
 """What a new job's own fields hold unless somebody set them; these values need no check."""
+
+
+_NO_TURN = nullcontext()
 
 
 class Pending:
@@ -82,17 +86,29 @@ class Pending:
 def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -> None:
     """Change the job object and its document. An unsaved job changes only itself; ``save`` stores it."""
     check(operations)
-    apply_locally(job, operations)
-    if job._stored is None:
+    if flush and not job._gathering and job._stored is not None:
+        with _turn(job):
+            apply_locally(job, operations)
+            _exchange(job, operations)
         return
-    if flush and not job._gathering:
-        send(job, operations)
-    else:
+    apply_locally(job, operations)
+    if job._stored is not None:
         job._pending.add(operations)
 
 
 def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
     """Send what waits together with ``operations``, in one write. If it is refused, what waited goes on waiting."""
+    with _turn(job):
+        _exchange(job, operations, cas)
+
+
+def _turn(job: StoredJob) -> AbstractContextManager[object]:
+    """Has the threads of a run write one after the other: no older answer overwrites a newer token, and no ``save``
+    takes what another thread is about to write for a change of its own."""
+    return _NO_TURN if job._run is None else job._run.turn
+
+
+def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None = None) -> None:
     waiting = job._pending.take()
     if not waiting and not operations:
         return
@@ -166,7 +182,8 @@ def save(job: StoredJob) -> None:
         job._stored, job._token = values.copy(document), token
         return
     try:
-        send(job, _differences(job), cas=job._token)
+        with _turn(job):
+            send(job, _differences(job), cas=job._token)
     except datastore.casException:
         if job._run is not None and _is_cancelled(job):
             job._run.cancelled = True

@@ -35,7 +35,8 @@ def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: 
 
     Takes a job, stored or not, or an app and the uuid of a job submitted to it. ``ways_out`` tells of the result how
     its runs ended. Raises JobStateError if the job runs elsewhere or goes on after ``max_runs`` runs, and
-    CorruptDocument with the reason if no worker could load it.
+    CorruptDocument with the reason if no worker could load it. Where an event loop runs already, an ``async def run``
+    needs another thread: ``await asyncio.to_thread(run_inline, job)``.
     """
     app, uuid = _app_and_uuid(job_or_app, uuid)
     return _finished(app, uuid, _Inline(app).run(uuid, max_runs))

@@ -40,6 +40,12 @@ LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, del
 
 def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> Outcome:
     """Make the job object of a claimed document and run it. Never raises."""
+    job = make_runnable(app, job_class, loaded, token, run)
+    return job if isinstance(job, Outcome) else execute(job)
+
+
+def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> BaseJob | Outcome:
+    """The job object of a claimed document, or the end of the run if the class can't make one. Never raises."""
     try:
         job = load_job(job_class, loaded, token, app.datastore, app.queue)
     except BaseException as error:
@@ -47,7 +53,7 @@ def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, r
         return _not_started(app, job_class, loaded[0], error)
     app._attach(job)
     job._run = run
-    return execute(job)
+    return job
 
 
 def _not_started(app: App, job_class: type[BaseJob], head: Document, error: BaseException) -> Outcome:
@@ -64,14 +70,41 @@ def _not_started(app: App, job_class: type[BaseJob], head: Document, error: Base
     return Outcome("exception", REQUEUE, delay=error_delay(errors), operations=operations, seq=1)
 
 
+class Start(NamedTuple):
+    """What the job had when this run began, and whether it may be called at all."""
+
+    errors: int
+    result: int
+    cancelled: bool
+    exhausted: str | None
+
+    @property
+    def may_run(self) -> bool:
+        """Whether ``run()`` is to be called."""
+        return not self.cancelled and not self.exhausted
+
+
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
     token = logs.running.set(job)
     try:
-        outcome = _guarded(job, lambda: _attempt(job))
-        outcome = _guarded(job, lambda: _storable(job, outcome))
+        return conclude(job, begin(job), lambda: _called(job))
     finally:
         logs.running.reset(token)
+
+
+def begin(job: BaseJob) -> Start:
+    """Look at a job before its run."""
+    return Start(job.errorCount, job.resultCode, job.cancelRequested is not None, _exhausted(job))
+
+
+def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
+    """The way out of a run. ``call`` gives what ``run()`` returned or raises what it raised. Never raises.
+
+    ``call`` may do the run itself or tell of one that has ended, so that threads and event loops share all the rest.
+    """
+    outcome = _guarded(job, lambda: _attempt(job, start, call))
+    outcome = _guarded(job, lambda: _storable(job, outcome))
     run = job._run
     assert run is not None
     if outcome.kind != LOST and run.is_revoked:
@@ -98,43 +131,52 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
         return _unhooked(job, error)
 
 
-def _attempt(job: BaseJob) -> Outcome:
-    if job.cancelRequested is not None:
+def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
+    if start.cancelled:
         return _cancelled(job)
-    exhausted = _exhausted(job)
-    if exhausted:
-        return _failed(job, exhausted)
-    start = _Start(job.errorCount, job.resultCode)
+    if start.exhausted:
+        return _failed(job, start.exhausted)
     try:
-        value = job.run()
-        if inspect.iscoroutine(value):
-            value = _run_coroutine(value)
-    except ClaimLost:
-        raise
-    except Cancelled:
-        return _cancelled(job)
-    except (ErrorFinish, WarningFinish) as signal:
-        return _finish(job, signal)
-    except ErrorContinue as signal:
-        return _error_continue(job, signal, start)
-    except WarningContinue as signal:
-        return _warning_continue(job, signal)
+        value = call()
     except BaseException as error:
-        return _exception(job, error, start)
+        return _raised(job, error, start)
     return _value(job, value, start)
+
+
+def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
+    """The branch of an exception; one that came through a task group counts as if it had come straight."""
+    parts = leaves(error)
+    for part in parts:
+        if isinstance(part, ClaimLost):
+            raise part
+    if any(isinstance(part, Cancelled) for part in parts):
+        return _cancelled(job)
+    signal = parts[0] if len(parts) == 1 else error
+    if isinstance(signal, (ErrorFinish, WarningFinish)):
+        return _finish(job, signal)
+    if isinstance(signal, ErrorContinue):
+        return _error_continue(job, signal, start)
+    if isinstance(signal, WarningContinue):
+        return _warning_continue(job, signal)
+    return _exception(job, error, start)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions that a group is made of, however deep; any other exception alone."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for part in error.exceptions for leaf in leaves(part)]
+
+
+def _called(job: BaseJob) -> Any:
+    value = job.run()
+    return _run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     import asyncio  # a third of this package's whole import time, for jobs that most workers don't have
 
     return asyncio.run(coroutine)
-
-
-class _Start(NamedTuple):
-    """What the job had when this run began."""
-
-    errors: int
-    result: int
 
 
 def _exhausted(job: BaseJob) -> str | None:
@@ -149,7 +191,7 @@ def _exhausted(job: BaseJob) -> str | None:
 # the ways out
 
 
-def _value(job: BaseJob, value: Any, start: _Start) -> Outcome:
+def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     if value is None:
         return _nothing(job, start)
     if isinstance(value, dict):
@@ -167,7 +209,7 @@ def _value(job: BaseJob, value: Any, start: _Start) -> Outcome:
     return _failed(job, f"run() returned {_shown(value)}; expected {LEGAL}")
 
 
-def _nothing(job: BaseJob, start: _Start) -> Outcome:
+def _nothing(job: BaseJob, start: Start) -> Outcome:
     """200, unless this very run has recorded another result."""
     if job.resultCode in (NO_RESULT, start.result):
         return _result(job, "value", SUCCESS)
@@ -218,7 +260,7 @@ def _finish(job: BaseJob, signal: ErrorFinish | WarningFinish) -> Outcome:
     return _result(job, "finish", code)
 
 
-def _error_continue(job: BaseJob, signal: ErrorContinue, start: _Start) -> Outcome:
+def _error_continue(job: BaseJob, signal: ErrorContinue, start: Start) -> Outcome:
     if not signal.recorded:
         job._gathered(job.record_error, signal.code, message_of(signal), signal)
     if not _is_delay(signal.delay):
@@ -234,15 +276,15 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
     return _continued(job, "continue", signal.delay or 0.0)
 
 
-def _exception(job: BaseJob, error: BaseException, start: _Start) -> Outcome:
+def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=logs.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
-    if isinstance(error, job.FINISH_ON):
+    if any(isinstance(part, job.FINISH_ON) for part in (error, *leaves(error))):
         return _result(job, "exception", INTERNAL_ERROR)
     return _another_try(job, "exception", None, start)
 
 
-def _another_try(job: BaseJob, branch: str, delay: float | None, start: _Start) -> Outcome:
+def _another_try(job: BaseJob, branch: str, delay: float | None, start: Start) -> Outcome:
     """After an error the job itself says whether it goes on."""
     if job.errorCount <= start.errors:
         # An overridden record_error that doesn't count would otherwise let the job fail for ever.

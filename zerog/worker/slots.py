@@ -1,6 +1,7 @@
 """The slots of a worker: threads that take claimed jobs and bring each to its way out.
 
-A slot either runs the job itself (``ThreadSlots``) or has a child process run it (``zerog.worker.children``).
+A slot either runs the job itself (``ThreadSlots``) or has a child process run it (``zerog.worker.children``). Slots
+that are tasks of one event loop are in ``zerog.worker.eventloop``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from zerog.app import App
 
 log = logging.getLogger("zerog")
+
+GIVE_UP_PAUSE = 1.0
+"""Seconds until a run that this worker could not go on with is given to others."""
 
 Done = Callable[[Claim, Outcome | None, float], None]
 """Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
@@ -64,6 +68,7 @@ class Slots:
         self._threads: list[threading.Thread] = []
         self._current: dict[str, Claim] = {}
         self._abandoned = False
+        self._pid = os.getpid()
 
     def start(self) -> None:
         """Start the threads."""
@@ -117,32 +122,41 @@ class Slots:
             self._todo.put(None)
 
     def _loop(self) -> None:
-        pid = os.getpid()
-        while True:
-            claim = self._todo.get()
-            if claim is None:
-                return
-            started = self.clock.monotonic()
-            self._current[claim.nonce] = claim
-            try:
-                outcome = self._run(claim)
-            except BaseException:
-                log.exception("the slot could not run job %s", claim.uuid)
-                outcome = Outcome("claim lost", LOST)
-            if os.getpid() != pid:
-                os._exit(0)  # a copy that the job forked came back from run(), too: the original settles
-            if outcome is not None and outcome.kind == LOST:
-                if not self._abandoned:
-                    self._give_up(claim)
-                outcome = None
-            del self._current[claim.nonce]
-            self._done(claim, outcome, self.clock.monotonic() - started)
+        while (claim := self._todo.get()) is not None:
+            self._bring(claim)
+
+    def _bring(self, claim: Claim) -> None:
+        """Bring one job to its way out, in this thread."""
+        started = self.clock.monotonic()
+        self._current[claim.nonce] = claim
+        try:
+            outcome = self._run(claim)
+        except BaseException:
+            log.exception("the slot could not run job %s", claim.uuid)
+            outcome = Outcome("claim lost", LOST)
+        self._pass_on(claim, outcome, started)
+
+    def _pass_on(self, claim: Claim, outcome: Outcome | None, started: float) -> None:
+        """Tell how a run ended that began at ``started``."""
+        self._end_copy()
+        if outcome is not None and outcome.kind == LOST:
+            if not self._abandoned:
+                self._give_up(claim)
+            outcome = None
+        del self._current[claim.nonce]
+        self._done(claim, outcome, self.clock.monotonic() - started)
+
+    def _end_copy(self) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # a copy that the job forked came back from run(), too: the original settles
 
     def _run(self, claim: Claim) -> Outcome | None:
         raise NotImplementedError
 
     def _give_up(self, claim: Claim) -> None:
         """After a lost claim: if the document still names this run, let the job run again."""
+        # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
+        self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
 
@@ -176,9 +190,17 @@ class ThreadSlots(Slots):
             run.revoke(why)
 
     def _run(self, claim: Claim) -> Outcome:
-        app = self.app
+        job_class, loaded = claim.loaded
+        run = self._begin(claim)
+        try:
+            return run_loaded(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
+        finally:
+            del self._runs[claim.nonce]
+
+    def _begin(self, claim: Claim) -> Run:
+        """The right to write to a claimed job, which ``revoke`` takes away until it is deleted from ``_runs``."""
         run = Run(
-            app.engine.datastore,
+            self.app.engine.datastore,
             claim.key,
             claim.epoch,
             claim.seq,
@@ -186,10 +208,5 @@ class ThreadSlots(Slots):
             clock=self.clock,
             stopping=self.stopping,
         )
-        only_here(run)
-        job_class, loaded = claim.loaded
-        self._runs[claim.uuid] = run
-        try:
-            return run_loaded(app, job_class, after_claim(loaded, claim.head), claim.token, run)
-        finally:
-            del self._runs[claim.uuid]
+        self._runs[claim.nonce] = only_here(run)
+        return run

@@ -41,7 +41,7 @@ LEASE = 30.0
 GRACE = 25.0
 """Seconds that running jobs get at shutdown; Kubernetes kills after 30."""
 
-EXECUTORS = ("thread", "process")
+EXECUTORS = ("thread", "async", "process")
 
 STUCK_AFTER = 180.0
 """Seconds after which a thread that didn't come round is stuck. A call of the datastore or the queue may take long
@@ -65,12 +65,13 @@ class WorkerStats:
 class Worker:
     """Runs the jobs of one app in this process.
 
-    ``concurrency``: jobs at once. ``executor``: ``thread``, or ``process`` for a child process per slot, so that a
-    crash or a hard time limit hurts one job only. ``lease``: seconds of silence after which others take the jobs.
+    ``concurrency``: jobs at once. ``executor``: ``thread``; ``async`` for an event loop with a task for each
+    ``async def run`` and a thread for each plain one; or ``process`` for a child process per slot, so that a crash or a
+    hard time limit hurts one job only. ``lease``: seconds of silence after which others take the jobs.
     ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority.
 
     ``max_jobs``, ``max_memory``: runs, and bytes of resident memory, after which memory is returned to the system. With
-    ``process`` the child that reached one of them is replaced (by default after 100 runs). With ``thread`` this worker
+    ``process`` the child that reached one of them is replaced (by default after 100 runs). With the others this worker
     itself stops claiming, lets the running jobs end in their own time, and ``run`` returns; a supervisor starts the
     next one.
 
@@ -97,7 +98,7 @@ class Worker:
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise ConfigurationError(f"concurrency={concurrency!r}; expected a whole number from 1 to 1000")
         if executor not in EXECUTORS:
-            raise ConfigurationError(f"executor={executor!r}; expected {' or '.join(EXECUTORS)}")
+            raise ConfigurationError(f"executor={executor!r}; expected {', '.join(EXECUTORS)}")
         if not isinstance(lease, (int, float)) or not 0.5 <= lease <= 3600:
             raise ConfigurationError(f"lease={lease!r}; expected seconds from 0.5 to 3600")
         if not isinstance(grace, (int, float)) or grace < 0:
@@ -191,7 +192,7 @@ class Worker:
         for job_type, job_class in self.app.registry.get_registered_classes().items():
             if job_class.TIMEOUT is not None and self.executor != "process":
                 raise ConfigurationError(
-                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; "
+                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which only a process can be made to keep; "
                     "use executor='process'"
                 )
 
@@ -202,6 +203,10 @@ class Worker:
         return Nursery(child_main(self.app))
 
     def _make_slots(self, store: Store, nursery: Nursery | None) -> Slots:
+        if self.executor == "async":
+            from zerog.worker.eventloop import AsyncSlots  # asyncio is a third of the package's import time
+
+            return AsyncSlots(self.app, self.concurrency, self.lease, store.done, self.clock)
         if nursery is None:
             return ThreadSlots(self.app, self.concurrency, self.lease, store.done, self.clock)
         max_jobs = self.max_jobs or JOBS_PER_CHILD
@@ -253,7 +258,7 @@ class Worker:
         return f"{store.in_flight()} jobs claimed; {ended}"
 
     def _has_done_its_share(self, store: Store) -> bool:
-        if self.executor != "thread":
+        if self.executor == "process":
             return False
         if self.max_jobs is not None and store.counts["claimed"] >= self.max_jobs:
             return True  # the store claims nothing more by itself

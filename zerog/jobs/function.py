@@ -1,0 +1,147 @@
+"""Jobs that are functions: the class is made of the signature.
+
+The first parameter is the job object, the others become the ``Params`` of the class, by their annotations.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from marshmallow import Schema, ValidationError, fields, missing
+
+from zerog import values
+from zerog.exceptions import InvalidJobClass, InvalidValue
+from zerog.jobs.annotations import Unsupported, field_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class FunctionJob(Protocol[P, R]):
+    """A function that is a job, too."""
+
+    job: type[BaseJob]
+    """The class that was made of it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, without a worker."""
+
+
+def job_class_of(function: Callable[..., Any], job_type: str | None, base: Callable[..., BaseJob]) -> type[BaseJob]:
+    """The job class of a function; its type is the function's name unless another is given.
+
+    Raises InvalidJobClass, naming the function, the parameter and what is expected.
+    """
+    if not inspect.isfunction(function):
+        raise InvalidJobClass(f"{function!r} is no function; a job is made of a def or an async def")
+    if not (isinstance(base, type) and issubclass(base, BaseJob)):
+        raise InvalidJobClass(f"{function.__qualname__}: base={base!r}; expected a subclass of BaseJob")
+    parameters = _parameters(function)
+    names = tuple(parameters)
+    attributes = {
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "JOB_TYPE": function.__name__ if job_type is None else job_type,
+        "Params": type("Params", (base.Params or Schema,), parameters),
+        "run": _run_of(function, names),
+    }
+    made = type(function.__name__, (base,), attributes)
+    declaration_of(made)
+    return made
+
+
+def _run_of(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
+    if inspect.iscoroutinefunction(function):
+
+        async def run_async(self: BaseJob) -> Any:
+            return await function(self, **{name: getattr(self, name) for name in names})
+
+        return run_async
+
+    def run(self: BaseJob) -> Any:
+        return function(self, **{name: getattr(self, name) for name in names})
+
+    return run
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, fields.Field[Any]]:
+    given = list(inspect.signature(function).parameters.values())
+    name = function.__qualname__
+    if not given or given[0].kind not in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+        raise InvalidJobClass(
+            f"{name} takes no job; expected def {function.__name__}(job, …), with parameters after it"
+        )
+    hints = _hints(function, [parameter.name for parameter in given[1:]])
+    return {parameter.name: _field(name, parameter, hints) for parameter in given[1:]}
+
+
+def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:
+    """The annotations of these parameters alone: others may name what only a type checker imports."""
+    written = inspect.unwrap(function)
+    annotations = {name: written.__annotations__[name] for name in names if name in written.__annotations__}
+    only = types.SimpleNamespace(__annotations__=annotations)
+    try:
+        return typing.get_type_hints(only, getattr(written, "__globals__", {}), include_extras=True)
+    except Exception as error:  # annotations are code
+        raise InvalidJobClass(
+            f"{function.__qualname__}: an annotation of {', '.join(annotations)} can't be resolved "
+            f"({type(error).__name__}: {error}); expected names that its module has when it runs"
+        ) from error
+
+
+def _field(function: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> fields.Field[Any]:
+    where = f"{function}: the parameter {parameter.name}"
+    if parameter.kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+        raise InvalidJobClass(
+            f"{where} is {parameter.kind.description}; expected parameters that a client can name, such as path: str"
+        )
+    if parameter.name not in hints:
+        raise InvalidJobClass(f"{where} has no annotation; expected its type, such as {parameter.name}: str")
+    try:
+        field = field_of(hints[parameter.name])
+    except Unsupported as error:
+        raise InvalidJobClass(f"{where} {error}") from None
+    if parameter.default is inspect.Parameter.empty:
+        field.required = field.load_default is missing
+    else:
+        _set_default(where, field, parameter.default)
+    return field
+
+
+def _set_default(where: str, field: fields.Field[Any], default: Any) -> None:
+    """Give a field a default that will come back from the document as it is. Raises InvalidJobClass."""
+    try:
+        dumped = _through_json(field, default)
+    except (InvalidValue, ValidationError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidJobClass(
+            f"{where} has the default {values.shown(default)}; expected a value of its own type that JSON can hold "
+            f"({error})"
+        ) from None
+    field.required = False
+    field.load_default = default
+    if isinstance(default, (list, dict)):
+        field.load_default = lambda: copy.deepcopy(default)
+        field.metadata = {**field.metadata, "default": dumped}
+
+
+def _through_json(field: fields.Field[Any], default: Any) -> Any:
+    """The JSON of a default, if it comes back from there equal and of the same type."""
+    if default is None:
+        if not field.allow_none:
+            raise ValueError("None needs an annotation such as str | None")
+        return None
+    dumped = field.serialize("default", {"default": default})
+    values.check(dumped, "it")
+    loaded = field._deserialize(dumped, "default", {})  # validators are for what a client gives
+    is_same_kind = type(loaded) is type(default) or (type(loaded), type(default)) == (float, int)  # rate: float = 1
+    if loaded != default or not is_same_kind:
+        raise ValueError(f"it would come back as {values.shown(loaded)}")
+    return dumped

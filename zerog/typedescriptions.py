@@ -1,0 +1,121 @@
+"""What a type of job takes, for those who submit it from elsewhere: a JSON Schema of its parameters.
+
+apispec's marshmallow plug-in does the conversion. It writes components of an OpenAPI 3.1 document, whose dialect is
+JSON Schema 2020-12; here they become the definitions of one schema that stands alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from marshmallow import fields, validate
+
+from zerog.exceptions import ConfigurationError
+from zerog.jobs.base import BaseJob, declaration_of
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+"""The texts of decimal numbers."""
+
+_COMPONENTS, _DEFINITIONS = "#/components/schemas/", "#/$defs/"
+
+
+def described_type(job_class: type[BaseJob]) -> dict[str, Any]:
+    """One type of job: ``jobType``, ``title``, ``summary`` (a line), ``schemaVersion``, ``params`` (a JSON Schema).
+
+    Raises ConfigurationError if apispec isn't installed, InvalidJobClass for a class that can't be registered.
+    """
+    declaration = declaration_of(job_class)
+    text = inspect.cleandoc(job_class.__doc__ or "")
+    return {
+        "jobType": declaration.job_type,
+        "title": job_class.TITLE,
+        "summary": text.partition("\n")[0] or None,
+        "schemaVersion": declaration.version,
+        "params": parameters_of(job_class),
+    }
+
+
+def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
+    """The JSON Schema of what a client may set. What it takes ``submit`` takes, too, unless a validator objects that
+    JSON Schema has no word for.
+
+    ``submit`` takes a little more, as marshmallow does: texts of numbers, dates without an offset, "yes" for true.
+    """
+    spec, converter = _apispec()
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for schema in declaration_of(job_class).client_schemas:
+        part = converter.schema2jsonschema(schema)
+        properties.update(part.get("properties", {}))
+        required += part.get("required", [])
+    definitions = spec.to_dict().get("components", {}).get("schemas", {})
+    described: dict[str, Any] = {"$schema": DIALECT, "type": "object", "properties": properties}
+    if required:
+        described["required"] = sorted(required)
+    described["additionalProperties"] = False
+    if definitions:
+        described["$defs"] = definitions
+    result: dict[str, Any] = _standing_alone(described)
+    return result
+
+
+def _apispec() -> tuple[Any, Any]:
+    try:
+        from apispec import APISpec
+        from apispec.ext.marshmallow import MarshmallowPlugin
+    except ImportError as error:
+        raise ConfigurationError(
+            "the JSON Schema of parameters needs apispec, which isn't installed: pip install 'zerog[cli]'"
+        ) from error
+    plugin = MarshmallowPlugin()
+    spec = APISpec("", "", "3.1.0", plugins=[plugin])
+    converter: Any = plugin.converter
+    for mend in (_decimal, _open_range, _anchored):
+        converter.add_attribute_function(mend)
+    return spec, converter
+
+
+# What apispec doesn't say as marshmallow does it. Each gets what is known of a field so far.
+
+
+def _decimal(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """A decimal comes as text, too, which is how it is stored."""
+    if not isinstance(field, fields.Decimal):
+        return {}
+    kinds = ret["type"] if isinstance(ret["type"], list) else [ret["type"]]
+    return {"type": [*kinds, "string"], "pattern": NUMBER}
+
+
+def _open_range(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """The end of a range need not be part of it."""
+    for validator in field.validators:
+        if isinstance(validator, validate.Range):
+            if not validator.min_inclusive and ret.get("minimum") == validator.min is not None:
+                ret["exclusiveMinimum"] = ret.pop("minimum")
+            if not validator.max_inclusive and ret.get("maximum") == validator.max is not None:
+                ret["exclusiveMaximum"] = ret.pop("maximum")
+    return {}
+
+
+def _anchored(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """marshmallow matches from the beginning of a text, JSON Schema anywhere in it."""
+    pattern = ret.get("pattern", "^")
+    return {} if pattern.startswith(("^", "(?")) else {"pattern": f"^(?:{pattern})"}
+
+
+def _standing_alone(node: Any) -> Any:
+    """With definitions of its own, plain JSON values, and without what only the server writes."""
+    if isinstance(node, list):
+        return [_standing_alone(part) for part in node]
+    if isinstance(node, str):
+        return _DEFINITIONS + node.removeprefix(_COMPONENTS) if node.startswith(_COMPONENTS) else node
+    if not isinstance(node, dict):
+        return node if isinstance(node, (int, float, type(None))) else str(node)  # a date that limits a range
+    return {
+        name: _standing_alone(part)
+        for name, part in node.items()
+        if not (isinstance(part, dict) and part.get("readOnly") is True)
+    }

@@ -1,0 +1,170 @@
+"""The async executor: one event loop in a thread of its own, and each ``async def run`` is a task of it.
+
+A plain ``def run`` would hold up all the others, so it runs in a thread beside the loop; both count as slots. The lease
+is kept by another thread, so a job that blocks the loop costs its neighbours time, and no job its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Any
+
+from zerog import logs
+from zerog.exceptions import ClaimLost
+from zerog.jobs.base import BaseJob, after_claim
+from zerog.jobs.run import Run
+from zerog.transitions import Claim
+from zerog.worker.daemons import DaemonPool
+from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.outcome import LOST, Outcome
+from zerog.worker.slots import ThreadSlots
+
+log = logging.getLogger("zerog")
+
+CALLS = 32
+"""Threads for what jobs hand to ``asyncio.to_thread``, at least; there are as many as slots, if that is more."""
+
+END_SECONDS = 5.0
+"""How long an idle loop may take to end."""
+
+
+class AsyncSlots(ThreadSlots):
+    """Runs up to ``count`` jobs at once as tasks of one event loop."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pool = DaemonPool(self._count, "zerog-slot")
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._busy = 0
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._jobs_loop = asyncio.new_event_loop()
+        self._jobs_loop.set_default_executor(DaemonPool(max(CALLS, self._count), "zerog-call"))
+        self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
+        self._thread.start()
+
+    def add(self, claims: list[Claim]) -> None:
+        super().add(claims)
+        if claims:
+            self._soon(self._fill)
+
+    def revoke(self, why: str) -> None:
+        """Stop every run from writing, and cancel the tasks."""
+        super().revoke(why)
+        for task in list(self._tasks.values()):
+            self._soon(task.cancel)
+
+    def close(self) -> None:
+        """End the loop; tasks that don't end are left behind in its thread."""
+        self._soon(self._close)
+        if not self._current:
+            self._thread.join(END_SECONDS)
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        self._jobs_loop.call_soon_threadsafe(call)
+
+    # in the loop's thread
+
+    def _live(self) -> None:
+        loop = self._jobs_loop
+        with asyncio.Runner(loop_factory=lambda: loop):  # at its end it cancels what jobs left in the loop
+            while not (self._closing and not self._busy):
+                try:
+                    loop.run_forever()
+                except BaseException:  # SystemExit goes through the loop, from whatever task raised it
+                    log.exception("a task that a job started raised this through the event loop, which goes on")
+            self._pool.shutdown()
+
+    def _close(self) -> None:
+        self._closing = True
+        if not self._busy:
+            self._jobs_loop.stop()
+
+    def _fill(self) -> None:
+        """Begin jobs while there are free slots."""
+        while self._busy < self._count:
+            try:
+                claim = self._todo.get_nowait()
+            except queue.Empty:
+                return
+            assert claim is not None
+            self._busy += 1
+            self._current[claim.nonce] = claim
+            if inspect.iscoroutinefunction(claim.loaded[0].run):
+                self._jobs_loop.create_task(self._work(claim), context=Context())
+            else:
+                self._pool.submit(self._bring, claim).add_done_callback(self._soon_freed)
+
+    def _soon_freed(self, _future: Future[None]) -> None:
+        self._soon(self._freed)
+
+    def _freed(self) -> None:
+        self._busy -= 1
+        self._fill()
+        if self._closing and not self._busy:
+            self._jobs_loop.stop()
+
+    async def _work(self, claim: Claim) -> None:
+        """One run, from its beginning to its settlement. Awaits nothing but ``run()``: the job may have its own task
+        cancelled, and what comes after the run must not be."""
+        started = self.clock.monotonic()
+        run = self._begin(claim)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[claim.nonce] = task  # not before: a task that is cancelled before its first step never begins
+        try:
+            outcome = await self._awaited(claim, run)
+        except BaseException:
+            log.exception("the slot could not run job %s", claim.uuid)
+            outcome = Outcome("claim lost", LOST)
+        finally:
+            del self._runs[claim.nonce]
+            del self._tasks[claim.nonce]
+        self._end_copy()
+        if outcome.kind == LOST:  # to give a job up may mean to wait for the datastore
+            self._pool.submit(self._pass_on, claim, outcome, started).add_done_callback(self._soon_freed)
+        else:
+            self._pass_on(claim, outcome, started)
+            self._freed()
+
+    async def _awaited(self, claim: Claim, run: Run) -> Outcome:
+        job_class, loaded = claim.loaded
+        job = make_runnable(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
+        if isinstance(job, Outcome):
+            return job
+        logs.running.set(job)  # in the task's own context
+        start = begin(job)
+        ended = await _ended(job, run) if start.may_run else _never
+        return conclude(job, start, ended)
+
+
+async def _ended(job: BaseJob, run: Run) -> Callable[[], Any]:
+    """Await ``run()``; what comes back gives its value, or raises what it raised."""
+    try:
+        value = await job.run()
+    except asyncio.CancelledError as error:
+        # The job's own doing, unless this worker took the run away from it.
+        return _raising(ClaimLost("the worker took the run away") if run.is_revoked else error)
+    except BaseException as error:
+        return _raising(error)
+    return lambda: value
+
+
+def _raising(error: BaseException) -> Callable[[], Any]:
+    def throw() -> Any:
+        raise error
+
+    return throw
+
+
+def _never() -> None:
+    raise AssertionError("this run was not to begin")
