@@ -14,13 +14,17 @@ from zerog.queues.base import Queue
 REDIS = ("redis", "rediss", "unix")
 """URLs of a Redis server: over TCP, over TLS, over a socket in the file system."""
 
-SCHEMES = ("memory", "sqlite", *REDIS)
-"""What a URL may begin with."""
+RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
+"""URLs of a Redis server whose RQ queues carry the uuids."""
+
+DATASTORES = ("memory", "sqlite", *REDIS)
+QUEUES = (*DATASTORES, *RQ)
+"""What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
 
 
 def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
     """The datastore that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "datastore")
+    scheme = _scheme(url, "datastore", DATASTORES)
     if scheme in REDIS:
         from zerog.datastores.redis import RedisDatastore
 
@@ -37,7 +41,11 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
 
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
     """The queue that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "queue")
+    scheme = _scheme(url, "queue", QUEUES)
+    if scheme in RQ:
+        from zerog.queues.rq import RqQueue
+
+        return RqQueue(url.removeprefix("rq+"), clock=clock)
     if scheme in REDIS:
         from zerog.queues.redis import RedisQueue
 
@@ -54,21 +62,25 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    scheme = _scheme(datastore, "datastore") if isinstance(datastore, str) and queue in (None, datastore) else None
-    if scheme in REDIS:
+    scheme = (
+        _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+    )
+    if scheme in RQ:
+        datastore, queue = datastore.removeprefix("rq+"), datastore
+    elif scheme in REDIS:
         from zerog.datastores.redis import RedisDatastore
         from zerog.engines.redis import RedisEngine
         from zerog.queues.redis import RedisQueue
 
         documents = RedisDatastore(datastore, clock)
         return RedisEngine(documents, RedisQueue(documents.server), clock)
-    if scheme == "sqlite":
+    elif scheme == "sqlite":
         from zerog.engines.sqlite import SqliteEngine
         from zerog.queues.sqlite import SqliteQueue
 
         store = open_datastore(datastore)
         return SqliteEngine(store, SqliteQueue(store.file.path, file=store.file, clock=clock), clock)  # type: ignore[attr-defined, arg-type]
-    if queue is None:
+    elif queue is None:
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
         queue = datastore
@@ -82,15 +94,15 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
 def without_secrets(url: str) -> str:
     """A URL as it may be logged: without user, password and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _scheme(url: str, part: str) -> str:
+def _scheme(url: str, part: str, known: tuple[str, ...]) -> str:
     scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in SCHEMES:
+    if not separator or scheme not in known:
         shown = without_secrets(url) if separator else repr(url)
         raise ConfigurationError(
-            f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in SCHEMES)}, "
+            f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
             "for example sqlite:///jobs.db"
         )
     return scheme

@@ -105,7 +105,7 @@ class Engine(Submission, Interventions, Presence):
                 reservation = self._reserve(queues)
                 if reservation is None:
                     break
-                claim = self._claim_one(reservation, worker, accept)
+                claim = self.claim_one(reservation, worker, accept)
                 if claim is not None:
                     claims.append(claim)
         except (DatastoreError, QueueError) as error:
@@ -149,13 +149,19 @@ class Engine(Submission, Interventions, Presence):
             if self._inbox:
                 return self._inbox.pop()
         for name in queues or (self.queue.name,):
-            reservation = self.named(name).reserve(0)
+            queue = self.named(name)
+            reservation = queue.reserve(0)
             if reservation is not None:
                 return reservation
-            self._note_empty(name)
+            if not queue.withheld:
+                self._note_empty(name)
         return None
 
-    def _claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+        """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
+
+        The delivery is dealt with in any case: taken off its queue, or put back for later.
+        """
         point("claim.reserved")
         try:
             claim = self._win(reservation, worker, accept)

@@ -14,7 +14,8 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -143,6 +144,7 @@ class RedisServer:
         self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
         self.clock = clock
         self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
+        self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
         self._was_reached = False
         self._is_checked = False
@@ -219,6 +221,36 @@ class RedisServer:
             for pool in mine.pools.values():
                 pool.disconnect(inuse_connections=False)
             mine.pools.clear()
+
+    def client(self, patience: float | None = None) -> redis.Redis:
+        """The usual client over this process's connections, for a library that asks for one."""
+        seconds = patience or self.timeout
+        pool, client = self._open(seconds), self._clients.get(seconds)
+        if client is None or client.connection_pool is not pool:
+            client = self._clients[seconds] = redis.Redis(connection_pool=pool)
+        return client
+
+    def run(self, source: bytes, keys: Sequence[str], arguments: Sequence[str | bytes], what: str) -> Any:
+        """The answer of another script than ZeroG's own. Raises what ``call`` raises for a write."""
+        sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
+        try:
+            return self._send(what, True, b"EVALSHA", sha, str(len(keys)), *keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            return self._send(what, True, b"EVAL", source, str(len(keys)), *keys, *arguments)
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Have what such a client raises come out as what ``call`` raises for a write."""
+        try:
+            yield
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise self._not_allowed(what, error) from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+            if _code(error):
+                raise self._translated(what, error) from error
+            raise AmbiguousWrite(f"{what}: {self.name} did not answer ({_brief(error)}); it may be done") from error
+        except redis.exceptions.RedisError as error:
+            raise self._translated(what, error) from error
 
     def _send(self, what: str, writes: bool, *arguments: Any, patience: float | None = None) -> Any:
         pool = self._open(patience or self.timeout)
@@ -336,7 +368,7 @@ def _packed(arguments: Sequence[Any]) -> list[bytes]:
 def shown(url: str) -> str:
     """A URL as it may be logged: without user, password and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _seconds(text: str, name: str) -> float:

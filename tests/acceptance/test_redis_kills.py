@@ -15,8 +15,8 @@ from tests.redisservers import RunningServer, started
 class RedisKillRun(KillRun):
     """Kills the server, too, ``server_kills`` times, each time at the moment of a worker's death."""
 
-    def __init__(self, folder: Path, plan: Plan, server: RunningServer, server_kills: int) -> None:
-        super().__init__(folder, plan, server.url(timeout=2))
+    def __init__(self, folder: Path, plan: Plan, server: RunningServer, server_kills: int, scheme: str) -> None:
+        super().__init__(folder, plan, scheme + server.url(timeout=2))
         self._server = server
         moments = range(plan.kills)
         self._down_at = set(self._random.sample(moments, server_kills))
@@ -37,25 +37,39 @@ def server() -> Iterator[RunningServer]:
 
 
 @pytest.mark.parametrize(
-    ("plan", "server_kills"),
+    ("scheme", "plan", "server_kills"),
     [
-        pytest.param(Plan(1_500, 10, ("thread", "thread")), 2, id="thread"),
-        pytest.param(Plan(300, 4, ("process", "process")), 1, id="process"),
+        pytest.param("", Plan(1_500, 10, ("thread", "thread")), 2, id="thread"),
+        pytest.param("", Plan(300, 4, ("process", "process")), 1, id="process"),
+        pytest.param("rq+", Plan(1_000, 8, ("thread", "process")), 2, id="rq"),
         pytest.param(
+            "",
             Plan(10_000, 100, ("thread", "process")),
             3,
             id="hundred",
             marks=[pytest.mark.slow, pytest.mark.timeout(600)],
         ),
+        pytest.param(
+            "rq+",
+            Plan(10_000, 100, ("thread", "process")),
+            3,
+            id="rq-hundred",
+            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+        ),
     ],
 )
 def test_killed_workers_and_servers_lose_nothing(
-    plan: Plan, server_kills: int, server: RunningServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scheme: str,
+    plan: Plan,
+    server_kills: int,
+    server: RunningServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every result is there, right, and written once."""
-    books = RedisKillRun(tmp_path, plan, server, server_kills).run()
+    books = RedisKillRun(tmp_path, plan, server, server_kills, scheme).run()
     with capsys.disabled():
-        print(f"\nredis, server killed {server_kills} times: {books.table()}")
+        print(f"\n{scheme}redis, server killed {server_kills} times: {books.table()}")
     assert (books.lost, books.failed, books.wrong, books.missing) == (0, 0, [], 0)
     assert books.cut_off > 0, "no kill hit a running job; the test shows nothing"
     assert books.runs == plan.jobs + books.cut_off

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.redisservers import url_for
+from tests.rq.kit import url_for as rq_url_for
 from zerog.crashpoints import POINTS
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.redis import RedisDatastore
@@ -16,6 +17,7 @@ from zerog.engines.sqlite import SqliteEngine
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.queues.redis import RedisQueue
+from zerog.queues.rq import RqQueue
 from zerog.queues.sqlite import SqliteQueue
 from zerog.testing.clock import ManualClock
 
@@ -56,6 +58,11 @@ def _redis(folder: Path, clock: ManualClock) -> Engine:
     return RedisEngine(datastore, RedisQueue(datastore.server), clock)
 
 
+def _rq(folder: Path, clock: ManualClock) -> Engine:
+    url = rq_url_for(folder)
+    return Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
+
+
 KINDS = {
     "memory": Kind(_memory, outlives=False),
     "sqlite": Kind(
@@ -73,6 +80,7 @@ KINDS = {
         ),
     ),
     "two-files": Kind(_two_files),
+    "rq": Kind(_rq),
     "redis": Kind(
         _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
     ),

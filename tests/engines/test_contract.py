@@ -10,6 +10,7 @@ import fakeredis
 import pytest
 
 from tests.redisservers import FakeServer, shared
+from tests.rq.kit import real_url
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
@@ -18,6 +19,7 @@ from zerog.engines.sqlite import SqliteEngine
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.queues.redis import RedisQueue
+from zerog.queues.rq import RqQueue
 from zerog.queues.sqlite import SqliteQueue
 from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
@@ -115,3 +117,14 @@ class TestRedisHere(EngineContract):
     def engine(self, clock: ManualClock) -> Engine:
         datastore = RedisDatastore(FakeServer(fakeredis.FakeServer(), clock))
         return RedisEngine(datastore, RedisQueue(datastore.server), clock)
+
+
+class TestRq(EngineContract):
+    """Documents and RQ queues on one real server."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        url = real_url()
+        engine = Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
+        yield engine
+        engine.close()

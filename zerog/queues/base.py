@@ -54,6 +54,11 @@ class Queue:
     """Whether other processes see the same entries."""
     rejected: int = 0
     """How many entries this object set aside because their body was no uuid."""
+    withheld: bool = False
+    """Whether the last ``reserve`` gave nothing although something waits: somebody has suspended the queue, say.
+
+    What is withheld is not lost, so reconcile must not put it again.
+    """
 
     def put(
         self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False

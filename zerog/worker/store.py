@@ -168,28 +168,11 @@ class Store:
         """Settle each for itself; what an outage in between leaves comes again with the others."""
         for number, settlement in enumerate(settlements):
             try:
-                is_owner = self._settle_alone(settlement)
+                is_owner = settle_alone(self._engine, settlement, self._clock)
             except (DatastoreError, QueueError) as error:
                 self._again(settlements[number:], error, 0.0)
                 return
             self._account([settlement], [is_owner], [], 0)
-
-    def _settle_alone(self, settlement: Settlement) -> bool:
-        """Settle one run; if the datastore can't take what it wants to write, the job fails for that reason."""
-        claim = settlement.claim
-        try:
-            return self._engine.settle([settlement])[0]
-        except (DatastoreError, QueueError):
-            raise
-        except Exception as error:
-            message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
-            record = error_record(
-                stamp(claim.head, to_text(self._clock.now())), INTERNAL_ERROR, message, claim.head["attempts"]
-            )
-            append = Append("errors", record, self._engine.datastore.history_limit)
-            settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
-            settlement.operations = [append]
-            return self._engine.settle([settlement])[0]
 
     def _has_work(self) -> bool:
         return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
@@ -219,7 +202,7 @@ class Store:
         self._clock.pause(pause or 0.05)
 
     def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
-        ends = [_name(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
+        ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
         logs.settled(settlements, ends)
         logs.claimed(claims)
         with self._changed:
@@ -256,7 +239,25 @@ class Store:
                 self._changed.notify()
 
 
-def _name(settlement: Settlement) -> str:
+def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
+    """Settle one run; if the datastore can't take what it wants to write, the job fails for that reason."""
+    claim = settlement.claim
+    try:
+        return engine.settle([settlement])[0]
+    except (DatastoreError, QueueError):
+        raise
+    except Exception as error:
+        message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
+        at = stamp(claim.head, to_text(clock.now()))
+        record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"])
+        append = Append("errors", record, engine.datastore.history_limit)
+        settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
+        settlement.operations = [append]
+        return engine.settle([settlement])[0]
+
+
+def end_of(settlement: Settlement) -> str:
+    """How a run ended, in one word: the status of its job, or requeued or released."""
     if settlement.status is not None:
         return settlement.status
     if settlement.kind != "finish":

@@ -1,0 +1,12 @@
+"""Leaves a file behind when it is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+Path(os.environ["ZEROG_TEST_TRAP"]).touch()
+
+
+def sprung(*_arguments):
+    """What a foreign job or callback would call."""
