@@ -30,7 +30,7 @@ class _Plain(_Utc):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         log_id = getattr(record, "logId", None)
-        if log_id is not None and not record.message.startswith(log_id):
+        if log_id is not None and not record.message.startswith(str(log_id)):
             record.message = f"{log_id} {record.message}"
         return super().formatMessage(record)
 

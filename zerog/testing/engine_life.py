@@ -204,6 +204,14 @@ class LifeRules(EngineRules):
         if self.lossless:
             assert self.claim_all(engine, BOB)[0].uuid == claim.uuid
 
+    def test_released_jobs_keep_their_order(self, engine: Engine) -> None:
+        """Whoever gives back several jobs names the last one first, since each goes ahead of all that wait."""
+        uuids = [self.submitted(engine) for _ in range(5)]
+        claims = engine.claim(3, ALICE, accept)
+        engine.settle([Settlement(claim, "release", 1) for claim in reversed(claims)])
+        if self.lossless:
+            assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
+
     def test_times_do_not_go_back_when_the_clock_does(self, engine: Engine) -> None:
         """Whatever the clock is set to between two writes: the later one names a time that isn't earlier."""
         uuid = self.submitted(engine)
