@@ -115,7 +115,7 @@ def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
         assert supervisor.wait(20) == 0
 
 
-STAYING = """
+STAYING = r"""
 import os, signal, socket, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 link = socket.socket(fileno=int(os.environ["ZEROG_SUPERVISOR_LINK"]))
@@ -155,7 +155,7 @@ def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str
 
 
 def test_a_worker_that_says_it_ends_and_does_not_is_replaced(tmp_path: Path) -> None:
-    """What keeps it may be a thread that a job left; its jobs are settled or given back, but nobody would run others."""
+    """What keeps it may be a thread that a job left. Its jobs are given back, but nobody would run others."""
     assert "did not end in time" in supervised(tmp_path, 'link.send(b"STOPPING=1\\n")').stderr
 
 

@@ -32,6 +32,8 @@ class _Plain(_Utc):
         log_id = getattr(record, "logId", None)
         if log_id is not None and not record.message.startswith(str(log_id)):
             record.message = f"{log_id} {record.message}"
+        # One record, one line: what a job or its documents say must not look like a record of its own.
+        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
 
 

@@ -8,6 +8,7 @@ from zerog.datastores.operations import Add, Set
 from zerog.document import Document, make_key, new_uuid
 from zerog.exceptions import (
     ClaimLost,
+    SchemaTooNew,
 )
 from zerog.lifecycle import Engine, Unsuitable
 from zerog.testing.clock import ManualClock
@@ -143,6 +144,18 @@ class LifeRules(EngineRules):
         assert engine.datastore.read(make_key(bad)) == before
         if self.lossless:
             assert "sideways" in engine.unsuitable[bad]
+
+    def test_a_newer_layout_is_told_from_a_corrupt_document(self, engine: Engine) -> None:
+        """What fields it has and what they hold is for newer code to judge; it waits for that."""
+        newer, good = self.submitted(engine), self.submitted(engine)
+        engine.datastore.mutate(make_key(newer), [Set("format", 99), Set("queueKwargs", "another kind")])
+        before = engine.datastore.read(make_key(newer))
+        assert [claim.uuid for claim in self.claim_all(engine)] == [good]
+        assert engine.datastore.read(make_key(newer)) == before
+        with pytest.raises(SchemaTooNew, match="format 99"):
+            engine.read(newer)
+        if self.lossless:
+            assert "format 99" in engine.unsuitable[newer]
 
     # settle
 
