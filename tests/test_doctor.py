@@ -113,6 +113,7 @@ def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
         (Set("jobType", "strange"), "doesn't know", "'strange'"),
         (Set("schemaVersion", 9.0), "newer code", "9.0"),
         (Set("format", 9), "newer code", "format 9"),
+        (Set("queueKwargs", "of format 9"), "newer code", "format 9"),
         (Set("owner", {"worker": "x"}), "make no sense", "owner"),
         (Set("notBefore", "soon"), "make no sense", "soon"),
         (Set("uuid", "x"), "make no sense", "uuid"),
@@ -122,7 +123,7 @@ def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, word
     """Unknown type, too new, corrupt: each with who must do what."""
     app.engine.renew(ALICE, 1)
     uuid = app.submit("plain").uuid
-    app.datastore.mutate(make_key(uuid), [change])
+    app.datastore.mutate(make_key(uuid), [change, *[Set("format", 9)] * (change.value == "of format 9")])
     diagnosis = Doctor(app).examine()
     finding = found(diagnosis, words)
     assert finding.needs_person

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import zerog
 from tests.acceptance.harness import ROOT, Workers
 from tests.engines.kinds import KINDS
 from tests.processes import output
+from zerog.cli.logs import _Plain
 from zerog.document import CANCELLED, new_document
 from zerog.logs import JobFields
 from zerog.testing.clock import ManualClock
@@ -376,3 +378,20 @@ def test_a_pipe_that_breaks_while_the_worker_runs_changes_nothing(tmp_path: Path
         assert w.until_ended(3)["succeeded"] == 3
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(20) == 0
+
+
+@pytest.mark.parametrize("log_id", [None, 7, "x\ny"])
+def test_a_record_is_one_line_whatever_it_says(log_id: object) -> None:
+    """What looks like a record of its own could be believed; a logId may be anything that some logger gave."""
+    record = logging.LogRecord("shop", logging.INFO, "", 0, "one\ntwo\r\nthree", (), None)
+    record.logId = log_id
+    line = _Plain().format(record)
+    assert line.endswith("one\\ntwo\\r\\nthree")
+    assert len(line.splitlines()) == 1
+
+
+def test_the_last_words_of_a_worker_are_a_sentence(tmp_path: Path) -> None:
+    with Workers(tmp_path, module=MODULE) as w:
+        w.app.submit("talking", {"password": CANARY})
+        assert w.start("--burst").wait(30) == 0
+        assert re.search(r"worker \S+ ended after \d+\.\d s; 1 runs: 1 succeeded\n$", w.log.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -88,6 +89,29 @@ def test_a_file_that_went_away(path) -> None:
         aside.rename(moved)
         assert datastore.read(KEY) == {"n": 1}
         datastore.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("SQLITE_CANTOPEN", "can't be opened"), ("SQLITE_READONLY_DBMOVED", "read-only"), ("SQLITE_NOTADB", "no")],
+)
+def test_what_worked_once_may_work_again(datastore, path, name: str, text: str) -> None:
+    """No descriptor is free, a mount is away or read-only: an outage, and no fault of whoever started the program."""
+    error = sqlite3.OperationalError("made up")
+    error.sqlite_errorname = name
+    datastore.create(KEY, {"n": 1})
+    with pytest.raises(DatastoreUnavailable, match=text), datastore.file.reading():
+        raise error
+    datastore.file._was_there = datastore.file._was_writable = False
+    with pytest.raises(ConfigurationError, match=text), datastore.file.reading():
+        raise error
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM, errno.EMFILE])
+def test_errors_of_the_system_are_an_outage_once_the_file_was_written(datastore, number: int) -> None:
+    datastore.create(KEY, {"n": 1})
+    with pytest.raises(DatastoreUnavailable, match=r"jobs\.db"), datastore.file.writing():
+        raise OSError(number, "made up")
 
 
 def test_no_database(path) -> None:

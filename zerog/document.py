@@ -181,9 +181,14 @@ def check_layout(head: Document) -> None:
 
 
 def check_head(key: str, head: Document) -> None:
-    """Refuse a head that can't be a job's under this key. Raises CorruptDocument, which leaves it as it is."""
+    """Refuse a head that can't be a job's under this key, and leave it as it is.
+
+    Raises CorruptDocument; SchemaTooNew if its layout is newer, so that this code can't judge it.
+    """
     wrong = _what_is_wrong(key, head)
     if wrong:
+        if head.get("documentType") == DOCUMENT_TYPE:
+            check_layout(head)
         raise CorruptDocument(f"the document {key} {wrong}; it was left as it is")
 
 

@@ -44,6 +44,7 @@ from zerog.exceptions import (
     InvalidValue,
     QueueError,
     ReservationLost,
+    SchemaTooNew,
     TooManyCollisions,
 )
 from zerog.interventions import Interventions
@@ -67,7 +68,7 @@ LONGEST_EARLY = 60.0
 Accept = Callable[[Document], Any]
 """Looks at a head before it is claimed; raises Unsuitable, or returns what the claim's ``loaded`` shall be."""
 
-UNTAKEABLE = (CorruptDocument, InvalidValue, TooManyCollisions)
+UNTAKEABLE = (CorruptDocument, SchemaTooNew, InvalidValue, TooManyCollisions)
 """What a document raises that can't be claimed, by what it holds or by who else writes to it."""
 
 
@@ -302,8 +303,8 @@ class Engine(Submission, Interventions, Presence):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
-                settlement.status = CANCELLED_STATUS
-                self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token)
+                if self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token):
+                    settlement.status = CANCELLED_STATUS
             else:
                 ahead = settlement.kind == "release"
                 self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)

@@ -212,7 +212,7 @@ class Reconciler:
     def _running(self, report: Report) -> None:
         for heads in self._owned.walk(self.engine, report):
             silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
-            for head in heads:
+            for head in reversed(heads):  # each that is rescued goes ahead of all that wait, so the last one first
                 owner = head.get("owner")
                 if not isinstance(owner, dict) or "worker" not in owner:
                     report.stuck[head["uuid"]] = f"runs without an owner: {owner!r:.80}"

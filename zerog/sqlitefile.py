@@ -49,7 +49,7 @@ class SqliteFile:
         self.synchronous = synchronous
         self._local = threading.local()
         self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self._was_there = False
+        self._was_there = self._was_writable = False
         with self.reading():
             pass  # a wrong path fails here, at the start
         self._was_there = True
@@ -88,6 +88,7 @@ class SqliteFile:
                 connection.lock(self.path)
                 sqlite = connection.sqlite
                 sqlite.execute("BEGIN IMMEDIATE")
+                self._was_writable = True
                 try:
                     yield sqlite
                 except BaseException:
@@ -171,27 +172,31 @@ class SqliteFile:
             raise self._named(error) from error
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-                raise ConfigurationError(
-                    f"sqlite: {self.path} can't be opened for writing: {error.strerror}"
-                ) from error
+                text = f"{self.path} can't be opened for writing: {error.strerror}"
+                raise self._refusal(text, self._was_writable) from error
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DatastoreUnavailable(f"{self.path}: the disk is full; nothing was written") from error
-            raise
+            raise DatastoreUnavailable(f"{self.path}: {error.strerror}; nothing was written") from error
 
     def _named(self, error: sqlite3.Error) -> Exception:
         name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         if name == "SQLITE_FULL":
             return DatastoreUnavailable(f"{self.path}: the disk is full; nothing was written")
         if name.startswith("SQLITE_READONLY"):
-            return ConfigurationError(f"sqlite: {self.path} is read-only; nothing was written")
+            return self._refusal(f"{self.path} is read-only", self._was_writable)
         if name.startswith("SQLITE_NOTADB"):
-            return ConfigurationError(f"sqlite: {self.path} is not an SQLite database")
+            return self._refusal(f"{self.path} is not an SQLite database", self._was_there)
         if name.startswith("SQLITE_CANTOPEN"):
-            return ConfigurationError(f"sqlite: {self.path} can't be opened: {error}")
+            return self._refusal(f"{self.path} can't be opened: {error}", self._was_there)
         if name.startswith("SQLITE_BUSY"):  # somebody who doesn't know the lock file
             holder = lock_holder(f"{self.path}-shm", self.path)
             return DatastoreUnavailable(f"{self.path} is locked by {holder}; nothing was written")
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
+
+    def _refusal(self, text: str, was_possible: bool) -> Exception:
+        """What never worked is configured wrongly. What did may work again: a mount comes back, descriptors free up."""
+        kind = DatastoreUnavailable if was_possible else ConfigurationError
+        return kind(f"sqlite: {text}; nothing was written")
 
 
 def _missing(sqlite: sqlite3.Connection, wanted: list[str]) -> list[str]:

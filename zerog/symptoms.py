@@ -8,7 +8,7 @@ from zerog.app import App
 from zerog.clock import seconds_between, text_after, to_text
 from zerog.diagnosis import Finding, longer_than
 from zerog.document import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
-from zerog.exceptions import CorruptDocument, InvalidUuid
+from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.lifecycle import Unsuitable
 from zerog.presence import worker_key
 from zerog.reconcile import CANCEL_GRACE
@@ -136,6 +136,8 @@ class Symptoms:
         """The trouble that keeps this code from ever running a job, and the reason in words."""
         try:
             check_head(make_key(head.get("uuid") or ""), head)
+        except SchemaTooNew as error:
+            return self.too_new, str(error)
         except (CorruptDocument, InvalidUuid) as error:
             return self.unreadable, str(error)
         try:

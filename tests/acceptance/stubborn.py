@@ -12,7 +12,7 @@ import zerog
 
 
 class Stubborn(zerog.BaseJob):
-    """Runs until the file ``over`` is there. Told to stop it gives itself back, ends well, or doesn't listen."""
+    """Makes a file when it begins, and runs until the file ``over`` is there. Told to stop it gives itself back, ends well, or doesn't listen."""
 
     JOB_TYPE = "stubborn"
     MAX_LOST = 1_000
@@ -25,6 +25,7 @@ class Stubborn(zerog.BaseJob):
     over: str
 
     def run(self) -> Any:
+        Path(f"{self.over}-{self.uuid}").touch()
         while not Path(self.over).exists():
             time.sleep(0.02)
             if self.how != "deaf":

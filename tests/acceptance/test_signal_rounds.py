@@ -125,6 +125,7 @@ def test_sigterm_gives_running_jobs_back_in_time(
 ) -> None:
     """Whatever they do, running jobs are released within the grace and a second, and their attempts are as before."""
     worker = rounds.at_work()
+    rounds.w.until(lambda: all(Path(f"{rounds.over}-{uuid}").exists() for uuid in rounds.uuids))
     before = time.monotonic()
     worker.terminate()
     assert worker.wait(20) == 0

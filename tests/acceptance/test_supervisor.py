@@ -113,3 +113,52 @@ def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
             time.sleep(0.02)
         supervisor.terminate()
         assert supervisor.wait(20) == 0
+
+
+STAYING = r"""
+import os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+link = socket.socket(fileno=int(os.environ["ZEROG_SUPERVISOR_LINK"]))
+number = len(os.listdir(sys.argv[1]))
+open(f"{sys.argv[1]}/{number}", "w").close()
+link.send(b"READY=1\n")
+if number == 0:
+    exec(sys.argv[2])
+time.sleep(100)
+"""
+
+
+def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str]:
+    """A supervisor of one worker that says it is ready; ended once a second one was started, or after 20 s."""
+    marks = folder / "marks"
+    marks.mkdir()
+    command = [sys.executable, "-c", STAYING, str(marks), first_does]
+    code = (
+        f"import os, sys, threading, time; from zerog.worker import supervisor as s; s.KILL_AFTER = 0.1\n"
+        f"def end():\n"
+        f"    deadline = time.monotonic() + 20\n"
+        f"    while len(os.listdir({str(marks)!r})) < 2 and time.monotonic() < deadline: time.sleep(0.02)\n"
+        f"    os.kill(os.getpid(), 15)\n"
+        f"threading.Thread(target=end, daemon=True).start()\n"
+        f"sys.exit(s.Supervisor({command!r}, 1, 0.1).run())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert len(list(marks.iterdir())) == 2, result.stderr
+    return result
+
+
+def test_a_worker_that_says_it_ends_and_does_not_is_replaced(tmp_path: Path) -> None:
+    """What keeps it may be a thread that a job left. Its jobs are given back, but nobody would run others."""
+    assert "did not end in time" in supervised(tmp_path, 'link.send(b"STOPPING=1\\n")').stderr
+
+
+def test_a_worker_that_was_ready_was_not_configured_wrongly(tmp_path: Path) -> None:
+    """Whatever code it ends with later, it can be started; another one takes its place."""
+    assert "ended with exit code 2" in supervised(tmp_path, "os._exit(2)").stderr

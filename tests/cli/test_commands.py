@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import zerog
 from zerog.cli.commands import cli
+from zerog.cli.loading import load_app
 
 APP = """
 import zerog
@@ -114,6 +115,7 @@ def test_parameters_as_json(folder: Path) -> None:
         (["submit", "shop", "greet"], 2, ["MODULE:APP"]),
         (["submit", "absent:app", "greet"], 2, ["no module absent"]),
         (["submit", "shop:not_an_app", "greet"], 2, ["not a zerog.App", "app"]),
+        (["submit", "shop:nothing", "greet"], 2, ["in shop there is no nothing", "apps in that module: app"]),
         (["progress", "shop:app", "42"], 2, ["'42'", "uuid"]),
         (["progress", "shop:app", "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"], 1, ["there is no job 0190c3f2"]),
         (["worker", "shop:app", "--concurrency", "0"], 2, ["concurrency=0"]),
@@ -173,3 +175,13 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 1
     assert "pip install 'zerog[cli]'" in result.stderr
+
+
+def test_a_value_found_instead_of_an_app_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a secret; the name of its type says enough."""
+    (tmp_path / "mistaken_for_an_app.py").write_text("password = 'hunter2'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(zerog.ConfigurationError, match=r"password is a str, not a zerog\.App") as caught:
+        load_app("mistaken_for_an_app:password")
+    assert "hunter2" not in str(caught.value)

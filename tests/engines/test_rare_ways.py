@@ -215,3 +215,17 @@ def test_a_batch_of_repairs_without_an_answer_is_found_out_by_the_next_sweep(sha
     assert (shared.queue.size(), shared.counters["put.again"]) == (0, 0)
     assert shared.put_again_all(uuids, "its writer did not") == uuids
     assert shared.queue.size() == 3
+
+
+def test_a_job_that_could_not_be_ended_as_cancelled_is_not_told_as_such(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else was faster, or will be; until then it is what the document says."""
+    uuid = submit(parts)
+    [claim] = parts.claim(1, ALICE, lambda head: None)
+    parts.cancel(uuid)
+    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    settlement = Settlement(claim, "requeue", 1)
+    assert parts.settle([settlement]) == [True]
+    assert settlement.status is None
+    assert parts.read(uuid)[0]["status"] == "queued"

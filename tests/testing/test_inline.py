@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import zerog
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.queues.memory import MemoryQueue
+from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline, ways_out
 from zerog.transitions import Worker
 
@@ -167,3 +169,13 @@ def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
         return await asyncio.to_thread(run_inline, app, app.submit("waiting").uuid)
 
     assert asyncio.run(test()).resultCode == 204
+
+
+def test_a_job_is_run_by_its_own_clock() -> None:
+    """What the test's clock says is what the job's document says."""
+    clock = ManualClock(datetime(2031, 5, 1, tzinfo=UTC))
+    app = zerog.App("memory://", clock=clock)
+    app.register(Steps)
+    job = run_inline(app.submit("steps", {"steps": 1}))
+    assert str(job.finishedAt).startswith("2031-05-01")
+    assert clock.now() >= datetime(2031, 5, 1, 1, tzinfo=UTC)

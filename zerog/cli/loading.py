@@ -28,8 +28,8 @@ def load_app(target: str) -> App:
         raise
     app = getattr(module, name, None)
     if not isinstance(app, App):
-        found = [known for known, value in vars(module).items() if isinstance(value, App)]
-        raise ConfigurationError(
-            f"{module_name}.{name} is {app!r}, not a zerog.App; apps in that module: {', '.join(found) or 'none'}"
-        )
+        found = ", ".join(known for known, value in vars(module).items() if isinstance(value, App)) or "none"
+        # Its type alone: what it holds may be a secret.
+        kind = f"{name} is a {type(app).__name__}, not a zerog.App" if hasattr(module, name) else f"there is no {name}"
+        raise ConfigurationError(f"in {module_name} {kind}; apps in that module: {found}")
     return app

@@ -30,8 +30,10 @@ class _Plain(_Utc):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         log_id = getattr(record, "logId", None)
-        if log_id is not None and not record.message.startswith(log_id):
+        if log_id is not None and not record.message.startswith(str(log_id)):
             record.message = f"{log_id} {record.message}"
+        # One record, one line: what a job or its documents say must not look like a record of its own.
+        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
 
 

@@ -16,7 +16,7 @@ from zerog.cli.streams import keep_streams
 from zerog.cli.target import app_command
 from zerog.worker.notify import from_environment
 from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_supervisor
-from zerog.worker.worker import EXECUTORS, GRACE, LEASE
+from zerog.worker.worker import EXECUTORS, GRACE, LEASE, WorkerStats
 
 
 @app_command()
@@ -63,7 +63,13 @@ def worker(
     if link is not None:
         watch_supervisor(link, the_worker.stop)
     stats = the_worker.run(burst=burst)
-    logging.getLogger("zerog").info("%s", stats)
+    logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
+
+
+def _told(stats: WorkerStats) -> str:
+    names = ("succeeded", "failed", "cancelled", "requeued", "released", "lost")
+    ends = [f"{count} {name}" for name in names if (count := getattr(stats, name))]
+    return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"
 
 
 def _make_worker(app: str, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:

@@ -8,6 +8,7 @@ from zerog.datastores.operations import Add, Set
 from zerog.document import Document, make_key, new_uuid
 from zerog.exceptions import (
     ClaimLost,
+    SchemaTooNew,
 )
 from zerog.lifecycle import Engine, Unsuitable
 from zerog.testing.clock import ManualClock
@@ -144,6 +145,18 @@ class LifeRules(EngineRules):
         if self.lossless:
             assert "sideways" in engine.unsuitable[bad]
 
+    def test_a_newer_layout_is_told_from_a_corrupt_document(self, engine: Engine) -> None:
+        """What fields it has and what they hold is for newer code to judge; it waits for that."""
+        newer, good = self.submitted(engine), self.submitted(engine)
+        engine.datastore.mutate(make_key(newer), [Set("format", 99), Set("queueKwargs", "another kind")])
+        before = engine.datastore.read(make_key(newer))
+        assert [claim.uuid for claim in self.claim_all(engine)] == [good]
+        assert engine.datastore.read(make_key(newer)) == before
+        with pytest.raises(SchemaTooNew, match="format 99"):
+            engine.read(newer)
+        if self.lossless:
+            assert "format 99" in engine.unsuitable[newer]
+
     # settle
 
     def test_a_finished_job_is_terminal(self, engine: Engine) -> None:
@@ -203,6 +216,14 @@ class LifeRules(EngineRules):
         engine.settle([Settlement(claim, "release", 1)])
         if self.lossless:
             assert self.claim_all(engine, BOB)[0].uuid == claim.uuid
+
+    def test_released_jobs_keep_their_order(self, engine: Engine) -> None:
+        """Whoever gives back several jobs names the last one first, since each goes ahead of all that wait."""
+        uuids = [self.submitted(engine) for _ in range(5)]
+        claims = engine.claim(3, ALICE, accept)
+        engine.settle([Settlement(claim, "release", 1) for claim in reversed(claims)])
+        if self.lossless:
+            assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
 
     def test_times_do_not_go_back_when_the_clock_does(self, engine: Engine) -> None:
         """Whatever the clock is set to between two writes: the later one names a time that isn't earlier."""

@@ -52,6 +52,19 @@ class RepairRules(EngineRules):
         engine.rescue(again.uuid, again.epoch, "lost", "it died again")
         assert [claim.uuid for claim in self.claim_all(engine)] == [other, again.uuid]
 
+    def test_the_jobs_of_a_dead_worker_keep_their_order(self, engine: Engine) -> None:
+        """Those that one sweep rescues come back as they were, before what waited behind them."""
+        if not self.lossless:
+            pytest.skip("needs a queue that keeps its order")
+        uuids = [self.submitted(engine) for _ in range(5)]
+        engine.renew(ALICE, 1)
+        assert len(engine.claim(3, ALICE, accept)) == 3
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for _ in range(3):
+            reconciler.sweep(queue_was_empty=False)
+            self.pass_time(engine, ALICE.lease + 1)
+        assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
+
     def test_only_the_named_epoch_is_rescued(self, engine: Engine) -> None:
         """A rescue that comes late changes nothing."""
         claim = self.claimed(engine)

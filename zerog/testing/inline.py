@@ -81,7 +81,7 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
         raise ConfigurationError(f"run_inline(job) runs job {job.uuid}, not {uuid!r}")
     if job.cas is None or job.status == "new":
         job.enqueue()
-    app = App(datastore=job.datastore, queue=job.queue)
+    app = App(datastore=job.datastore, queue=job.queue, clock=job._clock)
     app.register(type(job))
     return app, job.uuid
 

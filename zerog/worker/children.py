@@ -32,8 +32,8 @@ from zerog.transitions import Claim
 from zerog.worker import leftovers
 from zerog.worker.execute import error_delay, run_loaded
 from zerog.worker.nursery import Nursery, describe, kill_group
-from zerog.worker.outcome import LOST, RELEASE, Outcome
-from zerog.worker.slots import Done, Slots, only_here
+from zerog.worker.outcome import LOST, Outcome, not_begun
+from zerog.worker.slots import GIVE_UP_PAUSE, Done, Slots, only_here
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -99,7 +99,10 @@ class ProcessSlots(Slots):
         try:
             child = self._child()
         except ZerogError:  # the run has not begun, and the worker ends
-            return Outcome("shutdown", RELEASE, seq=claim.seq + 1)
+            return not_begun(claim)
+        except OSError as error:  # no descriptor, no process is free: no fault of the job's
+            log.error("no process could be started for job %s, which is given back: %s", claim.uuid, error)
+            return not_begun(claim, GIVE_UP_PAUSE)
         timeout = claim.loaded[0].TIMEOUT
         child.busy = True
         try:

@@ -36,7 +36,14 @@ class DaemonPool(ThreadPoolExecutor):
             self._started += start
             name = f"{self._name}-{self._started}"
         if start:
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+            except RuntimeError:  # the system allows no more; another thread, if there is one, takes the call
+                with self._counting:
+                    self._started -= 1
+                    if not self._started:
+                        self._open -= 1
+                        raise
         self._calls.put((future, lambda: fn(*args, **kwargs)))
         return future
 

@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
@@ -23,8 +24,8 @@ from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.execute import begin, conclude, make_runnable
-from zerog.worker.outcome import LOST, Outcome
-from zerog.worker.slots import ThreadSlots
+from zerog.worker.outcome import LOST, Outcome, not_begun
+from zerog.worker.slots import GIVE_UP_PAUSE, ThreadSlots
 
 log = logging.getLogger("zerog")
 
@@ -100,9 +101,16 @@ class AsyncSlots(ThreadSlots):
             self._busy += 1
             self._current[claim.nonce] = claim
             if inspect.iscoroutinefunction(claim.loaded[0].run):
-                self._jobs_loop.create_task(self._work(claim), context=Context())
-            else:
+                run = self._begin(claim)  # here, so that ``revoke`` finds it before its task has begun
+                self._jobs_loop.create_task(self._work(claim, run), context=Context())
+                continue
+            try:
                 self._pool.submit(self._bring, claim).add_done_callback(self._soon_freed)
+            except RuntimeError:
+                log.exception("no thread could be started for job %s, which is given back", claim.uuid)
+                self._busy -= 1
+                del self._current[claim.nonce]
+                self._done(claim, not_begun(claim, GIVE_UP_PAUSE), 0.0)
 
     def _soon_freed(self, _future: Future[None]) -> None:
         self._soon(self._freed)
@@ -113,16 +121,15 @@ class AsyncSlots(ThreadSlots):
         if self._closing and not self._busy:
             self._jobs_loop.stop()
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim, run: Run) -> None:
         """One run, from its beginning to its settlement. Awaits nothing but ``run()``: the job may have its own task
         cancelled, and what comes after the run must not be."""
         started = self.clock.monotonic()
-        run = self._begin(claim)
         task = asyncio.current_task()
         assert task is not None
         self._tasks[claim.nonce] = task  # not before: a task that is cancelled before its first step never begins
         try:
-            outcome = await self._awaited(claim, run)
+            outcome = Outcome("claim lost", LOST) if run.is_revoked else await self._awaited(claim, run)
         except BaseException:
             log.exception("the slot could not run job %s", claim.uuid)
             outcome = Outcome("claim lost", LOST)
@@ -131,10 +138,11 @@ class AsyncSlots(ThreadSlots):
             del self._tasks[claim.nonce]
         self._end_copy()
         if outcome.kind == LOST:  # to give a job up may mean to wait for the datastore
-            self._pool.submit(self._pass_on, claim, outcome, started).add_done_callback(self._soon_freed)
-        else:
-            self._pass_on(claim, outcome, started)
-            self._freed()
+            with suppress(RuntimeError):  # no thread can be started
+                self._pool.submit(self._pass_on, claim, outcome, started).add_done_callback(self._soon_freed)
+                return
+        self._pass_on(claim, outcome, started)
+        self._freed()
 
     async def _awaited(self, claim: Claim, run: Run) -> Outcome:
         job_class, loaded = claim.loaded

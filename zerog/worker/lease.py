@@ -82,8 +82,10 @@ class Lease:
                 self._renew()
                 self.check()
                 pause = self._worker.lease / 3
-            except ZerogError as error:
+            except Exception as error:  # a driver's or the system's, too: nobody else would renew
                 if pause == self._worker.lease / 3:
-                    log.warning("worker %s could not renew its lease, trying on: %s", self._worker.name, error)
+                    unknown = None if isinstance(error, ZerogError) else error
+                    text = "worker %s could not renew its lease, trying on: %s"
+                    log.warning(text, self._worker.name, error, exc_info=unknown)
                 pause = min(1.0, self._worker.lease / 10)
                 self.check()

@@ -9,6 +9,7 @@ gone, so that even a killed worker leaves nothing running.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -44,12 +45,13 @@ class Nursery:
         self._forking = threading.Lock()
         self._changed = threading.Condition()
         self._born: list[int] = []
+        """The pids of new children; for one that could not be made, the number of the error, below 0."""
         self._ended: dict[int, int] = {}
         self._gone = False
         threading.Thread(target=self._listen, name="zerog-nursery", daemon=True).start()
 
     def fork(self) -> tuple[int, socket.socket]:
-        """A new child's pid and the socket to it. Raises ZerogError if the nursery is gone."""
+        """A new child's pid and the socket to it. Raises OSError, and ZerogError if the nursery is gone."""
         ours, theirs = socket.socketpair()
         # One request at a time, so that the next pid that is told belongs to this socket.
         with self._forking, self._changed:
@@ -62,7 +64,11 @@ class Nursery:
                 ours.close()
                 self._gone = True
                 raise ZerogError("the process that forks children is gone")
-            return self._born.pop(0), ours
+            pid = self._born.pop(0)
+            if pid < 0:
+                ours.close()
+                raise OSError(-pid, os.strerror(-pid))
+            return pid, ours
 
     @property
     def is_gone(self) -> bool:
@@ -77,6 +83,8 @@ class Nursery:
 
     def close(self) -> None:
         """Have the nursery kill what still runs, and exit."""
+        with suppress(OSError):  # it is gone already
+            self._socket.shutdown(socket.SHUT_WR)  # the thread that listens has a copy, which closing this leaves open
         self._socket.close()
 
     def _listen(self) -> None:
@@ -138,7 +146,12 @@ def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive
         _leave()
     if not request:
         _leave()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # the system allows no more processes now
+        os.close(descriptors[0])
+        _tell(control, {"born": -(error.errno or errno.EAGAIN)})
+        return
     if pid == 0:
         _become_child(control, descriptors[0], child)
     with suppress(OSError):

@@ -49,3 +49,8 @@ class Outcome:
         """The outcome that ``to_json`` described."""
         named = [_OPERATIONS[name](*arguments) for name, *arguments in data["operations"]]
         return cls(**{**data, "operations": named})
+
+
+def not_begun(claim: Claim, delay: float = 0.0) -> Outcome:
+    """The end of a claim whose run could not begin; it costs the job nothing. ``delay``: seconds until it may again."""
+    return Outcome("shutdown", RELEASE, delay=delay, seq=claim.seq + 1)

@@ -193,6 +193,8 @@ class ThreadSlots(Slots):
         job_class, loaded = claim.loaded
         run = self._begin(claim)
         try:
+            if run.is_revoked:
+                return Outcome("claim lost", LOST)
             return run_loaded(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
         finally:
             del self._runs[claim.nonce]
@@ -209,4 +211,6 @@ class ThreadSlots(Slots):
             stopping=self.stopping,
         )
         self._runs[claim.nonce] = only_here(run)
+        if self._abandoned:  # just now: ``revoke`` may have come too early for it
+            run.revoke("the worker is shutting down")
         return run

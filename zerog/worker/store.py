@@ -15,7 +15,7 @@ from zerog import logs
 from zerog.clock import Clock, to_text
 from zerog.datastores.operations import Append
 from zerog.document import INTERNAL_ERROR
-from zerog.exceptions import DatastoreError, QueueError
+from zerog.exceptions import DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import Accept, Engine
 from zerog.transitions import Claim, Settlement, Worker, error_record, stamp
 from zerog.worker.outcome import Outcome
@@ -37,6 +37,12 @@ POLL = 1.0
 
 LONGEST_PAUSE = 5.0
 """Seconds between two tries while the datastore can't be reached, at most."""
+
+OUTAGES = (DatastoreError, QueueError, OSError)
+"""What is raised while the datastore, the queue or the system can't do what was asked."""
+
+UNSTORABLE = (InvalidValue, TypeError, ValueError, OverflowError, RecursionError)
+"""What a value raises that can't be stored, however often it is tried."""
 
 
 class Store:
@@ -83,9 +89,12 @@ class Store:
         self.turned = clock.monotonic()
         """When the thread last came round, which it does after each call of the engine and each wait."""
 
-    def start(self, slots: Slots) -> None:
-        """Start claiming for ``slots``."""
+    def serve(self, slots: Slots) -> None:
+        """Claim for ``slots``, once started."""
         self._runner = slots
+
+    def start(self) -> None:
+        """Start claiming."""
         self._thread.start()
         self._listener.start()
 
@@ -109,6 +118,11 @@ class Store:
             self._give_back(self._runner.take_unstarted())
         self._engine.wake(self._queues)
 
+    def give_back_unstarted(self) -> None:
+        """Give back what no slot has begun, as soon as the datastore answers."""
+        with self._changed:
+            self._give_back(self._runner.take_unstarted())
+
     def in_flight(self) -> int:
         """Jobs that are claimed and not settled."""
         with self._changed:
@@ -123,7 +137,8 @@ class Store:
         return not self._thread.is_alive()
 
     def _give_back(self, claims: list[Claim]) -> None:
-        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in claims]
+        # Each goes ahead of all that wait, so the last one first.
+        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in reversed(claims)]
         self._changed.notify()
 
     def _guarded_loop(self) -> None:
@@ -149,30 +164,37 @@ class Store:
                 want = self._room(len(settlements))
             try:
                 results, claims = self._engine.step(settlements, want, self._worker, self._accept, self._queues)
-            except (DatastoreError, QueueError) as error:
-                self._again(settlements, error, pause)
-                pause = min(max(pause * 2, 0.05), LONGEST_PAUSE)
+            except OUTAGES as error:
+                pause = self._again(settlements, error, pause)
                 continue
             except Exception:
                 if not settlements:
                     raise
                 log.exception("a settlement was refused; settling one by one")
-                self._settle_one_by_one(settlements)
+                pause = self._settle_one_by_one(settlements, pause)
                 continue
             if pause:
                 log.warning("the datastore answers again")
                 pause = 0.0
             self._account(settlements, results, claims, want)
 
-    def _settle_one_by_one(self, settlements: list[Settlement]) -> None:
-        """Settle each for itself; what an outage in between leaves comes again with the others."""
+    def _settle_one_by_one(self, settlements: list[Settlement], pause: float) -> float:
+        """Settle each for itself; what can't be settled now comes again with the others, after a pause."""
+        left: list[Settlement] = []
+        trouble: Exception | None = None
         for number, settlement in enumerate(settlements):
             try:
                 is_owner = settle_alone(self._engine, settlement, self._clock)
-            except (DatastoreError, QueueError) as error:
-                self._again(settlements[number:], error, 0.0)
-                return
+            except OUTAGES as error:
+                left += settlements[number:]
+                trouble = error
+                break
+            except Exception as error:
+                left.append(settlement)
+                trouble = error
+                continue
             self._account([settlement], [is_owner], [], 0)
+        return 0.0 if trouble is None else self._again(left, trouble, pause)
 
     def _has_work(self) -> bool:
         return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
@@ -190,7 +212,8 @@ class Store:
             return 0
         return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
 
-    def _again(self, settlements: list[Settlement], error: Exception, pause: float) -> None:
+    def _again(self, settlements: list[Settlement], error: Exception, pause: float) -> float:
+        """Have these settled later, and wait a moment; returns for how long to wait if it fails again."""
         if not pause:
             log.warning("waiting for the datastore or queue: %s", error)
         with self._changed:
@@ -198,8 +221,9 @@ class Store:
             if self._finish:
                 self._ended = []
                 log.error("%d runs ended without being settled; their lease decides", len(settlements))
-                return
+                return pause
         self._clock.pause(pause or 0.05)
+        return min(max(pause * 2, 0.05), LONGEST_PAUSE)
 
     def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
         ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
@@ -219,7 +243,7 @@ class Store:
             self.answered = self.answered or want > 0
             if not self._look and want > 0:
                 self._listen.set()
-            if self._claiming:
+            if self._claiming and self._may_claim():
                 self._runner.add(claims)
             else:
                 self._give_back(claims)
@@ -240,13 +264,11 @@ class Store:
 
 
 def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
-    """Settle one run; if the datastore can't take what it wants to write, the job fails for that reason."""
+    """Settle one run; if no datastore could take what it wants to write, the job fails for that reason."""
     claim = settlement.claim
     try:
         return engine.settle([settlement])[0]
-    except (DatastoreError, QueueError):
-        raise
-    except Exception as error:
+    except UNSTORABLE as error:
         message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
         at = stamp(claim.head, to_text(clock.now()))
         record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"])

@@ -57,6 +57,8 @@ class _Process:
     is_ready: bool = False
     heard: float | None = None
     """When its last beat came; None if none is to be expected."""
+    leaving: float | None = None
+    """When it said that it ends."""
 
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
@@ -64,6 +66,7 @@ class _Process:
             lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode().splitlines()
             self.is_ready = self.is_ready or "READY=1" in lines
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
+            self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
 
 
 class Supervisor:
@@ -135,13 +138,13 @@ class Supervisor:
         while not self._signals:
             now = self._clock.monotonic()
             for pid, worker in list(self._workers.items()):
-                worker.listen(now)
                 code = worker.popen.poll()
+                worker.listen(now)  # afterwards: what it said before it ended has come by then
                 if code is None:
                     self._check(pid, worker, now)
                     continue
                 self._forget(pid)
-                verdict = self._bury(pid, code, now - worker.started)
+                verdict = self._bury(pid, code, now - worker.started, worker.is_ready)
                 if verdict is not None:
                     return verdict
             self._start_due(now)
@@ -157,6 +160,11 @@ class Supervisor:
             log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
             worker.popen.kill()
             worker.heard = None
+        if worker.leaving is not None and now - worker.leaving > self._grace + KILL_AFTER:
+            # Its jobs are settled or given back; what keeps it is a thread that one of them left.
+            log.error("worker process %d did not end in time and is killed", pid)
+            worker.popen.kill()
+            worker.leaving = None
 
     def _start_due(self, now: float) -> None:
         self._due, due = [at for at in self._due if at > now], [at for at in self._due if at <= now]
@@ -170,7 +178,7 @@ class Supervisor:
     def _forget(self, pid: int) -> None:
         self._workers.pop(pid).link.close()
 
-    def _bury(self, pid: int, code: int, lived: float) -> int | None:
+    def _bury(self, pid: int, code: int, lived: float, was_ready: bool) -> int | None:
         """Deal with a worker that ended; an exit code if that is the end of everything."""
         if code == OK:
             if not self._burst:
@@ -178,7 +186,7 @@ class Supervisor:
                 self._start()
             return None
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        if code == MISUSED:
+        if code == MISUSED and not was_ready:
             log.error("worker process %d %s: it can't be started like this", pid, how)
             return MISUSED
         self._deaths = self._deaths + 1 if lived < YOUNG else 1

@@ -18,9 +18,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from zerog.clock import SYSTEM, Clock
+from zerog.document import Document
 from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.lifecycle import Unsuitable
 from zerog.reconcile import INTERVAL, Reconciler
-from zerog.transitions import Claim
 from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
 from zerog.worker.lease import Lease
@@ -128,6 +129,7 @@ class Worker:
         self._end = threading.Event()
         self._signals = 0
         self._received: set[int] = set()
+        self._unknown_types: set[str] = set()
 
     def run(self, burst: bool = False) -> WorkerStats:
         """Work until ``stop()``, SIGTERM or SIGINT; with ``burst`` only until nothing is ready any more.
@@ -147,7 +149,7 @@ class Worker:
         store = Store(
             self.app.engine,
             identity,
-            self.app.registry.accept,
+            self._accept,
             self.queues,
             self.concurrency,
             self.clock,
@@ -155,19 +157,31 @@ class Worker:
             self.max_jobs if nursery is None else None,
         )
         slots = self._make_slots(store, nursery)
+        store.serve(slots)
         details = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "executor": self.executor,
             "queues": list(self.queues),
         }
-        lease = Lease(self.app.engine, identity, details, slots.revoke, self.clock)
+
+        def lost(why: str) -> None:
+            store.give_back_unstarted()  # first, or a slot that gets free begins one of them
+            slots.revoke(why)
+
+        lease = Lease(self.app.engine, identity, details, lost, self.clock)
         reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
         before = self._install_signals()
-        lease.start()
-        log.info("worker %s runs %s, %d at once", self.name, ", ".join(self.queues), self.concurrency)
+        try:
+            lease.start()
+        except BaseException:
+            self._restore_signals(before)
+            if nursery is not None:
+                nursery.close()
+            raise
+        self._tell_start()
         slots.start()
-        store.start(slots)
+        store.start()
         sweeping = threading.Thread(
             target=self._reconcile, args=(reconciler, store), name="zerog-reconcile", daemon=True
         )
@@ -175,14 +189,14 @@ class Worker:
         try:
             self._until_end(store, slots, lease, burst)
         finally:
-            self._shut_down(store, slots, lease, reconciler, identity)
+            released = self._shut_down(store, slots, lease, reconciler, identity)
             sweeping.join(1.0)
             self._restore_signals(before)
             # Not cleared at the start: a stop() that comes before run() counts, too.
             self._end = threading.Event()
         if store.failure is not None:
             raise store.failure
-        return self._stats(store, self.clock.monotonic() - started)
+        return self._stats(store, released, self.clock.monotonic() - started)
 
     def stop(self) -> None:
         """Ask ``run`` to end; returns at once, harmless when repeated."""
@@ -195,6 +209,27 @@ class Worker:
                     f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which only a process can be made to keep; "
                     "use executor='process'"
                 )
+
+    def _tell_start(self) -> None:
+        types = ", ".join(sorted(self.app.registry.get_registered_classes()))
+        log.log(
+            logging.INFO if types else logging.WARNING,
+            "worker %s runs %s, %d at once; it knows %s",
+            self.name,
+            ", ".join(self.queues),
+            self.concurrency,
+            types or "no job type and can run nothing",
+        )
+
+    def _accept(self, head: Document) -> Any:
+        job_type = head["jobType"]
+        try:
+            return self.app.registry.accept(head)
+        except Unsuitable as error:
+            if job_type not in self._unknown_types and job_type not in self.app.registry.get_registered_classes():
+                self._unknown_types.add(job_type)
+                log.warning("worker %s leaves jobs of one type to others: %s", self.name, error)
+            raise
 
     def _nursery(self) -> Nursery | None:
         if self.executor != "process":
@@ -269,7 +304,8 @@ class Worker:
         store.stop_claiming()
         return True
 
-    def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> None:
+    def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> int:
+        """End everything; returns how many jobs that still ran were released."""
         self._end.set()
         self.notifier.stopping("shutting down")
         store.stop_claiming()
@@ -284,30 +320,30 @@ class Worker:
                 break
             lease.check()
             self.clock.wait(never, 0.02)
-        if store.in_flight():
-            self._release_rest(slots)
+        released = self._release_rest(slots) if store.in_flight() else []
         store.close(10.0)
         lease.stop()
         slots.close()
         with suppress(ZerogError):
             reconciler.release()
-        if not store.in_flight():
+        if store.in_flight() <= len(released):
             with suppress(ZerogError):
                 self.app.engine.retire(identity)
+        return sum(released)
 
-    def _release_rest(self, slots: Slots) -> None:
-        """Give back what still runs after the grace."""
+    def _release_rest(self, slots: Slots) -> list[bool]:
+        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
         left = slots.abandon("the worker is shutting down and the job did not stop in time")
         if left:
             log.warning("worker %s stops %d jobs that did not end in time", self.name, len(left))
-        for claim in left:
-            self._release(claim)
-
-    def _release(self, claim: Claim) -> None:
-        try:
-            self.app.engine.release(claim.uuid, claim.epoch, f"released by worker {self.name} at its shutdown")
-        except ZerogError as error:
-            log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
+        why = f"released by worker {self.name} at its shutdown"
+        released = []
+        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
+            try:
+                released.append(self.app.engine.release(claim.uuid, claim.epoch, why))
+            except ZerogError as error:
+                log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
+        return released
 
     def _reconcile(self, reconciler: Reconciler, store: Store) -> None:
         pause = 0.0
@@ -339,7 +375,7 @@ class Worker:
             told_to_end = number == signal.SIGTERM and number in self._received
             signal.signal(number, signal.SIG_IGN if told_to_end else handler)
 
-    def _stats(self, store: Store, seconds: float) -> WorkerStats:
+    def _stats(self, store: Store, released: int, seconds: float) -> WorkerStats:
         counts = store.counts
         return WorkerStats(
             ran=counts["ran"],
@@ -347,7 +383,7 @@ class Worker:
             failed=counts["failed"],
             cancelled=counts["cancelled"],
             requeued=counts["requeued"],
-            released=counts["released"],
+            released=counts["released"] + released,
             lost=counts["lost"],
             seconds=seconds,
         )
