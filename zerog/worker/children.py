@@ -222,15 +222,15 @@ class _Child:
 
     def answer(self, timeout: float | None) -> dict[str, Any] | None:
         """The next message of the child, None if it is gone. Raises TimeoutError."""
-        self._socket.settimeout(timeout)
         try:
+            self._socket.settimeout(timeout)
             line = self._lines.readline()
+            self._socket.settimeout(None)
         except TimeoutError:
             self.fit = False
             raise
-        except OSError:
+        except (OSError, ValueError):  # of a connection that has been closed here
             line = b""
-        self._socket.settimeout(None)
         if not line.endswith(b"\n"):
             self.fit = False
             return None
@@ -245,7 +245,8 @@ class _Child:
         """Close the socket, at which the child exits."""
         self.fit = False
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)  # which ends a read that another thread waits in
+        self._lines.close()
         self._socket.close()
 
 

@@ -48,7 +48,8 @@ class Nursery:
         """The pids of new children; for one that could not be made, the number of the error, below 0."""
         self._ended: dict[int, int] = {}
         self._gone = False
-        threading.Thread(target=self._listen, name="zerog-nursery", daemon=True).start()
+        # Copied here, not in the thread: this one may be closed before that begins.
+        threading.Thread(target=self._listen, args=(ours.dup(),), name="zerog-nursery", daemon=True).start()
 
     def fork(self) -> tuple[int, socket.socket]:
         """A new child's pid and the socket to it. Raises OSError, and ZerogError if the nursery is gone."""
@@ -87,8 +88,8 @@ class Nursery:
             self._socket.shutdown(socket.SHUT_WR)  # the thread that listens has a copy, which closing this leaves open
         self._socket.close()
 
-    def _listen(self) -> None:
-        with self._socket.dup() as receiver, receiver.makefile("r") as lines:
+    def _listen(self, receiver: socket.socket) -> None:
+        with receiver, receiver.makefile("r") as lines:
             try:
                 for line in lines:
                     message = json.loads(line)
