@@ -54,13 +54,22 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"Queue      {name}: {entries}, {counts['documents']} jobs say they are on it."
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
+        state += "" if worker["alive"] is not None else ", alive or not: one look can't tell"
         at = f" at {worker['beatAt']}" if worker["beatAt"] else ""
         yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
     if not diagnosis.workers:
         yield "Worker     none."
     for finding in diagnosis.findings:
         yield from _finding(finding)
-    yield "A person is needed." if diagnosis.needs_person else "Nobody is needed."
+    yield _verdict(diagnosis)
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if diagnosis.needs_person:
+        return "A person is needed."
+    if any(worker["alive"] is None for worker in diagnosis.workers) and diagnosis.jobs:
+        return "Nobody is needed, if a worker is alive; --watch tells."
+    return "Nobody is needed."
 
 
 def _engine(versions: dict[str, str]) -> str:
