@@ -234,14 +234,10 @@ def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeyp
     assert result.stdout == "2 jobs removed; 1 job could not be removed, see above.\n"
 
 
-def test_ctrl_c_in_the_middle_tells_what_was_done(
-    shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_ctrl_c_in_the_middle_tells_what_was_done(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback, exit code 130, and the summary."""
     made = [shop.cancelled() for _ in range(3)]
     do = _Round._do
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started pytest may ignore it
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupted(self: _Round, uuid: str) -> None:
         if uuid == made[1]:

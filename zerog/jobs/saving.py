@@ -1,8 +1,8 @@
 """How changes of a job object reach its document. The only catcher of a refused token.
 
 A change is a list of operations. Within a run it goes out under the run's numbers; elsewhere it merges with whatever
-others write, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) ride with the next
-write.
+others write, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) ride
+with the next write.
 """
 
 from __future__ import annotations
