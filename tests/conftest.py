@@ -12,6 +12,6 @@ settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("repeatable")
 
-# nohup and a shell's & have what they start ignore Ctrl-C, and so would every command that a test starts and interrupts.
+# nohup and a shell's & make what they start ignore Ctrl-C, and so would every command that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

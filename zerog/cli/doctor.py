@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from zerog.cli.loading import load_app
 from zerog.cli.output import flat, print_json
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.diagnosis import Diagnosis, Finding
 from zerog.doctor import Doctor
 
@@ -32,7 +31,7 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
-    diagnosis = Doctor(load_app(app), app).examine(watch)
+    diagnosis = Doctor(load_shared(app), app).examine(watch)
     if as_json:
         print_json(diagnosis.to_json())
     else:

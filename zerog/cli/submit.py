@@ -11,9 +11,8 @@ import click
 import zerog
 from zerog import values
 from zerog.cli.following import follow
-from zerog.cli.loading import load_app
 from zerog.cli.output import make_console
-from zerog.cli.target import app_command, complete_types
+from zerog.cli.target import app_command, complete_types, load_shared
 
 
 @app_command()
@@ -48,7 +47,7 @@ def submit(
         raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
     given = _read_json(source) if source is not None else dict(map(_pair, parameters))
     many = given if isinstance(given, list) else [given]
-    the_app = load_app(app)
+    the_app = load_shared(app)
     uuids = the_app.submit_many(job_type, many, **options)
     for uuid in uuids:
         click.echo(uuid)
