@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerog.cli.filters import Filters, filter_options
-from zerog.cli.output import STYLES, age, flat, make_console, percent, print_json, print_json_line
+from zerog.cli.output import STALLED, STYLES, age, flat, make_console, percent, print_json, print_json_line
 from zerog.cli.sheet import print_sheet
 from zerog.cli.target import app_command, load_shared
 from zerog.document import make_key
@@ -89,7 +89,7 @@ def _cells(row: dict[str, Any], now: datetime) -> list[str]:
     return [
         flat(row["uuid"]),
         flat(row["jobType"]),
-        flat(row["status"]),
+        flat(STALLED if row["stalled"] else row["status"]),
         percent(row["completeness"]),
         flat(row["attempts"]),
         flat(row["errorCount"]),
