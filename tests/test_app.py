@@ -306,3 +306,23 @@ def test_retry_in_every_status(app: Any, status: str) -> None:
     assert f"retried after {status}" in job.events[-1]["msg"]
     assert job.events[-1]["msg"].endswith("disk was full")
     assert zerog.Worker(app).run(burst=True).succeeded == 1
+
+
+def test_a_function_that_is_a_job_may_be_submitted_and_anything_else_is_named() -> None:
+    made = zerog.App("memory://")
+
+    @made.job
+    def greet(job: zerog.BaseJob, name: str) -> None: ...
+
+    @made.job
+    def part(job: zerog.BaseJob) -> None: ...
+
+    uuid = made.submit(greet, {"name": "you"}).uuid  # type: ignore[arg-type]
+    for wrong in (None, 3, lambda job: None):
+        with pytest.raises(UnknownJobType, match="is no job; expected a registered class"):
+            made.submit(wrong)  # type: ignore[arg-type]
+    assert made.get_job(uuid, job_type="greet").jobType == "greet"
+    with pytest.raises(zerog.JobNotFound, match="not a 'part'"):
+        made.get_job(uuid, job_type="part")
+    with pytest.raises(zerog.UnknownJobType):
+        made.get_job(uuid, job_type="absent")

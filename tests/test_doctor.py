@@ -75,6 +75,22 @@ def test_jobs_without_a_worker_need_somebody_to_start_one(app: zerog.App) -> Non
     assert (finding.needs_person, finding.command) == (True, "zerog worker shop:app")
 
 
+def test_one_look_doesn_t_call_a_worker_alive(app: zerog.App, clock: ManualClock) -> None:
+    """Whether the worker whose record is there lives, only its next beat shows."""
+    app.submit("plain")
+    app.engine.renew(ALICE, 1)
+    doctor = Doctor(app, "shop:app")
+    first = doctor.examine()
+    finding = found(first, "one look can't tell")
+    assert (finding.needs_person, finding.command) == (False, "zerog doctor shop:app --watch 33")
+    assert (first.workers[0]["alive"], first.needs_person) == (None, False)
+    app.engine.renew(ALICE, 2)
+    second = doctor.examine()
+    assert (second.findings, second.workers[0]["alive"]) == ([], True)
+    third = Doctor(app, "shop:app").examine(watch=31)
+    assert (third.workers[0]["alive"], found(third, "no worker is alive").needs_person) == (False, True)
+
+
 def test_a_pending_job_is_told_from_one_just_being_put(app: zerog.App, clock: ManualClock) -> None:
     """A document whose writer died waits for reconcile, after its grace."""
     app.engine.renew(ALICE, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from zerog.backends import open_engine
 from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
 from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
-from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound
+from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound, UnknownJobType
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.function import FunctionJob, job_class_of
@@ -149,7 +150,8 @@ class App:
     ) -> J:
         """Accept a job and return it; once this returns, the job is not lost.
 
-        ``job_type`` is a registered class or its type. ``delay`` (seconds) or ``at`` (timezone-aware) start it later.
+        ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
+        (timezone-aware) start it later.
         ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
         messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
@@ -232,8 +234,8 @@ class App:
         except Exception:  # the first error is the one to tell
             return "an unknown number"
 
-    def get_job(self, uuid: str, job_type: type[J] | None = None) -> J:
-        """The job object of a stored document.
+    def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:
+        """The job object of a stored document. ``job_type`` is the class that is expected, or its type.
 
         Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument; JobNotFound also if ``job_type``
         is given and the job is none of that class.
@@ -293,7 +295,7 @@ class App:
             if after is None:
                 return
 
-    def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | None = None) -> J:
+    def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
         """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds.
 
         Raises what ``get_job`` raises, too; a job that is none of ``job_type`` isn't waited for.
@@ -341,14 +343,21 @@ class App:
         """
         return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
 
-    def _class(self, job_type: str | type[BaseJob]) -> type[BaseJob]:
-        name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
+    def _class(self, job_type: object) -> type[BaseJob]:
+        given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
+        if not isinstance(given, (str, type)):
+            raise UnknownJobType(
+                f"{job_type!r:.80} is no job; expected a registered class, or its JOB_TYPE as text. Nothing was stored."
+            )
+        name = getattr(given, "JOB_TYPE", None) if isinstance(given, type) else given
         job_class = self.registry.get_class(name)
-        if isinstance(job_type, type) and job_class is not job_type:
-            raise ConfigurationError(f"{job_type!r} isn't registered here; {name!r} belongs to {job_class!r}")
+        if isinstance(given, type) and job_class is not given:
+            raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
         return job_class
 
-    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | None) -> None:
+    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
+        if isinstance(job_type, str):
+            job_type = self.registry.get_class(job_type)
         if job_type is not None and not issubclass(self.registry.get_class(name), job_type):
             raise JobNotFound(f"job {uuid} is a {name!r}, not a {job_type.JOB_TYPE or job_type.__qualname__!r}")
 

@@ -47,6 +47,7 @@ class Doctor:
         self.app = app
         self.target = target
         self._watch = Watch(app.datastore, app.clock)
+        self._beats: dict[str, Any] = {}
 
     def examine(self, watch: float = 0) -> Diagnosis:
         """Look at everything once or, with ``watch``, again after so many seconds. Raises what the datastore raises."""
@@ -84,8 +85,15 @@ class Doctor:
             silent = self._watch.is_silent(name, lease_of(entry))
             record = self.app.datastore.read(worker_key(name)) or {}
             shown = {field: record.get(field) for field in RECORD}
-            workers.append({"worker": name, "lease": lease_of(entry), "silent": silent, **shown})
+            alive = None if not silent and self._has_not_moved(name, record) else not silent
+            workers.append({"worker": name, "lease": lease_of(entry), "silent": silent, "alive": alive, **shown})
         return workers
+
+    def _has_not_moved(self, worker: str, record: dict[str, Any]) -> bool:
+        """Whether nobody can say yet that a worker lives: no clock of the datastore's, and no beat since a look."""
+        if self.app.datastore.now() is not None and record:
+            return False
+        return self._beats.setdefault(worker, record.get("beat")) == record.get("beat")
 
     def _look_at_jobs(self, diagnosis: Diagnosis) -> Symptoms:
         symptoms = Symptoms(self.app, self._watch)
@@ -142,6 +150,12 @@ class Doctor:
             command = f"zerog worker {self.target}" + (f" --queues {quote(queues)}" if queues != DEFAULT else "")
             what = f"{unfinished} jobs are unfinished and no worker is alive"
             yield Finding(what, 1, "start one", True, command=command)
+        waiting = sum(symptoms.waiting.values())
+        unsure = [each for each in diagnosis.workers if each["alive"] is None]
+        if waiting and unsure and not any(worker["alive"] for worker in diagnosis.workers):
+            command = f"zerog doctor {self.target} --watch {longer_than(max(each['lease'] for each in unsure))}"
+            what = f"{waiting} jobs wait, and one look can't tell whether a worker is alive"
+            yield Finding(what, 1, "look again after a lease", False, command=command)
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:
             named = ", ".join(worker["worker"] for worker in gone)

@@ -9,13 +9,11 @@ from zerog.clock import seconds_between, text_after, to_text
 from zerog.diagnosis import Finding, longer_than
 from zerog.document import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, RUNNING, WAITING, Document, check_head, make_key
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.jobs.progress import STALLED_AFTER, is_stalled
 from zerog.lifecycle import Unsuitable
 from zerog.presence import worker_key
 from zerog.reconcile import CANCEL_GRACE
 from zerog.watch import Watch, lease_of
-
-STALLED = 15 * 60.0
-"""Seconds without a write after which a running job is shown as stalled."""
 
 CLOCKS_APART = 60.0
 """Seconds that a timestamp may lie ahead of this machine's clock before one of the clocks is called wrong."""
@@ -55,7 +53,7 @@ class Symptoms:
             False,
         )
         self.stalled = Finding(
-            f"jobs run and have written nothing for {STALLED / 60:.0f} minutes",
+            f"jobs run and have written nothing for {STALLED_AFTER / 60:.0f} minutes",
             0,
             "nothing, if they have such long steps; if they hang, cancel them, and have them tick",
             True,
@@ -172,7 +170,7 @@ class Symptoms:
         elif head.get("cancelRequested") is not None:
             if self._since(head["cancelRequested"]) > CANCEL_GRACE:
                 self.unstopped.add(uuid, f"worker {worker}, cancelled at {head['cancelRequested']}")
-        elif self._since(head.get("updatedAt")) > STALLED:
+        elif is_stalled(head, self._app.clock.now()):
             self.stalled.add(uuid, f"worker {worker}, last write at {head['updatedAt']}")
 
     def _since(self, timestamp: object) -> float:

@@ -12,7 +12,10 @@ import zerog
 
 
 class Stubborn(zerog.BaseJob):
-    """Makes a file when it begins, and runs until the file ``over`` is there. Told to stop it gives itself back, ends well, or doesn't listen."""
+    """Makes a file when it begins, and runs until the file ``over`` is there.
+
+    Told to stop it gives itself back, ends well, or doesn't listen.
+    """
 
     JOB_TYPE = "stubborn"
     MAX_LOST = 1_000

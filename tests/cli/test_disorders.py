@@ -168,7 +168,12 @@ DISORDERS = [
 def examined(zerog: Zerog, disorder: Disorder) -> tuple[int, list[dict[str, Any]]]:
     """The exit code and what was found."""
     result = zerog("doctor", "myapp:app", *disorder.watch, "--json")
-    return result.exit_code, json.loads(result.stdout)["findings"]
+    return result.exit_code, findings_of(result.stdout)
+
+
+def findings_of(printed: str) -> list[dict[str, Any]]:
+    """What was found, but for what one look always says of a worker here: that it can't tell whether it lives."""
+    return [found for found in json.loads(printed)["findings"] if "one look can't tell" not in found["what"]]
 
 
 @pytest.mark.parametrize("disorder", DISORDERS, ids=lambda disorder: disorder.make.__name__)
@@ -228,7 +233,7 @@ def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -
     """A queue's name comes quoted, so that pasting the line runs nothing else."""
     shop.app.engine.renew(ALICE, 1, {"queues": ["default"]})
     shop.submitted(queue="slow; rm -r x")
-    [finding] = json.loads(zerog("doctor", "myapp:app", "--json").stdout)["findings"]
+    [finding] = findings_of(zerog("doctor", "myapp:app", "--json").stdout)
     assert shlex.split(finding["command"])[-1] == "slow; rm -r x"
 
 
@@ -238,7 +243,7 @@ def test_many_jobs_are_mended_some_at_a_time(shop: Shop, zerog: Zerog) -> None:
     for _ in range(25):
         change(shop, "jobType", "strange")
     for left in (25, 15, 5):
-        [finding] = json.loads(zerog("doctor", "myapp:app", "--json").stdout)["findings"]
+        [finding] = findings_of(zerog("doctor", "myapp:app", "--json").stdout)
         assert finding["count"] == left
         assert zerog(*shlex.split(finding["command"])[1:]).exit_code == 0
     assert zerog("doctor", "myapp:app").exit_code == 0

@@ -245,3 +245,11 @@ def test_a_job_that_is_not_there_is_1_and_a_wrong_uuid_2(zerog: Zerog) -> None:
     assert (absent.exit_code, "no job 0190c3f2" in absent.stderr) == (1, True)
     wrong = zerog("jobs", "show", "myapp:app", "42")
     assert (wrong.exit_code, "'42'" in wrong.stderr) == (2, True)
+
+
+def test_a_stalled_job_is_shown_as_stalled(shop: Shop, zerog: Zerog) -> None:
+    """A listing that says running of what hangs would hide it."""
+    uuid = shop.running()
+    shop.app.datastore.mutate(make_key(uuid), [Set("updatedAt", "2026-01-01T00:00:00.000000+00:00")])
+    assert f"{uuid} word_count stalled" in zerog("jobs", "ls", "myapp:app").stdout
+    assert "Status       stalled" in zerog("jobs", "show", "myapp:app", uuid).stdout

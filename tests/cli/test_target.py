@@ -80,5 +80,17 @@ def test_an_app_in_a_package(shop: Shop, zerog: Zerog) -> None:
     package = shop.folder / "shopping"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "jobs.py").write_text("import zerog\nqueue_app = zerog.App('memory://')\n")
+    (package / "jobs.py").write_text("import zerog\nqueue_app = zerog.App('sqlite:///jobs.db')\n")
     assert zerog("jobs", "ls", "shopping.jobs:queue_app").stdout == "No jobs.\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"]]
+)
+def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog, command: list[str]) -> None:
+    """A uuid that nobody will ever find again would look like success."""
+    (shop.folder / "memoryapp.py").write_text("import zerog\napp = zerog.App('memory://')\n")
+    more = {"submit": ["word_count"], "progress": ["0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"]}.get(command[0], [])
+    result = zerog(*command, "memoryapp:app", *more)
+    assert (result.exit_code, "in the memory of each process" in result.stderr) == (2, True), result.stderr
+    assert zerog("types", "memoryapp:app").exit_code == 0

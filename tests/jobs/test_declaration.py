@@ -200,3 +200,47 @@ def test_state_is_not_a_client_s_to_set() -> None:
     with pytest.raises(ValidationError) as caught:
         registry.make_job({"jobType": "made", "offset": 9}, MemoryDatastore(), PlainQueue())
     assert caught.value.messages == {"offset": ["Unknown field."]}
+
+
+class Positional:
+    def __init__(self, datastore: Any, queue: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"run": lambda self, path: None}, "run takes path, which nobody would give it"),
+        ({"run": lambda self, *, path: None}, "run takes path"),
+        ({"__init__": Positional.__init__}, r"__init__ takes no \*\*kwargs"),
+        ({"params": schema()}, "did you mean Params"),
+        ({"state": schema()}, "did you mean State"),
+        ({"State": schema(offset=fields.Integer(required=True))}, "offset as required.*load_default"),
+        ({"Params": schema(price=fields.Decimal())}, "price as a Decimal.*as_string=True"),
+        ({"Params": schema(prices=fields.List(fields.Decimal()))}, "prices as a Decimal"),
+        ({"State": schema(pair=fields.Tuple((fields.Integer(), fields.Integer())))}, "pair as a Tuple.*List"),
+    ],
+)
+def test_what_would_fail_only_in_a_worker_is_refused_at_once(attributes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidJobClass, match=words):
+        register(**attributes)
+
+
+def test_a_run_and_an_own_init_may_take_what_they_do_not_need() -> None:
+    def made(self: Any, datastore: Any, queue: Any, keepalive: Any = None, **kwargs: Any) -> None:
+        BaseJob.__init__(self, datastore, queue, keepalive, **kwargs)
+
+    register(run=lambda self, step=1, *more, **options: None, __init__=made)
+
+
+def test_none_is_a_value_only_where_the_field_allows_it() -> None:
+    state = schema(done=fields.Integer(load_default=0), last=fields.Integer(load_default=None))
+    registry = register(State=state)
+    job: Any = registry.make_job({"jobType": "made"}, MemoryDatastore(), PlainQueue())
+    job.save()
+    with pytest.raises(ValidationError) as caught:
+        job.update_attrs(done=None)
+    assert caught.value.messages == {"done": ["Field may not be null."]}
+    job.update_attrs(last=7)
+    job.update_attrs(last=None)
+    loaded: Any = registry.get_job(job.uuid, job.datastore, PlainQueue())
+    assert (loaded.done, loaded.last) == (0, None)

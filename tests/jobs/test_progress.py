@@ -240,3 +240,11 @@ def test_get_data_gives_the_output_and_may_be_overridden() -> None:
 
     assert run_inline(Sum(MemoryDatastore(), PlainQueue())).get_data() == {"sum": 3}
     assert run_inline(Twice(MemoryDatastore(), PlainQueue())).get_data() == {"twice": 6}
+
+
+def test_a_percentage_is_clamped_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    job = declared()
+    for given in (50, 60, 1.0000001, 0.5):
+        job.set_completeness(given)
+    [record] = [record for record in caplog.records if "percentage" in record.getMessage()]
+    assert (record.levelname, "set_completeness(50)" in record.getMessage(), job.completeness) == ("WARNING", True, 0.5)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from zerog.cli.output import STYLES
+from zerog.cli.output import STALLED, STYLES
 
 
 class _Rate(ProgressColumn):
@@ -62,8 +62,9 @@ class Bars:
         runs = progress["attempts"]
         if runs > 1 and not note:
             note = f"run {runs}"
+        status = STALLED if progress.get("stalled") else progress["status"]
         self._progress.update(
-            self._tasks[progress["uuid"]], completed=progress["completeness"], status=progress["status"], note=note
+            self._tasks[progress["uuid"]], completed=progress["completeness"], status=status, note=note
         )
 
     def say(self, line: str) -> None:

@@ -15,10 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from zerog.app import App
 from zerog.cli.filters import Filters, filter_options
-from zerog.cli.loading import load_app
 from zerog.cli.output import clean, make_console, plural, print_json_line
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.document import CANCELLED_STATUS, RUNNING, TERMINAL, WAITING, make_key
 from zerog.document import FAILED as FAILED_STATUS
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogError
@@ -79,7 +78,7 @@ def cancel(app: str, selection: Selection) -> None:
     def act(the_app: App, uuid: str) -> str:
         return CANCELLED_STATUS if the_app.cancel(uuid) == CANCELLED_STATUS else STOPPING
 
-    _run(load_app(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
+    _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
 
 
 @app_command()
@@ -99,7 +98,7 @@ def retry(app: str, selection: Selection, reason: str) -> None:
         the_app.retry(uuid, reason)
         return "queued"
 
-    _run(load_app(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
+    _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
 
 
 @app_command("rm")
@@ -118,7 +117,7 @@ def remove(app: str, selection: Selection) -> None:
         the_app.discard(uuid)
         return "removed"
 
-    _run(load_app(app), selection, Verb("remove", "removed", TERMINAL, act))
+    _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, act))
 
 
 def _run(app: App, selection: Selection, verb: Verb) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from zerog.cli.loading import load_app
 from zerog.cli.output import flat, print_json
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.diagnosis import Diagnosis, Finding
 from zerog.doctor import Doctor
 
@@ -32,7 +31,7 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
-    diagnosis = Doctor(load_app(app), app).examine(watch)
+    diagnosis = Doctor(load_shared(app), app).examine(watch)
     if as_json:
         print_json(diagnosis.to_json())
     else:
@@ -54,13 +53,22 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"Queue      {name}: {entries}, {counts['documents']} jobs say they are on it."
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
+        state += "" if worker["alive"] is not None else ", alive or not: one look can't tell"
         at = f" at {worker['beatAt']}" if worker["beatAt"] else ""
         yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
     if not diagnosis.workers:
         yield "Worker     none."
     for finding in diagnosis.findings:
         yield from _finding(finding)
-    yield "A person is needed." if diagnosis.needs_person else "Nobody is needed."
+    yield _verdict(diagnosis)
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if diagnosis.needs_person:
+        return "A person is needed."
+    if any(worker["alive"] is None for worker in diagnosis.workers) and diagnosis.jobs:
+        return "Nobody is needed, if a worker is alive; --watch tells."
+    return "Nobody is needed."
 
 
 def _engine(versions: dict[str, str]) -> str:

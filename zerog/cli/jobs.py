@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from zerog.cli.filters import Filters, filter_options
-from zerog.cli.loading import load_app
-from zerog.cli.output import STYLES, age, flat, make_console, percent, print_json, print_json_line
+from zerog.cli.output import STALLED, STYLES, age, flat, make_console, percent, print_json, print_json_line
 from zerog.cli.sheet import print_sheet
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.document import make_key
 from zerog.exceptions import JobNotFound
 from zerog.queues.base import DEFAULT
@@ -53,7 +52,7 @@ def list_jobs(app: str, filters: Filters, limit: int, unlimited: bool, as_json: 
     Example: zerog jobs ls myapp:app --status failed --since 1d
     Example: zerog jobs ls myapp:app --type word_count --all --json
     """
-    the_app = load_app(app)
+    the_app = load_shared(app)
     found = filters.jobs(the_app)
     listed = found if unlimited else islice(found, limit)
     if as_json:
@@ -90,7 +89,7 @@ def _cells(row: dict[str, Any], now: datetime) -> list[str]:
     return [
         flat(row["uuid"]),
         flat(row["jobType"]),
-        flat(row["status"]),
+        flat(STALLED if row["stalled"] else row["status"]),
         percent(row["completeness"]),
         flat(row["attempts"]),
         flat(row["errorCount"]),
@@ -144,7 +143,7 @@ def show(app: str, uuid: str, no_history: bool, as_json: bool) -> None:
     Example: zerog jobs show myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
     Example: zerog jobs show myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --no-history --json
     """
-    the_app = load_app(app)
+    the_app = load_shared(app)
     document = the_app.datastore.read_with_cas(make_key(uuid), head=no_history)[0]
     if document is None:
         raise JobNotFound(f"there is no job {uuid}")

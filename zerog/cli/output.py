@@ -15,11 +15,15 @@ from zerog.clock import from_text
 ENDLESS = 100_000
 """Columns of what is no terminal: lines are never cut or broken there."""
 
+STALLED = "stalled"
+"""What is shown as the status of a running job that has written nothing for long."""
+
 STYLES = {
     "new": "dim",
     "queued": "dim",
     "scheduled": "dim",
     "running": "cyan",
+    STALLED: "yellow",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "yellow",

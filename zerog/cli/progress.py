@@ -7,10 +7,9 @@ import sys
 import click
 
 from zerog.cli.following import follow
-from zerog.cli.loading import load_app
 from zerog.cli.output import make_console, print_json
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.document import SUCCEEDED, TERMINAL
 
 
@@ -24,7 +23,7 @@ def show_progress(app: str, uuid: str, is_followed: bool) -> None:
     Example: zerog progress myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
     Example: zerog progress myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --follow
     """
-    the_app = load_app(app)
+    the_app = load_shared(app)
     if is_followed:
         sys.exit(follow(the_app, [uuid], make_console()))
     state = the_app.progress(uuid)

@@ -12,10 +12,9 @@ from types import FrameType
 import click
 
 from zerog.app import App
-from zerog.cli.loading import load_app
 from zerog.cli.output import flat, print_json_line
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.reconcile import Report
 
@@ -39,7 +38,7 @@ def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> Non
     """
     if watch and every is not None:
         raise ConfigurationError("give either --watch or --every, not both")
-    the_app = load_app(app)
+    the_app = load_shared(app)
     if every is not None:
         _sweep_for_ever(the_app, every, as_json)
         return

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from zerog.cli.loading import load_app
 from zerog.cli.output import print_json
 from zerog.cli.spoken import FAILED
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.exceptions import ZerogError
 from zerog.presence import ROSTER
 
@@ -26,7 +25,7 @@ def setup(app: str, as_json: bool) -> None:
     \b
     Example: zerog setup myapp:app
     """
-    the_app = load_app(app)
+    the_app = load_shared(app)
     datastore, queue = the_app.datastore, the_app.queue
     told = [
         _set_up("datastore", datastore, lambda: datastore.read(ROSTER)),

@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zerog.cli.output import STYLES, age, clean, make_console, percent
+from zerog.cli.output import STALLED, STYLES, age, clean, make_console, percent
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import dropped_field
 from zerog.document import ENGINE_FIELDS, PENDING, Document
+from zerog.jobs.progress import is_stalled
 
 LABEL = 13
 """Columns of the names on the left."""
@@ -45,7 +46,7 @@ def print_sheet(document: Document, now: datetime) -> None:
 
 
 def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | str]]:
-    status = clean(document.get("status"))
+    status = STALLED if is_stalled(document, now) else clean(document.get("status"))
     yield "Job", clean(document.get("uuid"))
     yield "Type", f"{clean(document.get('jobType'))}, version {clean(document.get('schemaVersion'))}"
     yield "Status", Text(status, style=STYLES.get(status, ""))

@@ -39,7 +39,7 @@ def spoken(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except ValidationError as error:
-            lines = [f"  {name}: {json.dumps(what)}" for name, what in _by_field(error).items()]
+            lines = [f"  {name}: {_said(what)}" for name, what in _by_field(error).items()]
             fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
         except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
             fail(str(error), WRONG)
@@ -72,6 +72,13 @@ def _output_is_closed() -> bool:
     except OSError:  # no file at all
         return False
     return bool(output.poll(0))
+
+
+def _said(messages: Any) -> str:
+    """The messages about one field: sentences as they are, deeper ones as JSON."""
+    if isinstance(messages, list) and all(isinstance(message, str) for message in messages):
+        return " ".join(messages)
+    return json.dumps(messages)
 
 
 def _by_field(error: ValidationError) -> dict[str, Any]:

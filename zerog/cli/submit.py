@@ -11,9 +11,8 @@ import click
 import zerog
 from zerog import values
 from zerog.cli.following import follow
-from zerog.cli.loading import load_app
 from zerog.cli.output import make_console
-from zerog.cli.target import app_command, complete_types
+from zerog.cli.target import app_command, complete_types, load_shared
 
 
 @app_command()
@@ -47,9 +46,11 @@ def submit(
     if timeout is not None and not wait:
         raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
     given = _read_json(source) if source is not None else dict(map(_pair, parameters))
-    many = given if isinstance(given, list) else [given]
-    the_app = load_app(app)
-    uuids = the_app.submit_many(job_type, many, **options)
+    the_app = load_shared(app)
+    if isinstance(given, list):
+        uuids = the_app.submit_many(job_type, given, **options)
+    else:
+        uuids = [the_app.submit(job_type, given, **options).uuid]
     for uuid in uuids:
         click.echo(uuid)
     if wait:

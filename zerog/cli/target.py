@@ -12,8 +12,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from zerog.app import App
 from zerog.cli.loading import load_app
 from zerog.cli.spoken import spoken
+from zerog.exceptions import ConfigurationError
 
 VARIABLE = "ZEROG_APP"
 
@@ -60,6 +62,17 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
         f"{said} and {VARIABLE} is not set. Give MODULE:APP first, for example {ctx.command_path} myapp:app, "
         f"or set {VARIABLE}=myapp:app."
     )
+
+
+def load_shared(target: str) -> App:
+    """The app that ``MODULE:NAME`` names, if its jobs can be seen from here. Raises ConfigurationError."""
+    app = load_app(target)
+    if not app.datastore.shared:
+        raise ConfigurationError(
+            f"{target} keeps its jobs in the memory of each process, where no command can see those of another one. "
+            "Nothing was done. Use a datastore that processes share, for example sqlite:///jobs.db."
+        )
+    return app
 
 
 def complete_types(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -23,6 +23,7 @@ from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, Document, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
+from zerog.jobs import checks
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
 
@@ -91,19 +92,24 @@ class _Stored:
             dumped = self.reader.serialize(self.attribute, {self.attribute: value})
         except (ValueError, TypeError, AttributeError) as error:
             raise InvalidValue(
-                f"{self.attribute}={value!r:.80} is no value for a {type(self.declared).__name__} field ({error}); "
-                "it was not stored"
+                f"{self.attribute}={value!r:.80} is no value for {_a(self.declared)} field ({error}); it was not stored"
             ) from error
         values.check(dumped, self.key)
         return dumped
 
     def validate(self, dumped: Any) -> None:
         """Run the declared validators on what is about to be written. Raises marshmallow's ValidationError."""
-        if dumped is not None and (self.declared.validators or type(dumped) not in self.plain):
+        if self.declared.validators or type(dumped) not in self.plain:
             try:
                 self.declared.deserialize(dumped, self.key, {})
             except ValidationError as error:
                 raise ValidationError({self.attribute: error.messages}) from error
+
+
+def _a(field: fields.Field[Any]) -> str:
+    """The type of a field with its article."""
+    kind = type(field).__name__
+    return f"{'an' if kind[0] in 'AEIOU' and not kind.startswith('U') else 'a'} {kind}"
 
 
 class Declaration:
@@ -111,21 +117,27 @@ class Declaration:
 
     def __init__(self, job_class: type[BaseJob], reserved: Iterable[str]) -> None:
         self.job_class = job_class
-        self.job_type = _job_type(job_class)
+        self.job_type = checks.job_type_of(job_class)
         self.version = parse_version(job_class.SCHEMA_VERSION)
         self.chain = Chain(self.job_type, self.version, find_migrations(job_class))
+        checks.check_methods(job_class)
         self._params = _schema_of(job_class, "Params")
+        state = _schema_of(job_class, "State")
         if job_class.TITLE is not None and not isinstance(job_class.TITLE, str):
             raise InvalidJobClass(f"{job_class.__qualname__}.TITLE is {job_class.TITLE!r:.80}; expected text, or None")
         self._extras = _added_fields(job_class.SCHEMA)
         self._extra_keys = {field.data_key or name for name, field in self._extras.items()}
-        _check_limits(job_class)
+        checks.check_limits(job_class)
         groups = {
             "Params": _declared(self._params),
-            "State": _declared(_schema_of(job_class, "State")),
+            "State": _declared(state),
             "SCHEMA": self._extras,
         }
         declared = _merge(job_class, groups, set(reserved))
+        checks.check_state(job_class, groups["State"])
+        for group, own in groups.items():
+            for name, field in own.items():
+                checks.check_storable(f"{job_class.__qualname__}.{group} declares {name}", field)
         self.schema_class = _composed(job_class, declared)
         schema = self.schema_class()
         self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
@@ -266,34 +278,6 @@ def _engine_value(name: str, value: Any) -> Any:
     return from_text(value) if name in TIMESTAMPS and value is not None else value
 
 
-def _job_type(job_class: type[BaseJob]) -> str:
-    job_type: object = job_class.JOB_TYPE
-    if not isinstance(job_type, str) or not job_type or len(job_type) > 200 or not job_type.isprintable():
-        raise InvalidJobClass(
-            f"{job_class.__qualname__} has JOB_TYPE {job_type!r}; every job class that is registered needs a text "
-            "of its own, up to 200 printable characters"
-        )
-    return job_type
-
-
-def _check_limits(job_class: type[BaseJob]) -> None:
-    """Refuse limits that would fail only once a job is in trouble."""
-    for name in ("MAX_ERRORS", "MAX_CONTINUES", "MAX_CRASHES", "MAX_LOST"):
-        limit: object = getattr(job_class, name)
-        if limit is None and name == "MAX_CONTINUES":
-            continue
-        if type(limit) is not int or limit < 0:
-            raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
-    timeout: object = job_class.TIMEOUT
-    if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 10**9):  # type: ignore[operator]
-        raise InvalidJobClass(
-            f"{job_class.__qualname__}.TIMEOUT is {timeout!r}; expected seconds, or None for no limit"
-        )
-    ends: object = job_class.FINISH_ON
-    if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
-        raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
-
-
 def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
     schema = getattr(job_class, name, None)
     if schema is not None and not (isinstance(schema, type) and issubclass(schema, Schema)):
@@ -357,7 +341,5 @@ def _unvalidated(field: fields.Field[Any]) -> None:
     """Let a field, and what it is made of, take any value that it can convert."""
     field.validators = []
     field.allow_none = True
-    parts: list[Any] = [getattr(field, name, None) for name in ("inner", "key_field", "value_field")]
-    for part in [*parts, *(getattr(field, "tuple_fields", None) or ())]:
-        if isinstance(part, fields.Field):
-            _unvalidated(part)
+    for part in checks.parts(field):
+        _unvalidated(part)

@@ -1,7 +1,8 @@
 """How changes of a job object reach its document. The only catcher of a refused token.
 
 A change is a list of operations. Within a run it goes out under the run's numbers; elsewhere it merges with whatever
-others write. Operations that may wait (``flush=False``) ride with the next write.
+others write, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) ride
+with the next write.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ from zerog.clock import SYSTEM, from_text
 from zerog.datastores.base import HISTORY, Mutation
 from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
-from zerog.exceptions import AmbiguousWrite, JobNotFound, TooManyCollisions
+from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError, TooManyCollisions
+from zerog.jobs import outside
+from zerog.jobs.outside import MAX_COLLISIONS
 from zerog.jobs.schema import TIMESTAMPS
 
 if TYPE_CHECKING:
     from zerog.jobs.stored import StoredJob
-
-MAX_COLLISIONS = 200
-"""How often ``record_change`` starts again because somebody else wrote first."""
 
 T = TypeVar("T")
 
@@ -88,8 +88,13 @@ def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -
     check(operations)
     if flush and not job._gathering and job._stored is not None:
         with _turn(job):
+            before = _shown(job, operations)
             apply_locally(job, operations)
-            _exchange(job, operations)
+            try:
+                _exchange(job, operations)
+            except JobStateError:
+                job.__dict__.update(before)
+                raise
         return
     apply_locally(job, operations)
     if job._stored is not None:
@@ -112,11 +117,8 @@ def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None =
     waiting = job._pending.take()
     if not waiting and not operations:
         return
-    together = Pending()
-    together.add(waiting)
-    together.add(operations)
     try:
-        mutation = _send(job, [*together, Max("updatedAt", job._now())], cas)
+        mutation, left = _send(job, waiting, operations, cas)
     except AmbiguousWrite:
         job._history = None
         raise  # it may be stored: sending it again could apply it twice
@@ -124,23 +126,32 @@ def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None =
         job._pending.add_before(waiting)
         job._history = None  # it shows entries that are not stored
         raise
+    job._pending.add_before(left)
+    if mutation is None:
+        return
     job._token = mutation.token
     job._latest = mutation.values["updatedAt"]
     for field, value in mutation.values.items():
         _set_attribute(job, field, value)
     assert job._stored is not None
     job._stored.update(mutation.values)
-    for operation in together:
-        if isinstance(operation, Remove):
+    for operation in waiting:
+        if isinstance(operation, Remove) and operation not in left and operation.field not in mutation.values:
             job._stored.pop(operation.field, None)
     if job._run is not None:
         job._run.notice(mutation)
 
 
-def _send(job: StoredJob, operations: list[Operation], cas: int | None) -> Mutation:
-    if job._run is not None:
-        return job._run.write(operations, cas)
-    return job._engine.datastore.mutate(job.key(), operations, cas=cas)
+def _send(
+    job: StoredJob, waiting: list[Operation], operations: Sequence[Operation], cas: int | None
+) -> tuple[Mutation | None, list[Operation]]:
+    """What was stored, and what of ``waiting`` goes on waiting."""
+    together = Pending()
+    together.add(waiting)
+    if job._run is None:
+        return outside.write(job, list(together), operations, cas)
+    together.add(operations)
+    return job._run.write([*together, Max("updatedAt", job._now())], cas), []
 
 
 def apply_locally(job: StoredJob, operations: Sequence[Operation]) -> None:
@@ -154,6 +165,13 @@ def apply_locally(job: StoredJob, operations: Sequence[Operation]) -> None:
         else:
             present = {} if isinstance(operation, Set) else {field: getattr(job, field, None)}
             _set_attribute(job, field, apply(present, [operation])[field])
+
+
+def _shown(job: StoredJob, operations: Sequence[Operation]) -> dict[str, Any]:
+    """The attributes that ``operations`` are going to change."""
+    owns = (job._declaration.by_key(operation.field) for operation in operations)
+    names = [o.field if own is None else own.attribute for o, own in zip(operations, owns, strict=True)]
+    return {name: job.__dict__[name] for name in names if name in job.__dict__}
 
 
 def _set_attribute(job: StoredJob, field: str, value: Any) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from zerog import values
 from zerog.clock import Clock, to_text
 from zerog.datastores.base import HISTORY
-from zerog.datastores.operations import Append, Operation, Remove, Set
+from zerog.datastores.operations import Append, Operation, Set
 from zerog.document import ENGINE_FIELDS, PROTECTED, Document, make_key
 from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class StoredJob:
         self._stored, self._token, self._history = head, token, None
         self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
-            self._pending.add_before(_lifting(head, lifted))
+            self._pending.add_before(lifting(head, lifted))
 
     def _raw_entries(self, field: str) -> list[Document]:
         if self._history is None:
@@ -226,11 +227,3 @@ class StoredJob:
     def _append_locally(self, field: str, value: Document) -> None:
         if self._history is not None:
             self._history[field].append(value)
-
-
-def _lifting(head: Document, lifted: Document) -> list[Operation]:
-    """What the next write must carry, so that the lifted form is stored."""
-    operations: list[Operation] = [
-        Set(field, value) for field, value in lifted.items() if field not in head or head[field] != value
-    ]
-    return operations + [Remove(field) for field in head if field not in lifted]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zerog import values
+from zerog.datastores.operations import Operation, Remove, Set
 from zerog.document import ENGINE_FIELDS, Document, check_layout
 from zerog.exceptions import CorruptDocument, InvalidJobClass, SchemaTooNew
 
@@ -134,3 +135,11 @@ class Chain:
                 f"{step!r} failed for job {engine.get('uuid')}: {type(error).__name__}: {error}; it was left as it is"
             ) from error
         return {**lifted, "schemaVersion": step.end}
+
+
+def lifting(head: Document, lifted: Document) -> list[Operation]:
+    """What the next write must carry, so that the lifted form is stored."""
+    operations: list[Operation] = [
+        Set(field, value) for field, value in lifted.items() if field not in head or head[field] != value
+    ]
+    return operations + [Remove(field) for field in head if field not in lifted]

@@ -1,0 +1,95 @@
+"""Writes of a job object outside a run, for example in a web application.
+
+Such an object may be old, so what it may change is decided by the document as it is stored now, and the write goes
+under the token of the head that was looked at: what has ended stays as it is, and a run's result is the run's alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zerog.clock import SYSTEM
+from zerog.datastores.base import Mutation
+from zerog.datastores.operations import Append, Max, Operation
+from zerog.document import TERMINAL, Document
+from zerog.exceptions import JobStateError, TooManyCollisions
+from zerog.jobs.versions import lifting
+
+if TYPE_CHECKING:
+    from zerog.jobs.stored import StoredJob
+
+MAX_COLLISIONS = 200
+"""How often a change starts again because somebody else wrote first."""
+
+NOTES = ("events", "warnings")
+"""What anybody may add to a job at any time."""
+
+RESULT = ("output", "resultCode")
+"""What only a run may write while there is one."""
+
+
+def write(
+    job: StoredJob, waiting: Sequence[Operation], operations: Sequence[Operation], cas: int | None
+) -> tuple[Mutation | None, list[Operation]]:
+    """Store ``operations`` and what waits; returns what was stored, and which of ``waiting`` goes on waiting.
+
+    Raises JobStateError if the document's state doesn't allow it, ``casException`` if ``cas`` is stale, and
+    TooManyCollisions; nothing is stored then.
+    """
+    store, key, stamp = job._engine.datastore, job.key(), Max("updatedAt", job._now())
+    if cas is None and not waiting and all(map(_is_note, operations)):
+        return store.mutate(key, [*operations, stamp]), []
+    for _ in range(MAX_COLLISIONS):
+        head, token = store.read_with_cas(key, head=True)
+        sent, left = ([*waiting, *operations], []) if head is None else _allowed(job, head, waiting, operations)
+        if not sent:
+            return None, left
+        try:
+            return store.mutate(key, [*sent, stamp], cas=token if cas is None else cas), left
+        except store.casException:
+            if cas is not None or head is None:
+                raise
+            SYSTEM.pause(random.uniform(0, 0.002))
+    raise TooManyCollisions(
+        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored"
+    )
+
+
+def _allowed(
+    job: StoredJob, head: Document, waiting: Sequence[Operation], operations: Sequence[Operation]
+) -> tuple[list[Operation], list[Operation]]:
+    """What of it may be stored on this head, and what has to wait. Raises JobStateError for what was asked for."""
+    together = [*waiting, *operations]
+    if head.get("status") in TERMINAL:
+        refused = [operation for operation in together if not _is_note(operation)]
+    elif head.get("owner") is not None:
+        refused = [operation for operation in together if operation.field in RESULT]
+    else:
+        refused = []
+    if not refused:
+        return together, []
+    lifted = [] if job._stored is None else lifting(job._stored, job._declaration.chain.lift(job._stored))
+    asked = [operation for operation in refused if operation not in lifted]
+    if asked and not (operations and all(map(_is_note, operations))):
+        raise _refusal(head, asked)
+    return [o for o in together if _is_note(o)], [o for o in waiting if not _is_note(o)]
+
+
+def _is_note(operation: Operation) -> bool:
+    return isinstance(operation, Append) and operation.field in NOTES
+
+
+def _refusal(head: Document, asked: Sequence[Operation]) -> JobStateError:
+    fields = ", ".join(dict.fromkeys(operation.field for operation in asked))
+    if head["status"] in TERMINAL:
+        return JobStateError(
+            f"job {head['uuid']} has ended ({head['status']}); what has ended stays as it is, and takes only events "
+            f"and warnings. Nothing was changed ({fields}). retry() lets it run again."
+        )
+    owner = head["owner"].get("worker") if isinstance(head["owner"], dict) else head["owner"]
+    return JobStateError(
+        f"job {head['uuid']} is being run by {owner}, and only that run writes its {fields}. Nothing was changed. "
+        "Cancel it to end it."
+    )
