@@ -229,3 +229,30 @@ def test_a_job_that_could_not_be_ended_as_cancelled_is_not_told_as_such(
     assert parts.settle([settlement]) == [True]
     assert settlement.status is None
     assert parts.read(uuid)[0]["status"] == "queued"
+
+
+def test_a_repair_leaves_a_cancelled_job_that_can_t_be_ended_now(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid = submit(parts)
+    asked = Set("cancelRequested", "2026-01-01T00:00:00+00:00")
+    parts.datastore.mutate(make_key(uuid), [asked, Set("queueState", "pending")])
+    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    assert not parts.put_again(uuid, "a test")
+    assert parts.read(uuid)[0]["status"] == "queued"
+
+
+def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told by the one who made it."""
+    uuid = submit(parts)
+    mutate = parts.datastore.mutate
+
+    def overtaken(*args: Any, **kwargs: Any) -> None:
+        mutate(*args, **kwargs)
+        raise parts.datastore.casException("made up: somebody was faster")
+
+    monkeypatch.setattr(parts.datastore, "mutate", overtaken)
+    assert parts.cancel(uuid) == "cancelled"
+    assert "cancelled" not in caplog.text
