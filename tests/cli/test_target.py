@@ -85,7 +85,8 @@ def test_an_app_in_a_package(shop: Shop, zerog: Zerog) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"]]
+    "command",
+    [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"], ["worker"]],
 )
 def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog, command: list[str]) -> None:
     """A uuid that nobody will ever find again would look like success."""

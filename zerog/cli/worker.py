@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 import zerog
-from zerog.cli.loading import load_app
 from zerog.cli.logs import FORMATS, configure
 from zerog.cli.streams import keep_streams
-from zerog.cli.target import app_command
+from zerog.cli.target import app_command, load_shared
 from zerog.worker.notify import from_environment
 from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_supervisor
 from zerog.worker.worker import EXECUTORS, GRACE, LEASE, WorkerStats
@@ -75,4 +74,4 @@ def _told(stats: WorkerStats) -> str:
 def _make_worker(app: str, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:
     names = [name.strip() for name in queues.split(",") if name.strip()]
     memory = None if max_memory is None else max_memory * 1024 * 1024
-    return zerog.Worker(load_app(app), queues=names, max_memory=memory, **options)
+    return zerog.Worker(load_shared(app), queues=names, max_memory=memory, **options)
