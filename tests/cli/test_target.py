@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop
+from tests.cli.kit import Shop, zerog_command
 
 
 def test_the_environment_names_the_app(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_an_app_in_a_package(shop: Shop, zerog: Zerog) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"], ["worker"]],
+    [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"]],
 )
 def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog, command: list[str]) -> None:
     """A uuid that nobody will ever find again would look like success."""
@@ -95,3 +95,10 @@ def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog,
     result = zerog(*command, "memoryapp:app", *more)
     assert (result.exit_code, "in the memory of each process" in result.stderr) == (2, True), result.stderr
     assert zerog("types", "memoryapp:app").exit_code == 0
+
+
+def test_a_worker_of_one_process_s_memory_would_wait_for_nobody(shop: Shop) -> None:
+    """Nobody can submit to it."""
+    (shop.folder / "memoryapp.py").write_text("import zerog\napp = zerog.App('memory://')\n")
+    result = zerog_command("worker", "memoryapp:app", "--burst", folder=shop.folder)
+    assert (result.returncode, "in the memory of each process" in result.stderr) == (2, True), result.stderr
