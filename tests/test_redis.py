@@ -354,11 +354,16 @@ def test_a_forked_child_has_its_own_connection(url: str) -> None:
 # a worker on a server that restarts
 
 
-def test_a_worker_goes_on_by_itself_after_a_restart(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_goes_on_by_itself_after_a_restart(
+    own: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 of the server and a restart: nothing accepted is lost, and the outage is told once."""
     url = own.url(timeout=1)
     app = zerog.App(url)
     app.register(Count)
+    tries: list[object] = []
+    step = app.engine.step
+    monkeypatch.setattr(app.engine, "step", lambda *args: (tries.append(args), step(*args))[1])
     worker = zerog.Worker(app, concurrency=2)
     running = threading.Thread(target=worker.run)
     with caplog.at_level(logging.WARNING, "zerog"):
@@ -367,7 +372,8 @@ def test_a_worker_goes_on_by_itself_after_a_restart(own: RunningServer, caplog: 
         app.wait(first[-1].uuid, timeout=20)
         own.kill()
         until(lambda: any("waiting for the datastore" in text for text in caplog.messages))
-        time.sleep(1.0)  # several tries
+        known = len(tries)
+        until(lambda: len(tries) >= known + 3)
         own.start()
         second = [app.submit(Count, {}) for _ in range(20)]
         jobs = [app.wait(job.uuid, timeout=20) for job in first + second]

@@ -20,7 +20,6 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 64 * 1024
 """Characters kept of one message or traceback in a document's history."""
 
-_SCALARS = (str, int, float, bool, type(None))
 _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 

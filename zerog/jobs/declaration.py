@@ -274,10 +274,6 @@ def engine_attributes(fields: Document) -> dict[str, Any]:
     return attributes
 
 
-def _engine_value(name: str, value: Any) -> Any:
-    return from_text(value) if name in TIMESTAMPS and value is not None else value
-
-
 def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
     schema = getattr(job_class, name, None)
     if schema is not None and not (isinstance(schema, type) and issubclass(schema, Schema)):
