@@ -1,8 +1,8 @@
 """Couchbase for tests: stand-ins that are started in processes of their own, or the real one that a variable names.
 
 No real Couchbase Server can be had from a package registry, so everything runs on ``tests.couchbasestandin``, spoken
-to by the real SDK. What must also hold on a real server runs there if ``ZEROG_TEST_COUCHBASE`` is a URL of one, a bucket
-and a collection for tests only: ``couchbase://user@host/bucket/scope/collection``, with the password in
+to by the real SDK. What must also hold on a real server runs there if ``ZEROG_TEST_COUCHBASE`` is a URL of one, with a
+bucket or a collection for tests only, for example ``couchbase://user@host/bucket/scope/collection``; its password is in
 ``ZEROG_COUCHBASE_PASSWORD``.
 """
 

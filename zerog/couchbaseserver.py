@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from zerog.clock import SYSTEM
@@ -38,7 +38,7 @@ except ImportError as error:  # pragma: no cover
         f"couchbase:// needs the Couchbase SDK, which can't be imported ({error}); pip install 'zerog[couchbase]'"
     ) from None
 
-PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
+PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"  # noqa: S105  # a name, no password
 """Environment variable with the password, unless the URL has one."""
 
 TIMEOUT = 5.0
@@ -177,7 +177,7 @@ class CouchbaseServer:
             raise self._unavailable(what, error) from error
         return answer
 
-    def translated(self, what: str, error: Exception, writes: bool = False) -> Exception:
+    def translated(self, what: str, error: Any, writes: bool = False) -> Exception:
         """What an error of the SDK means here; itself if it is about one document and says what is the matter."""
         code = getattr(error, "error_code", None)
         if isinstance(error, sdk.DocumentLockedException):
@@ -190,12 +190,10 @@ class CouchbaseServer:
             return self._unavailable(what, error)
         if isinstance(error, MISCONFIGURED):
             return self._misconfigured(what, error)
-        if isinstance(error, _OF_DOCUMENT):
-            return error
+        if isinstance(error, _OF_DOCUMENT) or (isinstance(error, sdk.RequestCanceledException) and not writes):
+            return cast("Exception", error)
         if writes:
             return AmbiguousWrite(f"{what}: {self.name} did not answer ({brief(error)}); it may be done")
-        if isinstance(error, sdk.RequestCanceledException):
-            return error
         if code == AMBIGUOUS or isinstance(error, sdk.TimeoutException):
             return self._unavailable(what, error)
         return DatastoreError(f"{what}: {self.name} answered {brief(error)}")

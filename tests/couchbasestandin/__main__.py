@@ -1,8 +1,8 @@
 """``python -m tests.couchbasestandin``: tells its URL on the first line, then does what standard input asks for.
 
 Each line there is a JSON object: ``{"faults": [...]}`` sets the faults, ``{"collection": "a.b"}`` makes one in every
-bucket. Each is answered by a line with what was counted since the last one. It ends with its standard input, and so with
-whoever started it.
+bucket. Each is answered by a line with what was counted since the last one. It ends with its standard input, and so
+with whoever started it.
 """
 
 from __future__ import annotations

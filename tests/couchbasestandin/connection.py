@@ -136,15 +136,16 @@ class Connection(socketserver.BaseRequestHandler):
         assert self.bucket is not None
         if COLLECTIONS not in self.features:
             return 0, request.key
-        number = shift = 0
-        for at, byte in enumerate(request.key):
+        number = shift = size = 0
+        for byte in request.key:
             number |= (byte & 0x7F) << shift
             shift += 7
+            size += 1
             if not byte & 0x80:
                 break
         if number not in self.bucket.numbers:
             raise Refused(Status.UNKNOWN_COLLECTION)
-        return number, request.key[at + 1 :]
+        return number, request.key[size:]
 
     def _collection(self, request: Request, bucket: Bucket) -> Answer:
         scope, _, name = request.value.decode().partition(".")

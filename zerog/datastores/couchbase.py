@@ -142,8 +142,8 @@ class CouchbaseDatastore(Datastore):
         Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
         """
         check_limit(limit)
-        wanted = {"status": status, "jobType": job_type, "queueName": queue}
-        wanted = {field: value for field, value in wanted.items() if value is not None}
+        asked = {"status": status, "jobType": job_type, "queueName": queue}
+        wanted = {field: value for field, value in asked.items() if value is not None}
         start = [] if after is None else values.decode(after)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
@@ -180,7 +180,10 @@ class CouchbaseDatastore(Datastore):
     # reading
 
     def _look(self, keys: Sequence[str]) -> dict[str, tuple[Document | None, int]]:
-        """The heads of documents and their tokens: (None, 0) for what isn't there, (None, -1) for what can't be read."""
+        """The heads of documents and their tokens.
+
+        (None, 0) for what isn't there, (None, UNREADABLE) for what can't be read.
+        """
         heads: dict[str, tuple[Document | None, int]] = {}
         if not keys:
             return heads
@@ -223,7 +226,9 @@ class CouchbaseDatastore(Datastore):
     def _store(self, key: str, document: Document, text: bytes, cas: int, places: set[str]) -> int:
         """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
         began = self._index.announce(key, places, cas)
-        options: Any = (ReplaceOptions(cas=cas, **self.server.durable) if cas else InsertOptions(**self.server.durable),)
+        options: Any = (
+            ReplaceOptions(cas=cas, **self.server.durable) if cas else InsertOptions(**self.server.durable),
+        )
         try:
             if cas:
                 answer = self._written(key, lambda collection: collection.replace(key, text, *options))

@@ -142,9 +142,7 @@ def change(known: Known, operations: Sequence[Operation], seq: int | None) -> Ch
     return Change(specs, changed, head, growth)
 
 
-def _appended(
-    known: Known, operations: Sequence[Operation]
-) -> dict[str, tuple[int | None, list[Any], int]]:
+def _appended(known: Known, operations: Sequence[Operation]) -> dict[str, tuple[int | None, list[Any], int]]:
     """By list: its length now (None: it isn't there), what is appended, how many entries fall out at its front."""
     told: dict[str, tuple[int | None, list[Any], int]] = {}
     for operation in operations:

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import couchbase.subdocument as paths
-from couchbase.exceptions import CasMismatchException, CouchbaseException, DocumentNotFoundException, PathNotFoundException
+from couchbase.exceptions import CasMismatchException, CouchbaseException, DocumentNotFoundException
 from couchbase.options import MutateInOptions
 from couchbase.subdocument import StoreSemantics
 
@@ -39,8 +39,7 @@ SHARDS = 64
 
 OPEN, RUNNING, DUE = "open", "running", "due"
 PLACES = (DUE, RUNNING, OPEN)
-"""Jobs that have not ended; those that run; those that reconcile must look at. Short ones first, for the server reads
-a document from its beginning."""
+"""Jobs that reconcile must look at; those that run; those that have not ended."""
 
 GRACE = 600.0
 """Seconds for which an announcement without its write stays, as seen by one process."""
@@ -108,9 +107,18 @@ class OpenIndex:
 
     def keys(self, place: str) -> list[str]:
         """The keys of all jobs that the index has in a place, in order."""
+        shards = [_shard_name(number) for number in range(SHARDS)]
+        answer = self._server.reading("the index of jobs", lambda collection: collection.get_multi(shards))
         found: list[str] = []
-        for number in range(SHARDS):
-            found += (_key(name) for name in self._read(_shard_name(number), place)[1].get(place, {}))
+        for shard in shards:
+            stored = answer.results.get(shard)
+            if stored is not None and answer.exceptions.get(shard) is None:
+                entries = _entries(shard, stored.value)
+            elif isinstance(answer.exceptions.get(shard), DocumentNotFoundException):
+                continue
+            else:  # asked for by itself it comes, or tells what is the matter
+                entries = self._read(shard)[1]
+            found += map(_key, entries[place])
         return sorted(found)
 
     def tidy(self, keys: Iterable[str], look: Any) -> None:
@@ -128,14 +136,14 @@ class OpenIndex:
                 continue  # the index is too full, as it was before
 
     def _tidy_shard(self, shard: str, keys: list[str], look: Any) -> None:
-        token, entries = self._read(shard, *PLACES)  # before the documents: see the module's text
+        token, entries = self._read(shard)  # before the documents: see the module's text
         told = look(keys)
         gone = []
         for key in keys:
             head, own = told[key]
             name = key.removeprefix(PREFIX)
             for place in set(PLACES) - places_of(head):
-                tokens = entries.get(place, {}).get(quote(name, safe=""))
+                tokens = entries[place].get(quote(name, safe=""))
                 if tokens is not None and not self._may_be_under_way(key, place, tokens, own):
                     gone.append(f"{place}.{_name(key)}")
         while gone:
@@ -156,23 +164,22 @@ class OpenIndex:
         del self._unresolved[seen]
         return False
 
-    def _read(self, shard: str, *places: str) -> tuple[int, dict[str, Any]]:
-        specs = [paths.get(place) for place in places]
+    def _read(self, shard: str) -> tuple[int, dict[str, dict[str, Any]]]:
         try:
-            answer = self._server.reading(shard, lambda collection: collection.lookup_in(shard, specs))
+            answer = self._server.reading(shard, lambda collection: collection.get(shard))
         except DocumentNotFoundException:
-            return 0, {}
-        found = {}
-        for number, place in enumerate(places):
-            try:
-                found[place] = values.decode(answer.content_as[bytes](number))
-            except PathNotFoundException:
-                continue
-            except (CouchbaseException, ValueError, RecursionError) as error:
-                raise _broken(shard, error) from error
-            if type(found[place]) is not dict:
-                raise _broken(shard, ValueError(f"{place} is no object"))
-        return answer.cas, found
+            return 0, {place: {} for place in PLACES}
+        return answer.cas, _entries(shard, answer.value)
+
+
+def _entries(shard: str, text: bytes) -> dict[str, dict[str, Any]]:
+    """By place, the jobs there and their tokens. Raises CorruptDocument."""
+    try:
+        stored = values.decode(text)
+        entries = {place: dict(stored.get(place, {})) for place in PLACES}
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise _broken(shard, error) from error
+    return entries
 
 
 def _broken(shard: str, error: Exception) -> CorruptDocument:

@@ -53,8 +53,11 @@ class JobQuery:
     def answers(self) -> bool:
         """Whether there is a query service. Raises what connecting raises."""
         try:
-            self._server.query(f"SELECT RAW META(d).id FROM {self._keyspace} AS d WHERE META(d).id > $after "
-                               "ORDER BY META(d).id LIMIT 1", {"after": END})
+            self._server.query(
+                f"SELECT RAW META(d).id FROM {self._keyspace} AS d WHERE META(d).id > $after "
+                "ORDER BY META(d).id LIMIT 1",
+                {"after": END},
+            )
         except sdk.ServiceUnavailableException:
             return False
         except sdk.CouchbaseException:
