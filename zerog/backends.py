@@ -18,8 +18,11 @@ REDIS = ("redis", "rediss", "unix")
 RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
 """URLs of a Redis server whose RQ queues carry the uuids."""
 
-DATASTORES = ("memory", "sqlite", *REDIS)
-QUEUES = (*DATASTORES, *RQ)
+COUCHBASE = ("couchbase", "couchbases")
+"""URLs of a Couchbase cluster: over TCP, over TLS."""
+
+DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE)
+QUEUES = ("memory", "sqlite", *REDIS, *RQ)
 """What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
 
 URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE"
@@ -52,6 +55,10 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
         from zerog.datastores.redis import RedisDatastore
 
         return RedisDatastore(url, clock)
+    if scheme in COUCHBASE:
+        from zerog.datastores.couchbase import CouchbaseDatastore
+
+        return CouchbaseDatastore(url)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -86,7 +93,9 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
     scheme = (
-        _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+        _scheme(datastore, "datastore", (*DATASTORES, *RQ))
+        if isinstance(datastore, str) and queue in (None, datastore)
+        else None
     )
     if scheme in RQ:
         datastore, queue = datastore.removeprefix("rq+"), datastore
