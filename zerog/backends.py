@@ -17,8 +17,11 @@ REDIS = ("redis", "rediss", "unix")
 RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
 """URLs of a Redis server whose RQ queues carry the uuids."""
 
-DATASTORES = ("memory", "sqlite", *REDIS)
-QUEUES = (*DATASTORES, *RQ)
+MONGODB = ("mongodb", "mongodb+srv")
+"""URLs of a MongoDB deployment, which keeps documents and has no queue."""
+
+QUEUES = ("memory", "sqlite", *REDIS, *RQ)
+DATASTORES = ("memory", "sqlite", *REDIS, *MONGODB)
 """What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
 
 
@@ -29,6 +32,10 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
         from zerog.datastores.redis import RedisDatastore
 
         return RedisDatastore(url, clock)
+    if scheme in MONGODB:
+        from zerog.datastores.mongo import MongoDatastore
+
+        return MongoDatastore(url)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -63,7 +70,9 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
     scheme = (
-        _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+        _scheme(datastore, "datastore", (*DATASTORES, *RQ))
+        if isinstance(datastore, str) and queue in (None, datastore)
+        else None
     )
     if scheme in RQ:
         datastore, queue = datastore.removeprefix("rq+"), datastore
@@ -83,6 +92,12 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
     elif queue is None:
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
+        if scheme not in QUEUES:
+            open_datastore(datastore)  # a wrong URL is told first, by who knows where its secrets are
+            raise ConfigurationError(
+                f"{without_secrets(datastore)} keeps documents but has no queue; use App(datastore=…, queue=…), "
+                "for example with queue='redis://localhost/0'"
+            )
         queue = datastore
     return Engine(
         open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,
