@@ -7,7 +7,6 @@ A client is made when it is first needed, and never used by a forked child. No w
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -38,6 +37,8 @@ except ImportError as error:  # pragma: no cover
         f"mongodb:// needs pymongo, which can't be imported ({error}); pip install 'zerog[mongodb]'"
     ) from None
 
+Client = pymongo.MongoClient[dict[str, Any]]
+
 COLLECTION = "zerog_documents"
 """Where the documents lie, unless the URL says ``?collection=``."""
 
@@ -62,7 +63,14 @@ SETTINGS: dict[str, Any] = {
 """What holds unless the URL says otherwise."""
 
 _PLAIN = bson.CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
-_RAW = bson.CodecOptions(RawBSONDocument, unicode_decode_error_handler="replace")
+_RAW = bson.CodecOptions(
+    RawBSONDocument, unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+
+_SECRET_OPTIONS = ("authmechanismproperties", "tlscertificatekeyfilepassword")
+
+_WRONG = (errors.PyMongoError, ValueError, TypeError, OSError)
+"""What the client raises for a URL that it can't use; OSError for a certificate that isn't there."""
 
 _NOT_ALLOWED = (13, 18, 8000)
 """Codes of refusals for who asks: Unauthorized, AuthenticationFailed, the same from Atlas."""
@@ -100,17 +108,15 @@ class MongoServer:
         self._mine = _OfProcess()
         self._inherited: list[_OfProcess] = []
         try:
-            given = split_options(self._url.partition("?")[2]) if "?" in self._url else {}
-            self._settings = {name: value for name, value in SETTINGS.items() if name.lower() not in _lower(given)}
             self._mine.client = self._new_client()  # a wrong URL fails here, at the start
-            collection_now = self.collection
-        except (errors.PyMongoError, ValueError, TypeError, OSError) as error:
-            raise ConfigurationError(f"{self.name} can't be used: {_without_secrets_of(url, error)}") from None
-        concern = collection_now.write_concern.document
+        except _WRONG as error:
+            raise ConfigurationError(f"{self.name} can't be used: {_explained(self._url, error)}") from None
+        try:
+            concern = self.collection.write_concern.document
+        except errors.InvalidName as error:
+            raise ConfigurationError(f"{self.name} can't be used: {error}") from None
         self.w: int | str = concern.get("w", 1)
         self.journal = bool(concern.get("j", False))
-        if self.w == 0:
-            raise ConfigurationError(f"{self.name} has w=0, by which nobody learns whether a write was done")
 
     @property
     def collection(self) -> Collection[dict[str, Any]]:
@@ -126,8 +132,8 @@ class MongoServer:
         return self.collection.with_options(codec_options=_RAW)
 
     def ask(self, what: str, command: str) -> dict[str, Any]:
-        """The answer to a command that takes and changes nothing. Raises what ``translated`` does."""
-        with self.translated(what, writes=False):
+        """The answer to a command that changes nothing and that everybody may give. Raises what ``translated`` does."""
+        with self._translating(what, writes=False):
             return self._client().admin.command(command)
 
     def close(self) -> None:
@@ -145,9 +151,14 @@ class MongoServer:
         Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (of a write: it may be done), CasMismatch (the
         key is taken), InvalidValue (too large), CorruptDocument, ConfigurationError, DatastoreError.
         """
+        with self._translating(what, writes):
+            yield
+        self._was_reached = True
+
+    @contextmanager
+    def _translating(self, what: str, writes: bool) -> Iterator[None]:
         try:
             yield
-            self._was_reached = True
         except errors.DuplicateKeyError:
             raise CasMismatch(f"{what} is there already; nothing was written") from None
         except bson.errors.InvalidBSON as error:
@@ -169,8 +180,12 @@ class MongoServer:
         if isinstance(error, errors.NotPrimaryError):
             details = error.details if isinstance(error.details, Mapping) else {}
             return self._by_code(what, error, details.get("code"), writes)
-        if isinstance(error, errors.ServerSelectionTimeoutError) and not self._was_reached and self._has_no_such_host():
-            return ConfigurationError(f"{what}: {self.name}: there is no such host ({_brief(error)})")
+        if isinstance(error, errors.ServerSelectionTimeoutError):
+            for cause in self._selection_errors():
+                if isinstance(cause, errors.OperationFailure) and cause.code in _NOT_ALLOWED:
+                    return self._refused(what, cause, writes)
+            if not self._was_reached and self._has_no_such_host():
+                return ConfigurationError(f"{what}: {self.name}: there is no such host ({_brief(error)})")
         if writes and _may_have_been_sent(error):
             return AmbiguousWrite(f"{what}: {self.name} did not answer ({_brief(error)}); it may be done")
         return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
@@ -204,20 +219,23 @@ class MongoServer:
         """At first use somebody's mistake; later on, of a server that took this user before, one more outage."""
         return DatastoreUnavailable(text) if self._was_reached else ConfigurationError(text)
 
-    def _has_no_such_host(self) -> bool:
-        """Whether the name of every host of the URL is unknown."""
-        servers = self._client().topology_description.server_descriptions().values()
-        return bool(servers) and all(isinstance(_cause(server.error), socket.gaierror) for server in servers)
+    def _selection_errors(self) -> list[Exception | None]:
+        """What keeps each known server from being used, as far as the client has seen it."""
+        return [server.error for server in self._client().topology_description.server_descriptions().values()]
 
-    def _client(self) -> pymongo.MongoClient[dict[str, Any]]:
+    def _has_no_such_host(self) -> bool:
+        """Whether the name of every known host is unknown."""
+        return all(_is_unknown(host) for host, _ in self._client().topology_description.server_descriptions())
+
+    def _client(self) -> Client:
         mine = self._of_this_process()
         with mine.lock:
             if mine.client is None:
                 mine.client = self._new_client()
             return mine.client
 
-    def _new_client(self) -> pymongo.MongoClient[dict[str, Any]]:
-        return pymongo.MongoClient(self._url, connect=False, **self._settings)
+    def _new_client(self) -> Client:
+        return _client_for(self._url)
 
     def _of_this_process(self) -> _OfProcess:
         mine = self._mine
@@ -233,7 +251,7 @@ class _OfProcess:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.client: pymongo.MongoClient[dict[str, Any]] | None = None
+        self.client: Client | None = None
 
 
 def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
@@ -276,23 +294,37 @@ def _database(url: str, name: str) -> str:
     return database
 
 
-def _lower(options: Mapping[str, Any]) -> set[str]:
-    names = {name.lower() for name in options}
-    return names | {"journal"} if "j" in names else names
+def _client_for(url: str) -> Client:
+    """A client that has not connected yet. Raises one of _WRONG."""
+    query = url.partition("?")[2]
+    given = {name.lower(): value for name, value in split_options(query).items()} if query else {}
+    if given.get("w") == 0:
+        raise ValueError("with w=0 nobody learns whether a write was done")
+    settings = {name: value for name, value in SETTINGS.items() if name.lower() not in given}
+    return pymongo.MongoClient(url, connect=False, **settings)
 
 
-def _without_secrets_of(url: str, error: Exception) -> str:
-    """What the client says of a URL, unless that repeats a part of what may be secret."""
-    rest = url.partition("://")[2]
-    parts = re.split(r"[:/@?&=,]", rest.rpartition("@")[0])
-    for option in rest.partition("?")[2].split("&"):
-        name, _, value = option.partition("=")
-        if name.lower() in ("authmechanismproperties", "tlscertificatekeyfilepassword"):
-            parts += re.split(r"[:,]", value)
-    said = _brief(error)
-    if any(part and (part in said or unquote(part) in said) for part in parts):
-        return "it is no valid URL; user and password must be percent-encoded"
-    return said
+def _is_unknown(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        return error.errno == socket.EAI_NONAME
+    return False
+
+
+def _explained(url: str, error: Exception) -> str:
+    """What the client says of a URL, unless it may be about user, password or another secret."""
+    start, _, options = url.partition("?")
+    if "@" in options or any(name in options.lower() for name in _SECRET_OPTIONS):
+        return "it is no valid URL"
+    if "@" in start:
+        scheme, _, rest = start.partition("://")
+        try:
+            _client_for(f"{scheme}://{rest.rpartition('@')[2]}?{options}").close()
+            return "it is no valid URL; user and password must be percent-encoded"
+        except _WRONG as other:
+            error = other
+    return _brief(error)
 
 
 def _may_have_been_sent(error: errors.ConnectionFailure) -> bool:
@@ -303,15 +335,9 @@ def _may_have_been_sent(error: errors.ConnectionFailure) -> bool:
     return not isinstance(error.__cause__, (ConnectionRefusedError, socket.gaierror, errors.AutoReconnect))
 
 
-def _cause(error: BaseException | None) -> BaseException | None:
-    while error is not None and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 def _brief(error: Exception) -> str:
     """An error on one line, without what the client adds about itself."""
     text = str(error)
-    for addition in (", Timeout: ", " (configured timeouts: ", ", full error: "):
+    for addition in (", Timeout: ", " (configured timeouts: ", ", full error: ", " Refer to docstring"):
         text = text.partition(addition)[0]
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}"

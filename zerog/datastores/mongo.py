@@ -16,7 +16,7 @@ from zerog.datastores.base import Datastore, Mutation, Page, check_document, che
 from zerog.datastores.mongochanges import SURE_BYTES, update_for
 from zerog.datastores.mongovalues import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.datastores.operations import Document, Operation, Remove, check, present
-from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidValue
+from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
 from zerog.mongoserver import MAX_BSON, MongoServer, decoded, encoded
 
 INDEXES = {"zerog_status": ("status", "_id"), "zerog_due": ("due", "_id")}
@@ -136,17 +136,12 @@ class MongoDatastore(Datastore):
                 collection.create_index([(field, 1) for field in fields], name=name)
         return [f"index {name} of {self.server.collection_name}" for name in INDEXES if name not in there]
 
-    def about(self) -> str | None:
-        try:
-            built = self.server.ask("its version", "buildInfo")
-            name = self.server.ask("its version", "hello").get("setName")
-        except DatastoreUnavailable:
-            raise
-        except (ConfigurationError, DatastoreError):  # a user who may not ask
-            return None
+    def about(self) -> str:
+        version = self.server.ask("its version", "buildInfo").get("version", "of an unknown version")
+        name = self.server.ask("its version", "hello").get("setName")
         where = f"replica set {name}" if name else "no replica set"
         journal = "journaled" if self.server.journal else "not journaled at once"
-        return f"MongoDB {built.get('version', 'of an unknown version')} ({where}, w={self.server.w}, {journal})"
+        return f"MongoDB {version} ({where}, w={self.server.w}, {journal})"
 
     def close(self) -> None:
         self.server.close()
