@@ -21,7 +21,10 @@ RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
 COUCHBASE = ("couchbase", "couchbases")
 """URLs of a Couchbase cluster: over TCP, over TLS."""
 
-DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE)
+MONGODB = ("mongodb", "mongodb+srv")
+"""URLs of a MongoDB deployment, which keeps documents and has no queue."""
+
+DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE, *MONGODB)
 QUEUES = ("memory", "sqlite", *REDIS, *RQ)
 """What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
 
@@ -59,6 +62,10 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
         from zerog.datastores.couchbase import CouchbaseDatastore
 
         return CouchbaseDatastore(url)
+    if scheme in MONGODB:
+        from zerog.datastores.mongo import MongoDatastore
+
+        return MongoDatastore(url)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -115,6 +122,12 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
     elif queue is None:
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
+        if scheme not in QUEUES:
+            open_datastore(datastore)  # a wrong URL is told first, by who knows where its secrets are
+            raise ConfigurationError(
+                f"{without_secrets(datastore)} keeps documents but has no queue; use App(datastore=…, queue=…), "
+                "for example with queue='redis://localhost/0'"
+            )
         queue = datastore
     return Engine(
         open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,
