@@ -6,6 +6,7 @@ The main thread only waits for the end. Beside it run the store thread (``store`
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
@@ -204,10 +205,13 @@ class Worker:
 
     def _check_classes(self) -> None:
         for job_type, job_class in self.app.registry.get_registered_classes().items():
-            if job_class.TIMEOUT is not None and self.executor != "process":
+            is_ended = self.executor == "process" or (
+                self.executor == "async" and inspect.iscoroutinefunction(job_class.run)
+            )
+            if job_class.TIMEOUT is not None and not is_ended:
                 raise ConfigurationError(
-                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which only a process can be made to keep; "
-                    "use executor='process'"
+                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; use "
+                    "executor='process', or executor='async' for an async def run. SOFT_TIMEOUT holds everywhere"
                 )
 
     def _tell_start(self) -> None:
@@ -254,6 +258,7 @@ class Worker:
         at_its_end = False
         while not self._end.is_set() and store.failure is None:
             lease.check()
+            slots.enforce()
             if (why := slots.broken()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._report(store, lease)
@@ -319,6 +324,7 @@ class Worker:
             if self.clock.monotonic() > deadline or self._signals > asked:
                 break
             lease.check()
+            slots.enforce()
             self.clock.wait(never, 0.02)
         released = self._release_rest(slots) if store.in_flight() else []
         store.close(10.0)
