@@ -130,11 +130,15 @@ class Engine(Submission, Interventions, Presence):
 
     def retire(self, worker: Worker) -> None:
         """Remove the record of a worker that holds no job any more, and give back what it had reserved."""
+        self.unreserve()
+        super().retire(worker)
+
+    def unreserve(self) -> None:
+        """Give back what ``wait_ready`` has reserved and nobody has claimed yet."""
         with self._inbox_lock:
             reservations, self._inbox = self._inbox, []
         for reservation in reservations:
             self._put_back(reservation, 0)
-        super().retire(worker)
 
     def looked_at(self) -> tuple[frozenset[str], frozenset[str]]:
         """The names of the queues claimed from here, and of those that had nothing to give since last asked."""

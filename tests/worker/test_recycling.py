@@ -192,7 +192,7 @@ def test_a_renewal_that_succeeded_too_late_does_not_count() -> None:
     """What was sent two thirds of a lease ago says nothing about now."""
     clock, lost = Slow(), list[str]()
     app = zerog.App("memory://")
-    lease = Lease(app.engine, Identity("late", 9.0), {}, lost.append, clock)
+    lease = Lease(app.engine, Identity("late", 9.0), dict, lost.append, clock)
     lease._renew()
     original = app.engine.renew
 

@@ -22,9 +22,11 @@ from zerog.clock import SYSTEM, Clock
 from zerog.document import Document
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.lifecycle import Unsuitable
+from zerog.orders import Orders
 from zerog.reconcile import INTERVAL, Reconciler
 from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
+from zerog.worker.control import Control
 from zerog.worker.lease import Lease
 from zerog.worker.leftovers import resident_memory
 from zerog.worker.notify import Notifier
@@ -159,6 +161,7 @@ class Worker:
         )
         slots = self._make_slots(store, nursery)
         store.serve(slots)
+        control = Control(self.app.datastore, self.name, lambda orders: self._obey(orders, store), self.clock)
         details = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -166,14 +169,18 @@ class Worker:
             "queues": list(self.queues),
         }
 
+        def first() -> Document:
+            return {**details, **control.kept()}
+
         def lost(why: str) -> None:
             store.give_back_unstarted()  # first, or a slot that gets free begins one of them
             slots.revoke(why)
 
-        lease = Lease(self.app.engine, identity, details, lost, self.clock)
+        lease = Lease(self.app.engine, identity, dict, lost, self.clock, first)
         reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
         before = self._install_signals()
         try:
+            control.turn()  # before the first claim: a queue may be paused
             lease.start()
         except BaseException:
             self._restore_signals(before)
@@ -181,6 +188,7 @@ class Worker:
                 nursery.close()
             raise
         self._tell_start()
+        control.start()
         slots.start()
         store.start()
         sweeping = threading.Thread(
@@ -188,8 +196,9 @@ class Worker:
         )
         sweeping.start()
         try:
-            self._until_end(store, slots, lease, burst)
+            self._until_end(store, slots, lease, control, burst)
         finally:
+            control.stop()
             released = self._shut_down(store, slots, lease, reconciler, identity)
             sweeping.join(1.0)
             self._restore_signals(before)
@@ -253,7 +262,17 @@ class Worker:
             self.app, self.concurrency, self.lease, store.done, self.clock, nursery, max_jobs, self.max_memory
         )
 
-    def _until_end(self, store: Store, slots: Slots, lease: Lease, burst: bool) -> None:
+    def _obey(self, orders: Orders, store: Store) -> None:
+        """Claim from the queues that are left; the running jobs go on."""
+        if orders.drain is not None:
+            log.info("worker %s is drained%s", self.name, ", for good" if orders.is_for_good else "")
+        paused = sorted(orders.paused.intersection(self.queues))
+        if paused:
+            log.info("worker %s claims nothing from paused queues: %s", self.name, ", ".join(paused))
+        served = [name for name in self.queues if name not in paused]
+        store.claim_from(served if orders.drain is None else ())
+
+    def _until_end(self, store: Store, slots: Slots, lease: Lease, control: Control, burst: bool) -> None:
         pace = min(0.5, self.lease / 15, self.notifier.pace)
         at_its_end = False
         while not self._end.is_set() and store.failure is None:
@@ -263,6 +282,8 @@ class Worker:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._report(store, lease)
             at_its_end = at_its_end or self._has_done_its_share(store)
+            if control.orders.is_for_good and not store.in_flight():
+                return
             if at_its_end and not store.in_flight():
                 return  # jobs that still ran had their own time; only a signal cuts it short
             if burst and store.drained.wait(min(pace, 0.2)):
