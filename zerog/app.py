@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
+from zerog import logs
 from zerog.backends import open_engine, urls_from_environment
 from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
@@ -304,6 +305,8 @@ class App:
             self._expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
+            if (waiting := logs.running.get()) is not None:
+                waiting.keep_alive()  # a job that waits for another one can be cancelled, too
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it goes on")

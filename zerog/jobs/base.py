@@ -71,8 +71,11 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Runs that may be lost together with their whole worker."""
     FINISH_ON: ClassVar[tuple[type[BaseException], ...]] = ()
     """Exceptions after which another run is pointless: they end the job at once."""
+    SOFT_TIMEOUT: ClassVar[float | None] = None
+    """Seconds after which ``SoftTimeout`` is raised inside ``run()``, once; in a thread at its next tick or write."""
     TIMEOUT: ClassVar[float | None] = None
-    """Seconds after which a run is killed and counts as an error; needs the process executor."""
+    """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
+    executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

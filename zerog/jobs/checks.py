@@ -32,14 +32,28 @@ def check_limits(job_class: type[BaseJob]) -> None:
             continue
         if type(limit) is not int or limit < 0:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
-    timeout: object = job_class.TIMEOUT
-    if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 10**9):  # type: ignore[operator]
-        raise InvalidJobClass(
-            f"{job_class.__qualname__}.TIMEOUT is {timeout!r}; expected seconds, or None for no limit"
-        )
+    check_times(job_class)
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
+
+
+def check_times(job_class: type[BaseJob]) -> None:
+    """Refuse times that are none, and a soft limit that the hard one would always forestall."""
+    name = job_class.__qualname__
+    soft, hard = job_class.SOFT_TIMEOUT, job_class.TIMEOUT
+    for limit, seconds in (("SOFT_TIMEOUT", soft), ("TIMEOUT", hard)):
+        if seconds is not None and not (_is_seconds(seconds) and seconds > 0):
+            raise InvalidJobClass(f"{name}.{limit} is {seconds!r}; expected seconds, more than 0, or None for no limit")
+    if soft is not None and hard is not None and soft >= hard:
+        raise InvalidJobClass(
+            f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "
+            "the run would be ended before it is told"
+        )
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 10**9  # type: ignore[operator]
 
 
 def check_methods(job_class: type[BaseJob]) -> None:

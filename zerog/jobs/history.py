@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from zerog import values
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import INTERNAL_ERROR, Document
+from zerog.exceptions import SoftTimeout
 from zerog.jobs.error import Error
 from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -137,7 +138,5 @@ def described(exception: BaseException | None) -> dict[str, Any]:
         half = MAX_TRACEBACK // 2 - 100
         first, last = (part.decode(errors="ignore") for part in (raw[:half], raw[-half:]))
         text = f"{first}\n… {len(raw) - 2 * half:,} bytes left out …\n{last}"
-    return {
-        "type": f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__,
-        "traceback": text,
-    }
+    is_plain = kind.__module__ == "builtins" or isinstance(exception, SoftTimeout)  # as Timeout, the hard one, is
+    return {"type": kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}", "traceback": text}

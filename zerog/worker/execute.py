@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import logs, values
@@ -136,10 +136,14 @@ def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
         return _cancelled(job)
     if start.exhausted:
         return _failed(job, start.exhausted)
+    run = job._run
+    assert run is not None
     try:
         value = call()
     except BaseException as error:
+        run.lift_limit()
         return _raised(job, error, start)
+    run.lift_limit()
     return _value(job, value, start)
 
 
@@ -170,13 +174,13 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 def _called(job: BaseJob) -> Any:
     value = job.run()
-    return _run_coroutine(value) if inspect.iscoroutine(value) else value
+    if not inspect.iscoroutine(value):
+        return value
+    # asyncio is a third of this package's whole import time, for jobs that most workers don't have.
+    from zerog.worker.coroutines import run_alone
 
-
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio  # a third of this package's whole import time, for jobs that most workers don't have
-
-    return asyncio.run(coroutine)
+    assert job._run is not None
+    return run_alone(value, job._run)
 
 
 def _exhausted(job: BaseJob) -> str | None:

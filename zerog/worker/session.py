@@ -239,6 +239,7 @@ class Session:
         at_its_end = False
         while not self._ending.event.is_set() and store.failure is None:
             self._lease.check()
+            self._slots.enforce()
             if (why := self._slots.broken()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
@@ -280,6 +281,7 @@ class Session:
             if self._clock.monotonic() > deadline or ending.urgency > asked:
                 break
             self._lease.check()
+            self._slots.enforce()
             self._clock.wait(never, 0.02)
         released = self._release_rest() if store.in_flight() else []
         store.close(10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -178,8 +179,11 @@ class Worker:
 
     def _check_classes(self) -> None:
         for job_type, job_class in self.app.registry.get_registered_classes().items():
-            if job_class.TIMEOUT is not None and self.settings.executor != "process":
+            is_ended = self.settings.executor == "process" or (
+                self.settings.executor == "async" and inspect.iscoroutinefunction(job_class.run)
+            )
+            if job_class.TIMEOUT is not None and not is_ended:
                 raise ConfigurationError(
-                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which only a process can be made to keep; "
-                    "use executor='process'"
+                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; use "
+                    "executor='process', or executor='async' for an async def run. SOFT_TIMEOUT holds everywhere"
                 )
