@@ -74,6 +74,8 @@ class App:
             raise ConfigurationError(f"App needs a URL, for example sqlite:///jobs.db, or {URL_VARIABLE} set to one")
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
+        self.build_id: str | None = None
+        """Which build of the code runs here; kept with every error of its jobs."""
         self.clock = clock
         self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock)
 

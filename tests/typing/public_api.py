@@ -50,6 +50,7 @@ class WordCount(zerog.BaseJob):
     JOB_TYPE = "word_count"
     SCHEMA_VERSION = "2.0"
     FINISH_ON = (FileNotFoundError,)
+    BACKOFF = zerog.backoff.exponential(30, factor=2, cap=3600, jitter=True)
     TIMEOUT = 3600
 
     class Params(Schema):
@@ -178,7 +179,7 @@ made.set_tick_value(0.01)
 
 def raising(job: zerog.BaseJob, way: int) -> NoReturn:
     if way == 1:
-        job.raise_error_continue(500, "x", delay=5)
+        job.raise_error_continue(500, "x", delay=5, data={"field": "path"})
     if way == 2:
         job.raise_warning_continue(202, "x")
     if way == 3:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema
 
+from zerog import backoff
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import dropped_field
@@ -63,6 +64,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """What the job keeps while it runs."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
+    BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT
+    """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors and the
+    exception (None if the run was killed)."""
     MAX_CONTINUES: ClassVar[int | None] = 1_000
     """How often a job may ask to run again without an error; None for no limit."""
     MAX_CRASHES: ClassVar[int] = 3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
+from zerog import values
 from zerog.exceptions import InvalidJobClass
 
 if TYPE_CHECKING:
@@ -37,9 +38,29 @@ def check_limits(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(
             f"{job_class.__qualname__}.TIMEOUT is {timeout!r}; expected seconds, or None for no limit"
         )
+    check_backoff(job_class)
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
+
+
+def check_backoff(job_class: type[BaseJob]) -> None:
+    """Refuse a BACKOFF that could never be called."""
+    given: object = job_class.BACKOFF
+    expected = (
+        "expected one of zerog.backoff, such as zerog.backoff.exponential(30), or a plain function "
+        "(error_count, error) -> seconds"
+    )
+    if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
+        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
+    try:
+        inspect.signature(given).bind(1, None)
+    except TypeError as error:
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({error}); {expected}"
+        ) from None
+    except ValueError:
+        pass  # a function in C that doesn't tell its parameters
 
 
 def check_methods(job_class: type[BaseJob]) -> None:

@@ -40,12 +40,15 @@ class Run:
         patience: float = PATIENCE,
         clock: Clock = SYSTEM,
         stopping: threading.Event | None = None,
+        build: str | None = None,
     ) -> None:
         self.datastore = datastore
         self.key = key
         self.epoch = epoch
         self.seq = seq
         self.stopping = stopping or threading.Event()
+        self.build = build
+        """Which build of the code this run is of; kept with its errors."""
         self.cancelled = False
         self._patience = patience
         self._clock = clock

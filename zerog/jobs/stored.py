@@ -163,6 +163,11 @@ class StoredJob:
 
     # inside
 
+    @property
+    def _build(self) -> str | None:
+        """Which build of the code this run is of."""
+        return None if self._run is None else self._run.build
+
     @functools.cached_property
     def _engine(self) -> Engine:
         return Engine(self.datastore, self.queue)

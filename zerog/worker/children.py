@@ -30,9 +30,10 @@ from zerog.jobs.base import load_job, read_head
 from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker import leftovers
-from zerog.worker.execute import error_delay, run_loaded
+from zerog.worker.execute import run_loaded
 from zerog.worker.nursery import Nursery, describe, kill_group
 from zerog.worker.outcome import LOST, Outcome, not_begun
+from zerog.worker.pauses import pause_after
 from zerog.worker.slots import GIVE_UP_PAUSE, Done, Slots, only_here
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ class ProcessSlots(Slots):
             message = f"the process that ran the job died: {describe(status)}"
         if child.killed or self._abandoned:
             return Outcome("claim lost", LOST)
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
+        build = self.app.build_id
+        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message, build=build))
         return None
 
     def _overran(self, claim: Claim, timeout: float | None) -> None:
@@ -178,10 +180,14 @@ class ProcessSlots(Slots):
         message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
 
         def build(head: Document, now: str) -> list[Operation]:
-            record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
             errors = head["errorCount"] + 1
-            again = error_delay(errors) if self._goes_on(claim, head, errors) else None
-            return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
+            pause = pause_after(claim.loaded[0], errors, None) if self._goes_on(claim, head, errors) else None
+            told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
+            record = transitions.error_record(
+                now, INTERNAL_ERROR, told, head["attempts"], self.app.build_id, type="Timeout"
+            )
+            keep = engine.datastore.history_limit
+            return transitions.overrun(head, record, now, keep, pause and pause.seconds)
 
         take = partial(engine.take_away, claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
         self._until_answered(take)
@@ -315,5 +321,5 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) 
     key = f"{head['documentType']}_{head['uuid']}"
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
-    run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping)
+    run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping, app.build_id)
     return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

@@ -209,6 +209,7 @@ class ThreadSlots(Slots):
             patience=self.lease * 2 / 3,
             clock=self.clock,
             stopping=self.stopping,
+            build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
         if self._abandoned:  # just now: ``revoke`` may have come too early for it
