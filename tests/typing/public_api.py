@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
@@ -95,9 +96,44 @@ class OfShared(Shared):
     def run(self) -> None: ...
 
 
+def as_told(error_count: int, error: BaseException | None) -> float:
+    return 5.0 if isinstance(error, ConnectionError) else 10.0 * error_count
+
+
+class Hooked(Shared):
+    JOB_TYPE = "hooked"
+    BACKOFF = as_told
+
+    async def before_run(self) -> None:
+        self.session = self.resources.db.session()
+
+    def after_run(self) -> None:
+        self.session.close()
+
+    def on_error(self, error: BaseException) -> None:
+        if isinstance(error, ConnectionError):
+            raise zerog.WarningContinue("no route", delay=60) from error
+
+    async def run(self) -> int:
+        return 200
+
+
 app = zerog.App("memory://")
 app.register(Documented, WordCount, Later)
 app.register(somejobs, WordCount)
+app.resource("db", dict)
+
+
+@app.middleware
+@contextmanager
+def timed(job: zerog.BaseJob) -> Iterator[None]:
+    yield
+
+
+@app.middleware
+@asynccontextmanager
+async def traced(job: zerog.BaseJob) -> AsyncIterator[None]:
+    yield
 
 
 @app.job("resize", base=Shared)

@@ -78,6 +78,8 @@ def check_methods(job_class: type[BaseJob]) -> None:
                 f"{job_class.__qualname__}.run takes {', '.join(wanted)}, which nobody would give it; declare "
                 "parameters in Params and read them from self"
             )
+    for name, arguments in (("before_run", ()), ("after_run", ()), ("on_error", (None,))):
+        _check_hook(job_class, name, arguments)
     init = job_class.__init__
     takes = inspect.signature(init).parameters.values()
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes):
@@ -85,6 +87,23 @@ def check_methods(job_class: type[BaseJob]) -> None:
             f"{job_class.__qualname__}.__init__ takes no **kwargs, in which the fields of a stored job come; expected "
             "def __init__(self, *args, **kwargs) that calls super().__init__(*args, **kwargs)"
         )
+
+
+def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]) -> None:
+    hook = getattr(job_class, name)
+    where, expected = f"{job_class.__qualname__}.{name}", "error" if arguments else ""
+    form = f"expected def {name}({', '.join(filter(None, ['self', expected]))}), or async def"
+    if not callable(hook):
+        raise InvalidJobClass(f"{where} is {values.shown(hook)}; {form}")
+    if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+        raise InvalidJobClass(
+            f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
+        )
+    bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
+    try:
+        inspect.signature(hook).bind(*bound, *arguments)
+    except TypeError as error:
+        raise InvalidJobClass(f"{where} can't be called as it will be ({error}); {form}") from None
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

@@ -24,6 +24,7 @@ from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.slots import GIVE_UP_PAUSE, ThreadSlots
 
@@ -122,8 +123,8 @@ class AsyncSlots(ThreadSlots):
             self._jobs_loop.stop()
 
     async def _work(self, claim: Claim, run: Run) -> None:
-        """One run, from its beginning to its settlement. Awaits nothing but ``run()``: the job may have its own task
-        cancelled, and what comes after the run must not be."""
+        """One run, from its beginning to its settlement. Awaits nothing but ``run()`` and its hooks: the job may have
+        its own task cancelled, and what comes after the run must not be."""
         started = self.clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -156,9 +157,9 @@ class AsyncSlots(ThreadSlots):
 
 
 async def _ended(job: BaseJob, run: Run) -> Callable[[], Any]:
-    """Await ``run()``; what comes back gives its value, or raises what it raised."""
+    """Await ``run()`` and its hooks; what comes back gives its value, or raises what it raised."""
     try:
-        value = await job.run()
+        value = await awaited(job)
     except asyncio.CancelledError as error:
         # The job's own doing, unless this worker took the run away from it.
         return _raising(ClaimLost("the worker took the run away") if run.is_revoked else error)

@@ -6,9 +6,8 @@ and goes into the outcome, so that the record and the end of the run are one wri
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import logs, values
@@ -21,6 +20,7 @@ from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.transitions import error_record, stamp
+from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
 from zerog.worker.pauses import pause_after
 
@@ -96,7 +96,7 @@ def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
     token = logs.running.set(job)
     try:
-        return conclude(job, begin(job), lambda: _called(job))
+        return conclude(job, begin(job), lambda: called(job))
     finally:
         logs.running.reset(token)
 
@@ -109,7 +109,8 @@ def begin(job: BaseJob) -> Start:
 def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     """The way out of a run. ``call`` gives what ``run()`` returned or raises what it raised. Never raises.
 
-    ``call`` may do the run itself or tell of one that has ended, so that threads and event loops share all the rest.
+    ``call`` may do the run itself, with its hooks, or tell of one that has ended, so that threads and event loops share
+    all the rest.
     """
     outcome = _guarded(job, lambda: _attempt(job, start, call))
     outcome = _guarded(job, lambda: _storable(job, outcome))
@@ -167,24 +168,6 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     if isinstance(signal, WarningContinue):
         return _warning_continue(job, signal)
     return _exception(job, error, start)
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions that a group is made of, however deep; any other exception alone."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for part in error.exceptions for leaf in leaves(part)]
-
-
-def _called(job: BaseJob) -> Any:
-    value = job.run()
-    return _run_coroutine(value) if inspect.iscoroutine(value) else value
-
-
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio  # a third of this package's whole import time, for jobs that most workers don't have
-
-    return asyncio.run(coroutine)
 
 
 def _exhausted(job: BaseJob) -> str | None:
@@ -287,6 +270,8 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=logs.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
+    if job._run is not None and job._run.cancelled:
+        return _cancelled(job)  # it was told so, and failed while it was cleaning up
     if _is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
     return _another_try(job, "exception", error, start)
@@ -381,4 +366,6 @@ def message_of(error: BaseException) -> str:
         text = str(error)
     except Exception as failure:
         text = f"<str() of it raised {type(failure).__name__}>"
+    notes = getattr(error, "__notes__", [])
+    text = " ".join([text, *(f"({note})" for note in notes if isinstance(note, str))]).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -140,6 +140,10 @@ class Worker:
 
         Raises ZerogError, after it has given its jobs back, if it can't start child processes any more.
         """
+        with self.app.resources.used():
+            return self._run(burst)
+
+    def _run(self, burst: bool) -> WorkerStats:
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
