@@ -248,6 +248,7 @@ class ThreadSlots(Slots):
             clock=self.clock,
             stopping=self.stopping,
             soft_limit=claim.loaded[0].SOFT_TIMEOUT,
+            build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
         if self._abandoned:  # just now: ``revoke`` may have come too early for it

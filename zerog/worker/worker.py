@@ -156,12 +156,14 @@ class Worker:
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
+        self.app.build_id = self.settings.build_id
         self._session = Session(self.app, self.settings, self.name, self._ending, self._notifier, self._clock)
         return self._session
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:
         try:
-            return session.run(burst)
+            with self.app.resources.used():
+                return session.run(burst)
         except BaseException as error:
             self._tell_fatal(error)
             raise
