@@ -17,8 +17,8 @@ from zerog.queues.base import Queue, Reservation
 TURN = 1.0
 """Seconds for which a thread waits before it looks whether it is still wanted."""
 
-LONGEST = 5.0
-"""Seconds that ``close`` gives a thread whose queue doesn't answer."""
+PAUSE, TRIES = 0.05, 100
+"""Seconds between two tries of ``close`` to wake a thread, and how many it makes: a queue may not answer."""
 
 
 class Listeners:
@@ -62,19 +62,21 @@ class Listeners:
         with self._changed:
             self._woken = True
             self._changed.notify_all()
-        self._wake_threads()
+        for name in self._threads():
+            self._named(name).wake()
 
     def close(self) -> None:
         """End the threads; nobody may wait any more."""
-        for thread in self._wake_threads():
-            thread.join(LONGEST)
+        for name, thread in self._threads().items():
+            for _ in range(TRIES):  # one that is about to wait hears of it the next time
+                self._named(name).wake()
+                thread.join(PAUSE)
+                if not thread.is_alive():
+                    break
 
-    def _wake_threads(self) -> list[threading.Thread]:
+    def _threads(self) -> dict[str, threading.Thread]:
         with self._changed:
-            listening = dict(self._listening)
-        for name in listening:
-            self._named(name).wake()
-        return list(listening.values())
+            return dict(self._listening)
 
     def _listen(self, name: str) -> None:
         while self._is_wanted(name):

@@ -72,7 +72,7 @@ class Bench:
     """Two told queues, a waiting thread, and what it brought."""
 
     def __init__(self) -> None:
-        self.queues = {"a": Told("a"), "b": Told("b")}
+        self.queues = {"told-a": Told("told-a"), "told-b": Told("told-b")}
         self.listeners = Listeners(self.queues.__getitem__)
         self.brought: list[Reservation] = []
         self.trouble: list[Exception] = []
@@ -87,7 +87,7 @@ class Bench:
 
     def _wait(self) -> None:
         try:
-            self.brought += self.listeners.wait(20, ("a", "b"))
+            self.brought += self.listeners.wait(20, ("told-a", "told-b"))
         except QueueUnavailable as error:
             self.trouble.append(error)
 
@@ -106,17 +106,17 @@ def bench() -> Iterator[Bench]:
 
 
 def listening() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-told-")]
 
 
 def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
     """Whoever waited may be busy for hours; others must have it at once."""
     bench.wait()
     wanted, late = Held(), Held()
-    bench.queues["b"].give(wanted)
+    bench.queues["told-b"].give(wanted)
     bench.ended()
     assert bench.brought == [wanted]
-    bench.queues["a"].give(late)
+    bench.queues["told-a"].give(late)
     assert late.released.wait(20)
     assert not wanted.released.is_set()
 
@@ -124,22 +124,22 @@ def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
 def test_giving_back_may_fail(bench: Bench) -> None:
     """The queue brings it back by itself then, and nothing else is the worse for it."""
     bench.wait()
-    bench.queues["b"].give(Held())
+    bench.queues["told-b"].give(Held())
     bench.ended()
     late = Held(trouble=True)
-    bench.queues["a"].give(late)
+    bench.queues["told-a"].give(late)
     assert late.released.wait(20)
-    until(lambda: "zerog-listener-a" not in listening())
+    until(lambda: "zerog-listener-told-a" not in listening())
 
 
 def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
     """A thread that still waits for its queue serves the next wait, too."""
     bench.wait()
-    bench.queues["b"].give(Held())
+    bench.queues["told-b"].give(Held())
     bench.ended()
     bench.wait()
     second = Held()
-    bench.queues["a"].give(second)
+    bench.queues["told-a"].give(second)
     bench.ended()
     assert bench.brought[1:] == [second]
 
@@ -147,7 +147,7 @@ def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
 def test_trouble_is_told(bench: Bench) -> None:
     """A queue that can't be asked ends the wait with its reason; so the worker says so and tries again later."""
     bench.wait()
-    bench.queues["a"].give(QueueUnavailable("away"))
+    bench.queues["told-a"].give(QueueUnavailable("away"))
     bench.ended()
     assert [str(error) for error in bench.trouble] == ["away"] and bench.brought == []
 
@@ -162,18 +162,18 @@ def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
 
 
 def both(queue: MemoryQueue) -> Callable[[str], Queue]:
-    return {"a": queue, "b": queue.named("b")}.__getitem__
+    return {"told-a": queue, "told-b": queue.named("told-b")}.__getitem__
 
 
 def test_what_is_there_already_needs_no_thread() -> None:
     """The queues are looked at first, in their order."""
-    queue = MemoryQueue("a")
+    queue = MemoryQueue("told-a")
     listeners = Listeners(both(queue))
-    queue.named("b").put(new_uuid())
+    queue.named("told-b").put(new_uuid())
     uuid = new_uuid()
     queue.put(uuid)
-    assert [one.uuid for one in listeners.wait(0, ("a", "b"))] == [uuid]
-    assert len(listeners.wait(0, ("a", "b"))) == 1
+    assert [one.uuid for one in listeners.wait(0, ("told-a", "told-b"))] == [uuid]
+    assert len(listeners.wait(0, ("told-a", "told-b"))) == 1
     assert not listening()
 
 

@@ -97,6 +97,7 @@ class TurnRules(EngineRules):
             delays.append(monotonic() - begun)
             assert self.in_turn(engine, [1], *queues) == [uuid]
         assert min(delays) < AT_ONCE, delays
+        engine.close()
 
     def test_a_wait_for_several_queues_ends_when_it_is_told_to(self, engine: Engine) -> None:
         """``wake`` ends it, and so does its time."""
@@ -108,6 +109,7 @@ class TurnRules(EngineRules):
         while wait.is_alive():  # it may not have begun to wait yet
             engine.wake(queues)
             wait.join(0.05)
+        engine.close()
 
     def require_queues(self) -> None:
         """Skip a rule about several queues where there is but one, or where deliveries get lost."""
