@@ -332,3 +332,18 @@ def test_a_record_that_can_t_be_removed_stays(
         assert reconciler.sweep(False).forgotten == []
     assert reconciler.sweep(False).forgotten == ["alice"]
     assert engine.counters["workers.forgotten"] == 1
+
+
+def test_rescued_jobs_keep_their_order_over_pages(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes ahead of what waits, in the order in which they were submitted, however many pages they fill."""
+    monkeypatch.setattr(reconcile, "PAGE", 3)
+    uuids = submit(engine, 8)
+    assert len(take(engine)) == 8
+    [later] = submit(engine)
+    reconciler = Reconciler(engine, "sweeper", clock)
+    reconciler.sweep(False)
+    clock.advance(31)
+    reconciler.sweep(False)
+    assert [claim.uuid for claim in take(engine, worker=BOB)] == [*uuids, later]

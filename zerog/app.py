@@ -164,7 +164,7 @@ class App:
 
     def submit(
         self,
-        job_type: str | type[J],
+        job_type: str | type[J] | FunctionJob[..., Any],
         params: Mapping[str, Any] | None = None,
         *,
         delay: float = 0,
@@ -190,7 +190,7 @@ class App:
 
     def submit_many(
         self,
-        job_type: str | type[BaseJob],
+        job_type: str | type[BaseJob] | FunctionJob[..., Any],
         params: Iterable[Mapping[str, Any]],
         *,
         delay: float = 0,

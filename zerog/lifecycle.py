@@ -48,9 +48,10 @@ from zerog.exceptions import (
     TooManyCollisions,
 )
 from zerog.interventions import Interventions
+from zerog.listening import Listeners
 from zerog.parts import TRIES, UNANSWERED
 from zerog.presence import Presence
-from zerog.queues.base import Reservation
+from zerog.queues.base import SHARE, Reservation
 from zerog.submission import Submission
 from zerog.transitions import Claim, Settlement, Worker
 
@@ -87,6 +88,8 @@ class Engine(Submission, Interventions, Presence):
         super().__init__(datastore, queue, clock)
         self._inbox: list[Reservation] = []
         self._inbox_lock = threading.Lock()
+        self._listeners = Listeners(self.named)
+        self._turn = 0
         self._doubts: dict[str, Claim] = {}
         self._served: set[str] = set()
         self._empty: set[str] = set()
@@ -96,7 +99,8 @@ class Engine(Submission, Interventions, Presence):
     def claim(self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = ()) -> list[Claim]:
         """Become the owner of up to ``want`` jobs that are ready, without waiting for any.
 
-        ``queues`` in order of priority; by default the engine's own. Raises what the parts raise only if nothing was
+        ``queues`` in order of priority; by default the engine's own. Every SHAREth job is the oldest of the lowest
+        priority, of the last of them that has any. Raises what the parts raise only if nothing was
         claimed: a claim that is not returned would be a job that nobody runs.
         """
         claims: list[Claim] = []
@@ -113,23 +117,35 @@ class Engine(Submission, Interventions, Presence):
             if not claims:
                 raise
             log.warning("claimed %d jobs and then met trouble: %s", len(claims), error)
+        self.unreserve()
         return claims
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
-        """Block until something may be claimed, ``timeout`` passed or ``wake`` was called. For a thread of its own.
+        """Block until one of the queues may have something to claim, ``timeout`` passed or ``wake`` was called.
 
-        True is a hint: others may be quicker.
+        For a thread of its own. True is a hint: others may be quicker. Raises QueueError.
         """
-        reservation = self.named((queues or (self.queue.name,))[0]).reserve(timeout)
-        if reservation is None:
-            return False
+        names = queues or (self.queue.name,)
+        if len(names) > 1:
+            reservations = self._listeners.wait(timeout, names)
+        else:
+            reservation = self.named(names[0]).reserve(timeout)
+            reservations = [] if reservation is None else [reservation]
         with self._inbox_lock:
-            self._inbox.append(reservation)
-        return True
+            self._inbox += reservations
+        return bool(reservations)
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         """Make ``wait_ready`` return early."""
-        self.named((queues or (self.queue.name,))[0]).wake()
+        names = queues or (self.queue.name,)
+        if len(names) > 1:
+            self._listeners.wake()
+        else:
+            self.named(names[0]).wake()
+
+    def close(self) -> None:
+        self._listeners.close()
+        super().close()
 
     def retire(self, worker: Worker) -> None:
         """Remove the record of a worker that holds no job any more, and give back what it had reserved."""
@@ -155,11 +171,15 @@ class Engine(Submission, Interventions, Presence):
     def _reserve(self, queues: Sequence[str]) -> Reservation | None:
         with self._inbox_lock:
             if self._inbox:
+                self._turn += 1
                 return self._inbox.pop()
-        for name in queues or (self.queue.name,):
+        is_for_the_lowest = self._turn >= SHARE - 1
+        names = queues or (self.queue.name,)
+        for name in reversed(names) if is_for_the_lowest else names:
             queue = self.named(name)
-            reservation = queue.reserve(0)
+            reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
             if reservation is not None:
+                self._turn = 0 if is_for_the_lowest else self._turn + 1
                 return reservation
             if not queue.withheld:
                 self._note_empty(name)

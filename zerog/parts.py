@@ -98,7 +98,8 @@ class Parts:
 
     def close(self) -> None:
         """Close both parts."""
-        self.queue.close()
+        for queue in self._queues.values():
+            queue.close()
         self.datastore.close()
 
     def early_by(self, head: Document) -> float:

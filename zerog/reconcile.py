@@ -210,27 +210,37 @@ class Reconciler:
     # running
 
     def _running(self, report: Report) -> None:
+        to_judge: list[Document] = []
         for heads in self._owned.walk(self.engine, report):
             silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
-            for head in reversed(heads):  # each that is rescued goes ahead of all that wait, so the last one first
-                owner = head.get("owner")
-                if not isinstance(owner, dict) or "worker" not in owner:
-                    report.stuck[head["uuid"]] = f"runs without an owner: {owner!r:.80}"
-                    continue
-                worker = str(owner["worker"])
-                self._owners.add(worker)
-                if worker not in silent:
-                    silent[worker] = self._watch.is_silent(worker, lease_of(owner))
-                self._judge(head, worker, silent[worker], report)
+            to_judge += [head for head in heads if self._why(head, silent, report)]
+        # Each that is rescued goes ahead of all that wait, so the last one first.
+        to_judge.reverse()
+        for start in range(0, len(to_judge), PAGE):
+            silent = {}
+            for head in to_judge[start : start + PAGE]:
+                why = self._why(head, silent, report)
+                if why:
+                    self._rescue(head, why, report)
         if self._owned.is_over:
             self._cancelling = {run: at for run, at in self._cancelling.items() if run in self._overdue_seen}
             self._overdue_seen = set()
 
-    def _judge(self, head: Document, worker: str, is_silent: bool, report: Report) -> None:
-        if is_silent:
-            self._rescue(head, f"worker {worker} was silent for its lease of {lease_of(head['owner']):g} s", report)
-        elif head.get("cancelRequested") is not None and self._is_overdue(head):
-            self._rescue(head, "the job was cancelled and its owner did not stop it in time", report)
+    def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
+        """Why a running job is to be taken from its owner, if it is. ``silent``: what is known of workers."""
+        owner = head.get("owner")
+        if not isinstance(owner, dict) or "worker" not in owner:
+            report.stuck[head["uuid"]] = f"runs without an owner: {owner!r:.80}"
+            return ""
+        worker = str(owner["worker"])
+        self._owners.add(worker)
+        if worker not in silent:
+            silent[worker] = self._watch.is_silent(worker, lease_of(owner))
+        if silent[worker]:
+            return f"worker {worker} was silent for its lease of {lease_of(owner):g} s"
+        if head.get("cancelRequested") is not None and self._is_overdue(head):
+            return "the job was cancelled and its owner did not stop it in time"
+        return ""
 
     def _watch_owners(self) -> None:
         """Look at the owners of running jobs without doing anything, to know how long they have been silent."""

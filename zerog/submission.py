@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from zerog import logs, transitions
 from zerog.crashpoints import point
-from zerog.datastores.operations import apply
-from zerog.document import NEW, PENDING, WAITING, Document, check_layout, make_key
+from zerog.datastores.operations import Operation, apply
+from zerog.document import NEW, PENDING, TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.parts import TRIES, UNANSWERED, Parts
 
@@ -85,10 +85,16 @@ class Submission(Parts):
             f"job {document['uuid']} may exist or not: {error}. Look it up before you submit it again."
         )
 
-    def enqueue(self, uuid: str, delay: float = 0) -> tuple[Document, int]:
+    def check_waits(self, uuid: str) -> None:
+        """Refuse what ``enqueue`` would refuse. Raises JobNotFound, JobStateError."""
+        head, _ = self.read(uuid)
+        if head["status"] not in (NEW, *WAITING):
+            raise _not_waiting(head)
+
+    def enqueue(self, uuid: str, delay: float = 0, changes: Sequence[Operation] = ()) -> tuple[Document, int]:
         """Bring a stored ``new`` document on its way, or put a waiting one on the queue once more.
 
-        Raises JobNotFound, and JobStateError for a job that runs or has ended.
+        ``changes`` are made in the same write. Raises JobNotFound, and JobStateError for a job that runs or has ended.
         """
         key = make_key(uuid)
         unanswered = 0
@@ -98,11 +104,8 @@ class Submission(Parts):
             if head["status"] not in (NEW, *WAITING):
                 if unanswered:
                     return head, token  # on its way already
-                raise JobStateError(
-                    f"job {uuid} is {head['status']} and can't be enqueued; a running job returns NO_RESULT to run "
-                    "again, a finished one needs retry(). Nothing was changed."
-                )
-            operations = transitions.waiting(self._now(), delay)
+                raise _not_waiting(head)
+            operations = [*changes, *transitions.waiting(self._now(), delay)]
             try:
                 token = self.datastore.mutate(key, operations, cas=token).token
             except self._refusals:
@@ -118,3 +121,10 @@ class Submission(Parts):
             logs.submitted([head], is_again)
             return self._deliver(key, head, token, delay, "submit")
         raise self._collisions(key)
+
+
+def _not_waiting(head: Document) -> JobStateError:
+    state, instead = f"is {head['status']}", "return NO_RESULT from run() to run again"
+    if head["status"] in TERMINAL:
+        state, instead = f"has ended ({head['status']})", "retry() lets it run again"
+    return JobStateError(f"job {head['uuid']} {state} and can't be enqueued; {instead}. Nothing was changed.")

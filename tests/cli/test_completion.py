@@ -10,32 +10,58 @@ import pytest
 from tests.cli.conftest import Zerog
 from tests.cli.kit import Shop, without_app, zerog_command
 
-ASK = """
+PLAIN = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
+"""Shells, and how each leaves the user's own settings alone."""
+
+ASK = {
+    "bash": """
 source <(zerog completion bash)
 COMP_WORDS=({words})
 COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
 _zerog_completion zerog
 printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
+""",
+    # What a shell without a terminal has no widgets for prints instead what it would offer.
+    "zsh": """
+autoload -Uz compinit && compinit -u -D
+eval "$(zerog completion zsh)"
+_describe() {{ print -rl -- ${{${{(P)3}}%%:*}} }}
+compadd() {{ print -rl -- ${{(P)@[-1]}} }}
+words=({words})
+CURRENT=${{#words}}
+$_comps[zerog]
+""",
+    "fish": """
+zerog completion fish | source
+complete -C {line} | string split -f1 \\t
+""",
+}
 
 
-def offered(shop: Shop, *words: str, **environment: str) -> set[str]:
-    """What bash offers for the last word."""
+def offered(shell: str, shop: Shop, *words: str, **environment: str) -> set[str]:
+    """What a shell offers for the last word."""
     quoted = " ".join(f"'{word}'" for word in ("zerog", *words))
+    line = f"'{' '.join(('zerog', *words))}'"
     asked = subprocess.run(
-        ["bash", "-c", ASK.format(words=quoted)],
+        [shell, *PLAIN[shell], "-c", ASK[shell].format(words=quoted, line=line)],
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
+        check=False,
         cwd=shop.folder,
-        env={**without_app(), **environment},
+        env={**without_app(), "HOME": str(shop.folder), **environment},
     )
     assert asked.stderr == ""
     return set(asked.stdout.split())
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.fixture(params=PLAIN)
+def shell(request: pytest.FixtureRequest) -> str:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"no {request.param} here")
+    return str(request.param)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -49,17 +75,16 @@ def offered(shop: Shop, *words: str, **environment: str) -> set[str]:
         (["jobs", "rm", "myapp:app", "--type", ""], {"word_count", "refuse"}),
     ],
 )
-def test_bash_completes(shop: Shop, words: list[str], expected: set[str]) -> None:
+def test_a_shell_completes(shell: str, shop: Shop, words: list[str], expected: set[str]) -> None:
     """Commands, options, statuses and, once the app is named, its job types; nothing is printed beside."""
-    assert offered(shop, *words) == expected
+    assert offered(shell, shop, *words) == expected
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-def test_job_types_of_the_environment_s_app_are_completed(shop: Shop) -> None:
+def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop) -> None:
     """ZEROG_APP names the app; what it prints while it is loaded stays away from the shell."""
     with (shop.folder / "myapp.py").open("a") as source:
         source.write("\nprint('plain,really')\n")
-    assert offered(shop, "submit", "re", ZEROG_APP="myapp:app") == {"refuse"}
+    assert offered(shell, shop, "submit", "re", ZEROG_APP="myapp:app") == {"refuse"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -133,6 +133,8 @@ class TestRedisHere(EngineContract):
 class TestRq(EngineContract):
     """Documents and RQ queues on one real server."""
 
+    has_shares = False
+
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
         url = real_url()

@@ -11,6 +11,7 @@ from tests.jobs.kit import Declared, DownQueue, again, declared, documented, hea
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable, InvalidValue, JobStateError
 from zerog.queues.memory import MemoryQueue
+from zerog.transitions import Worker
 
 
 def test_enqueue_stores_the_job_and_puts_its_uuid(app: Any) -> None:
@@ -107,3 +108,33 @@ def test_a_job_can_t_be_queued_without_a_document_of_its_own_by_a_token_from_out
     with pytest.raises(zerog.CasMismatch):
         job.enqueue()
     assert job.queue.size() == 0
+
+
+def test_a_running_job_that_is_not_enqueued_stays_as_it_was(app: Any) -> None:
+    """A refusal changes nothing: neither options for the queue nor what was assigned to the object meanwhile."""
+    job = app.submit("declared", {"path": "x"})
+    [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    before = app.datastore.read(claim.key)
+    job.offset = 5
+    with pytest.raises(JobStateError, match="running and can't be enqueued"):
+        job.enqueue(priority=9, ttr=5)
+    assert app.datastore.read(claim.key) == before
+
+
+def test_a_job_that_is_claimed_at_that_moment_stays_as_it_was(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it still waits is asked once more by the write itself."""
+    job = app.submit("declared", {"path": "x"})
+    app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    monkeypatch.setattr(app.engine, "check_waits", lambda uuid: None)
+    before = app.datastore.read(job.key())
+    with pytest.raises(JobStateError, match="running"):
+        job.enqueue(priority=9)
+    assert app.datastore.read(job.key()) == before
+
+
+def test_a_waiting_job_takes_new_options(app: Any) -> None:
+    """Enqueued again it has the new priority, stored and on the object."""
+    job = app.submit("declared", {"path": "x"}, priority=1)
+    job.enqueue(priority=9, ttr=5)
+    stored = app.datastore.read(job.key())
+    assert (stored["priority"], stored["queueKwargs"]) == (9, {"ttr": 5}) == (job.priority, job.queueKwargs)

@@ -247,4 +247,25 @@ def test_a_percentage_is_clamped_and_warned_of_once(caplog: pytest.LogCaptureFix
     for given in (50, 60, 1.0000001, 0.5):
         job.set_completeness(given)
     [record] = [record for record in caplog.records if "percentage" in record.getMessage()]
-    assert (record.levelname, "set_completeness(50)" in record.getMessage(), job.completeness) == ("WARNING", True, 0.5)
+    assert (record.levelname, "completeness of 50" in record.getMessage(), job.completeness) == ("WARNING", True, 0.5)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(50, 1.0), (-3, 0.0), (0.25, 0.25)])
+def test_a_percentage_among_other_fields_is_clamped_too(
+    given: float, kept: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``update_attrs`` sets completeness as ``set_completeness`` does, so that no bar stands at 5000 %."""
+    job = declared()
+    job.save()
+    job.update_attrs(completeness=given, offset=3)
+    assert (job.completeness, head_of(job)["completeness"], head_of(job)["offset"]) == (kept, kept, 3)
+    assert ("percentage" in caplog.text) is (given > 1)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), "half", None, True])
+def test_a_completeness_that_is_no_number_is_refused(wrong: Any) -> None:
+    job = declared()
+    job.save()
+    with pytest.raises((ValueError, zerog.exceptions.InvalidValue)):
+        job.update_attrs(completeness=wrong, offset=3)
+    assert (job.completeness, head_of(job)["completeness"], job.offset, head_of(job)["offset"]) == (0.0, 0.0, 0, 0)

@@ -61,6 +61,7 @@ class TestWrapped(QueueContract):
     has_names = False
     can_wake = False
     can_put_ahead = False
+    knows_lowest = False
 
     @pytest.fixture
     def queue(self, clock) -> Queue:
@@ -74,6 +75,8 @@ class TestWrapped(QueueContract):
 
 class TestCalmChaos(QueueContract):
     """A ``ChaosQueue`` whose faults are switched off is a queue like any other."""
+
+    knows_lowest = False
 
     @pytest.fixture
     def queue(self, clock) -> Queue:

@@ -155,6 +155,8 @@ def nothing(job: zerog.BaseJob) -> int:
 job: WordCount = app.submit(WordCount, {"path": "x"}, priority=1, headers={"a": "b"})
 offset: int = app.submit(WordCount, delay=5).offset
 of_a_function: zerog.BaseJob = app.submit(resize.job, {"path": "x"})
+of_the_function_itself: zerog.BaseJob = app.submit(resize, {"path": "x"}, delay=5)
+many_of_a_function: list[str] = app.submit_many(resize, [{"path": "x"}])
 by_name: zerog.BaseJob = app.submit("word_count", {"path": "x"}, queue="slow", uuid=job.uuid)
 sizes: dict[str, int] = resize(OfShared(app.datastore, app.queue), "a.png", width=5)
 classes: list[type[zerog.BaseJob]] = [resize.job, fetch.job, app.job_class("later"), app.unregister("later")]

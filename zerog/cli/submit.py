@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,34 @@ from zerog.cli.output import make_console
 from zerog.cli.target import app_command, complete_types, load_shared
 
 
+class Time(click.ParamType[datetime]):
+    """A time with its zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time. One without a zone is refused: nobody can say whose clock was meant."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2027-01-04T08:00+01:00; nothing was stored", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(
+                f"{value!r} doesn't say in which zone; add Z for UTC or an offset such as +01:00; nothing was stored",
+                param,
+                ctx,
+            )
+        return moment
+
+
 @app_command()
 @click.argument("job_type", metavar="TYPE", shell_complete=complete_types)
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
-@click.option("--delay", type=float, default=0.0, help="Seconds until it may start.")
+@click.option("--delay", type=float, default=0.0, metavar="SECONDS", help="Seconds until it may start.")
+@click.option("--at", type=Time(), metavar="TIME", help="When it may start, for example 2027-01-04T08:00+01:00.")
 @click.option("--priority", type=int, default=0, help="Higher goes first.")
-@click.option("--queue", default="default", show_default=True)
+@click.option("--queue", default="default", show_default=True, help="The queue it goes to.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; the job goes on.")
 def submit(
@@ -39,6 +61,7 @@ def submit(
 
     \b
     Example: zerog submit myapp:app word_count path=war-and-peace.txt
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --at 2027-01-04T08:00+01:00 --priority 5
     Example: zerog submit myapp:app word_count path=war-and-peace.txt --wait --timeout 60
     """
     if source is not None and parameters:

@@ -31,6 +31,7 @@ from zerog.lifecycle import (
     still_to_be_put,
 )
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.queues.base import SHARE
 from zerog.queues.sqlite import SqliteQueue
 from zerog.transitions import Claim, Settlement, Worker
 
@@ -54,6 +55,7 @@ class SqliteEngine(Engine):
         if queue.file is not datastore.file:
             raise ValueError(f"{datastore.file.path} and {queue.file.path} are opened apart; use the generic engine")
         self._file = datastore.file
+        self._turn = 0
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
         for attempt in range(UNANSWERED):
@@ -172,8 +174,11 @@ class SqliteEngine(Engine):
         queues = queues or (self.queue.name,)
         if not self._all_empty(queues):
             return True
-        self._named(queues[0]).wait(timeout)
+        self.queue.wait(timeout)  # all queues of the file wake it
         return not self._all_empty(queues)
+
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        self.queue.wake()
 
     def _all_empty(self, queues: Sequence[str]) -> bool:
         with self._file.reading() as sqlite:
@@ -222,21 +227,39 @@ class SqliteEngine(Engine):
     ) -> bool:
         """Add to ``claims``; whether there may be more entries, after ENTRIES of them."""
         looked = 0
-        for name in queues:
-            queue = self._named(name)
-            while len(claims) < want:
-                if looked >= ENTRIES:
-                    return True
-                entries = queue.take(sqlite, min(want - len(claims), ENTRIES - looked))
-                if not entries:
-                    self._note_empty(name)
-                    break
-                looked += len(entries)
-                for identity, uuid, _ttr in entries:
-                    claim = self._claim_entry(sqlite, identity, uuid, worker, accept)
-                    if claim is not None:
-                        claims.append(claim)
+        self.queue.promote(sqlite)
+        while len(claims) < want:
+            if looked >= ENTRIES:
+                return True
+            entries = self._next_entries(sqlite, min(want - len(claims), ENTRIES - looked), queues)
+            if not entries:
+                break
+            looked += len(entries)
+            for identity, uuid, _ttr in entries:
+                claim = self._claim_entry(sqlite, identity, uuid, worker, accept)
+                if claim is not None:
+                    claims.append(claim)
         return False
+
+    def _next_entries(
+        self, sqlite: sqlite3.Connection, want: int, queues: Sequence[str]
+    ) -> list[tuple[int, str, float]]:
+        """Up to ``want`` entries in one go: as many as are in line before the turn of the lowest, which is one."""
+        ends: list[tuple[str, int]] = []
+        for name in queues:
+            priorities = self._named(name).ends(sqlite)
+            ends += ((name, priority) for priority in priorities)
+            if not priorities:
+                self._note_empty(name)
+        if not ends:
+            return []
+        before = SHARE - 1 - self._turn
+        if ends[0] == ends[-1]:  # the next ones are the lowest, too
+            before = want
+        name = ends[0][0] if before else ends[-1][0]
+        entries = self._named(name).take(sqlite, min(want, before or 1), lowest=not before)
+        self._turn = (self._turn + len(entries)) % SHARE
+        return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
 
     def _claim_entry(
         self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept

@@ -18,7 +18,7 @@ from marshmallow import Schema
 from zerog import backoff
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
-from zerog.datastores.operations import dropped_field
+from zerog.datastores.operations import Set, dropped_field
 from zerog.document import DOCUMENT_TYPE, INTERNAL_ERROR, NO_RESULT, Document, make_key
 from zerog.exceptions import InvalidJobClass, JobStateError
 from zerog.jobs import saving
@@ -194,9 +194,11 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
             return
         if self._run is not None:
             raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
+        if self._stored is not None:
+            self._engine.check_waits(self.uuid)  # before anything is written
         self.save()
-        self.update_attrs(priority=priority, queueKwargs={**self.queueKwargs, **kwargs})
-        head, token = self._engine.enqueue(self.uuid, delay)
+        options = [Set("priority", priority), Set("queueKwargs", {**self.queueKwargs, **kwargs})]
+        head, token = self._engine.enqueue(self.uuid, delay, options)
         self._show(head, token)
 
 

@@ -12,6 +12,9 @@ from zerog.document import RUNNING, Document
 RECORDED_AT = 0.01
 """Ticks are written once they add up to this much completeness."""
 
+ROUNDING = 1e-6
+"""A sum of floats may come out above 1.0 by so much."""
+
 _EPSILON = 1e-9
 """Ten ticks of 0.001 add up to a little less than 0.01 in floats, and are meant to be enough."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -18,13 +19,17 @@ from zerog.datastores.operations import Append, Operation, Set
 from zerog.document import ENGINE_FIELDS, PROTECTED, Document, make_key
 from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
+from zerog.jobs.progress import ROUNDING, clamp
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
+from zerog.logs import fields_of
 from zerog.resources import Resources
 
 if TYPE_CHECKING:
     from zerog.jobs.run import Run
+
+log = logging.getLogger("zerog")
 
 T = TypeVar("T")
 
@@ -131,13 +136,16 @@ class StoredJob:
         """Set the named fields, here and in the document; other fields and other writers' changes stay.
 
         With ``flush=False`` the change rides with this object's next write. Raises InvalidValue or marshmallow's
-        ValidationError for a value that the field can't hold, and nothing is changed then.
+        ValidationError for a value that the field can't hold, and nothing is changed then. A ``completeness`` is
+        clamped as by ``set_completeness``.
         """
         operations: list[Operation] = []
         for name, value in kwargs.items():
             self._check_settable(name)
             key, dumped = self._declaration.dump_value(name, value)
             self._declaration.validate(name, dumped)
+            if name == "completeness":
+                kwargs[name] = dumped = self._clamped(dumped)
             operations.append(Set(key, dumped))
         self._write(operations, flush)
         for name, value in kwargs.items():
@@ -184,6 +192,19 @@ class StoredJob:
         saving.write(self, operations, flush)
         if flush:
             self._last_write = self._clock.monotonic()
+
+    def _clamped(self, completeness: float) -> float:
+        """It within 0.0 and 1.0; more is warned of once, for whoever means a percentage. Raises ValueError."""
+        clamped = clamp(completeness)
+        if clamped < completeness - ROUNDING and not self.__dict__.get("_has_warned"):
+            self.__dict__["_has_warned"] = True
+            log.warning(
+                "%s a completeness of %r is taken as 1.0; expected a number from 0.0 to 1.0, not a percentage",
+                self.logId,
+                completeness,
+                extra=fields_of(self),
+            )
+        return clamped
 
     def _check_settable(self, name: str) -> None:
         if name in HISTORY or name in PROTECTED:

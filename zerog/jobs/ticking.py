@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from zerog import values
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import Add, Set
 from zerog.jobs import saving
-from zerog.jobs.progress import clamp, info_of, is_worth_recording, progress_of
+from zerog.jobs.progress import info_of, is_worth_recording, progress_of
 from zerog.jobs.stored import StoredJob
-from zerog.logs import fields_of
-
-log = logging.getLogger("zerog")
-
-_ROUNDING = 1e-6
-"""A sum of floats may come out above 1.0 by so much."""
 
 FLUSH_EVERY = 5.0
 """Seconds after which a tick writes what has collected, however little."""
@@ -30,15 +23,7 @@ class ProgressMethods(StoredJob):
 
         What lies outside is clamped; more than 1.0 is warned of in the log, once for each object.
         """
-        if clamp(completeness) < completeness - _ROUNDING and not self.__dict__.get("_has_warned"):
-            self.__dict__["_has_warned"] = True
-            log.warning(
-                "%s set_completeness(%r) is taken as 1.0; expected a number from 0.0 to 1.0, not a percentage",
-                self.logId,
-                completeness,
-                extra=fields_of(self),
-            )
-        self._write([Set("completeness", clamp(completeness)), Set("tickcount", 0.0)])
+        self._write([Set("completeness", self._clamped(completeness)), Set("tickcount", 0.0)])
 
     def add_to_completeness(self, delta: float) -> None:
         """Add to how much is done, together with ticks not yet recorded."""

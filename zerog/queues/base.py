@@ -20,6 +20,9 @@ DEFAULT = "default"
 TTR = 60.0
 """Seconds for which a reserved entry is kept from other consumers, unless touched."""
 
+SHARE = 10
+"""Every so-manieth job that a worker claims is the oldest of the lowest priority, of its last queue that has any."""
+
 
 class Reservation:
     """One delivery, kept from other consumers until it is deleted, released or its time is over."""
@@ -74,6 +77,13 @@ class Queue:
     def reserve(self, timeout: float = 0) -> Reservation | None:
         """The next entry, or None if none came within ``timeout`` seconds. An entry that isn't a uuid is set aside."""
         raise NotImplementedError
+
+    def reserve_lowest(self) -> Reservation | None:
+        """The oldest entry of the lowest priority, without waiting: the share of those that would never have a turn.
+
+        An adapter that can't tell which one that is gives the next one, as ``reserve``.
+        """
+        return self.reserve(0)
 
     def wake(self) -> None:
         """Make a ``reserve`` that waits in another thread return early. An adapter without it just waits longer."""

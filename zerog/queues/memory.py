@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -34,13 +35,13 @@ class _Entries:
         self.ids_ahead = count(-2, -1)
         self.tokens = count(1)
         self.entries: dict[str, dict[int, _Entry]] = {}
-        self.ready: dict[str, list[tuple[int, int]]] = {}
+        self.ready: dict[str, dict[int, list[int]]] = {}
         self.later: dict[str, list[tuple[float, int, int]]] = {}
         self.wakes = 0
 
 
 class MemoryQueue(Queue):
-    """Entries in heaps: ready ones by priority and age, delayed and reserved ones by the time they come back."""
+    """Entries in heaps: ready ones by age, one heap a priority; delayed and reserved ones by when they come back."""
 
     shared = False
 
@@ -50,7 +51,7 @@ class MemoryQueue(Queue):
         family = self._family
         with family.changed:
             self._entries = family.entries.setdefault(name, {})
-            self._ready = family.ready.setdefault(name, [])
+            self._ready = family.ready.setdefault(name, {})
             self._later = family.later.setdefault(name, [])
 
     def named(self, name: str) -> MemoryQueue:
@@ -89,6 +90,11 @@ class MemoryQueue(Queue):
                     left = min(left, max(0.0, self._later[0][0] - family.clock.monotonic()))
                 family.changed.wait(left)
 
+    def reserve_lowest(self) -> Reservation | None:
+        with self._family.changed:
+            entry = self._next(min)
+            return None if entry is None else _MemoryReservation(self, entry)
+
     def wake(self) -> None:
         with self._family.changed:
             self._family.wakes += 1
@@ -107,18 +113,22 @@ class MemoryQueue(Queue):
         if delay > 0:
             heapq.heappush(self._later, (self._family.clock.monotonic() + delay, entry.id, entry.token))
         else:
-            heapq.heappush(self._ready, (-entry.priority, entry.id))
+            heapq.heappush(self._ready.setdefault(entry.priority, []), entry.id)
 
-    def _next(self) -> _Entry | None:
+    def _next(self, which: Callable[[Iterable[int]], int] = max) -> _Entry | None:
+        """Reserve the oldest entry of the priority that ``which`` picks."""
         now = self._family.clock.monotonic()
         while self._later and self._later[0][0] <= now:
             _, identity, token = heapq.heappop(self._later)
             entry = self._entries.get(identity)
             if entry is not None and entry.token == token:
                 entry.token = 0
-                heapq.heappush(self._ready, (-entry.priority, entry.id))
+                self._schedule(entry, 0)
         while self._ready:
-            entry = self._entries.get(heapq.heappop(self._ready)[1])
+            priority = which(self._ready)
+            entry = self._entries.get(heapq.heappop(self._ready[priority]))
+            if not self._ready[priority]:
+                del self._ready[priority]
             if entry is None or entry.token:
                 continue
             try:

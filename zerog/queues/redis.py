@@ -20,7 +20,7 @@ from typing import Any
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import DatastoreError, QueueUnavailable, ReservationLost
 from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
-from zerog.redisserver import RedisServer
+from zerog.redisserver import SHARE, RedisServer
 
 
 class RedisQueue(Queue):
@@ -49,6 +49,9 @@ class RedisQueue(Queue):
                 return reservation
             if self.wait(left, (self.name,)) is False:
                 return self._reserve_now()
+
+    def reserve_lowest(self) -> Reservation | None:
+        return self._reserve_now(n=str(SHARE - 1))  # the turn at which the script looks there
 
     def wake(self) -> None:
         self._waking.interrupt()
@@ -90,10 +93,10 @@ class RedisQueue(Queue):
             ready, soonest = self.server.one({"c": "peek", "q": list(names)}, f"queue {self.name}", writes=False)
         return ready == 1, int(soonest)
 
-    def _reserve_now(self) -> Reservation | None:
+    def _reserve_now(self, **more: str) -> Reservation | None:
         token = new_reservation()
         with translated(f"queue {self.name}"):
-            rejected, _, taken = self.server.one(taking([self.name], 1, r=token), f"queue {self.name}")
+            rejected, _, taken = self.server.one(taking([self.name], 1, r=token, **more), f"queue {self.name}")
         self.rejected += rejected
         return RedisReservation(self, taken[1].decode(), token) if taken else None
 

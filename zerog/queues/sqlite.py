@@ -56,6 +56,20 @@ CREATE INDEX IF NOT EXISTS zerog_ready ON zerog_queue (queue, priority DESC, id)
 CREATE INDEX IF NOT EXISTS zerog_later ON zerog_queue (due) WHERE due > 0
 """
 
+NEXT = "SELECT id, uuid, ttr FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority DESC, id LIMIT :want"
+
+ENDS = """
+SELECT (SELECT priority FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority DESC LIMIT 1),
+    (SELECT priority FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority LIMIT 1)
+"""
+
+LOWEST = """
+SELECT id, uuid, ttr FROM zerog_queue
+WHERE due = 0 AND queue = :queue
+    AND priority = (SELECT priority FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority LIMIT 1)
+ORDER BY id LIMIT :want
+"""
+
 
 class SqliteQueue(Queue):
     """The queue ``name`` in the file ``path``."""
@@ -95,6 +109,9 @@ class SqliteQueue(Queue):
             if not self.wait(left):
                 return self._reserve_now()
 
+    def reserve_lowest(self) -> Reservation | None:
+        return self._reserve_now(lowest=True)
+
     def wake(self) -> None:
         self._waiter.interrupt()
 
@@ -111,13 +128,14 @@ class SqliteQueue(Queue):
         self._waiter.close()
         self.file.close()
 
-    def _reserve_now(self) -> Reservation | None:
+    def _reserve_now(self, lowest: bool = False) -> Reservation | None:
         with _translated(f"queue {self.name}"):
             with self.file.reading() as sqlite:
                 if self.is_empty(sqlite):
                     return None
             with self.file.writing() as sqlite:
-                rows = self.take(sqlite, 1)
+                self.promote(sqlite)
+                rows = self.take(sqlite, 1, lowest)
                 if not rows:
                     return None
                 identity, uuid, ttr = rows[0]
@@ -158,14 +176,25 @@ class SqliteQueue(Queue):
         assert identity is not None
         return identity
 
-    def take(self, sqlite: sqlite3.Connection, want: int) -> list[tuple[int, str, float]]:
-        """The next entries as (id, uuid, ttr), still on the queue; bodies that are no uuid are set aside."""
+    def promote(self, sqlite: sqlite3.Connection) -> None:
+        """Make ready what is due, on all queues of the file."""
         sqlite.execute("UPDATE zerog_queue SET due = 0, token = NULL WHERE due > 0 AND due <= ?", (self._now(),))
-        query = "SELECT id, uuid, ttr FROM zerog_queue WHERE due = 0 AND queue = ? ORDER BY priority DESC, id LIMIT ?"
+
+    def ends(self, sqlite: sqlite3.Connection) -> tuple[int, ...]:
+        """The highest and the lowest priority of what is ready; nothing if nothing is."""
+        row = sqlite.execute(ENDS, {"queue": self.name}).fetchone()
+        return () if row[0] is None else row
+
+    def take(self, sqlite: sqlite3.Connection, want: int, lowest: bool = False) -> list[tuple[int, str, float]]:
+        """The next ready entries as (id, uuid, ttr), still on the queue; bodies that are no uuid are set aside.
+
+        ``lowest``: those of the lowest priority, the oldest first.
+        """
+        query = LOWEST if lowest else NEXT
         taken: list[tuple[int, str, float]] = []
         while len(taken) < want:
             try:
-                rows = sqlite.execute(query, (self.name, want)).fetchall()
+                rows = sqlite.execute(query, {"queue": self.name, "want": want}).fetchall()
             except sqlite3.OperationalError as error:
                 if "decode" not in str(error):
                     raise

@@ -37,6 +37,7 @@ class QueueContract:
     has_names = True
     can_wake = True
     can_put_ahead = True
+    knows_lowest = True
 
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -120,6 +121,36 @@ class QueueContract:
         (urgent,) = self.put(queue, 1, priority=1)
         queue.put(uuid := new_uuid(), ahead=True)
         assert self.drained(queue) == [urgent, uuid]
+
+    def test_reserve_lowest(self, queue: Queue) -> None:
+        """The other end of the line: the lowest priority first, and the oldest of it; what is left keeps its order."""
+        self.require(self.knows_lowest and self.has_priorities)
+        puts = [
+            (queue.put(uuid := new_uuid(), priority=priority), priority, uuid)[1:] for priority in (1, -2, 3, -2, 1)
+        ]
+        first, second, third = (queue.reserve_lowest() for _ in range(3))
+        assert first is not None and second is not None and third is not None
+        assert [first.uuid, second.uuid, third.uuid] == [puts[1][1], puts[3][1], puts[0][1]]
+        second.release()
+        assert self.drained(queue) == [puts[2][1], puts[4][1], puts[3][1]]
+        first.delete()
+        third.delete()
+        assert queue.reserve_lowest() is None and queue.size() == 0
+
+    def test_reserve_lowest_is_a_reservation(self, queue: Queue, another: Queue, clock: ManualClock) -> None:
+        """Whatever it picks is ready, is kept from others, and comes back after its time to run."""
+        assert queue.reserve_lowest() is None
+        self.put(queue, 1, delay=60)
+        assert queue.reserve_lowest() is None
+        (uuid,) = self.put(queue, 1, ttr=2)
+        reservation = queue.reserve_lowest()
+        assert reservation is not None and reservation.uuid == uuid
+        assert another.reserve_lowest() is None and another.reserve() is None
+        self.pass_time(clock, 3)
+        again = another.reserve_lowest()
+        assert again is not None and again.uuid == uuid
+        with pytest.raises(ReservationLost):
+            reservation.delete()
 
     def test_same_uuid_twice(self, queue: Queue) -> None:
         """A uuid that is put twice is two entries: the queue knows nothing about jobs."""

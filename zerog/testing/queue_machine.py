@@ -73,9 +73,9 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
         def advance(self, seconds: float) -> None:
             self.clock.advance(seconds)
 
-        @rule()
-        def reserve(self) -> None:
-            reservation = self.queue.reserve()
+        @rule(lowest=st.sampled_from([False, False, False, True]))
+        def reserve(self, lowest: bool) -> None:
+            reservation = self.queue.reserve_lowest() if lowest else self.queue.reserve()
             if reservation is not None:
                 assert self.earliest[reservation.uuid] <= self.now, "delivered early, or never put"
             if lossy:
@@ -86,7 +86,8 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
             if not ready:
                 assert reservation is None
                 return
-            entry = min(ready, key=lambda entry: (-entry.priority, entry.order))
+            sign = 1 if lowest else -1
+            entry = min(ready, key=lambda entry: (sign * entry.priority, entry.order))
             assert reservation is not None and reservation.uuid == entry.uuid
             assert reservation.stats()["priority"] == entry.priority
             entry.holder, entry.ready = reservation, self.now + entry.ttr

@@ -197,7 +197,9 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
             return _failed(job, f"run() returned a dict that can't be stored: {error}")
         return _result(job, "value", SUCCESS)
     code, delay = _code_and_delay(value)
-    if type(code) is int and code == NO_RESULT and _is_delay(delay):
+    if type(code) is int and code == NO_RESULT:
+        if not _is_delay(delay):
+            return _failed(job, f"run() returned {_shown(value)} with delay={_shown(delay)}; expected seconds")
         return _again(job, delay or 0.0)
     if _is_code(code) and delay is None:
         return _result(job, "value", code)
