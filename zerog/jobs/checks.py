@@ -32,6 +32,12 @@ def check_limits(job_class: type[BaseJob]) -> None:
             continue
         if type(limit) is not int or limit < 0:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
+    kept: object = job_class.MAX_EVENTS
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.MAX_EVENTS is {kept!r}; expected a whole number, 1 or more, or None for what "
+            "the datastore keeps"
+        )
     timeout: object = job_class.TIMEOUT
     if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 10**9):  # type: ignore[operator]
         raise InvalidJobClass(

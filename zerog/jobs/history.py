@@ -16,7 +16,7 @@ from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.stored import StoredJob
 from zerog.logs import fields_of
-from zerog.transitions import error_record, event_record
+from zerog.transitions import erred, error_record, event_record
 
 log = logging.getLogger("zerog")
 
@@ -54,7 +54,7 @@ class HistoryMethods(StoredJob):
         """Add to the job's errors and count it. Override it to react to particular exceptions."""
         code, msg = _error_code(errorCode, str(msg))
         record = error_record(self._now(), code, msg, self.attempts, **described(exception))
-        self._record("errors", record, Add("errorCount", 1))
+        self._write([*erred(record, self._history_limit), Add("errorCount", 1)])
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
@@ -101,8 +101,8 @@ class HistoryMethods(StoredJob):
         self._gathered(self.job_log_error, errorCode, msg)
         raise ErrorFinish(msg, code=errorCode, recorded=True)
 
-    def _record(self, field: str, record: Document, *more: Operation) -> None:
-        self._write([Append(field, record, self._engine.datastore.history_limit), *more])
+    def _record(self, field: str, record: Document) -> None:
+        self._write([Append(field, record, self._history_limit)])
 
     def _gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` with its writes waiting for the next one, which settles the run."""

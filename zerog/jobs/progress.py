@@ -24,6 +24,7 @@ _SHOWN = (
     "queueName",
     "attempts",
     "errorCount",
+    "lastError",
     "createdAt",
     "startedAt",
     "updatedAt",

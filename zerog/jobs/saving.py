@@ -213,6 +213,10 @@ def new_document_of(job: StoredJob) -> dict[str, Any]:
     """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
     document = job.dump()
     document.pop("cas")
+    for key in job._declaration.secrets:
+        own = job._declaration.by_key(key)
+        assert own is not None
+        document[key] = own.dump(job.__dict__.get(own.attribute))
     for field, default in _DEFAULTS.items():
         value = document[field]
         if value is not default and (value != default or type(value) is not type(default)):

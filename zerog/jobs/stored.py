@@ -19,6 +19,7 @@ from zerog.document import ENGINE_FIELDS, PROTECTED, Document, make_key
 from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.secrets import redacted
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
 
@@ -36,6 +37,8 @@ HEAD_FIELDS = tuple(
 class StoredJob:
     """A job's document as an object. ``BaseJob`` makes it and gives every attribute its first value."""
 
+    MAX_EVENTS: ClassVar[int | None] = None
+    """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
     _RESERVED: ClassVar[frozenset[str]]
     """Names of BaseJob itself, which no field may have."""
 
@@ -55,6 +58,7 @@ class StoredJob:
     running: bool
     attempts: int
     errorCount: int
+    lastError: dict[str, Any] | None
     crashes: int
     lost: int
     continues: int
@@ -101,12 +105,12 @@ class StoredJob:
         return str(self._token) if self._token else None
 
     def dump(self) -> Document:
-        """The whole document as JSON values, unknown fields included."""
+        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields."""
         history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
-        return {**self._dump_head(), **history, "cas": self.cas}
+        return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
 
     def dumps(self, **kwargs: Any) -> str:
-        """The whole document as JSON text; ``kwargs`` go to ``json.dumps``."""
+        """``dump()`` as JSON text; ``kwargs`` go to ``json.dumps``."""
         return json.dumps(self.dump(), **kwargs)
 
     def __str__(self) -> str:
@@ -166,6 +170,10 @@ class StoredJob:
     @functools.cached_property
     def _engine(self) -> Engine:
         return Engine(self.datastore, self.queue)
+
+    @property
+    def _history_limit(self) -> int:
+        return self.MAX_EVENTS or self._engine.datastore.history_limit
 
     def _now(self) -> str:
         """The time for a record: never earlier than what this object has seen or written."""

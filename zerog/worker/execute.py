@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import logs, values
 from zerog.clock import to_text
-from zerog.datastores.operations import Add, Append, Operation, Set
+from zerog.datastores.operations import Add, Append, Set
 from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
 from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.transitions import error_record, stamp
+from zerog.transitions import erred, error_record, stamp
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _not_started(app: App, job_class: type[BaseJob], head: Document, error: Base
     message = f"the job could not be started: {message_of(error)}"
     at = stamp(head, to_text(app.clock.now()))
     record = error_record(at, INTERNAL_ERROR, message, head["attempts"], **described(error))
-    operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
+    operations = [*erred(record, job_class.MAX_EVENTS or app.engine.datastore.history_limit), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
     if errors >= job_class.MAX_ERRORS:
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
@@ -351,8 +351,7 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """The end of a job whose own hooks fail: recorded without calling any of them."""
     record = error_record(job._now(), INTERNAL_ERROR, f"a hook of the job failed: {message_of(error)}", job.attempts)
-    keep = job._engine.datastore.history_limit
-    operations = [*job._pending.take(), Append("errors", record, keep), Add("errorCount", 1)]
+    operations = [*job._pending.take(), *erred(record, job._history_limit), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])
 
 
