@@ -33,7 +33,7 @@ from zerog.jobs.options import (
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.saving import new_document_of
 from zerog.listing import Query
-from zerog.reconcile import Reconciler, Report
+from zerog.reconcile import INTERVAL, Reconciler, Report
 from zerog.registry import JobRegistry, classes_in
 from zerog.typedescriptions import described_type
 
@@ -85,7 +85,7 @@ class App:
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
         self.clock = clock
-        self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock)
+        self._reconciler = self._make_reconciler(f"app-{os.getpid()}")
 
     @property
     def datastore(self) -> Any:
@@ -373,6 +373,9 @@ class App:
         Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if out of reach.
         """
         return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
+
+    def _make_reconciler(self, name: str, interval: float = INTERVAL) -> Reconciler:
+        return Reconciler(self.engine, name, self.clock, interval, self.registry.kept)
 
     def _attach(self, job: BaseJob) -> None:
         """Let a job object use this app's engine and clock rather than make a generic one."""

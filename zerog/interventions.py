@@ -227,6 +227,22 @@ class Interventions(Parts):
 
     # for reconcile
 
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        """Remove ended jobs, each only if it is still as it ended in its head; returns the uuids of those removed.
+
+        What can't be removed now, whatever the reason, is left for another time.
+        """
+        removed = []
+        for head in heads:
+            try:
+                self.discard(head["uuid"], reason, head["finishedAt"])
+            except (JobNotFound, JobStateError, AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
+                log.debug("an ended job is not removed: %s", error)
+            else:
+                removed.append(head["uuid"])
+        self._count("removed.old", len(removed))
+        return removed
+
     def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
         """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason."""
         done = []

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ from marshmallow import ValidationError
 
 from zerog.datastores.base import HISTORY, as_datastore
 from zerog.datastores.operations import dropped_field
-from zerog.document import ENGINE_FIELDS, Document, check_head, make_key
+from zerog.document import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -27,6 +28,7 @@ from zerog.exceptions import (
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
 from zerog.jobs.secrets import redacted
 from zerog.lifecycle import Unsuitable
+from zerog.retention import Keep
 
 T = TypeVar("T")
 
@@ -69,6 +71,20 @@ class JobRegistry:
     def get_registered_classes(self) -> dict[str, type[BaseJob]]:
         """The registered classes by type."""
         return dict(self._classes)
+
+    def kept(self) -> dict[str, dict[str, Keep]]:
+        """By status and type, how long jobs are kept once they have ended; only of classes that say so."""
+        kept: dict[str, dict[str, Keep]] = {}
+        for job_type, job_class in [*self._classes.items()]:
+            for status, span in (
+                (SUCCEEDED, job_class.RETAIN),
+                (CANCELLED_STATUS, job_class.RETAIN),
+                (FAILED, job_class.RETAIN_FAILED),
+            ):
+                if span is not None:
+                    seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
+                    kept.setdefault(status, {})[job_type] = Keep(seconds, declaration_of(job_class).version)
+        return kept
 
     def get_class(self, job_type: str | None) -> type[BaseJob]:
         """The class of a type. Raises UnknownJobType, naming the known ones."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from marshmallow import Schema
@@ -71,6 +71,10 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Runs that may be lost together with their whole worker."""
     FINISH_ON: ClassVar[tuple[type[BaseException], ...]] = ()
     """Exceptions after which another run is pointless: they end the job at once."""
+    RETAIN: ClassVar[timedelta | float | None] = None
+    """How long jobs that succeeded or were cancelled are kept (seconds, or a timedelta); None keeps them for ever."""
+    RETAIN_FAILED: ClassVar[timedelta | float | None] = None
+    """The same for jobs that failed."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is killed and counts as an error; needs the process executor."""
 

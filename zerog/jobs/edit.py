@@ -12,6 +12,7 @@ from zerog.edits import Change
 from zerog.exceptions import InvalidValue
 from zerog.jobs.declaration import declaration_of
 from zerog.jobs.secrets import HIDDEN
+from zerog.jobs.sizes import Sizes, check_growth
 from zerog.jobs.versions import lifting
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
         operations.append(Set(key, new))
         is_secret = key in declaration.secrets
         fields[key] = {"old": HIDDEN, "new": HIDDEN} if is_secret else {"old": _brief(old), "new": _brief(new)}
+    check_growth(job_class, head["uuid"], Sizes(lifted), operations)
     if operations and lifted is not head:
         operations = [*lifting(head, lifted), *operations]
     return Change(operations, fields)

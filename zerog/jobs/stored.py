@@ -20,6 +20,7 @@ from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.secrets import redacted
+from zerog.jobs.sizes import Sizes
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
 
@@ -39,6 +40,8 @@ class StoredJob:
 
     MAX_EVENTS: ClassVar[int | None] = None
     """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
+    MAX_DOCUMENT: ClassVar[int | None] = None
+    """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
     _RESERVED: ClassVar[frozenset[str]]
     """Names of BaseJob itself, which no field may have."""
 
@@ -94,6 +97,7 @@ class StoredJob:
     _last_write: float
     _latest: str
     _token: int
+    _sizes: Sizes | None = None
 
     def key(self) -> str:
         """The datastore key."""
@@ -218,7 +222,7 @@ class StoredJob:
         self._bind(head, lifted, token)
 
     def _bind(self, head: Document, lifted: Document, token: int) -> None:
-        self._stored, self._token, self._history = head, token, None
+        self._stored, self._token, self._history, self._sizes = head, token, None, None
         self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
             self._pending.add_before(lifting(head, lifted))

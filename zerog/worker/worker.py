@@ -170,7 +170,7 @@ class Worker:
             slots.revoke(why)
 
         lease = Lease(self.app.engine, identity, details, lost, self.clock)
-        reconciler = Reconciler(self.app.engine, self.name, self.clock, min(INTERVAL, self.lease / 2))
+        reconciler = self.app._make_reconciler(self.name, min(INTERVAL, self.lease / 2))
         before = self._install_signals()
         try:
             lease.start()
