@@ -58,6 +58,7 @@ PROTECTED = frozenset(
         "crashes",
         "lost",
         "continues",
+        "lastError",
     ]
 )
 """Fields that only the lifecycle writes."""
@@ -124,6 +125,7 @@ def new_document(job_type: str, schema_version: float, now: str, uuid: str | Non
         "running": False,
         "attempts": 0,
         "errorCount": 0,
+        "lastError": None,
         "crashes": 0,
         "lost": 0,
         "continues": 0,

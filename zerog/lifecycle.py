@@ -3,7 +3,8 @@
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
 when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in ``zerog.submission``, what others than an
-owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, workers' records in ``zerog.presence``:
+owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, an operator's edit in ``zerog.edits``, workers'
+records in ``zerog.presence``:
 
 =======  ==============================================================  =========================
 verb     writes, in this order                                           a crash in between leaves
@@ -13,6 +14,7 @@ claim    reserve, verify, compare-and-swap to the new owner, ack         an owne
 settle   fenced write of the outcome; if it goes on: put, mark           a pending document
 rescue   compare-and-swap away from a dead owner, put, mark              a pending document
 cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+edit     compare-and-swap; if it is retried, too: put, mark              a pending document
 discard  compare-and-swap away of a document that has ended              perhaps a delivery
 =======  ==============================================================  =========================
 
@@ -35,6 +37,7 @@ from zerog.crashpoints import point
 from zerog.datastores.base import Mutation
 from zerog.datastores.operations import Operation, apply
 from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
+from zerog.edits import Edits
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -77,7 +80,7 @@ class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
 
-class Engine(Submission, Interventions, Presence):
+class Engine(Submission, Interventions, Edits, Presence):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.parts.COUNTERS``.

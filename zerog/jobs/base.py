@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from marshmallow import Schema
@@ -81,6 +81,10 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Exceptions after which another run is pointless: they end the job at once."""
     SOFT_TIMEOUT: ClassVar[float | None] = None
     """Seconds after which ``SoftTimeout`` is raised inside ``run()``, once; in a thread at its next tick or write."""
+    RETAIN: ClassVar[timedelta | float | None] = None
+    """How long jobs that succeeded or were cancelled are kept (seconds, or a timedelta); None keeps them for ever."""
+    RETAIN_FAILED: ClassVar[timedelta | float | None] = None
+    """The same for jobs that failed."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
     executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""

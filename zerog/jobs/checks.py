@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
 from zerog import values
 from zerog.exceptions import InvalidJobClass
+from zerog.jobs.sizes import SMALLEST
+from zerog.values import MAX_BYTES
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -35,6 +38,26 @@ def check_limits(job_class: type[BaseJob]) -> None:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
     check_times(job_class)
     check_backoff(job_class)
+    kept: object = job_class.MAX_EVENTS
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.MAX_EVENTS is {kept!r}; expected a whole number, 1 or more, or None for what "
+            "the datastore keeps"
+        )
+    largest: object = job_class.MAX_DOCUMENT
+    if largest is not None and (type(largest) is not int or not SMALLEST <= largest <= MAX_BYTES):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.MAX_DOCUMENT is {largest!r:.80}; expected bytes, from {SMALLEST:,} up to "
+            f"{MAX_BYTES:,}, or None for the latter"
+        )
+    for name in ("RETAIN", "RETAIN_FAILED"):
+        span: object = getattr(job_class, name)
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds < 10**9):  # type: ignore[operator]
+            raise InvalidJobClass(
+                f"{job_class.__qualname__}.{name} is {span!r:.80}; expected a timedelta or seconds, more than 0 and up "
+                "to 30 years, or None to keep jobs for ever"
+            )
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")

@@ -17,7 +17,7 @@ from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.stored import StoredJob
 from zerog.logs import fields_of
-from zerog.transitions import error_record, event_record
+from zerog.transitions import erred, error_record, event_record
 
 log = logging.getLogger("zerog")
 
@@ -62,7 +62,7 @@ class HistoryMethods(StoredJob):
         code, msg = _error_code(errorCode, str(msg))
         more, msg = _error_data(self._data, msg)
         record = error_record(self._now(), code, msg, self.attempts, self._build, **described(exception), **more)
-        self._record("errors", record, Add("errorCount", 1))
+        self._write([*erred(record, self._history_limit), Add("errorCount", 1)])
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
@@ -121,8 +121,8 @@ class HistoryMethods(StoredJob):
         finally:
             self._data = None
 
-    def _record(self, field: str, record: Document, *more: Operation) -> None:
-        self._write([Append(field, record, self._engine.datastore.history_limit), *more])
+    def _record(self, field: str, record: Document) -> None:
+        self._write([Append(field, record, self._history_limit)])
 
     def _gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` with its writes waiting for the next one, which settles the run."""

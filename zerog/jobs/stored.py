@@ -21,6 +21,8 @@ from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.progress import ROUNDING, clamp
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.secrets import redacted
+from zerog.jobs.sizes import Sizes
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
 from zerog.logs import fields_of
@@ -42,6 +44,10 @@ HEAD_FIELDS = tuple(
 class StoredJob:
     """A job's document as an object. ``BaseJob`` makes it and gives every attribute its first value."""
 
+    MAX_EVENTS: ClassVar[int | None] = None
+    """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
+    MAX_DOCUMENT: ClassVar[int | None] = None
+    """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
     _RESERVED: ClassVar[frozenset[str]]
     """Names of BaseJob itself, which no field may have."""
 
@@ -61,6 +67,7 @@ class StoredJob:
     running: bool
     attempts: int
     errorCount: int
+    lastError: dict[str, Any] | None
     crashes: int
     lost: int
     continues: int
@@ -98,6 +105,7 @@ class StoredJob:
     _last_write: float
     _latest: str
     _token: int
+    _sizes: Sizes | None = None
 
     def key(self) -> str:
         """The datastore key."""
@@ -109,12 +117,12 @@ class StoredJob:
         return str(self._token) if self._token else None
 
     def dump(self) -> Document:
-        """The whole document as JSON values, unknown fields included."""
+        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields."""
         history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
-        return {**self._dump_head(), **history, "cas": self.cas}
+        return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
 
     def dumps(self, **kwargs: Any) -> str:
-        """The whole document as JSON text; ``kwargs`` go to ``json.dumps``."""
+        """``dump()`` as JSON text; ``kwargs`` go to ``json.dumps``."""
         return json.dumps(self.dump(), **kwargs)
 
     def __str__(self) -> str:
@@ -183,6 +191,10 @@ class StoredJob:
     def _engine(self) -> Engine:
         return Engine(self.datastore, self.queue)
 
+    @property
+    def _history_limit(self) -> int:
+        return self.MAX_EVENTS or self._engine.datastore.history_limit
+
     def _now(self) -> str:
         """The time for a record: never earlier than what this object has seen or written."""
         self._latest = max(self._latest, to_text(self._clock.now()))
@@ -239,7 +251,7 @@ class StoredJob:
         self._bind(head, lifted, token)
 
     def _bind(self, head: Document, lifted: Document, token: int) -> None:
-        self._stored, self._token, self._history = head, token, None
+        self._stored, self._token, self._history, self._sizes = head, token, None, None
         self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
             self._pending.add_before(lifting(head, lifted))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import logs, values
 from zerog.clock import to_text
-from zerog.datastores.operations import Add, Append, Operation, Set
+from zerog.datastores.operations import Add, Append, Set
 from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
 from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.transitions import error_record, stamp
+from zerog.transitions import erred, error_record, stamp
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
 from zerog.worker.pauses import pause_after
@@ -62,14 +62,15 @@ def _not_started(
     message = f"the job could not be started: {message_of(error)}"
     at = stamp(head, to_text(app.clock.now()))
     record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(error))
-    operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
+    keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
+    operations = [*erred(record, keep), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
     if errors >= job_class.MAX_ERRORS or _is_final(job_class, error):
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
     pause = pause_after(job_class, errors, error)
     if pause.complaint:
         complaint = error_record(at, INTERNAL_ERROR, pause.complaint, head["attempts"], build)
-        operations.append(Append("errors", complaint, app.engine.datastore.history_limit))
+        operations.append(Append("errors", complaint, keep))
     return Outcome("exception", REQUEUE, delay=pause.seconds, operations=operations, seq=1)
 
 
@@ -361,8 +362,7 @@ def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """The end of a job whose own hooks fail: recorded without calling any of them."""
     message = f"a hook of the job failed: {message_of(error)}"
     record = error_record(job._now(), INTERNAL_ERROR, message, job.attempts, job._build)
-    keep = job._engine.datastore.history_limit
-    operations = [*job._pending.take(), Append("errors", record, keep), Add("errorCount", 1)]
+    operations = [*job._pending.take(), *erred(record, job._history_limit), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])
 
 

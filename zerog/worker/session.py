@@ -20,7 +20,7 @@ from zerog.document import Document
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.lifecycle import Unsuitable
 from zerog.orders import Orders
-from zerog.reconcile import INTERVAL, Reconciler
+from zerog.reconcile import INTERVAL
 from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
 from zerog.worker.control import Control
@@ -90,7 +90,7 @@ class Session:
         self._control = Control(app.datastore, name, self._obey, clock)
         self._lease = Lease(app.engine, self._identity, dict, self._lose, clock, self._first)
         self._health = Health(self._identity, self._store, self._lease, notifier, clock)
-        self._reconciler = Reconciler(app.engine, name, clock, min(INTERVAL, settings.lease / 2))
+        self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
 
     def run(self, burst: bool) -> WorkerStats:

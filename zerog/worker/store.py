@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 
 from zerog import logs
 from zerog.clock import Clock, to_text
-from zerog.datastores.operations import Append
 from zerog.document import INTERNAL_ERROR
 from zerog.exceptions import DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, Worker, error_record, stamp
+from zerog.transitions import Claim, Settlement, Worker, erred, error_record, stamp
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import Slots
 
@@ -303,9 +302,8 @@ def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
         message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
         at = stamp(claim.head, to_text(clock.now()))
         record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"])
-        append = Append("errors", record, engine.datastore.history_limit)
         settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
-        settlement.operations = [append]
+        settlement.operations = erred(record, engine.datastore.history_limit)
         return engine.settle([settlement])[0]
 
 
