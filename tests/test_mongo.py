@@ -131,10 +131,11 @@ def test_a_missing_driver_names_the_extra() -> None:
 
 
 def test_the_url_decides_over_what_is_set_by_default() -> None:
-    """Writes wait for a majority and its journals, nothing is retried, everything ends in 5 s; or as the URL says."""
+    """A majority has what is answered and read, nothing is retried, everything ends in 5 s; or as the URL says."""
     usual = MongoDatastore("mongodb://localhost/db")
     options = usual.server._client().options
     assert usual.server.collection.write_concern.document == {"w": "majority", "j": True}
+    assert usual.server.collection.read_concern.document == {"level": "majority"}
     assert (options.retry_writes, options.retry_reads) == (False, False)
     assert options.server_selection_timeout == options.pool_options.socket_timeout == 5
     assert options.pool_options.connect_timeout == options.pool_options.wait_queue_timeout == 5
@@ -146,6 +147,7 @@ def test_the_url_decides_over_what_is_set_by_default() -> None:
     assert special.server.collection.write_concern.document == {"w": 2, "j": False}
     assert options.retry_writes is True
     assert (options.server_selection_timeout, options.pool_options.socket_timeout) == (0.1, 0.9)
+    assert special.server.collection.read_concern.document == {}  # a majority may not have what was answered
     assert special.server.collection.read_preference == pymongo.ReadPreference.PRIMARY  # elsewhere lies the past
 
 
