@@ -20,6 +20,7 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
     UnknownJobType,
+    WorkerNotFound,
     ZerogError,
 )
 from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -58,6 +59,7 @@ __all__ = [
     "WarningContinue",
     "WarningFinish",
     "Worker",
+    "WorkerNotFound",
     "ZerogError",
     "__version__",
     "find_subclasses",
