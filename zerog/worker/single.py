@@ -10,7 +10,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from zerog import logs
+from zerog.clock import to_text
+from zerog.document import Document
 from zerog.exceptions import DatastoreError, QueueError, ZerogError
+from zerog.fleet import SINGLE
+from zerog.orders import RUNNING
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
@@ -36,7 +40,7 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
     job runs (from a signal, say) gives the job back, uncounted, and goes on.
     """
     worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
-    single = _Single(app, worker, queue_name, stopping)
+    single = _Single(app, worker, queue_name, stopping, reservation.uuid)
     single.keeper.start()
     try:
         single.run(reservation)
@@ -45,14 +49,27 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event) -> None:
+    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event, uuid: str) -> None:
         self._app = app
         self._worker = worker
         self._stopping = stopping
         self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
         self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
-        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
-        self.keeper = Lease(app.engine, worker, lambda: details, self._slots.revoke, app.clock)
+        first = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executor": SINGLE,
+            "queues": [queue_name],
+            "state": RUNNING,
+            "jobs": 1,
+            "uuids": [uuid],
+            "startedAt": to_text(app.clock.now()),
+        }
+
+        def details() -> Document:
+            return {"renewedAt": to_text(app.clock.now())}
+
+        self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock, lambda: first)
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:

@@ -21,6 +21,7 @@ from zerog.jobs.run import Run
 from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
 from zerog.worker.execute import run_loaded
+from zerog.worker.leftovers import resident_memory
 from zerog.worker.outcome import LOST, Outcome
 
 if TYPE_CHECKING:
@@ -111,6 +112,10 @@ class Slots:
     def running(self) -> list[Claim]:
         """The jobs that are in a slot now."""
         return list(self._current.values())
+
+    def memory(self) -> int:
+        """Bytes of memory that the worker and the processes of its slots hold; pages that they share count for each."""
+        return resident_memory()
 
     def broken(self) -> str | None:
         """Why no job can be run here any more, if that is so."""
