@@ -84,6 +84,11 @@ class ProcessSlots(Slots):
             if child.nonce == claim.nonce:
                 child.kill()
 
+    def _cancel_run(self, claim: Claim) -> None:
+        for child in self._all():
+            if child.nonce == claim.nonce:
+                child.tell({"cancel": claim.nonce})
+
     def _end_from_outside(self, due: Due) -> None:
         self._ended_outside[due.claim.nonce] = due.write  # the slot takes the job away once its child is dead
         self._stop_run(due.claim, due.why)
@@ -117,6 +122,7 @@ class ProcessSlots(Slots):
                 "stopping": self.stopping.is_set(),
             }
             if child.tell(request):
+                self._tell_if_cancelled(claim)
                 answer = child.answer(timeout)
                 if answer is not None:
                     child.fit = self._is_fit(claim, child, answer)
@@ -177,7 +183,7 @@ class ProcessSlots(Slots):
         if (write := self._ended_outside.get(claim.nonce)) is not None:
             self._until_answered(write)
             return None
-        if child.killed or self._abandoned:
+        if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
         self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
         return None
@@ -308,5 +314,5 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, 
     patience = request["lease"] * 2 / 3
     limit = job_class.SOFT_TIMEOUT
     run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping, soft_limit=limit)
-    with interrupts.during(run):
+    with interrupts.during(run, request["nonce"]):
         return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

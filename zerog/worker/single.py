@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from zerog import logs
 from zerog.exceptions import DatastoreError, QueueError, ZerogError
+from zerog.jobs.checks import STOP
+from zerog.orders import named
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
+from zerog.worker.control import Control
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import ThreadSlots
@@ -53,6 +56,7 @@ class _Single:
         self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
         details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
         self.keeper = Lease(app.engine, worker, lambda: details, self._slots.revoke, app.clock)
+        self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:
@@ -63,8 +67,9 @@ class _Single:
         logs.claimed([claim])
         self._slots.start()
         self._slots.add([claim])
+        self._control.start()
         try:
-            outcome, seconds = self._wait()
+            outcome, seconds = self._wait(claim)
             if outcome is not None:
                 settlement = outcome.settlement(claim)
                 settlement.seconds = seconds
@@ -76,6 +81,7 @@ class _Single:
 
     def close(self) -> None:
         self._slots.close()
+        self._control.stop()
         self.keeper.stop()
         if self._holds:
             return  # its record shows others that this worker is silent
@@ -87,15 +93,25 @@ class _Single:
     def _take_end(self, _claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         self._ended.put((outcome, seconds))
 
-    def _wait(self) -> tuple[Outcome | None, float]:
+    def _wait(self, claim: Claim) -> tuple[Outcome | None, float]:
         while True:
             self.keeper.check()
-            if self._stopping.is_set():
+            self._slots.enforce()
+            if self._stopping.is_set() and not self._slots.stopping.is_set():
                 self._slots.stop()
+                if claim.loaded[0].ON_SHUTDOWN == STOP:
+                    self._cancel(claim)
             try:
                 return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
             except queue.Empty:
                 continue
+
+    def _cancel(self, claim: Claim) -> None:
+        try:
+            self._app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self._worker.name}")
+        except ZerogError as error:
+            log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+        self._slots.cancel(named(claim.uuid, claim.epoch))
 
     def _settle(self, settlement: Settlement) -> None:
         """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from zerog.clock import SYSTEM, Clock
 from zerog.document import Document
 from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.jobs.checks import STOP
 from zerog.lifecycle import Unsuitable
-from zerog.orders import Orders
+from zerog.orders import Orders, named
 from zerog.reconcile import INTERVAL, Reconciler
 from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
@@ -161,7 +162,9 @@ class Worker:
         )
         slots = self._make_slots(store, nursery)
         store.serve(slots)
-        control = Control(self.app.datastore, self.name, lambda orders: self._obey(orders, store), self.clock)
+        control = Control(
+            self.app.datastore, self.name, lambda orders: self._obey(orders, store), self.clock, slots.cancel
+        )
         details = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -198,8 +201,7 @@ class Worker:
         try:
             self._until_end(store, slots, lease, control, burst)
         finally:
-            control.stop()
-            released = self._shut_down(store, slots, lease, reconciler, identity)
+            released = self._shut_down(store, slots, lease, control, reconciler, identity)
             sweeping.join(1.0)
             self._restore_signals(before)
             # Not cleared at the start: a stop() that comes before run() counts, too.
@@ -330,7 +332,15 @@ class Worker:
         store.stop_claiming()
         return True
 
-    def _shut_down(self, store: Store, slots: Slots, lease: Lease, reconciler: Reconciler, identity: Identity) -> int:
+    def _shut_down(
+        self,
+        store: Store,
+        slots: Slots,
+        lease: Lease,
+        control: Control,
+        reconciler: Reconciler,
+        identity: Identity,
+    ) -> int:
         """End everything; returns how many jobs that still ran were released."""
         self._end.set()
         self.notifier.stopping("shutting down")
@@ -338,16 +348,9 @@ class Worker:
         slots.stop()
         if store.in_flight():
             log.info("worker %s is shutting down; its jobs have %.0f s to stop", self.name, self.grace)
-        asked = min(self._signals, 1)
-        deadline = self.clock.monotonic() + self.grace
-        never = threading.Event()
-        while store.in_flight() and store.failure is None:
-            if self.clock.monotonic() > deadline or self._signals > asked:
-                break
-            lease.check()
-            slots.enforce()
-            self.clock.wait(never, 0.02)
-        released = self._release_rest(slots) if store.in_flight() else []
+        self._cancel_stopped(slots)
+        released = self._wait_for_jobs(store, slots, lease)
+        control.stop()
         store.close(10.0)
         lease.stop()
         slots.close()
@@ -358,9 +361,44 @@ class Worker:
                 self.app.engine.retire(identity)
         return sum(released)
 
-    def _release_rest(self, slots: Slots) -> list[bool]:
+    def _cancel_stopped(self, slots: Slots) -> None:
+        """Cancel the running jobs whose class says that a shutdown stops them. The datastore may be away."""
+        claims = [claim for claim in slots.running() if claim.loaded[0].ON_SHUTDOWN == STOP]
+
+        def cancel() -> None:
+            for claim in claims:
+                try:
+                    self.app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self.name}")
+                except ZerogError as error:
+                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+                slots.cancel(named(claim.uuid, claim.epoch))
+
+        if claims:
+            threading.Thread(target=cancel, name="zerog-stop", daemon=True).start()
+
+    def _wait_for_jobs(self, store: Store, slots: Slots, lease: Lease) -> list[bool]:
+        """Wait for the running jobs as long as their classes want, and give back the rest; see ``_release_rest``."""
+        asked = min(self._signals, 1)
+        deadline = self.clock.monotonic() + self.grace
+        never = threading.Event()
+        released: list[bool] = []
+        is_over = False
+        while store.in_flight() and store.failure is None and self._signals <= asked:
+            if not is_over and self.clock.monotonic() > deadline:
+                is_over = True
+                released += self._release_rest(slots, but_finishing=True)
+            if is_over:
+                if not slots.finishing():
+                    break
+                self.notifier.extend(f"waiting for {len(slots.finishing())} jobs to finish")
+            lease.check()
+            slots.enforce()
+            self.clock.wait(never, 0.02)
+        return released + (self._release_rest(slots) if store.in_flight() else [])
+
+    def _release_rest(self, slots: Slots, but_finishing: bool = False) -> list[bool]:
         """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
-        left = slots.abandon("the worker is shutting down and the job did not stop in time")
+        left = slots.abandon("the worker is shutting down and the job did not stop in time", but_finishing)
         if left:
             log.warning("worker %s stops %d jobs that did not end in time", self.name, len(left))
         why = f"released by worker {self.name} at its shutdown"
