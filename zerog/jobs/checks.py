@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
 
 
+REQUEUE, STOP, WAIT = SHUTDOWNS = ("requeue", "stop", "finish")
+"""What may become of a run at its worker's shutdown."""
+
+LONGEST_CANCEL_GRACE = 60
+"""Seconds; reconcile ends a cancelled job whose owner didn't, and must not be earlier than an owner may be."""
+
+
 def job_type_of(job_class: type[BaseJob]) -> str:
     """The type under which its jobs are stored."""
     job_type: object = job_class.JOB_TYPE
@@ -74,6 +81,15 @@ def check_times(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(
             f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "
             "the run would be ended before it is told"
+        )
+
+    if not _is_seconds(job_class.CANCEL_GRACE) or job_class.CANCEL_GRACE > LONGEST_CANCEL_GRACE:
+        raise InvalidJobClass(
+            f"{name}.CANCEL_GRACE is {job_class.CANCEL_GRACE!r}; expected seconds from 0 to {LONGEST_CANCEL_GRACE}"
+        )
+    if job_class.ON_SHUTDOWN not in SHUTDOWNS:
+        raise InvalidJobClass(
+            f"{name}.ON_SHUTDOWN is {job_class.ON_SHUTDOWN!r}; expected one of {', '.join(SHUTDOWNS)}"
         )
 
 

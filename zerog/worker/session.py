@@ -31,6 +31,7 @@ from zerog.worker.leftovers import resident_memory
 from zerog.worker.notify import Notifier
 from zerog.worker.nursery import Nursery
 from zerog.worker.settings import Settings
+from zerog.worker.shutdown import Shutdown
 from zerog.worker.slots import Slots, ThreadSlots
 from zerog.worker.store import Store
 
@@ -94,9 +95,12 @@ class Session:
         self._slots = self._make_slots()
         self._started_at = to_text(clock.now())
         self._store.serve(self._slots)
-        self._control = Control(app.datastore, name, self._obey, clock)
+        self._control = Control(app.datastore, name, self._obey, clock, self._slots.cancel)
         self._lease = Lease(app.engine, self._identity, self._details, self._lose, clock, self._first)
         self._health = Health(self._identity, self._store, self._lease, notifier, clock)
+        self._shutdown = Shutdown(
+            app.engine, name, settings.grace, self._store, self._slots, self._lease, notifier, ending, clock
+        )
         self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
 
@@ -299,49 +303,18 @@ class Session:
 
     def _shut_down(self) -> int:
         """End everything; returns how many jobs that still ran were released."""
-        store, slots, ending = self._store, self._slots, self._ending
-        asked = min(ending.urgency, 1)
-        ending.event.set()
-        self._notifier.stopping("shutting down")
-        store.stop_claiming()
-        slots.stop()
-        if store.in_flight():
-            log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._settings.grace)
-            self._lease.hurry()  # to show that it is
-        deadline = self._clock.monotonic() + self._settings.grace
-        never = threading.Event()
-        while store.in_flight() and store.failure is None:
-            if self._clock.monotonic() > deadline or ending.urgency > asked:
-                break
-            self._lease.check()
-            self._slots.enforce()
-            self._clock.wait(never, 0.02)
-        released = self._release_rest() if store.in_flight() else []
+        released = self._shutdown.part()
         self._control.stop()
-        store.close(10.0)
+        self._store.close(10.0)
         self._lease.stop()
-        slots.close()
+        self._slots.close()
         with suppress(ZerogError):
             self._reconciler.release()
-        if store.in_flight() <= len(released):
+        if self._store.in_flight() <= len(released):
             with suppress(ZerogError):
                 self._app.engine.retire(self._identity)
         self._sweeping.join(1.0)
         return sum(released)
-
-    def _release_rest(self) -> list[bool]:
-        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
-        left = self._slots.abandon("the worker is shutting down and the job did not stop in time")
-        if left:
-            log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
-        why = f"released by worker {self._name} at its shutdown"
-        released = []
-        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
-            try:
-                released.append(self._app.engine.release(claim.uuid, claim.epoch, why))
-            except ZerogError as error:
-                log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
-        return released
 
     def _stats(self, released: int, seconds: float) -> WorkerStats:
         counts = self._store.counts

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from zerog.clock import SYSTEM, Clock
-from zerog.worker.notify import PATIENCE_VARIABLE, RETIRED, Notifier
+from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RETIRED, Notifier
 
 log = logging.getLogger("zerog")
 
@@ -61,6 +61,8 @@ class _Process:
     """When it said that it ends."""
     is_retired: bool = False
     """Whether it was drained for good: it is not replaced."""
+    patience: float = 0.0
+    """Until when it asked to be waited for at its end."""
 
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
@@ -70,6 +72,8 @@ class _Process:
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
             self.is_retired = self.is_retired or RETIRED in lines
+            asked = [int(line.removeprefix(EXTEND)) / 1e6 for line in lines if line.startswith(EXTEND)]
+            self.patience = max([self.patience, *(now + seconds for seconds in asked)])
 
 
 class Supervisor:
@@ -163,7 +167,7 @@ class Supervisor:
             log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
             worker.popen.kill()
             worker.heard = None
-        if worker.leaving is not None and now - worker.leaving > self._grace + KILL_AFTER:
+        if worker.leaving is not None and now > max(worker.leaving + self._grace + KILL_AFTER, worker.patience):
             # Its jobs are settled or given back; what keeps it is a thread that one of them left.
             log.error("worker process %d did not end in time and is killed", pid)
             worker.popen.kill()
@@ -217,15 +221,20 @@ class Supervisor:
                 passed = asked
                 for worker in self._workers.values():
                     worker.popen.terminate()
+            now = self._clock.monotonic()
             for pid, worker in list(self._workers.items()):
+                worker.listen(now)
                 ended = worker.popen.poll()
                 if ended is not None:
                     self._forget(pid)
                     # One that was still starting had no handler for the signal yet, and no job either.
                     code = code if ended in (OK, -signal.SIGTERM) else FAILED
-            if self._clock.monotonic() > deadline:
-                log.error("%d worker processes did not end in time and are killed", len(self._workers))
-                return FAILED
+                elif worker.patience > now:
+                    self._notifier.extend("waiting for worker processes that wait for their jobs")
+                elif now > deadline:
+                    log.error("worker process %d did not end in time and is killed", pid)
+                    worker.popen.kill()
+                    worker.popen.wait()
             self._woken.clear()
             if self._workers:
                 self._woken.wait(0.05)
