@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -125,6 +125,20 @@ class Resources:
         self._inherited.append((self._opened, self._closers))
         self._users = 0
         self._fresh()
+
+
+def replaced(resources: Resources, others: Mapping[str, Callable[[], Any]]) -> Resources:
+    """The same declarations with nothing open; ``others`` take the place of those with their names.
+
+    Raises ConfigurationError for a name that isn't declared.
+    """
+    missing = [name for name in others if name not in resources._factories]
+    if missing:
+        raise ConfigurationError(f"{resources._unknown(missing[0])} Nothing can take its place.")
+    made = Resources()
+    for name, factory in {**resources._factories, **others}.items():
+        made.add(name, factory)
+    return made
 
 
 @atexit.register

@@ -289,6 +289,7 @@ def test_a_job_that_is_interrupted_loses_no_try(app: zerog.App, executor: str) -
         self.record_event("began")
         while not (self.stopping and self.headers["listens"] == "yes"):
             threading.Event().wait(0.01)
+            self.keep_alive()  # ends it once its worker has taken it away
         return zerog.NO_RESULT
 
     submitted(app, run, MAX_ERRORS=1)
