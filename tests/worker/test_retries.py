@@ -170,6 +170,7 @@ WRONG = [
     (lambda count, error: 10**10, "returned 10000000000"),
     (lambda count, error: Unspeakable(), "returned a value of type Unspeakable"),
     (boom, "raised RuntimeError('no idea')"),
+    (max, "raised TypeError"),  # it doesn't tell its parameters, so nobody could refuse it before
     (lambda count, error: raising(SystemExit(3))(None), "raised SystemExit(3)"),
 ]
 
