@@ -11,6 +11,7 @@ from marshmallow import fields
 from zerog import values
 from zerog.exceptions import InvalidJobClass
 from zerog.jobs.sizes import SMALLEST
+from zerog.signatures import misfit
 from zerog.values import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -106,14 +107,11 @@ def check_backoff(job_class: type[BaseJob]) -> None:
     )
     if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
         raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
-    try:
-        inspect.signature(given).bind(1, None)
-    except TypeError as error:
+    why = misfit(given, 1, None)
+    if why:
         raise InvalidJobClass(
-            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({error}); {expected}"
-        ) from None
-    except ValueError:
-        pass  # a function in C that doesn't tell its parameters
+            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
+        )
 
 
 def check_methods(job_class: type[BaseJob]) -> None:
@@ -153,10 +151,9 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
             f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
         )
     bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
-    try:
-        inspect.signature(hook).bind(*bound, *arguments)
-    except TypeError as error:
-        raise InvalidJobClass(f"{where} can't be called as it will be ({error}); {form}") from None
+    why = misfit(hook, *bound, *arguments)
+    if why:
+        raise InvalidJobClass(f"{where} can't be called as it will be ({why}); {form}")
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

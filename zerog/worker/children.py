@@ -45,7 +45,7 @@ JOBS_PER_CHILD = 100
 
 _encode = json.dumps  # whatever a job makes of the module
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
 """How long idle children may take to close their resources."""
 
 DEATH_SECONDS = 2.0
