@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
-from zerog.exceptions import InvalidJobClass
+from zerog.exceptions import InvalidJobClass, InvalidValue
+from zerog.jobs.options import check_priority, check_queue_name
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -40,6 +41,15 @@ def check_limits(job_class: type[BaseJob]) -> None:
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
+
+
+def check_place(job_class: type[BaseJob]) -> None:
+    """Refuse a queue or a priority that no job can have."""
+    try:
+        check_queue_name(job_class.QUEUE)
+        check_priority(job_class.PRIORITY)
+    except InvalidValue as error:
+        raise InvalidJobClass(f"{job_class.__qualname__} has a {str(error).partition(' Nothing')[0]}") from None
 
 
 def check_methods(job_class: type[BaseJob]) -> None:
