@@ -130,7 +130,7 @@ def test_submit_takes_a_uuid_once(app: Any) -> None:
         ({"priority": "high"}, InvalidValue, "priority='high'"),
         ({"priority": 1.5}, InvalidValue, "priority=1.5"),
         ({"queue": ""}, InvalidValue, "queue=''"),
-        ({"queue": None}, InvalidValue, "queue=None"),
+        ({"queue": 5}, InvalidValue, "queue=5"),
         ({"headers": {"a": 1}}, InvalidValue, "headers="),
         ({"headers": "a"}, InvalidValue, "headers="),
         ({"uuid": "mine"}, InvalidUuid, "'mine'"),

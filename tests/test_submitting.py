@@ -106,6 +106,33 @@ def test_a_delayed_job_keeps_its_priority(app: zerog.App, clock: ManualClock) ->
     assert claimed(app) == [high, low]
 
 
+def test_a_class_may_have_a_queue_and_a_priority(app: zerog.App) -> None:
+    """They hold unless a submit says otherwise, for jobs of functions through their base, and for own ``enqueue``."""
+    urgent = type("Urgent", (Note,), {"JOB_TYPE": "urgent", "QUEUE": "urgent", "PRIORITY": 3})
+
+    @app.job("quick", base=urgent)
+    def quick(job: Any) -> None: ...
+
+    app.register(urgent)
+    first, second = app.submit(urgent, priority=1), app.submit(quick)
+    third = urgent(app.datastore, app.queue)
+    third.enqueue()
+    apart = app.submit(urgent, queue="acme", priority=0)
+    shown = {(job.queueName, job.priority) for job in (second, third)}
+    assert shown == {("urgent", 3)} and (first.priority, apart.priority) == (1, 0)
+    assert set(claimed(app, "urgent")) == {first.uuid, second.uuid, third.uuid}
+    assert claimed(app, "acme") == [apart.uuid]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("QUEUE", ""), ("QUEUE", None), ("PRIORITY", "high"), ("PRIORITY", 1.5), ("PRIORITY", None)]
+)
+def test_a_class_with_a_wrong_place_is_refused(name: str, value: Any) -> None:
+    """Where the class is registered, not where its first job is lost."""
+    with pytest.raises(zerog.exceptions.InvalidJobClass, match=f"Odd has a {name.lower()}={value!r}; expected"):
+        zerog.App("memory://").register(type("Odd", (Note,), {"JOB_TYPE": "odd", name: value}))
+
+
 def test_queues_are_apart(app: zerog.App) -> None:
     """A worker gets jobs of its queues only; a tenant whose queue nobody serves disturbs nobody."""
     acme, other = app.submit(Note, queue="acme").uuid, app.submit(Note, queue="other").uuid
@@ -139,7 +166,7 @@ def test_many_at_once_take_the_same_options(app: zerog.App, clock: ManualClock) 
         ({"priority": True}, "priority=True; expected a whole number"),
         ({"priority": 2**31}, "expected a whole number"),
         ({"queue": ""}, "queue=''; expected a name"),
-        ({"queue": None}, "queue=None; expected a name"),
+        ({"queue": 5}, "queue=5; expected a name"),
         ({"queue": "a\nb"}, "expected a name"),
         ({"queue": "x" * 201}, "expected a name"),
     ],

@@ -182,15 +182,15 @@ class App:
         *,
         delay: float = 0,
         at: datetime | None = None,
-        priority: int = 0,
-        queue: str = "default",
+        priority: int | None = None,
+        queue: str | None = None,
         headers: Mapping[str, str] | None = None,
         uuid: str | None = None,
     ) -> J:
         """Accept a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
-        (timezone-aware) start it later.
+        (timezone-aware) start it later. ``priority`` and ``queue`` are those of its class unless given.
         ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
         messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
@@ -210,8 +210,8 @@ class App:
         *,
         delay: float = 0,
         at: datetime | None = None,
-        priority: int = 0,
-        queue: str = "default",
+        priority: int | None = None,
+        queue: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Accept a job for each of ``params``; returns their uuids in that order.
@@ -238,18 +238,18 @@ class App:
         job_class: type[BaseJob],
         attributes: Sequence[dict[str, Any]],
         delay: float,
-        priority: int,
-        queue: str,
+        priority: int | None,
+        queue: str | None,
         headers: Mapping[str, str] | None,
     ) -> list[BaseJob]:
         now = self.clock.now()
         common: dict[str, Any] = {
-            "priority": check_priority(priority),
-            "queueName": check_queue_name(queue),
+            "priority": job_class.PRIORITY if priority is None else check_priority(priority),
+            "queueName": job_class.QUEUE if queue is None else check_queue_name(queue),
             "createdAt": now,
             "updatedAt": now,
         }
-        self.engine.named(queue)
+        self.engine.named(common["queueName"])
         jobs = []
         for own in attributes:
             job = job_class(self.datastore, self.queue, headers=check_headers(headers), **common, **own)

@@ -41,8 +41,8 @@ class Time(click.ParamType[datetime]):
 @click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
 @click.option("--delay", type=float, default=0.0, metavar="SECONDS", help="Seconds until it may start.")
 @click.option("--at", type=Time(), metavar="TIME", help="When it may start, for example 2027-01-04T08:00+01:00.")
-@click.option("--priority", type=int, default=0, help="Higher goes first.")
-@click.option("--queue", default="default", show_default=True, help="The queue it goes to.")
+@click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
+@click.option("--queue", metavar="NAME", help="The queue it goes to; the type's own unless given.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; the job goes on.")
 def submit(

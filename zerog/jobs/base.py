@@ -66,6 +66,10 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """What a client may set, validated at submit."""
     State: ClassVar[type[Schema] | None] = None
     """What the job keeps while it runs."""
+    QUEUE: ClassVar[str] = "default"
+    """The queue of jobs of this class, unless a submit names another."""
+    PRIORITY: ClassVar[int] = 0
+    """Their priority, unless a submit says otherwise; higher runs earlier."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
     BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT

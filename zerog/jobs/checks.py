@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import fields
 
 from zerog import values
-from zerog.exceptions import InvalidJobClass
+from zerog.exceptions import InvalidJobClass, InvalidValue
+from zerog.jobs.options import check_priority, check_queue_name
 from zerog.jobs.sizes import SMALLEST
 from zerog.signatures import misfit
 from zerog.values import MAX_BYTES
@@ -112,6 +113,15 @@ def check_backoff(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(
             f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
         )
+
+
+def check_place(job_class: type[BaseJob]) -> None:
+    """Refuse a queue or a priority that no job can have."""
+    try:
+        check_queue_name(job_class.QUEUE)
+        check_priority(job_class.PRIORITY)
+    except InvalidValue as error:
+        raise InvalidJobClass(f"{job_class.__qualname__} has a {str(error).partition(' Nothing')[0]}") from None
 
 
 def check_methods(job_class: type[BaseJob]) -> None:

@@ -144,6 +144,8 @@ class Declaration:
         self._extras = _added_fields(job_class.SCHEMA)
         self._extra_keys = {field.data_key or name for name, field in self._extras.items()}
         checks.check_limits(job_class)
+        checks.check_place(job_class)
+        self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY}
         groups = {
             "Params": _declared(self._params),
             "State": _declared(state),
@@ -199,7 +201,7 @@ class Declaration:
 
     def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
         """The engine's attributes of a job that isn't stored yet."""
-        fresh = new_document(self.job_type, self.version, now, uuid)
+        fresh = {**new_document(self.job_type, self.version, now, uuid), **self._place}
         return engine_attributes({name: value for name, value in fresh.items() if name not in HISTORY})
 
     def load(self, head: Document) -> tuple[dict[str, Any], Document]:
