@@ -21,6 +21,7 @@ from zerog.exceptions import (
     SoftTimeout,
     TooManyCollisions,
     UnknownJobType,
+    WorkerNotFound,
     ZerogError,
 )
 from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -60,6 +61,7 @@ __all__ = [
     "WarningContinue",
     "WarningFinish",
     "Worker",
+    "WorkerNotFound",
     "ZerogError",
     "__version__",
     "find_subclasses",

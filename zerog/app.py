@@ -18,6 +18,7 @@ from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
 from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
 from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound, UnknownJobType
+from zerog.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.function import FunctionJob, job_class_of
@@ -75,7 +76,11 @@ class App:
             raise ConfigurationError(f"App needs a URL, for example sqlite:///jobs.db, or {URL_VARIABLE} set to one")
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
+        self.build_id: str | None = None
+        """Which build of the code runs here; kept with every error of its jobs."""
         self.clock = clock
+        self.fleet = Fleet(self.engine)
+        """The workers and queues of this app: who is there, drain, pause."""
         self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock)
 
     @property
@@ -323,6 +328,10 @@ class App:
     def retry(self, uuid: str, reason: str = "") -> None:
         """Let a job that has ended run again, from the state it has; recorded in its events. Raises JobStateError."""
         self.engine.retry(uuid, reason)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers of this app and how they are: see ``Fleet.workers``."""
+        return self.fleet.workers()
 
     def reconcile(self) -> Report:
         """Repair now what a crash left; workers do so by themselves.

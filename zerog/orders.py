@@ -17,6 +17,9 @@ from zerog.exceptions import CorruptDocument
 QUEUES = "zerog_queues"
 """Key of the document that says which queues are paused."""
 
+RUNNING, DRAINING, DRAINED, STOPPING, SILENT = "running", "draining", "drained", "stopping", "silent"
+"""The states of a worker: claims jobs; claims none and still runs some; runs none; ends; gave no sign for its lease."""
+
 CANCELS = 100
 """Cancelled jobs that a worker's record names at most; what falls out is told by the jobs' own documents."""
 

@@ -31,8 +31,8 @@ from zerog.cli.loading import load_app
 from zerog.exceptions import ConfigurationError
 from zerog.queues.base import Queue, Reservation, check_uuid
 from zerog.queues.rq import ENTRY, RqQueue
+from zerog.worker.settings import LEASE
 from zerog.worker.single import run_delivery
-from zerog.worker.worker import LEASE
 
 log = logging.getLogger("zerog")
 

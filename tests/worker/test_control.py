@@ -211,3 +211,4 @@ def test_a_drained_worker_claims_again_once_it_may(tmp_path: Any, caplog: pytest
         app.datastore.mutate(key, [Remove("drain")])
         until(lambda: app.progress(second)["status"] == "succeeded")
     assert running.stats is not None and running.stats.succeeded == 2
+    app.close()

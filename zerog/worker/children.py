@@ -76,6 +76,9 @@ class ProcessSlots(Slots):
         for child in self._all():
             child.tell({"stop": True})
 
+    def memory(self) -> int:
+        return super().memory() + sum(leftovers.resident_memory(child.pid) for child in self._all())
+
     def broken(self) -> str | None:
         return "the process that forks children is gone" if self._nursery.is_gone else None
 

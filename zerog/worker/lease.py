@@ -55,6 +55,7 @@ class Lease:
     def start(self) -> None:
         """Renew once, raising what the datastore raises, then in the background."""
         self._renew()
+        self.held_since = self.turned = self._clock.monotonic()  # the datastore may have been away for long
         self._thread.start()
 
     def stop(self) -> None:

@@ -26,6 +26,9 @@ SOCKET_VARIABLE, PATIENCE_VARIABLE, PID_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_US
 PATIENCE = 60.0
 """Seconds without a heartbeat after which a file's owner counts as stuck, unless WATCHDOG_USEC says otherwise."""
 
+RETIRED = "X_ZEROG_RETIRED=1"
+"""What a worker that was drained for good tells its supervisor; others ignore a message that begins like that."""
+
 STATUS_SECONDS = 5.0
 """Seconds between two changes of the status text at least."""
 
@@ -72,6 +75,10 @@ class Notifier:
             lines.append(f"STATUS={status}")
         if self._tell(lines):
             self._is_ready = is_ready
+
+    def retiring(self) -> None:
+        """This process is about to end for good; nobody shall start another one in its place."""
+        self._tell([RETIRED])
 
     def stopping(self, status: str) -> None:
         """This process ends; beats are not to be expected any more."""

@@ -17,14 +17,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.clock import Clock
-from zerog.exceptions import DatastoreError
+from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.base import after_claim
-from zerog.jobs.checks import WAIT
+from zerog.jobs.checks import STOP, WAIT
 from zerog.jobs.run import Run
 from zerog.orders import named
 from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
 from zerog.worker.execute import run_loaded
+from zerog.worker.leftovers import resident_memory
 from zerog.worker.outcome import LOST, Outcome
 
 if TYPE_CHECKING:
@@ -126,6 +127,10 @@ class Slots:
         """The jobs that are in a slot now."""
         return list(self._current.values())
 
+    def memory(self) -> int:
+        """Bytes of memory that the worker and the processes of its slots hold; pages that they share count for each."""
+        return resident_memory()
+
     def broken(self) -> str | None:
         """Why no job can be run here any more, if that is so."""
         return None
@@ -148,6 +153,16 @@ class Slots:
         self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
         for claim in self.running():
             self._tell_if_cancelled(claim)
+
+    def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
+        """Cancel those of the claimed jobs whose class says that a shutdown stops them. The datastore may be away."""
+        for claim in claims:
+            if claim.loaded[0].ON_SHUTDOWN == STOP:
+                try:
+                    self.app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {worker}")
+                except ZerogError as error:
+                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+                self.cancel(named(claim.uuid, claim.epoch))
 
     def finishing(self) -> list[Claim]:
         """The jobs in a slot that a shutdown waits for."""
