@@ -395,7 +395,7 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections and resources, as ``with app:`` does at the end of its block. A later call opens them again."""
+        """Close connections and resources, as ``with app:`` does. A later call opens them again."""
         self.resources.close()
         self.engine.close()
 

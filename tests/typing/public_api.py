@@ -181,7 +181,12 @@ loaded: Any = ErrorSchema(many=True, context={}).load([])
 key: str = make_key(job.uuid)
 status: str = app.cancel(job.uuid)
 app.retry(job.uuid, "again")
-edited: dict[str, dict[str, Any]] = app.edit(job.uuid, {"path": "y"}, who="ann", reason="moved", retry=True)
+app.retry(job.uuid, "again", who="alice", ended="2026-01-01T00:00:00+00:00")
+changed: dict[str, dict[str, Any]] = app.edit(job.uuid, {"path": "b.txt"}, who="alice", reason="typo", cas=job.cas)
+app.edit(job.uuid, {"path": "c.txt"}, who="alice", reason="typo", retry=True, dry_run=True)
+app.discard(job.uuid, "nobody needs it", ended=None)
+for found in app.jobs(status="failed", error="ValueError", code=500):
+    last: Any = found["lastError"]
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
 stats = worker.run(burst=True)
 worker.stop()
