@@ -19,8 +19,8 @@ from dockerfile_parse import DockerfileParser
 
 from tests.acceptance.harness import ROOT
 from zerog.cli.worker import worker
+from zerog.worker.settings import GRACE
 from zerog.worker.supervisor import KILL_AFTER
-from zerog.worker.worker import GRACE
 
 DEPLOY = ROOT / "examples" / "deploy"
 PAGE = (ROOT / "docs" / "deploying.md").read_text()

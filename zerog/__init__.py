@@ -1,5 +1,6 @@
 """ZeroG: long background jobs as objects with documents."""
 
+from zerog import backoff
 from zerog.app import App
 from zerog.document import INTERNAL_ERROR, NO_RESULT
 from zerog.exceptions import (
@@ -18,6 +19,7 @@ from zerog.exceptions import (
     JobStateError,
     QueueError,
     SchemaTooNew,
+    SoftTimeout,
     TooManyCollisions,
     UnknownJobType,
     ZerogError,
@@ -53,6 +55,7 @@ __all__ = [
     "JobStateError",
     "QueueError",
     "SchemaTooNew",
+    "SoftTimeout",
     "TooManyCollisions",
     "UnknownJobType",
     "WarningContinue",
@@ -60,6 +63,7 @@ __all__ = [
     "Worker",
     "ZerogError",
     "__version__",
+    "backoff",
     "find_subclasses",
     "import_submodules",
     "migration",

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
-from zerog.backends import open_engine
+from zerog import logs
+from zerog.backends import open_engine, urls_from_environment
 from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
-from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
-from zerog.exceptions import ConfigurationError, InvalidValue, JobNotFound, UnknownJobType
+from zerog.document import TERMINAL, Document, check_head, make_key
+from zerog.edits import Change
+from zerog.exceptions import ConfigurationError, JobNotFound
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.declaration import engine_attributes
+from zerog.jobs.edit import change_of
 from zerog.jobs.function import FunctionJob, job_class_of
-from zerog.jobs.options import check_delay, check_headers, check_priority, check_queue_name
+from zerog.jobs.options import (
+    check_delay,
+    check_headers,
+    check_named,
+    check_priority,
+    check_queue_name,
+    check_token,
+    delay_until,
+)
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.saving import new_document_of
-from zerog.reconcile import Reconciler, Report
+from zerog.listing import Query
+from zerog.middleware import check_middleware
+from zerog.reconcile import INTERVAL, Reconciler, Report
 from zerog.registry import JobRegistry, classes_in
+from zerog.resources import Resources
 from zerog.typedescriptions import described_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Middleware = Callable[[Any], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
+M = TypeVar("M", bound=Middleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text says nothing about the class
 
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
-
-URL_VARIABLE = "ZEROG_URL"
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two looks of ``wait``; the pause grows from one to the other."""
@@ -52,7 +66,8 @@ class App:
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
-    built adapters. Without either the URL comes from the environment variable ZEROG_URL. Raises ConfigurationError.
+    built adapters. Without either they come from the environment: ZEROG_URL, or ZEROG_DATASTORE and ZEROG_QUEUE. Raises
+    ConfigurationError.
     """
 
     def __init__(
@@ -69,13 +84,16 @@ class App:
             raise ConfigurationError("App(queue=…) also needs datastore=…")
         first = url if datastore is None else datastore
         if first is None:
-            first = os.environ.get(URL_VARIABLE)
-        if first is None:
-            raise ConfigurationError(f"App needs a URL, for example sqlite:///jobs.db, or {URL_VARIABLE} set to one")
+            first, queue = urls_from_environment()
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
+        self.build_id: str | None = None
+        """Which build of the code runs here; kept with every error of its jobs."""
+        self.resources = Resources()
+        """What was declared with ``resource``, opened when first used in this process."""
+        self._middleware: tuple[Middleware, ...] = ()
         self.clock = clock
-        self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock)
+        self._reconciler = self._make_reconciler(f"app-{os.getpid()}")
 
     @property
     def datastore(self) -> Any:
@@ -121,6 +139,24 @@ class App:
 
         return decorate(job_type) if callable(job_type) else decorate
 
+    def middleware(self, factory: M) -> M:
+        """Put a context manager around every run of this app's jobs: ``factory(job)`` gives it, plain or asynchronous.
+
+        The first one is outermost. It sees an exception of the run and may raise another, but can't hide it. May be
+        used as a decorator. Raises ConfigurationError.
+        """
+        check_middleware(factory, self._middleware)
+        self._middleware += (factory,)
+        return factory
+
+    def resource(self, name: str, factory: Callable[[], Any]) -> None:
+        """Declare what jobs find as ``self.resources.<name>``, opened once in each process when first used.
+
+        ``factory`` returns the object, whose ``close()`` ends it if it has one, or yields it once and then closes it.
+        Raises ConfigurationError.
+        """
+        self.resources.add(name, factory)
+
     def job_class(self, job_type: str) -> type[BaseJob]:
         """The class of a type. Raises UnknownJobType, naming the known ones."""
         return self.registry.get_class(job_type)
@@ -155,11 +191,13 @@ class App:
         ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
         messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
-        job_class = self._class(job_type)
+        job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
-        [job] = self._submit(job_class, [attributes], self._delay(delay, at), priority, queue, headers)
+        [job] = self._submit(
+            job_class, [attributes], delay_until(delay, at, self.clock.now()), priority, queue, headers
+        )
         return cast("J", job)
 
     def submit_many(
@@ -178,7 +216,7 @@ class App:
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
         batches: an error of the datastore in between leaves whole jobs, and has a note that says how many.
         """
-        job_class = self._class(job_type)
+        job_class = self.registry.class_of(job_type)
         declaration = declaration_of(job_class)
         attributes: list[dict[str, Any]] = []
         messages: dict[Any, Any] = {}
@@ -189,7 +227,7 @@ class App:
                 messages[index] = error.messages
         if messages:
             raise ValidationError(messages)
-        jobs = self._submit(job_class, attributes, self._delay(delay, at), priority, queue, headers)
+        jobs = self._submit(job_class, attributes, delay_until(delay, at, self.clock.now()), priority, queue, headers)
         return [job.uuid for job in jobs]
 
     def _submit(
@@ -241,7 +279,7 @@ class App:
         is given and the job is none of that class.
         """
         job = self.registry.get_job(uuid, self.datastore, self.queue)
-        self._expect(job.uuid, job.jobType, job_type)
+        self.registry.expect(job.uuid, job.jobType, job_type)
         self._attach(job)
         return cast("J", job)
 
@@ -268,32 +306,18 @@ class App:
         status: str | None = None,
         job_type: str | type[BaseJob] | None = None,
         queue: str | None = None,
+        error: str | None = None,
+        code: int | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """The ``progress`` of all jobs with the given values, oldest first, read page by page.
 
-        Raises InvalidValue for an unknown status or a wrong limit, and DatastoreError if the datastore can't list.
+        ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
+        ``code``: the result code, or that of the last error. Raises InvalidValue for a value that no job can have, and
+        DatastoreError if the datastore can't list.
         """
-        if status is not None and status not in STATUSES:
-            raise InvalidValue(f"no job ever has the status {status!r}; expected one of {', '.join(STATUSES)}")
-        if limit is not None and (type(limit) is not int or limit < 0):
-            raise InvalidValue(f"limit={limit!r}; expected a whole number, 0 or more, or None for all")
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        return self._pages(status, name, queue, limit)
-
-    def _pages(
-        self, status: str | None, name: str | None, queue: str | None, limit: int | None
-    ) -> Iterator[dict[str, Any]]:
-        left = limit
-        after = None
-        while left is None or left > 0:
-            size = BATCH if left is None else min(BATCH, left)
-            page = self.datastore.find(status=status, job_type=name, queue=queue, after=after, limit=size)
-            yield from (progress_of(head, self.clock.now()) for head in page.heads)
-            left = None if left is None else left - len(page.heads)
-            after = page.after
-            if after is None:
-                return
+        return Query(status, name, queue, error, code, limit).jobs(self.datastore, self.clock)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
         """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds.
@@ -304,9 +328,11 @@ class App:
         pause, never = WAIT_SHORTEST, threading.Event()
         while True:
             head: Document = self.engine.read(uuid)[0]
-            self._expect(uuid, head["jobType"], job_type)
+            self.registry.expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
+            if (waiting := logs.running.get()) is not None:
+                waiting.keep_alive()  # a job that waits for another one can be cancelled, too
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it goes on")
@@ -317,9 +343,42 @@ class App:
         """Cancel a job; returns ``cancelled``, or ``running`` until the run has noticed. Raises JobStateError."""
         return self.engine.cancel(uuid)
 
-    def retry(self, uuid: str, reason: str = "") -> None:
-        """Let a job that has ended run again, from the state it has; recorded in its events. Raises JobStateError."""
-        self.engine.retry(uuid, reason)
+    def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> None:
+        """Let a job that has ended run again, from the state it has; recorded in its events.
+
+        ``ended``: the ``finishedAt`` that was seen; a job that has ended again since is left alone. Raises
+        JobNotFound, and JobStateError for a job that hasn't ended, or not then.
+        """
+        self.engine.retry(uuid, reason, who, ended)
+
+    def edit(
+        self,
+        uuid: str,
+        params: Mapping[str, Any],
+        *,
+        who: str,
+        reason: str,
+        retry: bool = False,
+        cas: int | str | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Give a job that waits or has ended other parameters; its others stay. An event records who, why and what.
+
+        The parameters are validated as a whole, and written only if nobody changed the job meanwhile: since it was
+        read here, or since it had the token ``cas``. ``retry`` lets a job that has ended run again by the same write;
+        ``dry_run`` writes nothing. Returns ``{"old": …, "new": …}`` by field, of fields that change; secrets hidden.
+
+        Raises JobNotFound, UnknownJobType, JobStateError for a job that runs, marshmallow's ValidationError with
+        messages by field, InvalidValue, CasMismatch (or the datastore's own ``casException``), SchemaTooNew.
+        """
+        check_named(who, "who")
+        check_named(reason, "reason")
+        seen = None if cas is None else check_token(cas)
+
+        def build(head: Document) -> Change:
+            return change_of(self.registry.get_class(head["jobType"]), head, params)
+
+        return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields
 
     def reconcile(self) -> Report:
         """Repair now what a crash left; workers do so by themselves.
@@ -329,12 +388,13 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections. A later call opens them again."""
+        """Close connections and resources. A later call opens them again."""
+        self.resources.close()
         self.engine.close()
 
-    def discard(self, uuid: str) -> None:
-        """Remove a job that has ended, with its history. Raises JobNotFound, and JobStateError for any other."""
-        self.engine.discard(uuid)
+    def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
+        """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``."""
+        self.engine.discard(uuid, reason, ended)
 
     def setup(self) -> dict[str, list[str]]:
         """Make what the datastore and the queue need before their first use; safe to repeat.
@@ -343,35 +403,13 @@ class App:
         """
         return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
 
-    def _class(self, job_type: object) -> type[BaseJob]:
-        given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
-        if not isinstance(given, (str, type)):
-            raise UnknownJobType(
-                f"{job_type!r:.80} is no job; expected a registered class, or its JOB_TYPE as text. Nothing was stored."
-            )
-        name = getattr(given, "JOB_TYPE", None) if isinstance(given, type) else given
-        job_class = self.registry.get_class(name)
-        if isinstance(given, type) and job_class is not given:
-            raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
-        return job_class
-
-    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
-        if isinstance(job_type, str):
-            job_type = self.registry.get_class(job_type)
-        if job_type is not None and not issubclass(self.registry.get_class(name), job_type):
-            raise JobNotFound(f"job {uuid} is a {name!r}, not a {job_type.JOB_TYPE or job_type.__qualname__!r}")
+    def _make_reconciler(self, name: str, interval: float = INTERVAL) -> Reconciler:
+        return Reconciler(self.engine, name, self.clock, interval, self.registry.kept)
 
     def _attach(self, job: BaseJob) -> None:
         """Let a job object use this app's engine and clock rather than make a generic one."""
         job.__dict__["_engine"] = self.engine
         job._clock = self.clock
+        job._middleware = self._middleware
+        job._resources = self.resources
         job._last_write = self.clock.monotonic()
-
-    def _delay(self, delay: float, at: datetime | None) -> float:
-        if at is not None:
-            if delay:
-                raise InvalidValue("give either delay= or at=, not both; nothing was stored")
-            if not isinstance(at, datetime) or at.utcoffset() is None:
-                raise InvalidValue(f"at={at!r:.80} is no datetime with a timezone; nothing was stored")
-            return check_delay(max(0.0, (at - self.clock.now()).total_seconds()), "delay until at")
-        return check_delay(delay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,9 +18,37 @@ REDIS = ("redis", "rediss", "unix")
 RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
 """URLs of a Redis server whose RQ queues carry the uuids."""
 
-DATASTORES = ("memory", "sqlite", *REDIS)
-QUEUES = (*DATASTORES, *RQ)
+COUCHBASE = ("couchbase", "couchbases")
+"""URLs of a Couchbase cluster: over TCP, over TLS."""
+
+MONGODB = ("mongodb", "mongodb+srv")
+"""URLs of a MongoDB deployment, which keeps documents and has no queue."""
+
+DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE, *MONGODB)
+QUEUES = ("memory", "sqlite", *REDIS, *RQ)
 """What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
+
+URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE"
+"""Environment variables with one URL for both parts, or one for each."""
+
+
+def urls_from_environment() -> tuple[str, str | None]:
+    """What to open where the program names nothing. Raises ConfigurationError."""
+    url, datastore, queue = (os.environ.get(name) for name in (URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE))
+    if url is not None and (datastore is not None or queue is not None):
+        raise ConfigurationError(
+            f"the environment has {URL_VARIABLE} beside {DATASTORE_VARIABLE} or {QUEUE_VARIABLE}; expected either one "
+            "URL for both parts or one for each"
+        )
+    if (datastore is None) != (queue is None):
+        missing = QUEUE_VARIABLE if queue is None else DATASTORE_VARIABLE
+        raise ConfigurationError(f"the environment has no {missing}, which the other part needs beside it")
+    if url is None and datastore is None:
+        raise ConfigurationError(
+            f"App needs a URL, for example sqlite:///jobs.db; or {URL_VARIABLE}, or {DATASTORE_VARIABLE} and "
+            f"{QUEUE_VARIABLE}, in the environment"
+        )
+    return url or datastore or "", queue
 
 
 def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
@@ -29,6 +58,14 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
         from zerog.datastores.redis import RedisDatastore
 
         return RedisDatastore(url, clock)
+    if scheme in COUCHBASE:
+        from zerog.datastores.couchbase import CouchbaseDatastore
+
+        return CouchbaseDatastore(url)
+    if scheme in MONGODB:
+        from zerog.datastores.mongo import MongoDatastore
+
+        return MongoDatastore(url)
     if scheme == "memory":
         _options(url, ())
         from zerog.datastores.memory import MemoryDatastore
@@ -63,7 +100,9 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
     """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
     scheme = (
-        _scheme(datastore, "datastore", QUEUES) if isinstance(datastore, str) and queue in (None, datastore) else None
+        _scheme(datastore, "datastore", (*DATASTORES, *RQ))
+        if isinstance(datastore, str) and queue in (None, datastore)
+        else None
     )
     if scheme in RQ:
         datastore, queue = datastore.removeprefix("rq+"), datastore
@@ -83,6 +122,12 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
     elif queue is None:
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
+        if scheme not in QUEUES:
+            open_datastore(datastore)  # a wrong URL is told first, by who knows where its secrets are
+            raise ConfigurationError(
+                f"{without_secrets(datastore)} keeps documents but has no queue; use App(datastore=…, queue=…), "
+                "for example with queue='redis://localhost/0'"
+            )
         queue = datastore
     return Engine(
         open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,

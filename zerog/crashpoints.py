@@ -33,6 +33,8 @@ POINTS = (
     "rescue.mark",  # put, not yet marked as queued
     "cancel.write",  # before a cancellation is written
     "cancel.written",  # stored, the answer not yet seen
+    "edit.write",  # before an operator's change is written
+    "edit.written",  # stored, the answer not yet seen
     "discard.delete",  # before an ended job is removed
     "discard.deleted",  # removed, the answer not yet seen
     "reconcile.put",  # before a repair puts an entry

@@ -20,6 +20,7 @@ from zerog.document import QUEUED, RUNNING, SCHEDULED
 from zerog.exceptions import ZerogError
 from zerog.presence import worker_key
 from zerog.queues.base import DEFAULT
+from zerog.retention import can_remove
 from zerog.symptoms import CLOCKS_APART, Symptoms
 from zerog.watch import Watch, lease_of
 
@@ -65,12 +66,14 @@ class Doctor:
             what = "this datastore can't list jobs: what a crash or a queue loses is not found again"
             mend = "use a datastore with find, for example sqlite:///jobs.db"
             diagnosis.findings.append(Finding(what, 1, mend, True))
+            diagnosis.findings += self._look_at_retention()
             return diagnosis
         diagnosis.workers = self._workers()
         symptoms = self._look_at_jobs(diagnosis)
         diagnosis.findings += [finding for finding in symptoms.findings(self.target) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
+        diagnosis.findings += self._look_at_retention()
         diagnosis.findings += self._look_at_datastore()
         return diagnosis
 
@@ -163,6 +166,12 @@ class Doctor:
             command = f"zerog reconcile {self.target} --watch {longer_than(longest)}"
             mend = "a running worker's reconcile removes it"
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
+
+    def _look_at_retention(self) -> Iterator[Finding]:
+        types = sorted({job_type for kept in self.app.registry.kept().values() for job_type in kept})
+        if types and not can_remove(self.app.datastore):
+            what = f"this datastore can't find or can't delete jobs, so RETAIN is without effect: {', '.join(types)}"
+            yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
 
     def _look_at_datastore(self) -> Iterator[Finding]:
         store = self.app.datastore

@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any
 
+from zerog.datastores.base import ENDED
 from zerog.exceptions import CorruptDocument, SchemaTooNew
 from zerog.queues.base import check_uuid
 
@@ -25,9 +26,8 @@ SUCCESS = 200
 CANCELLED = 410
 
 NEW, QUEUED, SCHEDULED, RUNNING = "new", "queued", "scheduled", "running"
-SUCCEEDED, FAILED, CANCELLED_STATUS = "succeeded", "failed", "cancelled"
+SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = ENDED
 WAITING = (QUEUED, SCHEDULED)
-TERMINAL = (SUCCEEDED, FAILED, CANCELLED_STATUS)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
 NOT_QUEUED, PENDING, IN_QUEUE = "none", "pending", "queued"
@@ -58,6 +58,7 @@ PROTECTED = frozenset(
         "crashes",
         "lost",
         "continues",
+        "lastError",
     ]
 )
 """Fields that only the lifecycle writes."""
@@ -124,6 +125,7 @@ def new_document(job_type: str, schema_version: float, now: str, uuid: str | Non
         "running": False,
         "attempts": 0,
         "errorCount": 0,
+        "lastError": None,
         "crashes": 0,
         "lost": 0,
         "continues": 0,

@@ -25,7 +25,8 @@
 
     RunInterrupted (BaseException)  stops a run; ``except Exception`` can't hide it
     ├── ClaimLost                   somebody else owns the job now: write nothing, leave
-    └── Cancelled                   an operator asked this run to stop
+    ├── Cancelled                   an operator asked this run to stop
+    └── SoftTimeout                 the run took longer than its SOFT_TIMEOUT
 """
 
 from __future__ import annotations
@@ -121,3 +122,7 @@ class ClaimLost(RunInterrupted):
 
 class Cancelled(RunInterrupted):
     """Somebody asked for this job to be cancelled; the run should clean up and leave."""
+
+
+class SoftTimeout(RunInterrupted):
+    """The run took longer than its SOFT_TIMEOUT; raised once. Leaving ``run()`` it counts as an error."""

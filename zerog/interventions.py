@@ -37,18 +37,21 @@ log = logging.getLogger("zerog")
 class Interventions(Parts):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
-    def rescue(self, uuid: str, epoch: int, counter: str, message: str, code: int = 500) -> bool:
+    def rescue(
+        self, uuid: str, epoch: int, counter: str, message: str, code: int = 500, build: str | None = None
+    ) -> bool:
         """Take a job from a dead owner and let it run again; False if ``epoch`` doesn't own it any more.
 
-        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did.
+        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did. ``build``: of the code that ran.
         """
 
-        def build(head: Document, now: str) -> list[Operation]:
-            record = transitions.error_record(transitions.stamp(head, now), code, message, head.get("attempts"))
+        def operations(head: Document, now: str) -> list[Operation]:
+            at = transitions.stamp(head, now)
+            record = transitions.error_record(at, code, message, head.get("attempts"), build)
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING
-        taken = self.take_away(uuid, epoch, build, "rescued", message, level)
+        taken = self.take_away(uuid, epoch, operations, "rescued", message, level)
         if taken:
             self._count(f"rescued.{counter}")
         return taken
@@ -148,11 +151,12 @@ class Interventions(Parts):
         self._count("cancelled.waiting")
         return True
 
-    def retry(self, uuid: str, reason: str = "") -> Document:
+    def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> Document:
         """Let a job that has ended run again, with its state as it is and its counters of trouble at 0.
 
-        Returns the head. Raises JobNotFound, JobStateError for a job that hasn't ended, AmbiguousWrite if nobody can
-        say whether it will run again.
+        ``ended``: the ``finishedAt`` that was seen; a job that has ended again since is left alone. Returns the head.
+        Raises JobNotFound, JobStateError for a job that hasn't ended, or not then, AmbiguousWrite if nobody can say
+        whether it will run again.
         """
         key = make_key(uuid)
         unanswered: list[int] = []  # the epochs that a write without an answer may have given
@@ -165,9 +169,11 @@ class Interventions(Parts):
                 if unanswered:
                     return head
                 raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
+            _check_end(head, ended)
             now = self._now()
-            text = f"retried after {head['status']} with {head['resultCode']}" + (f": {reason}" if reason else "")
-            event = transitions.event_record(transitions.stamp(head, now), text)
+            text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
+            text += f": {reason}" if reason else ""
+            event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
             operations = transitions.retried(head, event, now, self.datastore.history_limit)
             try:
                 token = self.datastore.mutate(key, operations, cas=token).token
@@ -184,29 +190,34 @@ class Interventions(Parts):
             return self._deliver(key, head, token, 0, "submit")[0]
         raise self._collisions(key)
 
-    def discard(self, uuid: str) -> None:
+    def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
         """Remove a job that has ended, or that was never enqueued, with its history.
 
-        A delivery that still comes is dropped. Raises JobNotFound, JobStateError for a job that waits or runs,
-        SchemaTooNew for a layout that newer code has written, AmbiguousWrite if nobody can say whether it is gone,
-        DatastoreError if the datastore can't delete.
+        A delivery that still comes is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. Raises
+        JobNotFound, JobStateError for a job that waits or runs or has ended at another time, SchemaTooNew for a layout
+        that newer code has written, AmbiguousWrite if nobody can say whether it is gone, DatastoreError if the
+        datastore can't delete.
         """
         key = make_key(uuid)
+        head: Document = {}
         unanswered = 0
         for _ in range(TRIES):
             try:
                 head, token = self.read(uuid)
             except JobNotFound:
                 if unanswered:
+                    logs.discarded(head, reason)
                     return
                 raise
             if head["status"] not in (NEW, *TERMINAL):
                 raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
             check_layout(head)
+            _check_end(head, ended)
             try:
                 point("discard.delete")
                 self.datastore.delete(key, cas=token)
                 point("discard.deleted")
+                logs.discarded(head, reason)
                 return
             except self._refusals:
                 continue
@@ -218,6 +229,22 @@ class Interventions(Parts):
         raise self._collisions(key)
 
     # for reconcile
+
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        """Remove ended jobs, each only if it is still as it ended in its head; returns the uuids of those removed.
+
+        What can't be removed now, whatever the reason, is left for another time.
+        """
+        removed = []
+        for head in heads:
+            try:
+                self.discard(head["uuid"], reason, head["finishedAt"])
+            except (JobNotFound, JobStateError, AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
+                log.debug("an ended job is not removed: %s", error)
+            else:
+                removed.append(head["uuid"])
+        self._count("removed.old", len(removed))
+        return removed
 
     def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
         """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason."""
@@ -280,3 +307,12 @@ class Interventions(Parts):
     def _repair_told(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
         return [Append("events", event, self.datastore.history_limit), Max("updatedAt", now)]
+
+
+def _check_end(head: Document, ended: str | None) -> None:
+    """Refuse a job that has ended again since somebody found it. Raises JobStateError."""
+    if ended is not None and head.get("finishedAt") != ended:
+        raise JobStateError(
+            f"job {head['uuid']} was found as it ended at {ended}, and has ended at {head.get('finishedAt')} again; "
+            "nothing was changed"
+        )

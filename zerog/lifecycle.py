@@ -3,7 +3,8 @@
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
 when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in ``zerog.submission``, what others than an
-owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, workers' records in ``zerog.presence``:
+owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, an operator's edit in ``zerog.edits``, workers'
+records in ``zerog.presence``:
 
 =======  ==============================================================  =========================
 verb     writes, in this order                                           a crash in between leaves
@@ -13,6 +14,7 @@ claim    reserve, verify, compare-and-swap to the new owner, ack         an owne
 settle   fenced write of the outcome; if it goes on: put, mark           a pending document
 rescue   compare-and-swap away from a dead owner, put, mark              a pending document
 cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+edit     compare-and-swap; if it is retried, too: put, mark              a pending document
 discard  compare-and-swap away of a document that has ended              perhaps a delivery
 =======  ==============================================================  =========================
 
@@ -35,6 +37,7 @@ from zerog.crashpoints import point
 from zerog.datastores.base import Mutation
 from zerog.datastores.operations import Operation, apply
 from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
+from zerog.edits import Edits
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -77,7 +80,7 @@ class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
 
-class Engine(Submission, Interventions, Presence):
+class Engine(Submission, Interventions, Edits, Presence):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.parts.COUNTERS``.
@@ -117,13 +120,13 @@ class Engine(Submission, Interventions, Presence):
             if not claims:
                 raise
             log.warning("claimed %d jobs and then met trouble: %s", len(claims), error)
-        self._give_back_reserved()
+        self.unreserve()
         return claims
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         """Block until one of the queues may have something to claim, ``timeout`` passed or ``wake`` was called.
 
-        For a thread of its own. Raises QueueError.
+        For a thread of its own. True is a hint: others may be quicker. Raises QueueError.
         """
         names = queues or (self.queue.name,)
         if len(names) > 1:
@@ -149,11 +152,11 @@ class Engine(Submission, Interventions, Presence):
 
     def retire(self, worker: Worker) -> None:
         """Remove the record of a worker that holds no job any more, and give back what it had reserved."""
-        self._give_back_reserved()
+        self.unreserve()
         super().retire(worker)
 
-    def _give_back_reserved(self) -> None:
-        """Let others have what ``wait_ready`` has reserved and nobody has claimed."""
+    def unreserve(self) -> None:
+        """Give back what ``wait_ready`` has reserved and nobody has claimed yet."""
         with self._inbox_lock:
             reservations, self._inbox = self._inbox, []
         for reservation in reservations:

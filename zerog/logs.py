@@ -7,7 +7,7 @@ user's own sees them:
 ===================================  ==================================================================
 ``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
 ``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, retried,
-                                     put again, cancel requested
+                                     edited, discarded, put again, cancel requested
 ``status``, ``resultCode``           of a job that has ended
 ``seconds``, ``delay``               how long the run took; when the next one may begin
 ``attempts``, ``reason``             which run it is; why it was taken from its owner or put again
@@ -132,6 +132,17 @@ def cancel_requested(head: Mapping[str, Any]) -> None:
 def retried(head: Mapping[str, Any], reason: str) -> None:
     """Taken out of a terminal state by an operator."""
     _tell(head, "retried", reason, reason=reason)
+
+
+def edited(head: Mapping[str, Any], who: str, reason: str, changed: Sequence[str]) -> None:
+    """Given other values by an operator; only the names of the fields are told."""
+    _tell(head, "edited", f"edited by {who}: {', '.join(changed)}; {reason}", who=who, reason=reason, changed=changed)
+
+
+def discarded(head: Mapping[str, Any], reason: str = "") -> None:
+    """Removed, with its history; ``head`` as it was last seen."""
+    why = f": {reason}" if reason else ""
+    _tell(head, "discarded", f"discarded after {head.get('status')}{why}", status=head.get("status"), reason=reason)
 
 
 def put_again(heads: Iterable[Mapping[str, Any]], reason: str) -> None:

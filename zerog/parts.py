@@ -54,6 +54,7 @@ COUNTERS = {
     "released.early": "deliveries that came before their time and were put back",
     "released.unsuitable": "deliveries put back because this code can't take the job",
     "sweep.left": "jobs that reconcile could not repair and left as they are",
+    "removed.old": "jobs that had ended and that their class keeps no longer, removed",
     "workers.forgotten": "records of dead workers that were removed",
 }
 """Everything that ``Engine.counters`` may hold."""

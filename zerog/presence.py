@@ -26,8 +26,12 @@ def worker_key(name: str) -> str:
 class Presence(Parts):
     """The verbs of a worker's own life."""
 
-    def renew(self, worker: Worker, beat: int, details: Document | None = None) -> None:
-        """Show that ``worker`` is alive, by one write whatever it runs. Raises what the datastore raises."""
+    def renew(self, worker: Worker, beat: int, details: Document | None = None, first: Document | None = None) -> None:
+        """Show that ``worker`` is alive, by one write whatever it runs. Raises what the datastore raises.
+
+        ``details``: fields that are written each time; ``first``: those that only a new record gets. Whatever others
+        wrote into the record stays.
+        """
         now = self.datastore.now()
         fields = {"beat": beat, "lease": worker.lease, "beatAt": to_text(now) if now else None, **(details or {})}
         try:
@@ -36,7 +40,8 @@ class Presence(Parts):
             # Named before it has a record: a record that nobody knows of would stay for ever.
             self._change_roster(worker.name, {"lease": worker.lease})
             self.datastore.create(
-                worker_key(worker.name), {"documentType": "zerog_worker", "worker": worker.name, **fields}
+                worker_key(worker.name),
+                {"documentType": "zerog_worker", "worker": worker.name, **(first or {}), **fields},
             )
 
     def retire(self, worker: Worker) -> None:

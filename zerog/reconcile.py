@@ -8,10 +8,11 @@ hundred of them don't read the same pages:
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
 - waiting documents while their queue came back empty for two sweeps: put on the queue again, oldest first;
 - the record of a dead worker that owns nothing any more: removed;
+- what has ended and is kept no longer: removed, a few at a time (``zerog.retention``);
 - what must not be touched (unreadable, unknown type, too new) is listed with the reason.
 
-A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; finished documents are never
-read, so that it costs the same however many there are.
+A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; of what has ended it reads
+little or nothing, so that it costs the same however much there is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from zerog.exceptions import (
 )
 from zerog.lifecycle import UNSUITABLE_DELAY, Engine
 from zerog.parts import LEAVE_ALONE
+from zerog.retention import Kept, Retention
 from zerog.watch import Watch, lease_of
 
 log = logging.getLogger("zerog")
@@ -74,8 +76,10 @@ class Report:
     """Jobs that were left alone, and why."""
     forgotten: list[str] = field(default_factory=list)
     """Dead workers whose records were removed."""
+    removed: list[str] = field(default_factory=list)
+    """Ended jobs that their class keeps no longer."""
     heads: int = 0
-    """How many heads were read."""
+    """How many heads were read of jobs that have not ended."""
 
     def __bool__(self) -> bool:
         return bool(self.put_again or self.rescued or self.cancelled)
@@ -107,12 +111,20 @@ class _Course:
 class Reconciler:
     """Sweeps over one engine's documents. Keeps what it saw between two sweeps, so make one and call it again."""
 
-    def __init__(self, engine: Engine, name: str = "", clock: Clock = SYSTEM, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str = "",
+        clock: Clock = SYSTEM,
+        interval: float = INTERVAL,
+        kept: Callable[[], Kept] = dict,
+    ) -> None:
         self.engine = engine
         self.name = name
         self.clock = clock
         self.interval = interval
         self._watch = Watch(engine.datastore, clock)
+        self._retention = Retention(engine, kept)
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
         self._taking = threading.Lock()
         self._left = False
@@ -197,6 +209,7 @@ class Reconciler:
         self._count_empty(served, empty)
         self._missing(report)
         self._recheck()
+        report.removed = self._retention.sweep()
         report.stuck.update(self.engine.unsuitable)
         return report
 

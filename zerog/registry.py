@@ -7,14 +7,17 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from marshmallow import ValidationError
 
-from zerog.datastores.base import as_datastore
-from zerog.document import Document, check_head, make_key
+from zerog.datastores.base import HISTORY, as_datastore
+from zerog.datastores.operations import dropped_field
+from zerog.document import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
 from zerog.exceptions import (
+    ConfigurationError,
     CorruptDocument,
     DuplicateJobType,
     InvalidJobClass,
@@ -23,7 +26,9 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.secrets import redacted
 from zerog.lifecycle import Unsuitable
+from zerog.retention import Keep
 
 T = TypeVar("T")
 
@@ -67,12 +72,46 @@ class JobRegistry:
         """The registered classes by type."""
         return dict(self._classes)
 
+    def kept(self) -> dict[str, dict[str, Keep]]:
+        """By status and type, how long jobs are kept once they have ended; only of classes that say so."""
+        kept: dict[str, dict[str, Keep]] = {}
+        for job_type, job_class in [*self._classes.items()]:
+            for status, span in (
+                (SUCCEEDED, job_class.RETAIN),
+                (CANCELLED_STATUS, job_class.RETAIN),
+                (FAILED, job_class.RETAIN_FAILED),
+            ):
+                if span is not None:
+                    seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
+                    kept.setdefault(status, {})[job_type] = Keep(seconds, declaration_of(job_class).version)
+        return kept
+
     def get_class(self, job_type: str | None) -> type[BaseJob]:
         """The class of a type. Raises UnknownJobType, naming the known ones."""
         try:
             return self._classes[job_type]  # type: ignore[index]
         except (KeyError, TypeError):
             raise UnknownJobType(self._unknown(job_type)) from None
+
+    def class_of(self, job_type: object) -> type[BaseJob]:
+        """The class that is meant by itself, its type or its function. Raises UnknownJobType, ConfigurationError."""
+        given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
+        if not isinstance(given, (str, type)):
+            raise UnknownJobType(
+                f"{job_type!r:.80} is no job; expected a registered class, or its JOB_TYPE as text. Nothing was stored."
+            )
+        name = getattr(given, "JOB_TYPE", None) if isinstance(given, type) else given
+        job_class = self.get_class(name)
+        if isinstance(given, type) and job_class is not given:
+            raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
+        return job_class
+
+    def expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
+        """Raises JobNotFound unless the job of type ``name`` is one of ``job_type``; None takes any."""
+        if isinstance(job_type, str):
+            job_type = self.get_class(job_type)
+        if job_type is not None and not issubclass(self.get_class(name), job_type):
+            raise JobNotFound(f"job {uuid} is a {name!r}, not a {job_type.JOB_TYPE or job_type.__qualname__!r}")
 
     def make_job(
         self,
@@ -119,6 +158,17 @@ class JobRegistry:
             raise Unsuitable(str(error)) from error
         except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker
             raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
+
+    def shown(self, document: Document) -> Document:
+        """A stored document as anybody may see it: ``[secret]`` in place of secret fields.
+
+        Of a type that isn't known here nobody can say which they are, so all of its own fields are hidden.
+        """
+        job_class = self._classes.get(str(document.get("jobType")))
+        if job_class is not None:
+            return redacted(document, declaration_of(job_class).secrets)
+        known = {*ENGINE_FIELDS, *map(dropped_field, HISTORY)}
+        return redacted(document, frozenset(document.keys() - known))
 
     def _unknown(self, job_type: object) -> str:
         known = sorted(self._classes)

@@ -31,8 +31,8 @@ from zerog.cli.loading import load_app
 from zerog.exceptions import ConfigurationError
 from zerog.queues.base import Queue, Reservation, check_uuid
 from zerog.queues.rq import ENTRY, RqQueue
+from zerog.worker.settings import LEASE
 from zerog.worker.single import run_delivery
-from zerog.worker.worker import LEASE
 
 log = logging.getLogger("zerog")
 
@@ -60,7 +60,7 @@ def perform(uuid: str) -> None:
         app = _app()
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue)
-        with _pulse(entry):
+        with app.resources.used(), _pulse(entry):
             run_delivery(app, delivery, queue.name, _lease(), _STOPPING)
     except Exception:
         if entry is not None:
@@ -126,7 +126,7 @@ def _checked_app(target: str) -> App:
         if job_class.TIMEOUT is not None:
             raise ConfigurationError(
                 f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which RQ's worker can't be made to keep; use "
-                "zerog worker --executor process"
+                "zerog worker --executor process. SOFT_TIMEOUT holds here, too"
             )
     return app
 

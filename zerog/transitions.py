@@ -28,6 +28,9 @@ from zerog.document import (
 )
 from zerog.values import storable_text
 
+LAST_ERROR_CHARACTERS = 500
+"""Characters of an error's message that ``lastError`` in the head holds; the whole of it is in ``errors``."""
+
 PENDING_GRACE = 5.0
 """Seconds that whoever wrote a pending document has to put it on the queue, before reconcile does."""
 
@@ -162,7 +165,7 @@ def finished(result_code: int, now: str, status: str | None = None) -> list[Oper
 
 def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
     """Taken from a dead owner. ``counter`` is ``crashes`` (only the run died) or ``lost`` (its worker did)."""
-    taken = [*_taken(head), Append("errors", record, keep)]
+    taken = [*_taken(head), *erred(record, keep)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add(counter, 1), *waiting(now, 0)]
@@ -178,7 +181,7 @@ def released(head: Document, event: Document, now: str, keep: int) -> list[Opera
 
 def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
     """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
-    taken = [*_taken(head), Append("errors", record, keep), Add("errorCount", 1)]
+    taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return taken + (finished(INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after))
@@ -209,14 +212,28 @@ def retried(head: Document, event: Document, now: str, keep: int) -> list[Operat
     ]
 
 
-def event_record(now: str, message: str) -> Document:
-    """An entry of ``events``."""
-    return {"timestamp": now, "msg": storable_text(message)}
+def edited(changes: list[Operation], event: Document, now: str, keep: int) -> list[Operation]:
+    """Given other values by an operator, while it waits or after it has ended."""
+    return [*changes, Append("events", event, keep), Max("updatedAt", now)]
 
 
-def error_record(now: str, code: int, message: str, attempt: int | None = None, **more: Any) -> Document:
-    """An entry of ``errors``; ``more`` may hold ``type``, ``traceback``, ``data``."""
+def erred(record: Document, keep: int) -> list[Operation]:
+    """An error, in the history and, shortened, in the head, where lists and filters see it without the history."""
+    last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
+    text = str(record.get("msg"))
+    cut = text if len(text) <= LAST_ERROR_CHARACTERS else f"{text[: LAST_ERROR_CHARACTERS - 1]}…"
+    return [Append("errors", record, keep), Set("lastError", {**last, "msg": cut})]
+
+
+def event_record(now: str, message: str, **more: Any) -> Document:
+    """An entry of ``events``; ``more`` may hold who did it (``who``) and what else is to be kept with it."""
+    return {"timestamp": now, "msg": storable_text(message), **more}
+
+
+def error_record(
+    now: str, code: int, message: str, attempt: int | None = None, build: str | None = None, **more: Any
+) -> Document:
+    """An entry of ``errors``; ``build`` is the code that ran, ``more`` may hold ``type``, ``traceback``, ``data``."""
     record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
-    if attempt is not None:
-        record["attempt"] = attempt
-    return record
+    known = {"attempt": attempt, "build": build}
+    return record | {name: value for name, value in known.items() if value is not None}

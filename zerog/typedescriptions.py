@@ -13,6 +13,7 @@ from marshmallow import fields, validate
 
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.secrets import is_secret
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -73,7 +74,7 @@ def _apispec() -> tuple[Any, Any]:
     plugin = MarshmallowPlugin()
     spec = APISpec("", "", "3.1.0", plugins=[plugin])
     converter: Any = plugin.converter
-    for mend in (_decimal, _open_range, _anchored):
+    for mend in (_decimal, _open_range, _anchored, _secret):
         converter.add_attribute_function(mend)
     return spec, converter
 
@@ -104,6 +105,14 @@ def _anchored(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) ->
     """marshmallow matches from the beginning of a text, JSON Schema anywhere in it."""
     pattern = ret.get("pattern", "^")
     return {} if pattern.startswith(("^", "(?")) else {"pattern": f"^(?:{pattern})"}
+
+
+def _secret(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """Only written by a client, and not shown, not even as a default."""
+    if not is_secret(field):
+        return {}
+    ret.pop("default", None)
+    return {"writeOnly": True}
 
 
 def _standing_alone(node: Any) -> Any:

@@ -121,7 +121,7 @@ def test_filters_spare_the_others(shop: Shop, zerog: Zerog) -> None:
 
 def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Removing while reading on loses nobody, and no more than a page is in memory."""
-    monkeypatch.setattr("zerog.app.BATCH", 3)
+    monkeypatch.setattr("zerog.listing.PAGE", 3)
     for _ in range(10):
         shop.cancelled()
     limits: list[int] = []
@@ -206,7 +206,7 @@ def test_a_datastore_out_of_reach_ends_the_round(shop: Shop, zerog: Zerog, monke
     made = [shop.cancelled() for _ in range(5)]
     discard = type(shop.app).discard
 
-    def failing(self: object, uuid: str) -> None:
+    def failing(self: object, uuid: str, **_more: object) -> None:
         if uuid == made[2]:
             raise DatastoreUnavailable("no route to the server")
         discard(self, uuid)  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeyp
     made = [shop.cancelled() for _ in range(3)]
     discard = type(shop.app).discard
 
-    def failing(self: object, uuid: str) -> None:
+    def failing(self: object, uuid: str, **_more: object) -> None:
         if uuid == made[1]:
             raise AmbiguousWrite("the answer was lost")
         discard(self, uuid)  # type: ignore[arg-type]
@@ -239,10 +239,10 @@ def test_ctrl_c_in_the_middle_tells_what_was_done(shop: Shop, zerog: Zerog, monk
     made = [shop.cancelled() for _ in range(3)]
     do = _Round._do
 
-    def interrupted(self: _Round, uuid: str) -> None:
+    def interrupted(self: _Round, uuid: str, ended: str | None) -> None:
         if uuid == made[1]:
             signal.raise_signal(signal.SIGINT)
-        do(self, uuid)
+        do(self, uuid, ended)
 
     monkeypatch.setattr(_Round, "_do", interrupted)
     result = zerog("jobs", "rm", "myapp:app", *made)

@@ -66,7 +66,7 @@ def shell(request: pytest.FixtureRequest) -> str:
     ("words", "expected"),
     [
         (["jo"], {"jobs"}),
-        (["jobs", ""], {"ls", "show", "cancel", "retry", "rm"}),
+        (["jobs", ""], {"ls", "show", "cancel", "edit", "retry", "rm"}),
         (["jobs", "ls", "myapp:app", "--st"], {"--status"}),
         (["jobs", "ls", "--status", "c"], {"cancelled"}),
         (["worker", "myapp:app", "--executor", ""], {"thread", "async", "process"}),

@@ -14,6 +14,7 @@ from zerog import crashpoints
 from zerog.clock import to_text
 from zerog.datastores.operations import Add, Append, Set, apply
 from zerog.document import TERMINAL, Document, make_key, new_document
+from zerog.edits import Change
 from zerog.exceptions import Cancelled
 from zerog.jobs.run import Run
 from zerog.lifecycle import Engine
@@ -47,7 +48,9 @@ class Lives:
         self.engine.rescue(crashed, claims[crashed].epoch, "crashes", "it died")
         for claim in self.engine.claim(4, FIRST, accept):
             self.finish(claim)
-        self.engine.cancel(self.submit(5, delay=100.0))
+        mended = self.submit(5, delay=100.0)
+        self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "somebody", "it was wrong")
+        self.engine.cancel(mended)
         self.engine.put_again_all([self.leave_pending()], "its writer did not")
 
     def submit(self, number: int, delay: float = 0) -> str:

@@ -21,6 +21,7 @@ from zerog.lifecycle import Engine, Unsuitable
 from zerog.parts import COUNTERS
 from zerog.presence import worker_key
 from zerog.reconcile import Reconciler
+from zerog.retention import Keep
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker
 
@@ -214,6 +215,16 @@ def sweep_left(place: Place) -> tuple[str, Told]:
     return uuid, lambda document: document["notBefore"] == "soon"
 
 
+def removed_old(place: Place) -> tuple[None, Told]:
+    claim = place.claimed()
+    place.settle(claim)
+    place.clock.advance(11)
+    kept = {"succeeded": {"test": Keep(10.0, 1.0)}}
+    assert Reconciler(place.engine, "sweeper", place.clock, kept=lambda: kept).sweep(False).removed == [claim.uuid]
+    assert place.engine.datastore.read(claim.key) is None
+    return None, bool
+
+
 def workers_forgotten(place: Place) -> tuple[None, Told]:
     place.engine.renew(ALICE, 1)
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
@@ -250,6 +261,7 @@ ROWS = {
     "released.early": Row(released_early),
     "released.unsuitable": Row(released_unsuitable),
     "sweep.left": Row(sweep_left),
+    "removed.old": Row(removed_old),
     "workers.forgotten": Row(workers_forgotten),
 }
 

@@ -17,7 +17,7 @@ from zerog.testing.inline import run_inline
 from zerog.transitions import Worker
 from zerog.worker.execute import run_loaded
 from zerog.worker.outcome import Outcome
-from zerog.worker.worker import WorkerStats
+from zerog.worker.session import WorkerStats
 
 Body = Callable[[Any], Any]
 

@@ -451,11 +451,3 @@ def test_a_worker_ends_after_exactly_max_jobs(app: zerog.App) -> None:
     add(app, run)
     app.submit_many("made", [{}] * 9)
     assert zerog.Worker(app, executor="async", max_jobs=5, concurrency=2).run().ran == 5
-
-
-def test_a_limit_that_a_loop_cant_keep_is_refused(app: zerog.App) -> None:
-    async def run(job: Any) -> Any: ...
-
-    add(app, run, TIMEOUT=1)
-    with pytest.raises(zerog.ConfigurationError, match=r"TIMEOUT of 1 s.*executor='process'"):
-        burst(app)

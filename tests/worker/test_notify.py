@@ -86,7 +86,7 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 APP = dedent(
     """
     import os, pathlib, threading, zerog
-    from zerog.worker import worker
+    from zerog.worker import health
 
     from tests.worker.test_notify import Environment
 
@@ -190,7 +190,7 @@ def test_a_silent_process_is_replaced_and_the_others_go_on(
 
 
 STUCK = """
-    worker.STUCK_AFTER = 1.0
+    health.STUCK_AFTER = 1.0
     step = app.engine.step
     def hang_on_request(*arguments):
         if pathlib.Path("hang").exists():
@@ -237,7 +237,7 @@ def test_waiting_for_the_datastore_is_no_fault(
         from zerog.worker import notify
         notify.STATUS_SECONDS = 0.2
         sqlitefile.BUSY_SECONDS = 0.3
-        worker.STUCK_AFTER = 1.0
+        health.STUCK_AFTER = 1.0
     """
     with workers(tmp_path, more) as w:
         start(w, tmp_path, systemd, monkeypatch)

@@ -23,6 +23,7 @@ from zerog.lifecycle import Engine
 from zerog.worker import nursery
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.nursery import Nursery
+from zerog.worker.session import Session
 from zerog.worker.store import Store
 
 
@@ -70,11 +71,11 @@ def test_an_error_of_the_system_does_not_end_the_lease(
 def test_a_first_renewal_that_fails_leaves_nothing_behind(on_file: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals are handled as before, and the process that forks children has ended."""
     add(on_file, lambda job: 200)
-    worker = zerog.Worker(on_file, executor="process")
+    worker = zerog.Worker(on_file, executor="process", connect_retries=0)
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     made: list[Nursery] = []
-    original = zerog.Worker._nursery
-    monkeypatch.setattr(zerog.Worker, "_nursery", lambda self: made.append(original(self)) or made[0])
+    original = Session._make_nursery
+    monkeypatch.setattr(Session, "_make_nursery", lambda self: made.append(original(self)) or made[0])
 
     def failing(*_: Any) -> None:
         raise DatastoreUnavailable("made up: away")

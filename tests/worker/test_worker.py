@@ -213,7 +213,7 @@ def test_a_worker_that_cant_renew_stops_its_jobs_before_others_take_them() -> No
     """After two thirds of the lease without a renewal, and not before, the runs are revoked, once."""
     store, clock, lost = Flaky(), StillClock(), list[str]()
     engine = zerog.App(datastore=store, queue=MemoryQueue()).engine
-    lease = Lease(engine, Identity("w", 30.0), {}, lost.append, clock)
+    lease = Lease(engine, Identity("w", 30.0), dict, lost.append, clock)
     lease._renew()
     clock.time = 19.9
     lease.check()

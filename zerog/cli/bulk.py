@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from zerog.app import App
-from zerog.cli.filters import Filters, filter_options
+from zerog.cli.filters import Filters, filter_options, who_option
 from zerog.cli.output import clean, make_console, plural, print_json_line
 from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command, load_shared
@@ -24,8 +24,9 @@ from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogErro
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Act = Callable[[App, str], str]
-"""Does it to one job; answers what became of the job, in a word or two."""
+Act = Callable[[App, str, str | None], str]
+"""Does it to one job, by its uuid; answers what became of the job, in a word or two. The last one is when the job had
+ended as the filters found it: if it has ended again since, it may be none that is meant any more."""
 
 STOPPING = "told to stop"
 
@@ -75,7 +76,7 @@ def cancel(app: str, selection: Selection) -> None:
     Example: zerog jobs cancel myapp:app --type word_count --older-than 1d --yes
     """
 
-    def act(the_app: App, uuid: str) -> str:
+    def act(the_app: App, uuid: str, _ended: str | None) -> str:
         return CANCELLED_STATUS if the_app.cancel(uuid) == CANCELLED_STATUS else STOPPING
 
     _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
@@ -84,7 +85,8 @@ def cancel(app: str, selection: Selection) -> None:
 @app_command()
 @bulk_options
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
-def retry(app: str, selection: Selection, reason: str) -> None:
+@who_option
+def retry(app: str, selection: Selection, reason: str, who: str) -> None:
     """Let jobs that have ended run again: those named, or all failed ones that match the filters.
 
     They go on from the state they have, with their counters of trouble at 0. --status finds others than failed ones.
@@ -92,10 +94,11 @@ def retry(app: str, selection: Selection, reason: str) -> None:
     \b
     Example: zerog jobs retry myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --reason "the disk was full"
     Example: zerog jobs retry myapp:app --type word_count --since 6h --yes
+    Example: zerog jobs retry myapp:app --error ConnectionError --reason "the network is back" --yes
     """
 
-    def act(the_app: App, uuid: str) -> str:
-        the_app.retry(uuid, reason)
+    def act(the_app: App, uuid: str, ended: str | None) -> str:
+        the_app.retry(uuid, reason, who, ended)
         return "queued"
 
     _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
@@ -113,8 +116,8 @@ def remove(app: str, selection: Selection) -> None:
     Example: zerog jobs rm myapp:app --status succeeded --older-than 30d --yes
     """
 
-    def act(the_app: App, uuid: str) -> str:
-        the_app.discard(uuid)
+    def act(the_app: App, uuid: str, ended: str | None) -> str:
+        the_app.discard(uuid, ended=ended)
         return "removed"
 
     _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, act))
@@ -125,7 +128,7 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
     if bool(selection.uuids) == bool(selection.filters):
         raise ConfigurationError("name jobs by uuid or give filters, one of both; nothing was changed")
     console = make_console(stderr=True)
-    uuids: Iterable[str] = dict.fromkeys(selection.uuids)
+    found: Iterable[tuple[str, str | None]] = dict.fromkeys((uuid, None) for uuid in selection.uuids)
     total: int | None = None
     if selection.uuids:
         for uuid in selection.uuids:
@@ -135,10 +138,10 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
             total = sum(1 for _ in _found(app, selection, verb))
         if not selection.yes and not _is_wanted(total or 0, verb):
             return
-        uuids = (str(progress["uuid"]) for progress in _found(app, selection, verb))
+        found = ((str(each["uuid"]), each["finishedAt"]) for each in _found(app, selection, verb))
     round = _Round(app, verb, selection.as_json, console)
     try:
-        round.go(uuids, total)
+        round.go(found, total)
     finally:
         if not selection.as_json:
             round.sum_up()
@@ -178,7 +181,7 @@ class _Round:
         """How many jobs, by what became of them."""
         self.undone = 0
 
-    def go(self, uuids: Iterable[str], total: int | None) -> None:
+    def go(self, found: Iterable[tuple[str, str | None]], total: int | None) -> None:
         """Do it to each; what one job refuses doesn't keep the others from their turn.
 
         Raises DatastoreUnavailable: then it would be the same with all.
@@ -187,13 +190,13 @@ class _Round:
         shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
         with shown:
             task = shown.add_task(self.verb.name, total=total)
-            for uuid in uuids:
-                self._do(uuid)
+            for uuid, ended in found:
+                self._do(uuid, ended)
                 shown.advance(task)
 
-    def _do(self, uuid: str) -> None:
+    def _do(self, uuid: str, ended: str | None) -> None:
         try:
-            became = self.verb.act(self.app, uuid)
+            became = self.verb.act(self.app, uuid, ended)
         except (DatastoreUnavailable, ConfigurationError):
             raise
         except ZerogError as error:

@@ -9,6 +9,7 @@ from zerog.cli.bulk import cancel, remove, retry
 from zerog.cli.completion import completion
 from zerog.cli.demo import demo
 from zerog.cli.doctor import doctor
+from zerog.cli.edit import edit
 from zerog.cli.jobs import jobs
 from zerog.cli.progress import show_progress
 from zerog.cli.reconcile import reconcile
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for _command in (cancel, remove, retry):
+for _command in (cancel, edit, remove, retry):
     jobs.add_command(_command)
 for _command in (completion, demo, doctor, jobs, reconcile, setup, show_progress, submit, types, worker):
     cli.add_command(_command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,6 +54,8 @@ class Filters:
     queue: str | None
     since: timedelta | datetime | None
     older_than: timedelta | datetime | None
+    error: str | None = None
+    code: int | None = None
 
     def __bool__(self) -> bool:
         return self != Filters((), None, None, None, None)
@@ -64,9 +68,22 @@ class Filters:
         now = app.clock.now()
         since, before = _cutoff(self.since, now), _cutoff(self.older_than, now)
         for status in self.statuses or statuses or (None,):
-            for progress in app.jobs(status=status, job_type=self.job_type, queue=self.queue):
+            found = app.jobs(status=status, job_type=self.job_type, queue=self.queue, error=self.error, code=self.code)
+            for progress in found:
                 if (since is None and before is None) or _is_between(progress["createdAt"], since, before):
                     yield progress
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:  # a user without a name, as in some containers
+        return f"user {os.getuid()}"
+
+
+who_option = click.option(
+    "--who", default=_user, show_default="the user of this shell", metavar="NAME", help="Who, for the jobs' events."
+)
 
 
 def filter_options(command: F) -> F:
@@ -80,11 +97,12 @@ def filter_options(command: F) -> F:
         queue: str | None,
         since: timedelta | datetime | None,
         older_than: timedelta | datetime | None,
+        error: str | None,
+        code: int | None,
         **kwargs: Any,
     ) -> Any:
-        return command(
-            *args, filters=Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than), **kwargs
-        )
+        filters = Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than, error, code)
+        return command(*args, filters=filters, **kwargs)
 
     options = [
         click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Of this status; may be repeated."),
@@ -92,6 +110,8 @@ def filter_options(command: F) -> F:
         click.option("--queue", metavar="NAME", help="Of this queue."),
         click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
+        click.option("--error", metavar="TEXT", help="Whose last error is of this type, or says this."),
+        click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
     ]
     for option in reversed(options):
         run = option(run)

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from zerog.app import App
-from zerog.cli.output import flat, print_json_line
+from zerog.cli.output import flat, plural, print_json_line
 from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command, load_shared
 from zerog.exceptions import ConfigurationError, ZerogError
@@ -87,4 +87,6 @@ def _said(report: Report) -> Iterator[str]:
     yield from (f"{uuid}: taken from its worker, runs again" for uuid in report.rescued)
     yield from (f"{uuid}: cancelled, its worker did not stop it" for uuid in report.cancelled)
     yield from (f"{uuid}: left alone: {why}" for uuid, why in report.stuck.items())
+    if report.removed:
+        yield f"{plural(len(report.removed), 'ended job')} removed, which their classes keep no longer"
     yield from (f"worker {worker} is gone, its record was removed" for worker in report.forgotten)

@@ -38,7 +38,7 @@ def print_sheet(document: Document, now: datetime) -> None:
     if own:
         console.print(Text("\nFields", style="bold"))
         for field, value in own.items():
-            console.print(f"  {clean(field)}: {_shown(value, '  ')}", soft_wrap=True)
+            console.print(f"  {clean(field)}: {shown(value, '  ')}", soft_wrap=True)
     for field in HISTORY:
         entries = document.get(field)
         if isinstance(entries, list) and entries:
@@ -53,10 +53,13 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
     yield "Done", percent(document.get("completeness"))
     yield "Result", clean(document.get("resultCode"))
     if document.get("output") is not None:
-        yield "Output", _shown(document["output"], "")
+        yield "Output", shown(document["output"], "")
     counted = ", ".join(
         f"{word} {clean(document.get(field))}" for field, word in COUNTERS.items() if document.get(field)
     )
+    last = document.get("lastError")
+    if isinstance(last, dict):
+        yield "Last error", f"[{clean(last.get('errorCode'))}] {clean(last.get('msg'))}"
     yield "Counted", counted or "nothing yet"
     yield "Queue", _queue(document)
     for label, field in (("Submitted", "createdAt"), ("Started", "startedAt"), ("Changed", "updatedAt")):
@@ -72,7 +75,7 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         owner = document["owner"]
         yield "Owner", clean(owner.get("worker") if isinstance(owner, dict) else owner)
     if document.get("headers"):
-        yield "Headers", _shown(document["headers"], "")
+        yield "Headers", shown(document["headers"], "")
 
 
 def _queue(document: Document) -> str:
@@ -86,17 +89,17 @@ def _print_entries(console: Console, field: str, entries: list[Any], document: D
     console.print(Text(f"\n{field.capitalize()} ({len(entries):,}{gone})", style="bold"))
     for entry in entries:
         if not isinstance(entry, dict):
-            console.print(f"  {_shown(entry, '  ')}", soft_wrap=True)
+            console.print(f"  {shown(entry, '  ')}", soft_wrap=True)
             continue
         rest = {name: value for name, value in entry.items() if name not in ("timestamp", "msg", "traceback")}
-        more = "".join(f", {clean(name)} {_shown(value, '    ')}" for name, value in rest.items() if value is not None)
+        more = "".join(f", {clean(name)} {shown(value, '    ')}" for name, value in rest.items() if value is not None)
         when, message = clean(entry.get("timestamp")), _indented(clean(entry.get("msg")), "    ")
         console.print(f"  {when}  {message}{more}", soft_wrap=True)
         if entry.get("traceback"):
             console.print(f"    {_indented(clean(entry['traceback']).rstrip(), '    ')}", soft_wrap=True)
 
 
-def _shown(value: Any, indent: str) -> str:
+def shown(value: Any, indent: str) -> str:
     """A value as JSON in one line if it is short, over several if it isn't."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) > 100:

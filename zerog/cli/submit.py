@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
 import zerog
-from zerog import values
 from zerog.cli.following import follow
 from zerog.cli.output import make_console
+from zerog.cli.parameters import pair, read_json
 from zerog.cli.target import app_command, complete_types, load_shared
 
 
@@ -68,7 +67,7 @@ def submit(
         raise zerog.ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
     if timeout is not None and not wait:
         raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
-    given = _read_json(source) if source is not None else dict(map(_pair, parameters))
+    given = read_json(source) if source is not None else dict(map(pair, parameters))
     the_app = load_shared(app)
     if isinstance(given, list):
         uuids = the_app.submit_many(job_type, given, **options)
@@ -78,20 +77,3 @@ def submit(
         click.echo(uuid)
     if wait:
         sys.exit(follow(the_app, uuids, make_console(stderr=True), timeout))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise zerog.ConfigurationError(f"{text!r} is no parameter; expected KEY=VALUE")
-    return name, value
-
-
-def _read_json(source: str) -> Any:
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        return values.decode(text)
-    except OSError as error:
-        raise zerog.ConfigurationError(f"{source} can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise zerog.InvalidValue(f"{source} holds no JSON: {error}; nothing was stored") from None

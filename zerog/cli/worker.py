@@ -14,8 +14,9 @@ from zerog.cli.logs import FORMATS, configure
 from zerog.cli.streams import keep_streams
 from zerog.cli.target import app_command, load_shared
 from zerog.worker.notify import from_environment
+from zerog.worker.session import WorkerStats
+from zerog.worker.settings import EXECUTORS, GRACE, LEASE
 from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_supervisor
-from zerog.worker.worker import EXECUTORS, GRACE, LEASE, WorkerStats
 
 
 @app_command()
@@ -30,6 +31,9 @@ from zerog.worker.worker import EXECUTORS, GRACE, LEASE, WorkerStats
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @click.option("--max-jobs", type=int, help="Runs after which a child, or a worker without children, is replaced.")
 @click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
+@click.option("--name", help="What the worker's name begins with.  [default: the host's name]")
+@click.option("--build-id", metavar="TEXT", help="Names the code that runs here.  [default: $ZEROG_BUILD]")
+@click.option("--connect-retries", type=int, metavar="N", help="Tries to reach the datastore again at the start.")
 @click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
 @click.option("--log-format", type=click.Choice(FORMATS), default="plain", show_default=True)
 @click.option(

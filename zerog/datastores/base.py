@@ -38,6 +38,9 @@ from zerog.exceptions import (
 HISTORY = ("events", "errors", "warnings")
 """The lists that only grow. A head is a document without them."""
 
+ENDED = ("succeeded", "failed", "cancelled")
+"""The statuses of jobs that have ended. An adapter may find those by other means than the rest."""
+
 MAX_COLLISIONS = 200
 """How often a change is tried again because somebody else wrote first."""
 
@@ -74,6 +77,8 @@ class Datastore:
     ``process`` (nothing beyond this process), None (unknown)."""
     can_find: ClassVar[bool] = False
     """Whether ``find`` works. Without it nothing can be reconciled."""
+    can_find_ended: ClassVar[bool] = True
+    """Whether ``find`` lists jobs that have ended, too; else it does with a status of others, or with ``due``."""
     can_delete: ClassVar[bool] = False
     """Whether ``delete`` works. Without it nothing that has ended is ever cleared away."""
     history_limit: ClassVar[int] = 1_000
@@ -189,7 +194,8 @@ class Datastore:
         In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
         order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
         left out and named apart, so that a page may be empty and still not the last. Raises DatastoreError if the
-        adapter can't (``can_find``), InvalidValue for a ``limit`` below 1.
+        adapter can't (``can_find``, and for a query without ``due`` that jobs in ``ENDED`` may answer
+        ``can_find_ended``), InvalidValue for a ``limit`` below 1.
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 

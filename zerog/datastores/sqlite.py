@@ -110,14 +110,7 @@ class SqliteDatastore(Datastore):
 
     def delete(self, key: str, cas: int | None = None) -> bool:
         with self.file.writing() as sqlite:
-            stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
-            if stored is None:
-                return False
-            if cas is not None and cas != stored[1]:
-                raise self.casException(f"{key} has another token than {cas}; it was not deleted")
-            sqlite.execute("DELETE FROM zerog_documents WHERE id = ?", stored[:1])
-            sqlite.execute("DELETE FROM zerog_history WHERE document = ?", stored[:1])
-            return True
+            return self.remove(sqlite, key, cas)
 
     def mutate(
         self,
@@ -181,6 +174,22 @@ class SqliteDatastore(Datastore):
         self.file.close()
 
     # What follows works inside a transaction, for the verbs above and for the engine of this backend.
+
+    def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
+        """``delete`` within a transaction."""
+        stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+        if stored is None:
+            return False
+        if cas is not None and cas != stored[1]:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        sqlite.execute("DELETE FROM zerog_documents WHERE id = ?", stored[:1])
+        sqlite.execute("DELETE FROM zerog_history WHERE document = ?", stored[:1])
+        return True
+
+    def hot(self, sqlite: sqlite3.Connection, key: str) -> Document | None:
+        """The fields of a document that are columns; None if there is no document."""
+        row = fetch(sqlite, SELECT_HOT, key)
+        return None if row is None else columns_of(row)
 
     def row(self, sqlite: sqlite3.Connection, key: str) -> Any:
         """A document's stored row, for ``head_of`` and ``change``; None if there is no document."""

@@ -41,7 +41,7 @@ ENTRIES = 1_000
 """Entries looked at in one transaction at most: others wait for it, and a queue may hold any number of stale ones."""
 
 PUT_AGAIN = 200
-"""Repairs in one transaction."""
+"""Repairs, and removals of what has ended, in one transaction."""
 
 
 class SqliteEngine(Engine):
@@ -305,6 +305,32 @@ class SqliteEngine(Engine):
             self._count("released.early")
             return min(early, LONGEST_EARLY), None, None
         return 0.0, self.look(head, accept), head
+
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed: list[str] = []
+        for start in range(0, len(heads), PUT_AGAIN):
+            try:
+                point("discard.delete")
+                removed += self._discard_at_once(heads[start : start + PUT_AGAIN], reason)
+                point("discard.deleted")
+            except AmbiguousWrite as error:
+                log.debug("the next look will tell which ended jobs are removed: %s", error)
+        self._count("removed.old", len(removed))
+        return removed
+
+    def _discard_at_once(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed = []
+        with self._file.writing() as sqlite:
+            for head in heads:
+                key = make_key(head["uuid"])
+                stored = self.datastore.hot(sqlite, key)
+                same = ("status", "epoch", "finishedAt")
+                if stored is not None and [stored.get(f) for f in same] == [head.get(f) for f in same]:
+                    self.datastore.remove(sqlite, key)
+                    removed.append(head)
+        for head in removed:
+            logs.discarded(head, reason)
+        return [head["uuid"] for head in removed]
 
     def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
         done: list[str] = []

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from marshmallow import Schema
 
+from zerog import backoff
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import Set, dropped_field
@@ -36,8 +37,12 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.jobs.stored import HEAD_FIELDS
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
+from zerog.resources import Resources
 
 _HEAD_SET = frozenset(HEAD_FIELDS)
+
+_NONE = Resources()
+"""Those of a job that belongs to no app."""
 
 
 class BaseJob(HistoryMethods, ProgressMethods, ABC):
@@ -67,6 +72,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Their priority, unless a submit says otherwise; higher runs earlier."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
+    BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT
+    """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors and the
+    exception (None if the run was killed)."""
     MAX_CONTINUES: ClassVar[int | None] = 1_000
     """How often a job may ask to run again without an error; None for no limit."""
     MAX_CRASHES: ClassVar[int] = 3
@@ -75,8 +83,15 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Runs that may be lost together with their whole worker."""
     FINISH_ON: ClassVar[tuple[type[BaseException], ...]] = ()
     """Exceptions after which another run is pointless: they end the job at once."""
+    SOFT_TIMEOUT: ClassVar[float | None] = None
+    """Seconds after which ``SoftTimeout`` is raised inside ``run()``, once; in a thread at its next tick or write."""
+    RETAIN: ClassVar[timedelta | float | None] = None
+    """How long jobs that succeeded or were cancelled are kept (seconds, or a timedelta); None keeps them for ever."""
+    RETAIN_FAILED: ClassVar[timedelta | float | None] = None
+    """The same for jobs that failed."""
     TIMEOUT: ClassVar[float | None] = None
-    """Seconds after which a run is killed and counts as an error; needs the process executor."""
+    """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
+    executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -94,6 +109,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._declaration = declaration = declaration_of(type(self))
         self._clock = SYSTEM
         self._run = None
+        self._middleware = ()
+        self._resources = _NONE
         self._stored = None
         self._unknown = {}
         self._pending = saving.Pending()
@@ -133,6 +150,22 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         be stored as ``output``, or None for 200.
         """
 
+    def before_run(self) -> Any:
+        """Called before each ``run()``; ``def`` or ``async def``, and returns nothing.
+
+        What a hook raises counts as if ``run()`` had raised it. Classes that share hooks call ``super()``.
+        """
+
+    def after_run(self) -> Any:
+        """Called after each ``run()`` whose ``before_run`` succeeded, however it ended; the run ends only after it."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """Called after ``after_run`` with an exception that would be an error of this run, before it is recorded.
+
+        May raise in its place: one of the four exceptions to decide what follows, or a clearer one. Returns nothing,
+        and then the exception goes on. Not called with the four exceptions, and not when the job is cancelled.
+        """
+
     def get_data(self) -> Any:
         """The job's result data. Override it to compute them; by default ``output``."""
         return self.output
@@ -143,6 +176,11 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         By default a job ends once MAX_ERRORS errors are recorded.
         """
         return NO_RESULT if self.errorCount < self.MAX_ERRORS else INTERNAL_ERROR
+
+    @property
+    def resources(self) -> Resources:
+        """What the app shares among its jobs in this process: ``self.resources.db``; see ``App.resource``."""
+        return self._resources
 
     # queue
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
+from zerog import values
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.options import check_priority, check_queue_name
+from zerog.jobs.sizes import SMALLEST
+from zerog.values import MAX_BYTES
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -33,11 +37,28 @@ def check_limits(job_class: type[BaseJob]) -> None:
             continue
         if type(limit) is not int or limit < 0:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
-    timeout: object = job_class.TIMEOUT
-    if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 10**9):  # type: ignore[operator]
+    check_times(job_class)
+    check_backoff(job_class)
+    kept: object = job_class.MAX_EVENTS
+    if kept is not None and (type(kept) is not int or kept < 1):
         raise InvalidJobClass(
-            f"{job_class.__qualname__}.TIMEOUT is {timeout!r}; expected seconds, or None for no limit"
+            f"{job_class.__qualname__}.MAX_EVENTS is {kept!r}; expected a whole number, 1 or more, or None for what "
+            "the datastore keeps"
         )
+    largest: object = job_class.MAX_DOCUMENT
+    if largest is not None and (type(largest) is not int or not SMALLEST <= largest <= MAX_BYTES):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.MAX_DOCUMENT is {largest!r:.80}; expected bytes, from {SMALLEST:,} up to "
+            f"{MAX_BYTES:,}, or None for the latter"
+        )
+    for name in ("RETAIN", "RETAIN_FAILED"):
+        span: object = getattr(job_class, name)
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds < 10**9):  # type: ignore[operator]
+            raise InvalidJobClass(
+                f"{job_class.__qualname__}.{name} is {span!r:.80}; expected a timedelta or seconds, more than 0 and up "
+                "to 30 years, or None to keep jobs for ever"
+            )
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
@@ -50,6 +71,43 @@ def check_place(job_class: type[BaseJob]) -> None:
         check_priority(job_class.PRIORITY)
     except InvalidValue as error:
         raise InvalidJobClass(f"{job_class.__qualname__} has a {str(error).partition(' Nothing')[0]}") from None
+
+
+def check_times(job_class: type[BaseJob]) -> None:
+    """Refuse times that are none, and a soft limit that the hard one would always forestall."""
+    name = job_class.__qualname__
+    soft, hard = job_class.SOFT_TIMEOUT, job_class.TIMEOUT
+    for limit, seconds in (("SOFT_TIMEOUT", soft), ("TIMEOUT", hard)):
+        if seconds is not None and not (_is_seconds(seconds) and seconds > 0):
+            raise InvalidJobClass(f"{name}.{limit} is {seconds!r}; expected seconds, more than 0, or None for no limit")
+    if soft is not None and hard is not None and soft >= hard:
+        raise InvalidJobClass(
+            f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "
+            "the run would be ended before it is told"
+        )
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 10**9  # type: ignore[operator]
+
+
+def check_backoff(job_class: type[BaseJob]) -> None:
+    """Refuse a BACKOFF that could never be called."""
+    given: object = job_class.BACKOFF
+    expected = (
+        "expected one of zerog.backoff, such as zerog.backoff.exponential(30), or a plain function "
+        "(error_count, error) -> seconds"
+    )
+    if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
+        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
+    try:
+        inspect.signature(given).bind(1, None)
+    except TypeError as error:
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({error}); {expected}"
+        ) from None
+    except ValueError:
+        pass  # a function in C that doesn't tell its parameters
 
 
 def check_methods(job_class: type[BaseJob]) -> None:
@@ -67,6 +125,8 @@ def check_methods(job_class: type[BaseJob]) -> None:
                 f"{job_class.__qualname__}.run takes {', '.join(wanted)}, which nobody would give it; declare "
                 "parameters in Params and read them from self"
             )
+    for name, arguments in (("before_run", ()), ("after_run", ()), ("on_error", (None,))):
+        _check_hook(job_class, name, arguments)
     init = job_class.__init__
     takes = inspect.signature(init).parameters.values()
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes):
@@ -74,6 +134,23 @@ def check_methods(job_class: type[BaseJob]) -> None:
             f"{job_class.__qualname__}.__init__ takes no **kwargs, in which the fields of a stored job come; expected "
             "def __init__(self, *args, **kwargs) that calls super().__init__(*args, **kwargs)"
         )
+
+
+def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]) -> None:
+    hook = getattr(job_class, name)
+    where, expected = f"{job_class.__qualname__}.{name}", "error" if arguments else ""
+    form = f"expected def {name}({', '.join(filter(None, ['self', expected]))}), or async def"
+    if not callable(hook):
+        raise InvalidJobClass(f"{where} is {values.shown(hook)}; {form}")
+    if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+        raise InvalidJobClass(
+            f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
+        )
+    bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
+    try:
+        inspect.signature(hook).bind(*bound, *arguments)
+    except TypeError as error:
+        raise InvalidJobClass(f"{where} can't be called as it will be ({error}); {form}") from None
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

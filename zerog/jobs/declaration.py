@@ -23,7 +23,7 @@ from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, Document, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
-from zerog.jobs import checks
+from zerog.jobs import checks, secrets
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
 
@@ -59,7 +59,7 @@ _PLAIN: dict[type, tuple[type, ...]] = {
 class _Stored:
     """One field of the job's own: where it lies in the document and how it is converted."""
 
-    __slots__ = ("attribute", "declared", "default", "key", "plain", "reader", "required")
+    __slots__ = ("attribute", "declared", "default", "is_secret", "key", "plain", "reader", "required")
 
     def __init__(self, name: str, declared: fields.Field[Any], reader: fields.Field[Any]) -> None:
         self.key = reader.data_key or name
@@ -69,6 +69,7 @@ class _Stored:
         self.required = declared.required
         self.default = declared.load_default
         self.plain = _PLAIN.get(type(declared), ())
+        self.is_secret = secrets.is_secret(declared)
 
     def initial(self) -> Any:
         """The value of a field that the document doesn't have."""
@@ -85,6 +86,8 @@ class _Stored:
         """The JSON of a value. Raises InvalidValue, naming the field."""
         if value is None:
             return None
+        if self.is_secret:
+            return self._dump_secret(value)
         if type(value) in self.plain:
             values.check(value, self.key)
             return value
@@ -97,12 +100,25 @@ class _Stored:
         values.check(dumped, self.key)
         return dumped
 
+    def _dump_secret(self, value: Any) -> Any:
+        """The same, with errors that tell nothing of the value."""
+        try:
+            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
+            values.check(dumped, self.key)
+            return dumped
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidValue(
+                f"{self.attribute} was given what is no value for {_a(self.declared)} field; it was not stored"
+            ) from None
+
     def validate(self, dumped: Any) -> None:
         """Run the declared validators on what is about to be written. Raises marshmallow's ValidationError."""
         if self.declared.validators or type(dumped) not in self.plain:
             try:
                 self.declared.deserialize(dumped, self.key, {})
             except ValidationError as error:
+                if self.is_secret:
+                    raise ValidationError({self.attribute: [secrets.REFUSED]}) from None
                 raise ValidationError({self.attribute: error.messages}) from error
 
 
@@ -140,6 +156,7 @@ class Declaration:
         for group, own in groups.items():
             for name, field in own.items():
                 checks.check_storable(f"{job_class.__qualname__}.{group} declares {name}", field)
+                secrets.check_marks(f"{job_class.__qualname__}.{group} declares {name}", field)
         self.schema_class = _composed(job_class, declared)
         schema = self.schema_class()
         self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
@@ -149,6 +166,8 @@ class Declaration:
         """The schemas that together take a client's parameters."""
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
+        self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
+        """The keys of the fields that are shown to nobody."""
         self.attributes = frozenset(field.attribute for field in self.fields.values()) | ENGINE_FIELDS
 
     def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,6 +194,8 @@ class Declaration:
                 )
             result.update(loaded)
         if messages:
+            for name in self.secrets & messages.keys() & data.keys():
+                messages[name] = [secrets.REFUSED]
             raise ValidationError(messages)
         return result
 
@@ -218,10 +239,13 @@ class Declaration:
             try:
                 attributes[field.attribute] = field.load(value, head)
             except Exception as error:  # a field of the user's own may raise anything
+                kind = type(field.declared).__name__
+                what = f"{field.key}={value!r:.80}, which is no {kind} ({error})"
+                if field.is_secret:
+                    what = f"a secret {field.key}, which is no {kind}"
                 raise CorruptDocument(
-                    f"job {head.get('uuid')} of type {self.job_type} has {field.key}={value!r:.80}, which is no "
-                    f"{type(field.declared).__name__} ({error}); the document was left as it is"
-                ) from error
+                    f"job {head.get('uuid')} of type {self.job_type} has {what}; the document was left as it is"
+                ) from (None if field.is_secret else error)
         return attributes, unknown
 
     def dump_value(self, name: str, value: Any) -> tuple[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeGuard
 
 from zerog.exceptions import InvalidValue
 
@@ -13,7 +14,7 @@ LONGEST_DELAY = 10**9
 HIGHEST_PRIORITY = 2**31 - 1
 
 
-def is_delay(value: object) -> bool:
+def is_delay(value: object) -> TypeGuard[float]:
     """Whether this is a number of seconds that a job can wait."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
 
@@ -25,6 +26,30 @@ def check_delay(value: Any, name: str = "delay") -> float:
             f"{name}={value!r:.80}; expected seconds, from 0 up to {LONGEST_DELAY:,}. Nothing was stored."
         )
     return float(value)
+
+
+def delay_until(delay: float, at: datetime | None, now: datetime) -> float:
+    """The seconds to wait, said as ``delay`` or as the time ``at``. Raises InvalidValue."""
+    if at is None:
+        return check_delay(delay)
+    if delay:
+        raise InvalidValue("give either delay= or at=, not both; nothing was stored")
+    if not isinstance(at, datetime) or at.utcoffset() is None:
+        raise InvalidValue(f"at={at!r:.80} is no datetime with a timezone; nothing was stored")
+    return check_delay(max(0.0, (at - now).total_seconds()), "delay until at")
+
+
+def check_named(value: object, name: str) -> None:
+    """Who did something by hand, or why: a text that says something. Raises InvalidValue."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValue(f"{name}={value!r:.80}; expected a text for the job's events. Nothing was changed.")
+
+
+def check_token(value: int | str) -> int:
+    """A token as a number. Raises InvalidValue."""
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise InvalidValue(f"cas={value!r:.80}; expected the token of a job as it was seen. Nothing was changed.")
+    return int(value)
 
 
 def check_priority(value: Any) -> int:

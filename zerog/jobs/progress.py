@@ -27,6 +27,7 @@ _SHOWN = (
     "queueName",
     "attempts",
     "errorCount",
+    "lastError",
     "createdAt",
     "startedAt",
     "updatedAt",

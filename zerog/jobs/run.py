@@ -7,7 +7,7 @@ so that a write whose answer was lost is repeated under the same number and appl
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from zerog.clock import SYSTEM, Clock
@@ -21,6 +21,8 @@ from zerog.exceptions import (
     CorruptDocument,
     DatastoreUnavailable,
     InvalidValue,
+    RunInterrupted,
+    SoftTimeout,
     TooManyCollisions,
 )
 
@@ -40,13 +42,25 @@ class Run:
         patience: float = PATIENCE,
         clock: Clock = SYSTEM,
         stopping: threading.Event | None = None,
+        soft_limit: float | None = None,
+        build: str | None = None,
     ) -> None:
+        """``soft_limit``: seconds from now after which the thread that makes this is to be told so."""
         self.datastore = datastore
         self.key = key
         self.epoch = epoch
         self.seq = seq
         self.stopping = stopping or threading.Event()
+        self.build = build
+        """Which build of the code this run is of; kept with its errors."""
         self.cancelled = False
+        """Whether somebody wants this run to end."""
+        self._has_raised_cancelled = False
+        self._soft_limit = soft_limit
+        self._limit_at = None if soft_limit is None else clock.monotonic() + soft_limit
+        self._thread = threading.get_ident()
+        self.waker: Callable[[], object] | None = None
+        """Called from any thread when the run is to be told something, if it has a way to hear at once."""
         self._patience = patience
         self._clock = clock
         self.turn = threading.RLock()
@@ -62,12 +76,54 @@ class Run:
         """Whether the claim is known to be lost."""
         return self._revoked is not None
 
+    def cancel(self) -> None:
+        """Have the run hear that somebody cancelled its job, at its next check or at once if it can."""
+        self.cancelled = True
+        if self.waker is not None:
+            self.waker()
+
     def check(self) -> None:
-        """Raise ClaimLost or Cancelled if the run should stop."""
+        """Raise ClaimLost or Cancelled if the run should stop; SoftTimeout, once, if it took too long.
+
+        What took too long is ``run()``, so it is told in its own thread only.
+        """
         if self._revoked is not None:
             raise ClaimLost(self._revoked)
         if self.cancelled:
-            raise Cancelled(f"{self.key} was cancelled while it ran")
+            raise self._cancelled()
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        if self._limit_at is not None and threading.get_ident() == self._thread and self.seconds_left() == 0:
+            raise self._over_limit()
+
+    def seconds_left(self) -> float | None:
+        """Seconds until SoftTimeout is to be raised, 0 once it is; None without a limit, or after it was raised."""
+        return None if self._limit_at is None else max(0.0, self._limit_at - self._clock.monotonic())
+
+    def lift_limit(self) -> None:
+        """``run()`` is over: what follows is not to be interrupted."""
+        self._limit_at = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to tell the run, wherever it is now."""
+        return (self.cancelled and not self._has_raised_cancelled) or self.seconds_left() == 0
+
+    def interruption(self) -> RunInterrupted | None:
+        """What the run is to be told now, if anything; whoever takes it must raise it in the run."""
+        if self.cancelled and not self._has_raised_cancelled:
+            return self._cancelled()
+        return self._over_limit() if self.seconds_left() == 0 else None
+
+    def _cancelled(self) -> Cancelled:
+        self._has_raised_cancelled = True
+        self._limit_at = None  # to clean up is not to be interrupted once more
+        return Cancelled(f"{self.key} was cancelled while it ran")
+
+    def _over_limit(self) -> SoftTimeout:
+        self._limit_at = None
+        return SoftTimeout(f"the run took longer than its SOFT_TIMEOUT of {self._soft_limit} s")
 
     def write(self, operations: Sequence[Operation], cas: int | None = None) -> Mutation:
         """One fenced write. Raises ClaimLost, and what ``mutate`` raises for a write that was refused.
@@ -82,10 +138,11 @@ class Run:
         return mutation
 
     def notice(self, mutation: Mutation) -> None:
-        """Raise Cancelled, once, if the answer to a write says that the job is to be cancelled."""
-        if mutation.cancel_requested and not self.cancelled:
-            self.cancelled = True
-            self.check()
+        """Raise Cancelled, once, if the job is to be cancelled, as the answer to a write may say; or SoftTimeout."""
+        self.cancelled = self.cancelled or mutation.cancel_requested
+        if self.cancelled and not self._has_raised_cancelled:
+            raise self._cancelled()
+        self._check_limit()
 
     def close(self, timeout: float = 5.0) -> int | None:
         """End the run's own writing and return the number for the settling write.

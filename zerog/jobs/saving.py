@@ -19,7 +19,7 @@ from zerog.datastores.base import HISTORY, Mutation
 from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
 from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError, TooManyCollisions
-from zerog.jobs import outside
+from zerog.jobs import outside, sizes
 from zerog.jobs.outside import MAX_COLLISIONS
 from zerog.jobs.schema import TIMESTAMPS
 
@@ -86,6 +86,7 @@ class Pending:
 def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -> None:
     """Change the job object and its document. An unsaved job changes only itself; ``save`` stores it."""
     check(operations)
+    operations = sizes.bounded(job, operations)
     if flush and not job._gathering and job._stored is not None:
         with _turn(job):
             before = _shown(job, operations)
@@ -120,11 +121,11 @@ def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None =
     try:
         mutation, left = _send(job, waiting, operations, cas)
     except AmbiguousWrite:
-        job._history = None
+        job._history = job._sizes = None
         raise  # it may be stored: sending it again could apply it twice
     except BaseException:
         job._pending.add_before(waiting)
-        job._history = None  # it shows entries that are not stored
+        job._history = job._sizes = None  # they show what is not stored
         raise
     job._pending.add_before(left)
     if mutation is None:
@@ -201,7 +202,7 @@ def save(job: StoredJob) -> None:
         return
     try:
         with _turn(job):
-            send(job, _differences(job), cas=job._token)
+            send(job, sizes.bounded(job, _differences(job)), cas=job._token)
     except datastore.casException:
         if job._run is not None and _is_cancelled(job):
             job._run.cancelled = True
@@ -213,10 +214,15 @@ def new_document_of(job: StoredJob) -> dict[str, Any]:
     """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
     document = job.dump()
     document.pop("cas")
+    for key in job._declaration.secrets:
+        own = job._declaration.by_key(key)
+        assert own is not None
+        document[key] = own.dump(job.__dict__.get(own.attribute))
     for field, default in _DEFAULTS.items():
         value = document[field]
         if value is not default and (value != default or type(value) is not type(default)):
             job._declaration.check_engine_value(field, value)
+    sizes.bound_new(job, document)
     return document
 
 

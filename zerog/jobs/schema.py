@@ -67,6 +67,7 @@ class BaseJobSchema(RecordSchema):
     running = fields.Boolean()
     attempts = fields.Integer()
     errorCount = fields.Integer()
+    lastError = fields.Dict(keys=fields.String(), allow_none=True)
     crashes = fields.Integer()
     lost = fields.Integer()
     continues = fields.Integer()

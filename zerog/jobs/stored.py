@@ -21,9 +21,12 @@ from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.progress import ROUNDING, clamp
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.secrets import redacted
+from zerog.jobs.sizes import Sizes
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
 from zerog.logs import fields_of
+from zerog.resources import Resources
 
 if TYPE_CHECKING:
     from zerog.jobs.run import Run
@@ -41,6 +44,10 @@ HEAD_FIELDS = tuple(
 class StoredJob:
     """A job's document as an object. ``BaseJob`` makes it and gives every attribute its first value."""
 
+    MAX_EVENTS: ClassVar[int | None] = None
+    """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
+    MAX_DOCUMENT: ClassVar[int | None] = None
+    """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
     _RESERVED: ClassVar[frozenset[str]]
     """Names of BaseJob itself, which no field may have."""
 
@@ -60,6 +67,7 @@ class StoredJob:
     running: bool
     attempts: int
     errorCount: int
+    lastError: dict[str, Any] | None
     crashes: int
     lost: int
     continues: int
@@ -87,6 +95,8 @@ class StoredJob:
     _declaration: Declaration
     _clock: Clock
     _run: Run | None
+    _middleware: tuple[Callable[[Any], Any], ...]
+    _resources: Resources
     _stored: Document | None
     _unknown: Document
     _pending: saving.Pending
@@ -95,6 +105,7 @@ class StoredJob:
     _last_write: float
     _latest: str
     _token: int
+    _sizes: Sizes | None = None
 
     def key(self) -> str:
         """The datastore key."""
@@ -106,12 +117,12 @@ class StoredJob:
         return str(self._token) if self._token else None
 
     def dump(self) -> Document:
-        """The whole document as JSON values, unknown fields included."""
+        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields."""
         history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
-        return {**self._dump_head(), **history, "cas": self.cas}
+        return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
 
     def dumps(self, **kwargs: Any) -> str:
-        """The whole document as JSON text; ``kwargs`` go to ``json.dumps``."""
+        """``dump()`` as JSON text; ``kwargs`` go to ``json.dumps``."""
         return json.dumps(self.dump(), **kwargs)
 
     def __str__(self) -> str:
@@ -171,9 +182,18 @@ class StoredJob:
 
     # inside
 
+    @property
+    def _build(self) -> str | None:
+        """Which build of the code this run is of."""
+        return None if self._run is None else self._run.build
+
     @functools.cached_property
     def _engine(self) -> Engine:
         return Engine(self.datastore, self.queue)
+
+    @property
+    def _history_limit(self) -> int:
+        return self.MAX_EVENTS or self._engine.datastore.history_limit
 
     def _now(self) -> str:
         """The time for a record: never earlier than what this object has seen or written."""
@@ -231,7 +251,7 @@ class StoredJob:
         self._bind(head, lifted, token)
 
     def _bind(self, head: Document, lifted: Document, token: int) -> None:
-        self._stored, self._token, self._history = head, token, None
+        self._stored, self._token, self._history, self._sizes = head, token, None, None
         self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
             self._pending.add_before(lifting(head, lifted))

@@ -577,7 +577,13 @@ class DatastoreContract(DocumentRules, DeletionRules, FindRules, OperationRules,
     def test_declarations(self, datastore: Datastore) -> None:
         """An adapter says what it can do, in terms that the callers know."""
         assert datastore.durability in ("fsync", "1s", "process", None)
-        for flag in (datastore.can_find, datastore.can_delete, datastore.constant_history, datastore.shared):
+        for flag in (
+            datastore.can_find,
+            datastore.can_find_ended,
+            datastore.can_delete,
+            datastore.constant_history,
+            datastore.shared,
+        ):
             assert isinstance(flag, bool)
         assert datastore.history_limit >= 1
         assert issubclass(datastore.casException, Exception)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zerog.datastores.base import HISTORY, Datastore
+from zerog.datastores.base import ENDED, HISTORY, Datastore
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.exceptions import ClaimLost, InvalidValue
 from zerog.testing.datastore_documents import same
@@ -218,8 +218,12 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
 
         @invariant()
         def same_found(self) -> None:
-            if self.datastore.can_find:
-                jobs = [key for key in sorted(self.documents) if type(self.documents[key].get("status")) is str]
-                assert len(self.datastore.find().heads) == len(jobs)
+            if not self.datastore.can_find:
+                return
+            statuses = [each["status"] for each in self.documents.values() if type(each.get("status")) is str]
+            if self.datastore.can_find_ended:
+                assert len(self.datastore.find().heads) == len(statuses)
+            for status in set(statuses) - set(ENDED):
+                assert len(self.datastore.find(status=status).heads) == statuses.count(status)
 
     return DatastoreMachine

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from zerog.testing.engine_answers import AnswerRules
 from zerog.testing.engine_discards import DiscardRules
+from zerog.testing.engine_edits import EditRules
 from zerog.testing.engine_life import LifeRules
 from zerog.testing.engine_repairs import RepairRules
 from zerog.testing.engine_turns import TurnRules
 
 
-class EngineContract(LifeRules, TurnRules, RepairRules, DiscardRules, AnswerRules):
+class EngineContract(LifeRules, TurnRules, RepairRules, EditRules, DiscardRules, AnswerRules):
     """Rules that every engine keeps."""

@@ -8,7 +8,7 @@ import pytest
 
 from zerog import transitions
 from zerog.clock import to_text
-from zerog.datastores.operations import Add, Set, apply
+from zerog.datastores.operations import Add, Append, Set, apply, dropped_field
 from zerog.document import make_key, new_uuid
 from zerog.exceptions import (
     JobNotFound,
@@ -162,14 +162,36 @@ class RepairRules(EngineRules):
         engine.retire(ALICE)
         assert engine.datastore.read(worker_key("alice")) is None
 
+    def test_renewals_keep_what_others_wrote_into_the_record(self, engine: Engine) -> None:
+        """Operators order workers about by fields of their records, while the workers renew them."""
+        engine.renew(ALICE, 1, {"state": "running"}, {"host": "here"})
+        key, sure = worker_key("alice"), range(5)
+        for beat in sure:
+            engine.datastore.mutate(key, [Append("cancels", f"job {beat}", 3), Set("drain", {"forGood": False})])
+            engine.renew(ALICE, beat + 2, {"state": "draining"}, {"host": "elsewhere"})
+        record = engine.datastore.read_with_cas(key, head=True)[0]
+        assert record is not None
+        assert (record["beat"], record["state"], record["host"]) == (6, "draining", "here")
+        assert (record["drain"], record["cancels"]) == ({"forGood": False}, ["job 2", "job 3", "job 4"])
+        assert record[dropped_field("cancels")] == 2
+
+    def test_what_was_reserved_while_waiting_can_be_given_back(self, engine: Engine) -> None:
+        """A worker that is told to claim nothing more must not keep an entry from others."""
+        if not self.lossless:
+            pytest.skip("this queue loses deliveries")
+        uuid = self.submitted(engine)
+        assert engine.wait_ready(0.0)
+        engine.unreserve()
+        assert [claim.uuid for claim in engine.claim(1, BOB, accept)] == [uuid]
+
     def test_waiting_for_work_ends_when_there_is_some(self, engine: Engine) -> None:
-        """``wait_ready`` answers yes if something can be claimed."""
+        """``wait_ready`` answers yes if something can be claimed; a yes may come too late, but not again and again."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
         assert engine.wait_ready(0.0)
         assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
-        assert not engine.wait_ready(0.0)
+        assert not (engine.wait_ready(0.0) and engine.wait_ready(0.0))
 
     # reconcile
 

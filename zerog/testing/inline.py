@@ -20,8 +20,8 @@ from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Worker
 from zerog.worker.outcome import LOST, Outcome
+from zerog.worker.settings import LEASE
 from zerog.worker.slots import ThreadSlots
-from zerog.worker.worker import LEASE
 
 MAX_RUNS = 100
 """Runs after which a job that goes on and on is given up."""
@@ -83,6 +83,7 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
         job.enqueue()
     app = App(datastore=job.datastore, queue=job.queue, clock=job._clock)
     app.register(type(job))
+    app.resources, app._middleware = job._resources, job._middleware
     return app, job.uuid
 
 

@@ -22,18 +22,17 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from zerog import logs, transitions
-from zerog.datastores.operations import Operation
-from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
 from zerog.exceptions import ZerogError
-from zerog.jobs.base import load_job, read_head
+from zerog.jobs.base import read_head
 from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker import leftovers
-from zerog.worker.execute import error_delay, run_loaded
+from zerog.worker.execute import run_loaded
+from zerog.worker.interrupts import Interrupts
 from zerog.worker.nursery import Nursery, describe, kill_group
 from zerog.worker.outcome import LOST, Outcome, not_begun
-from zerog.worker.slots import GIVE_UP_PAUSE, Done, Slots, only_here
+from zerog.worker.overrun import take_overrun
+from zerog.worker.slots import GIVE_UP_PAUSE, Done, Due, Slots, only_here
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -45,6 +44,9 @@ JOBS_PER_CHILD = 100
 """Jobs after which a child is replaced, so that what they leaked returns to the system."""
 
 _encode = json.dumps  # whatever a job makes of the module
+
+CLOSE_SECONDS = 5.0
+"""How long idle children may take to close their resources."""
 
 DEATH_SECONDS = 2.0
 """How long a child whose socket closed may take to end by itself; then it is killed."""
@@ -80,15 +82,25 @@ class ProcessSlots(Slots):
     def broken(self) -> str | None:
         return "the process that forks children is gone" if self._nursery.is_gone else None
 
-    def revoke(self, why: str) -> None:
+    def _stop_run(self, claim: Claim, why: str) -> None:
         for child in self._all():
-            if child.busy:
+            if child.nonce == claim.nonce:
                 child.kill()
+
+    def _end_from_outside(self, due: Due) -> None:
+        self._ended_outside[due.claim.nonce] = due.write  # the slot takes the job away once its child is dead
+        self._stop_run(due.claim, due.why)
 
     def close(self) -> None:
         super().close()
-        for child in self._all():
+        children = self._all()
+        for child in children:
             child.end()
+        if self.app.resources:
+            deadline = self.clock.monotonic() + CLOSE_SECONDS
+            for child in children:
+                if child.nonce is None:
+                    self._nursery.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
         self._nursery.close()
 
     def _all(self) -> list[_Child]:
@@ -104,7 +116,7 @@ class ProcessSlots(Slots):
             log.error("no process could be started for job %s, which is given back: %s", claim.uuid, error)
             return not_begun(claim, GIVE_UP_PAUSE)
         timeout = claim.loaded[0].TIMEOUT
-        child.busy = True
+        child.nonce = claim.nonce
         try:
             request = {
                 "run": claim.uuid,
@@ -122,10 +134,11 @@ class ProcessSlots(Slots):
             child.kill()
             self._forget(child)
             self._nursery.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
-            self._overran(claim, timeout)
+            message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
+            self._until_answered(partial(take_overrun, self.app, claim, message))
             return None
         finally:
-            child.busy = False
+            child.nonce = None
         outcome = self._died(claim, child)
         self._forget(child)
         return outcome
@@ -138,6 +151,8 @@ class ProcessSlots(Slots):
             return child
         if child is not None:
             self._forget(child)
+            if self.app.resources:
+                self._nursery.how_it_ended(child.pid, CLOSE_SECONDS)
         child = self._local.child = _Child(self._nursery)
         with self._lock:
             self._children.add(child)
@@ -154,6 +169,9 @@ class ProcessSlots(Slots):
         if answer["left"]:
             log.warning("job %s left %s; its process is replaced", claim.uuid, answer["left"])
             return False
+        if answer["interrupted"]:
+            log.debug("process %d is replaced: a run was interrupted in it", child.pid)
+            return False
         if self._max_memory is not None and answer["memory"] > self._max_memory:
             log.info("process %d is replaced: it holds %d MiB", child.pid, answer["memory"] >> 20)
             return False
@@ -167,34 +185,14 @@ class ProcessSlots(Slots):
             self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
         else:
             message = f"the process that ran the job died: {describe(status)}"
+        if (write := self._ended_outside.get(claim.nonce)) is not None:
+            self._until_answered(write)
+            return None
         if child.killed or self._abandoned:
             return Outcome("claim lost", LOST)
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
+        build = self.app.build_id
+        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message, build=build))
         return None
-
-    def _overran(self, claim: Claim, timeout: float | None) -> None:
-        """The run's time was over and it was killed: an error, and the class decides about another try."""
-        engine = self.app.engine
-        message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
-
-        def build(head: Document, now: str) -> list[Operation]:
-            record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
-            errors = head["errorCount"] + 1
-            again = error_delay(errors) if self._goes_on(claim, head, errors) else None
-            return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
-
-        take = partial(engine.take_away, claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
-        self._until_answered(take)
-
-    def _goes_on(self, claim: Claim, head: Document, errors: int) -> bool:
-        job_class = claim.loaded[0]
-        try:
-            loaded = read_head(job_class, {**head, "errorCount": errors})
-            job = load_job(job_class, loaded, claim.token, self.app.datastore, self.app.queue)
-            return bool(job.continue_running() == NO_RESULT)
-        except Exception:
-            log.exception("job %s: continue_running() failed after a timeout", claim.uuid)
-            return False
 
 
 class _Child:
@@ -205,7 +203,8 @@ class _Child:
         self._lines = self._socket.makefile("rb")
         self._sending = threading.Lock()
         self.jobs = 1
-        self.busy = False
+        self.nonce: str | None = None
+        """Of the claim that it runs now."""
         self.killed = False
         self.fit = True
         """Whether it can take another job."""
@@ -257,29 +256,44 @@ def child_main(app: App) -> Callable[[socket.socket], None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stopping = threading.Event()
-        requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        interrupts = Interrupts()
+        requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        idle, closed = threading.Event(), threading.Event()
 
         def listen() -> None:
             for message in _messages(connection):
                 if "stop" in message:
                     stopping.set()
+                elif "cancel" in message:
+                    interrupts.cancel(message["cancel"])
                 else:
                     requests.put(message)
             # The worker is gone or done with this child; what a running job has started goes, too.
+            if idle.is_set() and requests.empty():
+                requests.put(None)
+                closed.wait(CLOSE_SECONDS)
             os.killpg(0, signal.SIGKILL)
 
         threading.Thread(target=listen, name="zerog-worker-link", daemon=True).start()
         leftovers.adopt_orphans()
         pid = os.getpid()
         as_it_was = leftovers.process_state()
+        idle.set()
         while True:
             request = requests.get()
+            idle.clear()
+            if request is None:
+                app.resources.close()
+                closed.set()
+                continue
             if request["stopping"]:
                 stopping.set()
-            outcome = _run_request(app, request, stopping)
+            outcome = _run_request(app, request, stopping, interrupts)
             if os.getpid() != pid:
                 os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
-            connection.sendall(_encode(_answer(outcome, as_it_was)).encode() + b"\n")
+            idle.set()  # before the answer, after which the worker may end this child
+            answer = {**_answer(outcome, as_it_was), "interrupted": interrupts.has_raised}
+            connection.sendall(_encode(answer).encode() + b"\n")
 
     return live
 
@@ -299,15 +313,15 @@ def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _run_request(app: App, request: dict[str, Any], stopping: threading.Event) -> Outcome:
+def _run_request(app: App, request: dict[str, Any], stopping: threading.Event, interrupts: Interrupts) -> Outcome:
     try:
-        return _load_and_run(app, request, stopping)
+        return _load_and_run(app, request, stopping, interrupts)
     except Exception:
         log.exception("job %s could not be read in the child", request["run"])
         return Outcome("claim lost", LOST)
 
 
-def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) -> Outcome:
+def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, interrupts: Interrupts) -> Outcome:
     head, token = app.engine.read(request["run"])
     owner = head["owner"] or {}
     if head["epoch"] != request["epoch"] or owner.get("nonce") != request["nonce"]:
@@ -315,5 +329,17 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event) 
     key = f"{head['documentType']}_{head['uuid']}"
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
-    run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping)
-    return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))
+    limit = job_class.SOFT_TIMEOUT
+    run = Run(
+        app.engine.datastore,
+        key,
+        head["epoch"],
+        head["seq"],
+        patience,
+        app.clock,
+        stopping,
+        soft_limit=limit,
+        build=app.build_id,
+    )
+    with interrupts.during(run):
+        return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

@@ -15,16 +15,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from zerog import logs
-from zerog.exceptions import ClaimLost
-from zerog.jobs.base import BaseJob, after_claim
+from zerog.jobs.base import after_claim
 from zerog.jobs.run import Run
 from zerog.transitions import Claim
+from zerog.worker.coroutines import ended
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
+from zerog.worker.overrun import take_overrun
 from zerog.worker.slots import GIVE_UP_PAUSE, ThreadSlots
 
 log = logging.getLogger("zerog")
@@ -58,10 +61,10 @@ class AsyncSlots(ThreadSlots):
         if claims:
             self._soon(self._fill)
 
-    def revoke(self, why: str) -> None:
-        """Stop every run from writing, and cancel the tasks."""
-        super().revoke(why)
-        for task in list(self._tasks.values()):
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        super()._stop_run(claim, why)
+        task = self._tasks.get(claim.nonce)
+        if task is not None:
             self._soon(task.cancel)
 
     def close(self) -> None:
@@ -102,6 +105,7 @@ class AsyncSlots(ThreadSlots):
             self._current[claim.nonce] = claim
             if inspect.iscoroutinefunction(claim.loaded[0].run):
                 run = self._begin(claim)  # here, so that ``revoke`` finds it before its task has begun
+                self._limit(claim)
                 self._jobs_loop.create_task(self._work(claim, run), context=Context())
                 continue
             try:
@@ -122,8 +126,8 @@ class AsyncSlots(ThreadSlots):
             self._jobs_loop.stop()
 
     async def _work(self, claim: Claim, run: Run) -> None:
-        """One run, from its beginning to its settlement. Awaits nothing but ``run()``: the job may have its own task
-        cancelled, and what comes after the run must not be."""
+        """One run, from its beginning to its settlement. Awaits nothing but ``run()`` and its hooks: the job may have
+        its own task cancelled, and what comes after the run must not be."""
         started = self.clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -144,6 +148,12 @@ class AsyncSlots(ThreadSlots):
         self._pass_on(claim, outcome, started)
         self._freed()
 
+    def _limit(self, claim: Claim) -> None:
+        timeout = claim.loaded[0].TIMEOUT
+        if timeout is not None:
+            message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
+            self._due_in(timeout, claim, "timeout", message, partial(take_overrun, self.app, claim, message))
+
     async def _awaited(self, claim: Claim, run: Run) -> Outcome:
         job_class, loaded = claim.loaded
         job = make_runnable(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
@@ -151,27 +161,8 @@ class AsyncSlots(ThreadSlots):
             return job
         logs.running.set(job)  # in the task's own context
         start = begin(job)
-        ended = await _ended(job, run) if start.may_run else _never
-        return conclude(job, start, ended)
-
-
-async def _ended(job: BaseJob, run: Run) -> Callable[[], Any]:
-    """Await ``run()``; what comes back gives its value, or raises what it raised."""
-    try:
-        value = await job.run()
-    except asyncio.CancelledError as error:
-        # The job's own doing, unless this worker took the run away from it.
-        return _raising(ClaimLost("the worker took the run away") if run.is_revoked else error)
-    except BaseException as error:
-        return _raising(error)
-    return lambda: value
-
-
-def _raising(error: BaseException) -> Callable[[], Any]:
-    def throw() -> Any:
-        raise error
-
-    return throw
+        call = await ended(awaited(job), run) if start.may_run else _never
+        return conclude(job, start, call)
 
 
 def _never() -> None:

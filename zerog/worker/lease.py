@@ -20,21 +20,32 @@ log = logging.getLogger("zerog")
 
 
 class Lease:
-    """Renews in a thread of its own; ``lost`` is called, once per loss, when it could not for too long."""
+    """Renews in a thread of its own; ``lost`` is called, once per loss, when it could not for too long.
+
+    ``details`` gives what each renewal writes beside the beat, ``first`` what only a new record gets.
+    """
 
     def __init__(
-        self, engine: Engine, worker: Worker, details: Document, lost: Callable[[str], None], clock: Clock
+        self,
+        engine: Engine,
+        worker: Worker,
+        details: Callable[[], Document],
+        lost: Callable[[str], None],
+        clock: Clock,
+        first: Callable[[], Document] = dict,
     ) -> None:
         self._engine = engine
         self._worker = worker
         self._details = details
+        self._first = first
         self._lost = lost
         self._clock = clock
         self._beat = 0
         self._renewed = clock.monotonic()
         self._patience = worker.lease * 2 / 3
         self._changing = threading.Lock()
-        self._stop = threading.Event()
+        self._stopped = False
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="zerog-lease", daemon=True)
         self.held = True
         """Whether jobs may be claimed: False from a loss until the next successful renewal."""
@@ -44,12 +55,18 @@ class Lease:
     def start(self) -> None:
         """Renew once, raising what the datastore raises, then in the background."""
         self._renew()
+        self.held_since = self.turned = self._clock.monotonic()  # the datastore may have been away for long
         self._thread.start()
 
     def stop(self) -> None:
         """Stop renewing."""
-        self._stop.set()
+        self._stopped = True
+        self._woken.set()
         self._thread.join(5.0)
+
+    def hurry(self) -> None:
+        """Renew now: there is something in the details that others should see soon."""
+        self._woken.set()
 
     def check(self) -> None:
         """Declare the lease lost if it wasn't renewed for two thirds of its time.
@@ -66,7 +83,7 @@ class Lease:
     def _renew(self) -> None:
         before = self._clock.monotonic()
         self._beat += 1
-        self._engine.renew(self._worker, self._beat, self._details)
+        self._engine.renew(self._worker, self._beat, self._details(), self._first())
         with self._changing:
             # Others count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before
@@ -75,7 +92,11 @@ class Lease:
 
     def _loop(self) -> None:
         pause = self._worker.lease / 3
-        while not self._clock.wait(self._stop, pause):
+        while True:
+            self._clock.wait(self._woken, pause)
+            if self._stopped:
+                return
+            self._woken.clear()  # before the details are taken: what comes later wakes again
             self.turned = self._clock.monotonic()
             self.check()
             try:

@@ -52,7 +52,7 @@ class _Single:
         self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
         self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
         details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
-        self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock)
+        self.keeper = Lease(app.engine, worker, lambda: details, self._slots.revoke, app.clock)
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:

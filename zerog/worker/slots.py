@@ -12,7 +12,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.clock import Clock
 from zerog.exceptions import DatastoreError
@@ -54,6 +54,15 @@ def _disown() -> None:
 os.register_at_fork(after_in_child=_disown)
 
 
+class Due(NamedTuple):
+    """A run that is to be ended at a time of the monotonic clock."""
+
+    at: float
+    claim: Claim
+    why: str
+    write: Callable[[], object]
+
+
 class Slots:
     """``count`` threads that work off claimed jobs, oldest first."""
 
@@ -67,6 +76,8 @@ class Slots:
         self._todo: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._current: dict[str, Claim] = {}
+        self._dues: dict[tuple[str, str], Due] = {}
+        self._ended_outside: dict[str, Callable[[], object]] = {}
         self._abandoned = False
         self._pid = os.getpid()
 
@@ -107,7 +118,16 @@ class Slots:
 
     def revoke(self, why: str) -> None:
         """Stop every run from writing, at once."""
-        raise NotImplementedError
+        for claim in self.running():
+            self._stop_run(claim, why)
+
+    def enforce(self) -> None:
+        """End the runs whose time is over. To be called twice a second or faster."""
+        now = self.clock.monotonic()
+        for key, due in list(self._dues.items()):
+            if now >= due.at and self._dues.pop(key, None) is not None:
+                log.warning("job %s: %s", due.claim.uuid, due.why)
+                self._end_from_outside(due)
 
     def abandon(self, why: str) -> list[Claim]:
         """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself."""
@@ -139,8 +159,11 @@ class Slots:
     def _pass_on(self, claim: Claim, outcome: Outcome | None, started: float) -> None:
         """Tell how a run ended that began at ``started``."""
         self._end_copy()
+        for key in [key for key in list(self._dues) if key[0] == claim.nonce]:
+            self._dues.pop(key, None)
+        was_ended = self._ended_outside.pop(claim.nonce, None) is not None
         if outcome is not None and outcome.kind == LOST:
-            if not self._abandoned:
+            if not self._abandoned and not was_ended:
                 self._give_up(claim)
             outcome = None
         del self._current[claim.nonce]
@@ -152,6 +175,20 @@ class Slots:
 
     def _run(self, claim: Claim) -> Outcome | None:
         raise NotImplementedError
+
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        """Stop one run from writing, at once."""
+        raise NotImplementedError
+
+    def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:
+        """Unless the run has ended by then, have it end in ``seconds``; ``write`` takes the job from it."""
+        self._dues[claim.nonce, limit] = Due(self.clock.monotonic() + seconds, claim, why, write)
+
+    def _end_from_outside(self, due: Due) -> None:
+        """End a run here and take its job away, whether or not the slot notices."""
+        self._ended_outside[due.claim.nonce] = due.write
+        self._stop_run(due.claim, due.why)
+        threading.Thread(target=self._until_answered, args=(due.write,), name="zerog-end", daemon=True).start()
 
     def _give_up(self, claim: Claim) -> None:
         """After a lost claim: if the document still names this run, let the job run again."""
@@ -185,8 +222,9 @@ class ThreadSlots(Slots):
         super().__init__(*args)
         self._runs: dict[str, Run] = {}
 
-    def revoke(self, why: str) -> None:
-        for run in list(self._runs.values()):
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        run = self._runs.get(claim.nonce)
+        if run is not None:
             run.revoke(why)
 
     def _run(self, claim: Claim) -> Outcome:
@@ -209,6 +247,8 @@ class ThreadSlots(Slots):
             patience=self.lease * 2 / 3,
             clock=self.clock,
             stopping=self.stopping,
+            soft_limit=claim.loaded[0].SOFT_TIMEOUT,
+            build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
         if self._abandoned:  # just now: ``revoke`` may have come too early for it

@@ -7,17 +7,17 @@ room for, in one transaction where the engine can. So a durable commit is shared
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from zerog import logs
 from zerog.clock import Clock, to_text
-from zerog.datastores.operations import Append
 from zerog.document import INTERNAL_ERROR
 from zerog.exceptions import DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, Worker, error_record, stamp
+from zerog.transitions import Claim, Settlement, Worker, erred, error_record, stamp
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import Slots
 
@@ -46,7 +46,10 @@ UNSTORABLE = (InvalidValue, TypeError, ValueError, OverflowError, RecursionError
 
 
 class Store:
-    """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether."""
+    """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether.
+
+    ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Store:
         self._engine = engine
         self._worker = worker
         self._accept = accept
-        self._queues = queues
+        self._queues = tuple(queues)
         self._slots = slots
         self._clock = clock
         self._may_claim = may_claim
@@ -82,10 +85,10 @@ class Store:
         self.came_back_empty = False
         """Whether a look for work found less than there was room for, since somebody last reset this."""
         self.drained = threading.Event()
-        """Set while no job is in flight and nothing was ready at the last look."""
+        """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
         self.failure: BaseException | None = None
         self.answered = False
-        """Whether datastore and queue have answered a look for work."""
+        """Whether datastore and queue have answered a look for work, or nothing is to be claimed."""
         self.turned = clock.monotonic()
         """When the thread last came round, which it does after each call of the engine and each wait."""
 
@@ -117,6 +120,18 @@ class Store:
             self._claiming = False
             self._give_back(self._runner.take_unstarted())
         self._engine.wake(self._queues)
+
+    def claim_from(self, queues: Sequence[str]) -> None:
+        """From now on claim from these queues only. If one is left out, give back what no slot has begun."""
+        with self._changed:
+            before, self._queues = self._queues, tuple(queues)
+            if has_left := not set(before) <= set(queues):
+                self._give_back(self._runner.take_unstarted())
+            self._look = True
+            self._changed.notify()
+        if has_left:
+            self._engine.wake(before)
+            self._engine.unreserve()
 
     def give_back_unstarted(self) -> None:
         """Give back what no slot has begun, as soon as the datastore answers."""
@@ -162,8 +177,9 @@ class Store:
                 self._in_flight -= self._freed
                 self._freed = 0
                 want = self._room(len(settlements))
+                queues = self._queues
             try:
-                results, claims = self._engine.step(settlements, want, self._worker, self._accept, self._queues)
+                results, claims = self._engine.step(settlements, want, self._worker, self._accept, queues)
             except OUTAGES as error:
                 pause = self._again(settlements, error, pause)
                 continue
@@ -176,7 +192,7 @@ class Store:
             if pause:
                 log.warning("the datastore answers again")
                 pause = 0.0
-            self._account(settlements, results, claims, want)
+            self._account(settlements, results, claims, want, queues)
 
     def _settle_one_by_one(self, settlements: list[Settlement], pause: float) -> float:
         """Settle each for itself; what can't be settled now comes again with the others, after a pause."""
@@ -193,14 +209,14 @@ class Store:
                 left.append(settlement)
                 trouble = error
                 continue
-            self._account([settlement], [is_owner], [], 0)
+            self._account([settlement], [is_owner], [], 0, ())
         return 0.0 if trouble is None else self._again(left, trouble, pause)
 
     def _has_work(self) -> bool:
         return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
 
     def _room(self, settling: int) -> int:
-        if not self._claiming or not self._may_claim():
+        if not self._claiming or not self._queues or not self._may_claim():
             return 0
         room = self._slots + self._ahead() - self._in_flight + settling
         if self._most is not None:
@@ -222,10 +238,19 @@ class Store:
                 self._ended = []
                 log.error("%d runs ended without being settled; their lease decides", len(settlements))
                 return pause
-        self._clock.pause(pause or 0.05)
+        # Jittered, so that all the workers that were cut off together don't come back together.
+        self._clock.pause((pause or 0.05) * random.uniform(0.5, 1.0))
         return min(max(pause * 2, 0.05), LONGEST_PAUSE)
 
-    def _account(self, settlements: list[Settlement], results: list[bool], claims: list[Claim], want: int) -> None:
+    def _account(
+        self,
+        settlements: list[Settlement],
+        results: list[bool],
+        claims: list[Claim],
+        want: int,
+        queues: Sequence[str],
+    ) -> None:
+        """Take over what a step has done that wanted so many jobs of these queues."""
         ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
         logs.settled(settlements, ends)
         logs.claimed(claims)
@@ -236,14 +261,14 @@ class Store:
             self._look = bool(claims) and len(claims) >= want
             if want > 0 and len(claims) < want:
                 self.came_back_empty = True
-            if self._in_flight == 0 and not self._ended and want > 0 and not claims:
+            if self._in_flight == 0 and not self._ended and (want > 0 or not self._queues) and not claims:
                 self.drained.set()
             elif claims:
                 self.drained.clear()
-            self.answered = self.answered or want > 0
+            self.answered = self.answered or want > 0 or not self._queues
             if not self._look and want > 0:
                 self._listen.set()
-            if self._claiming and self._may_claim():
+            if self._claiming and self._may_claim() and set(queues) <= set(self._queues):
                 self._runner.add(claims)
             else:
                 self._give_back(claims)
@@ -253,8 +278,13 @@ class Store:
             if not self._listen.wait(POLL):
                 continue
             self._listen.clear()
+            queues = self._queues
+            if not queues:
+                continue
             try:
-                self._engine.wait_ready(POLL, self._queues)
+                self._engine.wait_ready(POLL, queues)
+                if not set(queues) <= set(self._queues):
+                    self._engine.unreserve()
             except (DatastoreError, QueueError) as error:
                 log.debug("could not wait for work: %s", error)
                 self._clock.pause(POLL)
@@ -272,9 +302,8 @@ def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
         message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
         at = stamp(claim.head, to_text(clock.now()))
         record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"])
-        append = Append("errors", record, engine.datastore.history_limit)
         settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
-        settlement.operations = [append]
+        settlement.operations = erred(record, engine.datastore.history_limit)
         return engine.settle([settlement])[0]
 
 

@@ -1,0 +1,53 @@
+"""The datastore contract on MongoDB, or what speaks its protocol."""
+
+from __future__ import annotations
+
+import bson
+import pytest
+
+from tests.datastores.test_machine import explore
+from tests.mongoservers import NAMES, forget, url_of
+from zerog.datastores.base import Datastore
+from zerog.datastores.mongo import MongoDatastore
+from zerog.testing.datastore_contract import DatastoreContract
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestMongo(DatastoreContract):
+    @pytest.fixture
+    def url(self, name):
+        return url_of(name)
+
+    @pytest.fixture
+    def datastore(self, url):
+        datastore = MongoDatastore(url)
+        yield datastore
+        forget(datastore)
+
+    @pytest.fixture
+    def another(self, datastore, url):
+        another = MongoDatastore(url)
+        yield another
+        another.close()
+
+    def corrupt(self, datastore: Datastore, key: str) -> None:
+        assert isinstance(datastore, MongoDatastore)
+        datastore.server.collection.update_one({"_id": key}, {"$set": {"a": bson.ObjectId()}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model(name: str) -> None:
+    """Random sequences of calls, each answer compared with a model's."""
+    opened: list[MongoDatastore] = []
+    url = url_of(name)
+
+    def empty() -> MongoDatastore:
+        if opened:
+            opened[-1].server.collection.delete_many({})
+        opened.append(MongoDatastore(url))
+        return opened[-1]
+
+    try:
+        explore(empty, 25)
+    finally:
+        forget(opened[-1])

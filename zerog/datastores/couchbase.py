@@ -1,0 +1,385 @@
+"""Documents on a Couchbase cluster: each is a JSON document under its key, in the bucket or collection of the URL.
+
+A change reads the paths that it needs, decides here, and sends the changed paths under the token of what was read; who
+wrote in between makes it start again. So it costs the same however long the document is. Jobs that have not ended are
+found by an index of ZeroG's own (``couchbaseindex``), all others by SQL++ (``couchbasequery``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from couchbase.exceptions import (
+    CasMismatchException,
+    CouchbaseException,
+    DocumentExistsException,
+    DocumentNotFoundException,
+    PathNotFoundException,
+)
+from couchbase.options import InsertOptions, MutateInOptions, RemoveOptions, ReplaceOptions
+
+from zerog import values
+from zerog.clock import SYSTEM
+from zerog.couchbaseserver import CouchbaseServer
+from zerog.datastores.base import (
+    ENDED,
+    HISTORY,
+    MAX_COLLISIONS,
+    Datastore,
+    Mutation,
+    Page,
+    check_document,
+    check_limit,
+    fence,
+    repeated,
+    without_history,
+)
+from zerog.datastores.couchbasechanges import Known, Reading, change, reading
+from zerog.datastores.couchbaseindex import DUE, OPEN, PREFIX, RUNNING, OpenIndex, is_job, places_of
+from zerog.datastores.couchbasequery import JobQuery
+from zerog.datastores.operations import Add, Append, Document, Operation, added, apply, check, dropped_field
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
+
+LARGEST = 8 * 1024 * 1024
+"""Bytes of a whole document, its history included. The server takes 20 MiB."""
+
+LOCKED = 2**64 - 1
+"""The token that the server shows of a locked document."""
+
+UNREADABLE = -1
+"""Stands for the token of a document that can't be read."""
+
+AT_ONCE = 100
+"""Documents read by one call."""
+
+NAMED = 500
+"""Keys that one query names."""
+
+
+class CouchbaseDatastore(Datastore):
+    """Documents on the cluster of a URL, for example ``couchbase://user@host/bucket``."""
+
+    can_find = True
+    can_delete = True
+
+    def __init__(self, server: CouchbaseServer | str) -> None:
+        self.server = CouchbaseServer(server) if isinstance(server, str) else server
+        self._index = OpenIndex(self.server)
+        self._query = JobQuery(self.server)
+
+    @property
+    def durability(self) -> str:  # type: ignore[override]
+        """By the URL's option: what is on disk somewhere survives a power cut, what is in memory doesn't."""
+        return "fsync" if "persist" in self.server.address.durability else "process"
+
+    @property
+    def can_find_ended(self) -> bool:  # type: ignore[override]
+        """Whether there is a query service. Raises what connecting raises."""
+        return self._query.answers()
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        try:
+            answer = self.server.reading(key, lambda collection: collection.get(key))
+        except DocumentNotFoundException:
+            return None, None
+        document = _decoded(key, answer.value)
+        return (without_history(document) if head else document), answer.cas
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        text = _encoded(key, value)
+        if cas is None or not 0 <= cas < LOCKED:
+            raise self.casException(f"{key} has another token than {cas}; nothing was written")
+        return True, self._store(key, value, text, cas, places_of(value))
+
+    def delete(self, key: str, cas: int | None = None) -> bool:
+        if cas is not None and not 0 < cas < LOCKED:
+            if self.read_with_cas(key)[1] is None:
+                return False
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        options = RemoveOptions(cas=cas or 0, **self.server.durable)
+        try:
+            self._written(key, lambda collection: collection.remove(key, options))
+        except DocumentNotFoundException:
+            return False
+        except CasMismatchException:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted") from None
+        return True
+
+    def mutate(
+        self,
+        key: str,
+        operations: Sequence[Operation],
+        cas: int | None = None,
+        epoch: int | None = None,
+        seq: int | None = None,
+    ) -> Mutation:
+        check(operations)
+        needed = reading(operations)
+        for _ in range(MAX_COLLISIONS):
+            try:
+                if needed is not None:
+                    mutation = self._mutate_paths(key, needed, operations, cas, epoch, seq)
+                    if mutation is not None:
+                        return mutation
+                return self._mutate_whole(key, operations, cas, epoch, seq)
+            except CasMismatchException:
+                SYSTEM.pause(random.uniform(0, 0.002))
+        raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+    ) -> Page:
+        """Heads of the job documents that have all the given values.
+
+        Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
+        """
+        check_limit(limit)
+        asked = {"status": status, "jobType": job_type, "queueName": queue}
+        wanted = {field: value for field, value in asked.items() if value is not None}
+        start = [] if after is None else values.decode(after)
+        found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
+        stale: list[str] = []
+        listed = DUE if due is not None else RUNNING if status == RUNNING else OPEN
+        by_query = due is None and (status is None or status in ENDED)
+        for keys in self._queried(wanted, start, limit) if by_query else self._listed(listed, start):
+            for key, (head, token) in self._look(keys).items():
+                if head is None and token:
+                    unreadable.append(key)
+                    continue
+                if not by_query and listed not in places_of(head):
+                    stale.append(key)
+                if head is None or type(head.get("status")) is not str:
+                    continue
+                if due is not None and (type(head.get("due")) is not str or head["due"] > due):
+                    continue
+                if all(head.get(field) == value for field, value in wanted.items()):
+                    found.append(([key] if due is None else [head["due"], key], head))
+            if due is None and len(found) > limit:
+                break
+        self._index.tidy(stale, self._look)
+        page = sorted((each for each in found if each[0] > start), key=lambda each: each[0])
+        more = values.encode_checked(page[limit - 1][0]) if len(page) > limit else None
+        return Page([head for _, head in page[:limit]], more, unreadable)
+
+    def setup(self) -> list[str]:
+        """Make the indexes for listing jobs that have ended, where there is a query service."""
+        return self._query.make_indexes()
+
+    def close(self) -> None:
+        self.server.close()
+
+    # reading
+
+    def _look(self, keys: Sequence[str]) -> dict[str, tuple[Document | None, int]]:
+        """The heads of documents and their tokens.
+
+        (None, 0) for what isn't there, (None, UNREADABLE) for what can't be read.
+        """
+        heads: dict[str, tuple[Document | None, int]] = {}
+        if not keys:
+            return heads
+        answer = self.server.reading(keys[0], lambda collection: collection.get_multi(list(keys)))
+        for key in keys:
+            error = answer.exceptions.get(key)
+            try:
+                if error is None:
+                    stored = answer.results[key]
+                    heads[key] = without_history(_decoded(key, stored.value)), stored.cas
+                elif isinstance(error, DocumentNotFoundException):
+                    heads[key] = None, 0
+                else:  # asked for by itself it comes, or tells what is the matter
+                    head, token = self.read_with_cas(key, head=True)
+                    heads[key] = head, token or 0
+            except CorruptDocument:
+                heads[key] = None, UNREADABLE
+        return heads
+
+    def _listed(self, place: str, start: list[str]) -> Iterator[list[str]]:
+        """The keys in a place, so many at a time."""
+        keys = self._index.keys(place)
+        if place != DUE and start:
+            keys = [key for key in keys if key > start[-1]]
+        for number in range(0, len(keys), AT_ONCE):
+            yield keys[number : number + AT_ONCE]
+
+    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[list[str]]:
+        """The keys that the query service names, so many at a time."""
+        after = start[-1] if start else PREFIX
+        while True:
+            keys = self._query.keys(wanted, after, min(limit + 1, NAMED))
+            if not keys:
+                return
+            yield from (keys[number : number + AT_ONCE] for number in range(0, len(keys), AT_ONCE))
+            after = keys[-1]
+
+    # writing
+
+    def _store(self, key: str, document: Document, text: bytes, cas: int, places: set[str]) -> int:
+        """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
+        began = self._index.announce(key, places, cas)
+        options: Any = (
+            ReplaceOptions(cas=cas, **self.server.durable) if cas else InsertOptions(**self.server.durable),
+        )
+        try:
+            if cas:
+                answer = self._written(key, lambda collection: collection.replace(key, text, *options))
+            else:
+                answer = self._written(key, lambda collection: collection.insert(key, text, *options))
+        except (CasMismatchException, DocumentNotFoundException, DocumentExistsException):
+            raise self.casException(f"{key} has another token than {cas}; nothing was written") from None
+        if places and self._index.is_slow(began):
+            self._index.announce(key, places, answer.cas)
+        return int(answer.cas)
+
+    def _mutate_paths(
+        self,
+        key: str,
+        needed: Reading,
+        operations: Sequence[Operation],
+        cas: int | None,
+        epoch: int | None,
+        seq: int | None,
+    ) -> Mutation | None:
+        """The change, path by path; None if it takes the whole document. Raises CasMismatchException to start again."""
+        known = self._known(key, needed)
+        if known is None:
+            return None
+        if fence(self, key, known.fields, known.token, cas, epoch, seq):
+            return None  # the answer to a repeated write is told from the whole head
+        sent = change(known, operations, seq)
+        if sent is None or known.size + sent.growth > values.MAX_BYTES:
+            return None
+        old, new = places_of(known.fields), places_of(sent.head)
+        began = self._index.announce(key, new - old, known.token)
+        options = MutateInOptions(cas=known.token, **self.server.durable)
+        try:
+            answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, options))
+        except (CasMismatchException, DocumentNotFoundException):
+            raise CasMismatchException from None
+        except CouchbaseException:
+            return None  # there is something else than expected, or it lies too deep: that shows in the whole
+        self._changed_places(key, old, new, began, answer.cas)
+        return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
+
+    def _known(self, key: str, needed: Reading) -> Known | None:
+        """What was asked for of a document; None if that can't be told path by path. Raises DocumentLocked."""
+        try:
+            answer = self.server.reading(key, lambda collection: collection.lookup_in(key, needed.specs))
+        except CouchbaseException:
+            return None
+        if answer.cas == LOCKED:
+            # A write would wait for the whole timeout, and nobody could say afterwards whether it came through.
+            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+        told: list[Any] = []
+        for number in range(len(needed.specs)):
+            try:
+                told.append(values.decode(answer.content_as[bytes](number)))
+            except PathNotFoundException:
+                told.append(_ABSENT)
+            except (CouchbaseException, ValueError, RecursionError):
+                return None
+        size, fields, lengths = told[0], told[1 : 1 + len(needed.fields)], told[1 + len(needed.fields) :]
+        return Known(answer.cas, size, _present(needed.fields, fields), _present(needed.lists, lengths))
+
+    def _mutate_whole(
+        self, key: str, operations: Sequence[Operation], cas: int | None, epoch: int | None, seq: int | None
+    ) -> Mutation:
+        """The change of a document that is read and written as a whole. Raises CasMismatchException to start again."""
+        document, token = self.read_with_cas(key)
+        if fence(self, key, document, token, cas, epoch, seq):
+            return repeated(document, token, operations)
+        assert document is not None and token is not None
+        if token == LOCKED:
+            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+        old = places_of(document)
+        changed = apply(document, operations)
+        if seq is not None:
+            document["seq"] = seq
+        text = _shortened(key, document, operations, changed)
+        began = SYSTEM.monotonic()
+        try:
+            written = self._store(key, document, text, token, places_of(document) - old)
+        except self.casException:
+            raise CasMismatchException from None
+        self._changed_places(key, old, places_of(document), began, written)
+        return Mutation(written, changed, document.get("cancelRequested") is not None)
+
+    def _changed_places(self, key: str, old: set[str], new: set[str], began: float, token: int) -> None:
+        if new - old and self._index.is_slow(began):
+            self._index.announce(key, new - old, token)
+        if OPEN in old - new and RUNNING not in old and is_job(key):
+            # One that ran is met by every find of those that run; nothing else would come by this one.
+            self._index.tidy([key], self._look)
+
+    def _written(self, key: str, call: Any) -> Any:
+        """What a write gives. Raises AmbiguousWrite where the SDK only says that it met a lock at some time."""
+        try:
+            return self.server.writing(key, call)
+        except DocumentLocked as error:
+            if self.read_with_cas(key)[1] == LOCKED:
+                raise
+            raise AmbiguousWrite(f"{key} was locked for a while, and may be written since: {error}") from error
+
+
+_ABSENT = object()
+
+
+def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:
+    return {name: value for name, value in zip(names, told, strict=True) if value is not _ABSENT}
+
+
+def _decoded(key: str, text: bytes) -> Document:
+    try:
+        document = values.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDocument(f"{key} holds no JSON ({error}); it was left as it is") from None
+    if type(document) is not dict:
+        raise CorruptDocument(f"{key} holds {values.shown(document)}, not a JSON object; it was left as it is")
+    return document
+
+
+def _encoded(key: str, document: Document) -> bytes:
+    """The text of a document. Raises InvalidValue for a head, an entry of its history or a whole that is too large."""
+    check_document(key, document)
+    head, parts = 0, []
+    for field, value in document.items():
+        if field in HISTORY and type(value) is list:
+            text = f"[{','.join(values.encode_checked(entry, field) for entry in value)}]"
+        else:
+            text = values.encode_checked(value, key)
+            head += len(text.encode())
+        parts.append(f"{values.encode_checked(field)}:{text}")
+    whole = f"{{{','.join(parts)}}}".encode()
+    if head > values.MAX_BYTES or len(whole) > LARGEST:
+        raise InvalidValue(
+            f"{key} takes {head:,} bytes as JSON, {len(whole):,} with its history; at most {values.MAX_BYTES:,} and "
+            f"{LARGEST:,} are stored"
+        )
+    return whole
+
+
+def _shortened(key: str, document: Document, operations: Sequence[Operation], changed: Document) -> bytes:
+    """The text of a changed document. If it would be too large, the oldest entries of bounded lists fall out, too.
+
+    A history that is full must not keep the end of a job from being stored.
+    """
+    bounded = {operation.field for operation in operations if isinstance(operation, Append) and operation.keep}
+    while True:
+        try:
+            return _encoded(key, document)
+        except InvalidValue:
+            longest = max(bounded, key=lambda field: len(document[field]), default=None)
+            if longest is None or len(document[longest]) < 2:
+                raise
+        counter, fallen = dropped_field(longest), (len(document[longest]) + 3) // 4
+        del document[longest][:fallen]
+        document[counter] = changed[counter] = added(document.get(counter), Add(counter, fallen))

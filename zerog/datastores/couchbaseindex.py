@@ -1,0 +1,206 @@
+"""The index of unfinished jobs: which documents there are to look at, without the query service.
+
+It lies in 64 documents, ``zerog_open_0`` and so on; a job's key tells in which. Each holds for every place (``open``,
+``running``, ``due``) the jobs that are there, and for each job the tokens of the documents from which it was brought
+there::
+
+    {"due": {}, "running": {"0199…": {"1795334931850002432": 1}}, "open": {"0199…": {"0": 1}}}
+
+A job is announced before the write that brings it to a place, so that a crash can only leave the index too full. A find
+that meets a job which isn't where the index says takes it out. That must not undo an announcement whose write is still
+to come. Such a write goes under the token that was announced, so it can only succeed while the document has that token:
+an entry goes only if the document has another one, and only under the token of the index document that was read before
+it. Where the document has that very token (its writer died, or is slow) the entry stays for ``GRACE``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterable
+from typing import Any
+from urllib.parse import quote, unquote
+
+import couchbase.subdocument as paths
+from couchbase.exceptions import CasMismatchException, CouchbaseException, DocumentNotFoundException
+from couchbase.options import MutateInOptions
+from couchbase.subdocument import StoreSemantics
+
+from zerog import values
+from zerog.clock import SYSTEM
+from zerog.couchbaseserver import CouchbaseServer
+from zerog.datastores.base import ENDED
+from zerog.datastores.operations import Document
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked
+
+PREFIX = "zerog_job_"
+"""What the key of a job begins with; only jobs are listed."""
+
+SHARDS = 64
+
+OPEN, RUNNING, DUE = "open", "running", "due"
+PLACES = (DUE, RUNNING, OPEN)
+"""Jobs that reconcile must look at; those that run; those that have not ended."""
+
+GRACE = 600.0
+"""Seconds for which an announcement without its write stays, as seen by one process."""
+
+SLOW = 60.0
+"""Seconds after which whoever announced a write announces it once more when it is done."""
+
+ANNOUNCING = 3
+"""How often an announcement is sent until it is answered; it may be made twice without harm."""
+
+TIDYING = 16
+"""Paths taken out of an index document by one call."""
+
+
+def places_of(head: Document | None) -> set[str]:
+    """Where a job with this head is to be found."""
+    if head is None or type(head.get("status")) is not str:
+        return set()
+    places = {DUE} if type(head.get("due")) is str else set()
+    if head["status"] not in ENDED:
+        places.add(OPEN)
+    if head["status"] == RUNNING:
+        places.add(RUNNING)
+    return places
+
+
+def is_job(key: str) -> bool:
+    """Whether a document under this key is listed."""
+    return key.startswith(PREFIX)
+
+
+class OpenIndex:
+    """The index of one keyspace."""
+
+    def __init__(self, server: CouchbaseServer) -> None:
+        self._server = server
+        self._unresolved: dict[tuple[str, str], float] = {}
+
+    def announce(self, key: str, places: Collection[str], token: int) -> float:
+        """Enter a job into places, before the write under ``token`` that brings it there; 0 if it creates it.
+
+        Returns when that was, for ``is_slow``. Raises DatastoreUnavailable: then the write must not be made.
+        """
+        began = SYSTEM.monotonic()
+        if not places or not is_job(key):
+            return began
+        name = _name(key)
+        specs = [paths.upsert(f"{place}.{name}.`{token}`", b"1", create_parents=True) for place in sorted(places)]
+        options = MutateInOptions(store_semantics=StoreSemantics.UPSERT, **self._server.durable)
+        shard = _shard(key)
+        for attempt in range(ANNOUNCING):
+            try:
+                self._server.writing(shard, lambda collection: collection.mutate_in(shard, specs, options))
+                return began
+            except (AmbiguousWrite, DocumentLocked) as error:
+                if attempt + 1 == ANNOUNCING:
+                    raise DatastoreUnavailable(f"{key} could not be listed, so it was not written ({error})") from error
+            except CouchbaseException as error:
+                raise _broken(shard, error) from error
+        raise AssertionError  # pragma: no cover
+
+    def is_slow(self, began: float) -> bool:
+        """Whether the write that was announced took so long that others may have taken the announcement back."""
+        return SYSTEM.monotonic() - began > SLOW
+
+    def keys(self, place: str) -> list[str]:
+        """The keys of all jobs that the index has in a place, in order."""
+        shards = [_shard_name(number) for number in range(SHARDS)]
+        answer = self._server.reading("the index of jobs", lambda collection: collection.get_multi(shards))
+        found: list[str] = []
+        for shard in shards:
+            stored = answer.results.get(shard)
+            if stored is not None and answer.exceptions.get(shard) is None:
+                entries = _entries(shard, stored.value)
+            elif isinstance(answer.exceptions.get(shard), DocumentNotFoundException):
+                continue
+            else:  # asked for by itself it comes, or tells what is the matter
+                entries = self._read(shard)[1]
+            found += map(_key, entries[place])
+        return sorted(found)
+
+    def tidy(self, keys: Iterable[str], look: Any) -> None:
+        """Take jobs out of the places where they are not, as far as that is safe now; what isn't stays for later.
+
+        ``look`` maps keys to the heads and tokens that their documents have, (None, 0) where there is none.
+        """
+        by_shard: dict[str, list[str]] = {}
+        for key in keys:
+            by_shard.setdefault(_shard(key), []).append(key)
+        for shard, its_keys in by_shard.items():
+            try:
+                self._tidy_shard(shard, its_keys, look)
+            except (AmbiguousWrite, DocumentLocked, DatastoreUnavailable, CasMismatchException):
+                continue  # the index is too full, as it was before
+
+    def _tidy_shard(self, shard: str, keys: list[str], look: Any) -> None:
+        token, entries = self._read(shard)  # before the documents: see the module's text
+        told = look(keys)
+        gone = []
+        for key in keys:
+            head, own = told[key]
+            name = key.removeprefix(PREFIX)
+            for place in set(PLACES) - places_of(head):
+                tokens = entries[place].get(quote(name, safe=""))
+                if tokens is not None and not self._may_be_under_way(key, place, tokens, own):
+                    gone.append(f"{place}.{_name(key)}")
+        while gone:
+            now, gone = gone[:TIDYING], gone[TIDYING:]
+            options = MutateInOptions(cas=token, **self._server.durable)
+            specs = [paths.remove(path) for path in now]
+            call = self._server.writing(shard, lambda c, s=specs, o=options: c.mutate_in(shard, s, o))  # type: ignore[misc]
+            token = call.cas
+
+    def _may_be_under_way(self, key: str, place: str, tokens: Collection[str], own: int) -> bool:
+        """Whether a write that was announced under the document's present token may still come."""
+        seen = (key, place)
+        if str(own) not in tokens:
+            self._unresolved.pop(seen, None)
+            return False
+        if SYSTEM.monotonic() - self._unresolved.setdefault(seen, SYSTEM.monotonic()) <= GRACE:
+            return True
+        del self._unresolved[seen]
+        return False
+
+    def _read(self, shard: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        try:
+            answer = self._server.reading(shard, lambda collection: collection.get(shard))
+        except DocumentNotFoundException:
+            return 0, {place: {} for place in PLACES}
+        return answer.cas, _entries(shard, answer.value)
+
+
+def _entries(shard: str, text: bytes) -> dict[str, dict[str, Any]]:
+    """By place, the jobs there and their tokens. Raises CorruptDocument."""
+    try:
+        stored = values.decode(text)
+        entries = {place: dict(stored.get(place, {})) for place in PLACES}
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise _broken(shard, error) from error
+    return entries
+
+
+def _broken(shard: str, error: Exception) -> CorruptDocument:
+    return CorruptDocument(
+        f"the index document {shard} makes no sense ({type(error).__name__}); jobs can't be listed until it is mended. "
+        "Nothing was written."
+    )
+
+
+def _shard(key: str) -> str:
+    return _shard_name(zlib.crc32(key.encode()) % SHARDS)
+
+
+def _shard_name(number: int) -> str:
+    return f"zerog_open_{number}"
+
+
+def _name(key: str) -> str:
+    """A job's name as a part of a path; its uuid, as a rule."""
+    return f"`{quote(key.removeprefix(PREFIX), safe='')}`"
+
+
+def _key(name: str) -> str:
+    return PREFIX + unquote(name)

@@ -1,0 +1,323 @@
+"""One run of a worker, from its first look at the datastore to the removal of its record.
+
+The thread that calls ``run`` only waits for the end. Beside it run the store thread (``store``), the slots (``slots``,
+``eventloop`` or ``children``), the lease (``lease``), the control channel (``control``) and the reconciler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zerog.clock import Clock
+from zerog.document import Document
+from zerog.exceptions import DatastoreError, ZerogError
+from zerog.lifecycle import Unsuitable
+from zerog.orders import Orders
+from zerog.reconcile import INTERVAL
+from zerog.transitions import Worker as Identity
+from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
+from zerog.worker.control import Control
+from zerog.worker.ending import Ending
+from zerog.worker.health import Health
+from zerog.worker.lease import Lease
+from zerog.worker.leftovers import resident_memory
+from zerog.worker.notify import Notifier
+from zerog.worker.nursery import Nursery
+from zerog.worker.settings import Settings
+from zerog.worker.slots import Slots, ThreadSlots
+from zerog.worker.store import Store
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to reach the datastore at the start, at most, before jitter."""
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """What one ``Worker.run`` did. Every field but ``seconds`` is a count of runs."""
+
+    ran: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    requeued: int
+    released: int
+    lost: int
+    seconds: float
+
+
+class Session:
+    """Makes everything that a worker of this name needs; with ``executor="process"`` forks, before any thread runs.
+
+    ``ending``: tells when to end.
+    """
+
+    def __init__(
+        self, app: App, settings: Settings, name: str, ending: Ending, notifier: Notifier, clock: Clock
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._name = name
+        self._ending = ending
+        self._notifier = notifier
+        self._clock = clock
+        self._unknown_types: set[str] = set()
+        self._identity = Identity(name, settings.lease)
+        self._nursery = self._make_nursery()
+        self._store = Store(
+            app.engine,
+            self._identity,
+            self._accept,
+            settings.queues,
+            settings.concurrency,
+            clock,
+            self._may_claim,
+            settings.max_jobs if self._nursery is None else None,
+        )
+        self._slots = self._make_slots()
+        self._store.serve(self._slots)
+        self._control = Control(app.datastore, name, self._obey, clock)
+        self._lease = Lease(app.engine, self._identity, dict, self._lose, clock, self._first)
+        self._health = Health(self._identity, self._store, self._lease, notifier, clock)
+        self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
+        self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
+
+    def run(self, burst: bool) -> WorkerStats:
+        """Work until the ending is asked for, or with ``burst`` until nothing is ready. Raises what is fatal."""
+        started = self._clock.monotonic()
+        released = 0
+        try:
+            is_connected = self._connect()
+        except BaseException:
+            self._leave()
+            raise
+        if is_connected:
+            self._start()
+            try:
+                self._until_end(burst)
+            finally:
+                released = self._shut_down()
+            if self._store.failure is not None:
+                raise self._store.failure
+        else:
+            self._leave()
+        return self._stats(released, self._clock.monotonic() - started)
+
+    # start
+
+    def _connect(self) -> bool:
+        """See the orders and store the worker's record, as soon as the datastore answers; False if that is not to be.
+
+        Raises what the datastore raised last after ``connect_retries`` tries more.
+        """
+        retries, pause = self._settings.connect_retries, 0.25
+        tried = 0
+        while not self._ending.event.is_set() or not tried:
+            try:
+                self._control.turn()  # before the first claim: a queue may be paused
+                self._lease.start()
+                return True
+            except DatastoreError as error:
+                if retries is not None and tried >= retries:
+                    text = f"worker {self._name} tried {tried + 1} times to reach the datastore and gives up"
+                    error.add_note(text)
+                    log.error("%s: %s", text, error)
+                    raise
+                tried += 1
+                log.warning("worker %s waits for the datastore, try %d: %s", self._name, tried, error)
+            self._notifier.beat("waiting for the datastore", is_ready=False)
+            self._clock.wait(self._ending.event, pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, LONGEST_PAUSE)
+        return False
+
+    def _leave(self) -> None:
+        """End what was made and never started."""
+        if self._nursery is not None:
+            self._nursery.close()
+
+    def _start(self) -> None:
+        types = ", ".join(sorted(self._app.registry.get_registered_classes()))
+        log.log(
+            logging.INFO if types else logging.WARNING,
+            "worker %s runs %s, %d at once; it knows %s",
+            self._name,
+            ", ".join(self._settings.queues),
+            self._settings.concurrency,
+            types or "no job type and can run nothing",
+        )
+        self._control.start()
+        self._slots.start()
+        self._store.start()
+        self._sweeping.start()
+
+    def _make_nursery(self) -> Nursery | None:
+        if self._settings.executor != "process":
+            return None
+        self._app.engine.close()  # no connection of this process may live on in a child
+        return Nursery(child_main(self._app))
+
+    def _make_slots(self) -> Slots:
+        count, lease = self._settings.concurrency, self._settings.lease
+        done, clock = self._store.done, self._clock
+        if self._settings.executor == "async":
+            from zerog.worker.eventloop import AsyncSlots  # asyncio is a third of the package's import time
+
+            return AsyncSlots(self._app, count, lease, done, clock)
+        if self._nursery is None:
+            return ThreadSlots(self._app, count, lease, done, clock)
+        max_jobs = self._settings.max_jobs or JOBS_PER_CHILD
+        return ProcessSlots(self._app, count, lease, done, clock, self._nursery, max_jobs, self._settings.max_memory)
+
+    # what the threads ask
+
+    def _accept(self, head: Document) -> Any:
+        job_type = head["jobType"]
+        try:
+            return self._app.registry.accept(head)
+        except Unsuitable as error:
+            if job_type not in self._unknown_types and job_type not in self._app.registry.get_registered_classes():
+                self._unknown_types.add(job_type)
+                log.warning("worker %s leaves jobs of one type to others: %s", self._name, error)
+            raise
+
+    def _may_claim(self) -> bool:
+        return self._lease.held and self._slots.broken() is None
+
+    def _lose(self, why: str) -> None:
+        self._store.give_back_unstarted()  # first, or a slot that gets free begins one of them
+        self._slots.revoke(why)
+
+    def _obey(self, orders: Orders) -> None:
+        """Claim from the queues that are left; the running jobs go on."""
+        if orders.drain is not None:
+            log.info("worker %s is drained%s", self._name, ", for good" if orders.is_for_good else "")
+        queues = self._settings.queues
+        paused = [name for name in queues if name in orders.paused]
+        if paused:
+            log.info("worker %s claims nothing from paused queues: %s", self._name, ", ".join(paused))
+        served = [name for name in queues if name not in paused]
+        self._store.claim_from(served if orders.drain is None else ())
+
+    def _first(self) -> Document:
+        """What the worker's record says from its beginning."""
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executor": self._settings.executor,
+            "queues": list(self._settings.queues),
+            **self._control.kept(),
+        }
+
+    def _reconcile(self) -> None:
+        pause = 0.0
+        while not self._clock.wait(self._ending.event, pause):
+            pause = self._reconciler.pause()
+            was_empty, self._store.came_back_empty = self._store.came_back_empty, False
+            try:
+                self._reconciler.turn(was_empty)
+            except ZerogError as error:
+                log.warning("could not reconcile, trying again: %s", error)
+            except Exception:
+                log.exception("reconcile failed; trying again in %.0f s", pause)
+
+    # end
+
+    def _until_end(self, burst: bool) -> None:
+        pace = min(0.5, self._settings.lease / 15, self._notifier.pace)
+        store = self._store
+        at_its_end = False
+        while not self._ending.event.is_set() and store.failure is None:
+            self._lease.check()
+            self._slots.enforce()
+            if (why := self._slots.broken()) is not None:
+                raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
+            self._health.report()
+            at_its_end = at_its_end or self._has_done_its_share()
+            if (at_its_end or self._control.orders.is_for_good) and not store.in_flight():
+                return  # jobs that still ran had their own time; only a signal cuts it short
+            if burst and store.drained.wait(min(pace, 0.2)):
+                return
+            if not burst:
+                self._clock.wait(self._ending.event, pace)
+
+    def _has_done_its_share(self) -> bool:
+        settings, counts = self._settings, self._store.counts
+        if settings.executor == "process":
+            return False
+        if settings.max_jobs is not None and counts["claimed"] >= settings.max_jobs:
+            return True  # the store claims nothing more by itself
+        # Not before the first run, lest workers that are too big from the start replace each other for ever.
+        if settings.max_memory is None or not counts["ran"] or (memory := resident_memory()) <= settings.max_memory:
+            return False
+        log.info("worker %s holds %d MiB and ends", self._name, memory >> 20)
+        self._store.stop_claiming()
+        return True
+
+    def _shut_down(self) -> int:
+        """End everything; returns how many jobs that still ran were released."""
+        store, slots, ending = self._store, self._slots, self._ending
+        asked = min(ending.urgency, 1)
+        ending.event.set()
+        self._control.stop()
+        self._notifier.stopping("shutting down")
+        store.stop_claiming()
+        slots.stop()
+        if store.in_flight():
+            log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._settings.grace)
+        deadline = self._clock.monotonic() + self._settings.grace
+        never = threading.Event()
+        while store.in_flight() and store.failure is None:
+            if self._clock.monotonic() > deadline or ending.urgency > asked:
+                break
+            self._lease.check()
+            self._slots.enforce()
+            self._clock.wait(never, 0.02)
+        released = self._release_rest() if store.in_flight() else []
+        store.close(10.0)
+        self._lease.stop()
+        slots.close()
+        with suppress(ZerogError):
+            self._reconciler.release()
+        if store.in_flight() <= len(released):
+            with suppress(ZerogError):
+                self._app.engine.retire(self._identity)
+        self._sweeping.join(1.0)
+        return sum(released)
+
+    def _release_rest(self) -> list[bool]:
+        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
+        left = self._slots.abandon("the worker is shutting down and the job did not stop in time")
+        if left:
+            log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
+        why = f"released by worker {self._name} at its shutdown"
+        released = []
+        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
+            try:
+                released.append(self._app.engine.release(claim.uuid, claim.epoch, why))
+            except ZerogError as error:
+                log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
+        return released
+
+    def _stats(self, released: int, seconds: float) -> WorkerStats:
+        counts = self._store.counts
+        return WorkerStats(
+            ran=counts["ran"],
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            cancelled=counts["cancelled"],
+            requeued=counts["requeued"],
+            released=counts["released"] + released,
+            lost=counts["lost"],
+            seconds=seconds,
+        )
