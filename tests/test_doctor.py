@@ -63,7 +63,7 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
     app.engine.renew(ALICE, 1, {"host": "here", "pid": 7})
     diagnosis = Doctor(app).examine()
     assert diagnosis.jobs == {"queued": 1, "scheduled": 1}
-    assert diagnosis.queues == {"default": {"documents": 2, "entries": 2}}
+    assert diagnosis.queues == {"default": {"documents": 2, "entries": 2, "paused": None}}
     assert [(w["worker"], w["host"], w["silent"]) for w in diagnosis.workers] == [("alice", "here", False)]
     assert not diagnosis.needs_person
 

@@ -131,10 +131,11 @@ def test_a_missing_driver_names_the_extra() -> None:
 
 
 def test_the_url_decides_over_what_is_set_by_default() -> None:
-    """Writes wait for a majority and its journals, nothing is retried, everything ends in 5 s; or as the URL says."""
+    """A majority has what is answered and read, nothing is retried, everything ends in 5 s; or as the URL says."""
     usual = MongoDatastore("mongodb://localhost/db")
     options = usual.server._client().options
     assert usual.server.collection.write_concern.document == {"w": "majority", "j": True}
+    assert usual.server.collection.read_concern.document == {"level": "majority"}
     assert (options.retry_writes, options.retry_reads) == (False, False)
     assert options.server_selection_timeout == options.pool_options.socket_timeout == 5
     assert options.pool_options.connect_timeout == options.pool_options.wait_queue_timeout == 5
@@ -146,6 +147,7 @@ def test_the_url_decides_over_what_is_set_by_default() -> None:
     assert special.server.collection.write_concern.document == {"w": 2, "j": False}
     assert options.retry_writes is True
     assert (options.server_selection_timeout, options.pool_options.socket_timeout) == (0.1, 0.9)
+    assert special.server.collection.read_concern.document == {}  # a majority may not have what was answered
     assert special.server.collection.read_preference == pymongo.ReadPreference.PRIMARY  # elsewhere lies the past
 
 
@@ -771,9 +773,8 @@ def ran(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("command", ["doctor", "worker"])
-def test_commands_say_it_on_one_line(guarded: RunningServer, tmp_path: Path, case: str, command: str) -> None:
+@pytest.mark.parametrize(("command", "case"), [*(("doctor", case) for case in CASES), ("worker", "wrong password")])
+def test_commands_say_it_on_one_line(guarded: RunningServer, tmp_path: Path, command: str, case: str) -> None:
     """With the server's name, without the password, and without a traceback."""
     ended = ran(
         tmp_path, guarded_url(guarded, case), command, "myapp:app", *(["--burst"] if command == "worker" else [])
@@ -801,6 +802,8 @@ def test_submit_says_what_is_too_large(guarded: RunningServer, tmp_path: Path) -
     [
         [Set("events", [])],
         [Add("n", 2**53), Add("n", 1)],
+        [Add("n", -0.0)],
+        [Add("n", 1)] * 9,
         [Add("a", 1), Set("a", 1)],
         [Set("a", "x"), Add("a", 1)],
         [Max("a", 1), Max("a", "b")],

@@ -103,6 +103,10 @@ def test_an_error_of_a_factory_names_the_resource_and_the_next_use_tries_again(a
     with pytest.raises(ConnectionError) as failed:
         _ = app.resources.db
     assert failed.value.__notes__ == ["while opening the resource 'db'"]
+    errors.append(failed.value)
+    with pytest.raises(ConnectionError):
+        _ = app.resources.db
+    assert len(failed.value.__notes__) == 1
     assert app.resources.db.name == "db"
 
 

@@ -22,6 +22,7 @@ from zerog.exceptions import (
     SoftTimeout,
     TooManyCollisions,
     UnknownJobType,
+    WorkerNotFound,
     ZerogError,
 )
 from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -61,6 +62,7 @@ __all__ = [
     "WarningContinue",
     "WarningFinish",
     "Worker",
+    "WorkerNotFound",
     "ZerogError",
     "__version__",
     "backoff",

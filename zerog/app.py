@@ -19,6 +19,7 @@ from zerog.datastores.base import HISTORY
 from zerog.document import TERMINAL, Document, check_head, make_key
 from zerog.edits import Change
 from zerog.exceptions import ConfigurationError, JobNotFound
+from zerog.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.edit import change_of
@@ -93,6 +94,8 @@ class App:
         """What was declared with ``resource``, opened when first used in this process."""
         self._middleware: tuple[Middleware, ...] = ()
         self.clock = clock
+        self.fleet = Fleet(self.engine)
+        """The workers and queues of this app: who is there, drain, pause."""
         self._reconciler = self._make_reconciler(f"app-{os.getpid()}")
 
     @property
@@ -379,6 +382,10 @@ class App:
             return change_of(self.registry.get_class(head["jobType"]), head, params)
 
         return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers of this app and how they are: see ``Fleet.workers``."""
+        return self.fleet.workers()
 
     def reconcile(self) -> Report:
         """Repair now what a crash left; workers do so by themselves.

@@ -35,6 +35,7 @@ POINTS = (
     "cancel.written",  # stored, the answer not yet seen
     "edit.write",  # before an operator's change is written
     "edit.written",  # stored, the answer not yet seen
+    "cancel.hint",  # stored, the owner not yet told
     "discard.delete",  # before an ended job is removed
     "discard.deleted",  # removed, the answer not yet seen
     "reconcile.put",  # before a repair puts an entry

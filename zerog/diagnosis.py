@@ -49,8 +49,9 @@ class Diagnosis:
     durability_means: str
     jobs: dict[str, int] = field(default_factory=dict)
     """Unfinished jobs by status."""
-    queues: dict[str, dict[str, int | None]] = field(default_factory=dict)
-    """By name: entries on the queue (None: out of reach), and documents that say that they are on it."""
+    queues: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: entries on the queue (None: out of reach), documents that say that they are on it, and since when, by
+    whom and why it is paused (None: it isn't)."""
     workers: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

@@ -17,7 +17,7 @@ from zerog.app import App
 from zerog.datastores.base import Page
 from zerog.diagnosis import Diagnosis, Finding, longer_than
 from zerog.document import QUEUED, RUNNING, SCHEDULED
-from zerog.exceptions import ZerogError
+from zerog.exceptions import CorruptDocument, ZerogError
 from zerog.presence import worker_key
 from zerog.queues.base import DEFAULT
 from zerog.retention import can_remove
@@ -34,7 +34,7 @@ DURABILITY = {
     None: "nobody has said what survives a power cut",
 }
 
-RECORD = ("host", "pid", "executor", "queues", "beat", "beatAt")
+RECORD = ("host", "pid", "executor", "queues", "beat", "beatAt", "drain")
 """What is shown of a worker's record."""
 
 
@@ -119,10 +119,14 @@ class Doctor:
                 return
 
     def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
-        served = self._served(diagnosis)
-        for name in sorted(symptoms.waiting):
+        paused: dict[str, Any] = {}
+        try:
+            paused = self.app.fleet.paused()
+        except CorruptDocument as error:
+            yield Finding(f"nobody can say which queues are paused: {error}", 1, "mend or delete that document", True)
+        for name in sorted({*symptoms.waiting, *paused}):
             documents = symptoms.in_queue[name]
-            counts: dict[str, int | None] = {"documents": documents, "entries": None}
+            counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
             diagnosis.queues[name] = counts
             try:
                 size = counts["entries"] = self.app.engine.named(name).size()
@@ -134,17 +138,28 @@ class Doctor:
                 mend = "a running worker's reconcile puts them again once the queue has nothing to give"
                 command = None if size else f"zerog reconcile {self.target} --watch 1"
                 yield Finding(what, documents - size, mend, False, command=command)
-            if served is not None and name not in served:
-                what = f"{symptoms.waiting[name]} jobs wait on queue {name}, which no worker serves"
-                command = f"zerog worker {self.target} --queues {quote(name)}"
-                yield Finding(what, symptoms.waiting[name], "start a worker that does", True, command=command)
+            waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
+            if name in paused:
+                command = f"zerog queues resume {self.target} {quote(name)}"
+                yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
+            else:
+                yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
 
-    def _served(self, diagnosis: Diagnosis) -> set[str] | None:
-        """The queues that living workers serve; None if there are none, or one doesn't say."""
-        alive = [worker["queues"] for worker in diagnosis.workers if not worker["silent"]]
-        if not alive or not all(isinstance(queues, list) for queues in alive):
-            return None
-        return {str(name) for queues in alive for name in queues}
+    def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
+        """Whether nobody claims from a queue, unless no worker lives at all, or one doesn't say what it serves."""
+        alive = [worker for worker in diagnosis.workers if not worker["silent"]]
+        if not alive or not all(isinstance(worker["queues"], list) for worker in alive):
+            return
+        serving = [worker for worker in alive if name in map(str, worker["queues"])]
+        if not serving:
+            command = f"zerog worker {self.target} --queues {quote(name)}"
+            yield Finding(
+                f"{waiting}, which no worker serves", count, "start a worker that does", True, command=command
+            )
+        elif all(worker["drain"] for worker in serving):
+            command = f"zerog workers undrain {self.target} {serving[0]['worker']}"
+            what = f"{waiting}, whose workers are all drained"
+            yield Finding(what, count, "let one claim again, or start another one", True, command=command)
 
     def _look_at_workers(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
         unfinished = sum(diagnosis.jobs.values())

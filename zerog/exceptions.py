@@ -8,6 +8,7 @@
     │   └── InvalidJobClass
     ├── UnknownJobType              no registered class has this type
     ├── JobNotFound                 no document has this uuid
+    ├── WorkerNotFound              no worker has this name
     ├── InvalidUuid                 not a uuid at all
     ├── InvalidValue                something JSON can't hold, or too large or too deep
     ├── JobStateError               the job's status doesn't allow this
@@ -54,6 +55,10 @@ class UnknownJobType(ZerogError, LookupError):
 
 class JobNotFound(ZerogError, LookupError):
     """No document is stored under this uuid."""
+
+
+class WorkerNotFound(ZerogError, LookupError):
+    """No worker with a record has this name, or is on this host."""
 
 
 class InvalidUuid(ZerogError, ValueError):

@@ -24,11 +24,13 @@ from zerog.document import (
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
+    DatastoreError,
     InvalidValue,
     JobNotFound,
     JobStateError,
     QueueError,
 )
+from zerog.orders import CANCELS, named, worker_key
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 
 log = logging.getLogger("zerog")
@@ -104,8 +106,11 @@ class Interventions(Parts):
             return True
         raise self._collisions(key)
 
-    def cancel(self, uuid: str) -> str:
-        """Cancel a job: one that waits never starts, one that runs is told at its next write.
+    def cancel(self, uuid: str, why: str = "") -> str:
+        """Cancel a job: one that waits never starts, one that runs is told at its next write or tick.
+
+        The mark in the document is what counts. A running job's worker is given a hint, so that it tells a run that
+        writes nothing, too. ``why``: for the job's events.
 
         Returns the status it has now: ``cancelled``, or ``running`` until its owner has stopped it. Raises
         JobNotFound, and JobStateError for a job that has ended.
@@ -122,11 +127,13 @@ class Interventions(Parts):
                 point("cancel.write")
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
-                        asked = [Set("cancelRequested", transitions.stamp(head, now))]
+                        asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._told(head, now, why)]
                         self.datastore.mutate(key, asked, epoch=head["epoch"])
                         logs.cancel_requested(head)
+                    self._hint(head)
                 else:
-                    self.datastore.mutate(key, transitions.cancelled(head, now), cas=token)
+                    ended = [*transitions.cancelled(head, now), *self._told(head, now, why)]
+                    self.datastore.mutate(key, ended, cas=token)
                     status = CANCELLED_STATUS
                     logs.cancelled(head)
                 point("cancel.written")
@@ -137,6 +144,18 @@ class Interventions(Parts):
                         logs.cancelled(head)
                     return CANCELLED_STATUS
         raise self._collisions(key)
+
+    def _hint(self, head: Document) -> None:
+        """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
+        point("cancel.hint")
+        owner = head.get("owner") or {}
+        hint = Append("cancels", named(head["uuid"], head["epoch"]), CANCELS)
+        with suppress(DatastoreError, *self._refusals):  # a worker that is gone, or a datastore that is just now
+            self.datastore.mutate(worker_key(str(owner.get("worker"))), [hint])
+
+    def _told(self, head: Document, now: str, why: str) -> list[Operation]:
+        event = transitions.event_record(transitions.stamp(head, now), why)
+        return [Append("events", event, self.datastore.history_limit)] if why else []
 
     def _is_cancelled(self, key: str) -> bool:
         head = self.datastore.read_with_cas(key, head=True)[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from zerog import values
 from zerog.exceptions import ConfigurationError
+from zerog.signatures import misfit
 
 EXPECTED = "expected a function of the job that returns a context manager, such as one with @contextlib.contextmanager"
 
@@ -25,12 +26,11 @@ def check_middleware(given: Any, present: Sequence[Any]) -> None:
         raise ConfigurationError(
             f"the middleware {values.shown(given)} is a coroutine function; put @asynccontextmanager on one that yields"
         )
-    try:
-        inspect.signature(given).bind(None)
-    except TypeError as error:
+    why = misfit(given, None)
+    if why:
         raise ConfigurationError(
-            f"the middleware {values.shown(given)} can't be called with the job alone ({error}); {EXPECTED}"
-        ) from None
+            f"the middleware {values.shown(given)} can't be called with the job alone ({why}); {EXPECTED}"
+        )
     if given in present:
         raise ConfigurationError(
             f"the middleware {values.shown(given)} is there already; it would surround a run twice"

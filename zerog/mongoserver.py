@@ -301,6 +301,8 @@ def _client_for(url: str) -> Client:
     if given.get("w") == 0:
         raise ValueError("with w=0 nobody learns whether a write was done")
     settings = {name: value for name, value in SETTINGS.items() if name.lower() not in given}
+    if given.get("w", SETTINGS["w"]) == "majority" and "readconcernlevel" not in given:
+        settings["readConcernLevel"] = "majority"  # else what was read back after a lost answer might be lost again
     return pymongo.MongoClient(url, connect=False, **settings)
 
 

@@ -1,7 +1,8 @@
 """What operators order workers to do, as it stands in two documents that each worker reads about once a second.
 
 A worker's own record (``zerog_worker_<name>``) says whether it is drained (``drain``) and which of its jobs somebody
-cancelled (``cancels``, oldest first, the latest CANCELS of them). One document for all says which queues are paused.
+cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``named``). One document for all says which
+queues are paused.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from zerog.exceptions import CorruptDocument
 QUEUES = "zerog_queues"
 """Key of the document that says which queues are paused."""
 
+RUNNING, DRAINING, DRAINED, STOPPING, SILENT = "running", "draining", "drained", "stopping", "silent"
+"""The states of a worker: claims jobs; claims none and still runs some; runs none; ends; gave no sign for its lease."""
+
 CANCELS = 100
 """Cancelled jobs that a worker's record names at most; what falls out is told by the jobs' own documents."""
+
+
+def worker_key(name: str) -> str:
+    """The datastore key of a worker's record."""
+    return f"zerog_worker_{name}"
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,17 @@ def drain_in(record: Document) -> Document | None:
     return drain
 
 
+def named(uuid: str, epoch: int) -> str:
+    """One run of one job, as a text: a later run of the same job is another one."""
+    return f"{uuid} {epoch}"
+
+
 def cancels_in(record: Document, seen: int) -> tuple[list[str], int]:
-    """The uuids that were added to a worker's record since ``seen`` had been; how many there have been by now."""
+    """The runs that were added to a worker's record since ``seen`` had been; how many there have been by now."""
     listed = record.get("cancels") or []
     dropped = record.get(dropped_field("cancels")) or 0
     if type(listed) is not list or type(dropped) is not int:
-        raise CorruptDocument(f"the worker's record holds cancels={values.shown(listed)}, expected a list of uuids")
+        raise CorruptDocument(f"the worker's record holds cancels={values.shown(listed)}, expected a list of runs")
     total = dropped + len(listed)
     new = total if seen > total else total - seen  # fewer than there were: the record was made anew
     return [str(uuid) for uuid in listed[-new:]] if new else [], total

@@ -9,6 +9,7 @@ from zerog.clock import to_text
 from zerog.datastores.operations import Set
 from zerog.document import Document
 from zerog.exceptions import AmbiguousWrite, DatastoreError
+from zerog.orders import worker_key as worker_key
 from zerog.parts import TRIES, Parts
 from zerog.transitions import Worker
 
@@ -16,11 +17,6 @@ log = logging.getLogger("zerog")
 
 ROSTER = "zerog_workers"
 """Key of the document that names every worker that has a record, because a datastore lists jobs only."""
-
-
-def worker_key(name: str) -> str:
-    """The datastore key of a worker's record."""
-    return f"zerog_worker_{name}"
 
 
 class Presence(Parts):

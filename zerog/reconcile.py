@@ -46,8 +46,9 @@ log = logging.getLogger("zerog")
 INTERVAL = 10.0
 """Seconds between two sweeps of one worker, before jitter."""
 
-CANCEL_GRACE = 30.0
-"""Seconds that the owner of a running job has to stop it once it is cancelled."""
+CANCEL_GRACE = 90.0
+"""Seconds that the owner of a running job has to stop it once it is cancelled: more than any class's own CANCEL_GRACE,
+after which the owner itself ends the run."""
 
 PAGE = 500
 """Heads read at a time."""

@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from zerog import values
 from zerog.exceptions import ConfigurationError
+from zerog.signatures import misfit
 
 log = logging.getLogger("zerog")
 
@@ -105,7 +106,9 @@ class Resources:
             try:
                 value, closer = _made(factory)
             except BaseException as error:
-                error.add_note(f"while opening the resource {name!r}")
+                note = f"while opening the resource {name!r}"
+                if note not in getattr(error, "__notes__", ()):  # a factory may raise the same object each time
+                    error.add_note(note)
                 raise
             finally:
                 self._opening.pop()
@@ -125,6 +128,20 @@ class Resources:
         self._inherited.append((self._opened, self._closers))
         self._users = 0
         self._fresh()
+
+
+def replaced(resources: Resources, others: Mapping[str, Callable[[], Any]]) -> Resources:
+    """The same declarations with nothing open; ``others`` take the place of those with their names.
+
+    Raises ConfigurationError for a name that isn't declared.
+    """
+    missing = [name for name in others if name not in resources._factories]
+    if missing:
+        raise ConfigurationError(f"{resources._unknown(missing[0])} Nothing can take its place.")
+    made = Resources()
+    for name, factory in {**resources._factories, **others}.items():
+        made.add(name, factory)
+    return made
 
 
 @atexit.register
@@ -159,12 +176,9 @@ def _check(name: object, factory: Any) -> None:
             f"{expected}. "
             "What belongs to a loop is opened in an async before_run"
         )
-    try:
-        inspect.signature(factory).bind()
-    except TypeError as error:
-        raise ConfigurationError(f"the factory of the resource {name!r}: {error}; {expected}") from None
-    except ValueError:
-        pass  # a class in C that doesn't tell its parameters
+    why = misfit(factory)
+    if why:
+        raise ConfigurationError(f"the factory of the resource {name!r}: {why}; {expected}")
 
 
 def _made(factory: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:

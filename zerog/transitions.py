@@ -37,10 +37,16 @@ PENDING_GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who claims: the name of a worker and for how many seconds its silence is tolerated."""
+    """Who claims: a worker's name, for how many seconds its silence is tolerated, which build of the code it runs."""
 
     name: str
     lease: float
+    build: str | None = None
+
+    def as_owner(self, nonce: str) -> Document:
+        """The ``owner`` of a job that this worker claims."""
+        owner = {"worker": self.name, "nonce": nonce, "lease": self.lease}
+        return owner if self.build is None else {**owner, "build": self.build}
 
 
 @dataclass(slots=True)
@@ -112,7 +118,7 @@ def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operat
         Set("status", RUNNING),
         Set("epoch", head["epoch"] + 1),
         Set("seq", 0),
-        Set("owner", {"worker": worker.name, "nonce": nonce, "lease": worker.lease}),
+        Set("owner", worker.as_owner(nonce)),
         Set("running", True),
         Add("attempts", 1),
         Set("startedAt", stamp(head, now)),

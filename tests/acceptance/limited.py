@@ -139,6 +139,52 @@ class SoftCoroutine(Coroutine):
     SOFT_TIMEOUT = LIMIT
 
 
+class Graceless(Plain):
+    """Has little time to end once it is cancelled."""
+
+    JOB_TYPE = "graceless"
+    CANCEL_GRACE = LIMIT
+
+
+class GracelessCoroutine(Coroutine):
+    JOB_TYPE = "graceless_coroutine"
+    CANCEL_GRACE = LIMIT
+
+
+class Stop(Plain):
+    """Ends with its worker."""
+
+    JOB_TYPE = "stop"
+    ON_SHUTDOWN = "stop"
+    CANCEL_GRACE = LIMIT
+
+
+class StopCoroutine(Coroutine):
+    JOB_TYPE = "stop_coroutine"
+    ON_SHUTDOWN = "stop"
+    CANCEL_GRACE = LIMIT
+
+
+class Finish(Plain):
+    """Is waited for; ends once there is a file ``go``."""
+
+    JOB_TYPE = "finish"
+    ON_SHUTDOWN = "finish"
+
+    def do_wait(self) -> None:
+        while not Path(self.marks, "go").exists():
+            time.sleep(0.01)
+
+
+class FinishCoroutine(Coroutine):
+    JOB_TYPE = "finish_coroutine"
+    ON_SHUTDOWN = "finish"
+
+    async def act(self) -> None:
+        while not Path(self.marks, "go").exists():
+            await asyncio.sleep(0.01)
+
+
 class Hard(Plain):
     JOB_TYPE = "hard"
     TIMEOUT = LIMIT

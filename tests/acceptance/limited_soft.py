@@ -6,4 +6,15 @@ import zerog
 from tests.acceptance import limited
 
 app = zerog.App()
-app.register(limited.Plain, limited.Coroutine, limited.Soft, limited.SoftCoroutine)
+app.register(
+    limited.Plain,
+    limited.Coroutine,
+    limited.Soft,
+    limited.SoftCoroutine,
+    limited.Graceless,
+    limited.GracelessCoroutine,
+    limited.Stop,
+    limited.StopCoroutine,
+    limited.Finish,
+    limited.FinishCoroutine,
+)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.harness import Workers
-from tests.acceptance.limited import COMPUTING, LIMIT
+from tests.acceptance.limited import LIMIT
 from tests.processes import until
 
 LATE = float(os.environ.get("ZEROG_LATE", "5"))
@@ -60,7 +61,7 @@ def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, d
 def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: Path) -> None:
     """Nothing of Python runs meanwhile. Afterwards a process hears of it; what never calls ZeroG doesn't elsewhere."""
     job = ended(tmp_path, job_type, "compute", "--executor", executor)
-    assert seconds(job) > COMPUTING / 2
+    assert seconds(job) > LIMIT
     assert told(tmp_path, job) == ("SoftTimeout" if executor == "process" else None)
     assert job.status == ("failed" if executor == "process" else "succeeded")
 
@@ -97,3 +98,153 @@ def test_who_shrugs_off_the_soft_limit_meets_the_hard_one(tmp_path: Path) -> Non
     job = ended(tmp_path, "both", "stubborn", "--executor", "process", module="tests.acceptance.limited_hard")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["Timeout"])
     assert LIMIT <= seconds(job) < LIMIT + LATE
+
+
+# cancel
+
+
+def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any, float]:
+    """A job that is cancelled while it runs, and the seconds from then to its end."""
+    with Workers(folder, *options, module="tests.acceptance.limited_soft") as w:
+        uuid = w.app.submit(job_type, {"do": do, "marks": str(folder)}).uuid
+        w.start()
+        w.until(lambda: (folder / uuid).with_suffix(".pid" if do == "children" else "").exists())
+        assert w.app.cancel(uuid) == "running"
+        job = w.app.wait(uuid, 60)
+        took = (job.finishedAt - job.cancelRequested).total_seconds()
+        print(f"cancel {job_type} {do} {' '.join(options)}: {took:.2f} s")
+        if do == "children" and "process" in options:
+            until(lambda: is_gone(folder, job))
+        assert (job.status, job.resultCode, job.errors) == ("cancelled", 410, [])
+        return job, took
+
+
+@pytest.mark.parametrize("job_type", ["plain", "coroutine"])
+@pytest.mark.parametrize("do", ["sleep", "children", "deaf", "tick", "write"])
+def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: Path) -> None:
+    """Whether or not it ever writes; what it had started goes with it."""
+    job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
+    assert told(tmp_path, job) == "Cancelled"
+    assert took < 1 + LATE
+
+
+@pytest.mark.parametrize("job_type", ["graceless", "graceless_coroutine"])
+@pytest.mark.parametrize("do", ["compute", "stubborn"])
+def test_a_cancelled_process_that_doesnt_end_is_killed_after_its_grace(job_type: str, do: str, tmp_path: Path) -> None:
+    job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
+    assert told(tmp_path, job) is None
+    assert took < 1 + LIMIT + LATE
+    assert "did not end within 1.0 s of being cancelled" in job.events[-1]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("job_type", "do", "executor"),
+    [
+        ("plain", "tick", "thread"),
+        ("plain", "write", "thread"),
+        ("coroutine", "sleep", "async"),
+        ("coroutine", "children", "async"),
+        ("coroutine", "sleep", "thread"),
+        ("coroutine", "tick", "async"),
+        ("plain", "tick", "async"),
+    ],
+)
+def test_a_cancelled_run_without_a_process(job_type: str, do: str, executor: str, tmp_path: Path) -> None:
+    job, took = cancelled(tmp_path, job_type, do, "--executor", executor)
+    assert told(tmp_path, job) == "Cancelled"
+    assert took < 1 + LATE
+
+
+@pytest.mark.parametrize(
+    ("job_type", "do", "executor"),
+    [
+        ("graceless", "sleep", "thread"),
+        ("graceless_coroutine", "stubborn", "async"),
+        ("graceless", "sleep", "async"),
+    ],
+)
+def test_a_cancelled_thread_that_doesnt_listen_loses_its_job(
+    job_type: str, do: str, executor: str, tmp_path: Path
+) -> None:
+    """The job has ended after its grace; the thread itself can't be made to."""
+    job, took = cancelled(tmp_path, job_type, do, "--executor", executor)
+    assert told(tmp_path, job) is None
+    assert took < 1 + LIMIT + LATE
+
+
+# shutdown
+
+
+def shut_down(
+    folder: Path, job_type: str, do: str, *options: str, go: Any = None, signals: int = 1
+) -> tuple[Any, float, str]:
+    """The job as it is after its worker has shut down while it ran, the seconds that took, and what was logged."""
+    with Workers(folder, *options, module="tests.acceptance.limited_soft") as w:
+        uuid = w.app.submit(job_type, {"do": do, "marks": str(folder)}).uuid
+        worker = w.start()
+        w.until((folder / uuid).exists)
+        started = time.monotonic()
+        worker.terminate()
+        if go is not None:
+            w.until(lambda: go in w.log.read_text())
+        for _ in range(signals - 1):
+            worker.terminate()
+        if go is not None and signals == 1:
+            assert w.app.progress(uuid)["status"] == "running"
+            (folder / "go").touch()
+        assert worker.wait(60) == 0, w.log.read_text()
+        took = time.monotonic() - started
+        print(f"shutdown {job_type} {do} {' '.join(options)}: {took:.2f} s")
+        job = w.app.get_job(uuid)
+        if do == "children":
+            until(lambda: is_gone(folder, job))
+        return job, took, w.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("job_type", "do", "executor", "grace"),
+    [
+        ("stop", "sleep", "process", 60),
+        ("stop", "children", "process", 60),
+        ("stop", "deaf", "process", 60),
+        ("stop", "compute", "process", 60),
+        ("stop", "stubborn", "process", 60),
+        ("stop", "tick", "thread", 60),
+        ("stop_coroutine", "sleep", "async", 60),
+        ("stop_coroutine", "stubborn", "async", 1),
+        ("stop", "sleep", "thread", 1),
+    ],
+)
+def test_a_shutdown_cancels_what_it_stops(job_type: str, do: str, executor: str, grace: int, tmp_path: Path) -> None:
+    """At once, and for good: whoever doesn't end within CANCEL_GRACE is ended, as with any cancellation."""
+    job, took, _ = shut_down(tmp_path, job_type, do, "--executor", executor, "--grace", str(grace))
+    assert (job.status, job.resultCode) == ("cancelled", 410)
+    assert "stopped by the shutdown of worker" in job.events[0]["msg"]
+    assert took < 2 + LIMIT + LATE
+
+
+@pytest.mark.parametrize("do", ["sleep", "compute", "children", "deaf"])
+def test_a_shutdown_gives_back_what_doesnt_end_within_the_grace(do: str, tmp_path: Path) -> None:
+    """The default: the job waits again, and the run has cost it nothing."""
+    job, took, _ = shut_down(tmp_path, "plain", do, "--executor", "process", "--grace", "1")
+    assert (job.status, job.attempts, job.errors) == ("queued", 0, [])
+    assert 1 <= took < 2 + LATE
+
+
+@pytest.mark.parametrize(
+    ("job_type", "executor"), [("finish", "thread"), ("finish", "process"), ("finish_coroutine", "async")]
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_shutdown_waits_for_what_it_finishes(job_type: str, executor: str, processes: str, tmp_path: Path) -> None:
+    """Beyond the grace, and under a supervisor, too."""
+    options = ("--executor", executor, "--grace", "0", "--processes", processes)
+    job, _, _ = shut_down(tmp_path, job_type, "wait", *options, go="is shutting down")
+    assert (job.status, job.attempts) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_second_signal_hurries_what_a_shutdown_waits_for(processes: str, tmp_path: Path) -> None:
+    options = ("--executor", "process", "--grace", "0", "--processes", processes)
+    job, took, _ = shut_down(tmp_path, "finish", "sleep", *options, go="is shutting down", signals=2)
+    assert (job.status, job.attempts) == ("queued", 0)
+    assert took < 2 + LATE

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.kit import Shop, without_app
 from zerog.cli.commands import cli
+from zerog.transitions import Worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -84,6 +85,9 @@ def test_every_example_works(shop: Shop, example: str) -> None:
         line = line.replace(patient, quick)
     if line.startswith("zerog reconcile"):
         shop.pending()
+    if line.startswith("zerog workers"):
+        web1 = Worker("web1-4711-a1b2c3", 3600.0)
+        shop.app.engine.renew(web1, 1, {"host": "web1", "queues": ["default"]})
     if "--wait" in line or "--follow" in line:
         with worker(shop):
             check(shop, line)

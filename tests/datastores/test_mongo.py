@@ -36,7 +36,8 @@ class TestMongo(DatastoreContract):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_model(name: str) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_model(name: str, examples: int) -> None:
     """Random sequences of calls, each answer compared with a model's."""
     opened: list[MongoDatastore] = []
     url = url_of(name)
@@ -48,6 +49,6 @@ def test_model(name: str) -> None:
         return opened[-1]
 
     try:
-        explore(empty, 25)
+        explore(empty, examples)
     finally:
         forget(opened[-1])

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.couchbaseservers import url_for as couchbase_url_for
 from tests.redisservers import url_for
 from tests.rq.kit import url_for as rq_url_for
 from zerog.crashpoints import POINTS
+from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
@@ -63,6 +65,13 @@ def _rq(folder: Path, clock: ManualClock) -> Engine:
     return Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
 
 
+def _couchbase(folder: Path, clock: ManualClock) -> Engine:
+    queue = SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock)
+    datastore = CouchbaseDatastore(couchbase_url_for(folder))
+    datastore.setup()
+    return Engine(datastore, queue, clock)
+
+
 KINDS = {
     "memory": Kind(_memory, outlives=False),
     "sqlite": Kind(
@@ -81,6 +90,7 @@ KINDS = {
     ),
     "two-files": Kind(_two_files),
     "rq": Kind(_rq),
+    "couchbase": Kind(_couchbase),
     "redis": Kind(
         _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
     ),

@@ -9,8 +9,10 @@ from pathlib import Path
 import fakeredis
 import pytest
 
+from tests.couchbaseservers import fresh_url
 from tests.redisservers import FakeServer, shared
 from tests.rq.kit import real_url
+from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
@@ -139,5 +141,15 @@ class TestRq(EngineContract):
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
         url = real_url()
         engine = Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
+        yield engine
+        engine.close()
+
+
+class TestCouchbase(EngineContract):
+    """Documents on a cluster without a query service, a queue elsewhere."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        engine = Engine(CouchbaseDatastore(fresh_url(query=False)), MemoryQueue(clock=clock), clock)
         yield engine
         engine.close()

@@ -44,7 +44,8 @@ class TestWithSqlite(EngineContract):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("chaos", [False, True], ids=["orderly", "chaotic"])
-def test_random_lives(name: str, datastore: MongoDatastore, chaos: bool) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_random_lives(name: str, datastore: MongoDatastore, chaos: bool, examples: int) -> None:
     """Whatever order things happen in, the promises hold and every accepted job ends."""
 
     def new_engine(clock: ManualClock, seed: int) -> Engine:
@@ -52,4 +53,4 @@ def test_random_lives(name: str, datastore: MongoDatastore, chaos: bool) -> None
         queue = MemoryQueue(clock=clock)
         return Engine(datastore, ChaosQueue(queue, seed) if chaos else queue, clock)
 
-    explore(new_engine, 40)
+    explore(new_engine, examples)

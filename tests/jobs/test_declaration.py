@@ -9,7 +9,7 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 import zerog
-from tests.jobs.kit import PlainQueue
+from tests.jobs.kit import Declared, PlainQueue
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.base import BaseJob, BaseJobSchema
@@ -28,6 +28,21 @@ def register(**attributes: Any) -> zerog.JobRegistry:
     registry = zerog.JobRegistry()
     registry.add_classes([make(**attributes)])
     return registry
+
+
+def test_a_part_of_a_field_is_validated_whenever_it_is_written() -> None:
+    """Reading takes what is stored; that must not loosen what may be written."""
+
+    class Tagged(Declared):
+        JOB_TYPE = "tagged"
+
+        class State(Schema):
+            tags = fields.List(fields.String(validate=validate.Length(max=3)), load_default=list)
+
+    job = Tagged(MemoryDatastore(), PlainQueue(), path="x")
+    job.update_attrs(tags=["abc"])
+    with pytest.raises(ValidationError, match="tags"):
+        job.update_attrs(tags=["abcd"])
 
 
 @pytest.mark.parametrize("job_type", ["", None, 5, "x" * 201, "a\nb"])
@@ -109,6 +124,11 @@ def test_params_and_state_are_schema_classes(group: str, wrong: Any) -> None:
         ("MAX_LOST", True),
         ("TIMEOUT", 0),
         ("TIMEOUT", "1m"),
+        ("CANCEL_GRACE", -1),
+        ("CANCEL_GRACE", 61),
+        ("CANCEL_GRACE", None),
+        ("ON_SHUTDOWN", "continue"),
+        ("ON_SHUTDOWN", None),
         ("FINISH_ON", ValueError),
         ("FINISH_ON", ("ValueError",)),
     ],

@@ -45,7 +45,7 @@ class Site:
         os.environ["ZEROG_TEST_QUEUE"] = f"rq+{url}"
         from tests.rq import jobs
 
-        self.app.register(jobs.Line, jobs.Twice, jobs.Fails, jobs.Patient)
+        self.app.register(*jobs.app.registry.get_registered_classes().values())
 
     def rq(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command of RQ's."""

@@ -66,5 +66,50 @@ class Patient(zerog.BaseJob):
         return zerog.NO_RESULT if self.stopping else 500
 
 
+class Ticking(zerog.BaseJob):
+    """Ticks until somebody stops it."""
+
+    JOB_TYPE = "ticking"
+    MAX_ERRORS = 1
+
+    class Params(Schema):
+        path = fields.String(required=True)
+
+    def run(self):
+        with Path(self.path).open("a") as file:
+            file.write(f"{self.uuid} {os.getpid()} {os.getppid()}\n")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            self.keep_alive()
+            time.sleep(0.02)  # the work of this job
+
+
+class Limited(Ticking):
+    JOB_TYPE = "limited"
+    SOFT_TIMEOUT = 0.5
+
+
+class Stopped(Ticking):
+    JOB_TYPE = "stopped"
+    ON_SHUTDOWN = "stop"
+
+
+class Shares(zerog.BaseJob):
+    """Uses a resource that leaves a line in a file when it is closed."""
+
+    JOB_TYPE = "shares"
+
+    def run(self):
+        return {"shared": self.resources.lines}
+
+
+def lines():
+    file = Path(os.environ["ZEROG_TEST_CLOSED"])
+    yield str(file)
+    with file.open("a") as closed:
+        closed.write("closed\n")
+
+
 app = zerog.App(datastore=os.environ["ZEROG_TEST_DATASTORE"], queue=os.environ["ZEROG_TEST_QUEUE"])
-app.register(Line, Twice, Fails, Patient)
+app.register(Line, Twice, Fails, Patient, Ticking, Limited, Stopped, Shares)
+app.resource("lines", lines)

@@ -250,6 +250,29 @@ def test_a_shutdown_is_told_to_the_job(site, kind: str) -> None:
     assert site.registries() == {**dict.fromkeys(site.registries(), 0), "waiting": 1, "jobs": 1}
 
 
+@pytest.mark.parametrize("kind", [OWN, "zerog.rqworker.ZerogSimpleWorker", "rq.Worker"])
+def test_a_soft_limit_and_a_cancellation_reach_the_job(site, kind: str) -> None:
+    """Both at its next tick, also of a job that writes nothing."""
+    limited = site.app.submit("limited", {"path": str(site.lines)}).uuid
+    ticking = site.app.submit("ticking", {"path": str(site.lines)}).uuid
+    site.worker(kind)
+    site.until(lambda: len(site.written()) == 2)
+    assert site.app.cancel(ticking) == "running"
+    assert site.until_ended(limited, ticking) == ["failed", "cancelled"]
+    assert [error.type for error in site.app.get_job(limited).errors] == ["SoftTimeout"]
+
+
+@pytest.mark.parametrize("kind", [OWN, "zerog.rqworker.ZerogSimpleWorker"])
+def test_a_shutdown_stops_what_it_is_to_stop(site, kind: str) -> None:
+    uuid = site.app.submit("stopped", {"path": str(site.lines)}).uuid
+    worker = site.worker(kind)
+    site.until(site.written)
+    assert site.stop(worker) == 0
+    job = site.app.get_job(uuid)
+    assert (job.status, job.resultCode) == ("cancelled", 410)
+    assert "stopped by the shutdown" in job.events[0]["msg"]
+
+
 def test_a_fork_opens_its_own_connections() -> None:
     queue = RqQueue(real_url())
     uuid = new_uuid()

@@ -184,6 +184,24 @@ app.retry(job.uuid, "again")
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
 stats = worker.run(burst=True)
 worker.stop()
+settings: dict[str, Any] = worker.config()
+beside: bool = worker.is_running and "high" in worker.queues
+fleet: list[dict[str, Any]] = app.workers() + app.fleet.queues()
+drained: list[dict[str, Any]] = app.fleet.drain(worker.name, for_good=True, by="ann") + app.fleet.undrain(host="web1")
+paused: bool = app.fleet.pause("slow", reason="the disk is full") or app.fleet.resume("slow")
+
+
+def on_fatal(error: BaseException) -> None:
+    print(error)
+
+
+async def serve() -> None:
+    async with zerog.Worker(app, on_fatal=on_fatal, signals=(), connect_retries=10, build_id="7", name="web") as async_:
+        print(async_.name)
+    with zerog.Worker(app) as beside_:
+        print(beside_.name)
+
+
 count: int = stats.succeeded
 branches: tuple[str, ...] = ways_out(run_inline(app, job.uuid))
 registry = zerog.JobRegistry()
@@ -227,7 +245,13 @@ def raising(job: zerog.BaseJob, way: int) -> NoReturn:
 
 try:
     app.get_job(job.uuid)
-except (zerog.JobNotFound, zerog.UnknownJobType, zerog.SchemaTooNew, zerog.CorruptDocument) as error:
+except (
+    zerog.JobNotFound,
+    zerog.WorkerNotFound,
+    zerog.UnknownJobType,
+    zerog.SchemaTooNew,
+    zerog.CorruptDocument,
+) as error:
     print(error)
 except (zerog.AmbiguousWrite, zerog.CasMismatch, zerog.DatastoreError, zerog.QueueError, zerog.TooManyCollisions):
     print("the datastore or the queue")

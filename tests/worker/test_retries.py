@@ -170,6 +170,7 @@ WRONG = [
     (lambda count, error: 10**10, "returned 10000000000"),
     (lambda count, error: Unspeakable(), "returned a value of type Unspeakable"),
     (boom, "raised RuntimeError('no idea')"),
+    (max, "raised TypeError"),  # it doesn't tell its parameters, so nobody could refuse it before
     (lambda count, error: raising(SystemExit(3))(None), "raised SystemExit(3)"),
 ]
 
@@ -289,6 +290,7 @@ def test_a_job_that_is_interrupted_loses_no_try(app: zerog.App, executor: str) -
         self.record_event("began")
         while not (self.stopping and self.headers["listens"] == "yes"):
             threading.Event().wait(0.01)
+            self.keep_alive()  # ends it once its worker has taken it away
         return zerog.NO_RESULT
 
     submitted(app, run, MAX_ERRORS=1)

@@ -12,12 +12,14 @@ from zerog.cli.doctor import doctor
 from zerog.cli.edit import edit
 from zerog.cli.jobs import jobs
 from zerog.cli.progress import show_progress
+from zerog.cli.queues import queues
 from zerog.cli.reconcile import reconcile
 from zerog.cli.setup import setup
 from zerog.cli.spoken import EXIT_CODES
 from zerog.cli.submit import submit
 from zerog.cli.types import types
 from zerog.cli.worker import worker
+from zerog.cli.workers import workers
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -34,5 +36,18 @@ def cli() -> None:
 
 for _command in (cancel, edit, remove, retry):
     jobs.add_command(_command)
-for _command in (completion, demo, doctor, jobs, reconcile, setup, show_progress, submit, types, worker):
+for _command in (
+    completion,
+    demo,
+    doctor,
+    jobs,
+    queues,
+    reconcile,
+    setup,
+    show_progress,
+    submit,
+    types,
+    worker,
+    workers,
+):
     cli.add_command(_command)

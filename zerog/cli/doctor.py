@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from zerog.cli.output import flat, print_json
+from zerog.cli.pauses import described
 from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command, load_shared
 from zerog.diagnosis import Diagnosis, Finding
@@ -50,9 +51,11 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"Jobs       {jobs or 'none unfinished'}."
     for name, counts in diagnosis.queues.items():
         entries = "out of reach" if counts["entries"] is None else f"{counts['entries']} entries"
-        yield f"Queue      {name}: {entries}, {counts['documents']} jobs say they are on it."
+        paused = f" Paused {described(counts['paused'])}." if counts["paused"] else ""
+        yield f"Queue      {name}: {entries}, {counts['documents']} jobs say they are on it.{paused}"
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
+        state += ", drained" if worker["drain"] else ""
         state += "" if worker["alive"] is not None else ", alive or not: one look can't tell"
         at = f" at {worker['beatAt']}" if worker["beatAt"] else ""
         yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."

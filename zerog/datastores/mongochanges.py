@@ -22,6 +22,9 @@ SURE_BYTES = values.MAX_BYTES // 6
 EXACT = 2**53
 """Up to here a double counts, so that the server's sums are Python's."""
 
+LONGEST_CHAIN = 8
+"""Sums and maxima of one field in one batch, at most: each lies within the next one's expression."""
+
 _LARGEST = 2**63 - 1
 _MOST_ENTRIES = 2**31 - 1
 
@@ -60,6 +63,7 @@ class _Field:
         """The new value, if it is known."""
         self.expression: Expression = None
         self.reach: int | float = 0
+        self.links = 0
         self.entries: list[Any] = []
         self.keep: int | None = None
 
@@ -92,6 +96,9 @@ class _Field:
         self.entries.append(operation.value)
 
     def _add(self, operation: Add) -> None:
+        self._link()
+        if str(operation.amount) == "-0.0":
+            raise _NotSure  # what that leaves of another zero's sign, servers may see in another way
         old = {"$ifNull": [self.path, 0]} if self.kind is None else self.expression
         self.kind = Add
         self._reaches(operation.amount)
@@ -105,12 +112,18 @@ class _Field:
         kind: type = Max if type(operation.value) is str else Add
         if self.kind not in (None, kind):
             raise _NotSure
+        self._link()
         old = self.path if self.kind is None else self.expression
         self.kind = kind
         if kind is Add:
             self._reaches(operation.value)
         new = {"$literal": operation.value}
         self.expression = _let(old, {"$cond": [{"$gt": [new, "$$old"]}, new, "$$old"]})
+
+    def _link(self) -> None:
+        self.links += 1
+        if self.links > LONGEST_CHAIN:
+            raise _NotSure
 
     def _reaches(self, number: int | float) -> None:
         self.reach += abs(number)

@@ -92,6 +92,12 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
     executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""
+    CANCEL_GRACE: ClassVar[float] = 10.0
+    """Seconds, up to 60, that a run has to end once it was told that its job is cancelled. After them the job ends as
+    cancelled all the same: the process executor kills the run, elsewhere it can't write to the job any more."""
+    ON_SHUTDOWN: ClassVar[str] = "requeue"
+    """What becomes of a run at its worker's shutdown: ``requeue`` lets it stop by itself within the grace, then puts
+    the job back at no cost; ``stop`` cancels the job at once; ``finish`` waits for it, however long it takes."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

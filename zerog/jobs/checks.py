@@ -12,10 +12,18 @@ from zerog import values
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.options import check_priority, check_queue_name
 from zerog.jobs.sizes import SMALLEST
+from zerog.signatures import misfit
 from zerog.values import MAX_BYTES
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
+
+
+REQUEUE, STOP, WAIT = SHUTDOWNS = ("requeue", "stop", "finish")
+"""What may become of a run at its worker's shutdown."""
+
+LONGEST_CANCEL_GRACE = 60
+"""Seconds; reconcile ends a cancelled job whose owner didn't, and must not be earlier than an owner may be."""
 
 
 def job_type_of(job_class: type[BaseJob]) -> str:
@@ -64,15 +72,6 @@ def check_limits(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
 
 
-def check_place(job_class: type[BaseJob]) -> None:
-    """Refuse a queue or a priority that no job can have."""
-    try:
-        check_queue_name(job_class.QUEUE)
-        check_priority(job_class.PRIORITY)
-    except InvalidValue as error:
-        raise InvalidJobClass(f"{job_class.__qualname__} has a {str(error).partition(' Nothing')[0]}") from None
-
-
 def check_times(job_class: type[BaseJob]) -> None:
     """Refuse times that are none, and a soft limit that the hard one would always forestall."""
     name = job_class.__qualname__
@@ -84,6 +83,15 @@ def check_times(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(
             f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "
             "the run would be ended before it is told"
+        )
+
+    if not _is_seconds(job_class.CANCEL_GRACE) or job_class.CANCEL_GRACE > LONGEST_CANCEL_GRACE:
+        raise InvalidJobClass(
+            f"{name}.CANCEL_GRACE is {job_class.CANCEL_GRACE!r}; expected seconds from 0 to {LONGEST_CANCEL_GRACE}"
+        )
+    if job_class.ON_SHUTDOWN not in SHUTDOWNS:
+        raise InvalidJobClass(
+            f"{name}.ON_SHUTDOWN is {job_class.ON_SHUTDOWN!r}; expected one of {', '.join(SHUTDOWNS)}"
         )
 
 
@@ -100,14 +108,20 @@ def check_backoff(job_class: type[BaseJob]) -> None:
     )
     if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
         raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
-    try:
-        inspect.signature(given).bind(1, None)
-    except TypeError as error:
+    why = misfit(given, 1, None)
+    if why:
         raise InvalidJobClass(
-            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({error}); {expected}"
-        ) from None
-    except ValueError:
-        pass  # a function in C that doesn't tell its parameters
+            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
+        )
+
+
+def check_place(job_class: type[BaseJob]) -> None:
+    """Refuse a queue or a priority that no job can have."""
+    try:
+        check_queue_name(job_class.QUEUE)
+        check_priority(job_class.PRIORITY)
+    except InvalidValue as error:
+        raise InvalidJobClass(f"{job_class.__qualname__} has a {str(error).partition(' Nothing')[0]}") from None
 
 
 def check_methods(job_class: type[BaseJob]) -> None:
@@ -147,10 +161,9 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
             f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
         )
     bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
-    try:
-        inspect.signature(hook).bind(*bound, *arguments)
-    except TypeError as error:
-        raise InvalidJobClass(f"{where} can't be called as it will be ({error}); {form}") from None
+    why = misfit(hook, *bound, *arguments)
+    if why:
+        raise InvalidJobClass(f"{where} can't be called as it will be ({why}); {form}")
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

@@ -352,16 +352,21 @@ def _composed(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) 
     """The schema of the whole document: converts, but doesn't validate."""
     readers = {}
     for name, field in declared.items():
-        reader = copy.deepcopy(field)
-        _unvalidated(reader)
+        reader = _unvalidated(field)
         reader.parent = reader.root = reader.name = None
         readers[name] = reader
     return type(f"{job_class.__name__}Schema", (job_class.SCHEMA,), readers)
 
 
-def _unvalidated(field: fields.Field[Any]) -> None:
-    """Let a field, and what it is made of, take any value that it can convert."""
+def _unvalidated(field: fields.Field[Any]) -> fields.Field[Any]:
+    """A copy of a field that, with all that it is made of, takes any value that it can convert."""
+    field = copy.copy(field)  # its parts are still those of the original, and are copied as they are replaced
     field.validators = []
     field.allow_none = True
-    for part in checks.parts(field):
-        _unvalidated(part)
+    for name in ("inner", "key_field", "value_field"):
+        part = getattr(field, name, None)
+        if isinstance(part, fields.Field):
+            setattr(field, name, _unvalidated(part))
+    if isinstance(field, fields.Tuple):
+        field.tuple_fields = [_unvalidated(part) for part in field.tuple_fields]
+    return field

@@ -8,6 +8,7 @@ from typing import Any
 from zerog.app import App
 from zerog.document import ENGINE_FIELDS
 from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.secrets import HIDDEN
 
 SHOWN = 10
 """Jobs that a failed assertion lists."""
@@ -69,8 +70,12 @@ def _fits(job: BaseJob, wanted: Mapping[str, Any]) -> bool:
 
 
 def _listed(jobs: list[BaseJob], names: list[str]) -> str:
-    shown = [f"{job.uuid} ({job.status}) { ({name: getattr(job, name) for name in names}) }" for job in jobs[:SHOWN]]
+    shown = [f"{job.uuid} ({job.status}) { ({name: _shown(job, name) for name in names}) }" for job in jobs[:SHOWN]]
     return "; ".join(shown) + (f"; and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else "")
+
+
+def _shown(job: BaseJob, name: str) -> Any:
+    return HIDDEN if job.dump().get(name) == HIDDEN else getattr(job, name)
 
 
 def _others(app: App) -> str:

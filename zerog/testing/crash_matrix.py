@@ -26,7 +26,8 @@ from zerog.app import App
 from zerog.clock import SYSTEM, from_text
 from zerog.document import TERMINAL, Document, make_key
 from zerog.exceptions import ZerogError
-from zerog.jobs.base import BaseJob
+from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.secrets import redacted
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_claim
@@ -187,7 +188,8 @@ class _Matrix:
     def document(self) -> str:
         """The whole stored document as text."""
         try:
-            return json.dumps(self._stored()[1], indent=2, ensure_ascii=False)
+            shown = redacted(self._stored()[1], declaration_of(self._job_class).secrets)
+            return json.dumps(shown, indent=2, ensure_ascii=False)
         except (ZerogError, AssertionError) as error:
             return f"it can't be shown: {error}"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zerog.clock import to_text
-from zerog.document import Document, new_document
+from zerog.document import Document, make_key, new_document
 from zerog.exceptions import (
     QueueUnavailable,
 )
@@ -67,6 +67,12 @@ class EngineRules:
     def head(self, engine: Engine, uuid: str) -> Document:
         """A job's head as stored."""
         return engine.read(uuid)[0]
+
+    def events(self, engine: Engine, uuid: str) -> list[str]:
+        """What a job's events say."""
+        document = engine.datastore.read(make_key(uuid))
+        assert document is not None
+        return [event["msg"] for event in document["events"]]
 
     def pass_time(self, engine: Engine, seconds: float) -> None:
         """Let time pass."""

@@ -16,7 +16,7 @@ from zerog.exceptions import (
     QueueUnavailable,
 )
 from zerog.lifecycle import Engine
-from zerog.presence import worker_key
+from zerog.orders import cancels_in, named, worker_key
 from zerog.reconcile import CANCEL_GRACE, Reconciler
 from zerog.testing.engine_kit import ALICE, BOB, EngineRules, accept, unreachable
 from zerog.transitions import Settlement
@@ -101,6 +101,20 @@ class RepairRules(EngineRules):
         assert engine.datastore.mutate(claim.key, [Set("a", 1)], epoch=claim.epoch, seq=1).cancel_requested
         assert engine.settle([Settlement(claim, "finish", 2, 410, status="cancelled")]) == [True]
         assert self.head(engine, claim.uuid)["status"] == "cancelled"
+
+    def test_the_worker_of_a_cancelled_job_is_given_a_hint(self, engine: Engine) -> None:
+        """Its record names the run, as often as somebody asks; nothing but the mark in the document counts."""
+        claim = self.claimed(engine)
+        engine.renew(ALICE, 1)
+        for _ in range(2):
+            assert engine.cancel(claim.uuid, "not wanted") == "running"
+        record = engine.datastore.read(worker_key("alice"))
+        assert record is not None
+        assert cancels_in(record, 0) == ([named(claim.uuid, claim.epoch)] * 2, 2)
+        assert self.events(engine, claim.uuid) == ["not wanted"]
+        waiting = self.submitted(engine)
+        engine.cancel(waiting, "not wanted either")
+        assert self.events(engine, waiting) == ["not wanted either"]
 
     def test_a_cancelled_job_of_a_dead_owner_is_cancelled(self, engine: Engine) -> None:
         """Rescue of a job that was being cancelled ends it."""

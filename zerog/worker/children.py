@@ -45,7 +45,7 @@ JOBS_PER_CHILD = 100
 
 _encode = json.dumps  # whatever a job makes of the module
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
 """How long idle children may take to close their resources."""
 
 DEATH_SECONDS = 2.0
@@ -79,6 +79,9 @@ class ProcessSlots(Slots):
         for child in self._all():
             child.tell({"stop": True})
 
+    def memory(self) -> int:
+        return super().memory() + sum(leftovers.resident_memory(child.pid) for child in self._all())
+
     def broken(self) -> str | None:
         return "the process that forks children is gone" if self._nursery.is_gone else None
 
@@ -86,6 +89,11 @@ class ProcessSlots(Slots):
         for child in self._all():
             if child.nonce == claim.nonce:
                 child.kill()
+
+    def _cancel_run(self, claim: Claim) -> None:
+        for child in self._all():
+            if child.nonce == claim.nonce:
+                child.tell({"cancel": claim.nonce})
 
     def _end_from_outside(self, due: Due) -> None:
         self._ended_outside[due.claim.nonce] = due.write  # the slot takes the job away once its child is dead
@@ -126,6 +134,7 @@ class ProcessSlots(Slots):
                 "stopping": self.stopping.is_set(),
             }
             if child.tell(request):
+                self._tell_if_cancelled(claim)
                 answer = child.answer(timeout)
                 if answer is not None:
                     child.fit = self._is_fit(claim, child, answer)
@@ -188,7 +197,7 @@ class ProcessSlots(Slots):
         if (write := self._ended_outside.get(claim.nonce)) is not None:
             self._until_answered(write)
             return None
-        if child.killed or self._abandoned:
+        if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
         build = self.app.build_id
         self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message, build=build))
@@ -341,5 +350,5 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, 
         soft_limit=limit,
         build=app.build_id,
     )
-    with interrupts.during(run):
+    with interrupts.during(run, request["nonce"]):
         return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

@@ -27,7 +27,7 @@ class Control:
     """Looks in a thread of its own.
 
     ``changed`` is told the orders when they are others than before. ``cancel`` is told, once for each time that it was
-    asked for, the uuid of a job that is to be cancelled; it must not block.
+    asked for, the run of a job that is to be cancelled, as ``named``; it must not block.
     """
 
     def __init__(

@@ -46,8 +46,14 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def _is_bare(job: BaseJob) -> bool:
+    """Whether there is nothing but ``run()``, as for most jobs; spelt out, because it is asked at every run."""
     job_class = type(job)
-    return not job._middleware and all(getattr(job_class, hook) is getattr(BaseJob, hook) for hook in HOOKS)
+    return (
+        not job._middleware
+        and job_class.before_run is BaseJob.before_run
+        and job_class.after_run is BaseJob.after_run
+        and job_class.on_error is BaseJob.on_error
+    )
 
 
 def _managers(job: BaseJob) -> list[Any]:

@@ -35,14 +35,18 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._run: Run | None = None
+        self._nonce = self._cancelled = ""
+        """Of the latest claim that runs here; of the latest that was cancelled."""
         self.has_raised = False
         """Whether the latest run was interrupted where it stood."""
         signal.signal(SIGNAL, self._on_signal)
 
     @contextmanager
-    def during(self, run: Run) -> Iterator[None]:
+    def during(self, run: Run, nonce: str) -> Iterator[None]:
         """Interrupt ``run`` within this block, at its limit or when it is cancelled."""
-        self._run, self.has_raised = run, False
+        self._run, self._nonce, self.has_raised = run, nonce, False
+        if self._cancelled == nonce:
+            self.cancel(nonce)
         left = run.seconds_left()
         timer = None if left is None else threading.Timer(left, self._knock, [run])
         if timer is not None:
@@ -55,10 +59,11 @@ class Interrupts:
             if timer is not None:
                 timer.cancel()
 
-    def cancel(self, epoch: int) -> None:
-        """Tell the run of this claim, if it still goes on, that its job is cancelled. From any thread."""
+    def cancel(self, nonce: str) -> None:
+        """Tell the run of this claim, now or once it begins, that its job is cancelled. From any thread."""
+        self._cancelled = nonce
         run = self._run
-        if run is not None and run.epoch == epoch:
+        if run is not None and self._nonce == nonce:
             run.cancel()
             threading.Thread(target=self._knock, args=(run,), name="zerog-interrupt", daemon=True).start()
 

@@ -58,10 +58,10 @@ def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
     return len(ended)
 
 
-def resident_memory() -> int:
-    """Bytes of this process that are in memory; 0 where the system doesn't say."""
+def resident_memory(pid: int | None = None) -> int:
+    """Bytes of a process, by default this one, that are in memory; 0 if it is gone or the system doesn't say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * _PAGE
     except OSError:
         return 0
 

@@ -1,7 +1,8 @@
 """How a worker is, told to whoever started it: systemd, a supervisor of ZeroG, or a file that a probe looks at.
 
 The messages are those of systemd's sd_notify(3): ``READY=1`` once, when the worker holds its lease and claims jobs;
-``STATUS=`` for people; ``WATCHDOG=1`` again and again while it is well; ``STOPPING=1`` at the end. Its supervisor gets
+``STATUS=`` for people; ``WATCHDOG=1`` again and again while it is well; ``STOPPING=1`` at the end, and then
+``EXTEND_TIMEOUT_USEC=`` while it waits for jobs beyond the grace. Its supervisor gets
 the same lines through the link between them; a heartbeat file gets a new modification time with each ``WATCHDOG=1``.
 """
 
@@ -25,8 +26,17 @@ SOCKET_VARIABLE, PATIENCE_VARIABLE, PID_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_US
 PATIENCE = 60.0
 """Seconds without a heartbeat after which a file's owner counts as stuck, unless WATCHDOG_USEC says otherwise."""
 
+RETIRED = "X_ZEROG_RETIRED=1"
+"""What a worker that was drained for good tells its supervisor; others ignore a message that begins like that."""
+
 STATUS_SECONDS = 5.0
 """Seconds between two changes of the status text at least."""
+
+EXTENSION = 10.0
+"""Seconds for which a process that needs longer to end asks at a time."""
+
+EXTEND = "EXTEND_TIMEOUT_USEC="
+"""What it asks with; of sd_notify(3), too."""
 
 Outlet = Callable[[str], None]
 
@@ -46,7 +56,7 @@ class Notifier:
         self._is_ready = False
         self._is_told = True
         self._status = ""
-        self._beat_at = self._status_at = float("-inf")
+        self._beat_at = self._status_at = self._extended_at = float("-inf")
 
     def beat(self, status: str, is_ready: bool = True) -> None:
         """This process is well. To be called every ``pace`` seconds or faster; tells only what is due."""
@@ -66,9 +76,20 @@ class Notifier:
         if self._tell(lines):
             self._is_ready = is_ready
 
+    def retiring(self) -> None:
+        """This process is about to end for good; nobody shall start another one in its place."""
+        self._tell([RETIRED])
+
     def stopping(self, status: str) -> None:
         """This process ends; beats are not to be expected any more."""
         self._tell(["STOPPING=1", f"STATUS={status}"])
+
+    def extend(self, status: str) -> None:
+        """This process ends, and needs longer for it than it said. To be called again and again meanwhile."""
+        now = self._clock.monotonic()
+        if now - self._extended_at >= EXTENSION / 10:
+            self._extended_at = now
+            self._tell([f"{EXTEND}{round(EXTENSION * 1e6)}", f"STATUS={status}"])
 
     def _tell(self, lines: list[str]) -> bool:
         """Whether all of them heard; what they missed is logged once until they hear again."""

@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zerog.clock import Clock
+from zerog.clock import Clock, to_text
 from zerog.document import Document
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.lifecycle import Unsuitable
-from zerog.orders import Orders
+from zerog.orders import DRAINED, DRAINING, RUNNING, STOPPING, Orders
 from zerog.reconcile import INTERVAL
 from zerog.transitions import Worker as Identity
 from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
@@ -31,6 +31,7 @@ from zerog.worker.leftovers import resident_memory
 from zerog.worker.notify import Notifier
 from zerog.worker.nursery import Nursery
 from zerog.worker.settings import Settings
+from zerog.worker.shutdown import Shutdown
 from zerog.worker.slots import Slots, ThreadSlots
 from zerog.worker.store import Store
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from zerog.app import App
 
 log = logging.getLogger("zerog")
+
+UUIDS = 20
+"""Running jobs that a worker's record names, at most; all are counted."""
 
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to reach the datastore at the start, at most, before jitter."""
@@ -73,7 +77,10 @@ class Session:
         self._notifier = notifier
         self._clock = clock
         self._unknown_types: set[str] = set()
-        self._identity = Identity(name, settings.lease)
+        self._identity = Identity(name, settings.lease, settings.build_id)
+        self._told = ""
+        """The state that the latest renewal of the lease has told."""
+        app.build_id = settings.build_id  # before the nursery takes its copy
         self._nursery = self._make_nursery()
         self._store = Store(
             app.engine,
@@ -86,10 +93,14 @@ class Session:
             settings.max_jobs if self._nursery is None else None,
         )
         self._slots = self._make_slots()
+        self._started_at = to_text(clock.now())
         self._store.serve(self._slots)
-        self._control = Control(app.datastore, name, self._obey, clock)
-        self._lease = Lease(app.engine, self._identity, dict, self._lose, clock, self._first)
+        self._control = Control(app.datastore, name, self._obey, clock, self._slots.cancel)
+        self._lease = Lease(app.engine, self._identity, self._details, self._lose, clock, self._first)
         self._health = Health(self._identity, self._store, self._lease, notifier, clock)
+        self._shutdown = Shutdown(
+            app.engine, name, settings.grace, self._store, self._slots, self._lease, notifier, ending, clock
+        )
         self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
 
@@ -214,10 +225,32 @@ class Session:
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "build": self._settings.build_id,
             "executor": self._settings.executor,
             "queues": list(self._settings.queues),
+            "startedAt": self._started_at,
+            "config": self._settings.to_json(),
             **self._control.kept(),
         }
+
+    def _details(self) -> Document:
+        """What each renewal of the lease tells beside its beat."""
+        self._told = self._state()
+        running = self._slots.running()
+        return {
+            "state": self._told,
+            "jobs": len(running),
+            "uuids": [claim.uuid for claim in running[:UUIDS]],
+            "memory": self._slots.memory(),
+            "renewedAt": to_text(self._clock.now()),
+        }
+
+    def _state(self) -> str:
+        if self._ending.event.is_set():
+            return STOPPING
+        if self._control.orders.drain is None:
+            return RUNNING
+        return DRAINING if self._store.in_flight() else DRAINED
 
     def _reconcile(self) -> None:
         pause = 0.0
@@ -243,8 +276,12 @@ class Session:
             if (why := self._slots.broken()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
+            if self._state() != self._told:
+                self._lease.hurry()
             at_its_end = at_its_end or self._has_done_its_share()
             if (at_its_end or self._control.orders.is_for_good) and not store.in_flight():
+                if self._control.orders.is_for_good:
+                    self._notifier.retiring()
                 return  # jobs that still ran had their own time; only a signal cuts it short
             if burst and store.drained.wait(min(pace, 0.2)):
                 return
@@ -266,48 +303,18 @@ class Session:
 
     def _shut_down(self) -> int:
         """End everything; returns how many jobs that still ran were released."""
-        store, slots, ending = self._store, self._slots, self._ending
-        asked = min(ending.urgency, 1)
-        ending.event.set()
+        released = self._shutdown.part()
         self._control.stop()
-        self._notifier.stopping("shutting down")
-        store.stop_claiming()
-        slots.stop()
-        if store.in_flight():
-            log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._settings.grace)
-        deadline = self._clock.monotonic() + self._settings.grace
-        never = threading.Event()
-        while store.in_flight() and store.failure is None:
-            if self._clock.monotonic() > deadline or ending.urgency > asked:
-                break
-            self._lease.check()
-            self._slots.enforce()
-            self._clock.wait(never, 0.02)
-        released = self._release_rest() if store.in_flight() else []
-        store.close(10.0)
+        self._store.close(10.0)
         self._lease.stop()
-        slots.close()
+        self._slots.close()
         with suppress(ZerogError):
             self._reconciler.release()
-        if store.in_flight() <= len(released):
+        if self._store.in_flight() <= len(released):
             with suppress(ZerogError):
                 self._app.engine.retire(self._identity)
         self._sweeping.join(1.0)
         return sum(released)
-
-    def _release_rest(self) -> list[bool]:
-        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
-        left = self._slots.abandon("the worker is shutting down and the job did not stop in time")
-        if left:
-            log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
-        why = f"released by worker {self._name} at its shutdown"
-        released = []
-        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
-            try:
-                released.append(self._app.engine.release(claim.uuid, claim.epoch, why))
-            except ZerogError as error:
-                log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
-        return released
 
     def _stats(self, released: int, seconds: float) -> WorkerStats:
         counts = self._store.counts

@@ -10,10 +10,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from zerog import logs
+from zerog.clock import to_text
+from zerog.document import Document
 from zerog.exceptions import DatastoreError, QueueError, ZerogError
+from zerog.fleet import SINGLE
+from zerog.jobs.checks import STOP
+from zerog.orders import RUNNING, named
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
+from zerog.worker.control import Control
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.slots import ThreadSlots
@@ -36,7 +42,7 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
     job runs (from a signal, say) gives the job back, uncounted, and goes on.
     """
     worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
-    single = _Single(app, worker, queue_name, stopping)
+    single = _Single(app, worker, queue_name, stopping, reservation.uuid)
     single.keeper.start()
     try:
         single.run(reservation)
@@ -45,14 +51,28 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event) -> None:
+    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event, uuid: str) -> None:
         self._app = app
         self._worker = worker
         self._stopping = stopping
         self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
         self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
-        details = {"host": socket.gethostname(), "pid": os.getpid(), "executor": "single", "queues": [queue_name]}
-        self.keeper = Lease(app.engine, worker, lambda: details, self._slots.revoke, app.clock)
+        first = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executor": SINGLE,
+            "queues": [queue_name],
+            "state": RUNNING,
+            "jobs": 1,
+            "uuids": [uuid],
+            "startedAt": to_text(app.clock.now()),
+        }
+
+        def details() -> Document:
+            return {"renewedAt": to_text(app.clock.now())}
+
+        self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock, lambda: first)
+        self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:
@@ -63,8 +83,9 @@ class _Single:
         logs.claimed([claim])
         self._slots.start()
         self._slots.add([claim])
+        self._control.start()
         try:
-            outcome, seconds = self._wait()
+            outcome, seconds = self._wait(claim)
             if outcome is not None:
                 settlement = outcome.settlement(claim)
                 settlement.seconds = seconds
@@ -76,6 +97,7 @@ class _Single:
 
     def close(self) -> None:
         self._slots.close()
+        self._control.stop()
         self.keeper.stop()
         if self._holds:
             return  # its record shows others that this worker is silent
@@ -87,15 +109,25 @@ class _Single:
     def _take_end(self, _claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         self._ended.put((outcome, seconds))
 
-    def _wait(self) -> tuple[Outcome | None, float]:
+    def _wait(self, claim: Claim) -> tuple[Outcome | None, float]:
         while True:
             self.keeper.check()
-            if self._stopping.is_set():
+            self._slots.enforce()
+            if self._stopping.is_set() and not self._slots.stopping.is_set():
                 self._slots.stop()
+                if claim.loaded[0].ON_SHUTDOWN == STOP:
+                    self._cancel(claim)
             try:
                 return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
             except queue.Empty:
                 continue
+
+    def _cancel(self, claim: Claim) -> None:
+        try:
+            self._app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self._worker.name}")
+        except ZerogError as error:
+            log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+        self._slots.cancel(named(claim.uuid, claim.epoch))
 
     def _settle(self, settlement: Settlement) -> None:
         """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""

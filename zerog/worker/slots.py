@@ -11,16 +11,21 @@ import os
 import queue
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.clock import Clock
 from zerog.exceptions import DatastoreError
 from zerog.jobs.base import after_claim
+from zerog.jobs.checks import WAIT
 from zerog.jobs.run import Run
+from zerog.orders import named
 from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
 from zerog.worker.execute import run_loaded
+from zerog.worker.leftovers import resident_memory
 from zerog.worker.outcome import LOST, Outcome
 
 if TYPE_CHECKING:
@@ -54,6 +59,14 @@ def _disown() -> None:
 os.register_at_fork(after_in_child=_disown)
 
 
+def _finishes(claim: Claim) -> bool:
+    return bool(claim.loaded[0].ON_SHUTDOWN == WAIT)
+
+
+def _nothing() -> None:
+    """In place of a write that somebody else does."""
+
+
 class Due(NamedTuple):
     """A run that is to be ended at a time of the monotonic clock."""
 
@@ -78,6 +91,8 @@ class Slots:
         self._current: dict[str, Claim] = {}
         self._dues: dict[tuple[str, str], Due] = {}
         self._ended_outside: dict[str, Callable[[], object]] = {}
+        self._cancelled: deque[str] = deque(maxlen=1_000)
+        self._spares_finishing = False
         self._abandoned = False
         self._pid = os.getpid()
 
@@ -112,6 +127,10 @@ class Slots:
         """The jobs that are in a slot now."""
         return list(self._current.values())
 
+    def memory(self) -> int:
+        """Bytes of memory that the worker and the processes of its slots hold; pages that they share count for each."""
+        return resident_memory()
+
     def broken(self) -> str | None:
         """Why no job can be run here any more, if that is so."""
         return None
@@ -129,12 +148,30 @@ class Slots:
                 log.warning("job %s: %s", due.claim.uuid, due.why)
                 self._end_from_outside(due)
 
-    def abandon(self, why: str) -> list[Claim]:
-        """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself."""
-        self._abandoned = True
-        left = self.running()
-        self.revoke(why)
+    def cancel(self, run: str) -> None:
+        """Tell a run, given as ``named``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
+        self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
+        for claim in self.running():
+            self._tell_if_cancelled(claim)
+
+    def finishing(self) -> list[Claim]:
+        """The jobs in a slot that a shutdown waits for."""
+        return [claim for claim in self.running() if _finishes(claim) and claim.nonce not in self._ended_outside]
+
+    def abandon(self, why: str, but_finishing: bool = False) -> list[Claim]:
+        """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself.
+
+        ``but_finishing``: leave those alone that a shutdown waits for.
+        """
+        self._abandoned, self._spares_finishing = True, but_finishing
+        left = [c for c in self.running() if self._is_abandoned(c) and c.nonce not in self._ended_outside]
+        for claim in left:
+            self._ended_outside[claim.nonce] = _nothing
+            self._stop_run(claim, why)
         return left
+
+    def _is_abandoned(self, claim: Claim) -> bool:
+        return self._abandoned and not (self._spares_finishing and _finishes(claim))
 
     def close(self) -> None:
         """End the threads; those that are still in a job are left behind."""
@@ -163,7 +200,7 @@ class Slots:
             self._dues.pop(key, None)
         was_ended = self._ended_outside.pop(claim.nonce, None) is not None
         if outcome is not None and outcome.kind == LOST:
-            if not self._abandoned and not was_ended:
+            if not was_ended and not self._is_abandoned(claim):
                 self._give_up(claim)
             outcome = None
         del self._current[claim.nonce]
@@ -180,9 +217,21 @@ class Slots:
         """Stop one run from writing, at once."""
         raise NotImplementedError
 
+    def _cancel_run(self, claim: Claim) -> None:
+        """Tell one run, if it has begun, that its job is cancelled."""
+        raise NotImplementedError
+
+    def _tell_if_cancelled(self, claim: Claim) -> None:
+        if not self._cancelled or named(claim.uuid, claim.epoch) not in self._cancelled:
+            return
+        self._cancel_run(claim)
+        grace = claim.loaded[0].CANCEL_GRACE
+        why = f"the run did not end within {grace} s of being cancelled"
+        self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.epoch, why))
+
     def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:
         """Unless the run has ended by then, have it end in ``seconds``; ``write`` takes the job from it."""
-        self._dues[claim.nonce, limit] = Due(self.clock.monotonic() + seconds, claim, why, write)
+        self._dues.setdefault((claim.nonce, limit), Due(self.clock.monotonic() + seconds, claim, why, write))
 
     def _end_from_outside(self, due: Due) -> None:
         """End a run here and take its job away, whether or not the slot notices."""
@@ -194,8 +243,8 @@ class Slots:
         """After a lost claim: if the document still names this run, let the job run again."""
         # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
-        why = "the worker could not keep the claim of this run"
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
+        why, build = "the worker could not keep the claim of this run", self.app.build_id
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why, build=build))
 
     def _until_answered(self, write: Callable[[], object]) -> None:
         """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
@@ -227,6 +276,11 @@ class ThreadSlots(Slots):
         if run is not None:
             run.revoke(why)
 
+    def _cancel_run(self, claim: Claim) -> None:
+        run = self._runs.get(claim.nonce)
+        if run is not None:
+            run.cancel()
+
     def _run(self, claim: Claim) -> Outcome:
         job_class, loaded = claim.loaded
         run = self._begin(claim)
@@ -251,6 +305,7 @@ class ThreadSlots(Slots):
             build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
-        if self._abandoned:  # just now: ``revoke`` may have come too early for it
+        self._tell_if_cancelled(claim)
+        if self._is_abandoned(claim):  # just now: ``revoke`` may have come too early for it
             run.revoke("the worker is shutting down")
         return run

@@ -2,8 +2,8 @@
 
 The supervisor runs no job and holds no connection. Each worker is a fresh ``zerog worker`` process with a link to its
 supervisor, a socket: when it closes the worker shuts down as on SIGTERM, and through it the worker tells how it is. A
-worker that dies is replaced, after a pause that grows while replacements die young; if nothing stays up the supervisor
-gives up, loudly, so that whatever supervises *it* can see.
+worker that dies is replaced, unless it was drained for good, after a pause that grows while replacements die young; if
+nothing stays up the supervisor gives up, loudly, so that whatever supervises *it* can see.
 
 Where somebody watches the supervisor (systemd's watchdog, a probe of the heartbeat file) it speaks for its workers:
 ready once all were, well while it comes round. A worker process that falls silent it kills and replaces by itself, so
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from zerog.clock import SYSTEM, Clock
-from zerog.worker.notify import PATIENCE_VARIABLE, Notifier
+from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RETIRED, Notifier
 
 log = logging.getLogger("zerog")
 
@@ -59,6 +59,10 @@ class _Process:
     """When its last beat came; None if none is to be expected."""
     leaving: float | None = None
     """When it said that it ends."""
+    is_retired: bool = False
+    """Whether it was drained for good: it is not replaced."""
+    patience: float = 0.0
+    """Until when it asked to be waited for at its end."""
 
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
@@ -67,6 +71,9 @@ class _Process:
             self.is_ready = self.is_ready or "READY=1" in lines
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
+            self.is_retired = self.is_retired or RETIRED in lines
+            asked = [int(line.removeprefix(EXTEND)) / 1e6 for line in lines if line.startswith(EXTEND)]
+            self.patience = max([self.patience, *(now + seconds for seconds in asked)])
 
 
 class Supervisor:
@@ -144,7 +151,7 @@ class Supervisor:
                     self._check(pid, worker, now)
                     continue
                 self._forget(pid)
-                verdict = self._bury(pid, code, now - worker.started, worker.is_ready)
+                verdict = self._bury(pid, code, now - worker.started, worker)
                 if verdict is not None:
                     return verdict
             self._start_due(now)
@@ -160,7 +167,7 @@ class Supervisor:
             log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
             worker.popen.kill()
             worker.heard = None
-        if worker.leaving is not None and now - worker.leaving > self._grace + KILL_AFTER:
+        if worker.leaving is not None and now > max(worker.leaving + self._grace + KILL_AFTER, worker.patience):
             # Its jobs are settled or given back; what keeps it is a thread that one of them left.
             log.error("worker process %d did not end in time and is killed", pid)
             worker.popen.kill()
@@ -178,15 +185,19 @@ class Supervisor:
     def _forget(self, pid: int) -> None:
         self._workers.pop(pid).link.close()
 
-    def _bury(self, pid: int, code: int, lived: float, was_ready: bool) -> int | None:
+    def _bury(self, pid: int, code: int, lived: float, worker: _Process) -> int | None:
         """Deal with a worker that ended; an exit code if that is the end of everything."""
         if code == OK:
+            if worker.is_retired:
+                self._count -= 1
+                log.info("worker process %d was drained for good and is not replaced; %d are left", pid, self._count)
+                return None
             if not self._burst:
                 log.info("worker process %d ended by itself and is replaced", pid)
                 self._start()
             return None
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        if code == MISUSED and not was_ready:
+        if code == MISUSED and not worker.is_ready:
             log.error("worker process %d %s: it can't be started like this", pid, how)
             return MISUSED
         self._deaths = self._deaths + 1 if lived < YOUNG else 1
@@ -210,15 +221,20 @@ class Supervisor:
                 passed = asked
                 for worker in self._workers.values():
                     worker.popen.terminate()
+            now = self._clock.monotonic()
             for pid, worker in list(self._workers.items()):
+                worker.listen(now)
                 ended = worker.popen.poll()
                 if ended is not None:
                     self._forget(pid)
                     # One that was still starting had no handler for the signal yet, and no job either.
                     code = code if ended in (OK, -signal.SIGTERM) else FAILED
-            if self._clock.monotonic() > deadline:
-                log.error("%d worker processes did not end in time and are killed", len(self._workers))
-                return FAILED
+                elif worker.patience > now:
+                    self._notifier.extend("waiting for worker processes that wait for their jobs")
+                elif now > deadline:
+                    log.error("worker process %d did not end in time and is killed", pid)
+                    worker.popen.kill()
+                    worker.popen.wait()
             self._woken.clear()
             if self._workers:
                 self._woken.wait(0.05)

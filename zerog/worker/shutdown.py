@@ -1,0 +1,106 @@
+"""How a worker parts with its running jobs: each type by its ON_SHUTDOWN, then what is left is given back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from zerog.clock import Clock
+from zerog.exceptions import ZerogError
+from zerog.jobs.checks import STOP
+from zerog.lifecycle import Engine
+from zerog.orders import named
+from zerog.worker.ending import Ending
+from zerog.worker.lease import Lease
+from zerog.worker.notify import Notifier
+from zerog.worker.slots import Slots
+from zerog.worker.store import Store
+
+log = logging.getLogger("zerog")
+
+
+class Shutdown:
+    """The end of the worker ``name``, whose jobs get ``grace`` seconds; another signal of ``ending`` hurries it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        grace: float,
+        store: Store,
+        slots: Slots,
+        lease: Lease,
+        notifier: Notifier,
+        ending: Ending,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._grace = grace
+        self._store = store
+        self._slots = slots
+        self._lease = lease
+        self._notifier = notifier
+        self._ending = ending
+        self._clock = clock
+
+    def part(self) -> list[bool]:
+        """Stop, wait, give back the rest; tells of each job that was asked for if it was released."""
+        asked = min(self._ending.urgency, 1)
+        self._ending.event.set()
+        self._notifier.stopping("shutting down")
+        self._store.stop_claiming()
+        self._slots.stop()
+        if self._store.in_flight():
+            log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._grace)
+            self._lease.hurry()  # to show that it is
+        self._cancel_stopped()
+        return self._wait_for_jobs(asked)
+
+    def _cancel_stopped(self) -> None:
+        """Cancel the running jobs whose class says that a shutdown stops them. The datastore may be away."""
+        claims = [claim for claim in self._slots.running() if claim.loaded[0].ON_SHUTDOWN == STOP]
+
+        def cancel() -> None:
+            for claim in claims:
+                try:
+                    self._engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self._name}")
+                except ZerogError as error:
+                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+                self._slots.cancel(named(claim.uuid, claim.epoch))
+
+        if claims:
+            threading.Thread(target=cancel, name="zerog-stop", daemon=True).start()
+
+    def _wait_for_jobs(self, asked: int) -> list[bool]:
+        """Wait for the running jobs as long as their classes want, and give back the rest; see ``_release_rest``."""
+        deadline = self._clock.monotonic() + self._grace
+        never = threading.Event()
+        released: list[bool] = []
+        is_over = False
+        while self._store.in_flight() and self._store.failure is None and self._ending.urgency <= asked:
+            if not is_over and self._clock.monotonic() > deadline:
+                is_over = True
+                released += self._release_rest(but_finishing=True)
+            if is_over:
+                if not self._slots.finishing():
+                    break
+                self._notifier.extend(f"waiting for {len(self._slots.finishing())} jobs to finish")
+            self._lease.check()
+            self._slots.enforce()
+            self._clock.wait(never, 0.02)
+        return released + (self._release_rest() if self._store.in_flight() else [])
+
+    def _release_rest(self, but_finishing: bool = False) -> list[bool]:
+        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
+        left = self._slots.abandon("the worker is shutting down and the job did not stop in time", but_finishing)
+        if left:
+            log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
+        why = f"released by worker {self._name} at its shutdown"
+        released = []
+        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
+            try:
+                released.append(self._engine.release(claim.uuid, claim.epoch, why))
+            except ZerogError as error:
+                log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
+        return released
