@@ -23,7 +23,7 @@ from pymongo import monitoring
 
 import zerog
 from tests.mongoproxy import WRITES, Proxy
-from tests.mongoservers import RunningServer, forget, shared, started, with_options
+from tests.mongoservers import RunningServer, forget, shared, started, url_for, with_options
 from tests.processes import program, until
 from zerog.datastores.mongo import INDEXES, MongoDatastore
 from zerog.datastores.mongochanges import SURE_BYTES, update_for
@@ -442,6 +442,18 @@ def test_a_forked_child_has_its_own_client(datastore: MongoDatastore) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("executor", ["process", "async"])
+def test_every_executor_runs_jobs(tmp_path: Path, executor: str) -> None:
+    """Children write through clients of their own."""
+    app = zerog.App(datastore=url_for(tmp_path), queue=f"sqlite:///{tmp_path}/queue.db")
+    app.register(Count)
+    jobs = [app.submit(Count, {}) for _ in range(6)]
+    assert zerog.Worker(app, executor=executor, concurrency=3).run(burst=True).succeeded == 6
+    stored = [app.get_job(job.uuid) for job in jobs]
+    assert [(job.status, job.attempts, len(job.events)) for job in stored] == [("succeeded", 1, 3)] * 6
+    app.close()
+
+
 # Answers that are lost.
 
 LOSSES = ("closed", "silent", "unsent")
@@ -480,6 +492,17 @@ def test_a_lost_answer_is_ambiguous(proxy: Proxy, loss: Any) -> None:
     datastore.close()
 
 
+@pytest.mark.parametrize("loss", ["closed", "unsent"])
+def test_a_url_may_have_the_driver_repeat_writes(proxy: Proxy, loss: Any) -> None:
+    """On a server that remembers what it was sent, which a replica set does: applied once, and nobody hears of it."""
+    datastore = MongoDatastore(behind(proxy, retryWrites="true"))
+    datastore.create("key", {"n": 0})
+    proxy.lose(loss, "findAndModify")
+    assert datastore.mutate("key", [Add("n", 1)]).values == {"n": 1}
+    assert proxy.has_lost and datastore.read("key") == {"n": 1}
+    datastore.close()
+
+
 def test_a_lost_answer_to_a_question_changes_nothing(proxy: Proxy) -> None:
     datastore = MongoDatastore(behind(proxy, socketTimeoutMS=300))
     datastore.create("key", {"status": "queued"})
@@ -511,7 +534,7 @@ def one_life(url: str) -> tuple[zerog.App, str]:
 def test_each_write_of_a_life_may_lose_its_answer(proxy: Proxy, loss: Any) -> None:
     """From the submit to the settlement: every step is applied once, and the job succeeds."""
     calm, _ = one_life(behind(proxy))
-    calm.engine.close()
+    calm.close()
     writes = sum(proxy.seen[command] for command in WRITES)
     assert writes > 8
     for number in range(writes):
@@ -521,7 +544,7 @@ def test_each_write_of_a_life_may_lose_its_answer(proxy: Proxy, loss: Any) -> No
         assert (job.resultCode, job.attempts, job.output) == (200, 1, {"steps": 3}), f"write {number}"
         assert [event["msg"] for event in job.events] == ["step 0", "step 1", "step 2"], f"write {number}"
         assert (job.errorCount, job.crashes, job.lost) == (0, 0, 0)
-        app.engine.close()
+        app.close()
         if not proxy.has_lost:
             break
     else:
@@ -668,7 +691,7 @@ def test_a_worker_and_a_submitter_go_on_after_a_restart(own: RunningServer, capl
     for job in jobs:
         assert (job.resultCode, job.attempts, [event["msg"] for event in job.events]) == (200, 1, ["before", "after"])
     assert {type(error) for error in refusals} == {DatastoreUnavailable}
-    app.engine.close()
+    app.close()
 
 
 # Users and passwords
@@ -734,7 +757,7 @@ def test_who_may_can_do_everything(guarded: RunningServer) -> None:
     zerog.Worker(app).run(burst=True)
     assert app.get_job(job.uuid).status == "succeeded"
     assert app.datastore.delete(job.key())
-    app.engine.close()
+    app.close()
 
 
 def test_a_password_that_is_taken_away_later_is_an_outage(guarded: RunningServer, monkeypatch: Any) -> None:
