@@ -148,6 +148,8 @@ def test_the_url_decides_over_what_is_set_by_default() -> None:
     assert options.retry_writes is True
     assert (options.server_selection_timeout, options.pool_options.socket_timeout) == (0.1, 0.9)
     assert special.server.collection.read_concern.document == {}  # a majority may not have what was answered
+    local = MongoDatastore("mongodb://localhost/db?readConcernLevel=local&w=majority")
+    assert local.server.collection.read_concern.document == {"level": "local"}
     assert special.server.collection.read_preference == pymongo.ReadPreference.PRIMARY  # elsewhere lies the past
 
 
@@ -576,6 +578,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         (pymongo.errors.OperationFailure("what", 2), DatastoreError, DatastoreError),
         (pymongo.errors.WaitQueueTimeoutError("busy"), DatastoreUnavailable, DatastoreUnavailable),
         (pymongo.errors.InvalidOperation("after close"), DatastoreUnavailable, DatastoreUnavailable),
+        (pymongo.errors.ProtocolError("what"), AmbiguousWrite, CorruptDocument),
+        (bson.errors.InvalidBSON("what"), AmbiguousWrite, CorruptDocument),
     ],
     ids=str,
 )
