@@ -1,5 +1,6 @@
 """ZeroG: long background jobs as objects with documents."""
 
+from zerog import backoff
 from zerog.app import App
 from zerog.document import INTERNAL_ERROR, NO_RESULT
 from zerog.exceptions import (
@@ -64,6 +65,7 @@ __all__ = [
     "WorkerNotFound",
     "ZerogError",
     "__version__",
+    "backoff",
     "find_subclasses",
     "import_submodules",
     "migration",

@@ -6,6 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
@@ -25,12 +26,16 @@ from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.options import check_delay, check_headers, check_priority, check_queue_name
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.saving import new_document_of
+from zerog.middleware import check_middleware
 from zerog.reconcile import Reconciler, Report
 from zerog.registry import JobRegistry, classes_in
+from zerog.resources import Resources
 from zerog.typedescriptions import described_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Middleware = Callable[[Any], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
+M = TypeVar("M", bound=Middleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text says nothing about the class
 
@@ -78,6 +83,9 @@ class App:
         self.registry = JobRegistry()
         self.build_id: str | None = None
         """Which build of the code runs here; kept with every error of its jobs."""
+        self.resources = Resources()
+        """What was declared with ``resource``, opened when first used in this process."""
+        self._middleware: tuple[Middleware, ...] = ()
         self.clock = clock
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: who is there, drain, pause."""
@@ -126,6 +134,24 @@ class App:
             return function
 
         return decorate(job_type) if callable(job_type) else decorate
+
+    def middleware(self, factory: M) -> M:
+        """Put a context manager around every run of this app's jobs: ``factory(job)`` gives it, plain or asynchronous.
+
+        The first one is outermost. It sees an exception of the run and may raise another, but can't hide it. May be
+        used as a decorator. Raises ConfigurationError.
+        """
+        check_middleware(factory, self._middleware)
+        self._middleware += (factory,)
+        return factory
+
+    def resource(self, name: str, factory: Callable[[], Any]) -> None:
+        """Declare what jobs find as ``self.resources.<name>``, opened once in each process when first used.
+
+        ``factory`` returns the object, whose ``close()`` ends it if it has one, or yields it once and then closes it.
+        Raises ConfigurationError.
+        """
+        self.resources.add(name, factory)
 
     def job_class(self, job_type: str) -> type[BaseJob]:
         """The class of a type. Raises UnknownJobType, naming the known ones."""
@@ -341,7 +367,8 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections. A later call opens them again."""
+        """Close connections and resources. A later call opens them again."""
+        self.resources.close()
         self.engine.close()
 
     def discard(self, uuid: str) -> None:
@@ -377,6 +404,8 @@ class App:
         """Let a job object use this app's engine and clock rather than make a generic one."""
         job.__dict__["_engine"] = self.engine
         job._clock = self.clock
+        job._middleware = self._middleware
+        job._resources = self.resources
         job._last_write = self.clock.monotonic()
 
     def _delay(self, delay: float, at: datetime | None) -> float:

@@ -60,7 +60,7 @@ def perform(uuid: str) -> None:
         app = _app()
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue)
-        with _pulse(entry):
+        with app.resources.used(), _pulse(entry):
             run_delivery(app, delivery, queue.name, _lease(), _STOPPING)
     except Exception:
         if entry is not None:

@@ -220,9 +220,10 @@ def event_record(now: str, message: str) -> Document:
     return {"timestamp": now, "msg": storable_text(message)}
 
 
-def error_record(now: str, code: int, message: str, attempt: int | None = None, **more: Any) -> Document:
-    """An entry of ``errors``; ``more`` may hold ``type``, ``traceback``, ``data``."""
+def error_record(
+    now: str, code: int, message: str, attempt: int | None = None, build: str | None = None, **more: Any
+) -> Document:
+    """An entry of ``errors``; ``build`` is the code that ran, ``more`` may hold ``type``, ``traceback``, ``data``."""
     record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
-    if attempt is not None:
-        record["attempt"] = attempt
-    return record
+    known = {"attempt": attempt, "build": build}
+    return record | {name: value for name, value in known.items() if value is not None}

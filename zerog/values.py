@@ -110,7 +110,7 @@ def shown(value: Any) -> str:
     """A value as an error message shows it: never longer than a line."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, endless nesting
+    except Exception:  # an integer of thousands of digits, endless nesting, whatever a class's own repr raises
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -94,5 +94,22 @@ class Stopped(Ticking):
     ON_SHUTDOWN = "stop"
 
 
+class Shares(zerog.BaseJob):
+    """Uses a resource that leaves a line in a file when it is closed."""
+
+    JOB_TYPE = "shares"
+
+    def run(self):
+        return {"shared": self.resources.lines}
+
+
+def lines():
+    file = Path(os.environ["ZEROG_TEST_CLOSED"])
+    yield str(file)
+    with file.open("a") as closed:
+        closed.write("closed\n")
+
+
 app = zerog.App(datastore=os.environ["ZEROG_TEST_DATASTORE"], queue=os.environ["ZEROG_TEST_QUEUE"])
-app.register(Line, Twice, Fails, Patient, Ticking, Limited, Stopped)
+app.register(Line, Twice, Fails, Patient, Ticking, Limited, Stopped, Shares)
+app.resource("lines", lines)

@@ -22,6 +22,18 @@ def test_workers_of_rq(site, kind: str) -> None:
     assert not site.app.engine.roster()
 
 
+@pytest.mark.parametrize("kind", ["rq.Worker", "rq.SimpleWorker", "zerog.rqworker.ZerogWorker"])
+def test_a_resource_is_closed_with_the_job_that_opened_it(site, kind: str) -> None:
+    """RQ's worker leaves its forks in a way in which nothing else would close it."""
+    closed = site.folder / "closed"
+    worker = site.worker(kind, ZEROG_TEST_CLOSED=str(closed))
+    for count in (1, 2):
+        uuid = site.app.submit("shares").uuid
+        assert site.until_ended(uuid) == ["succeeded"]
+        site.until(lambda count=count: closed.exists() and closed.read_text() == "closed\n" * count)
+    assert site.stop(worker) == 0
+
+
 def test_worker_of_zerog(site) -> None:
     uuids = [site.line(), site.app.submit("twice", {"delay": 0.5}).uuid, site.app.submit("fails").uuid]
     worker = site.zerog_worker()

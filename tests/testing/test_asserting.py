@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,40 @@ def test_drain_names_what_no_worker_would_take(app: zerog.App) -> None:
     other = zerog.App(datastore=app.datastore, queue=app.queue)
     with pytest.raises(CorruptDocument, match=f"{uuid}.*mail"):
         drain(other)
+
+
+def test_an_isolated_app_keeps_its_middleware_and_has_resources_of_its_own(tmp_path: Path) -> None:
+    told: list[str] = []
+    app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
+
+    @app.middleware
+    @contextmanager
+    def noted(job: Any) -> Iterator[None]:
+        told.append("middleware")
+        yield
+
+    def pretended() -> Iterator[str]:
+        yield "pretended"
+        told.append("closed")
+
+    app.resource("mailer", lambda: pytest.fail("the real one was opened"))
+    app.resource("name", lambda: f"the {app.resources.mailer} one")
+
+    @app.job
+    def greet(job: Any) -> dict[str, str]:
+        return {"by": job.resources.name}
+
+    with isolated(app, resources={"mailer": pretended}):
+        app.submit("greet")
+        assert [job.output for job in drain(app)] == [{"by": "the pretended one"}]
+        assert told == ["middleware"]
+    assert told == ["middleware", "closed"]
+    with (
+        pytest.raises(zerog.ConfigurationError, match="did you mean 'mailer'"),
+        isolated(app, resources={"mail": list}),
+    ):
+        pass
+    app.close()
 
 
 def test_an_app_is_isolated_for_the_length_of_a_block(tmp_path: Path) -> None:

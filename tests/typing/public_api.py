@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
@@ -50,6 +51,7 @@ class WordCount(zerog.BaseJob):
     JOB_TYPE = "word_count"
     SCHEMA_VERSION = "2.0"
     FINISH_ON = (FileNotFoundError,)
+    BACKOFF = zerog.backoff.exponential(30, factor=2, cap=3600, jitter=True)
     TIMEOUT = 3600
 
     class Params(Schema):
@@ -94,9 +96,44 @@ class OfShared(Shared):
     def run(self) -> None: ...
 
 
+def as_told(error_count: int, error: BaseException | None) -> float:
+    return 5.0 if isinstance(error, ConnectionError) else 10.0 * error_count
+
+
+class Hooked(Shared):
+    JOB_TYPE = "hooked"
+    BACKOFF = as_told
+
+    async def before_run(self) -> None:
+        self.session = self.resources.db.session()
+
+    def after_run(self) -> None:
+        self.session.close()
+
+    def on_error(self, error: BaseException) -> None:
+        if isinstance(error, ConnectionError):
+            raise zerog.WarningContinue("no route", delay=60) from error
+
+    async def run(self) -> int:
+        return 200
+
+
 app = zerog.App("memory://")
 app.register(Documented, WordCount, Later)
 app.register(somejobs, WordCount)
+app.resource("db", dict)
+
+
+@app.middleware
+@contextmanager
+def timed(job: zerog.BaseJob) -> Iterator[None]:
+    yield
+
+
+@app.middleware
+@asynccontextmanager
+async def traced(job: zerog.BaseJob) -> AsyncIterator[None]:
+    yield
 
 
 @app.job("resize", base=Shared)
@@ -196,7 +233,7 @@ made.set_tick_value(0.01)
 
 def raising(job: zerog.BaseJob, way: int) -> NoReturn:
     if way == 1:
-        job.raise_error_continue(500, "x", delay=5)
+        job.raise_error_continue(500, "x", delay=5, data={"field": "path"})
     if way == 2:
         job.raise_warning_continue(202, "x")
     if way == 3:

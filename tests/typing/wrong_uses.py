@@ -33,6 +33,9 @@ print(app.submit(Left).nowhere)  # E: attr-defined
 app.register("left")  # E: arg-type
 app.register(Left())  # E: arg-type call-arg
 app.cancel(5)  # E: arg-type
+app.resource("db", 5)  # E: arg-type
+app.middleware(lambda job: 5)  # E: type-var
+zerog.backoff.exponential("30")  # E: arg-type
 app.wait("x", timeout="5")  # E: arg-type
 app.unregister(Left)  # E: arg-type
 zerog.App("memory://", url="memory://")  # E: misc

@@ -11,7 +11,6 @@ import zerog
 from tests.worker.kit import Started, finished, raising
 from zerog.jobs.base import MAX_TRACEBACK
 from zerog.testing.inline import ways_out
-from zerog.worker.execute import FIRST_DELAY, LONGEST_DELAY, error_delay
 from zerog.worker.outcome import REQUEUE
 
 
@@ -175,11 +174,6 @@ def test_a_huge_traceback_is_cut_to_what_a_document_can_bear() -> None:
         assert len(error.traceback.encode()) <= MAX_TRACEBACK == 64 * 1024
         assert len(error.msg) < 70_000
         assert "Traceback" in error.traceback
-
-
-def test_the_delay_after_an_error_doubles_up_to_a_limit() -> None:
-    for count, longest in ((1, FIRST_DELAY), (2, 2.0), (4, 8.0), (50, LONGEST_DELAY), (10**6, LONGEST_DELAY)):
-        assert 0.75 * longest <= error_delay(count) <= longest
 
 
 def test_finish_on_ends_the_job_whatever_continue_running_says() -> None:

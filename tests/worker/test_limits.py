@@ -99,6 +99,30 @@ def test_except_exception_doesnt_swallow_it() -> None:
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"] * 2)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_hooks_see_it_as_an_error_of_the_job(is_async: bool) -> None:
+    """``on_error`` is told, as of any exception; a hook is part of the run that the limit is for."""
+    seen: list[str] = []
+
+    def on_error(job: Any, error: BaseException) -> None:
+        seen.append(type(error).__name__)
+
+    def after_run(job: Any) -> None:
+        seen.append("after")
+
+    def run(job: Any) -> None:
+        while True:
+            job.tick()
+
+    async def run_async(job: Any) -> None:
+        await asyncio.sleep(60)
+
+    job = finished(
+        run_async if is_async else run, SOFT_TIMEOUT=0.05, MAX_ERRORS=1, on_error=on_error, after_run=after_run
+    )
+    assert (seen, [error.type for error in job.errors]) == (["after", "SoftTimeout"], ["SoftTimeout"])
+
+
 def test_finish_on_may_name_it() -> None:
     def run(job: Any) -> None:
         while True:

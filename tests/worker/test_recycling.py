@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import zerog
+from zerog import backoff
 from zerog.clock import Clock
 from zerog.datastores.memory import MemoryDatastore
 from zerog.queues.memory import MemoryQueue
 from zerog.transitions import Worker as Identity
 from zerog.worker import leftovers
-from zerog.worker.execute import error_delay
 from zerog.worker.lease import Lease
 
 
@@ -106,7 +106,7 @@ def test_a_lot_of_memory_is_seen() -> None:
 def test_retries_of_jobs_that_failed_together_are_spread() -> None:
     """Of 1,000 errors at one moment no tenth of the span gets more than twice its share of the next runs."""
     for errors in (1, 2, 5):
-        delays = [error_delay(errors) for _ in range(1_000)]
+        delays = [backoff.DEFAULT(errors, None) for _ in range(1_000)]
         low, high = min(delays), max(delays)
         assert high - low > 0.2 * high
         tenths = [int((delay - low) / (high - low) * 9.999) for delay in delays]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema
 
+from zerog import backoff
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import dropped_field
@@ -36,8 +37,12 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.jobs.stored import HEAD_FIELDS
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
+from zerog.resources import Resources
 
 _HEAD_SET = frozenset(HEAD_FIELDS)
+
+_NONE = Resources()
+"""Those of a job that belongs to no app."""
 
 
 class BaseJob(HistoryMethods, ProgressMethods, ABC):
@@ -63,6 +68,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """What the job keeps while it runs."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
+    BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT
+    """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors and the
+    exception (None if the run was killed)."""
     MAX_CONTINUES: ClassVar[int | None] = 1_000
     """How often a job may ask to run again without an error; None for no limit."""
     MAX_CRASHES: ClassVar[int] = 3
@@ -99,6 +107,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._declaration = declaration = declaration_of(type(self))
         self._clock = SYSTEM
         self._run = None
+        self._middleware = ()
+        self._resources = _NONE
         self._stored = None
         self._unknown = {}
         self._pending = saving.Pending()
@@ -138,6 +148,22 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         be stored as ``output``, or None for 200.
         """
 
+    def before_run(self) -> Any:
+        """Called before each ``run()``; ``def`` or ``async def``, and returns nothing.
+
+        What a hook raises counts as if ``run()`` had raised it. Classes that share hooks call ``super()``.
+        """
+
+    def after_run(self) -> Any:
+        """Called after each ``run()`` whose ``before_run`` succeeded, however it ended; the run ends only after it."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """Called after ``after_run`` with an exception that would be an error of this run, before it is recorded.
+
+        May raise in its place: one of the four exceptions to decide what follows, or a clearer one. Returns nothing,
+        and then the exception goes on. Not called with the four exceptions, and not when the job is cancelled.
+        """
+
     def get_data(self) -> Any:
         """The job's result data. Override it to compute them; by default ``output``."""
         return self.output
@@ -148,6 +174,11 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         By default a job ends once MAX_ERRORS errors are recorded.
         """
         return NO_RESULT if self.errorCount < self.MAX_ERRORS else INTERNAL_ERROR
+
+    @property
+    def resources(self) -> Resources:
+        """What the app shares among its jobs in this process: ``self.resources.db``; see ``App.resource``."""
+        return self._resources
 
     # queue
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
+from zerog import values
 from zerog.exceptions import InvalidJobClass
+from zerog.signatures import misfit
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -40,6 +42,7 @@ def check_limits(job_class: type[BaseJob]) -> None:
         if type(limit) is not int or limit < 0:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
     check_times(job_class)
+    check_backoff(job_class)
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
@@ -72,6 +75,22 @@ def _is_seconds(value: object) -> bool:
     return type(value) in (int, float) and 0 <= value < 10**9  # type: ignore[operator]
 
 
+def check_backoff(job_class: type[BaseJob]) -> None:
+    """Refuse a BACKOFF that could never be called."""
+    given: object = job_class.BACKOFF
+    expected = (
+        "expected one of zerog.backoff, such as zerog.backoff.exponential(30), or a plain function "
+        "(error_count, error) -> seconds"
+    )
+    if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
+        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
+    why = misfit(given, 1, None)
+    if why:
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
+        )
+
+
 def check_methods(job_class: type[BaseJob]) -> None:
     """Refuse what would fail only once a worker makes or runs the job."""
     for name in ("Params", "State"):
@@ -87,6 +106,8 @@ def check_methods(job_class: type[BaseJob]) -> None:
                 f"{job_class.__qualname__}.run takes {', '.join(wanted)}, which nobody would give it; declare "
                 "parameters in Params and read them from self"
             )
+    for name, arguments in (("before_run", ()), ("after_run", ()), ("on_error", (None,))):
+        _check_hook(job_class, name, arguments)
     init = job_class.__init__
     takes = inspect.signature(init).parameters.values()
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes):
@@ -94,6 +115,22 @@ def check_methods(job_class: type[BaseJob]) -> None:
             f"{job_class.__qualname__}.__init__ takes no **kwargs, in which the fields of a stored job come; expected "
             "def __init__(self, *args, **kwargs) that calls super().__init__(*args, **kwargs)"
         )
+
+
+def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]) -> None:
+    hook = getattr(job_class, name)
+    where, expected = f"{job_class.__qualname__}.{name}", "error" if arguments else ""
+    form = f"expected def {name}({', '.join(filter(None, ['self', expected]))}), or async def"
+    if not callable(hook):
+        raise InvalidJobClass(f"{where} is {values.shown(hook)}; {form}")
+    if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+        raise InvalidJobClass(
+            f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
+        )
+    bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
+    why = misfit(hook, *bound, *arguments)
+    if why:
+        raise InvalidJobClass(f"{where} can't be called as it will be ({why}); {form}")
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

@@ -13,7 +13,8 @@ from zerog.jobs.record import RecordSchema
 class ErrorSchema(RecordSchema):
     """What went wrong: ``timestamp``, ``errorCode`` and ``msg``; of an exception also ``type`` and ``traceback``.
 
-    ``attempt`` is the run in which it happened, counted from 1.
+    ``attempt`` is the run in which it happened, counted from 1, ``build`` the code that ran, and ``data`` what the job
+    itself had to say about it.
     """
 
     timestamp = fields.AwareDateTime(required=True)
@@ -22,6 +23,8 @@ class ErrorSchema(RecordSchema):
     type = fields.String()
     traceback = fields.String()
     attempt = fields.Integer()
+    build = fields.String()
+    data = fields.Raw()
 
 
 class Error:
@@ -33,12 +36,14 @@ class Error:
     type: str | None
     traceback: str | None
     attempt: int | None
+    build: str | None
+    data: Any
 
     def __init__(self, **kwargs: Any) -> None:
         self.timestamp = kwargs.pop("timestamp", None) or datetime.now(UTC)
         self.errorCode = kwargs.pop("errorCode", 500)
         self.msg = kwargs.pop("msg", "")
-        for name in ("type", "traceback", "attempt"):
+        for name in ("type", "traceback", "attempt", "build", "data"):
             setattr(self, name, kwargs.pop(name, None))
         self.more: dict[str, Any] = kwargs
 

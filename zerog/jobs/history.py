@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from zerog import values
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import INTERNAL_ERROR, Document
-from zerog.exceptions import SoftTimeout
+from zerog.exceptions import InvalidValue, SoftTimeout
 from zerog.jobs.error import Error
 from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -24,9 +24,15 @@ log = logging.getLogger("zerog")
 MAX_TRACEBACK = 64 * 1024
 """Bytes of UTF-8 kept of one traceback."""
 
+MAX_DATA = 64 * 1024
+"""Bytes of JSON that the ``data`` of one error may take."""
+
 
 class HistoryMethods(StoredJob):
     """The methods of a job that read and write its history."""
+
+    _data: Any = None
+    """What goes with the error being recorded; no parameter, since classes override the methods that it passes."""
 
     @property
     def events(self) -> list[Document]:
@@ -54,7 +60,8 @@ class HistoryMethods(StoredJob):
     def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
         """Add to the job's errors and count it. Override it to react to particular exceptions."""
         code, msg = _error_code(errorCode, str(msg))
-        record = error_record(self._now(), code, msg, self.attempts, **described(exception))
+        more, msg = _error_data(self._data, msg)
+        record = error_record(self._now(), code, msg, self.attempts, self._build, **described(exception), **more)
         self._record("errors", record, Add("errorCount", 1))
 
     def record_result(self, resultCode: int) -> None:
@@ -91,16 +98,28 @@ class HistoryMethods(StoredJob):
         self._gathered(self.job_log_warning, msg)
         raise WarningFinish(msg, code=resultCode, recorded=True)
 
-    def raise_error_continue(self, errorCode: int, msg: str, delay: float | None = None) -> NoReturn:
-        """End this run with an error; the job runs again, after ``delay`` seconds, up to MAX_ERRORS errors."""
+    def raise_error_continue(
+        self, errorCode: int, msg: str, delay: float | None = None, *, data: Any = None
+    ) -> NoReturn:
+        """End this run with an error; the job runs again, up to MAX_ERRORS errors.
+
+        ``delay``: seconds until then, in place of BACKOFF's. ``data``: JSON to be kept with the error.
+        """
         delay = None if delay is None else check_delay(delay)
-        self._gathered(self.job_log_error, errorCode, msg)
+        self._log_with(data, errorCode, msg)
         raise ErrorContinue(msg, code=errorCode, delay=delay, recorded=True)
 
-    def raise_error_finish(self, errorCode: int, msg: str) -> NoReturn:
-        """End the job with an error and ``errorCode`` as its result."""
-        self._gathered(self.job_log_error, errorCode, msg)
+    def raise_error_finish(self, errorCode: int, msg: str, *, data: Any = None) -> NoReturn:
+        """End the job with an error and ``errorCode`` as its result. ``data``: JSON to be kept with the error."""
+        self._log_with(data, errorCode, msg)
         raise ErrorFinish(msg, code=errorCode, recorded=True)
+
+    def _log_with(self, data: Any, errorCode: int, msg: str) -> None:
+        self._data = data
+        try:
+            self._gathered(self.job_log_error, errorCode, msg)
+        finally:
+            self._data = None
 
     def _record(self, field: str, record: Document, *more: Operation) -> None:
         self._write([Append(field, record, self._engine.datastore.history_limit), *more])
@@ -125,6 +144,23 @@ def _error_code(code: object, msg: str) -> tuple[int, str]:
     if type(code) is int and abs(code) < 2**31:
         return code, msg
     return INTERNAL_ERROR, f"{msg} (error code {code!r:.80})"
+
+
+def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
+    """Data that can be stored; of others the message says why they can't, so that they don't hide their error."""
+    if data is None:
+        return {}, msg
+    try:
+        values.check(data, "data", 2)  # of lists and objects around it in the document
+        size = len(values.encode_checked(data, "data").encode())
+    except InvalidValue as error:
+        return {}, f"{msg} (its data can't be stored: {error})"
+    if size > MAX_DATA:
+        return (
+            {},
+            f"{msg} (its data can't be stored: they take {size:,} bytes of JSON, and at most {MAX_DATA:,} are kept)",
+        )
+    return {"data": values.copy(data)}, msg
 
 
 def described(exception: BaseException | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from zerog.exceptions import InvalidValue
 
@@ -13,7 +13,7 @@ LONGEST_DELAY = 10**9
 HIGHEST_PRIORITY = 2**31 - 1
 
 
-def is_delay(value: object) -> bool:
+def is_delay(value: object) -> TypeGuard[float]:
     """Whether this is a number of seconds that a job can wait."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
 

@@ -42,6 +42,7 @@ class Run:
         patience: float = PATIENCE,
         clock: Clock = SYSTEM,
         stopping: threading.Event | None = None,
+        build: str | None = None,
         soft_limit: float | None = None,
     ) -> None:
         """``soft_limit``: seconds from now after which the thread that makes this is to be told so."""
@@ -50,6 +51,8 @@ class Run:
         self.epoch = epoch
         self.seq = seq
         self.stopping = stopping or threading.Event()
+        self.build = build
+        """Which build of the code this run is of; kept with its errors."""
         self.cancelled = False
         """Whether somebody wants this run to end."""
         self._has_raised_cancelled = False

@@ -21,6 +21,7 @@ from zerog.jobs.declaration import Declaration
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import lifting
 from zerog.lifecycle import Engine
+from zerog.resources import Resources
 
 if TYPE_CHECKING:
     from zerog.jobs.run import Run
@@ -82,6 +83,8 @@ class StoredJob:
     _declaration: Declaration
     _clock: Clock
     _run: Run | None
+    _middleware: tuple[Callable[[Any], Any], ...]
+    _resources: Resources
     _stored: Document | None
     _unknown: Document
     _pending: saving.Pending
@@ -162,6 +165,11 @@ class StoredJob:
         return self._run is not None and self._run.stopping.is_set()
 
     # inside
+
+    @property
+    def _build(self) -> str | None:
+        """Which build of the code this run is of."""
+        return None if self._run is None else self._run.build
 
     @functools.cached_property
     def _engine(self) -> Engine:

@@ -83,6 +83,7 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
         job.enqueue()
     app = App(datastore=job.datastore, queue=job.queue, clock=job._clock)
     app.register(type(job))
+    app.resources, app._middleware = job._resources, job._middleware
     return app, job.uuid
 
 

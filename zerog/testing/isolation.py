@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from zerog.app import App
+from zerog.resources import replaced
 from zerog.testing.clock import ManualClock
 
 
 @contextmanager
-def isolated(app: App, clock: ManualClock | None = None) -> Iterator[App]:
+def isolated(
+    app: App, clock: ManualClock | None = None, *, resources: Mapping[str, Callable[[], Any]] | None = None
+) -> Iterator[App]:
     """``app`` with an empty memory datastore and queue and a clock that moves when told; as before afterwards.
 
-    Its classes stay registered, and code that imported ``app`` uses the same object. Not for threads that go on using
-    the app's own datastore meanwhile.
+    Its classes and its middleware stay, and code that imported ``app`` uses the same object. ``resources``: factories
+    in place of the app's own, by name; all are opened anew and closed at the end. Not for threads that go on using the
+    app's own datastore meanwhile. Raises ConfigurationError for a resource that isn't declared.
     """
     inner = App("memory://", clock=clock or ManualClock())
+    inner.registry, inner._middleware, inner.build_id = app.registry, app._middleware, app.build_id
+    inner.resources = replaced(app.resources, resources or {})
     before = dict(app.__dict__)
-    app.__dict__.update({**inner.__dict__, "registry": app.registry})
+    app.__dict__.update(inner.__dict__)
     try:
         yield app
     finally:

@@ -45,6 +45,9 @@ JOBS_PER_CHILD = 100
 
 _encode = json.dumps  # whatever a job makes of the module
 
+CLOSE_SECONDS = 3.0
+"""How long idle children may take to close their resources."""
+
 DEATH_SECONDS = 2.0
 """How long a child whose socket closed may take to end by itself; then it is killed."""
 
@@ -98,8 +101,14 @@ class ProcessSlots(Slots):
 
     def close(self) -> None:
         super().close()
-        for child in self._all():
+        children = self._all()
+        for child in children:
             child.end()
+        if self.app.resources:
+            deadline = self.clock.monotonic() + CLOSE_SECONDS
+            for child in children:
+                if child.nonce is None:
+                    self._nursery.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
         self._nursery.close()
 
     def _all(self) -> list[_Child]:
@@ -151,6 +160,8 @@ class ProcessSlots(Slots):
             return child
         if child is not None:
             self._forget(child)
+            if self.app.resources:
+                self._nursery.how_it_ended(child.pid, CLOSE_SECONDS)
         child = self._local.child = _Child(self._nursery)
         with self._lock:
             self._children.add(child)
@@ -188,7 +199,8 @@ class ProcessSlots(Slots):
             return None
         if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "crashes", message))
+        build = self.app.build_id
+        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message, build=build))
         return None
 
 
@@ -254,7 +266,8 @@ def child_main(app: App) -> Callable[[socket.socket], None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stopping = threading.Event()
         interrupts = Interrupts()
-        requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        idle, closed = threading.Event(), threading.Event()
 
         def listen() -> None:
             for message in _messages(connection):
@@ -265,20 +278,30 @@ def child_main(app: App) -> Callable[[socket.socket], None]:
                 else:
                     requests.put(message)
             # The worker is gone or done with this child; what a running job has started goes, too.
+            if idle.is_set() and requests.empty():
+                requests.put(None)
+                closed.wait(CLOSE_SECONDS)
             os.killpg(0, signal.SIGKILL)
 
         threading.Thread(target=listen, name="zerog-worker-link", daemon=True).start()
         leftovers.adopt_orphans()
         pid = os.getpid()
         as_it_was = leftovers.process_state()
+        idle.set()
         while True:
             request = requests.get()
+            idle.clear()
+            if request is None:
+                app.resources.close()
+                closed.set()
+                continue
             if request["stopping"]:
                 stopping.set()
             outcome = _run_request(app, request, stopping, interrupts)
             if os.getpid() != pid:
                 os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
             answer = {**_answer(outcome, as_it_was), "interrupted": interrupts.has_raised}
+            idle.set()  # before the answer, after which the worker may end this child
             connection.sendall(_encode(answer).encode() + b"\n")
 
     return live
@@ -315,7 +338,8 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, 
     key = f"{head['documentType']}_{head['uuid']}"
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
-    limit = job_class.SOFT_TIMEOUT
-    run = Run(app.engine.datastore, key, head["epoch"], head["seq"], patience, app.clock, stopping, soft_limit=limit)
+    key_and_numbers = app.engine.datastore, key, head["epoch"], head["seq"]
+    limit, build = job_class.SOFT_TIMEOUT, app.build_id
+    run = Run(*key_and_numbers, patience, app.clock, stopping, build=build, soft_limit=limit)
     with interrupts.during(run, request["nonce"]):
         return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

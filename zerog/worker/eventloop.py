@@ -25,6 +25,7 @@ from zerog.transitions import Claim
 from zerog.worker.coroutines import ended
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.overrun import take_overrun
 from zerog.worker.slots import GIVE_UP_PAUSE, ThreadSlots
@@ -125,8 +126,8 @@ class AsyncSlots(ThreadSlots):
             self._jobs_loop.stop()
 
     async def _work(self, claim: Claim, run: Run) -> None:
-        """One run, from its beginning to its settlement. Awaits nothing but ``run()``: the job may have its own task
-        cancelled, and what comes after the run must not be."""
+        """One run, from its beginning to its settlement. Awaits nothing but ``run()`` and its hooks: the job may have
+        its own task cancelled, and what comes after the run must not be."""
         started = self.clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -160,7 +161,7 @@ class AsyncSlots(ThreadSlots):
             return job
         logs.running.set(job)  # in the task's own context
         start = begin(job)
-        call = await ended(job.run(), run) if start.may_run else _never
+        call = await ended(awaited(job), run) if start.may_run else _never
         return conclude(job, start, call)
 
 

@@ -6,9 +6,7 @@ and goes into the outcome, so that the record and the end of the run are one wri
 
 from __future__ import annotations
 
-import inspect
 import logging
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,15 +20,14 @@ from zerog.jobs.options import is_delay
 from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.transitions import error_record, stamp
+from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
+from zerog.worker.pauses import pause_after
 
 if TYPE_CHECKING:
     from zerog.app import App
 
 log = logging.getLogger("zerog")
-
-FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-"""Seconds before the run after a first error, doubled with each further one up to the longest."""
 
 COMFORTABLE_BYTES = 64 * 1024
 """Characters that the end of a run may take without anybody asking whether they still fit into the document."""
@@ -50,24 +47,35 @@ def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int
         job = load_job(job_class, loaded, token, app.datastore, app.queue)
     except BaseException as error:
         log.exception("job %s could not be started", loaded[0]["uuid"], extra=logs.fields(loaded[0]))
-        return _not_started(app, job_class, loaded[0], error)
+        return _not_started(app, job_class, loaded[0], error, run.build)
     app._attach(job)
     job._run = run
     return job
 
 
-def _not_started(app: App, job_class: type[BaseJob], head: Document, error: BaseException) -> Outcome:
+def _not_started(
+    app: App, job_class: type[BaseJob], head: Document, error: BaseException, build: str | None
+) -> Outcome:
     """The class's own ``__init__`` failed: an error of the job."""
     if head["cancelRequested"] is not None:
         return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
     at = stamp(head, to_text(app.clock.now()))
-    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], **described(error))
+    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(error))
     operations: list[Operation] = [Append("errors", record, app.engine.datastore.history_limit), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
-    if errors >= job_class.MAX_ERRORS:
+    if errors >= job_class.MAX_ERRORS or _is_final(job_class, error):
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
-    return Outcome("exception", REQUEUE, delay=error_delay(errors), operations=operations, seq=1)
+    pause = pause_after(job_class, errors, error)
+    if pause.complaint:
+        complaint = error_record(at, INTERNAL_ERROR, pause.complaint, head["attempts"], build)
+        operations.append(Append("errors", complaint, app.engine.datastore.history_limit))
+    return Outcome("exception", REQUEUE, delay=pause.seconds, operations=operations, seq=1)
+
+
+def _is_final(job_class: type[BaseJob], error: BaseException) -> bool:
+    """Whether the class says that after this exception another run is pointless."""
+    return any(isinstance(part, job_class.FINISH_ON) for part in (error, *leaves(error)))
 
 
 class Start(NamedTuple):
@@ -88,7 +96,7 @@ def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
     token = logs.running.set(job)
     try:
-        return conclude(job, begin(job), lambda: _called(job))
+        return conclude(job, begin(job), lambda: called(job))
     finally:
         logs.running.reset(token)
 
@@ -101,7 +109,8 @@ def begin(job: BaseJob) -> Start:
 def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     """The way out of a run. ``call`` gives what ``run()`` returned or raises what it raised. Never raises.
 
-    ``call`` may do the run itself or tell of one that has ended, so that threads and event loops share all the rest.
+    ``call`` may do the run itself, with its hooks, or tell of one that has ended, so that threads and event loops share
+    all the rest.
     """
     outcome = _guarded(job, lambda: _attempt(job, start, call))
     outcome = _guarded(job, lambda: _storable(job, outcome))
@@ -163,24 +172,6 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     if isinstance(signal, WarningContinue):
         return _warning_continue(job, signal)
     return _exception(job, error, start)
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions that a group is made of, however deep; any other exception alone."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for part in error.exceptions for leaf in leaves(part)]
-
-
-def _called(job: BaseJob) -> Any:
-    value = job.run()
-    if not inspect.iscoroutine(value):
-        return value
-    # asyncio is a third of this package's whole import time, for jobs that most workers don't have.
-    from zerog.worker.coroutines import run_alone
-
-    assert job._run is not None
-    return run_alone(value, job._run)
 
 
 def _exhausted(job: BaseJob) -> str | None:
@@ -269,7 +260,7 @@ def _error_continue(job: BaseJob, signal: ErrorContinue, start: Start) -> Outcom
         job._gathered(job.record_error, signal.code, message_of(signal), signal)
     if not _is_delay(signal.delay):
         return _failed(job, f"run() raised ErrorContinue with delay={_shown(signal.delay)}; expected seconds")
-    return _another_try(job, "continue", signal.delay, start)
+    return _another_try(job, "continue", signal, start)
 
 
 def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
@@ -283,12 +274,14 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=logs.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
-    if any(isinstance(part, job.FINISH_ON) for part in (error, *leaves(error))):
+    if job._run is not None and job._run.cancelled:
+        return _cancelled(job)  # it was told so, and failed while it was cleaning up
+    if _is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
-    return _another_try(job, "exception", None, start)
+    return _another_try(job, "exception", error, start)
 
 
-def _another_try(job: BaseJob, branch: str, delay: float | None, start: Start) -> Outcome:
+def _another_try(job: BaseJob, branch: str, error: BaseException, start: Start) -> Outcome:
     """After an error the job itself says whether it goes on."""
     if job.errorCount <= start.errors:
         # An overridden record_error that doesn't count would otherwise let the job fail for ever.
@@ -301,16 +294,26 @@ def _another_try(job: BaseJob, branch: str, delay: float | None, start: Start) -
 
     job._gathered(ask)
     if decision == NO_RESULT and type(decision) is int:
-        pause = error_delay(job.errorCount) if delay is None else delay
-        return Outcome(branch, REQUEUE, delay=pause, operations=job._pending.take())
+        return Outcome(branch, REQUEUE, delay=_pause(job, error), operations=job._pending.take())
     code = decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
     return _result(job, branch, code)
 
 
-def error_delay(error_count: int) -> float:
-    """Seconds to wait after the n-th error, jittered so that jobs that failed together don't come back together."""
-    longest: float = min(FIRST_DELAY * 2.0 ** min(max(error_count - 1, 0), 30), LONGEST_DELAY)
-    return longest * random.uniform(0.75, 1.0)
+def _pause(job: BaseJob, error: BaseException) -> float:
+    """Seconds until the next try: those the job named when it raised, or its class's BACKOFF."""
+    if isinstance(error, ErrorContinue) and error.delay is not None:
+        return error.delay
+    pause = pause_after(type(job), job.errorCount, error)
+    if pause.complaint:
+        _complain(job, pause.complaint)
+    return pause.seconds
+
+
+def _complain(job: BaseJob, complaint: str) -> None:
+    """Record what is wrong with the class; ``errorCount`` counts runs that failed, and this was none."""
+    log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=logs.fields_of(job))
+    record = error_record(job._now(), INTERNAL_ERROR, complaint, job.attempts, job._build)
+    job._gathered(job._record, "errors", record)
 
 
 def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
@@ -354,7 +357,8 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
 
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """The end of a job whose own hooks fail: recorded without calling any of them."""
-    record = error_record(job._now(), INTERNAL_ERROR, f"a hook of the job failed: {message_of(error)}", job.attempts)
+    message = f"a hook of the job failed: {message_of(error)}"
+    record = error_record(job._now(), INTERNAL_ERROR, message, job.attempts, job._build)
     keep = job._engine.datastore.history_limit
     operations = [*job._pending.take(), Append("errors", record, keep), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])
@@ -366,4 +370,6 @@ def message_of(error: BaseException) -> str:
         text = str(error)
     except Exception as failure:
         text = f"<str() of it raised {type(failure).__name__}>"
+    notes = getattr(error, "__notes__", [])
+    text = " ".join([text, *(f"({note})" for note in notes if isinstance(note, str))]).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -10,7 +10,7 @@ from zerog.datastores.operations import Operation
 from zerog.document import INTERNAL_ERROR, NO_RESULT, Document
 from zerog.jobs.base import load_job, read_head
 from zerog.transitions import Claim
-from zerog.worker.execute import error_delay
+from zerog.worker.pauses import pause_after
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -26,10 +26,11 @@ def take_overrun(app: App, claim: Claim, message: str) -> bool:
     engine = app.engine
 
     def build(head: Document, now: str) -> list[Operation]:
-        record = transitions.error_record(now, INTERNAL_ERROR, message, head["attempts"], type="Timeout")
         errors = head["errorCount"] + 1
-        again = error_delay(errors) if _goes_on(app, claim, head, errors) else None
-        return transitions.overrun(head, record, now, engine.datastore.history_limit, again)
+        pause = pause_after(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
+        told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
+        record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
+        return transitions.overrun(head, record, now, engine.datastore.history_limit, pause and pause.seconds)
 
     return engine.take_away(claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
 

@@ -253,8 +253,8 @@ class Slots:
         """After a lost claim: if the document still names this run, let the job run again."""
         # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
-        why = "the worker could not keep the claim of this run"
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
+        why, build = "the worker could not keep the claim of this run", self.app.build_id
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why, build=build))
 
     def _until_answered(self, write: Callable[[], object]) -> None:
         """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
@@ -312,6 +312,7 @@ class ThreadSlots(Slots):
             clock=self.clock,
             stopping=self.stopping,
             soft_limit=claim.loaded[0].SOFT_TIMEOUT,
+            build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
         self._tell_if_cancelled(claim)

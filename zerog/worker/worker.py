@@ -161,7 +161,8 @@ class Worker:
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:
         try:
-            return session.run(burst)
+            with self.app.resources.used():
+                return session.run(burst)
         except BaseException as error:
             self._tell_fatal(error)
             raise

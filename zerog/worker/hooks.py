@@ -1,0 +1,165 @@
+"""What surrounds ``run()``: the app's middleware outermost, then ``on_error``, then ``before_run`` and ``after_run``.
+
+All of it is the run: what a hook raises counts as if ``run()`` had raised it. There are two forms of the same order,
+one for plain code and one for a run in which anything is asynchronous, which as a whole is one coroutine of one loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+from zerog import values
+from zerog.exceptions import Cancelled, ClaimLost
+from zerog.jobs.base import BaseJob
+from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+
+HOOKS = ("before_run", "after_run", "on_error")
+
+_SIGNALS = (ErrorContinue, ErrorFinish, WarningContinue, WarningFinish)
+
+
+def called(job: BaseJob) -> Any:
+    """What the run returned; raises what it raised. For a thread in which no event loop runs."""
+    if _is_bare(job):
+        return _result(job, job.run())
+    managers = _managers(job)
+    if _needs_loop(job, managers):
+        return _run_coroutine(job, _within_async(job, managers))
+    return _within(job, managers)
+
+
+async def awaited(job: BaseJob) -> Any:
+    """What the run returned; raises what it raised. For a task of an event loop."""
+    if _is_bare(job):
+        return await job.run()
+    return await _within_async(job, _managers(job))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions that a group is made of, however deep; any other exception alone."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for part in error.exceptions for leaf in leaves(part)]
+
+
+def _is_bare(job: BaseJob) -> bool:
+    """Whether there is nothing but ``run()``, as for most jobs; spelt out, because it is asked at every run."""
+    job_class = type(job)
+    return (
+        not job._middleware
+        and job_class.before_run is BaseJob.before_run
+        and job_class.after_run is BaseJob.after_run
+        and job_class.on_error is BaseJob.on_error
+    )
+
+
+def _managers(job: BaseJob) -> list[Any]:
+    """A context manager of each middleware, outermost first."""
+    managers = []
+    for middleware in job._middleware:
+        manager = middleware(job)
+        if not hasattr(manager, "__aenter__") and not hasattr(manager, "__enter__"):
+            raise TypeError(
+                f"the middleware {middleware!r} returned {values.shown(manager)}; expected a context manager"
+            )
+        managers.append(manager)
+    return managers
+
+
+def _needs_loop(job: BaseJob, managers: list[Any]) -> bool:
+    is_async = any(inspect.iscoroutinefunction(getattr(job, name)) for name in ("run", *HOOKS))
+    return is_async or any(hasattr(manager, "__aenter__") for manager in managers)
+
+
+def _is_undecided(job: BaseJob, error: BaseException) -> bool:
+    """Whether this is an error at all, and none by which the job itself has said what follows."""
+    parts = leaves(error)
+    if any(isinstance(part, (Cancelled, ClaimLost)) for part in parts) or (
+        job._run is not None and job._run.is_revoked
+    ):
+        return False
+    return len(parts) > 1 or not isinstance(parts[0], _SIGNALS)
+
+
+def _nothing(hook: str, value: object) -> None:
+    if value is not None:
+        raise TypeError(f"{hook}() returned {values.shown(value)}; expected None (it may raise to end the run)")
+
+
+# plain
+
+
+def _within(job: BaseJob, managers: list[Any]) -> Any:
+    with ExitStack() as stack:
+        try:
+            for manager in managers:
+                stack.enter_context(manager)
+            return _hooked(job)
+        except BaseException as error:
+            raised = error
+            raise
+    raise raised  # a middleware sees an error and may raise another, but can't make a success of it
+
+
+def _hooked(job: BaseJob) -> Any:
+    try:
+        _nothing("before_run", _result(job, job.before_run()))
+        try:
+            return _result(job, job.run())
+        finally:
+            _nothing("after_run", _result(job, job.after_run()))
+    except BaseException as error:
+        if _is_undecided(job, error):
+            _nothing("on_error", _result(job, job.on_error(error)))
+        raise
+
+
+def _result(job: BaseJob, value: Any) -> Any:
+    """The value, or what a coroutine gives that a decorator has hidden."""
+    return _run_coroutine(job, value) if inspect.iscoroutine(value) else value
+
+
+def _run_coroutine(job: BaseJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    # asyncio is a third of this package's whole import time, for jobs that most workers don't have.
+    from zerog.worker.coroutines import run_alone
+
+    assert job._run is not None
+    return run_alone(coroutine, job._run)
+
+
+# asynchronous
+
+
+async def _within_async(job: BaseJob, managers: list[Any]) -> Any:
+    async with AsyncExitStack() as stack:
+        try:
+            for manager in managers:
+                if hasattr(manager, "__aenter__"):
+                    await stack.enter_async_context(manager)
+                else:
+                    stack.enter_context(manager)
+            return await _hooked_async(job)
+        except BaseException as error:
+            raised = error
+            raise
+    raise raised
+
+
+async def _hooked_async(job: BaseJob) -> Any:
+    try:
+        _nothing("before_run", await _result_async(job.before_run()))
+        try:
+            return await _result_async(job.run())
+        finally:
+            _nothing("after_run", await _result_async(job.after_run()))
+    except BaseException as error:
+        if _is_undecided(job, error):
+            _nothing("on_error", await _result_async(job.on_error(error)))
+        raise
+
+
+async def _result_async(value: Any) -> Any:
+    return await value if inspect.iscoroutine(value) else value
