@@ -155,7 +155,7 @@ class ProcessSlots(Slots):
     def _child(self) -> _Child:
         """This slot's child, a new one if it has none or it has done its share."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.fit:
+        if child is not None and child.fit and not child.killed:
             child.jobs += 1
             return child
         if child is not None:
