@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Started, finished, until
+from tests.worker.kit import Running, Started, finished, until
 from zerog.datastores.memory import MemoryDatastore
 from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
@@ -97,6 +97,30 @@ def test_except_exception_doesnt_swallow_it() -> None:
 
     job = finished(run, SOFT_TIMEOUT=0.05, MAX_ERRORS=2)
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"] * 2)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_hooks_see_it_as_an_error_of_the_job(is_async: bool) -> None:
+    """``on_error`` is told, as of any exception; a hook is part of the run that the limit is for."""
+    seen: list[str] = []
+
+    def on_error(job: Any, error: BaseException) -> None:
+        seen.append(type(error).__name__)
+
+    def after_run(job: Any) -> None:
+        seen.append("after")
+
+    def run(job: Any) -> None:
+        while True:
+            job.tick()
+
+    async def run_async(job: Any) -> None:
+        await asyncio.sleep(60)
+
+    job = finished(
+        run_async if is_async else run, SOFT_TIMEOUT=0.05, MAX_ERRORS=1, on_error=on_error, after_run=after_run
+    )
+    assert (seen, [error.type for error in job.errors]) == (["after", "SoftTimeout"], ["SoftTimeout"])
 
 
 def test_finish_on_may_name_it() -> None:
@@ -326,3 +350,162 @@ def test_a_hard_limit_that_a_thread_cant_keep_is_refused(executor: str) -> None:
 def test_limits_that_make_no_sense_are_refused_at_registration(attributes: dict[str, Any], expected: str) -> None:
     with pytest.raises(zerog.InvalidJobClass, match=expected):
         app_with(lambda job: None, **attributes)
+
+
+# cancel
+
+
+def cancelling(app: zerog.App, uuid: str, executor: str) -> None:
+    """Cancel a job at the very moment it is claimed, before its slot begins it."""
+    step = app.engine.step
+
+    def step_and_cancel(*args: Any) -> Any:
+        results, claims = step(*args)
+        for _ in claims:
+            app.engine.cancel(uuid)
+        return results, claims
+
+    app.engine.step = step_and_cancel  # type: ignore[method-assign]
+    work(app, executor)
+
+
+@pytest.mark.parametrize("executor", ASYNC)
+def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -> None:
+    """The hint comes at any time: before the run, too."""
+    began = threading.Event()
+
+    async def run(job: Any) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    app, uuid = app_with(run)
+    cancelling(app, uuid, executor)
+    assert began.is_set()
+    assert app.get_job(uuid).status == "cancelled"
+
+
+def test_a_job_that_was_cancelled_and_retried_runs() -> None:
+    """A hint is meant for one run: the next one of the same job, on the same worker, doesn't hear of it."""
+    tried: list[int] = []
+
+    def run(job: Any) -> None:
+        tried.append(job.attempts)
+        if len(tried) == 1:
+            app.cancel(job.uuid)
+        for _ in range(200):
+            job.keep_alive()
+            time.sleep(0.01)
+
+    app, uuid = app_with(run)
+    with Running(app):
+        until(lambda: app.get_job(uuid).status == "cancelled")
+        app.retry(uuid)
+        until(lambda: app.get_job(uuid).status == "succeeded")
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize("executor", ["thread", "async"])
+def test_a_run_that_ignores_its_cancellation_loses_its_job_after_the_grace(executor: str) -> None:
+    go, began = threading.Event(), threading.Event()
+
+    def run(job: Any) -> None:
+        began.set()
+        go.wait(60)
+
+    app, uuid = app_with(run, CANCEL_GRACE=0.2)
+    with Running(app, executor=executor):
+        assert began.wait(20)
+        assert app.cancel(uuid) == "running"
+        until(lambda: app.get_job(uuid).status == "cancelled")
+        assert not go.is_set()
+        go.set()
+    job = app.get_job(uuid)
+    assert (job.resultCode, job.lost, job.errorCount) == (410, 0, 0)
+    assert "did not end within 0.2 s of being cancelled" in job.events[0]["msg"]
+
+
+def test_a_job_that_has_ended_is_refused_with_its_status() -> None:
+    app, uuid = app_with(lambda job: None)
+    work(app, "thread")
+    with pytest.raises(zerog.JobStateError, match="is succeeded already"):
+        app.cancel(uuid)
+
+
+def test_a_job_between_two_tries_never_starts_again() -> None:
+    def run(job: Any) -> None:
+        raise ValueError
+
+    app, uuid = app_with(run, MAX_ERRORS=5)
+    work(app, "thread")
+    assert app.get_job(uuid).status == "scheduled"
+    assert app.cancel(uuid) == "cancelled"
+    assert app.get_job(uuid).attempts == 1
+
+
+def test_a_coroutine_is_told_of_a_cancellation_that_comes_with_its_limit() -> None:
+    """Both are told, one after the other."""
+    seen: list[str] = []
+
+    async def run(job: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except zerog.SoftTimeout:
+            seen.append("limit")
+            job._run.cancel()
+        try:
+            await asyncio.sleep(60)
+        except zerog.Cancelled:
+            seen.append("cancelled")
+            raise
+
+    app, uuid = app_with(run, SOFT_TIMEOUT=0.05)
+    work(app, "async")
+    assert (seen, app.get_job(uuid).status) == (["limit", "cancelled"], "cancelled")
+
+
+# shutdown
+
+
+@pytest.mark.parametrize("executor", ["thread", "async"])
+def test_a_shutdown_waits_for_what_it_finishes_and_gives_back_the_rest(executor: str) -> None:
+    go, began = threading.Event(), threading.Semaphore(0)
+
+    def run(job: Any) -> None:
+        began.release()
+        go.wait(60)
+
+    app, uuid = app_with(run)
+    app.register(type("Finish", (zerog.BaseJob,), {"JOB_TYPE": "finish", "run": run, "ON_SHUTDOWN": "finish"}))
+    finishing = app.submit("finish").uuid
+    running = Running(app, executor=executor, concurrency=2, grace=0.1)
+    with running:
+        assert began.acquire(timeout=20) and began.acquire(timeout=20)
+        running.worker.stop()
+        until(lambda: app.get_job(uuid).status == "queued")
+        assert app.get_job(finishing).status == "running"
+        go.set()
+    assert app.get_job(finishing).status == "succeeded"
+    assert running.stats is not None
+    assert (running.stats.released, running.stats.succeeded) == (1, 1)
+
+
+def test_a_shutdown_stops_what_it_is_to_stop_even_without_a_datastore() -> None:
+    """The run is told in any case; how the job ends is written when the datastore answers."""
+    began = threading.Event()
+
+    def run(job: Any) -> None:
+        began.set()
+        while True:
+            job.keep_alive()
+            time.sleep(0.01)
+
+    app, uuid = app_with(run, ON_SHUTDOWN="stop")
+    app.engine.cancel = unavailable  # type: ignore[method-assign,assignment]
+    with Running(app, grace=20) as running:
+        assert began.wait(20)
+        running.worker.stop()
+    assert app.get_job(uuid).status == "cancelled"
+
+
+def unavailable(*_args: object) -> str:
+    raise zerog.exceptions.DatastoreUnavailable("it is away")
