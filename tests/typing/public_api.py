@@ -160,6 +160,8 @@ known: dict[str, type[zerog.BaseJob]] = registry.get_registered_classes()
 one: type[zerog.BaseJob] = registry.get_class("later")
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.accept({})
+without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})
+kept: float = registry.kept()["failed"]["later"].seconds
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)
 stored: zerog.BaseJob = registry.get_job(made.uuid, app.datastore, app.queue)
 made.enqueue(delay=5, priority=1, ttr=60)
