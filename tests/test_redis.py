@@ -19,6 +19,7 @@ import pytest
 import redis
 
 import zerog
+from tests.processes import until
 from tests.redisservers import RunningServer, shared, started
 from zerog.clock import to_text
 from zerog.datastores.operations import Add, Append, Set
@@ -81,13 +82,6 @@ def submitted(engine: RedisEngine, **fields: object) -> str:
 
 def claimed(engine: RedisEngine, want: int) -> list[str]:
     return [claim.uuid for claim in engine.claim(want, ALICE, lambda head: head["jobType"])]
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 # URLs

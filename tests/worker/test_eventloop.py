@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Body, Running, until
+from tests.processes import until
+from tests.worker.kit import Body, Running
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import Cancelled, ClaimLost, DatastoreUnavailable
 from zerog.queues.memory import MemoryQueue
