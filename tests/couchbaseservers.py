@@ -18,8 +18,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
 REAL_VARIABLE = "ZEROG_TEST_COUCHBASE"
 """The URL of a real server."""
@@ -118,11 +116,3 @@ def url_for(folder: Path) -> str:
     if not file.exists():
         file.write_text(fresh_url())
     return file.read_text()
-
-
-def real_url() -> str:
-    """The URL of a real server, or a skip."""
-    url = os.environ.get(REAL_VARIABLE)
-    if not url:
-        pytest.skip(f"no real Couchbase Server here; {REAL_VARIABLE} may name one")
-    return url

@@ -327,11 +327,11 @@ def test_a_refusal_by_the_server_for_size_is_an_invalid_value(
 
 def test_what_may_grow_too_large_is_changed_by_reading_it(datastore: MongoDatastore) -> None:
     """Near the bound the size is counted exactly, so that a document can always be written whole again."""
-    text = "\x01" * (SURE_BYTES // 2)  # six times as large in JSON
-    datastore.create("key", {"a": text})
+    odd = "\x01"  # six bytes of JSON
+    datastore.create("key", {"a": odd * (SURE_BYTES * 9 // 10)})
     with pytest.raises(InvalidValue, match="bytes as JSON"):
-        datastore.mutate("key", [Set("b", text), Set("c", text)])
-    datastore.mutate("key", [Set("b", "\x01" * 1_000)])
+        datastore.mutate("key", [Set("b", odd * (SURE_BYTES // 5))])
+    datastore.mutate("key", [Set("b", odd * (SURE_BYTES // 20))])
     document, token = datastore.read_with_cas("key")
     assert document is not None and token is not None and len(document) == 2
     assert datastore.set_with_cas("key", document, token)[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
@@ -395,9 +395,15 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections and resources. A later call opens them again."""
+        """Close connections and resources, as ``with app:`` does. A later call opens them again."""
         self.resources.close()
         self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
         """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``."""

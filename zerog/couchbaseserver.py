@@ -1,22 +1,23 @@
 """One Couchbase cluster: what its URL says, a connection per process, errors in ZeroG's own names.
 
 The cluster is opened when it is first needed, and never used by a forked child, where the SDK would wait for ever for
-threads that only the parent has. Documents go in and out as bytes, so that they come back as they went in.
+threads that only the parent has. The child doesn't even let go of what it inherited: freeing it waits just so.
+Documents go in and out as bytes, so that they come back as they went in.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
-import re
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from zerog.clock import SYSTEM
+from zerog.couchbaseurl import PASSWORD_VARIABLE, PORTS, parse
 from zerog.exceptions import (
     AmbiguousWrite,
     ConfigurationError,
@@ -28,21 +29,18 @@ from zerog.exceptions import (
 
 try:
     import couchbase.exceptions as sdk
+    import couchbase.options as options
+    import couchbase.subdocument as paths
     from couchbase.auth import PasswordAuthenticator
     from couchbase.cluster import Cluster
     from couchbase.durability import DurabilityLevel, ServerDurability
     from couchbase.n1ql import QueryScanConsistency
-    from couchbase.options import ClusterOptions, ClusterTimeoutOptions, QueryOptions
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"couchbase:// needs the Couchbase SDK, which can't be imported ({error}); pip install 'zerog[couchbase]'"
     ) from None
 
-PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"  # noqa: S105  # a name, no password
-"""Environment variable with the password, unless the URL has one."""
-
-TIMEOUT = 5.0
-"""Seconds that connecting and each answer may take, unless the URL says ``?timeout=``."""
+__all__ = ["CouchbaseServer", "brief", "options", "paths", "sdk"]  # the driver, for the modules of this adapter
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the query service has for one answer, at least."""
@@ -53,12 +51,11 @@ DURABILITY = {
     "majority_and_persist_to_active": DurabilityLevel.MAJORITY_AND_PERSIST_TO_ACTIVE,
     "persist_to_majority": DurabilityLevel.PERSIST_TO_MAJORITY,
 }
-"""What ``?durability=`` may say, and what it is called in the SDK."""
+"""What ``?durability=`` says, in the SDK's terms."""
 
-OPTIONS = ("timeout", "durability", "ca", "network")
-
-AMBIGUOUS, TOO_LARGE = 13, 104
-"""Numbers that the SDK gives its errors: a timeout after which nobody knows, and a document beyond the limit."""
+AMBIGUOUS, UNAMBIGUOUS, TOO_LARGE = 13, 14, 104
+"""Numbers that the SDK gives its errors: timeouts after which nobody knows, and after which nothing was done, whatever
+the error is called; a document beyond the limit."""
 
 REFUSED = (
     sdk.UnAmbiguousTimeoutException,
@@ -83,27 +80,8 @@ MISCONFIGURED = (
 
 T = TypeVar("T")
 
-_inherited: list[Any] = []
-"""Connections of a parent process. To let one go here would wait for its threads, which this process doesn't have."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """What a URL says."""
-
-    name: str
-    """The URL as it may be logged: without user, password and query."""
-    connection: str
-    hosts: str
-    user: str
-    password: str
-    bucket: str
-    scope: str
-    collection: str
-    timeout: float
-    durability: str
-    ca: str | None
-    network: str | None
+_connected: weakref.WeakSet[_OfProcess] = weakref.WeakSet()
+"""The connections of this process, for its children."""
 
 
 class CouchbaseServer:
@@ -131,12 +109,12 @@ class CouchbaseServer:
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
         """The rows of a SQL++ statement, which sees all that was written before. Raises what the SDK raises."""
-        options = QueryOptions(
+        how = options.QueryOptions(
             named_parameters=dict(parameters),
             scan_consistency=QueryScanConsistency.REQUEST_PLUS,
             timeout=timedelta(seconds=max(self.address.timeout, QUERY_TIMEOUT)),
         )
-        return list(self._open().cluster.query(statement, options))
+        return list(self._open().cluster.query(statement, how))
 
     def reading(self, what: str, call: Callable[[Any], T]) -> T:
         """What ``call(collection)`` gives. One that a closed connection cut off is repeated: it changes nothing twice.
@@ -186,7 +164,7 @@ class CouchbaseServer:
             return InvalidValue(f"{what}: it is larger than {self.name} takes; nothing was written")
         if _misses_collection(error):
             return ConfigurationError(self._no_collection(what))
-        if isinstance(error, REFUSED):
+        if isinstance(error, REFUSED) or code == UNAMBIGUOUS:
             return self._unavailable(what, error)
         if isinstance(error, MISCONFIGURED):
             return self._misconfigured(what, error)
@@ -194,7 +172,7 @@ class CouchbaseServer:
             return cast("Exception", error)
         if writes:
             return AmbiguousWrite(f"{what}: {self.name} did not answer ({brief(error)}); it may be done")
-        if code == AMBIGUOUS or isinstance(error, sdk.TimeoutException):
+        if code == AMBIGUOUS or isinstance(error, sdk.TemporaryFailException):
             return self._unavailable(what, error)
         return DatastoreError(f"{what}: {self.name} answered {brief(error)}")
 
@@ -216,21 +194,25 @@ class CouchbaseServer:
     def _connect(self, mine: _OfProcess) -> None:
         address = self.address
         seconds = timedelta(seconds=address.timeout)
-        timeouts = ClusterTimeoutOptions(
+        timeouts = options.ClusterTimeoutOptions(
             bootstrap_timeout=seconds,
             kv_timeout=seconds,
             kv_durable_timeout=max(seconds, timedelta(seconds=1.5)),  # the least that the server takes
         )
         login = {"cert_path": address.ca} if address.ca else {}
-        options = ClusterOptions(
+        how = options.ClusterOptions(
             PasswordAuthenticator(address.user, address.password, **login),
             timeout_options=timeouts,
             transcoder=_Bytes(),
+            # The SDK would report slow and late answers to the log now and then, and at the end.
+            tracing_options=options.ClusterTracingOptions(enable_tracing=False),
+            metrics_options=options.ClusterMetricsOptions(enable_metrics=False),
+            orphan_reporting_options=options.ClusterOrphanReportingOptions(enable_orphan_reporting=False),
             **({"network": address.network} if address.network else {}),
         )
         cluster = None
         try:
-            cluster = Cluster.connect(address.connection, options)
+            cluster = Cluster.connect(f"{address.scheme}://{address.hosts}", how)
             bucket = cluster.bucket(address.bucket)
             collection = bucket.scope(address.scope).collection(address.collection)
             collection.exists("zerog_open_0")  # an unknown collection shows at its first use only
@@ -240,11 +222,11 @@ class CouchbaseServer:
             raise self._not_opened(error) from error
         self._was_reached = True
         mine.cluster, mine.collection = cluster, collection
+        _connected.add(mine)
 
     def _of_this_process(self) -> _OfProcess:
         mine = self._mine
         if mine.pid != os.getpid():
-            _inherited.append(mine)
             mine = self._mine = _OfProcess()  # the parent's lock may have been held when it forked
         return mine
 
@@ -259,18 +241,26 @@ class CouchbaseServer:
             return self._misconfigured(what, error, f"user or password is wrong ({PASSWORD_VARIABLE} or the URL)")
         if not isinstance(error, sdk.CouchbaseException):
             return ConfigurationError(f"{self.name} can't be used: {brief(error)}")
-        if not self._was_reached and (host := self._unknown_host()):
-            return ConfigurationError(f"{self.name}: there is no such host as {host!r}; nothing was done")
-        return self._unavailable(what, error)
+        return self._unreachable(what, error)
 
-    def _unknown_host(self) -> str | None:
-        """The first of the hosts, if it has no address."""
-        host = re.sub(r":\d+$", "", self.address.hosts.split(",")[0]).strip("[]")
+    def _unreachable(self, what: str, error: Exception) -> Exception:
+        """Why nobody answered: the SDK only says that it waited, so the first of the hosts is tried once more."""
+        host, separator, port = self.address.hosts.split(",")[0].rpartition(":")
+        if not separator or port.endswith("]"):
+            host, port = self.address.hosts.split(",")[0], PORTS[self.address.scheme]
         try:
-            socket.getaddrinfo(host, None)
-        except OSError:
-            return host
-        return None
+            socket.create_connection((host.strip("[]"), int(port)), min(1.0, self.address.timeout)).close()
+            why = "it listens, but does not answer as Couchbase does"
+        except socket.gaierror:
+            why = f"there is no host {host!r}"
+            if not self._was_reached:
+                return ConfigurationError(f"{what}: {self.name} can't be reached: {why}; nothing was changed")
+        except OSError as problem:
+            why = problem.strerror or str(problem)
+        return DatastoreUnavailable(
+            f"{what}: {self.name} can't be reached within {self.address.timeout:g} s: {why} ({brief(error)}); "
+            "nothing was changed"
+        )
 
     def _unavailable(self, what: str, error: Exception) -> DatastoreUnavailable:
         """Nothing was done, and it will pass."""
@@ -301,6 +291,16 @@ class _OfProcess:
         self.failed_at = 0.0
 
 
+def _keep_inherited() -> None:
+    """In a forked child: have nobody free the parent's connections, not even the interpreter at its end."""
+    for mine in list(_connected):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(mine))
+    _connected.clear()
+
+
+os.register_at_fork(after_in_child=_keep_inherited)
+
+
 class _Bytes:
     """The SDK's transcoder for documents that are JSON already, and are to be judged here when they are read."""
 
@@ -328,45 +328,6 @@ _OF_DOCUMENT = (
 """Errors that are about one document and its content; nothing was done."""
 
 
-def parse(url: str) -> Address:
-    """Take a URL apart. Raises ConfigurationError, naming what is wrong and never the password."""
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    name = f"{parts.scheme}://{hosts}{parts.path}"
-    user, _, password = login.partition(":")
-    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-    if not user or not hosts or len(path) not in (1, 3):
-        raise ConfigurationError(
-            f"{name} names no bucket; expected couchbase://user@host/bucket or couchbase://user@host/bucket/scope/"
-            "collection"
-        )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for option in options:
-        if option not in OPTIONS:
-            raise ConfigurationError(f"{name} has the option {option!r}; expected {', '.join(OPTIONS)}")
-    password = unquote(password) or os.environ.get(PASSWORD_VARIABLE, "")
-    if not password:
-        raise ConfigurationError(f"{name} has no password; set {PASSWORD_VARIABLE}")
-    durability = options.get("durability", "none")
-    if durability not in DURABILITY:
-        raise ConfigurationError(f"{name} has the durability {durability!r}; expected {', '.join(DURABILITY)}")
-    scope, collection = path[1:] or ("_default", "_default")
-    return Address(
-        name,
-        f"{parts.scheme}://{hosts}",
-        hosts,
-        unquote(user),
-        password,
-        path[0],
-        scope,
-        collection,
-        _seconds(options.get("timeout", str(TIMEOUT)), name),
-        durability,
-        options.get("ca"),
-        options.get("network"),
-    )
-
-
 def brief(error: Exception) -> str:
     """An error of the SDK in one short line: its kind and number, and why it was tried again and again."""
     if not isinstance(error, sdk.CouchbaseException):
@@ -381,13 +342,3 @@ def _misses_collection(error: Exception) -> bool:
         return True
     context = getattr(error, "error_context", None)
     return "key_value_collection_outdated" in (getattr(context, "retry_reasons", None) or ())
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 3600:
-        raise ConfigurationError(f"{name} has the timeout {text!r}; expected seconds from 0.1 to 3600")
-    return seconds

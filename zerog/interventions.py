@@ -195,7 +195,7 @@ class Interventions(Parts):
             event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
             operations = transitions.retried(head, event, now, self.datastore.history_limit)
             try:
-                token = self.datastore.mutate(key, operations, cas=token).token
+                again = self._let_run(key, head, operations, token)
             except self._refusals:
                 continue
             except AmbiguousWrite:
@@ -204,10 +204,15 @@ class Interventions(Parts):
                     raise
                 self._wait_for_answer(len(unanswered))
                 continue
-            apply(head, [operation for operation in operations if not isinstance(operation, Append)])
-            logs.retried(head, text)
-            return self._deliver(key, head, token, 0, "submit")[0]
+            logs.retried(again, text)
+            return again
         raise self._collisions(key)
+
+    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+        """Write what makes a job wait, under its token, and put it on its queue; returns the head."""
+        token = self.datastore.mutate(key, operations, cas=token).token
+        apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+        return self._deliver(key, head, token, 0, "submit")[0]
 
     def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
         """Remove a job that has ended, or that was never enqueued, with its history.

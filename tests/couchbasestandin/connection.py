@@ -12,7 +12,7 @@ from tests.couchbasestandin import subdocument
 from tests.couchbasestandin.documents import Bucket, Place
 from tests.couchbasestandin.faults import refusal
 from tests.couchbasestandin.login import MECHANISMS, Login
-from tests.couchbasestandin.protocol import JSON_FLAGS, WRITES, Answer, Op, Refused, Request, Status, Wire
+from tests.couchbasestandin.protocol import JSON_FLAGS, KEYED, WRITES, Answer, Op, Refused, Request, Status, Wire
 
 if TYPE_CHECKING:
     from tests.couchbasestandin.server import Server
@@ -60,7 +60,7 @@ class Connection(socketserver.BaseRequestHandler):
         faults = self.server.faults
         faults.count("bytes", request.size)
         try:
-            key = self._place(request)[1] if request.op in _KEYED and self.bucket else b""
+            key = self._place(request)[1] if request.op in KEYED and self.bucket else b""
         except Refused:
             key = b""
         fault = faults.of(request, key)
@@ -237,5 +237,3 @@ _OF_BUCKET = {
     Op.LOOKUP: Connection._look_up,
     Op.MUTATE: Connection._mutate,
 }
-
-_KEYED = frozenset(_OF_BUCKET) - {Op.GET_COLLECTION}

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.couchbasestandin.protocol import WRITES, Op, Request, Status
+from tests.couchbasestandin.protocol import KEYED, WRITES, Op, Request, Status
 
 
 @dataclass
@@ -14,8 +14,9 @@ class Fault:
     """What happens to requests that match.
 
     ``kind``: ``unanswered`` (done, but nobody is told), ``dropped`` (neither done nor answered), ``closed`` (done, then
-    the connection ends), or the name of a Status, with which it is refused. ``op``: an Op's name, or ``write`` for any
-    write. ``key``: what the key begins with. The first ``skip`` matching requests pass; ``times`` (0: all) are hit.
+    the connection ends), or the name of a Status, with which it is refused. ``op``: an Op's name, ``write`` for any
+    write, or ``document`` for any that names a key. ``key``: what the key begins with. The first ``skip`` matching
+    requests pass; ``times`` (0: all) are hit.
     """
 
     kind: str
@@ -59,7 +60,7 @@ class Faults:
         self.counts[what] += times
 
     def _matches(self, fault: Fault, op: int, key: bytes) -> bool:
-        ops = WRITES if fault.op == "write" else {Op[fault.op]}
+        ops = {"write": WRITES, "document": KEYED}.get(fault.op) or {Op[fault.op]}
         return op in ops and key.startswith(fault.key.encode())
 
 

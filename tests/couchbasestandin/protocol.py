@@ -42,6 +42,7 @@ class Op(IntEnum):
 
 
 WRITES = frozenset([Op.SET, Op.ADD, Op.REPLACE, Op.DELETE, Op.MUTATE])
+KEYED = frozenset([Op.GET, Op.GET_LOCKED, Op.UNLOCK, Op.GET_META, Op.LOOKUP, *WRITES])
 
 
 class Status(IntEnum):

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 import zerog
 from tests.cli.conftest import Zerog, shop
@@ -108,6 +108,77 @@ def test_an_edit_without_a_name_is_refused(app: zerog.App, failed: str, wrong: d
     given: dict[str, Any] = {"params": {"limit": 3}, "who": "alice", "reason": "typo", **wrong}
     with pytest.raises(zerog.InvalidValue, match=r"[Nn]othing was changed"):
         app.edit(failed, given.pop("params"), **given)
+
+
+def test_a_name_that_the_schema_turns_into_another_is_refused(app: zerog.App) -> None:
+    """What a hook takes and what is stored are two things; only what is stored can be edited."""
+
+    class Renaming(Import):
+        JOB_TYPE = "renaming"
+
+        class Params(Schema):
+            url = fields.String(required=True)
+
+            @pre_load
+            def renamed(self, data: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
+                return {"url": data["link"]} if "link" in data else data
+
+        def run(self) -> Any:
+            return 200
+
+    app.register(Renaming)
+    uuid = app.submit(Renaming, {"link": "good"}).uuid
+    with pytest.raises(ValidationError, match="Isn't stored under this name"):
+        app.edit(uuid, {"link": "better"}, who="alice", reason="typo")
+    assert app.edit(uuid, {"url": "better"}, who="alice", reason="typo")
+
+
+class WaysOut(zerog.BaseJob):
+    """Fails as its ``way`` says."""
+
+    JOB_TYPE = "ways_out"
+    MAX_ERRORS = 1
+
+    class Params(Schema):
+        way = fields.String(required=True)
+
+    way: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.way == "init" and self.status != "new":
+            raise RuntimeError("no object")
+
+    def record_result(self, resultCode: int) -> None:
+        if self.way == "hook":
+            raise RuntimeError("no hook")
+        super().record_result(resultCode)
+
+    def run(self) -> Any:
+        if self.way == "raise":
+            raise RuntimeError("no run")
+        if self.way == "finish":
+            self.raise_error_finish(404, "no file")
+        if self.way == "continue":
+            self.raise_error_continue(503, "no server")
+        return "no code" if self.way == "value" else {"x": "y" * 5_000_000} if self.way == "large" else None
+
+
+@pytest.mark.parametrize("way", ["init", "hook", "raise", "finish", "continue", "value", "large"])
+def test_whoever_records_an_error_shows_it_in_the_head(app: zerog.App, way: str) -> None:
+    """On every way out: the last error of the head is the last one of the history."""
+    app.register(WaysOut)
+    uuid = app.submit(WaysOut, {"way": way}).uuid
+    zerog.Worker(app).run(burst=True)
+    document = app.datastore.read(make_key(uuid))
+    last = document["errors"][-1]
+    assert document["status"] == "failed"
+    assert document["lastError"] == {
+        "timestamp": last["timestamp"],
+        "errorCode": last["errorCode"],
+        "type": last.get("type"),
+        "msg": last["msg"],
+    }
 
 
 def test_whoever_saw_an_older_token_is_refused(app: zerog.App, failed: str) -> None:

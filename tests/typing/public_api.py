@@ -181,6 +181,12 @@ loaded: Any = ErrorSchema(many=True, context={}).load([])
 key: str = make_key(job.uuid)
 status: str = app.cancel(job.uuid)
 app.retry(job.uuid, "again")
+app.retry(job.uuid, "again", who="alice", ended="2026-01-01T00:00:00+00:00")
+changed: dict[str, dict[str, Any]] = app.edit(job.uuid, {"path": "b.txt"}, who="alice", reason="typo", cas=job.cas)
+app.edit(job.uuid, {"path": "c.txt"}, who="alice", reason="typo", retry=True, dry_run=True)
+app.discard(job.uuid, "nobody needs it", ended=None)
+for found in app.jobs(status="failed", error="ValueError", code=500):
+    last: Any = found["lastError"]
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
 stats = worker.run(burst=True)
 worker.stop()
@@ -211,6 +217,10 @@ known: dict[str, type[zerog.BaseJob]] = registry.get_registered_classes()
 one: type[zerog.BaseJob] = registry.get_class("later")
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.accept({})
+told: dict[str, Any] = registry.shown({"jobType": "later"})
+registry.expect(job.uuid, "later", Later)
+by_either: list[type[zerog.BaseJob]] = [registry.class_of(Later), registry.class_of("later")]
+spans: int = len(registry.kept())
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)
 stored: zerog.BaseJob = registry.get_job(made.uuid, app.datastore, app.queue)
 made.enqueue(delay=5, priority=1, ttr=60)
@@ -263,7 +273,7 @@ except (zerog.ErrorContinue, zerog.WarningContinue, zerog.WarningFinish) as sign
     print(signal.code)
 except zerog.ZerogError:
     print("anything else")
-except (zerog.Cancelled, zerog.ClaimLost):
+except (zerog.Cancelled, zerog.ClaimLost, zerog.SoftTimeout):
     print(zerog.__version__, zerog.INTERNAL_ERROR)
 schema: type[Schema] = zerog.BaseJobSchema
 migrate: Callable[[dict[str, Any]], dict[str, Any]] = zerog.migration("2.0", "3.0")(lambda document: document)

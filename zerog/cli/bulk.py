@@ -69,7 +69,8 @@ def bulk_options(command: F) -> F:
 def cancel(app: str, selection: Selection) -> None:
     """Cancel jobs: those named, or all unfinished ones that match the filters.
 
-    One that waits never starts. One that runs is told at its next write; those that were told already are left out.
+    One that waits never starts. One that runs is told within about a second, and has its class's CANCEL_GRACE to end;
+    those that were told already are left out.
 
     \b
     Example: zerog jobs cancel myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f

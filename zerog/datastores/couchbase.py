@@ -11,18 +11,9 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from couchbase.exceptions import (
-    CasMismatchException,
-    CouchbaseException,
-    DocumentExistsException,
-    DocumentNotFoundException,
-    PathNotFoundException,
-)
-from couchbase.options import InsertOptions, MutateInOptions, RemoveOptions, ReplaceOptions
-
 from zerog import values
 from zerog.clock import SYSTEM
-from zerog.couchbaseserver import CouchbaseServer
+from zerog.couchbaseserver import CouchbaseServer, options, sdk
 from zerog.datastores.base import (
     ENDED,
     HISTORY,
@@ -82,7 +73,7 @@ class CouchbaseDatastore(Datastore):
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
         try:
             answer = self.server.reading(key, lambda collection: collection.get(key))
-        except DocumentNotFoundException:
+        except sdk.DocumentNotFoundException:
             return None, None
         document = _decoded(key, answer.value)
         return (without_history(document) if head else document), answer.cas
@@ -98,12 +89,12 @@ class CouchbaseDatastore(Datastore):
             if self.read_with_cas(key)[1] is None:
                 return False
             raise self.casException(f"{key} has another token than {cas}; it was not deleted")
-        options = RemoveOptions(cas=cas or 0, **self.server.durable)
+        how = options.RemoveOptions(cas=cas or 0, **self.server.durable)
         try:
-            self._written(key, lambda collection: collection.remove(key, options))
-        except DocumentNotFoundException:
+            self._written(key, lambda collection: collection.remove(key, how))
+        except sdk.DocumentNotFoundException:
             return False
-        except CasMismatchException:
+        except sdk.CasMismatchException:
             raise self.casException(f"{key} has another token than {cas}; it was not deleted") from None
         return True
 
@@ -124,7 +115,7 @@ class CouchbaseDatastore(Datastore):
                     if mutation is not None:
                         return mutation
                 return self._mutate_whole(key, operations, cas, epoch, seq)
-            except CasMismatchException:
+            except sdk.CasMismatchException:
                 SYSTEM.pause(random.uniform(0, 0.002))
         raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
 
@@ -194,7 +185,7 @@ class CouchbaseDatastore(Datastore):
                 if error is None:
                     stored = answer.results[key]
                     heads[key] = without_history(_decoded(key, stored.value)), stored.cas
-                elif isinstance(error, DocumentNotFoundException):
+                elif isinstance(error, sdk.DocumentNotFoundException):
                     heads[key] = None, 0
                 else:  # asked for by itself it comes, or tells what is the matter
                     head, token = self.read_with_cas(key, head=True)
@@ -226,15 +217,14 @@ class CouchbaseDatastore(Datastore):
     def _store(self, key: str, document: Document, text: bytes, cas: int, places: set[str]) -> int:
         """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
         began = self._index.announce(key, places, cas)
-        options: Any = (
-            ReplaceOptions(cas=cas, **self.server.durable) if cas else InsertOptions(**self.server.durable),
-        )
         try:
             if cas:
-                answer = self._written(key, lambda collection: collection.replace(key, text, *options))
+                replacing = options.ReplaceOptions(cas=cas, **self.server.durable)
+                answer = self._written(key, lambda collection: collection.replace(key, text, replacing))
             else:
-                answer = self._written(key, lambda collection: collection.insert(key, text, *options))
-        except (CasMismatchException, DocumentNotFoundException, DocumentExistsException):
+                inserting = options.InsertOptions(**self.server.durable)
+                answer = self._written(key, lambda collection: collection.insert(key, text, inserting))
+        except (sdk.CasMismatchException, sdk.DocumentNotFoundException, sdk.DocumentExistsException):
             raise self.casException(f"{key} has another token than {cas}; nothing was written") from None
         if places and self._index.is_slow(began):
             self._index.announce(key, places, answer.cas)
@@ -260,12 +250,12 @@ class CouchbaseDatastore(Datastore):
             return None
         old, new = places_of(known.fields), places_of(sent.head)
         began = self._index.announce(key, new - old, known.token)
-        options = MutateInOptions(cas=known.token, **self.server.durable)
+        how = options.MutateInOptions(cas=known.token, **self.server.durable)
         try:
-            answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, options))
-        except (CasMismatchException, DocumentNotFoundException):
-            raise CasMismatchException from None
-        except CouchbaseException:
+            answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, how))
+        except (sdk.CasMismatchException, sdk.DocumentNotFoundException):
+            raise sdk.CasMismatchException from None
+        except sdk.CouchbaseException:
             return None  # there is something else than expected, or it lies too deep: that shows in the whole
         self._changed_places(key, old, new, began, answer.cas)
         return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
@@ -274,7 +264,7 @@ class CouchbaseDatastore(Datastore):
         """What was asked for of a document; None if that can't be told path by path. Raises DocumentLocked."""
         try:
             answer = self.server.reading(key, lambda collection: collection.lookup_in(key, needed.specs))
-        except CouchbaseException:
+        except sdk.CouchbaseException:
             return None
         if answer.cas == LOCKED:
             # A write would wait for the whole timeout, and nobody could say afterwards whether it came through.
@@ -283,9 +273,9 @@ class CouchbaseDatastore(Datastore):
         for number in range(len(needed.specs)):
             try:
                 told.append(values.decode(answer.content_as[bytes](number)))
-            except PathNotFoundException:
+            except sdk.PathNotFoundException:
                 told.append(_ABSENT)
-            except (CouchbaseException, ValueError, RecursionError):
+            except (sdk.CouchbaseException, ValueError, RecursionError):
                 return None
         size, fields, lengths = told[0], told[1 : 1 + len(needed.fields)], told[1 + len(needed.fields) :]
         return Known(answer.cas, size, _present(needed.fields, fields), _present(needed.lists, lengths))
@@ -309,7 +299,7 @@ class CouchbaseDatastore(Datastore):
         try:
             written = self._store(key, document, text, token, places_of(document) - old)
         except self.casException:
-            raise CasMismatchException from None
+            raise sdk.CasMismatchException from None
         self._changed_places(key, old, places_of(document), began, written)
         return Mutation(written, changed, document.get("cancelRequested") is not None)
 

@@ -11,9 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import couchbase.subdocument as paths
-
 from zerog import values
+from zerog.couchbaseserver import paths
 from zerog.datastores.operations import (
     Add,
     Append,

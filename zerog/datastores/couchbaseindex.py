@@ -20,14 +20,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
-import couchbase.subdocument as paths
-from couchbase.exceptions import CasMismatchException, CouchbaseException, DocumentNotFoundException
-from couchbase.options import MutateInOptions
-from couchbase.subdocument import StoreSemantics
-
 from zerog import values
 from zerog.clock import SYSTEM
-from zerog.couchbaseserver import CouchbaseServer
+from zerog.couchbaseserver import CouchbaseServer, options, paths, sdk
 from zerog.datastores.base import ENDED
 from zerog.datastores.operations import Document
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked
@@ -88,16 +83,16 @@ class OpenIndex:
             return began
         name = _name(key)
         specs = [paths.upsert(f"{place}.{name}.`{token}`", b"1", create_parents=True) for place in sorted(places)]
-        options = MutateInOptions(store_semantics=StoreSemantics.UPSERT, **self._server.durable)
+        how = options.MutateInOptions(store_semantics=paths.StoreSemantics.UPSERT, **self._server.durable)
         shard = _shard(key)
         for attempt in range(ANNOUNCING):
             try:
-                self._server.writing(shard, lambda collection: collection.mutate_in(shard, specs, options))
+                self._server.writing(shard, lambda collection: collection.mutate_in(shard, specs, how))
                 return began
             except (AmbiguousWrite, DocumentLocked) as error:
                 if attempt + 1 == ANNOUNCING:
                     raise DatastoreUnavailable(f"{key} could not be listed, so it was not written ({error})") from error
-            except CouchbaseException as error:
+            except sdk.CouchbaseException as error:
                 raise _broken(shard, error) from error
         raise AssertionError  # pragma: no cover
 
@@ -114,7 +109,7 @@ class OpenIndex:
             stored = answer.results.get(shard)
             if stored is not None and answer.exceptions.get(shard) is None:
                 entries = _entries(shard, stored.value)
-            elif isinstance(answer.exceptions.get(shard), DocumentNotFoundException):
+            elif isinstance(answer.exceptions.get(shard), sdk.DocumentNotFoundException):
                 continue
             else:  # asked for by itself it comes, or tells what is the matter
                 entries = self._read(shard)[1]
@@ -132,7 +127,7 @@ class OpenIndex:
         for shard, its_keys in by_shard.items():
             try:
                 self._tidy_shard(shard, its_keys, look)
-            except (AmbiguousWrite, DocumentLocked, DatastoreUnavailable, CasMismatchException):
+            except (AmbiguousWrite, DocumentLocked, DatastoreUnavailable, sdk.CasMismatchException):
                 continue  # the index is too full, as it was before
 
     def _tidy_shard(self, shard: str, keys: list[str], look: Any) -> None:
@@ -148,9 +143,9 @@ class OpenIndex:
                     gone.append(f"{place}.{_name(key)}")
         while gone:
             now, gone = gone[:TIDYING], gone[TIDYING:]
-            options = MutateInOptions(cas=token, **self._server.durable)
+            how = options.MutateInOptions(cas=token, **self._server.durable)
             specs = [paths.remove(path) for path in now]
-            call = self._server.writing(shard, lambda c, s=specs, o=options: c.mutate_in(shard, s, o))  # type: ignore[misc]
+            call = self._server.writing(shard, lambda c, s=specs, o=how: c.mutate_in(shard, s, o))  # type: ignore[misc]
             token = call.cas
 
     def _may_be_under_way(self, key: str, place: str, tokens: Collection[str], own: int) -> bool:
@@ -167,7 +162,7 @@ class OpenIndex:
     def _read(self, shard: str) -> tuple[int, dict[str, dict[str, Any]]]:
         try:
             answer = self._server.reading(shard, lambda collection: collection.get(shard))
-        except DocumentNotFoundException:
+        except sdk.DocumentNotFoundException:
             return 0, {place: {} for place in PLACES}
         return answer.cas, _entries(shard, answer.value)
 

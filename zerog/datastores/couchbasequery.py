@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import couchbase.exceptions as sdk
-
-from zerog.couchbaseserver import CouchbaseServer, brief
+from zerog.couchbaseserver import CouchbaseServer, brief, sdk
 from zerog.datastores.couchbaseindex import PREFIX
 from zerog.exceptions import ConfigurationError, DatastoreError, DatastoreUnavailable
 

@@ -14,7 +14,7 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.operations import Operation, apply
+from zerog.datastores.operations import Append, Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
 from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
@@ -305,6 +305,17 @@ class SqliteEngine(Engine):
             self._count("released.early")
             return min(early, LONGEST_EARLY), None, None
         return 0.0, self.look(head, accept), head
+
+    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+        now = self._now()
+        with self._file.writing() as sqlite:
+            changed = self.datastore.change(sqlite, key, operations, cas=token)
+            marks = self._put_in(sqlite, head, 0, now)
+            self.datastore.change(sqlite, key, marks, cas=changed.token)
+            waiters = self.queue.waiters(sqlite)
+        self.queue.notify(waiters)
+        apply(head, [operation for operation in [*operations, *marks] if not isinstance(operation, Append)])
+        return head
 
     def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
         removed: list[str] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from marshmallow import ValidationError
+
 from zerog import values
 from zerog.datastores.operations import Operation, Set
 from zerog.document import Document
@@ -41,7 +43,8 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
     fields: dict[str, Any] = {}
     for key in params:
         field = declaration.by_key(key)
-        assert field is not None  # validated
+        if field is None or field.attribute not in loaded:  # hooks of the schema turn it into something else
+            raise ValidationError({key: ["Isn't stored under this name; give the fields that it becomes."]})
         old, new = lifted.get(key), field.dump(loaded[field.attribute])
         if key in lifted and type(old) is type(new) and old == new:
             continue

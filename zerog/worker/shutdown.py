@@ -7,9 +7,7 @@ import threading
 
 from zerog.clock import Clock
 from zerog.exceptions import ZerogError
-from zerog.jobs.checks import STOP
 from zerog.lifecycle import Engine
-from zerog.orders import named
 from zerog.worker.ending import Ending
 from zerog.worker.lease import Lease
 from zerog.worker.notify import Notifier
@@ -54,23 +52,10 @@ class Shutdown:
         if self._store.in_flight():
             log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._grace)
             self._lease.hurry()  # to show that it is
-        self._cancel_stopped()
+        # In a thread of its own, because the datastore may be away.
+        stopping = (self._slots.running(), self._name)
+        threading.Thread(target=self._slots.cancel_stopped, args=stopping, name="zerog-stop", daemon=True).start()
         return self._wait_for_jobs(asked)
-
-    def _cancel_stopped(self) -> None:
-        """Cancel the running jobs whose class says that a shutdown stops them. The datastore may be away."""
-        claims = [claim for claim in self._slots.running() if claim.loaded[0].ON_SHUTDOWN == STOP]
-
-        def cancel() -> None:
-            for claim in claims:
-                try:
-                    self._engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self._name}")
-                except ZerogError as error:
-                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
-                self._slots.cancel(named(claim.uuid, claim.epoch))
-
-        if claims:
-            threading.Thread(target=cancel, name="zerog-stop", daemon=True).start()
 
     def _wait_for_jobs(self, asked: int) -> list[bool]:
         """Wait for the running jobs as long as their classes want, and give back the rest; see ``_release_rest``."""

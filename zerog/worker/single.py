@@ -14,8 +14,7 @@ from zerog.clock import to_text
 from zerog.document import Document
 from zerog.exceptions import DatastoreError, QueueError, ZerogError
 from zerog.fleet import SINGLE
-from zerog.jobs.checks import STOP
-from zerog.orders import RUNNING, named
+from zerog.orders import RUNNING
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
 from zerog.transitions import Worker as Identity
@@ -115,19 +114,11 @@ class _Single:
             self._slots.enforce()
             if self._stopping.is_set() and not self._slots.stopping.is_set():
                 self._slots.stop()
-                if claim.loaded[0].ON_SHUTDOWN == STOP:
-                    self._cancel(claim)
+                self._slots.cancel_stopped([claim], self._worker.name)
             try:
                 return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
             except queue.Empty:
                 continue
-
-    def _cancel(self, claim: Claim) -> None:
-        try:
-            self._app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {self._worker.name}")
-        except ZerogError as error:
-            log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
-        self._slots.cancel(named(claim.uuid, claim.epoch))
 
     def _settle(self, settlement: Settlement) -> None:
         """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""

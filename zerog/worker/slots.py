@@ -17,9 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.clock import Clock
-from zerog.exceptions import DatastoreError
+from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.base import after_claim
-from zerog.jobs.checks import WAIT
+from zerog.jobs.checks import STOP, WAIT
 from zerog.jobs.run import Run
 from zerog.orders import named
 from zerog.parts import LEAVE_ALONE
@@ -153,6 +153,16 @@ class Slots:
         self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
         for claim in self.running():
             self._tell_if_cancelled(claim)
+
+    def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
+        """Cancel those of the claimed jobs whose class says that a shutdown stops them. The datastore may be away."""
+        for claim in claims:
+            if claim.loaded[0].ON_SHUTDOWN == STOP:
+                try:
+                    self.app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {worker}")
+                except ZerogError as error:
+                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+                self.cancel(named(claim.uuid, claim.epoch))
 
     def finishing(self) -> list[Claim]:
         """The jobs in a slot that a shutdown waits for."""

@@ -59,10 +59,10 @@ class _Process:
     """When its last beat came; None if none is to be expected."""
     leaving: float | None = None
     """When it said that it ends."""
-    is_retired: bool = False
-    """Whether it was drained for good: it is not replaced."""
     patience: float = 0.0
     """Until when it asked to be waited for at its end."""
+    is_retired: bool = False
+    """Whether it was drained for good: it is not replaced."""
 
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
@@ -71,9 +71,9 @@ class _Process:
             self.is_ready = self.is_ready or "READY=1" in lines
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
-            self.is_retired = self.is_retired or RETIRED in lines
             asked = [int(line.removeprefix(EXTEND)) / 1e6 for line in lines if line.startswith(EXTEND)]
             self.patience = max([self.patience, *(now + seconds for seconds in asked)])
+            self.is_retired = self.is_retired or RETIRED in lines
 
 
 class Supervisor:

@@ -181,10 +181,8 @@ class Worker:
 
     def _check_classes(self) -> None:
         for job_type, job_class in self.app.registry.get_registered_classes().items():
-            is_ended = self.settings.executor == "process" or (
-                self.settings.executor == "async" and inspect.iscoroutinefunction(job_class.run)
-            )
-            if job_class.TIMEOUT is not None and not is_ended:
+            is_task = self.settings.executor == "async" and inspect.iscoroutinefunction(job_class.run)
+            if job_class.TIMEOUT is not None and not is_task and self.settings.executor != "process":
                 raise ConfigurationError(
                     f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; use "
                     "executor='process', or executor='async' for an async def run. SOFT_TIMEOUT holds everywhere"
