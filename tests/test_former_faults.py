@@ -2,7 +2,8 @@
 
 ``FAULTS`` names every fault that concerns the core: U1 to U36 as the study of its reliability numbers them, C1 to C16
 as the list of its capabilities does. A test that lives beside the part it tests is named by the function itself, so
-that it can't be renamed or removed unnoticed; the others are here. Web pages and message brokers have their own.
+that it can't be renamed or removed unnoticed; the others are in ``test_lifecycle_faults``. Web pages and message
+brokers have their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Redis server that fails, and what a user then sees."""
+"""A Redis server: its URLs, how durable it is, what a call costs, and what lies there."""
 
 from __future__ import annotations
 
