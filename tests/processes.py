@@ -35,10 +35,10 @@ def output(source: str, *arguments: object, timeout: float = 60) -> str:
         return printed.strip()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until ``condition()`` is true and return what it gave; fails after ``seconds``."""
+def until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+    """Wait until ``condition()`` is true and return what it gave; ``what`` is said if it never is."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{condition} did not come true within {seconds} s"
+        assert time.monotonic() < deadline, f"{what or condition}: not within {seconds} s"
         time.sleep(0.005)
     return value

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.processes import output
+from tests.processes import output, until
 from tests.worker.beds import EXECUTORS, Bed
-from tests.worker.kit import Running, until
+from tests.worker.kit import Running
 from zerog import backoff
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from zerog import values
 from zerog.exceptions import InvalidValue
-from zerog.testing.datastore_documents import REFUSED, STORABLE, nested, same
 from zerog.testing.datastore_machine import json_values
+from zerog.testing.datastore_values import REFUSED, STORABLE, nested, same
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=3),

@@ -11,6 +11,7 @@ from zerog.datastores.base import Datastore
 from zerog.exceptions import ConfigurationError
 from zerog.lifecycle import Engine
 from zerog.queues.base import Queue
+from zerog.urls import without_secrets
 
 REDIS = ("redis", "rediss", "unix")
 """URLs of a Redis server: over TCP, over TLS, over a socket in the file system."""
@@ -134,12 +135,6 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
         open_queue(queue, clock) if isinstance(queue, str) else queue,
         clock,
     )
-
-
-def without_secrets(url: str) -> str:
-    """A URL as it may be logged: without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _scheme(url: str, part: str, known: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     InvalidValue,
 )
+from zerog.urls import without_secrets
 
 try:
     import bson
@@ -100,7 +101,7 @@ class MongoServer:
     """
 
     def __init__(self, url: str) -> None:
-        self.name = shown(url)
+        self.name = without_secrets(url)
         self._url, collection = _without_own_options(url)
         self.collection_name = COLLECTION if collection is None else collection
         self.database_name = _database(url, self.name)
@@ -269,15 +270,6 @@ def decoded(document: RawBSONDocument, key: str = "a document") -> dict[str, Any
         return bson.decode(document.raw, _PLAIN)
     except bson.errors.InvalidBSON as error:
         raise CorruptDocument(f"{key} can't be read ({_brief(error)}); it was left as it is") from None
-
-
-def shown(url: str) -> str:
-    """A URL as it may be logged: without user, password and options, encoded as they should be or not."""
-    scheme, _, rest = url.partition("://")
-    before, _, options = rest.partition("?")
-    if "@" in options:  # whose it is, nobody can tell
-        return f"{scheme}://…"
-    return f"{scheme}://{before.rpartition('@')[2]}"
 
 
 def _without_own_options(url: str) -> tuple[str, str | None]:

@@ -30,6 +30,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     ZerogError,
 )
+from zerog.urls import without_secrets
 
 try:
     import redis
@@ -129,7 +130,7 @@ class RedisServer:
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.name = shown(url)
+        self.name = without_secrets(url)
         for option in options:
             if option not in (*_OPTIONS, *_PASSED_ON):
                 raise ConfigurationError(
@@ -363,12 +364,6 @@ def _packed(arguments: Sequence[Any]) -> list[bytes]:
         data = argument if type(argument) is bytes else str(argument).encode()
         parts += (b"$%d\r\n" % len(data), data, b"\r\n")
     return [b"".join(parts)]
-
-
-def shown(url: str) -> str:
-    """A URL as it may be logged: without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _seconds(text: str, name: str) -> float:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +145,3 @@ def without_app() -> dict[str, str]:
     """The environment of this process without what names an app, and with commands of this installation."""
     bins = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**{name: value for name, value in os.environ.items() if name != "ZEROG_APP"}, "PATH": bins}
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, for 20 s at most."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)

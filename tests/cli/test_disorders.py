@@ -17,7 +17,8 @@ import pytest
 
 import zerog as package
 from tests.cli.conftest import Zerog
-from tests.cli.kit import ALICE, Shop, WordCount, until, without_app, zerog_command
+from tests.cli.kit import ALICE, Shop, WordCount, without_app, zerog_command
+from tests.processes import until
 from zerog.clock import SYSTEM
 from zerog.datastores.operations import Set
 from zerog.document import make_key
@@ -208,7 +209,7 @@ def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
     command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--queues", "slow,urgent", "--log-level", "ERROR"]
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
         try:
-            until(lambda: bool(shop.app.engine.roster()), "no worker came")
+            until(lambda: bool(shop.app.engine.roster()), what="no worker came")
             shop.submitted()
             result = zerog("doctor", "myapp:app")
         finally:

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, until, without_app, zerog_command
+from tests.cli.kit import Shop, without_app, zerog_command
+from tests.processes import until
 from zerog.cli.following import follow
 from zerog.document import make_key
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
@@ -83,7 +84,7 @@ def test_reconcile_for_ever_ends_when_told(shop: Shop, number: signal.Signals) -
         try:
             for _ in range(2):
                 uuid = shop.pending()
-                until(lambda uuid=uuid: shop.app.engine.read(uuid)[0]["queueState"] == "queued", "not repaired")
+                until(lambda uuid=uuid: shop.app.engine.read(uuid)[0]["queueState"] == "queued", what="not repaired")
             process.send_signal(number)
             printed, _ = process.communicate(timeout=20)
         finally:
@@ -262,7 +263,7 @@ def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
     )
     with process:
         try:
-            until(read.exists, "the command never looked at the job")
+            until(read.exists, what="the command never looked at the job")
             process.send_signal(signal.SIGINT)
             printed, said = process.communicate(timeout=20)
         finally:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zerog import crashpoints, transitions
-from zerog.clock import to_text
-from zerog.datastores.memory import MemoryDatastore
+from tests.engines.unruly import ALICE, Unruly, claim, document, plan, submit
+from zerog import transitions
 from zerog.datastores.operations import Set
-from zerog.datastores.sqlite import SqliteDatastore
-from zerog.document import make_key, new_document, new_uuid
-from zerog.engines import sqlite as sqlite_engine
-from zerog.engines.sqlite import SqliteEngine
+from zerog.document import make_key, new_uuid
 from zerog.exceptions import (
     AmbiguousWrite,
-    CasMismatch,
     DatastoreError,
     DatastoreUnavailable,
     QueueUnavailable,
@@ -26,72 +20,15 @@ from zerog.exceptions import (
 from zerog.lifecycle import Engine
 from zerog.presence import ROSTER
 from zerog.queues.memory import MemoryQueue
-from zerog.queues.sqlite import SqliteQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Settlement, Worker
-
-ALICE = Worker("alice", 30.0)
-
-
-class Unruly(MemoryDatastore):
-    """Answers writes as ``plan`` says, one word each; the last one stays if it ends with ``...``."""
-
-    plan = ""
-
-    def create(self, key: str, value: Any) -> Any:
-        return self._answer(super().create, key, value)
-
-    def set_with_cas(self, key: str, value: Any, cas: int) -> Any:
-        return self._answer(super().set_with_cas, key, value, cas)
-
-    def mutate(self, *args: Any, **kwargs: Any) -> Any:
-        return self._answer(super().mutate, *args, **kwargs)
-
-    def delete(self, key: str, cas: int | None = None) -> Any:
-        return self._answer(super().delete, key, cas=cas)
-
-    def _answer(self, write: Any, *args: Any, **kwargs: Any) -> Any:
-        word, _, rest = self.plan.partition(" ")
-        if not word.endswith("..."):
-            self.plan = rest
-        word = word.rstrip(".")
-        if word == "busy":
-            raise CasMismatch("somebody else was first")
-        if word == "down":
-            raise DatastoreUnavailable("out of reach")
-        if word == "lost":
-            raise AmbiguousWrite("the question was lost")
-        plan, self.plan = self.plan, ""  # create is a set_with_cas beneath
-        try:
-            answer = write(*args, **kwargs)
-        finally:
-            self.plan = plan
-        if word == "late":
-            raise AmbiguousWrite("the answer was lost")
-        return answer
+from zerog.transitions import Settlement
 
 
 @pytest.fixture
 def engine() -> Engine:
     clock = ManualClock()
     return Engine(Unruly(), MemoryQueue(clock=clock), clock)
-
-
-def plan(engine: Engine, words: str) -> None:
-    engine.datastore.plan = words  # type: ignore[attr-defined]
-
-
-def document(engine: Engine, **fields: Any) -> dict[str, Any]:
-    return {**new_document("test", 1.0, to_text(engine.clock.now())), **fields}
-
-
-def submit(engine: Engine) -> str:
-    return str(engine.submit([document(engine)])[0][0]["uuid"])
-
-
-def claim(engine: Engine, want: int = 1) -> list[Any]:
-    return engine.claim(want, ALICE, lambda head: head["jobType"])
 
 
 @pytest.mark.parametrize("words", ["busy", "busy busy", "lost", "late", "lost busy lost", "late busy"])
@@ -314,65 +251,6 @@ def test_a_job_whose_rescue_fails_for_itself_stops_no_sweep(engine: Engine) -> N
     reconciler.sweep(False)
     clock.advance(31)
     assert uuid in reconciler.sweep(False).stuck
-
-
-# the engine of one SQLite file
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Any:
-    clock = ManualClock()
-    datastore = SqliteDatastore(tmp_path / "jobs.db", "normal")
-    made = SqliteEngine(datastore, SqliteQueue(tmp_path / "jobs.db", clock=clock, file=datastore.file), clock)
-    yield made
-    crashpoints.disarm()
-    made.close()
-
-
-def test_parts_of_two_files_are_refused(tmp_path: Path) -> None:
-    """They can't be written in one transaction."""
-    with pytest.raises(ValueError, match="generic engine"):
-        SqliteEngine(SqliteDatastore(tmp_path / "a.db"), SqliteQueue(tmp_path / "b.db"))
-
-
-def test_a_batch_without_an_answer_is_stored_once(shared: SqliteEngine) -> None:
-    """Stored or not, it is found out; without any answer the error names a uuid."""
-    for name in ("submit.create", "submit.created"):
-        crashpoints.arm(name, "unknown")
-        made = [document(shared) for _ in range(3)]
-        assert [one["uuid"] for one, _ in shared.submit(made)] == [one["uuid"] for one in made]
-
-    def never(name: str) -> None:
-        if name in ("submit.create", "settle.write"):
-            raise AmbiguousWrite("no answer")
-
-    crashpoints.watch(never)
-    made = [document(shared)]
-    with pytest.raises(AmbiguousWrite, match=made[0]["uuid"]):
-        shared.submit(made)
-    mine = claim(shared, 10)
-    assert len(mine) == 6
-    with pytest.raises(AmbiguousWrite):
-        shared.settle([Settlement(mine[0], "finish", 1, 200)])
-
-
-def test_stale_entries_are_dropped_a_transaction_at_a_time(
-    shared: SqliteEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many there are, other writers get their turn, and the job behind them is found."""
-    monkeypatch.setattr(sqlite_engine, "ENTRIES", 4)
-    for _ in range(10):
-        shared.queue.put(new_uuid())
-    uuid = submit(shared)
-    assert [one.uuid for one in claim(shared, 3)] == [uuid]
-    assert shared.counters["dropped.unknown"] == 10
-
-
-def test_repairs_leave_out_what_needs_none(shared: SqliteEngine) -> None:
-    """Unknown uuids and jobs that are on their queue aren't put."""
-    uuid = submit(shared)
-    assert shared.put_again_all([new_uuid(), uuid], "its writer did not") == []
-    assert shared.queue.size() == 1
 
 
 class _Broken:

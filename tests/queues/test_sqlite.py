@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from contextlib import closing
 from time import monotonic
 
 import pytest
 
-from tests.processes import program
+from tests.processes import program, until
 from tests.queues.test_contract import put_raw
 from zerog.document import new_uuid
 from zerog.exceptions import QueueUnavailable
@@ -45,15 +44,6 @@ def queue(path):
 def waiters(queue: SqliteQueue) -> list[str]:
     with queue.file.reading() as sqlite:
         return queue.waiters(sqlite)
-
-
-def until(condition) -> None:
-    """Wait for a condition, at most 20 seconds."""
-    deadline = monotonic() + 20
-    pause = threading.Event()
-    while not condition():
-        assert monotonic() < deadline, "nothing happened for 20 s"
-        pause.wait(0.002)
 
 
 def test_put_wakes_another_process(path, queue) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -85,11 +84,3 @@ class Running:
         self.worker.stop()
         self._thread.join(30)
         assert not self._thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)  # the pace of looking
-    return answer

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Running, until
+from tests.processes import until
+from tests.worker.kit import Running
 from zerog.exceptions import DatastoreUnavailable
 from zerog.testing.clock import ManualClock
 

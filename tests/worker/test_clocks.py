@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.processes import until
 from zerog.clock import Clock
 
 DAY = 86_400.0
@@ -73,14 +74,6 @@ def running(app: zerog.App, **options: Any) -> Iterator[zerog.Worker]:
         thread.join(30)
         assert not thread.is_alive()
         app.close()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)  # the pace of looking
-    return answer
 
 
 def beats(app: zerog.App, worker: zerog.Worker) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Running, until
+from tests.processes import until
+from tests.worker.kit import Running
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Append, Remove, Set
 from zerog.exceptions import DatastoreUnavailable

@@ -14,37 +14,12 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Body, Running, until
-from zerog.datastores.memory import MemoryDatastore
-from zerog.exceptions import Cancelled, ClaimLost, DatastoreUnavailable
+from tests.processes import until
+from tests.worker.gate import Gate, add, burst, document
+from tests.worker.kit import Running
+from zerog.exceptions import ClaimLost
 from zerog.queues.memory import MemoryQueue
 from zerog.worker.daemons import DaemonPool
-
-
-class Gate(MemoryDatastore):
-    """Writes of runs wait while it is closed; with ``off`` everything is refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = threading.Event()
-        self.open.set()
-        self.waiting = threading.Event()
-        self.off = False
-
-    def read_with_cas(self, *args: Any, **kwargs: Any) -> Any:
-        self._check()
-        return super().read_with_cas(*args, **kwargs)
-
-    def mutate(self, key: str, operations: Any, *args: Any, **kwargs: Any) -> Any:
-        self._check()
-        if kwargs.get("seq") is not None and not self.open.is_set():
-            self.waiting.set()
-            assert self.open.wait(30)
-        return super().mutate(key, operations, *args, **kwargs)
-
-    def _check(self) -> None:
-        if self.off:
-            raise DatastoreUnavailable("switched off; nothing was written")
 
 
 @pytest.fixture
@@ -57,20 +32,6 @@ def store() -> Iterator[Gate]:
 @pytest.fixture
 def app(store: Gate) -> zerog.App:
     return zerog.App(datastore=store, queue=MemoryQueue())
-
-
-def add(app: zerog.App, run: Body, job_type: str = "made", **attributes: Any) -> str:
-    """Submit a job whose run() is this coroutine function."""
-    app.register(type("Made", (zerog.BaseJob,), {"JOB_TYPE": job_type, "run": run, **attributes}))
-    return app.submit(job_type).uuid
-
-
-def burst(app: zerog.App, **options: Any) -> Any:
-    return zerog.Worker(app, executor="async", **options).run(burst=True)
-
-
-def document(app: zerog.App, uuid: str) -> dict[str, Any]:
-    return dict(app.datastore.read(f"zerog_job_{uuid}"))
 
 
 def test_a_job_that_blocks_the_loop_for_many_leases_is_run_once_and_by_nobody_else(app: zerog.App) -> None:
@@ -192,198 +153,6 @@ def test_each_task_has_a_context_of_its_own(app: zerog.App) -> None:
     uuids = app.submit_many("made", [{}] * 200)  # enough for some to be claimed ahead and begun by an ending one
     burst(app, concurrency=2)
     assert [app.get_job(uuid).output for uuid in uuids] == [{"before": "nobody", "after": uuid} for uuid in uuids]
-
-
-# what goes wrong inside a job
-
-
-async def failing(error: BaseException) -> None:
-    await asyncio.sleep(0)
-    raise error
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "code", "says"),
-    [
-        (ValueError("deep"), "failed", 500, "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"),
-        (SystemExit(3), "failed", 500, "SystemExit: 3"),
-        (KeyboardInterrupt(), "failed", 500, "KeyboardInterrupt"),
-        (zerog.ErrorFinish("gone", code=404), "failed", 404, "ErrorFinish: gone"),
-        (Cancelled("stop"), "cancelled", 410, None),
-    ],
-)
-def test_what_a_task_of_a_group_raises_ends_the_run(
-    app: zerog.App, error: BaseException, status: str, code: int, says: str | None
-) -> None:
-    """Python lets SystemExit through its event loop; the loop and the other jobs go on."""
-
-    async def run(job: Any) -> Any:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(failing(error))
-            group.create_task(asyncio.sleep(60))
-
-    async def fine(job: Any) -> Any:
-        await asyncio.sleep(0.01)
-        return 204
-
-    bad = add(app, run, "bad", MAX_ERRORS=1)
-    good = add(app, fine, "good")
-    burst(app, concurrency=2)
-    head = document(app, bad)
-    assert (head["status"], head["resultCode"]) == (status, code)
-    assert [entry["msg"] for entry in head["errors"]] == ([says] if says else [])
-    if isinstance(error, ValueError):
-        assert "ValueError: deep" in head["errors"][0]["traceback"]
-    assert app.progress(good)["result"] == 204
-
-
-def test_a_task_that_nobody_awaits_can_not_end_the_loop(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
-    async def run(job: Any) -> Any:
-        job.left = asyncio.create_task(failing(SystemExit(1)))
-        asyncio.get_running_loop().stop()
-        await asyncio.sleep(0.01)
-        job.left.exception()
-        return 200
-
-    add(app, run)
-    app.submit_many("made", [{}] * 3)
-    assert burst(app).succeeded == 4
-    assert "the event loop, which goes on" in caplog.text
-
-
-def test_what_a_job_leaves_in_the_loop_ends_with_the_worker_and_writes_nothing(app: zerog.App) -> None:
-    ended: list[BaseException] = []
-
-    async def left_behind(job: Any) -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError as error:
-            ended.append(error)
-            try:
-                job.record_event("too late")
-            except ClaimLost as lost:
-                ended.append(lost)
-            raise
-
-    async def run(job: Any) -> Any:
-        job.left = asyncio.create_task(left_behind(job))
-        await asyncio.sleep(0)
-
-    uuid = add(app, run)
-    assert burst(app).succeeded == 1
-    assert [type(error) for error in ended] == [asyncio.CancelledError, ClaimLost]
-    assert document(app, uuid)["events"] == []
-
-
-def test_a_job_that_cancels_itself_is_an_error_of_the_job(app: zerog.App) -> None:
-    async def run(job: Any) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel("by myself")
-        if job.attempts == 1:
-            await asyncio.sleep(60)
-        return 200  # cancelled, but it never awaits again
-
-    uuid = add(app, run, continue_running=lambda self: zerog.NO_RESULT)
-    with Running(app, executor="async"):
-        job = app.wait(uuid, 20)
-    assert (job.status, job.attempts, job.errorCount) == ("succeeded", 2, 1)
-    assert job.errors[0].msg == "CancelledError: by myself"
-
-
-def test_a_timeout_inside_a_job_is_an_error_of_the_job(app: zerog.App) -> None:
-    async def run(job: Any) -> Any:
-        async with asyncio.timeout(0.001):
-            await asyncio.sleep(60)
-
-    head = document(app, (add(app, run, MAX_ERRORS=1), burst(app))[0])
-    assert (head["status"], head["errorCount"], head["errors"][0]["msg"]) == ("failed", 1, "TimeoutError")
-
-
-# writes from other threads
-
-
-def test_a_slow_write_in_a_thread_does_not_hold_up_the_loop(app: zerog.App, store: Gate) -> None:
-    """``await asyncio.to_thread(self.update_attrs, …)``: the neighbour runs while the write hangs."""
-    neighbour = threading.Event()
-
-    async def slow(job: Any) -> Any:
-        await asyncio.to_thread(job.update_attrs, completeness=0.5)
-        return 200
-
-    async def quick(job: Any) -> Any:
-        neighbour.set()
-        while not store.open.is_set():
-            await asyncio.sleep(0.001)
-        return 200
-
-    uuid = add(app, slow, "slow")
-    store.open.clear()
-    with Running(app, executor="async", concurrency=2):
-        assert store.waiting.wait(20)
-        other = add(app, quick, "quick")
-        assert neighbour.wait(20)
-        store.open.set()
-        assert app.wait(uuid, 20).status == app.wait(other, 20).status == "succeeded"
-
-
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Has Python change from thread to thread as often as it can."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.usefixtures("hasty_threads")
-def test_writes_of_one_run_from_many_threads_are_all_stored(app: zerog.App) -> None:
-    """Including saves, which are refused if their token is older than the run's own last write."""
-
-    async def run(job: Any) -> Any:
-        def save(number: int) -> None:
-            job.headers = {**job.headers, str(number): "x"}
-            job.save()
-
-        writes = [asyncio.to_thread(job.record_event, f"event {n}") for n in range(200)]
-        saves = [asyncio.to_thread(save, n) for n in range(50)]
-        adds = [asyncio.to_thread(job.add_to_completeness, 1 / 200) for n in range(100)]
-        await asyncio.gather(*writes, *saves, *adds)
-        return 418
-
-    uuid = add(app, run)
-    burst(app)
-    head = document(app, uuid)
-    assert (head["resultCode"], head["errors"]) == (418, [])
-    assert sorted(event["msg"] for event in head["events"]) == sorted(f"event {n}" for n in range(200))
-    assert head["completeness"] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("what", ["cancelled", "claim lost"])
-def test_what_a_write_in_a_thread_raises_reaches_the_run(app: zerog.App, what: str) -> None:
-    seen: list[type[BaseException]] = []
-
-    async def run(job: Any) -> Any:
-        if job.attempts > 1:
-            return 200
-        if what == "cancelled":
-            app.cancel(job.uuid)
-        else:
-            job._run.revoke("taken")
-        try:
-            await asyncio.to_thread(job.record_event, "x")
-        except BaseException as error:
-            seen.append(type(error))
-            raise
-
-    uuid = add(app, run)
-    burst(app)
-    expected = ([Cancelled], "cancelled", 0) if what == "cancelled" else ([ClaimLost], "succeeded", 1)
-    head = document(app, uuid)
-    assert (seen, head["status"], head["lost"]) == expected
-
-
-# the worker
 
 
 def test_a_pool_starts_no_more_threads_than_it_may_and_hides_nothing() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Body, Running, until
+from tests.processes import until
+from tests.worker.kit import Body, Running
 from zerog.exceptions import Cancelled, ClaimLost
 from zerog.transitions import Worker as Identity
 

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.processes import until
 from tests.worker.beds import EXECUTORS, Bed, as_async, noting, told
-from tests.worker.kit import Running, Started, raising, until
+from tests.worker.kit import Running, Started, raising
 from zerog import backoff
 from zerog.document import make_key
 from zerog.exceptions import Cancelled, ConfigurationError, InvalidJobClass

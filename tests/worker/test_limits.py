@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Running, Started, finished, until
+from tests.processes import until
+from tests.worker.kit import Running, Started, finished
 from zerog.datastores.memory import MemoryDatastore
 from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock

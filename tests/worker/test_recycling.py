@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import zerog
+from tests.processes import until
 from zerog import backoff
 from zerog.clock import Clock
 from zerog.datastores.memory import MemoryDatastore
@@ -127,13 +127,6 @@ class Blocked(MemoryDatastore):
             self.waiting.set()
             self.let_through.wait(20)
         return super().mutate(key, *args, **kwargs)
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.005)  # the pace of looking
 
 
 class Writing(zerog.BaseJob):

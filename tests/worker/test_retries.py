@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Running, Started, finished, raising, until
+from tests.processes import until
+from tests.worker.kit import Running, Started, finished, raising
 from zerog import backoff
 from zerog.exceptions import InvalidJobClass
 from zerog.testing.inline import run_inline

@@ -17,7 +17,8 @@ import pytest
 
 import zerog
 from tests.forks import in_a_fork
-from tests.worker.kit import Body, Running, until
+from tests.processes import until
+from tests.worker.kit import Body, Running
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lifecycle import Engine
 from zerog.worker import nursery

@@ -11,7 +11,8 @@ import pytest
 from marshmallow import Schema, fields
 
 import zerog
-from tests.worker.kit import Running, until
+from tests.processes import until
+from tests.worker.kit import Running
 from zerog.clock import Clock, from_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Add as AddTo

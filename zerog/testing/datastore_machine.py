@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from zerog.datastores.base import ENDED, HISTORY, Datastore
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.exceptions import ClaimLost, InvalidValue
-from zerog.testing.datastore_documents import same
+from zerog.testing.datastore_values import same
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none()

@@ -1,0 +1,46 @@
+"""Engines on Redis servers, and short words for what they do."""
+
+from __future__ import annotations
+
+import redis
+
+import zerog
+from tests.redisservers import RunningServer
+from zerog.clock import to_text
+from zerog.datastores.redis import RedisDatastore
+from zerog.document import new_document
+from zerog.engines.redis import RedisEngine
+from zerog.queues.redis import RedisQueue
+from zerog.testing.clock import ManualClock
+from zerog.transitions import Worker
+
+ALICE = Worker("alice", 30.0)
+
+
+class Count(zerog.BaseJob):
+    JOB_TYPE = "count"
+
+    def run(self) -> None:
+        self.record_event("ran")
+
+
+def client(server: RunningServer) -> redis.Redis:
+    return redis.Redis(port=server.port)
+
+
+def engine_on(url: str, clock: ManualClock | None = None) -> RedisEngine:
+    datastore = RedisDatastore(url, clock) if clock else RedisDatastore(url)
+    engine = RedisEngine(datastore, RedisQueue(datastore.server))
+    if clock:
+        engine.clock = clock
+    return engine
+
+
+def submitted(engine: RedisEngine, **fields: object) -> str:
+    document = {**new_document("test", 1.0, to_text(engine.clock.now())), **fields}
+    engine.submit([document])
+    return str(document["uuid"])
+
+
+def claimed(engine: RedisEngine, want: int) -> list[str]:
+    return [claim.uuid for claim in engine.claim(want, ALICE, lambda head: head["jobType"])]
