@@ -11,7 +11,8 @@ import pytest
 
 import zerog
 import zerog.worker.notify
-from tests.worker.kit import Running, until
+from tests.processes import until
+from tests.worker.kit import Running
 from zerog.worker.session import UUIDS
 
 
