@@ -52,7 +52,10 @@ class WordCount(zerog.BaseJob):
     SCHEMA_VERSION = "2.0"
     FINISH_ON = (FileNotFoundError,)
     BACKOFF = zerog.backoff.exponential(30, factor=2, cap=3600, jitter=True)
+    SOFT_TIMEOUT = 3500.0
     TIMEOUT = 3600
+    CANCEL_GRACE = 5
+    ON_SHUTDOWN = "finish"
 
     class Params(Schema):
         path = fields.String(required=True)

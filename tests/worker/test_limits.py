@@ -13,11 +13,16 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.kit import Running, Started, finished
+from zerog.clock import SYSTEM
 from zerog.datastores.memory import MemoryDatastore
+from zerog.orders import named
 from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import ways_out
+from zerog.transitions import Worker
+from zerog.worker.eventloop import AsyncSlots
 from zerog.worker.outcome import REQUEUE
+from zerog.worker.slots import ThreadSlots
 
 ASYNC = ("async", "thread")
 """Executors for an ``async def run``: as a task of the worker's loop, and on a loop of its own."""
@@ -206,13 +211,16 @@ def test_task_groups_clean_up_behind_a_soft_timeout(executor: str) -> None:
             ended.append(name)
 
     async def run(job: Any) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(child("a"))
-            group.create_task(child("b"))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child("a"))
+                group.create_task(child("b"))
+        finally:
+            ended.append("the group")
 
     app, uuid = app_with(run, SOFT_TIMEOUT=0.1)
     work(app, executor)
-    assert sorted(ended) == ["a", "b"]
+    assert (sorted(ended[:2]), ended[2:]) == (["a", "b"], ["the group"])
     assert [error.type for error in app.get_job(uuid).errors] == ["SoftTimeout"]
 
 
@@ -251,6 +259,27 @@ def test_a_coroutine_that_goes_on_after_its_limit_is_told_once(executor: str) ->
     app, uuid = app_with(run, SOFT_TIMEOUT=0.05)
     work(app, executor)
     assert app.get_job(uuid).resultCode == 206
+
+
+@pytest.mark.parametrize("executor", ASYNC)
+def test_a_clean_up_may_have_task_groups_of_its_own(executor: str) -> None:
+    """The cancellation that the limit was has been used up: what fails in the clean-up is told as what it is."""
+
+    async def fail() -> None:
+        raise ValueError("in the clean-up")
+
+    async def run(job: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except zerog.SoftTimeout:
+            assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # which libraries look at
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                await asyncio.sleep(60)
+
+    app, uuid = app_with(run, SOFT_TIMEOUT=0.05)
+    work(app, executor)
+    assert [error.type for error in app.get_job(uuid).errors] == ["ExceptionGroup"]
 
 
 def test_a_hard_limit_takes_the_job_from_a_coroutine() -> None:
@@ -356,33 +385,29 @@ def test_limits_that_make_no_sense_are_refused_at_registration(attributes: dict[
 # cancel
 
 
-def cancelling(app: zerog.App, uuid: str, executor: str) -> None:
-    """Cancel a job at the very moment it is claimed, before its slot begins it."""
-    step = app.engine.step
-
-    def step_and_cancel(*args: Any) -> Any:
-        results, claims = step(*args)
-        for _ in claims:
-            app.engine.cancel(uuid)
-        return results, claims
-
-    app.engine.step = step_and_cancel  # type: ignore[method-assign]
-    work(app, executor)
-
-
 @pytest.mark.parametrize("executor", ASYNC)
 def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -> None:
     """The hint comes at any time: before the run, too."""
-    began = threading.Event()
+    ways: list[str] = []
 
     async def run(job: Any) -> None:
-        began.set()
         await asyncio.sleep(60)
 
-    app, uuid = app_with(run)
-    cancelling(app, uuid, executor)
-    assert began.is_set()
-    assert app.get_job(uuid).status == "cancelled"
+    app, _ = app_with(run)
+    ended = threading.Event()
+
+    def done(_claim: Any, outcome: Any, _seconds: float) -> None:
+        ways.append(outcome.branch)
+        ended.set()
+
+    slots = (AsyncSlots if executor == "async" else ThreadSlots)(app, 1, 30.0, done, SYSTEM)
+    [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    slots.start()
+    slots.cancel(named(claim.uuid, claim.epoch))
+    slots.add([claim])
+    assert ended.wait(20)
+    slots.close()
+    assert ways == ["cancelled"]
 
 
 def test_a_job_that_was_cancelled_and_retried_runs() -> None:
