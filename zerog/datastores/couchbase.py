@@ -28,7 +28,17 @@ from zerog.datastores.base import (
     without_history,
 )
 from zerog.datastores.couchbasechanges import Known, Reading, change, reading
-from zerog.datastores.couchbaseindex import DUE, OPEN, PREFIX, RUNNING, OpenIndex, is_job, places_of
+from zerog.datastores.couchbaseindex import (
+    DUE,
+    OPEN,
+    PREFIX,
+    RUNNING,
+    OpenIndex,
+    Places,
+    is_job,
+    new_places,
+    places_of,
+)
 from zerog.datastores.couchbasequery import JobQuery
 from zerog.datastores.operations import Add, Append, Document, Operation, added, apply, check, dropped_field
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
@@ -45,8 +55,8 @@ UNREADABLE = -1
 AT_ONCE = 100
 """Documents read by one call."""
 
-NAMED = 500
-"""Keys that one query names."""
+LAST = ["\U0010ffff"]
+"""Behind all keys and times."""
 
 
 class CouchbaseDatastore(Datastore):
@@ -141,7 +151,11 @@ class CouchbaseDatastore(Datastore):
         stale: list[str] = []
         listed = DUE if due is not None else RUNNING if status == RUNNING else OPEN
         by_query = due is None and (status is None or status in ENDED)
-        for keys in self._queried(wanted, start, limit) if by_query else self._listed(listed, start):
+        if by_query:
+            batches = self._queried(wanted, start, limit)
+        else:
+            batches = self._listed(listed, start) if due is None else self._listed_due(start, due)
+        for keys, surely in batches:
             for key, (head, token) in self._look(keys).items():
                 if head is None and token:
                     unreadable.append(key)
@@ -152,12 +166,13 @@ class CouchbaseDatastore(Datastore):
                     continue
                 if due is not None and (type(head.get("due")) is not str or head["due"] > due):
                     continue
-                if all(head.get(field) == value for field, value in wanted.items()):
-                    found.append(([key] if due is None else [head["due"], key], head))
-            if due is None and len(found) > limit:
+                place = [key] if due is None else [head["due"], key]
+                if place > start and all(head.get(field) == value for field, value in wanted.items()):
+                    found.append((place, head))
+            if sum(place < surely for place, _ in found) > limit:
                 break
         self._index.tidy(stale, self._look)
-        page = sorted((each for each in found if each[0] > start), key=lambda each: each[0])
+        page = sorted(found, key=lambda each: each[0])
         more = values.encode_checked(page[limit - 1][0]) if len(page) > limit else None
         return Page([head for _, head in page[:limit]], more, unreadable)
 
@@ -194,27 +209,35 @@ class CouchbaseDatastore(Datastore):
                 heads[key] = None, UNREADABLE
         return heads
 
-    def _listed(self, place: str, start: list[str]) -> Iterator[list[str]]:
-        """The keys in a place, so many at a time."""
-        keys = self._index.keys(place)
-        if place != DUE and start:
-            keys = [key for key in keys if key > start[-1]]
-        for number in range(0, len(keys), AT_ONCE):
-            yield keys[number : number + AT_ONCE]
+    # Each gives some keys, and a place before which no later one will come.
 
-    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[list[str]]:
-        """The keys that the query service names, so many at a time."""
+    def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the index has in a place."""
+        keys = [key for key in self._index.keys(place) if [key] > start]
+        for number in range(0, len(keys), AT_ONCE):
+            yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or LAST
+
+    def _listed_due(self, start: list[str], due: str) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that may be due, by the earliest time that the index knows of each."""
+        after = start[0] if start else ""
+        entries = [each for each in self._index.due() if each.earliest <= due and each.latest >= after]
+        for number in range(0, len(entries), AT_ONCE):
+            later = entries[number + AT_ONCE : number + AT_ONCE + 1]
+            yield [each.key for each in entries[number : number + AT_ONCE]], [later[0].earliest] if later else LAST
+
+    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the query service names."""
         after = start[-1] if start else PREFIX
         while True:
-            keys = self._query.keys(wanted, after, min(limit + 1, NAMED))
+            keys = self._query.keys(wanted, after, min(limit + 1, AT_ONCE))
             if not keys:
                 return
-            yield from (keys[number : number + AT_ONCE] for number in range(0, len(keys), AT_ONCE))
             after = keys[-1]
+            yield keys, [f"{after}\0"]
 
     # writing
 
-    def _store(self, key: str, document: Document, text: bytes, cas: int, places: set[str]) -> int:
+    def _store(self, key: str, document: Document, text: bytes, cas: int, places: Places) -> int:
         """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
         began = self._index.announce(key, places, cas)
         try:
@@ -248,7 +271,8 @@ class CouchbaseDatastore(Datastore):
         if sent is None or known.size + sent.growth > values.MAX_BYTES:
             return None
         old, new = places_of(known.fields), places_of(sent.head)
-        began = self._index.announce(key, new - old, known.token)
+        coming = new_places(old, new)
+        began = self._index.announce(key, coming, known.token)
         how = options.MutateInOptions(cas=known.token, **self.server.durable)
         try:
             answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, how))
@@ -256,7 +280,7 @@ class CouchbaseDatastore(Datastore):
             raise sdk.CasMismatchException from None
         except sdk.CouchbaseException:
             return None  # there is something else than expected, or it lies too deep: that shows in the whole
-        self._index.confirm(key, new - old, answer.cas, began)
+        self._index.confirm(key, coming, answer.cas, began)
         self._tidy_after(key, old, new)
         return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
 
@@ -296,14 +320,14 @@ class CouchbaseDatastore(Datastore):
             document["seq"] = seq
         text = _shortened(key, document, operations, changed)
         try:
-            written = self._store(key, document, text, token, places_of(document) - old)
+            written = self._store(key, document, text, token, new_places(old, places_of(document)))
         except self.casException:
             raise sdk.CasMismatchException from None
         self._tidy_after(key, old, places_of(document))
         return Mutation(written, changed, document.get("cancelRequested") is not None)
 
-    def _tidy_after(self, key: str, old: set[str], new: set[str]) -> None:
-        if OPEN in old - new and RUNNING not in old and is_job(key):
+    def _tidy_after(self, key: str, old: Places, new: Places) -> None:
+        if OPEN in old.keys() - new.keys() and RUNNING not in old and is_job(key):
             # One that ran is met by every find of those that run; nothing else would come by this one.
             self._index.tidy([key], self._look)
 
