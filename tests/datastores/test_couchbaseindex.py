@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -141,6 +142,25 @@ def test_two_announcements_of_one_job_stand_side_by_side(
     another._index.announce(KEY, {"open": 1}, stale)
     datastore.find(status="queued")
     assert entries(another)["open"] == [KEY]
+
+
+def test_what_nobody_can_judge_stays(datastore: CouchbaseDatastore) -> None:
+    """The entry of a document that is locked, or makes no sense, waits until one can see what it is."""
+    datastore.create(KEY, {"status": "running", "key": KEY})
+    datastore.mutate(KEY, [Set("status", "failed")])
+    collection = datastore.server.collection
+    lock = collection.get_and_lock(KEY, timedelta(seconds=20))
+    find_everything(datastore)
+    assert entries(datastore)["open"] == [KEY]
+    collection.unlock(KEY, lock.cas)
+    text = collection.get(KEY).value
+    collection.upsert(KEY, text[:5])
+    assert datastore.find(status="running").unreadable == [KEY]
+    datastore._index.tidy([KEY], datastore._look)
+    assert entries(datastore)["open"] == [KEY]
+    collection.upsert(KEY, text)
+    find_everything(datastore)
+    assert entries(datastore) == {"due": [], "running": [], "open": []}
 
 
 def test_a_slow_writer_announces_again(datastore: CouchbaseDatastore, monkeypatch: pytest.MonkeyPatch) -> None:

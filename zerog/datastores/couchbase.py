@@ -30,9 +30,11 @@ from zerog.datastores.base import (
 from zerog.datastores.couchbasechanges import Known, Reading, change, reading
 from zerog.datastores.couchbaseindex import (
     DUE,
+    LOCKED,
     OPEN,
     PREFIX,
     RUNNING,
+    UNREADABLE,
     OpenIndex,
     Places,
     is_job,
@@ -45,12 +47,6 @@ from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, In
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of a whole document, its history included. The server takes 20 MiB."""
-
-LOCKED = 2**64 - 1
-"""The token that the server shows of a locked document."""
-
-UNREADABLE = -1
-"""Stands for the token of a document that can't be read."""
 
 AT_ONCE = 100
 """Documents read by one call."""
@@ -146,29 +142,22 @@ class CouchbaseDatastore(Datastore):
         asked = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in asked.items() if value is not None}
         start = [] if after is None else values.decode(after)
+        listed = None if due is None and (status is None or status in ENDED) else _listed_at(status, due)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []
-        listed = DUE if due is not None else RUNNING if status == RUNNING else OPEN
-        by_query = due is None and (status is None or status in ENDED)
-        if by_query:
-            batches = self._queried(wanted, start, limit)
-        else:
-            batches = self._listed(listed, start) if due is None else self._listed_due(start, due)
-        for keys, surely in batches:
+        for keys, surely in self._keys(listed, wanted, due, start, limit):
             for key, (head, token) in self._look(keys).items():
                 if head is None and token:
                     unreadable.append(key)
                     continue
-                if not by_query and listed not in places_of(head):
+                places = places_of(head)
+                if listed is not None and listed not in places:
                     stale.append(key)
-                if head is None or type(head.get("status")) is not str:
-                    continue
-                if due is not None and (type(head.get("due")) is not str or head["due"] > due):
-                    continue
-                place = [key] if due is None else [head["due"], key]
-                if place > start and all(head.get(field) == value for field, value in wanted.items()):
-                    found.append((place, head))
+                elif head is not None and type(head.get("status")) is str and (due is None or head["due"] <= due):
+                    place = [key] if due is None else [head["due"], key]
+                    if place > start and all(head.get(field) == value for field, value in wanted.items()):
+                        found.append((place, head))
             if sum(place < surely for place, _ in found) > limit:
                 break
         self._index.tidy(stale, self._look)
@@ -209,7 +198,13 @@ class CouchbaseDatastore(Datastore):
                 heads[key] = None, UNREADABLE
         return heads
 
-    # Each gives some keys, and a place before which no later one will come.
+    def _keys(
+        self, listed: str | None, wanted: dict[str, str], due: str | None, start: list[str], limit: int
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Some keys at a time that may belong to a page, each with a place before which no later one will come."""
+        if listed is None:
+            return self._queried(wanted, start, limit)
+        return self._listed(listed, start) if due is None else self._listed_due(start, due)
 
     def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
         """The keys that the index has in a place."""
@@ -342,6 +337,13 @@ class CouchbaseDatastore(Datastore):
 
 
 _ABSENT = object()
+
+
+def _listed_at(status: str | None, due: str | None) -> str:
+    """The place of the index where such jobs are."""
+    if due is not None:
+        return DUE
+    return RUNNING if status == RUNNING else OPEN
 
 
 def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:

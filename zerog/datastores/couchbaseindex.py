@@ -39,6 +39,12 @@ OPEN, RUNNING, DUE = "open", "running", "due"
 PLACES = (DUE, RUNNING, OPEN)
 """Jobs that reconcile must look at; those that run; those that have not ended."""
 
+LOCKED = 2**64 - 1
+"""The token that the server shows of a locked document."""
+
+UNREADABLE = -1
+"""Stands for the token of a document that can't be read."""
+
 GRACE = 600.0
 """Seconds for which an announcement without its write stays, as seen by one process."""
 
@@ -159,7 +165,8 @@ class OpenIndex:
     def tidy(self, keys: Iterable[str], look: Any) -> None:
         """Take jobs out of the places where they are not, as far as that is safe now; what isn't stays for later.
 
-        ``look`` maps keys to the heads and tokens that their documents have, (None, 0) where there is none.
+        ``look`` maps keys to the heads and tokens that their documents have: (None, 0) where there is none,
+        (None, UNREADABLE) where it makes no sense.
         """
         by_shard: dict[str, list[str]] = {}
         for key in keys:
@@ -176,6 +183,8 @@ class OpenIndex:
         gone = []
         for key in keys:
             head, own = told[key]
+            if own in (LOCKED, UNREADABLE):
+                continue  # nobody can say where it is, or which writes may come
             name = key.removeprefix(PREFIX)
             for place in set(PLACES) - places_of(head).keys():
                 tokens = entries[place].get(quote(name, safe=""))
