@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_crash_before_the_write_leaves_the_index_too_full(
     datastore: CouchbaseDatastore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The entry does no harm, may belong to a slow writer and so stays, and is gone after the grace."""
-    datastore._index.announce(KEY, {"open", "due"}, 0)
+    datastore._index.announce(KEY, {"open": 1, "due": "1"}, 0)
     for _ in range(2):
         find_everything(datastore)
     assert entries(datastore)["open"] == [KEY]
@@ -112,7 +113,7 @@ def test_an_announcement_is_not_taken_back_before_its_write(
     """An operator lets an ended job run again while others look through the index: it is found afterwards."""
     datastore.create(KEY, {"status": "running", "key": KEY})
     token = datastore.mutate(KEY, [Set("status", "failed")]).token
-    datastore._index.announce(KEY, {"open", "due"}, token)
+    datastore._index.announce(KEY, {"open": 1, "due": "1"}, token)
     find_everything(another)
     text = values.encode({"status": "queued", "due": "1", "key": KEY}).encode()
     datastore.server.collection.replace(KEY, text, cas=token)
@@ -126,7 +127,7 @@ def test_an_announcement_whose_write_must_fail_is_taken_back(
     """Under a token that the document has no more, nobody can bring it there."""
     stale = datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])
-    datastore._index.announce(KEY, {"open", "due", "running"}, stale)
+    datastore._index.announce(KEY, {"open": 1, "due": "1", "running": 1}, stale)
     find_everything(another)
     assert entries(another) == {"due": [], "running": [], "open": []}
 
@@ -137,10 +138,29 @@ def test_two_announcements_of_one_job_stand_side_by_side(
     """One whose write must fail doesn't take another along that is under way."""
     stale = datastore.create(KEY, {"status": "running", "key": KEY})
     token = datastore.mutate(KEY, [Set("status", "failed")]).token
-    datastore._index.announce(KEY, {"open"}, token)
-    another._index.announce(KEY, {"open"}, stale)
+    datastore._index.announce(KEY, {"open": 1}, token)
+    another._index.announce(KEY, {"open": 1}, stale)
     datastore.find(status="queued")
     assert entries(another)["open"] == [KEY]
+
+
+def test_what_nobody_can_judge_stays(datastore: CouchbaseDatastore) -> None:
+    """The entry of a document that is locked, or makes no sense, waits until one can see what it is."""
+    datastore.create(KEY, {"status": "running", "key": KEY})
+    datastore.mutate(KEY, [Set("status", "failed")])
+    collection = datastore.server.collection
+    lock = collection.get_and_lock(KEY, timedelta(seconds=20))
+    find_everything(datastore)
+    assert entries(datastore)["open"] == [KEY]
+    collection.unlock(KEY, lock.cas)
+    text = collection.get(KEY).value
+    collection.upsert(KEY, text[:5])
+    assert datastore.find(status="running").unreadable == [KEY]
+    datastore._index.tidy([KEY], datastore._look)
+    assert entries(datastore)["open"] == [KEY]
+    collection.upsert(KEY, text)
+    find_everything(datastore)
+    assert entries(datastore) == {"due": [], "running": [], "open": []}
 
 
 def test_a_slow_writer_announces_again(datastore: CouchbaseDatastore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +182,27 @@ def test_a_slow_writer_announces_again(datastore: CouchbaseDatastore, monkeypatc
     assert found(datastore) == [KEY]
     datastore.mutate(KEY, [Set("with.dot", 1), Set("due", "1")])
     assert len(datastore.find(due="9").heads) == 1
+
+
+def test_a_page_of_due_jobs_reads_no_more_than_it_needs(
+    datastore: CouchbaseDatastore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are due, as they are while the queue is away; and the time that counts is the present one."""
+    keys = [f"zerog_job_{number:04}" for number in range(450)]
+    for number, key in enumerate(keys):
+        datastore.create(key, {"status": "queued", "due": f"{number:04}", "key": key})
+    datastore.mutate(keys[0], [Set("due", "0300")])
+    datastore.mutate(keys[449], [Set("due", "0001")])
+    looked: list[str] = []
+    look = datastore._look
+    monkeypatch.setattr(datastore, "_look", lambda some: (looked.extend(some), look(some))[1])
+    page = datastore.find(due="9", limit=20)
+    assert [head["key"] for head in page.heads] == [keys[1], keys[449], *keys[2:20]]
+    assert len(looked) <= 200
+    looked.clear()
+    page = datastore.find(due="9", limit=300, after=page.after)
+    assert [head["key"] for head in page.heads] == [*keys[20:300], keys[0], *keys[300:319]]
+    assert len(datastore.find(due="9", limit=500, after=page.after).heads) == 450 - 320
 
 
 @pytest.fixture
@@ -214,7 +255,7 @@ def test_no_job_is_ever_missing(url: str) -> None:
             key, datastore = choice.choice(keys), handles[number]
             token = datastore.read_with_cas(key, head=True)[1]
             status = choice.choice(["queued", "running", "failed", "cancelled"])
-            due = choice.choice([None, "1"])
+            due = choice.choice([None, "1", "2"])
             try:
                 datastore.mutate(key, [Set("status", status), Set("due", due)], cas=token)
                 moves += 1
@@ -236,8 +277,8 @@ def test_no_job_is_ever_missing(url: str) -> None:
     expected = [key for key in keys if heads[key]["status"] == "queued"]
     expected += [key for key in keys if heads[key]["status"] == "running"]
     assert found(handles[0]) == expected
-    due = [key for key in keys if heads[key]["due"] is not None]
-    assert [head["key"] for head in handles[0].find(due="9").heads] == due
+    due = sorted((heads[key]["due"], key) for key in keys if heads[key]["due"] is not None)
+    assert [head["key"] for head in handles[0].find(due="9").heads] == [key for _, key in due]
     for handle in handles:
         handle.close()
 

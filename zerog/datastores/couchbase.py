@@ -28,7 +28,19 @@ from zerog.datastores.base import (
     without_history,
 )
 from zerog.datastores.couchbasechanges import Known, Reading, change, reading
-from zerog.datastores.couchbaseindex import DUE, OPEN, PREFIX, RUNNING, OpenIndex, is_job, places_of
+from zerog.datastores.couchbaseindex import (
+    DUE,
+    LOCKED,
+    OPEN,
+    PREFIX,
+    RUNNING,
+    UNREADABLE,
+    OpenIndex,
+    Places,
+    is_job,
+    new_places,
+    places_of,
+)
 from zerog.datastores.couchbasequery import JobQuery
 from zerog.datastores.operations import Add, Append, Document, Operation, added, apply, check, dropped_field
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
@@ -36,17 +48,11 @@ from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, In
 LARGEST = 8 * 1024 * 1024
 """Bytes of a whole document, its history included. The server takes 20 MiB."""
 
-LOCKED = 2**64 - 1
-"""The token that the server shows of a locked document."""
-
-UNREADABLE = -1
-"""Stands for the token of a document that can't be read."""
-
 AT_ONCE = 100
 """Documents read by one call."""
 
-NAMED = 500
-"""Keys that one query names."""
+LAST = ["\U0010ffff"]
+"""Behind all keys and times."""
 
 
 class CouchbaseDatastore(Datastore):
@@ -136,28 +142,26 @@ class CouchbaseDatastore(Datastore):
         asked = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in asked.items() if value is not None}
         start = [] if after is None else values.decode(after)
+        listed = None if due is None and (status is None or status in ENDED) else _listed_at(status, due)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []
-        listed = DUE if due is not None else RUNNING if status == RUNNING else OPEN
-        by_query = due is None and (status is None or status in ENDED)
-        for keys in self._queried(wanted, start, limit) if by_query else self._listed(listed, start):
+        for keys, surely in self._keys(listed, wanted, due, start, limit):
             for key, (head, token) in self._look(keys).items():
                 if head is None and token:
                     unreadable.append(key)
                     continue
-                if not by_query and listed not in places_of(head):
+                places = places_of(head)
+                if listed is not None and listed not in places:
                     stale.append(key)
-                if head is None or type(head.get("status")) is not str:
-                    continue
-                if due is not None and (type(head.get("due")) is not str or head["due"] > due):
-                    continue
-                if all(head.get(field) == value for field, value in wanted.items()):
-                    found.append(([key] if due is None else [head["due"], key], head))
-            if due is None and len(found) > limit:
+                elif head is not None and type(head.get("status")) is str and (due is None or head["due"] <= due):
+                    place = [key] if due is None else [head["due"], key]
+                    if place > start and all(head.get(field) == value for field, value in wanted.items()):
+                        found.append((place, head))
+            if sum(place < surely for place, _ in found) > limit:
                 break
         self._index.tidy(stale, self._look)
-        page = sorted((each for each in found if each[0] > start), key=lambda each: each[0])
+        page = sorted(found, key=lambda each: each[0])
         more = values.encode_checked(page[limit - 1][0]) if len(page) > limit else None
         return Page([head for _, head in page[:limit]], more, unreadable)
 
@@ -194,27 +198,41 @@ class CouchbaseDatastore(Datastore):
                 heads[key] = None, UNREADABLE
         return heads
 
-    def _listed(self, place: str, start: list[str]) -> Iterator[list[str]]:
-        """The keys in a place, so many at a time."""
-        keys = self._index.keys(place)
-        if place != DUE and start:
-            keys = [key for key in keys if key > start[-1]]
-        for number in range(0, len(keys), AT_ONCE):
-            yield keys[number : number + AT_ONCE]
+    def _keys(
+        self, listed: str | None, wanted: dict[str, str], due: str | None, start: list[str], limit: int
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Some keys at a time that may belong to a page, each with a place before which no later one will come."""
+        if listed is None:
+            return self._queried(wanted, start, limit)
+        return self._listed(listed, start) if due is None else self._listed_due(start, due)
 
-    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[list[str]]:
-        """The keys that the query service names, so many at a time."""
+    def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the index has in a place."""
+        keys = [key for key in self._index.keys(place) if [key] > start]
+        for number in range(0, len(keys), AT_ONCE):
+            yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or LAST
+
+    def _listed_due(self, start: list[str], due: str) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that may be due, by the earliest time that the index knows of each."""
+        after = start[0] if start else ""
+        entries = [each for each in self._index.due() if each.earliest <= due and each.latest >= after]
+        for number in range(0, len(entries), AT_ONCE):
+            later = entries[number + AT_ONCE : number + AT_ONCE + 1]
+            yield [each.key for each in entries[number : number + AT_ONCE]], [later[0].earliest] if later else LAST
+
+    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the query service names."""
         after = start[-1] if start else PREFIX
         while True:
-            keys = self._query.keys(wanted, after, min(limit + 1, NAMED))
+            keys = self._query.keys(wanted, after, min(limit + 1, AT_ONCE))
             if not keys:
                 return
-            yield from (keys[number : number + AT_ONCE] for number in range(0, len(keys), AT_ONCE))
             after = keys[-1]
+            yield keys, [f"{after}\0"]
 
     # writing
 
-    def _store(self, key: str, document: Document, text: bytes, cas: int, places: set[str]) -> int:
+    def _store(self, key: str, document: Document, text: bytes, cas: int, places: Places) -> int:
         """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
         began = self._index.announce(key, places, cas)
         try:
@@ -248,7 +266,8 @@ class CouchbaseDatastore(Datastore):
         if sent is None or known.size + sent.growth > values.MAX_BYTES:
             return None
         old, new = places_of(known.fields), places_of(sent.head)
-        began = self._index.announce(key, new - old, known.token)
+        coming = new_places(old, new)
+        began = self._index.announce(key, coming, known.token)
         how = options.MutateInOptions(cas=known.token, **self.server.durable)
         try:
             answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, how))
@@ -256,7 +275,7 @@ class CouchbaseDatastore(Datastore):
             raise sdk.CasMismatchException from None
         except sdk.CouchbaseException:
             return None  # there is something else than expected, or it lies too deep: that shows in the whole
-        self._index.confirm(key, new - old, answer.cas, began)
+        self._index.confirm(key, coming, answer.cas, began)
         self._tidy_after(key, old, new)
         return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
 
@@ -296,14 +315,14 @@ class CouchbaseDatastore(Datastore):
             document["seq"] = seq
         text = _shortened(key, document, operations, changed)
         try:
-            written = self._store(key, document, text, token, places_of(document) - old)
+            written = self._store(key, document, text, token, new_places(old, places_of(document)))
         except self.casException:
             raise sdk.CasMismatchException from None
         self._tidy_after(key, old, places_of(document))
         return Mutation(written, changed, document.get("cancelRequested") is not None)
 
-    def _tidy_after(self, key: str, old: set[str], new: set[str]) -> None:
-        if OPEN in old - new and RUNNING not in old and is_job(key):
+    def _tidy_after(self, key: str, old: Places, new: Places) -> None:
+        if OPEN in old.keys() - new.keys() and RUNNING not in old and is_job(key):
             # One that ran is met by every find of those that run; nothing else would come by this one.
             self._index.tidy([key], self._look)
 
@@ -318,6 +337,13 @@ class CouchbaseDatastore(Datastore):
 
 
 _ABSENT = object()
+
+
+def _listed_at(status: str | None, due: str | None) -> str:
+    """The place of the index where such jobs are."""
+    if due is not None:
+        return DUE
+    return RUNNING if status == RUNNING else OPEN
 
 
 def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:

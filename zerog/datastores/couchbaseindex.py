@@ -2,9 +2,9 @@
 
 It lies in 64 documents, ``zerog_open_0`` and so on; a job's key tells in which. Each holds for every place (``open``,
 ``running``, ``due``) the jobs that are there, and for each job the tokens of the documents from which it was brought
-there::
+there, each with the ``due`` that it was given::
 
-    {"due": {}, "running": {"0199…": {"1795334931850002432": 1}}, "open": {"0199…": {"0": 1}}}
+    {"due": {"0199…": {"0": "2026-…"}}, "running": {"0198…": {"1795334931850002432": 1}}, "open": {…}}
 
 A job is announced before the write that brings it to a place, so that a crash can only leave the index too full. A find
 that meets a job which isn't where the index says takes it out. That must not undo an announcement whose write is still
@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from zerog import values
@@ -39,6 +39,12 @@ OPEN, RUNNING, DUE = "open", "running", "due"
 PLACES = (DUE, RUNNING, OPEN)
 """Jobs that reconcile must look at; those that run; those that have not ended."""
 
+LOCKED = 2**64 - 1
+"""The token that the server shows of a locked document."""
+
+UNREADABLE = -1
+"""Stands for the token of a document that can't be read."""
+
 GRACE = 600.0
 """Seconds for which an announcement without its write stays, as seen by one process."""
 
@@ -52,16 +58,35 @@ TIDYING = 16
 """Paths taken out of an index document by one call."""
 
 
-def places_of(head: Document | None) -> set[str]:
+Places = dict[str, str | int]
+"""Places, and what is entered there: at ``due`` the time, elsewhere 1."""
+
+
+def places_of(head: Document | None) -> Places:
     """Where a job with this head is to be found."""
+    places: Places = {}
     if head is None or type(head.get("status")) is not str:
-        return set()
-    places = {DUE} if type(head.get("due")) is str else set()
+        return places
+    if type(head.get("due")) is str:
+        places[DUE] = head["due"]
     if head["status"] not in ENDED:
-        places.add(OPEN)
+        places[OPEN] = 1
     if head["status"] == RUNNING:
-        places.add(RUNNING)
+        places[RUNNING] = 1
     return places
+
+
+def new_places(old: Places, new: Places) -> Places:
+    """What has to be announced before a job goes from one to the other."""
+    return {place: value for place, value in new.items() if old.get(place) != value}
+
+
+class Entry(NamedTuple):
+    """A job that is due between two times, as far as the index knows. They sort by the earlier one."""
+
+    earliest: str
+    key: str
+    latest: str
 
 
 def is_job(key: str) -> bool:
@@ -76,7 +101,7 @@ class OpenIndex:
         self._server = server
         self._unresolved: dict[tuple[str, str], float] = {}
 
-    def announce(self, key: str, places: Collection[str], token: int) -> float:
+    def announce(self, key: str, places: Places, token: int) -> float:
         """Enter a job into places, before the write under ``token`` that brings it there; 0 if it creates it.
 
         Returns when that was, for ``confirm``. Raises DatastoreUnavailable: then the write must not be made.
@@ -85,7 +110,10 @@ class OpenIndex:
         if not places or not is_job(key):
             return began
         name = _name(key)
-        specs = [paths.upsert(f"{place}.{name}.`{token}`", b"1", create_parents=True) for place in sorted(places)]
+        specs = [
+            paths.upsert(f"{place}.{name}.`{token}`", values.encode(value).encode(), create_parents=True)
+            for place, value in places.items()
+        ]
         how = options.MutateInOptions(store_semantics=paths.StoreSemantics.UPSERT, **self._server.durable)
         shard = _shard(key)
         for attempt in range(ANNOUNCING):
@@ -99,7 +127,7 @@ class OpenIndex:
                 raise _broken(shard, error) from error
         raise AssertionError  # pragma: no cover
 
-    def confirm(self, key: str, places: Collection[str], token: int, began: float) -> None:
+    def confirm(self, key: str, places: Places, token: int, began: float) -> None:
         """To be called after a write, with what ``announce`` was given and has returned.
 
         If the write took so long that others may have taken its announcement back, it is made once more.
@@ -112,24 +140,33 @@ class OpenIndex:
 
     def keys(self, place: str) -> list[str]:
         """The keys of all jobs that the index has in a place, in order."""
+        return sorted(_key(name) for entries in self._shards() for name in entries[place])
+
+    def due(self) -> list[Entry]:
+        """All jobs that the index has at ``due``, in the order of the earliest time that each may have."""
+        found = []
+        for entries in self._shards():
+            for name, tokens in entries[DUE].items():
+                times = sorted(map(str, tokens.values()))
+                if times:
+                    found.append(Entry(times[0], _key(name), times[-1]))
+        return sorted(found)
+
+    def _shards(self) -> Iterator[dict[str, dict[str, Any]]]:
         shards = [_shard_name(number) for number in range(SHARDS)]
         answer = self._server.reading("the index of jobs", lambda collection: collection.get_multi(shards))
-        found: list[str] = []
         for shard in shards:
-            stored = answer.results.get(shard)
-            if stored is not None and answer.exceptions.get(shard) is None:
-                entries = _entries(shard, stored.value)
-            elif isinstance(answer.exceptions.get(shard), sdk.DocumentNotFoundException):
-                continue
-            else:  # asked for by itself it comes, or tells what is the matter
-                entries = self._read(shard)[1]
-            found += map(_key, entries[place])
-        return sorted(found)
+            error = answer.exceptions.get(shard)
+            if error is None:
+                yield _entries(shard, answer.results[shard].value)
+            elif not isinstance(error, sdk.DocumentNotFoundException):
+                yield self._read(shard)[1]  # asked for by itself it comes, or tells what is the matter
 
     def tidy(self, keys: Iterable[str], look: Any) -> None:
         """Take jobs out of the places where they are not, as far as that is safe now; what isn't stays for later.
 
-        ``look`` maps keys to the heads and tokens that their documents have, (None, 0) where there is none.
+        ``look`` maps keys to the heads and tokens that their documents have: (None, 0) where there is none,
+        (None, UNREADABLE) where it makes no sense.
         """
         by_shard: dict[str, list[str]] = {}
         for key in keys:
@@ -146,8 +183,10 @@ class OpenIndex:
         gone = []
         for key in keys:
             head, own = told[key]
+            if own in (LOCKED, UNREADABLE):
+                continue  # nobody can say where it is, or which writes may come
             name = key.removeprefix(PREFIX)
-            for place in set(PLACES) - places_of(head):
+            for place in set(PLACES) - places_of(head).keys():
                 tokens = entries[place].get(quote(name, safe=""))
                 if tokens is not None and not self._may_be_under_way(key, place, tokens, own):
                     gone.append(f"{place}.{_name(key)}")
