@@ -13,6 +13,9 @@ import zerog
 import zerog.worker.notify
 from tests.processes import until
 from tests.worker.kit import Running
+from zerog.clock import Clock
+from zerog.transitions import Worker
+from zerog.worker.lease import Lease
 from zerog.worker.session import UUIDS
 
 
@@ -148,3 +151,36 @@ def test_a_worker_leaves_no_thread_that_renews(crowd: Crowd) -> None:
         until(lambda: {"zerog-lease", "zerog-control"} <= new())
     assert "zerog-lease" not in new()
     until(lambda: "zerog-control" not in new())
+
+
+def test_a_drained_worker_whose_record_was_removed_says_so_in_the_new_one(crowd: Crowd) -> None:
+    """It was away for its lease, and others took it for dead."""
+    app = crowd.app
+    with Running(app, lease=0.5) as running:
+        key = f"zerog_worker_{running.worker.name}"
+        until(lambda: app.datastore.read(key))
+        app.fleet.drain(running.worker.name, by="ann")
+        until(lambda: app.datastore.read(key)["state"] == "drained")
+        app.engine.forget(running.worker.name)
+        record = until(lambda: app.datastore.read(key))
+        assert (record["state"], record["drain"]["by"]) == ("drained", "ann")
+        assert crowd.shown()["config"]["lease"] == 0.5
+
+
+def test_a_long_wait_for_the_datastore_at_the_start_is_not_taken_for_a_hang() -> None:
+    """What watches the threads counts from when the worker began to work."""
+
+    class Set(Clock):
+        time = 0.0
+
+        def monotonic(self) -> float:
+            return self.time
+
+    clock = Set()
+    lease = Lease(zerog.App("memory://").engine, Worker("w", 30.0), dict, print, clock)
+    clock.time = 1_000.0
+    lease.start()
+    try:
+        assert (lease.turned, lease.held_since) == (1_000.0, 1_000.0)
+    finally:
+        lease.stop()
