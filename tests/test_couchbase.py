@@ -467,6 +467,7 @@ def test_a_hung_server_is_given_up_in_time(own: RunningStandIn, datastore: Couch
     datastore.create("key", {"n": 0})
     assert own.process is not None
     own.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, own.process.pid, os.WSTOPPED)
     began = time.monotonic()
     with pytest.raises(DatastoreUnavailable, match=datastore.server.name):
         datastore.read("key")

@@ -194,7 +194,7 @@ class App:
         ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
         messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
-        job_class = self.registry.class_of(job_type)
+        job_class = self.registry._class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
@@ -219,7 +219,7 @@ class App:
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
         batches: an error of the datastore in between leaves whole jobs, and has a note that says how many.
         """
-        job_class = self.registry.class_of(job_type)
+        job_class = self.registry._class_of(job_type)
         declaration = declaration_of(job_class)
         attributes: list[dict[str, Any]] = []
         messages: dict[Any, Any] = {}
@@ -282,7 +282,7 @@ class App:
         is given and the job is none of that class.
         """
         job = self.registry.get_job(uuid, self.datastore, self.queue)
-        self.registry.expect(job.uuid, job.jobType, job_type)
+        self.registry._expect(job.uuid, job.jobType, job_type)
         self._attach(job)
         return cast("J", job)
 
@@ -331,7 +331,7 @@ class App:
         pause, never = WAIT_SHORTEST, threading.Event()
         while True:
             head: Document = self.engine.read(uuid)[0]
-            self.registry.expect(uuid, head["jobType"], job_type)
+            self.registry._expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
             if (waiting := logs.running.get()) is not None:

@@ -10,7 +10,8 @@ user's own sees them:
                                      edited, discarded, put again, cancel requested
 ``status``, ``resultCode``           of a job that has ended
 ``seconds``, ``delay``               how long the run took; when the next one may begin
-``attempts``, ``reason``             which run it is; why it was taken from its owner or put again
+``attempts``, ``reason``             which run it is; why it was taken from its owner, put again, edited or discarded
+``who``, ``changed``                 who edited it, and the names of the fields
 ===================================  ==================================================================
 
 Parameters, state and output of a job are never among them. Where many transitions are told at once, whether anybody

@@ -162,8 +162,12 @@ class MongoServer:
             yield
         except errors.DuplicateKeyError:
             raise CasMismatch(f"{what} is there already; nothing was written") from None
-        except bson.errors.InvalidBSON as error:
-            raise CorruptDocument(f"{what} can't be read ({_brief(error)}); it was left as it is") from None
+        except (bson.errors.InvalidBSON, errors.ProtocolError) as error:
+            if writes:
+                raise AmbiguousWrite(f"{what}: {self.name} gave no sense ({_brief(error)}); it may be done") from None
+            raise CorruptDocument(
+                f"{what}: {self.name} gave no sense ({_brief(error)}); it was left as it is"
+            ) from None
         except errors.DocumentTooLarge as error:
             raise InvalidValue(f"{what} is too large for {self.name} ({_brief(error)}); nothing was written") from None
         except errors.ConnectionFailure as error:

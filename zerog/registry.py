@@ -93,7 +93,7 @@ class JobRegistry:
         except (KeyError, TypeError):
             raise UnknownJobType(self._unknown(job_type)) from None
 
-    def class_of(self, job_type: object) -> type[BaseJob]:
+    def _class_of(self, job_type: object) -> type[BaseJob]:
         """The class that is meant by itself, its type or its function. Raises UnknownJobType, ConfigurationError."""
         given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
         if not isinstance(given, (str, type)):
@@ -106,7 +106,7 @@ class JobRegistry:
             raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
         return job_class
 
-    def expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
+    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
         """Raises JobNotFound unless the job of type ``name`` is one of ``job_type``; None takes any."""
         if isinstance(job_type, str):
             job_type = self.get_class(job_type)

@@ -134,6 +134,15 @@ class Soft(Plain):
     SOFT_TIMEOUT = LIMIT
 
 
+class Hooked(Soft):
+    """The same with a hook around it."""
+
+    JOB_TYPE = "hooked"
+
+    def after_run(self) -> None:
+        Path(self.marks, self.uuid).with_suffix(".after").touch()
+
+
 class SoftCoroutine(Coroutine):
     JOB_TYPE = "soft_coroutine"
     SOFT_TIMEOUT = LIMIT

@@ -10,6 +10,7 @@ app.register(
     limited.Plain,
     limited.Coroutine,
     limited.Soft,
+    limited.Hooked,
     limited.SoftCoroutine,
     limited.Graceless,
     limited.GracelessCoroutine,

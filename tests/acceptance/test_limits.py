@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.harness import Workers
 from tests.acceptance.limited import LIMIT
 from tests.processes import until
+from zerog.worker.supervisor import KILL_AFTER
 
 LATE = float(os.environ.get("ZEROG_LATE", "5"))
 """Seconds by which a busy machine may be late; alone it is less than one, see docs/limits.md."""
@@ -54,6 +55,14 @@ def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, d
     assert LIMIT <= seconds(job) < LIMIT + LATE
     if do == "write":
         assert job.output["number"] > 1
+
+
+def test_a_soft_limit_comes_through_hooks(tmp_path: Path) -> None:
+    """They surround ``run()`` and are no reason to wait."""
+    job = ended(tmp_path, "hooked", "sleep", "--executor", "process")
+    assert [error.type for error in job.errors] == ["SoftTimeout"]
+    assert (tmp_path / job.uuid).with_suffix(".after").exists()
+    assert seconds(job) < LIMIT + LATE
 
 
 @pytest.mark.parametrize("job_type", ["soft", "soft_coroutine"])
@@ -248,3 +257,20 @@ def test_a_second_signal_hurries_what_a_shutdown_waits_for(processes: str, tmp_p
     job, took, _ = shut_down(tmp_path, "finish", "sleep", *options, go="is shutting down", signals=2)
     assert (job.status, job.attempts) == ("queued", 0)
     assert took < 2 + LATE
+
+
+@pytest.mark.slow
+def test_a_supervisor_waits_as_long_as_its_workers_wait(tmp_path: Path) -> None:
+    """Longer than the ten seconds after which it kills what says nothing."""
+    options = ("--executor", "process", "--grace", "0", "--processes", "2")
+    with Workers(tmp_path, *options, module="tests.acceptance.limited_soft") as w:
+        uuid = w.app.submit("finish", {"do": "wait", "marks": str(tmp_path)}).uuid
+        worker = w.start()
+        w.until((tmp_path / uuid).exists)
+        worker.terminate()
+        ended = time.monotonic() + KILL_AFTER + 5
+        w.until(lambda: time.monotonic() > ended or worker.poll() is not None)
+        assert w.app.progress(uuid)["status"] == "running"
+        (tmp_path / "go").touch()
+        assert worker.wait(60) == 0, w.log.read_text()
+        assert w.app.progress(uuid)["status"] == "succeeded"

@@ -12,6 +12,8 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import ROOT
+from tests.couchbaseservers import url_for as couchbase_url_for
+from tests.mongoservers import url_for as mongo_url_for
 from tests.processes import until
 from tests.redisservers import shared
 from tests.rq.kit import real_url
@@ -21,6 +23,8 @@ JOBS = 200
 DATASTORES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/documents.db",
     "redis": lambda _: shared("valkey").url(),
+    "couchbase": couchbase_url_for,
+    "mongodb": mongo_url_for,
 }
 QUEUES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/queue.db",

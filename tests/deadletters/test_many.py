@@ -36,8 +36,6 @@ app.register(Broken)
 
 FEW, MANY = 1_000, 10_000
 
-pytestmark = pytest.mark.slow
-
 
 def fill(app: zerog.App, number: int) -> None:
     """Failed jobs, each with three errors; every second one has lost its connection."""
@@ -134,6 +132,19 @@ def session(folder: Path, url: str, number: int) -> dict[str, Run]:
     return runs
 
 
+def test_a_list_that_goes_into_a_file_shows_how_far_it_is(tmp_path: Path) -> None:
+    """On the terminal that standard error is; the file has the list and nothing else."""
+    url = f"sqlite:///{tmp_path}/jobs.db?synchronous=normal"
+    (tmp_path / "myapp.py").write_text(APP.format(url=url))
+    fill(zerog.App(url), 20)
+    done = run(tmp_path, "jobs", "ls", "myapp:app", "--error", "ValueError", "--errors")
+    assert done.code == 0
+    assert [line.endswith("[500] ValueError: no") for line in done.stdout.splitlines()] == [False, *[True] * 10]
+    assert "listed" in done.terminal
+    assert "10" in done.terminal
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ten_thousand_failed_jobs_in_the_memory_of_a_page(url: str, tmp_path: Path) -> None:
     """Each command takes no more memory for ten thousand than for one thousand; each shows how far it is."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.couchbaseservers import url_for as couchbase_url_for
+from tests.mongoservers import url_for as mongo_url_for
 from tests.redisservers import url_for
 from tests.rq.kit import url_for as rq_url_for
 from zerog.crashpoints import POINTS
 from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.mongo import MongoDatastore
 from zerog.datastores.redis import RedisDatastore
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.engines.redis import RedisEngine
@@ -65,11 +67,16 @@ def _rq(folder: Path, clock: ManualClock) -> Engine:
     return Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
 
 
-def _couchbase(folder: Path, clock: ManualClock) -> Engine:
-    queue = SqliteQueue(folder / "queue.db", synchronous="normal", clock=clock)
+def _couchbase_rq(folder: Path, clock: ManualClock) -> Engine:
     datastore = CouchbaseDatastore(couchbase_url_for(folder))
     datastore.setup()
-    return Engine(datastore, queue, clock)
+    return Engine(datastore, RqQueue(rq_url_for(folder), clock=clock), clock)
+
+
+def _mongodb_rq(folder: Path, clock: ManualClock) -> Engine:
+    datastore = MongoDatastore(mongo_url_for(folder))
+    datastore.setup()
+    return Engine(datastore, RqQueue(rq_url_for(folder), clock=clock), clock)
 
 
 KINDS = {
@@ -90,7 +97,8 @@ KINDS = {
     ),
     "two-files": Kind(_two_files),
     "rq": Kind(_rq),
-    "couchbase": Kind(_couchbase),
+    "couchbase-rq": Kind(_couchbase_rq),
+    "mongodb-rq": Kind(_mongodb_rq),
     "redis": Kind(
         _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
     ),

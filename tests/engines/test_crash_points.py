@@ -10,12 +10,26 @@ from pathlib import Path
 
 import pytest
 
+import zerog
 from tests.engines import scenario
 from tests.engines.kinds import KINDS
 from zerog import crashpoints
 from zerog.crashpoints import InjectedFailure
+from zerog.doctor import Doctor
+from zerog.document import TERMINAL
 from zerog.exceptions import AmbiguousWrite
+from zerog.lifecycle import Engine
 from zerog.testing.clock import ManualClock
+
+
+class OfScenario(zerog.BaseJob):
+    """The type of the scenario's jobs, for those who only look at them."""
+
+    JOB_TYPE = "test"
+
+    def run(self) -> None:
+        raise AssertionError("nobody runs it")
+
 
 EACH = [(kind, point) for kind in KINDS for point in KINDS[kind].points]
 
@@ -42,6 +56,19 @@ def accepted_in(folder: Path) -> list[str]:
     file = folder / "accepted"
     lines = file.read_text().split() if file.exists() else []
     return [line for line in lines if f"-{line}" not in lines and not line.startswith("-")]
+
+
+def cut_off(engine: Engine) -> set[str]:
+    """The jobs that nobody brings to their end any more unless somebody repairs them."""
+    heads = [head for head in engine.datastore.find().heads if head["status"] not in TERMINAL]
+    return {head["uuid"] for head in heads if head["owner"] is not None or head["queueState"] == "pending"}
+
+
+def told_by_doctor(engine: Engine) -> set[str]:
+    """The jobs that are named when somebody asks what is wrong."""
+    app = zerog.App(datastore=engine.datastore, queue=engine.queue, clock=engine.clock)
+    app.register(OfScenario)
+    return {uuid for finding in Doctor(app).examine().findings for uuid in finding.jobs}
 
 
 class Faults:
@@ -114,8 +141,10 @@ def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) 
     clock = ManualClock()
     clock.advance(10)
     engine = KINDS[kind].open(tmp_path, clock)
+    assert cut_off(engine) <= told_by_doctor(engine)
     scenario.recover(engine, clock)
     scenario.check(engine, accepted_in(tmp_path))
+    assert told_by_doctor(engine) == set()
     engine.close()
 
 

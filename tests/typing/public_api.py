@@ -52,7 +52,10 @@ class WordCount(zerog.BaseJob):
     SCHEMA_VERSION = "2.0"
     FINISH_ON = (FileNotFoundError,)
     BACKOFF = zerog.backoff.exponential(30, factor=2, cap=3600, jitter=True)
+    SOFT_TIMEOUT = 3500.0
     TIMEOUT = 3600
+    CANCEL_GRACE = 5
+    ON_SHUTDOWN = "finish"
 
     class Params(Schema):
         path = fields.String(required=True)
@@ -217,10 +220,8 @@ known: dict[str, type[zerog.BaseJob]] = registry.get_registered_classes()
 one: type[zerog.BaseJob] = registry.get_class("later")
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.accept({})
-told: dict[str, Any] = registry.shown({"jobType": "later"})
-registry.expect(job.uuid, "later", Later)
-by_either: list[type[zerog.BaseJob]] = [registry.class_of(Later), registry.class_of("later")]
-spans: int = len(registry.kept())
+without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})
+kept: float = registry.kept()["failed"]["later"].seconds
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)
 stored: zerog.BaseJob = registry.get_job(made.uuid, app.datastore, app.queue)
 made.enqueue(delay=5, priority=1, ttr=60)

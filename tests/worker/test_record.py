@@ -11,7 +11,8 @@ import pytest
 
 import zerog
 import zerog.worker.notify
-from tests.worker.kit import Running, until
+from tests.processes import until
+from tests.worker.kit import Running
 from zerog.worker.session import UUIDS
 
 
@@ -134,3 +135,16 @@ def test_an_app_is_closed_at_the_end_of_its_block(tmp_path: Path) -> None:
     """So that no socket is left open, which would be an error of this test."""
     with zerog.App(f"sqlite:///{tmp_path}/jobs.db") as app:
         assert app.queue.size() == 0
+
+
+def test_a_worker_leaves_no_thread_that_renews(crowd: Crowd) -> None:
+    """Nor one that listens, however long the pauses between two rounds are."""
+    before = set(threading.enumerate())
+
+    def new() -> set[str]:
+        return {thread.name for thread in set(threading.enumerate()) - before}
+
+    with Running(crowd.app, lease=3600):
+        until(lambda: {"zerog-lease", "zerog-control"} <= new())
+    assert "zerog-lease" not in new()
+    until(lambda: "zerog-control" not in new())

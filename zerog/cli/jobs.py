@@ -38,7 +38,7 @@ ERROR = "LAST ERROR"
 
 @click.group()
 def jobs() -> None:
-    """List, show, cancel, retry and remove jobs."""
+    """List, show, cancel, edit, retry and remove jobs."""
 
 
 @app_command("ls")

@@ -226,8 +226,7 @@ class CouchbaseDatastore(Datastore):
                 answer = self._written(key, lambda collection: collection.insert(key, text, inserting))
         except (sdk.CasMismatchException, sdk.DocumentNotFoundException, sdk.DocumentExistsException):
             raise self.casException(f"{key} has another token than {cas}; nothing was written") from None
-        if places and self._index.is_slow(began):
-            self._index.announce(key, places, answer.cas)
+        self._index.confirm(key, places, answer.cas, began)
         return int(answer.cas)
 
     def _mutate_paths(
@@ -257,7 +256,8 @@ class CouchbaseDatastore(Datastore):
             raise sdk.CasMismatchException from None
         except sdk.CouchbaseException:
             return None  # there is something else than expected, or it lies too deep: that shows in the whole
-        self._changed_places(key, old, new, began, answer.cas)
+        self._index.confirm(key, new - old, answer.cas, began)
+        self._tidy_after(key, old, new)
         return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
 
     def _known(self, key: str, needed: Reading) -> Known | None:
@@ -295,17 +295,14 @@ class CouchbaseDatastore(Datastore):
         if seq is not None:
             document["seq"] = seq
         text = _shortened(key, document, operations, changed)
-        began = SYSTEM.monotonic()
         try:
             written = self._store(key, document, text, token, places_of(document) - old)
         except self.casException:
             raise sdk.CasMismatchException from None
-        self._changed_places(key, old, places_of(document), began, written)
+        self._tidy_after(key, old, places_of(document))
         return Mutation(written, changed, document.get("cancelRequested") is not None)
 
-    def _changed_places(self, key: str, old: set[str], new: set[str], began: float, token: int) -> None:
-        if new - old and self._index.is_slow(began):
-            self._index.announce(key, new - old, token)
+    def _tidy_after(self, key: str, old: set[str], new: set[str]) -> None:
         if OPEN in old - new and RUNNING not in old and is_job(key):
             # One that ran is met by every find of those that run; nothing else would come by this one.
             self._index.tidy([key], self._look)

@@ -15,6 +15,7 @@ it. Where the document has that very token (its writer died, or is slow) the ent
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -25,7 +26,9 @@ from zerog.clock import SYSTEM
 from zerog.couchbaseserver import CouchbaseServer, options, paths, sdk
 from zerog.datastores.base import ENDED
 from zerog.datastores.operations import Document
-from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked, ZerogError
+
+log = logging.getLogger("zerog")
 
 PREFIX = "zerog_job_"
 """What the key of a job begins with; only jobs are listed."""
@@ -76,7 +79,7 @@ class OpenIndex:
     def announce(self, key: str, places: Collection[str], token: int) -> float:
         """Enter a job into places, before the write under ``token`` that brings it there; 0 if it creates it.
 
-        Returns when that was, for ``is_slow``. Raises DatastoreUnavailable: then the write must not be made.
+        Returns when that was, for ``confirm``. Raises DatastoreUnavailable: then the write must not be made.
         """
         began = SYSTEM.monotonic()
         if not places or not is_job(key):
@@ -96,9 +99,16 @@ class OpenIndex:
                 raise _broken(shard, error) from error
         raise AssertionError  # pragma: no cover
 
-    def is_slow(self, began: float) -> bool:
-        """Whether the write that was announced took so long that others may have taken the announcement back."""
-        return SYSTEM.monotonic() - began > SLOW
+    def confirm(self, key: str, places: Collection[str], token: int, began: float) -> None:
+        """To be called after a write, with what ``announce`` was given and has returned.
+
+        If the write took so long that others may have taken its announcement back, it is made once more.
+        """
+        if places and SYSTEM.monotonic() - began > SLOW:
+            try:
+                self.announce(key, places, token)
+            except (DatastoreUnavailable, CorruptDocument) as error:  # what was written is written
+                log.warning("%s is stored, and perhaps not listed among the unfinished jobs: %s", key, error)
 
     def keys(self, place: str) -> list[str]:
         """The keys of all jobs that the index has in a place, in order."""
@@ -127,8 +137,8 @@ class OpenIndex:
         for shard, its_keys in by_shard.items():
             try:
                 self._tidy_shard(shard, its_keys, look)
-            except (AmbiguousWrite, DocumentLocked, DatastoreUnavailable, sdk.CasMismatchException):
-                continue  # the index is too full, as it was before
+            except (ZerogError, sdk.CouchbaseException) as error:
+                log.debug("%s stays too full for now: %s", shard, error)
 
     def _tidy_shard(self, shard: str, keys: list[str], look: Any) -> None:
         token, entries = self._read(shard)  # before the documents: see the module's text

@@ -57,7 +57,7 @@ class MongoDatastore(Datastore):
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
-        if cas == 0 and cas is not None:
+        if cas == 0:
             token = _first_token()
             stored = _checked(key, to_stored(key, value, token), value)
             with self.server.translated(key):
@@ -73,7 +73,9 @@ class MongoDatastore(Datastore):
         return True, cas + 1
 
     def delete(self, key: str, cas: int | None = None) -> bool:
-        wanted: Document = {"_id": key} if cas is None else {"_id": key, "_cas": min(cas, _LARGEST)}
+        wanted: Document = {"_id": key}
+        if cas is not None:
+            wanted["_cas"] = cas if 0 < cas < _LARGEST else 0  # what no document has
         with self.server.translated(key):
             deleted = self.server.collection.delete_one(wanted).deleted_count
         if not deleted and cas is not None and self.read_with_cas(key, head=True)[1] is not None:

@@ -42,8 +42,8 @@ class Run:
         patience: float = PATIENCE,
         clock: Clock = SYSTEM,
         stopping: threading.Event | None = None,
-        soft_limit: float | None = None,
         build: str | None = None,
+        soft_limit: float | None = None,
     ) -> None:
         """``soft_limit``: seconds from now after which the thread that makes this is to be told so."""
         self.datastore = datastore

@@ -138,6 +138,33 @@ class DiscardRules(EngineRules):
             crashpoints.disarm()
         assert engine.datastore.read(make_key(uuid)) is None
 
+    def test_many_are_removed_each_as_it_was_seen(self, engine: Engine) -> None:
+        """What was retried, has ended anew or is gone meanwhile is left out of the answer, and harmed by nothing."""
+        uuids = [self.ended(engine, "failed") for _ in range(5)]
+        heads = [self.head(engine, uuid) for uuid in uuids]
+        engine.retry(uuids[0])
+        engine.retry(uuids[1])
+        self.pass_time(engine, 1)
+        [claim] = [claim for claim in self.claim_all(engine) if claim.uuid == uuids[1]]
+        assert engine.settle([Settlement(claim, "finish", 1, 500)]) == [True]
+        engine.discard(uuids[2])
+        assert engine.discard_all(heads, "too old") == uuids[3:]
+        assert [engine.datastore.read(make_key(uuid)) is not None for uuid in uuids] == [True, True, *[False] * 3]
+        assert engine.counters["removed.old"] == 2
+        assert engine.discard_all([], "too old") == []
+
+    @pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
+    def test_a_lost_answer_among_many_is_found_out_next_time(self, engine: Engine, point: str) -> None:
+        """No error; after a second call all are gone."""
+        heads = [self.head(engine, self.ended(engine, "failed")) for _ in range(3)]
+        crashpoints.arm(point, "unknown")
+        try:
+            engine.discard_all(heads, "too old")
+        finally:
+            crashpoints.disarm()
+        engine.discard_all(heads, "too old")
+        assert [engine.datastore.read(make_key(head["uuid"])) for head in heads] == [None] * 3
+
     def ended(self, engine: Engine, status: str) -> str:
         """The uuid of a job that has that status, an end or ``new``."""
         if status == "new":

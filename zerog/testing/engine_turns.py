@@ -80,8 +80,8 @@ class TurnRules(EngineRules):
         uuids = [self.submitted(engine) for _ in range(3 * SHARE)]
         assert self.in_turn(engine, [1, 12, 7, 40]) == uuids
 
-    @pytest.mark.parametrize("name", ["quick", "between", "slow"])
-    def test_every_queue_of_a_worker_wakes_it(self, engine: Engine, name: str) -> None:
+    @pytest.mark.parametrize("queue_name", ["quick", "between", "slow"])
+    def test_every_queue_of_a_worker_wakes_it(self, engine: Engine, queue_name: str) -> None:
         """A wait for several queues ends at once when a job comes to any of them, and the job can be claimed."""
         self.require_queues()
         queues = ("quick", "between", "slow")
@@ -92,7 +92,7 @@ class TurnRules(EngineRules):
             wait.join(0.1)
             assert wait.is_alive(), "the wait ended without a job"
             begun = monotonic()
-            uuid = self.submitted(engine, queueName=name)
+            uuid = self.submitted(engine, queueName=queue_name)
             wait.join(PATIENCE)
             delays.append(monotonic() - begun)
             assert self.in_turn(engine, [1], *queues) == [uuid]

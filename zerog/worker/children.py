@@ -155,7 +155,7 @@ class ProcessSlots(Slots):
     def _child(self) -> _Child:
         """This slot's child, a new one if it has none or it has done its share."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.fit:
+        if child is not None and child.fit and not child.killed:
             child.jobs += 1
             return child
         if child is not None:
@@ -300,8 +300,8 @@ def child_main(app: App) -> Callable[[socket.socket], None]:
             outcome = _run_request(app, request, stopping, interrupts)
             if os.getpid() != pid:
                 os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
-            idle.set()  # before the answer, after which the worker may end this child
             answer = {**_answer(outcome, as_it_was), "interrupted": interrupts.has_raised}
+            idle.set()  # before the answer, after which the worker may end this child
             connection.sendall(_encode(answer).encode() + b"\n")
 
     return live
@@ -338,17 +338,8 @@ def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, 
     key = f"{head['documentType']}_{head['uuid']}"
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
-    limit = job_class.SOFT_TIMEOUT
-    run = Run(
-        app.engine.datastore,
-        key,
-        head["epoch"],
-        head["seq"],
-        patience,
-        app.clock,
-        stopping,
-        soft_limit=limit,
-        build=app.build_id,
-    )
+    key_and_numbers = app.engine.datastore, key, head["epoch"], head["seq"]
+    limit, build = job_class.SOFT_TIMEOUT, app.build_id
+    run = Run(*key_and_numbers, patience, app.clock, stopping, build=build, soft_limit=limit)
     with interrupts.during(run, request["nonce"]):
         return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

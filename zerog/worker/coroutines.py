@@ -74,6 +74,7 @@ class _Teller:
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch_limit()
+        self._tell_what_waits()
 
     def wake(self) -> None:
         """Have the loop look what there is to tell. From any thread."""
@@ -88,11 +89,17 @@ class _Teller:
         if error is None:
             return cancelled
         self._task.uncancel()  # or timeouts and task groups of the clean-up would take it for theirs
+        self._tell_what_waits()
         return error
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _tell_what_waits(self) -> None:
+        """Nobody wakes for what was to be told before this one listened, or while it had something else to tell."""
+        if self._run.is_due:
+            self._loop.call_soon(self._tell)
 
     def _tell(self) -> None:
         if self._error is not None or self._task.done():

@@ -23,11 +23,11 @@ PAUSE = 0.02
 """Seconds between two signals until the run could be told."""
 
 
-FUNCTION_JOBS = "zerog.jobs.function"
-"""Where the run() is that calls the function which a job is made of."""
+BETWEEN = ("zerog.worker.hooks", "zerog.jobs.function")
+"""Modules of ZeroG's that stand between what calls the job and the job's own code."""
 
-_ROOTS = {("zerog.worker.execute", "_called"), ("zerog.worker.coroutines", "_driven")}
-"""The functions that call into the job's own code."""
+_ROOTS = {("zerog.worker.hooks", "called"), ("zerog.worker.coroutines", "_driven")}
+"""The functions below which the job's own code is."""
 
 
 class Interrupts:
@@ -89,6 +89,8 @@ def _is_in_the_job(frame: FrameType | None) -> bool:
 
     An event loop that waits is not the job's code: its coroutines are told by the loop (``zerog.worker.coroutines``).
     """
+    if frame is not None and frame.f_globals.get("__name__") == "contextlib":
+        return False  # on its way into a context manager, or out of one
     has_job = False
     while frame is not None:
         module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
@@ -96,12 +98,12 @@ def _is_in_the_job(frame: FrameType | None) -> bool:
             return has_job
         if _must_end_first(module):
             return False
-        has_job = has_job or module != FUNCTION_JOBS
+        has_job = has_job or module not in BETWEEN
         frame = frame.f_back
     return False
 
 
 def _must_end_first(module: str) -> bool:
-    if module == FUNCTION_JOBS or module.startswith(("zerog.demo", "zerog.testing")):
+    if module in BETWEEN or module.startswith(("zerog.demo", "zerog.testing")):
         return False
     return module.split(".")[0] in ("zerog", "logging")
