@@ -161,6 +161,24 @@ def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
     assert not listening()
 
 
+def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is about to wait hears of the end the next time."""
+    bench.wait()
+    bench.queues["told-b"].give(Held())
+    bench.ended()
+    heard = bench.queues["told-a"].wake
+    calls: list[int] = []
+
+    def deaf_at_first() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            heard()
+
+    monkeypatch.setattr(bench.queues["told-a"], "wake", deaf_at_first)
+    bench.listeners.close()
+    assert not listening() and len(calls) > 1
+
+
 def both(queue: MemoryQueue) -> Callable[[str], Queue]:
     return {"told-a": queue, "told-b": queue.named("told-b")}.__getitem__
 

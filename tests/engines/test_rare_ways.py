@@ -118,16 +118,18 @@ def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_al
     assert parts.queue.size() == 0
 
 
-@pytest.mark.parametrize("status", ["running", "succeeded"])
-def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str) -> None:
+@pytest.mark.parametrize(("status", "instead"), [("running", "NO_RESULT"), ("succeeded", r"retry\(\)")])
+def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str, instead: str) -> None:
     """Of others it says what they are, and what to do instead."""
     uuid = submit(engine)
+    engine.check_waits(uuid)
     [mine] = claim(engine)
     if status == "succeeded":
         engine.settle([Settlement(mine, "finish", 1, 200)])
     before = engine.read(uuid)
-    with pytest.raises(JobStateError, match=rf"{status}.*retry\(\)"):
-        engine.enqueue(uuid)
+    for refused in (engine.check_waits, engine.enqueue):
+        with pytest.raises(JobStateError, match=f"{status}.*{instead}"):
+            refused(uuid)
     assert engine.read(uuid) == before
     assert engine.queue.size() == 0
 
