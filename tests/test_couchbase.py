@@ -250,6 +250,20 @@ def test_a_document_that_is_too_large(own: RunningStandIn) -> None:
     datastore.close()
 
 
+def test_a_request_that_the_server_does_not_take_is_no_outage(
+    own: RunningStandIn, datastore: CouchbaseDatastore
+) -> None:
+    """Waiting would not help, so it isn't called unavailable."""
+    datastore.create(KEY, {"n": 0})
+    own.fail("INVALID", times=0)
+    with pytest.raises(DatastoreError, match=datastore.server.name) as caught:
+        datastore.set(KEY, {"n": 1})
+    assert not isinstance(caught.value, (DatastoreUnavailable, AmbiguousWrite))
+    assert is_one_line_without_secrets(str(caught.value))
+    own.heal()
+    assert datastore.read(KEY) == {"n": 0}
+
+
 @pytest.mark.parametrize("kind", ["TEMPORARY", "NO_ACCESS", "DURABILITY_IMPOSSIBLE"])
 def test_refusals_are_named(own: RunningStandIn, datastore: CouchbaseDatastore, kind: str) -> None:
     """One line, in time; and when the server takes writes again, they go through."""

@@ -72,7 +72,6 @@ MISCONFIGURED = (
     sdk.ScopeNotFoundException,
     sdk.CollectionNotFoundException,
     sdk.DurabilityInvalidLevelException,
-    sdk.InvalidArgumentException,
     sdk.UnsupportedOperation,
     sdk.FeatureUnavailableException,
 )
@@ -168,6 +167,8 @@ class CouchbaseServer:
             return self._unavailable(what, error)
         if isinstance(error, MISCONFIGURED):
             return self._misconfigured(what, error)
+        if isinstance(error, sdk.InvalidArgumentException):  # a key of more than 250 bytes, for example
+            return DatastoreError(f"{what}: {self.name} takes no such thing ({brief(error)}); nothing was changed")
         if isinstance(error, _OF_DOCUMENT) or (isinstance(error, sdk.RequestCanceledException) and not writes):
             return cast("Exception", error)
         if writes:
