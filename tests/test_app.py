@@ -78,6 +78,24 @@ def test_the_url_may_come_from_the_environment(tmp_path: Any, monkeypatch: pytes
     app.close()
 
 
+def test_both_urls_may_come_from_the_environment(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together or not at all, and not beside one for both."""
+    monkeypatch.delenv("ZEROG_URL", raising=False)
+    monkeypatch.setenv("ZEROG_DATASTORE", f"sqlite:///{tmp_path}/documents.db")
+    with pytest.raises(ConfigurationError, match="no ZEROG_QUEUE"):
+        zerog.App()
+    monkeypatch.setenv("ZEROG_QUEUE", f"sqlite:///{tmp_path}/queue.db")
+    app = zerog.App()
+    app.register(Declared)
+    app.submit(Declared, {"path": "x"})
+    assert app.queue.size() == len(everything(app)) == 1
+    app.close()
+    assert {"documents.db", "queue.db"} <= {file.name for file in tmp_path.iterdir()}
+    monkeypatch.setenv("ZEROG_URL", "memory://")
+    with pytest.raises(ConfigurationError, match="ZEROG_URL beside"):
+        zerog.App()
+
+
 def test_submit_by_class_or_name(app: Any) -> None:
     for job_type in (Declared, "declared"):
         job = app.submit(job_type, {"path": "x"}, priority=2, headers={"trace": "1"}, queue="slow")

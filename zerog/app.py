@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from marshmallow import ValidationError
 
 from zerog import logs
-from zerog.backends import open_engine
+from zerog.backends import open_engine, urls_from_environment
 from zerog.clock import SYSTEM, Clock
 from zerog.datastores.base import HISTORY
 from zerog.document import STATUSES, TERMINAL, Document, check_head, make_key
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 else:
     J = TypeVar("J", bound=BaseJob)
 
-URL_VARIABLE = "ZEROG_URL"
-
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two looks of ``wait``; the pause grows from one to the other."""
 
@@ -59,7 +57,8 @@ class App:
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
-    built adapters. Without either the URL comes from the environment variable ZEROG_URL. Raises ConfigurationError.
+    built adapters. Without either they come from the environment: ZEROG_URL, or ZEROG_DATASTORE and ZEROG_QUEUE. Raises
+    ConfigurationError.
     """
 
     def __init__(
@@ -76,9 +75,7 @@ class App:
             raise ConfigurationError("App(queue=…) also needs datastore=…")
         first = url if datastore is None else datastore
         if first is None:
-            first = os.environ.get(URL_VARIABLE)
-        if first is None:
-            raise ConfigurationError(f"App needs a URL, for example sqlite:///jobs.db, or {URL_VARIABLE} set to one")
+            first, queue = urls_from_environment()
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
         self.build_id: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +21,28 @@ RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
 DATASTORES = ("memory", "sqlite", *REDIS)
 QUEUES = (*DATASTORES, *RQ)
 """What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
+
+URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE"
+"""Environment variables with one URL for both parts, or one for each."""
+
+
+def urls_from_environment() -> tuple[str, str | None]:
+    """What to open where the program names nothing. Raises ConfigurationError."""
+    url, datastore, queue = (os.environ.get(name) for name in (URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE))
+    if url is not None and (datastore is not None or queue is not None):
+        raise ConfigurationError(
+            f"the environment has {URL_VARIABLE} beside {DATASTORE_VARIABLE} or {QUEUE_VARIABLE}; expected either one "
+            "URL for both parts or one for each"
+        )
+    if (datastore is None) != (queue is None):
+        missing = QUEUE_VARIABLE if queue is None else DATASTORE_VARIABLE
+        raise ConfigurationError(f"the environment has no {missing}, which the other part needs beside it")
+    if url is None and datastore is None:
+        raise ConfigurationError(
+            f"App needs a URL, for example sqlite:///jobs.db; or {URL_VARIABLE}, or {DATASTORE_VARIABLE} and "
+            f"{QUEUE_VARIABLE}, in the environment"
+        )
+    return url or datastore or "", queue
 
 
 def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:

@@ -116,7 +116,10 @@ class Engine(Submission, Interventions, Presence):
         return claims
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
-        """Block until something may be claimed, ``timeout`` passed or ``wake`` was called. For a thread of its own."""
+        """Block until something may be claimed, ``timeout`` passed or ``wake`` was called. For a thread of its own.
+
+        True is a hint: others may be quicker.
+        """
         reservation = self.named((queues or (self.queue.name,))[0]).reserve(timeout)
         if reservation is None:
             return False

@@ -204,7 +204,7 @@ class RedisServer:
 
     def wait(self, lists: Sequence[str], seconds: float) -> str | None:
         """Wait until one of these lists has an element, which is taken off; its name, or None if the time is over."""
-        limit = max(0.001, min(seconds, BLOCK))
+        limit = max(0.002, min(seconds, BLOCK))  # Redis 6.2 takes 0.001 for ever
         keys = [f"{self.prefix}{name}" for name in lists]
         patience = BLOCK + self.timeout
         popped = self._send("waiting for work", False, b"BLPOP", *keys, f"{limit:.3f}", patience=patience)

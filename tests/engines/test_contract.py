@@ -99,6 +99,17 @@ class TestOlderRedis(EngineContract):
         engine.close()
 
 
+class TestOldestRedis(EngineContract):
+    """The same on Redis 6.2."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        datastore = RedisDatastore(shared("oldest redis").url(), clock)
+        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
+        yield engine
+        engine.close()
+
+
 class TestRedisApart(EngineContract):
     """The generic engine over the same adapters."""
 

@@ -186,14 +186,16 @@ class RedisEngine(Engine):
         rest = self.settle(settlements[BATCH:])
         claims: list[Claim] = []
         first, taken = self._settle_and_take(settlements[:BATCH], want, queues)
-        looked = 0
+        looked, asked = 0, want
         while taken:
             looked += len(taken)
+            there_is_more = len(taken) >= min(asked, BATCH)
             try:
                 claims += self._claim_taken(taken, worker, accept)
-                if len(claims) >= want or (claims and looked >= ENTRIES):
+                asked = want - len(claims)
+                if asked <= 0 or not there_is_more or (claims and looked >= ENTRIES):
                     break
-                taken = self._settle_and_take((), want - len(claims), queues)[1]
+                taken = self._settle_and_take((), asked, queues)[1]
             except (DatastoreError, QueueError) as error:
                 if not claims and not settlements:
                     raise
@@ -323,8 +325,7 @@ class RedisEngine(Engine):
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         queues = queues or (self.queue.name,)
         waiting = self._named(queues[0])
-        waiting.wait(timeout, queues)
-        if waiting.is_ready(queues):  # what woke it may have been for others
+        if waiting.wait(timeout, queues) or waiting.is_ready(queues):
             return True
         for name in queues:
             self._note_empty(name)

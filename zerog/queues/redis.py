@@ -47,7 +47,7 @@ class RedisQueue(Queue):
             left = deadline - self.server.clock.monotonic()
             if reservation is not None or left <= 0:
                 return reservation
-            if not self.wait(left, (self.name,)):
+            if self.wait(left, (self.name,)) is False:
                 return self._reserve_now()
 
     def wake(self) -> None:
@@ -68,8 +68,11 @@ class RedisQueue(Queue):
         seconds = TTR if ttr is None else ttr
         return [self.name, uuid, repr(float(delay)), str(priority), repr(float(seconds)), "1" if ahead else ""]
 
-    def wait(self, timeout: float, names: Sequence[str]) -> bool:
-        """Wait until an entry of these queues may be ready or ``timeout`` is over; False if ``wake`` was called."""
+    def wait(self, timeout: float, names: Sequence[str]) -> bool | None:
+        """Wait until an entry of these queues is said to be ready (True) or ``wake`` is called (False).
+
+        None if the time was over: ``timeout``, or that of a delayed entry.
+        """
         is_ready, soonest = self._peek(names)
         if is_ready:
             return True
@@ -163,14 +166,15 @@ class _Waking:
         self._waiting = 0
         self._lock = threading.Lock()
 
-    def wait(self, timeout: float, lists: Sequence[str]) -> bool:
-        """Wait for an element of the lists or the end of ``timeout``; False if ``interrupt`` was called."""
+    def wait(self, timeout: float, lists: Sequence[str]) -> bool | None:
+        """Wait for an element of the lists; False if ``interrupt`` was called, None if ``timeout`` was over."""
         if self._pid != os.getpid():
             self._begin()
         with self._lock:
             self._waiting += 1
         try:
-            return self._server.wait([self._list, *lists], timeout) != self._list
+            popped = self._server.wait([self._list, *lists], timeout)
+            return None if popped is None else popped != self._list
         finally:
             with self._lock:
                 self._waiting -= 1

@@ -199,13 +199,13 @@ class RepairRules(EngineRules):
         assert [claim.uuid for claim in engine.claim(1, BOB, accept)] == [uuid]
 
     def test_waiting_for_work_ends_when_there_is_some(self, engine: Engine) -> None:
-        """``wait_ready`` answers yes if something can be claimed."""
+        """``wait_ready`` answers yes if something can be claimed; a yes may come too late, but not again and again."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
         assert engine.wait_ready(0.0)
         assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
-        assert not engine.wait_ready(0.0)
+        assert not (engine.wait_ready(0.0) and engine.wait_ready(0.0))
 
     # reconcile
 

@@ -7,6 +7,7 @@ room for, in one transaction where the engine can. So a durable commit is shared
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -238,7 +239,8 @@ class Store:
                 self._ended = []
                 log.error("%d runs ended without being settled; their lease decides", len(settlements))
                 return pause
-        self._clock.pause(pause or 0.05)
+        # Jittered, so that all the workers that were cut off together don't come back together.
+        self._clock.pause((pause or 0.05) * random.uniform(0.5, 1.0))
         return min(max(pause * 2, 0.05), LONGEST_PAUSE)
 
     def _account(

@@ -1,0 +1,104 @@
+"""Jobs through servers that are reached or built in another way: over TLS, as a node of a cluster, as old as 6.2."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+from marshmallow import Schema, fields
+
+import zerog
+from tests.processes import until
+from tests.redisservers import RunningServer, free_port, started
+from zerog.exceptions import DatastoreUnavailable
+
+
+class Double(zerog.BaseJob):
+    JOB_TYPE = "double"
+
+    class Params(Schema):
+        n = fields.Integer(required=True)
+
+    n: int
+
+    def run(self) -> object:
+        self.record_event("doubling")
+        return {"twice": 2 * self.n}
+
+
+def run_some(url: str) -> None:
+    """Submit, run and look at jobs over a URL."""
+    app = zerog.App(url)
+    app.register(Double)
+    try:
+        jobs = [app.submit(Double, {"n": n}, priority=n) for n in range(5)]
+        stats = zerog.Worker(app, concurrency=2).run(burst=True)
+        assert (stats.succeeded, stats.ran) == (5, 5)
+        assert [app.get_job(job.uuid).get_data() for job in jobs] == [{"twice": 2 * n} for n in range(5)]
+        assert [event["msg"] for event in app.info(jobs[0].uuid)["events"]] == ["doubling"]
+    finally:
+        app.close()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """The port of a server that takes TLS only there, and its certificate."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl here to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key, port = folder / "server.crt", folder / "server.key", free_port()
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    started("redis", "--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+            "--tls-auth-clients", "no")  # fmt: skip
+    return port, certificate
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rq+rediss"])
+def test_over_tls(tls: tuple[int, Path], scheme: str) -> None:
+    """With the server's certificate as the one to trust."""
+    port, certificate = tls
+    run_some(f"{scheme}://127.0.0.1:{port}/0?ssl_ca_certs={certificate}&prefix={scheme.replace('+', '-')}")
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rq+rediss"])
+def test_a_certificate_that_nobody_vouches_for(tls: tuple[int, Path], scheme: str) -> None:
+    """Is refused, and the error says so; nothing is sent."""
+    app = zerog.App(f"{scheme}://127.0.0.1:{tls[0]}/0")
+    app.register(Double)
+    with pytest.raises(DatastoreUnavailable, match="certificate verify failed"):
+        app.submit(Double, {"n": 1})
+
+
+@pytest.fixture
+def node() -> RunningServer:
+    """The only node of a cluster, which has no slots yet."""
+    return started("valkey", "--cluster-enabled", "yes")
+
+
+def test_on_a_cluster(node: RunningServer) -> None:
+    """All keys of an app are in one slot; as long as nobody serves it, submits say so. RQ itself knows no clusters."""
+    app = zerog.App(node.url())
+    app.register(Double)
+    with pytest.raises(DatastoreUnavailable, match="cluster is down"):
+        app.submit(Double, {"n": 1})
+    with redis.Redis(port=node.port) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+    run_some(node.url())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rq+redis"])
+def test_on_the_oldest(scheme: str) -> None:
+    """On 6.2."""
+    server = started("oldest redis")
+    with redis.Redis(port=server.port) as client:
+        assert client.info()["redis_version"].startswith("6.2")
+    run_some(server.url().replace("redis:", f"{scheme}:", 1))
