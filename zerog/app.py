@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
@@ -364,9 +364,15 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections and resources. A later call opens them again."""
+        """Close connections and resources. A later call opens them again. ``with app:`` closes at the end of the block."""
         self.resources.close()
         self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     def discard(self, uuid: str) -> None:
         """Remove a job that has ended, with its history. Raises JobNotFound, and JobStateError for any other."""

@@ -13,8 +13,9 @@ from zerog.clock import seconds_between, to_text
 from zerog.datastores.operations import Set
 from zerog.document import QUEUED, Document
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError, WorkerNotFound
+from zerog.jobs.options import check_queue_name
 from zerog.lifecycle import Engine
-from zerog.orders import DRAINED, DRAINING, QUEUES, RUNNING, SILENT, paused_in
+from zerog.orders import DRAINING, QUEUES, RUNNING, SILENT, paused_in
 from zerog.parts import TRIES
 from zerog.presence import worker_key
 from zerog.watch import lease_of
@@ -109,7 +110,7 @@ class Fleet:
 
         Running jobs go on. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
         """
-        self._engine.named(queue)
+        self._engine.named(check_queue_name(queue))
         entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
         return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
 
@@ -122,7 +123,7 @@ class Fleet:
         lease = lease_of(record)
         state = SILENT if age is not None and age > lease else record.get("state", RUNNING)
         if state == RUNNING and record.get("drain"):
-            state = DRAINING if record.get("jobs") else DRAINED  # it has not come round to saying so
+            state = DRAINING  # it has not obeyed yet
         return {"name": name, "state": state, "lease": lease, "age": age, **{f: record.get(f) for f in SHOWN}}
 
     def _tell(

@@ -174,7 +174,7 @@ def test_cancelling_who_waits_for_the_end_hurries_it(app: zerog.App) -> None:
     uuid = app.submit(stubborn).uuid
 
     async def main() -> None:
-        async with zerog.Worker(app, grace=60) as worker:
+        async with zerog.Worker(app, grace=3600) as worker:
             await asyncio.to_thread(begun.wait, 20)
             worker.stop()
 

@@ -212,3 +212,60 @@ def test_a_drained_worker_claims_again_once_it_may(tmp_path: Any, caplog: pytest
         until(lambda: app.progress(second)["status"] == "succeeded")
     assert running.stats is not None and running.stats.succeeded == 2
     app.close()
+
+
+def test_an_entry_that_was_reserved_too_late_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came while the worker was drained, to the thread that waits for work: others must get it."""
+    app = zerog.App("memory://")
+
+    @app.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    running = Running(app)
+    wait_ready = app.engine.wait_ready
+    late: list[str] = []
+
+    def drained_meanwhile(timeout: float, queues: Any) -> bool:
+        if not late:
+            key = worker_key(running.worker.name)
+            app.datastore.mutate(key, [Set("drain", {"forGood": False})])
+            until(lambda: running.worker._session._store._queues == ())  # type: ignore[union-attr]
+            late.append(app.submit(quick).uuid)
+        return wait_ready(timeout, queues)
+
+    monkeypatch.setattr(app.engine, "wait_ready", drained_meanwhile)
+    with running:
+        reservation = until(lambda: late and app.queue.reserve(0))
+        assert reservation.uuid == late[0]
+
+
+def test_what_a_claim_under_way_brings_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order came between the claim and its answer: no slot may begin the job."""
+    app = zerog.App("memory://")
+    ran: list[str] = []
+
+    @app.job
+    def noted(job: zerog.BaseJob) -> None:
+        ran.append(job.uuid)
+
+    running = Running(app)
+    step = app.engine.step
+    orders: list[str] = []
+
+    def drained_meanwhile(*args: Any) -> Any:
+        results, claims = step(*args)
+        if claims and not orders:
+            orders.append("drain")
+            app.datastore.mutate(worker_key(running.worker.name), [Set("drain", {"forGood": False})])
+            until(lambda: running.worker._session._store._queues == ())  # type: ignore[union-attr]
+        return results, claims
+
+    monkeypatch.setattr(app.engine, "step", drained_meanwhile)
+    with running:
+        uuid = app.submit(noted).uuid
+        until(lambda: orders and app.progress(uuid)["status"] == "queued")
+        assert ran == []
+        app.datastore.mutate(worker_key(running.worker.name), [Remove("drain")])
+        until(lambda: app.progress(uuid)["status"] == "succeeded")
+    assert ran == [uuid]

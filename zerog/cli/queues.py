@@ -57,7 +57,9 @@ def pause(app: str, name: str, reason: str) -> None:
     """
     fleet = load_shared(app).fleet
     if fleet.pause(name, reason, somebody()):
-        click.echo(flat(f"Queue {name} is paused."))
+        [queue] = [queue for queue in fleet.queues() if queue["name"] == name]
+        is_idle = queue["waiting"] == 0 and not queue["workers"]
+        click.echo(flat(f"Queue {name} is paused{'; nothing waits on it and no worker serves it' * is_idle}."))
     else:
         click.echo(flat(f"Queue {name} was paused already {described(fleet.paused().get(name))}."))
 
