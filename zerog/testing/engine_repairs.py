@@ -29,14 +29,16 @@ class RepairRules(EngineRules):
 
     @pytest.mark.parametrize("counter", ["crashes", "lost"])
     def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
-        """Rescue raises the epoch, counts, records why, and puts the job back."""
+        """Rescue raises the epoch, counts, records why and of which build, and puts the job back."""
         claim = self.claimed(engine)
-        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died")
+        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died", build="7")
         document = engine.datastore.read(claim.key)
         assert document is not None
         assert (document["status"], document["epoch"], document["owner"], document[counter]) == ("queued", 2, None, 1)
         assert document["errorCount"] == 0
-        assert [error["msg"] for error in document["errors"]] == ["it died"]
+        assert [(error["msg"], error["attempt"], error["build"]) for error in document["errors"]] == [
+            ("it died", 1, "7")
+        ]
         [again] = self.claim_all(engine, BOB)
         assert (again.uuid, again.epoch) == (claim.uuid, 3)
 
