@@ -364,7 +364,10 @@ class App:
         return self._reconciler.sweep()
 
     def close(self) -> None:
-        """Close connections and resources. A later call opens them again. ``with app:`` closes at the end of the block."""
+        """Close connections and resources. A later call opens them again.
+
+        ``with app:`` closes at the end of the block.
+        """
         self.resources.close()
         self.engine.close()
 
