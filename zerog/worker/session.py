@@ -80,7 +80,7 @@ class Session:
         self._identity = Identity(name, settings.lease, settings.build_id)
         self._told = ""
         """The state that the latest renewal of the lease has told."""
-        app.build_id = settings.build_id  # before the nursery takes its copy
+        app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._nursery = self._make_nursery()
         self._store = Store(
             app.engine,
