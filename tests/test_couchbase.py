@@ -130,7 +130,7 @@ def test_a_url_is_taken_apart() -> None:
 
 def test_a_couchbase_url_names_no_queue() -> None:
     """It takes a second part, and the error says so rather than that nobody knows such a URL."""
-    with pytest.raises(ConfigurationError, match="names no queue"):
+    with pytest.raises(ConfigurationError, match="has no queue"):
         zerog.App("couchbase://user:hunter2@host/bucket")
 
 

@@ -107,12 +107,12 @@ def test_200_runs_of_stopped_workers_change_nothing(
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_path: Path) -> None:
     """In a thread it stops the beat too, and the run is fenced; in a child the worker keeps the lease."""
-    uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 3.0}).uuid
+    uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 5.0}).uuid
     # Of a worker whose beat goes on, a machine under load must not make one that is too late to keep the run.
     holder = w.start("--executor", executor, *(("--lease", "2.5") if executor == "process" else ()))
     w.until(lambda: marked(tmp_path, "begun") == 1)
-    other = w.start("--executor", "thread")
-    job = w.app.wait(uuid, 20)
+    other = w.start("--executor", "thread", "--lease", "2.5")
+    job = w.app.wait(uuid, 30)
     w.until(lambda: marked(tmp_path, "late") == 1)
     end(holder)
     end(other)

@@ -171,7 +171,7 @@ def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) ->
 @pytest.mark.parametrize(("executor", "form"), [("thread", ""), ("async", "async_")])
 def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_path: Path) -> None:
     """The worker's beat keeps the job, however long it takes."""
-    with Workers(tmp_path, "--lease", "0.5", "--executor", executor) as w:
+    with Workers(tmp_path, "--lease", "1", "--executor", executor) as w:
         uuid = w.app.submit(f"{form}steps", {"steps": 50, "seconds": 0.1}).uuid
         for _ in range(2):
             w.start()
