@@ -162,8 +162,8 @@ def wrong_urls(server: RunningStandIn) -> dict[str, tuple[str, str]]:
     return {
         "password": (server.url(password=":hunter2"), "user or password is wrong"),
         "bucket": (server.url("nowhere"), "no bucket 'nowhere'"),
-        "scope": (server.url("default/nowhere/c"), "no collection nowhere.c"),
-        "collection": (server.url("default/_default/nowhere"), "no collection _default.nowhere"),
+        "scope": (server.url("default/nowhere/c", timeout=1), "no collection nowhere.c"),
+        "collection": (server.url("default/_default/nowhere", timeout=1), "no collection _default.nowhere"),
         "port": (f"couchbase://Administrator:hunter2@127.0.0.1:{_free_port()}/default?timeout=1", "refused"),
         "host": ("couchbase://Administrator:hunter2@nowhere.invalid/default?timeout=1", "no host 'nowhere.invalid'"),
     }

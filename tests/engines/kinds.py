@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.couchbaseservers import url_for as couchbase_url_for
 from tests.mongoservers import url_for as mongo_url_for
@@ -36,6 +39,8 @@ class Kind:
     """Crash points between two steps that this engine does in one."""
     outlives: bool = True
     """Whether the documents outlive the process."""
+    takes_long: bool = False
+    """Whether its server is so slow that long tests of it are left to ``-m slow``."""
 
     @property
     def points(self) -> list[str]:
@@ -97,9 +102,14 @@ KINDS = {
     ),
     "two-files": Kind(_two_files),
     "rq": Kind(_rq),
-    "couchbase-rq": Kind(_couchbase_rq),
-    "mongodb-rq": Kind(_mongodb_rq),
+    "couchbase-rq": Kind(_couchbase_rq, takes_long=True),
+    "mongodb-rq": Kind(_mongodb_rq, takes_long=True),
     "redis": Kind(
         _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
     ),
 }
+
+
+def long_test(kind: str, *values: object) -> Any:
+    """The parameters of a test that takes seconds where calls take long."""
+    return pytest.param(kind, *values, marks=[pytest.mark.slow] if KINDS[kind].takes_long else [])

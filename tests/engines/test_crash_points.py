@@ -12,7 +12,7 @@ import pytest
 
 import zerog
 from tests.engines import scenario
-from tests.engines.kinds import KINDS
+from tests.engines.kinds import KINDS, long_test
 from zerog import crashpoints
 from zerog.crashpoints import InjectedFailure
 from zerog.doctor import Doctor
@@ -131,7 +131,7 @@ def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, 
     assert faults.fired == [point]
 
 
-@pytest.mark.parametrize(("kind", "point"), [(kind, point) for kind, point in EACH if KINDS[kind].outlives])
+@pytest.mark.parametrize(("kind", "point"), [long_test(kind, point) for kind, point in EACH if KINDS[kind].outlives])
 def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) -> None:
     """A process killed with SIGKILL at any step loses no accepted job and doubles no result."""
     KINDS[kind].open(tmp_path, ManualClock()).close()  # a server that this needs must not be the killed one's

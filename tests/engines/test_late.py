@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.kinds import KINDS
+from tests.engines.kinds import KINDS, long_test
 from zerog import crashpoints
 from zerog.clock import to_text
 from zerog.datastores.operations import Set
@@ -24,7 +24,7 @@ LATE, OTHER = Worker("late", 30.0), Worker("other", 30.0)
 ROUNDS = 200
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=map(long_test, KINDS))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

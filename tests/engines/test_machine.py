@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.engines.kinds import KINDS
+from tests.engines.kinds import KINDS, long_test
 from zerog.datastores.memory import MemoryDatastore
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
@@ -31,7 +31,7 @@ def explore(new_engine: Callable[[ManualClock, int], Engine], examples: int) -> 
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", map(long_test, KINDS))
 def test_random_lives(kind: str, tmp_path: Path) -> None:
     """Whatever order things happen in, the promises hold and every accepted job ends."""
     numbers = itertools.count()

@@ -331,6 +331,9 @@ class RedisEngine(Engine):
             self._note_empty(name)
         return False
 
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        self._named((queues or (self.queue.name,))[0]).wake()
+
     # for reconcile
 
     def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:

@@ -105,10 +105,12 @@ class TurnRules(EngineRules):
         queues = ("quick", "slow")
         assert not engine.wait_ready(0.01, queues)
         wait = threading.Thread(target=engine.wait_ready, args=(PATIENCE, queues))
+        began = monotonic()
         wait.start()
         while wait.is_alive():  # it may not have begun to wait yet
             engine.wake(queues)
             wait.join(0.05)
+        assert monotonic() - began < PATIENCE / 8, "nobody heard that it was told to end"
         engine.close()
 
     def require_queues(self) -> None:

@@ -156,7 +156,6 @@ class Worker:
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
-        self.app.build_id = self.settings.build_id
         self._session = Session(self.app, self.settings, self.name, self._ending, self._notifier, self._clock)
         return self._session
 
