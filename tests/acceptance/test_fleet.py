@@ -162,8 +162,8 @@ def test_nobody_claims_from_a_paused_queue(tmp_path: Path, kind: str, executor: 
         app = "tests.acceptance.jobs:app"
         answer = zerog(w, "queues", "pause", app, "slow", "--reason", "the disk is full")
         assert answer.stdout == "Queue slow is paused.\n"
-        w.until(lambda: not w.counts()["running"], SOON)
         w.until(lambda: w.log.read_text().count("claims nothing from paused queues: slow") == 2, SOON)
+        w.until(lambda: not w.counts()["running"], SOON)  # what ran goes on to its end
         before = w.counts()["succeeded"]
         assert before < 300
         slow += w.app.submit_many("square", ({"number": n} for n in range(5)), queue="slow")
