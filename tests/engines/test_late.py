@@ -24,7 +24,7 @@ LATE, OTHER = Worker("late", 30.0), Worker("other", 30.0)
 ROUNDS = 200
 
 
-@pytest.fixture(params=map(long_test, KINDS))
+@pytest.fixture(params=[long_test(kind) for kind in KINDS])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -31,7 +31,7 @@ def explore(new_engine: Callable[[ManualClock, int], Engine], examples: int) -> 
     )
 
 
-@pytest.mark.parametrize("kind", map(long_test, KINDS))
+@pytest.mark.parametrize("kind", [long_test(kind) for kind in KINDS])
 def test_random_lives(kind: str, tmp_path: Path) -> None:
     """Whatever order things happen in, the promises hold and every accepted job ends."""
     numbers = itertools.count()
