@@ -347,3 +347,26 @@ def test_rescued_jobs_keep_their_order_over_pages(
     clock.advance(31)
     reconciler.sweep(False)
     assert [claim.uuid for claim in take(engine, worker=BOB)] == [*uuids, later]
+
+
+def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if that is after the look that found it silent, and before its jobs are taken away."""
+    [uuid] = submit(engine)
+    take(engine)
+    engine.renew(ALICE, 1)
+    reconciler = Reconciler(engine, "sweeper", clock)
+    reconciler.sweep(False)
+    clock.advance(31)
+    looked = reconciler._owned.walk
+
+    def look_and_hear(*arguments: Any) -> Any:
+        yield from looked(*arguments)
+        engine.renew(ALICE, 2)
+
+    monkeypatch.setattr(reconciler._owned, "walk", look_and_hear)
+    assert not reconciler.sweep(False).rescued
+    monkeypatch.undo()
+    clock.advance(31)
+    assert reconciler.sweep(False).rescued == [uuid]

@@ -216,3 +216,16 @@ def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None
     engine.submit([document])
     assert [one.uuid for one in engine.claim(1, ALICE, lambda head: 1, ("a", "b"))] == [document["uuid"]]
     engine.close()
+
+
+def test_a_queue_that_does_not_answer_holds_up_no_close(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is left behind after some tries, and ends by itself once the queue answers."""
+    monkeypatch.setattr("zerog.listening.TRIES", 2)
+    monkeypatch.setattr(bench.queues["told-a"], "wake", lambda: None)
+    bench.wait()
+    bench.listeners.wake()
+    bench.ended()
+    bench.listeners.close()
+    assert listening() == ["zerog-listener-told-a"]
+    bench.queues["told-a"].give(None)
+    until(lambda: not listening())
