@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import redis
 
 import zerog
@@ -10,9 +13,10 @@ from zerog.clock import to_text
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import new_document
 from zerog.engines.redis import RedisEngine
+from zerog.lifecycle import Accept
 from zerog.queues.redis import RedisQueue
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Worker
+from zerog.transitions import Claim, Settlement, Worker
 
 ALICE = Worker("alice", 30.0)
 
@@ -22,6 +26,21 @@ class Count(zerog.BaseJob):
 
     def run(self) -> None:
         self.record_event("ran")
+
+
+class LookingEngine(RedisEngine):
+    """One that looks at each job before it claims it, as it does with what a worker's code doesn't write itself."""
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str] = (),
+        sealed: bool = False,
+    ) -> tuple[list[bool], list[Claim]]:
+        return super().step(settlements, want, replace(worker, knows=()), accept, queues, sealed)
 
 
 def client(server: RunningServer) -> redis.Redis:

@@ -185,7 +185,7 @@ def test_a_worker_goes_on_by_itself_after_a_restart(
     app.register(Count)
     tries: list[object] = []
     step = app.engine.step
-    monkeypatch.setattr(app.engine, "step", lambda *args: (tries.append(args), step(*args))[1])
+    monkeypatch.setattr(app.engine, "step", lambda *args, **more: (tries.append(args), step(*args, **more))[1])
     worker = zerog.Worker(app, concurrency=2)
     running = threading.Thread(target=worker.run)
     with caplog.at_level(logging.WARNING, "zerog"):

@@ -162,6 +162,13 @@ class Engine(Submission, Interventions, Edits, Presence):
         for reservation in reservations:
             self._put_back(reservation, 0)
 
+    def open(self, claim: Claim, accept: Accept) -> bool:
+        """Read a claim that ``step`` left sealed. False if ``accept`` refuses its job, which then is given back.
+
+        For any thread, before anything else is done with the claim.
+        """
+        return True
+
     def looked_at(self) -> tuple[frozenset[str], frozenset[str]]:
         """The names of the queues claimed from here, and of those that had nothing to give since last asked."""
         empty, self._empty = self._empty, set()
@@ -319,6 +326,9 @@ class Engine(Submission, Interventions, Edits, Presence):
 
     # settle
 
+    def prepare(self, settlement: Settlement) -> None:
+        """Do the part of ``settle`` that needs no server, for the thread that settles has enough to do."""
+
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End runs; tells for each whether it still owned its job. Safe to repeat with the same settlements."""
         return [self._settle_one(settlement) for settlement in settlements]
@@ -369,8 +379,12 @@ class Engine(Submission, Interventions, Edits, Presence):
         worker: Worker,
         accept: Accept,
         queues: Sequence[str] = (),
+        sealed: bool = False,
     ) -> tuple[list[bool], list[Claim]]:
-        """Settle and claim in one call, which an engine on one server makes one transaction."""
+        """Settle and claim in one call, which an engine on one server makes one transaction.
+
+        ``sealed``: claims may be left for ``open`` to read.
+        """
         results = self.settle(settlements)
         return results, self.claim(want, worker, accept, queues) if want > 0 else []
 

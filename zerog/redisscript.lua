@@ -7,7 +7,7 @@
 -- kind of number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing
 -- was changed: the caller reads the document and writes by compare-and-swap, or learns why it was refused.
 --
---   d:<key>               hash of a document: cas, body, lists, size, and "field" (with quotes) -> JSON text
+--   d:<key>               hash of a document: cas, body, lists, size, and fields' JSON texts by names like ,"status":
 --   events:<key> ...      list of the JSON texts of a history
 --   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
 --   q:<name>:ready        sorted set of entries, the first one next
@@ -20,13 +20,17 @@
 
 local call, unpack = redis.call, unpack or table.unpack
 local P = KEYS[1]
-local HOT = {}
-for name in string.gmatch('@HOT@', '%S+') do HOT['"' .. name .. '"'] = true end
-local HISTORY = {'"events"', '"errors"', '"warnings"'}
+local HOT = {@HOT@}
+local HISTORY = {',"events":', ',"errors":', ',"warnings":'}
+local OWN = {cas = true, lists = true, size = true, kind = true}
+-- What makes a document one of its kind, which submit notes.
+local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
+local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
+local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
+local KEPT = @KEPT@ -- seconds for which it is known what a take has claimed
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
-local HEX = '[0-9a-f]'
-local UUID = '^' .. HEX:rep(8) .. '%-' .. (HEX:rep(4) .. '%-'):rep(3) .. HEX:rep(12) .. '$'
+local UUID = '@UUID@'
 local ORDERS = 999999999999999
 
 local now = tonumber(ARGV[1])
@@ -41,7 +45,7 @@ local function whole(number) return string.format('%.0f', number) end
 
 local function document(key) return P .. 'd:' .. key end
 
-local function history(field, key) return P .. field:sub(2, -2) .. ':' .. key end
+local function history(field, key) return P .. field:sub(3, -3) .. ':' .. key end
 
 local function queue(name) return P .. 'q:' .. name .. ':' end
 
@@ -50,11 +54,22 @@ local function queue(name) return P .. 'q:' .. name .. ':' end
 -- A text as it lies in an index: NUL, which ends it there, is written as NUL 255.
 local function indexed(text) return (text:gsub('%z', '\0\255')) end
 
--- The same of the text that a JSON text stands for.
+-- The same of the text that a JSON text stands for; false for what is no text.
+local raws = {}
 local function raw(text)
-  if not text or text:byte() ~= 34 then return nil end
-  if not text:find('\\', 1, true) then return text:sub(2, -2) end
-  return indexed(cjson.decode('[' .. text .. ']')[1])
+  if not text then return false end
+  local known = raws[text]
+  if known == nil then
+    if text:byte() ~= 34 then
+      known = false
+    elseif not text:find('\\', 1, true) then
+      known = text:sub(2, -2)
+    else
+      known = indexed(cjson.decode('[' .. text .. ']')[1])
+    end
+    raws[text] = known
+  end
+  return known
 end
 
 -- Note that a document moves within an index; all moves of a call are made at its end.
@@ -84,53 +99,53 @@ local function make_moves()
   end
 end
 
--- Token, head as one JSON text, and the quoted names of its lists; nothing if there is no document.
+-- Token, head as a part of a JSON text, and the names of its lists; nothing if there is no document. Names of fields
+-- are written so that the body and, behind it, all of them with their values make such a part: of two values of a name
+-- the last one counts.
 local function head(key)
   local flat = call('HGETALL', document(key))
   if #flat == 0 then return nil end
-  local parts, n, meta = {'{', ''}, 2, {body = '', cas = '', lists = ''}
+  local own = {cas = '', lists = ''}
   for i = 1, #flat, 2 do
-    local field = flat[i]
-    if field:byte() == 34 then
-      parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = ',', field, ':', flat[i + 1]
-      n = n + 4
-    else
-      meta[field] = flat[i + 1]
+    local name = flat[i]
+    if name == 'body' then
+      local body = flat[i + 1]
+      flat[i], flat[i + 1] = flat[1], flat[2]
+      flat[1], flat[2] = '', body
+    elseif OWN[name] then
+      own[name] = flat[i + 1]
+      flat[i], flat[i + 1] = '', ''
     end
   end
-  local body = meta.body
-  if body:byte(1) ~= 123 or body:byte(-1) ~= 125 or #body < 2 then return meta.cas, '?' .. body, meta.lists end
-  if #body > 2 then parts[2] = body:sub(2, -2) elseif n > 2 then parts[3] = '' end
-  parts[n + 1] = '}'
-  return meta.cas, table.concat(parts), meta.lists
+  return own.cas, table.concat(flat), own.lists
+end
+
+-- What follows writing a document whole under a token, in place of one with this status and due.
+local function create(c, token, status, due)
+  local key, fields = document(c.k), c.f
+  call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(fields))
+  for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
+  local new = {}
+  for i = 1, #fields, 2 do new[fields[i]] = fields[i + 1] end
+  place('index', c.k, status, new[STATUS])
+  place('due', c.k, due, new[DUE])
+  return token
 end
 
 local function store(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', '"status"', '"due"')
+  local old = call('HMGET', key, 'cas', STATUS, DUE)
   local token = old[1]
   if c.t ~= '*' and (token or '0') ~= c.t then return 0 end
-  if call('EXISTS', key) == 1 then
-    if not token then return 0 end
-    token = whole(token + 1)
-    call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
-  else
-    token = c.n
-  end
-  call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(c.f))
-  for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
-  local status, due
-  for i = 1, #c.f, 2 do
-    if c.f[i] == '"status"' then status = c.f[i + 1] elseif c.f[i] == '"due"' then due = c.f[i + 1] end
-  end
-  place('index', c.k, old[2], status)
-  place('due', c.k, old[3], due)
-  return token
+  if call('EXISTS', key) == 0 then return create(c, c.n) end
+  if not token then return 0 end
+  call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
+  return create(c, whole(token + 1), old[2], old[3])
 end
 
 local function remove(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', '"status"', '"due"')
+  local old = call('HMGET', key, 'cas', STATUS, DUE)
   if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.k, old[2], nil)
   place('due', c.k, old[3], nil)
@@ -319,10 +334,66 @@ local function reserve(base, entry, ttr, reservation)
   later(base, entry, ttr)
 end
 
--- Reserve up to w entries of the queues q, under the reservation r if there is one; n: turns taken so far, which makes
--- for the share of low priorities; d: what the key of a uuid's document begins with, to have token and head along.
+-- Claim a job that needs no look from outside: of one of the kinds c.k (what submit noted), waiting and not cancelled.
+-- c.f: the fields that each claim sets, with room for more; c.u: the time; c.o: the owner before and behind the name of
+-- the claim, which is n and the number of the claim. The name and the epoch; nothing if it is not for this function.
+local function begin(c, uuid, n)
+  local id = c.d .. uuid
+  local key = document(id)
+  local old = call('HMGET', key, 'cas', 'kind', STATUS, DUE, CANCEL, EPOCH, ATTEMPTS, UPDATED, ',"notBefore":')
+  if not old[2] or not c.k[old[2]] or old[3] ~= '"queued"' then return nil end
+  if (old[5] or 'null') ~= 'null' or (old[9] or 'null') ~= 'null' then return nil end
+  for _, i in ipairs({1, 6, 7}) do
+    if not old[i] or #old[i] > 15 or not old[i]:find('^%d+$') then return nil end
+  end
+  local at = raised(old[8] or 'null', c.u)
+  if not at then return nil end
+  local name, epoch, f, size = c.n .. n, whole(old[6] + 1), c.f, c.size
+  f[size + 2], f[size + 4], f[size + 6] = whole(old[1] + 1), epoch, whole(old[7] + 1)
+  f[size + 8], f[size + 10], f[size + 12] = c.o[1] .. name .. c.o[2], at, at
+  call('HSET', key, unpack(f))
+  place('index', id, old[3], c.status)
+  place('due', id, old[4], nil)
+  return name .. ' ' .. epoch
+end
+
+-- What a take may claim by itself, made ready; nothing if the take was given up.
+local function claiming(c)
+  local log = P .. 'takes:' .. c.i[1]
+  local last = call('GET', log)
+  if last and tonumber(last:match('^%d+')) >= tonumber(c.i[2]) then return nil end
+  local f, kinds = c.f, {}
+  for _, kind in ipairs(c.k) do kinds[kind] = true end
+  c.k, c.size, c.log, c.won = kinds, #f, log, {}
+  for i = 1, #f, 2 do
+    if f[i] == STATUS then c.status = f[i + 1] end
+  end
+  for i, name in ipairs({'cas', EPOCH, ATTEMPTS, OWNER, ',"startedAt":', UPDATED}) do f[c.size + 2 * i - 1] = name end
+  return c
+end
+
+-- Note what a take has claimed, for a worker that never hears of it.
+local function note(c)
+  if #c.won > 0 then call('SET', c.log, c.i[2] .. ' ' .. table.concat(c.won, ' '), 'EX', KEPT) end
+end
+
+-- What the take i (name and number), which is the last one, has claimed; if it was not done yet, it will claim nothing any
+-- more.
+local function won(c)
+  local log = P .. 'takes:' .. c.i[1]
+  local last = call('GET', log)
+  if last and last:match('^%d+') == c.i[2] then return last:match(' (.*)$') or '' end
+  call('SET', log, c.i[2], 'EX', KEPT)
+  return ''
+end
+
+-- Take up to w entries of the queues q: under the reservation r if there is one; else each with the token and the head of
+-- its job, and the name and epoch of its claim if that could be claimed at once. n: turns taken so far, which makes
+-- for the share of low priorities; d: what the key of a uuid's document begins with.
 local function take(c)
   local want, turn, taken, count, rejected = tonumber(c.w), tonumber(c.n), {}, 0, 0
+  local claims = c.b and claiming(c.b)
+  if c.b and not claims then return {0, {}, {}} end
   for _, name in ipairs(c.q) do promote(queue(name)) end
   while count < want do
     local name, entries
@@ -332,18 +403,28 @@ local function take(c)
       name, entries = next_run(c.q, turn and math.min(want - count, SHARE - 1 - turn % SHARE) or want - count)
     end
     if not name then break end
-    local base, times = queue(name), {}
+    local base, times, n = queue(name), {}, #taken
     for _, entry in ipairs(entries) do
       local _, _, ttr, uuid = parse(entry)
       if uuid and tonumber(ttr) and uuid:find(UUID) then
         turn, count = turn and turn + 1, count + 1
-        taken[#taken + 1], taken[#taken + 2] = name, entry
+        taken[n + 1], taken[n + 2] = name, entry
         if c.r then
           reserve(base, entry, tonumber(ttr), c.r)
+          n = n + 2
         else
-          local done, token, text = pcall(head, c.d .. uuid)
-          taken[#taken + 1], taken[#taken + 2] = done and (token or '') or '?', done and text or '?'
-          times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
+          local begun, claimed, done, token, text = false, nil, false, nil, nil
+          if claims then begun, claimed = pcall(begin, claims, uuid, count) end
+          done, token, text = pcall(head, c.d .. uuid)
+          taken[n + 3], taken[n + 4] = done and (token or '') or '?', done and text or '?'
+          taken[n + 5] = begun and claimed or ''
+          n = n + 5
+          if begun and claimed then
+            ack(base, entry)
+            table.insert(claims.won, uuid)
+          else
+            times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
+          end
         end
       else
         rejected = rejected + 1
@@ -354,6 +435,7 @@ local function take(c)
     end
     each_thousand('ZADD', base .. 'later', times)
   end
+  if claims then note(claims) end
   local empty = {}
   for _, name in ipairs(c.q) do
     if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end
@@ -376,14 +458,15 @@ end
 -- changes
 
 -- Where a field stands while operations go over it; nothing if only the body may know.
-local function present(key, new, field)
-  local text = new[field] or call('HGET', key, field)
+local function present(key, new, old, field)
+  local text = new[field] or old[field]
+  if text == nil then text = call('HGET', key, field) end
   return text or (HOT[field] and 'null') or nil
 end
 
 -- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
--- the texts to answer with. Nothing if one of them can't be done here.
-local function plan(c, key)
+-- the texts to answer with; seen has fields that were read. Nothing if one of them can't be done here.
+local function plan(c, key, seen)
   local o, new, pushes, trims, lengths, answer, lists, i = c.o, {}, {}, {}, {}, {}, nil, 1
   while i <= #o do
     local kind, field = o[i], o[i + 1]
@@ -391,7 +474,7 @@ local function plan(c, key)
       new[field] = o[i + 2]
       i = i + 3
     elseif kind == 'a' or kind == 'm' then
-      local old = present(key, new, field)
+      local old = present(key, new, seen, field)
       if not old then return nil end
       if kind == 'a' then
         new[field] = added(old == 'null' and '0' or old, o[i + 2], o[i + 3], o[i + 4])
@@ -412,8 +495,8 @@ local function plan(c, key)
       table.insert(pushes[field], o[i + 2])
       lengths[field] = lengths[field] + 1
       if keep and lengths[field] > keep then
-        local counter = '"' .. field:sub(2, -2) .. 'Dropped"'
-        local old = present(key, new, counter)
+        local counter = field:sub(1, -3) .. 'Dropped":'
+        local old = present(key, new, seen, counter)
         dropped = added(old == 'null' and '0' or old, whole(lengths[field] - keep), '', '')
         if not dropped then return nil end
         new[counter] = dropped
@@ -432,7 +515,7 @@ end
 -- z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', '"status"', '"due"', '"cancelRequested"', '"epoch"', '"owner"', '"seq"')
+  local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE)
   local token = old[1]
   if not token or (c.t and c.t ~= token) then return 0 end
   if c.e and (old[5] ~= c.e or not old[6] or old[6] == 'null') then return 0 end
@@ -441,7 +524,7 @@ local function mutate(c)
   local n = #fields
   if c.o then
     local new
-    new, pushes, trims, answer = plan(c, key)
+    new, pushes, trims, answer = plan(c, key, {[UPDATED] = old[8], [COMPLETE] = old[9]})
     if not new then return 0 end
     for field, text in pairs(new) do
       fields[n + 1], fields[n + 2], n = field, text, n + 2
@@ -450,8 +533,9 @@ local function mutate(c)
   local cancel, more, status, due = old[4] or 'null', 0, nil, nil
   for i = 1, n, 2 do
     local field, text = fields[i], fields[i + 1]
-    if field == '"status"' then status = text elseif field == '"due"' then due = text end
-    if field == '"cancelRequested"' then cancel = text end
+    if field == STATUS then status = text elseif field == DUE then due = text end
+    if field == CANCEL then cancel = text end
+    if KIND[field] then call('HDEL', key, 'kind') end
     if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
   end
   if c.q and cancel ~= 'null' then return 0 end
@@ -462,12 +546,12 @@ local function mutate(c)
   end
   token = whole(token + 1)
   fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
-  if c.n then fields[n + 1], fields[n + 2], n = '"seq"', c.n, n + 2 end
+  if c.n then fields[n + 1], fields[n + 2], n = SEQ, c.n, n + 2 end
   for field, texts in pairs(pushes) do -- first, for what lies there may be no list
     each_thousand('RPUSH', history(field, c.k), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
   end
-  if c.q then fields[n + 1], fields[n + 2] = '"queueJobId"', put(c.q) end
+  if c.q then fields[n + 1], fields[n + 2] = ',"queueJobId":', put(c.q) end
   each_thousand('HSET', key, fields)
   if status then place('index', c.k, old[2], status) end
   if due then place('due', c.k, old[3], due) end
@@ -490,9 +574,9 @@ local function submit(c)
   local answer = {}
   for i, each in ipairs(c.d) do
     local id = put(each.q)
-    table.insert(each.f, '"queueJobId"')
-    table.insert(each.f, id)
-    answer[i] = {store(each), id}
+    local f, n = each.f, #each.f
+    f[n + 1], f[n + 2], f[n + 3], f[n + 4] = ',"queueJobId":', id, 'kind', each.i
+    answer[i] = {create(each, each.n), id}
   end
   return answer
 end
@@ -529,6 +613,7 @@ local COMMANDS = {
   submit = submit,
   find = find,
   take = take,
+  won = won,
   peek = peek,
   put = function(c) return put(c.q) end,
   back = back,

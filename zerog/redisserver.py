@@ -75,6 +75,9 @@ HOT = (
 SHARE = 10
 """Every so-manieth entry that an engine claims is the oldest one of the lowest priority."""
 
+KEPT = 3_600
+"""Seconds for which the server knows what a call has claimed, for a worker that did not hear of it."""
+
 REJECTED = 1_000
 """Bodies that were no uuid kept for a look at them, per queue."""
 
@@ -109,11 +112,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circ
 def _script() -> bytes:
     text = files("zerog").joinpath("redisscript.lua").read_text()
     settings = {
-        "HOT": " ".join(HOT),
+        "HOT": ", ".join(f"""[',"{name}":'] = true""" for name in HOT),
         "REFUSALS": " ".join((*_BUSY, "NOPERM")),
         "MAX_BYTES": values.MAX_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
+        "KEPT": KEPT,
+        "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
     }
     for name, value in settings.items():
         text = text.replace(f"@{name}@", str(value))
@@ -153,14 +158,16 @@ class RedisServer:
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
 
-    def call(self, commands: Sequence[dict[str, Any]], what: str, writes: bool = True) -> list[Any]:
-        """Do the commands in one atomic step; an answer for each, BROKEN for what met a key that makes no sense.
+    def call(self, commands: Sequence[dict[str, Any] | str], what: str, writes: bool = True) -> list[Any]:
+        """Do the commands, some of which may be JSON texts already, in one atomic step.
+
+        Returns an answer for each, BROKEN for what met a key that makes no sense.
 
         ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
         answer was lost), ConfigurationError.
         """
         now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
-        arguments = (b"1", self.prefix, now, _encode(commands))
+        arguments = (b"1", self.prefix, now, _listed(commands))
         try:
             answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
@@ -346,6 +353,15 @@ class RedisServer:
         if "WRONGTYPE" in text or "script" in text:
             return CorruptDocument(f"{what}: {self.name} holds something that makes no sense ({_brief(error)})")
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
+
+
+def encoded(command: dict[str, Any]) -> str:
+    """A command as JSON text."""
+    return _encode(command)
+
+
+def _listed(commands: Sequence[dict[str, Any] | str]) -> str:
+    return f"[{','.join([command if type(command) is str else _encode(command) for command in commands])}]"
 
 
 class _OfProcess:

@@ -147,6 +147,10 @@ class JobRegistry:
         check_head(key, head)
         return load_job(job_class, read_head(job_class, head), token, datastore, queue, keepalive)
 
+    def versions(self) -> tuple[tuple[str, float], ...]:
+        """Every registered job type, with the schema version that new jobs of it have."""
+        return tuple((job_type, declaration_of(cls).version) for job_type, cls in sorted(self._classes.items()))
+
     def accept(self, head: Document) -> Any:
         """Look at a waiting head before it is claimed; what comes back is for ``load_job``. Raises Unsuitable."""
         job_class = self._classes.get(head["jobType"])

@@ -42,6 +42,9 @@ class Worker:
     name: str
     lease: float
     build: str | None = None
+    knows: tuple[tuple[str, float], ...] = ()
+    """Job types and schema versions that its code writes itself. An engine may claim such jobs before anybody has
+    looked at them."""
 
     def as_owner(self, nonce: str) -> Document:
         """The ``owner`` of a job that this worker claims."""
@@ -62,6 +65,9 @@ class Claim:
     loaded: Any = None
     """What ``accept`` made of the head before it was claimed."""
     seq: int = 0
+    sealed: Any = None
+    """What an engine has not read yet of a job that it claimed unseen, from which ``Engine.open`` makes ``head`` and
+    ``loaded``."""
 
 
 @dataclass(slots=True)
@@ -83,6 +89,8 @@ class Settlement:
     """The latest time that the run has written or is about to; its end is not earlier, whatever the clock says."""
     seconds: float = 0.0
     """How long the run took; for whoever tells of it, not stored."""
+    prepared: Any = None
+    """What ``Engine.prepare`` made of it ahead; None again if anything of it is changed."""
 
 
 def stamp(head: Document, now: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.couchbaseservers import url_for as couchbase_url_for
 from tests.mongoservers import url_for as mongo_url_for
+from tests.redisengines import LookingEngine
 from tests.redisservers import url_for
 from tests.rq.kit import url_for as rq_url_for
 from zerog.crashpoints import POINTS
@@ -67,6 +68,11 @@ def _redis(folder: Path, clock: ManualClock) -> Engine:
     return RedisEngine(datastore, RedisQueue(datastore.server), clock)
 
 
+def _looking(folder: Path, clock: ManualClock) -> Engine:
+    datastore = RedisDatastore(url_for(folder), clock)
+    return LookingEngine(datastore, RedisQueue(datastore.server), clock)
+
+
 def _rq(folder: Path, clock: ManualClock) -> Engine:
     url = rq_url_for(folder)
     return Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
@@ -83,6 +89,8 @@ def _mongodb_rq(folder: Path, clock: ManualClock) -> Engine:
     datastore.setup()
     return Engine(datastore, RqQueue(rq_url_for(folder), clock=clock), clock)
 
+
+MERGED_ON_REDIS = ("submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark")
 
 KINDS = {
     "memory": Kind(_memory, outlives=False),
@@ -104,9 +112,8 @@ KINDS = {
     "rq": Kind(_rq),
     "couchbase-rq": Kind(_couchbase_rq, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, takes_long=True),
-    "redis": Kind(
-        _redis, frozenset(["submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark"])
-    ),
+    "redis": Kind(_redis, frozenset(["claim.reserved", *MERGED_ON_REDIS])),
+    "redis-looking": Kind(_looking, frozenset(MERGED_ON_REDIS)),
 }
 
 

@@ -22,7 +22,8 @@ from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker, waiting
 
-FIRST, SECOND = Worker("first", 30.0), Worker("second", 30.0)
+KNOWN = (("test", 1.0),)
+FIRST, SECOND = Worker("first", 30.0, knows=KNOWN), Worker("second", 30.0, knows=KNOWN)
 
 
 def accept(head: Document) -> str:

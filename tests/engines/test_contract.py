@@ -10,6 +10,7 @@ import fakeredis
 import pytest
 
 from tests.couchbaseservers import fresh_url
+from tests.redisengines import LookingEngine
 from tests.redisservers import FakeServer, shared
 from tests.rq.kit import real_url
 from zerog.datastores.couchbase import CouchbaseDatastore
@@ -86,6 +87,17 @@ class TestRedis(EngineContract):
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
         datastore = RedisDatastore(shared("valkey").url(), clock)
         engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
+        yield engine
+        engine.close()
+
+
+class TestRedisLooking(EngineContract):
+    """The same with a look at each job before it is claimed."""
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        datastore = RedisDatastore(shared("valkey").url(), clock)
+        engine = LookingEngine(datastore, RedisQueue(datastore.server), clock)
         yield engine
         engine.close()
 

@@ -59,7 +59,7 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     clock = clock_of(2)
     engine = KINDS[kind].open(folder, clock)
     try:
-        scenario.recover(engine, clock, Worker("last", 30.0))
+        scenario.recover(engine, clock, Worker("last", 30.0, knows=scenario.KNOWN))
         scenario.check(engine, accepted_in(folder))
         assert {head["status"] for head in engine.datastore.find().heads} <= set(TERMINAL)
     except AssertionError as error:

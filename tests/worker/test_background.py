@@ -35,7 +35,7 @@ def app() -> zerog.App:
 def break_down(app: zerog.App) -> None:
     """Have the store thread of every worker of this app die."""
 
-    def step(*_arguments: Any) -> Any:
+    def step(*_arguments: Any, **_more: Any) -> Any:
         raise Broken("made up")
 
     app.engine.step = step  # type: ignore[method-assign]

@@ -254,8 +254,8 @@ def test_what_a_claim_under_way_brings_is_given_back(monkeypatch: pytest.MonkeyP
     step = app.engine.step
     orders: list[str] = []
 
-    def drained_meanwhile(*args: Any) -> Any:
-        results, claims = step(*args)
+    def drained_meanwhile(*args: Any, **more: Any) -> Any:
+        results, claims = step(*args, **more)
         if claims and not orders:
             orders.append("drain")
             app.datastore.mutate(worker_key(running.worker.name), [Set("drain", {"forGood": False})])

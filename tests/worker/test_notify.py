@@ -192,10 +192,10 @@ def test_a_silent_process_is_replaced_and_the_others_go_on(
 STUCK = """
     health.STUCK_AFTER = 1.0
     step = app.engine.step
-    def hang_on_request(*arguments):
+    def hang_on_request(*arguments, **more):
         if pathlib.Path("hang").exists():
             threading.Event().wait()
-        return step(*arguments)
+        return step(*arguments, **more)
     app.engine.step = hang_on_request
 """
 

@@ -1,9 +1,10 @@
 """The lifecycle when documents and queue are on one Redis server: submit, settle and claim in one call each.
 
-A claim is two calls, for whether this code takes a job is decided here: the first reserves entries and brings the heads
-of their jobs (it carries the settlements of ``step``, too), the second claims those that were accepted, each under its
-token, and takes their entries off the queue. What dies in between leaves reserved entries, which come back after their
-time to run. The rarer verbs are inherited: they are as safe, in more calls.
+A claim is one call for jobs that the script may claim by itself (``zerog.engines.redistakes``). For others it is two:
+the first reserves entries and brings the heads of their jobs, the second claims those that were accepted, each under
+its token, and takes their entries off the queue. What dies in between leaves reserved entries, which come back after
+their time to run. The settlements of ``step`` ride with the first call. The rarer verbs are inherited: they are as
+safe, in more calls.
 
 Several queues are served in the order of their names' priority, and each by the priority of its entries; but every
 SHAREth entry that an engine takes is the oldest one of the lowest priority, so that nothing waits for ever.
@@ -12,6 +13,7 @@ SHAREth entry that an engine takes is the oldest one of the lowest priority, so 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,11 +23,12 @@ from zerog.crashpoints import point
 from zerog.datastores.operations import Set, apply
 from zerog.datastores.redis import Command, RedisDatastore, change, head_of, replacing, stored, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
-from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
+from zerog.engines.redistakes import Take, Taken, Takes, found, kind_of, taken_in
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, InvalidValue, QueueError
 from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Engine, Unsuitable, new_nonce
 from zerog.parts import LEAVE_ALONE, UNANSWERED
-from zerog.queues.redis import RedisQueue, taking, uuid_of
-from zerog.redisserver import BROKEN, SHARE
+from zerog.queues.redis import RedisQueue, taking
+from zerog.redisserver import BROKEN, SHARE, encoded
 from zerog.transitions import Claim, Settlement, Worker
 
 log = logging.getLogger("zerog")
@@ -54,6 +57,9 @@ class RedisEngine(Engine):
             )
         self._server = datastore.server
         self._turn = 0
+        self._takes = Takes(self._server)
+        self._won: list[tuple[str, Take]] = []
+        self._refused: deque[Settlement] = deque()
 
     # submit
 
@@ -94,7 +100,8 @@ class RedisEngine(Engine):
             apply(document, transitions.queued(now, ""))
             document.pop("queueJobId")
             put = self._putting(document, delay)
-            commands.append({**stored(key, document), "t": "0", "q": put})
+            kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
+            commands.append({**stored(key, document), "q": put, "i": kind})
             made.append(document)
         point("submit.create")
         answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")
@@ -124,7 +131,7 @@ class RedisEngine(Engine):
         return results
 
     def _settle_batch(self, settlements: Sequence[Settlement]) -> list[bool]:
-        commands = [self._settling(settlement) for settlement in settlements]
+        commands = [self._command(settlement) for settlement in settlements]
         sure = [command for command in commands if command is not None]
         point("settle.write")
         answers = iter(self._settle_all(sure) if sure else [])
@@ -134,7 +141,7 @@ class RedisEngine(Engine):
             for settlement, command in zip(settlements, commands, strict=True)
         ]
 
-    def _settle_all(self, commands: Sequence[Command]) -> list[Any]:
+    def _settle_all(self, commands: Sequence[Command | str]) -> list[Any]:
         """The answers; after a lost one it is sent again, and 0 then may mean that it was done before."""
         for attempt in range(UNANSWERED):
             try:
@@ -144,6 +151,13 @@ class RedisEngine(Engine):
                     log.warning("settling %d runs again: %s", len(commands), error)
                 self._wait_for_answer(attempt)
         return self._server.call(commands, "settling")
+
+    def prepare(self, settlement: Settlement) -> None:
+        command = self._settling(settlement)
+        settlement.prepared = None if command is None else encoded(command)
+
+    def _command(self, settlement: Settlement) -> Command | str | None:
+        return self._settling(settlement) if settlement.prepared is None else str(settlement.prepared)
 
     def _settling(self, settlement: Settlement) -> Command | None:
         """The command for a settlement; None if it takes more than one."""
@@ -181,49 +195,66 @@ class RedisEngine(Engine):
         worker: Worker,
         accept: Accept,
         queues: Sequence[str] = (),
+        sealed: bool = False,
     ) -> tuple[list[bool], list[Claim]]:
         queues = queues or (self.queue.name,)
+        self._won += self._takes.ask()
         rest = self.settle(settlements[BATCH:])
         claims: list[Claim] = []
-        first, taken = self._settle_and_take(settlements[:BATCH], want, queues)
+        first, taken = self._settle_and_take(settlements[:BATCH], want, worker, queues)
         looked, asked = 0, want
         while taken:
             looked += len(taken)
             there_is_more = len(taken) >= min(asked, BATCH)
+            claims += [each.claim() for each in taken if each.nonce]
             try:
-                claims += self._claim_taken(taken, worker, accept)
+                claims += self._claim_taken([each for each in taken if not each.nonce], worker, accept)
                 asked = want - len(claims)
                 if asked <= 0 or not there_is_more or (claims and looked >= ENTRIES):
                     break
-                taken = self._settle_and_take((), asked, queues)[1]
+                taken = self._settle_and_take((), asked, worker, queues)[1]
             except (DatastoreError, QueueError) as error:
                 if not claims and not settlements:
                     raise
                 log.warning("claimed %d jobs and then met trouble: %s", len(claims), error)
                 break
         self._resolve_doubts(claims, want, worker)
+        self._resolve_takes(claims, want, worker)
+        if not sealed:
+            claims = [claim for claim in claims if self.open(claim, accept)]
+        self._give_back_refused()
         return first + rest, claims
 
     def _settle_and_take(
-        self, settlements: Sequence[Settlement], want: int, queues: Sequence[str]
-    ) -> tuple[list[bool], list[_Taken]]:
-        """Settle, and reserve what may be claimed next, in one call."""
+        self, settlements: Sequence[Settlement], want: int, worker: Worker, queues: Sequence[str]
+    ) -> tuple[list[bool], list[Taken]]:
+        """Settle, and claim or reserve what comes next, in one call."""
         if want <= 0:
             return self.settle(settlements), []
-        commands = [self._settling(settlement) for settlement in settlements]
-        take = taking(queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        commands = [self._command(settlement) for settlement in settlements]
+        take = self._takes.new(worker)
+        taking_command = self._taking(queues, min(want, BATCH), take)
         if settlements:
             point("settle.write")
         try:
-            answers = self._server.call([*(c for c in commands if c is not None), take], "settling and claiming")
+            if "b" in taking_command:
+                point("claim.write")
+            answers = self._server.call(
+                [*(c for c in commands if c is not None), taking_command], "settling and claiming"
+            )
+            rejected, empty, flat = answers.pop()
+            taken = taken_in(flat)
             if settlements:
                 point("settle.written")
-        except AmbiguousWrite:
-            if not settlements:
+            if any(each.nonce for each in taken):
+                point("claim.written")
+        except AmbiguousWrite as error:
+            if "b" in taking_command:
+                log.warning("the answer to a look for work was lost: %s", error)
+                self._takes.lost = take
+            elif not settlements:
                 raise
-            return self.settle(settlements), []  # what was reserved comes back
-        rejected, empty, flat = answers.pop()
-        taken = [_Taken(*flat[i : i + 4]) for i in range(0, len(flat), 4)]
+            return self.settle(settlements), []  # what was only reserved comes back
         self._turn = (self._turn + len(taken)) % SHARE
         self.queue.rejected += rejected
         if len(taken) < want:
@@ -236,8 +267,73 @@ class RedisEngine(Engine):
         ]
         return results, taken
 
-    def _claim_taken(self, taken: Sequence[_Taken], worker: Worker, accept: Accept) -> list[Claim]:
+    def _taking(self, queues: Sequence[str], want: int, take: Take) -> Command:
+        command = taking(queues, want, d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        claiming = self._takes.claiming(take, self._now())
+        return command if claiming is None else {**command, "b": claiming}
+
+    def open(self, claim: Claim, accept: Accept) -> bool:
+        if claim.sealed is None:
+            return True
+        text, claim.sealed = claim.sealed, None
+        try:
+            head = head_of(claim.key, (b"", text))
+            check_head(claim.key, head)
+            claim.head = head
+            claim.loaded = self.look(head, accept)
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self.refuse(claim.uuid, str(error))
+            # All that putting it on a queue takes, if its head makes no sense.
+            claim.head = claim.head or {
+                "uuid": claim.uuid,
+                "queueName": self.queue.name,
+                "queueKwargs": {},
+                "priority": 0,
+            }
+            # Delayed, so it is looked at before the next claim: it does not change hands again and again.
+            self._refused.append(Settlement(claim, "release", claim.seq + 1, delay=UNSUITABLE_DELAY))
+            return False
+        return True
+
+    def _give_back_refused(self) -> None:
+        """Give back what was claimed at once and then refused; it goes on being this worker's until that is done."""
+        refused: list[Settlement] = []
+        while self._refused:  # one by one: slots may be adding to it
+            refused.append(self._refused.popleft())
+        try:
+            self.settle(refused)
+        except (DatastoreError, QueueError) as error:
+            self._refused.extend(refused)
+            log.warning("%d jobs that this worker can't take are given back later: %s", len(refused), error)
+
+    def unreserve(self) -> None:
+        super().unreserve()
+        self._give_back_refused()
+
+    def _resolve_takes(self, claims: list[Claim], want: int, worker: Worker) -> None:
+        """Add what takes have claimed whose answer was lost: nobody else will ever run these jobs."""
+        try:
+            self._won += self._takes.ask()
+            for uuid, take in [won for won in self._won if won[1].worker.name == worker.name]:
+                if len(claims) >= want:
+                    break
+                try:
+                    head, token = self.datastore.read_with_cas(make_key(uuid), head=True)
+                except CorruptDocument as error:
+                    self.refuse(uuid, str(error))
+                    head = token = None
+                self._won.remove((uuid, take))
+                claim = found(uuid, take, head, token)
+                if claim is not None:
+                    self._count("claim.recovered")
+                    claims.append(claim)
+        except DatastoreError as error:
+            log.warning("nobody can say yet what was claimed: %s", error)
+
+    def _claim_taken(self, taken: Sequence[Taken], worker: Worker, accept: Accept) -> list[Claim]:
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
+        if not taken:
+            return []
         point("claim.reserved")
         now = self._now()
         made: list[tuple[Claim, Document]] = []
@@ -271,7 +367,7 @@ class RedisEngine(Engine):
             won.append(claim)
         return won
 
-    def _claiming(self, taken: _Taken, head: Document, worker: Worker, loaded: Any, now: str) -> tuple[Claim, Document]:
+    def _claiming(self, taken: Taken, head: Document, worker: Worker, loaded: Any, now: str) -> tuple[Claim, Document]:
         """A claim under the token of its head, and the fields that it changes."""
         token = int(taken.token)
         doubt = self._doubts.get(head["uuid"])
@@ -296,7 +392,7 @@ class RedisEngine(Engine):
             return False
         return True
 
-    def _consider(self, taken: _Taken, accept: Accept) -> tuple[float, Document | None, Any]:
+    def _consider(self, taken: Taken, accept: Accept) -> tuple[float, Document | None, Any]:
         """In how many seconds an entry shall come again (0: never), or the head to claim and what ``accept`` said."""
         key = make_key(taken.uuid)
         try:
@@ -385,22 +481,3 @@ class RedisEngine(Engine):
         marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
         command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
         return None if command is None else {**command, "q": put}
-
-
-class _Taken:
-    """A reserved entry and the head of its job as it was then."""
-
-    __slots__ = ("place", "text", "token", "uuid")
-
-    def __init__(self, name: bytes, entry: bytes, token: bytes, text: bytes) -> None:
-        self.place = [name.decode(), entry.decode()]
-        self.uuid = uuid_of(self.place[1])
-        self.token = token
-        """Empty if there is no document."""
-        self.text = text
-
-    def drop(self) -> Command:
-        return {"c": "ack", "a": self.place}
-
-    def put_back(self, delay: float) -> Command:
-        return {"c": "back", "a": self.place, "s": repr(float(delay))}

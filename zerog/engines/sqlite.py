@@ -130,6 +130,7 @@ class SqliteEngine(Engine):
         worker: Worker,
         accept: Accept,
         queues: Sequence[str] = (),
+        sealed: bool = False,
     ) -> tuple[list[bool], list[Claim]]:
         queues = queues or (self.queue.name,)
         results, claims, more = self._step_once(settlements, want, worker, accept, queues)

@@ -59,6 +59,8 @@ def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
 def after_claim(loaded: Loaded, head: Document) -> Loaded:
     """What was loaded before a claim, brought up to the head that the claim left."""
     before, lifted, attributes, unknown = loaded
+    if attributes["epoch"] == head["epoch"]:  # a claim raises it, so this was loaded after the claim
+        return loaded
     changed = {field: head[field] for field in CLAIM_CHANGES}
     lifted = head if lifted is before else {**lifted, **changed}
     return head, lifted, {**attributes, **engine_attributes(changed)}, unknown

@@ -224,7 +224,7 @@ class _Matrix:
         app = self._open(days)
         clock, engine = app.clock, app.engine
         assert isinstance(clock, ManualClock)
-        worker = Worker(name, LEASE)
+        worker = Worker(name, LEASE, knows=app.registry.versions())
         reconciler = Reconciler(engine, name, clock)
         slots = ThreadSlots(app, 1, LEASE, lambda *_: None, clock)
         for beat in range(1, MAX_TURNS + 1):
@@ -248,7 +248,7 @@ class _Matrix:
         app.queue.put(self._uuid)
         Reconciler(app.engine, "late", app.clock).sweep(queue_was_empty=True)
         slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
-        for claim in app.engine.claim(1, Worker("late", LEASE), app.registry.accept):
+        for claim in app.engine.claim(1, Worker("late", LEASE, knows=app.registry.versions()), app.registry.accept):
             run_claim(app.engine, slots, claim)
         app.close()
 

@@ -16,8 +16,11 @@ from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Worker
 
-ALICE = Worker("alice", 30.0)
-BOB = Worker("bob", 30.0)
+KNOWN = (("test", 1.0),)
+"""What their code writes itself, so that an engine which can may claim it unseen."""
+
+ALICE = Worker("alice", 30.0, knows=KNOWN)
+BOB = Worker("bob", 30.0, knows=KNOWN)
 
 
 def accept(head: Document) -> str:

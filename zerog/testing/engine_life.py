@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zerog.datastores.operations import Add, Set
-from zerog.document import Document, make_key, new_uuid
+from zerog.document import WAITING, Document, make_key, new_uuid
 from zerog.exceptions import (
     ClaimLost,
     SchemaTooNew,
@@ -122,7 +122,7 @@ class LifeRules(EngineRules):
 
     def test_what_is_not_accepted_stays_untouched_and_comes_again(self, engine: Engine) -> None:
         """A job this code can't take is put back, unharmed and uncounted, and the reason is kept."""
-        uuid = self.submitted(engine)
+        uuid = self.submitted(engine, jobType="somebody else's")
         before = engine.datastore.read_with_cas(make_key(uuid))
 
         def refuse(head: Document) -> str:
@@ -134,6 +134,23 @@ class LifeRules(EngineRules):
         assert engine.datastore.read_with_cas(make_key(uuid)) == before
         assert [claim.uuid for claim in self.claim_all(engine, BOB)] == [uuid]
         assert uuid not in engine.unsuitable
+
+    def test_what_looked_acceptable_and_is_not_comes_again_uncounted(self, engine: Engine) -> None:
+        """Also if the engine claimed it before it was refused; others run meanwhile."""
+        uuid = self.submitted(engine)
+
+        def refuse(head: Document) -> str:
+            raise Unsuitable("not with these parameters")
+
+        for _ in range(4):
+            assert engine.claim(5, ALICE, refuse) == []
+            self.pass_time(engine, 6)
+        head = self.head(engine, uuid)
+        assert (head["status"] in WAITING, head["owner"], head["attempts"], head["lost"]) == (True, None, 0, 0)
+        assert engine.unsuitable == {uuid: "not with these parameters"}
+        other = self.submitted(engine)
+        assert {claim.uuid for claim in self.claim_all(engine, BOB)} == {uuid, other}
+        assert engine.unsuitable == {}
 
     def test_a_corrupt_document_does_not_stop_the_others(self, engine: Engine) -> None:
         """A document that makes no sense is left as it is, listed with a reason, and others are claimed."""

@@ -20,9 +20,10 @@ from zerog.exceptions import ClaimLost, JobNotFound, JobStateError
 from zerog.lifecycle import Engine
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
+from zerog.testing.engine_kit import ALICE, BOB
 from zerog.transitions import Claim, Settlement, Worker
 
-_WORKERS = (Worker("alice", 30.0), Worker("bob", 30.0))
+_WORKERS = (ALICE, BOB)
 _delays = st.sampled_from([0, 0, 0, 5, 60])
 
 

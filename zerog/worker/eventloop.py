@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -56,8 +55,8 @@ class AsyncSlots(ThreadSlots):
         self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
         self._thread.start()
 
-    def add(self, claims: list[Claim]) -> None:
-        super().add(claims)
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        super().add(claims, are_short)
         if claims:
             self._soon(self._fill)
 
@@ -96,11 +95,11 @@ class AsyncSlots(ThreadSlots):
     def _fill(self) -> None:
         """Begin jobs while there are free slots."""
         while self._busy < self._count:
-            try:
-                claim = self._todo.get_nowait()
-            except queue.Empty:
+            claim = self._todo.pop()
+            if claim is None:
                 return
-            assert claim is not None
+            if not self.opened(claim):
+                continue
             self._busy += 1
             self._current[claim.nonce] = claim
             if inspect.iscoroutinefunction(claim.loaded[0].run):

@@ -77,7 +77,7 @@ class Session:
         self._notifier = notifier
         self._clock = clock
         self._unknown_types: set[str] = set()
-        self._identity = Identity(name, settings.lease, settings.build_id)
+        self._identity = Identity(name, settings.lease, settings.build_id, app.registry.versions())
         self._told = ""
         """The state that the latest renewal of the lease has told."""
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 import weakref
 from collections import deque
@@ -24,6 +23,7 @@ from zerog.jobs.run import Run
 from zerog.orders import named
 from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
+from zerog.worker.backlog import Backlog
 from zerog.worker.execute import run_loaded
 from zerog.worker.leftovers import resident_memory
 from zerog.worker.outcome import LOST, Outcome
@@ -84,9 +84,11 @@ class Slots:
         self.lease = lease
         self.clock = clock
         self.stopping = threading.Event()
+        self.opened: Callable[[Claim], bool] = lambda _claim: True
+        """Asked before anything is done with a claim; one that is refused has been dealt with."""
         self._done = done
         self._count = count
-        self._todo: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self._todo = Backlog()
         self._threads: list[threading.Thread] = []
         self._current: dict[str, Claim] = {}
         self._dues: dict[tuple[str, str], Due] = {}
@@ -99,25 +101,21 @@ class Slots:
     def start(self) -> None:
         """Start the threads."""
         for number in range(self._count):
+            self._todo.join()
             thread = threading.Thread(target=self._loop, name=f"zerog-slot-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def add(self, claims: list[Claim]) -> None:
-        """Have these jobs run as slots get free."""
-        for claim in claims:
-            self._todo.put(claim)
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        """Have these jobs run as slots get free. ``are_short``: recent ones took next to no time."""
+        self._todo.add(claims)
 
     def take_unstarted(self) -> list[Claim]:
         """The claimed jobs that no slot has begun; they won't be begun any more."""
         claims: list[Claim] = []
-        while True:
-            try:
-                claim = self._todo.get_nowait()
-            except queue.Empty:
-                return claims
-            if claim is not None:
-                claims.append(claim)
+        while (claim := self._todo.pop()) is not None:
+            claims.append(claim)
+        return claims
 
     def stop(self) -> None:
         """Tell running jobs that the worker is shutting down."""
@@ -185,12 +183,12 @@ class Slots:
 
     def close(self) -> None:
         """End the threads; those that are still in a job are left behind."""
-        for _ in self._threads:
-            self._todo.put(None)
+        self._todo.close()
 
     def _loop(self) -> None:
         while (claim := self._todo.get()) is not None:
-            self._bring(claim)
+            if self.opened(claim):
+                self._bring(claim)
 
     def _bring(self, claim: Claim) -> None:
         """Bring one job to its way out, in this thread."""
@@ -280,6 +278,9 @@ class ThreadSlots(Slots):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._runs: dict[str, Run] = {}
+
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        self._todo.add(claims, for_few=are_short)
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         run = self._runs.get(claim.nonce)

@@ -1,7 +1,9 @@
-"""The one thread of a worker that settles and claims.
+"""The thread of a worker that settles and claims, one call at a time, and the one that waits for work to come.
 
-While it is busy with one call, finished jobs gather; the next call settles them all and claims as many as there is
+While a call is under way, finished jobs gather; the next call settles them all and claims as many as there is
 room for, in one transaction where the engine can. So a durable commit is shared without anybody waiting for company.
+The thread that hears of work while the other one has nothing to do makes that call itself: waking the other one would
+take longer.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from zerog import logs
 from zerog.clock import Clock, to_text
@@ -29,8 +32,11 @@ AHEAD_BELOW = 0.005
 AHEAD_SECONDS = 0.25
 """How much work, by that average, is claimed ahead at most."""
 
-AHEAD_JOBS = 64
+AHEAD_JOBS = 128
 """How many jobs are claimed ahead at most."""
+
+SHORT = 0.0003
+"""Seconds that recent jobs may typically have taken to count as short: one thread runs thousands of them a second."""
 
 POLL = 1.0
 """Seconds between two looks for work while nothing wakes the worker."""
@@ -77,10 +83,15 @@ class Store:
         self._look = True
         self._claiming = True
         self._finish = False
+        self._stepping = False
+        self._pause = 0.0
         self._average = 1.0
+        self._typical = 1.0  # about the median: what one run in many takes must not matter here
         self._listen = threading.Event()
-        self._thread = threading.Thread(target=self._guarded_loop, name="zerog-store", daemon=True)
-        self._listener = threading.Thread(target=self._listen_loop, name="zerog-listener", daemon=True)
+        self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
+        self._listener = threading.Thread(
+            target=self._guarded, args=(self._listen_loop,), name="zerog-listener", daemon=True
+        )
         self.counts: Counter[str] = Counter()
         self.came_back_empty = False
         """Whether a look for work found less than there was room for, since somebody last reset this."""
@@ -95,6 +106,7 @@ class Store:
     def serve(self, slots: Slots) -> None:
         """Claim for ``slots``, once started."""
         self._runner = slots
+        slots.opened = self.opened
 
     def start(self) -> None:
         """Start claiming."""
@@ -103,16 +115,32 @@ class Store:
 
     def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         """A slot has ended a run: settle it, unless the document is dealt with already."""
+        settlement = None
+        if outcome is not None:
+            settlement = outcome.settlement(claim)
+            settlement.seconds = seconds
+            with suppress(Exception):  # what can't be stored says so when it is settled
+                self._engine.prepare(settlement)
         with self._changed:
             self._average += (seconds - self._average) / 8
+            self._typical *= 1.25 if seconds > self._typical else 0.8
             self.counts["ran"] += 1
-            if outcome is None:
+            if settlement is None:
                 self._freed += 1
             else:
-                settlement = outcome.settlement(claim)
-                settlement.seconds = seconds
                 self._ended.append(settlement)
-            self._changed.notify()
+            self._tell()
+
+    def opened(self, claim: Claim) -> bool:
+        """Make a claim ready for a slot to begin with; False if this worker can't take its job after all."""
+        if self._engine.open(claim, self._accept):
+            logs.claimed([claim])
+            return True
+        with self._changed:
+            self.counts["claimed"] -= 1
+            self._freed += 1
+            self._tell()
+        return False
 
     def stop_claiming(self) -> None:
         """Claim nothing more; give back at once what no slot has begun."""
@@ -128,7 +156,7 @@ class Store:
             if has_left := not set(before) <= set(queues):
                 self._give_back(self._runner.take_unstarted())
             self._look = True
-            self._changed.notify()
+            self._tell()
         if has_left:
             self._engine.wake(before)
             self._engine.unreserve()
@@ -147,52 +175,78 @@ class Store:
         """Settle what has ended and stop the thread; False if it didn't stop in time."""
         with self._changed:
             self._finish = True
-            self._changed.notify()
+            self._tell()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _give_back(self, claims: list[Claim]) -> None:
         # Each goes ahead of all that wait, so the last one first.
-        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in reversed(claims)]
-        self._changed.notify()
+        mine = [claim for claim in claims if self.opened(claim)]
+        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in reversed(mine)]
+        self._tell()
 
-    def _guarded_loop(self) -> None:
+    def _tell(self) -> None:
+        """Wake the store thread if it could do something now: during a step it would only be in the way."""
+        if not self._stepping:
+            self._changed.notify()
+
+    def _guarded(self, loop: Callable[[], None]) -> None:
         try:
-            self._loop()
+            loop()
         except BaseException as error:
             log.exception("the worker's store thread failed")
             self.failure = error
             self.drained.set()
 
     def _loop(self) -> None:
-        pause = 0.0
         while True:
-            self.turned = self._clock.monotonic()
             with self._changed:
-                if not self._changed.wait_for(self._has_work, POLL):
+                if not self._stepping:
+                    self.turned = self._clock.monotonic()
+                if not self._changed.wait_for(self._has_turn, POLL):
                     self._look = True
+                if self._stepping:
+                    continue
                 if self._finish and not self._ended:
                     return
-                settlements, self._ended = self._ended, []
-                self._in_flight -= self._freed
-                self._freed = 0
-                want = self._room(len(settlements))
-                queues = self._queues
-            try:
-                results, claims = self._engine.step(settlements, want, self._worker, self._accept, queues)
-            except OUTAGES as error:
-                pause = self._again(settlements, error, pause)
-                continue
-            except Exception:
-                if not settlements:
-                    raise
-                log.exception("a settlement was refused; settling one by one")
-                pause = self._settle_one_by_one(settlements, pause)
-                continue
-            if pause:
-                log.warning("the datastore answers again")
-                pause = 0.0
-            self._account(settlements, results, claims, want, queues)
+                self._stepping = True
+            self._step()
+
+    def _has_turn(self) -> bool:
+        return not self._stepping and self._has_work()
+
+    def _step(self) -> None:
+        """Settle what has ended and claim what there is room for, in the thread that has set ``_stepping``."""
+        with self._changed:
+            self.turned = self._clock.monotonic()
+            settlements, self._ended = self._ended, []
+            self._in_flight -= self._freed
+            self._freed = 0
+            want = self._room(len(settlements))
+            queues = self._queues
+        try:
+            self._exchange(settlements, want, queues)
+        finally:
+            with self._changed:
+                self._stepping = False
+                self._changed.notify()
+
+    def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str]) -> None:
+        try:
+            results, claims = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True)
+        except OUTAGES as error:
+            self._pause = self._again(settlements, error, self._pause)
+            return
+        except Exception:
+            if not settlements:
+                raise
+            log.exception("a settlement was refused; settling one by one")
+            self._pause = self._settle_one_by_one(settlements, self._pause)
+            return
+        if self._pause:
+            log.warning("the datastore answers again")
+            self._pause = 0.0
+        self._account(settlements, results, claims, want, queues)
 
     def _settle_one_by_one(self, settlements: list[Settlement], pause: float) -> float:
         """Settle each for itself; what can't be settled now comes again with the others, after a pause."""
@@ -253,7 +307,6 @@ class Store:
         """Take over what a step has done that wanted so many jobs of these queues."""
         ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
         logs.settled(settlements, ends)
-        logs.claimed(claims)
         with self._changed:
             self._in_flight += len(claims) - len(settlements)
             self.counts["claimed"] += len(claims)
@@ -269,7 +322,7 @@ class Store:
             if not self._look and want > 0:
                 self._listen.set()
             if self._claiming and self._may_claim() and set(queues) <= set(self._queues):
-                self._runner.add(claims)
+                self._runner.add(claims, are_short=self._typical < SHORT)
             else:
                 self._give_back(claims)
 
@@ -283,14 +336,25 @@ class Store:
                 continue
             try:
                 self._engine.wait_ready(POLL, queues)
-                if not set(queues) <= set(self._queues):
-                    self._engine.unreserve()
             except (DatastoreError, QueueError) as error:
                 log.debug("could not wait for work: %s", error)
                 self._clock.pause(POLL)
-            with self._changed:
-                self._look = True
-                self._changed.notify()
+            self._take_up(queues)
+
+    def _take_up(self, queues: Sequence[str]) -> None:
+        """Have it looked whether there is work: here, unless the store thread is busy anyway."""
+        with self._changed:
+            self._look = True
+            has_room = self._room(0) > 0 and set(queues) <= set(self._queues)
+            if not has_room or self._stepping or self._finish:
+                self._tell()
+                is_here = False
+            else:
+                self._stepping = is_here = True
+        if not has_room:
+            self._engine.unreserve()  # what came along is for others
+        if is_here:
+            self._step()
 
 
 def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
@@ -304,6 +368,7 @@ def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
         record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"])
         settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
         settlement.operations = erred(record, engine.datastore.history_limit)
+        settlement.prepared = None
         return engine.settle([settlement])[0]
 
 
