@@ -1,6 +1,6 @@
 """One Redis server: connections per process, the script that does all the work, errors in ZeroG's own names.
 
-The adapters and the engine send lists of commands; ``redisscript.lua`` does all those of one call in one atomic step.
+The adapters and the engine send lists of commands; ``zerog.redisscript`` does all those of one call in one atomic step.
 A connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, but for
 the script itself when the server doesn't know it, in which case nothing of it was done.
 """
@@ -8,7 +8,6 @@ the script itself when the server doesn't know it, in which case nothing of it w
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -16,11 +15,9 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from zerog import values
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -30,6 +27,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     ZerogError,
 )
+from zerog.redisscript import BUSY, listed, source
 from zerog.urls import without_secrets
 
 try:
@@ -53,34 +51,6 @@ TIMEOUT = 5.0
 BLOCK = 5.0
 """Seconds for which one blocking pop is left to the server; a longer wait is several of them."""
 
-HOT = (
-    "status",
-    "epoch",
-    "seq",
-    "owner",
-    "due",
-    "updatedAt",
-    "attempts",
-    "errorCount",
-    "continues",
-    "completeness",
-    "tickcount",
-    "cancelRequested",
-    "eventsDropped",
-    "errorsDropped",
-    "warningsDropped",
-)
-"""Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
-
-SHARE = 10
-"""Every so-manieth entry that an engine claims is the oldest one of the lowest priority."""
-
-KEPT = 3_600
-"""Seconds for which the server knows what a call has claimed, for a worker that did not hear of it."""
-
-REJECTED = 1_000
-"""Bodies that were no uuid kept for a look at them, per queue."""
-
 READ = 256 * 1024
 """Bytes of an answer read at a time."""
 
@@ -90,39 +60,7 @@ BROKEN = (b"-1", b"?")
 _OPTIONS = ("prefix", "timeout")
 _PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 
-_BUSY = {
-    "OOM": "it has used all of its memory (maxmemory) and takes no writes",
-    "READONLY": "it is a read-only replica",
-    "LOADING": "it is loading its data",
-    "MASTERDOWN": "it is a replica whose primary is gone",
-    "CLUSTERDOWN": "its cluster is down",
-    "TRYAGAIN": "its cluster is moving the keys",
-    "MOVED": "another node of its cluster has the keys of this prefix; name that one in the URL",
-    "ASK": "its cluster is moving the keys",
-    "MISCONF": "it can't save its data and takes no writes",
-    "NOREPLICAS": "it has too few replicas to take writes",
-    "BUSY": "it is busy with somebody's script",
-    "UNBLOCKED": "its role has changed",
-}
-_BUSY_CODE = re.compile(rf"\b({'|'.join(_BUSY)})\b")
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-
-
-def _script() -> bytes:
-    text = files("zerog").joinpath("redisscript.lua").read_text()
-    settings = {
-        "HOT": ", ".join(f"""[',"{name}":'] = true""" for name in HOT),
-        "REFUSALS": " ".join((*_BUSY, "NOPERM")),
-        "MAX_BYTES": values.MAX_BYTES,
-        "SHARE": SHARE,
-        "REJECTED": REJECTED,
-        "KEPT": KEPT,
-        "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
-    }
-    for name, value in settings.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text.encode()
+_BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
 
 
 class RedisServer:
@@ -154,7 +92,7 @@ class RedisServer:
         self._mine = _OfProcess()
         self._was_reached = False
         self._is_checked = False
-        self._source = _script()
+        self._source = source()
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
 
@@ -167,7 +105,7 @@ class RedisServer:
         answer was lost), ConfigurationError.
         """
         now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
-        arguments = (b"1", self.prefix, now, _listed(commands))
+        arguments = (b"1", self.prefix, now, listed(commands))
         try:
             answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
@@ -346,22 +284,13 @@ class RedisServer:
     def _translated(self, what: str, error: Exception) -> Exception:
         code = _code(error)
         if code:
-            return DatastoreUnavailable(f"{what}: {self.name} refuses, {_BUSY[code]} ({_brief(error)})")
+            return DatastoreUnavailable(f"{what}: {self.name} refuses, {BUSY[code]} ({_brief(error)})")
         text = str(error)
         if any(word in text for word in ("NOAUTH", "WRONGPASS", "NOPERM", "no permissions")):
             return self._not_allowed(what, error)
         if "WRONGTYPE" in text or "script" in text:
             return CorruptDocument(f"{what}: {self.name} holds something that makes no sense ({_brief(error)})")
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
-
-
-def encoded(command: dict[str, Any]) -> str:
-    """A command as JSON text."""
-    return _encode(command)
-
-
-def _listed(commands: Sequence[dict[str, Any] | str]) -> str:
-    return f"[{','.join([command if type(command) is str else _encode(command) for command in commands])}]"
 
 
 class _OfProcess:

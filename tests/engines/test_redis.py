@@ -23,7 +23,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
 )
 from zerog.queues.redis import RedisQueue
-from zerog.redisserver import SHARE
+from zerog.redisscript import SHARE
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker, waiting
 

@@ -16,6 +16,7 @@ from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import Document, make_key, new_document
 from zerog.engines.redis import RedisEngine
+from zerog.engines.redistakes import Takes
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lifecycle import Unsuitable
 from zerog.queues.redis import RedisQueue
@@ -24,6 +25,7 @@ from zerog.transitions import Claim, Settlement, Worker, claimed
 
 KNOWN = (("test", 1.0),)
 ALICE, BOB = Worker("alice", 30.0, "build-1", KNOWN), Worker("bob", 30.0, None, KNOWN)
+NOW = "2026-01-01T00:00:00.000000+00:00"
 ONE_CALL, TWO_CALLS = 1, 2
 
 
@@ -328,11 +330,67 @@ def test_settlements_that_ride_along_with_a_lost_look_are_settled(engine: RedisE
     assert engine.read(claim.uuid)[0]["status"] == "succeeded"
 
 
+@pytest.mark.parametrize("error", [DatastoreUnavailable("out of reach"), ZeroDivisionError()])
+def test_trouble_after_the_call_loses_no_claim(
+    engine: RedisEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What else the step does may fail: a settlement that was refused, say, and has to be looked into."""
+    first, uuid = submitted(engine), ""
+    [claim] = claims_of(engine)
+    assert engine.rescue(first, claim.epoch, "lost", "its worker was silent")
+    [again] = claims_of(engine, worker=BOB)
+    uuid = submitted(engine)
+
+    def fail(settlement: Settlement) -> bool:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "_settle_one", fail)
+        with pytest.raises(type(error)):
+            engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
+    assert engine.read(uuid)[0]["status"] == "running"
+    results, claims = engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
+    assert (results, [each.uuid for each in claims]) == ([False], [uuid])
+    assert engine.settle([Settlement(again, "finish", 1, 200)]) == [True]
+
+
+def test_trouble_with_the_next_take_loses_no_claim_of_the_one_before(engine: RedisEngine) -> None:
+    """Neither if it is an outage, which is told by fewer claims, nor if it is anything else, which is raised."""
+    known, other = submitted(engine), submitted(engine, "other")
+
+    def stumble(head: Document) -> None:
+        if head["jobType"] == "other":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        engine.step([], 2, ALICE, stumble)
+    assert [claim.uuid for claim in claims_of(engine, 1)] == [known]
+    engine.clock.pause(61)
+    assert [claim.uuid for claim in claims_of(engine, 1)] == [other]
+
+
+def test_workers_over_one_engine_do_not_hear_each_other_s_answers(engine: RedisEngine) -> None:
+    uuid = submitted(engine)
+    Unruly(engine, "late down")
+    assert claims_of(engine, worker=ALICE) == []
+    others = submitted(engine)
+    assert [claim.uuid for claim in claims_of(engine, worker=BOB)] == [others]
+    assert [claim.uuid for claim in claims_of(engine, worker=ALICE)] == [uuid]
+
+
+def test_an_idle_worker_asks_for_nothing(engine: RedisEngine) -> None:
+    calls = Calls(engine)
+    for _ in range(3):
+        assert claims_of(engine) == []
+    assert len(calls.made) == 3
+
+
 def test_a_copy_of_the_process_counts_for_itself(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its takes must not look like repetitions of its parent's."""
-    first = engine._takes.new(ALICE)
-    name = engine._takes._name
+    takes = Takes(engine._server, ALICE)
+    first = takes.next(NOW)["b"]["i"]
     pid = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    assert engine._takes.new(ALICE).number == first.number
-    assert engine._takes._name != name
+    second = takes.next(NOW)["b"]["i"]
+    assert second[0] != first[0]
+    assert second[1] == first[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 import rq
@@ -187,13 +188,13 @@ def test_deliveries_that_are_none(site, kind: str) -> None:
         ("rq.Worker", {"ZEROG_APP": ""}, "ZEROG_APP is not set"),
         ("rq.SimpleWorker", {"ZEROG_APP": "no_such_module:app"}, "there is no module no_such_module"),
         ("rq.SimpleWorker", {"ZEROG_LEASE": "soon"}, "ZEROG_LEASE='soon'"),
-        ("rq.SimpleWorker", {"ZEROG_TEST_QUEUE": "sqlite:///other.db"}, "rq+redis:// only"),
+        ("rq.SimpleWorker", {"ZEROG_TEST_QUEUE": "sqlite:///{folder}/other.db"}, "rq+redis:// only"),
     ],
 )
-def test_broken_environment(site, kind: str, environment: dict[str, str], said: str) -> None:
+def test_broken_environment(site, tmp_path: Path, kind: str, environment: dict[str, str], said: str) -> None:
     """The entry fails visibly in RQ, the job still waits, and reconcile brings it back for a worker that can."""
     uuid = site.line()
-    worker = site.worker(kind, **environment)
+    worker = site.worker(kind, **{name: value.format(folder=tmp_path) for name, value in environment.items()})
     site.until(lambda: site.registries()["failed"] == 1)
     [(_, until_when)] = site.redis.zrange("rq:failed:default", 0, -1, withscores=True)
     assert until_when > time.time() + 3600

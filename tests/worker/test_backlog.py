@@ -88,6 +88,29 @@ def test_one_that_takes_long_after_all_holds_nothing_up() -> None:
     threads.end()
 
 
+def test_when_jobs_are_not_short_any_more_all_work_off_what_is_left() -> None:
+    held = threading.Event()
+    threads = Threads(4, lambda claim: held.wait(10) if claim.uuid.startswith("long") else None)
+    with threads.backlog._changed:  # so that nobody comes in between
+        threads.backlog._claims.extend(claims("long 1", "long 2", "long 3"))
+    threads.backlog.add(claims("long 4"))
+    until(lambda: len({number for number, _ in threads.took}) == 4)
+    held.set()
+    threads.end()
+
+
+@pytest.mark.parametrize("for_few", [False, True])
+def test_all_threads_end_when_it_is_closed_with_claims_left(for_few: bool) -> None:
+    held = threading.Event()
+    threads = Threads(8, lambda claim: held.wait(10))
+    threads.backlog.add(claims(*map(str, range(40))), for_few)
+    until(lambda: threads.took)
+    threads.backlog.close()
+    held.set()
+    threads.end()
+    assert len(threads.took) == 40
+
+
 def test_what_is_popped_is_not_taken() -> None:
     backlog = Backlog()
     assert backlog.pop() is None

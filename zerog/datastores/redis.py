@@ -1,4 +1,4 @@
-"""Documents on a Redis server. How a document lies there, and what is done to it there, is in ``redisscript.lua``.
+"""Documents on a Redis server. How a document lies there, and what is done to it there, is in ``zerog.redisscript``.
 
 ``body`` is the JSON of everything that was there when the document was written whole, but for the fields of HOT, with a
 comma in front and no braces; it is not rewritten by ``mutate``. A field that ``mutate`` has given another value since
@@ -40,7 +40,8 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     TooManyCollisions,
 )
-from zerog.redisserver import HOT, RedisServer
+from zerog.redisscript import HOT
+from zerog.redisserver import RedisServer
 
 IS_HOT = frozenset(HOT)
 

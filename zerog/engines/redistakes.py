@@ -26,21 +26,26 @@ OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "startedAt", "updatedAt"}
 """What a claim writes that the script has to work out; all else is the same for each job."""
 
 
-class Take(NamedTuple):
-    """One call that may claim jobs."""
+class Lost(NamedTuple):
+    """A take of which nobody has heard yet."""
 
     number: int
     nonce: str
     """What the names of its claims begin with."""
-    worker: Worker
 
 
 class Takes:
-    """The takes of one engine. ``lost`` is one that nobody has heard of yet."""
+    """The takes of one worker in one process, which follow each other."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, worker: Worker) -> None:
+        self.worker = worker
+        self.lost: Lost | None = None
+        """The last one, until it is known what it has claimed."""
+        self.won: list[tuple[str, str]] = []
+        """What lost ones have claimed: uuids, and what the names of these claims begin with."""
+        self.claims: list[Claim] = []
+        """What was claimed and is not yet returned to the worker."""
         self._server = server
-        self.lost: Take | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -48,37 +53,44 @@ class Takes:
         self._name = os.urandom(6).hex()
         self._last = 0
 
-    def new(self, worker: Worker) -> Take:
-        """The next one."""
+    def next(self, now: str) -> Command:
+        """What the script needs to claim jobs in the next take; empty if the worker wants to look at each first.
+
+        That take counts as lost until ``heard`` is called.
+        """
+        if not self.worker.knows:
+            return {}
         if self._pid != os.getpid():  # a copy must not count on as its parent does
             self._begin()
         self._last += 1
-        return Take(self._last, new_nonce(), worker)
-
-    def claiming(self, take: Take, now: str) -> Command | None:
-        """What the script needs for claims of this take; None if its worker wants to look at each job first."""
-        if not take.worker.knows:
-            return None
-        kinds, fields, owner = _constant(take.worker)
-        return {
+        self.lost = Lost(self._last, new_nonce())
+        kinds, fields, owner = _constant(self.worker)
+        claiming = {
             "k": kinds,
             "f": fields,
             "o": owner,
-            "n": take.nonce,
+            "n": self.lost.nonce,
             "u": text_of(now, "updatedAt"),
-            "i": [self._name, str(take.number)],
+            "i": [self._name, str(self._last)],
             "d": f"{DOCUMENT_TYPE}_",
         }
+        return {"b": claiming}
 
-    def ask(self) -> list[tuple[str, Take]]:
-        """The uuids of what the lost take has claimed, which from now on claims nothing. Raises DatastoreError."""
-        won: list[tuple[str, Take]] = []
-        if self.lost is not None:
+    def heard(self, claims: list[Claim]) -> None:
+        """Take note of what the last take has claimed."""
+        self.claims += claims
+        self.lost = None
+
+    def ask(self) -> None:
+        """If the last take is lost, find out what it has claimed; from now on it claims nothing.
+
+        Raises DatastoreError.
+        """
+        if self.lost is not None and self._pid == os.getpid():
             command = {"c": "won", "i": [self._name, str(self.lost.number)]}
             answer = self._server.one(command, "claims without an answer")
-            won = [(uuid.decode(), self.lost) for uuid in answer.split()]
+            self.won += ((uuid.decode(), self.lost.nonce) for uuid in answer.split())
             self.lost = None
-        return won
 
 
 class Taken:
@@ -116,12 +128,12 @@ def taken_in(flat: Sequence[bytes]) -> list[Taken]:
     return [Taken(*flat[i : i + 5]) for i in range(0, len(flat), 5)]
 
 
-def found(uuid: str, take: Take, head: Document | None, token: int | None) -> Claim | None:
-    """The claim of a job by this take, still sealed, if its head says that it is that still."""
+def found(uuid: str, nonce: str, head: Document | None, token: int | None) -> Claim | None:
+    """The claim whose name begins like this, still sealed, if the head of its job says that it is that still."""
     owner = (head or {}).get("owner")
     if head is None or token is None or not isinstance(owner, dict):
         return None
-    if not str(owner.get("nonce")).startswith(take.nonce):
+    if not str(owner.get("nonce")).startswith(nonce):
         return None
     text = values.encode_checked(head)[1:-1].encode()
     return Claim(make_key(uuid), uuid, head["epoch"], owner["nonce"], token, {}, sealed=b"," + text)

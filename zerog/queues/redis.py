@@ -1,4 +1,4 @@
-"""A queue on a Redis server, the datastore's or another. Its keys and what is done to them are in ``redisscript.lua``.
+"""A queue on a Redis server, the datastore's or another. Its keys, and what is done to them: ``zerog.redisscript``.
 
 Entries that are ready lie in one sorted set, by priority and then by their number, which is lower for those that were
 put ahead; delayed and reserved ones in another, by the time at which they come back. That time is the server's.
@@ -20,7 +20,8 @@ from typing import Any
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import DatastoreError, QueueUnavailable, ReservationLost
 from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
-from zerog.redisserver import SHARE, RedisServer
+from zerog.redisscript import SHARE
+from zerog.redisserver import RedisServer
 
 
 class RedisQueue(Queue):

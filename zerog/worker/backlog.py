@@ -43,7 +43,7 @@ class Backlog:
             self._claims.extend(claims)
             self._for_few = for_few
             if not for_few:
-                self._changed.notify(len(claims))
+                self._changed.notify(len(self._claims))
             elif self._claims:
                 first = 1 if self._idle == self._threads else 0
                 second = 1 if not self._has_standby and len(self._claims) > first else 0
@@ -76,14 +76,11 @@ class Backlog:
 
     def _await_turn(self) -> None:
         """Wait until this thread is to take a claim, or to end."""
-        while True:
-            if self._claims:
-                if not self._for_few or self._idle == self._threads or self._is_stalled():
-                    return
-            elif self._is_closed:
-                return
-            else:
+        while not self._is_closed:
+            if not self._claims:
                 self._changed.wait()
+            elif not self._for_few or self._idle == self._threads or self._is_stalled():
+                return
 
     def _is_stalled(self) -> bool:
         """Stand by, if nobody does: True if the others have taken nothing for a moment."""

@@ -1,0 +1,103 @@
+-- changes
+
+-- Where a field stands while operations go over it; nothing if only the body may know.
+local function present(key, new, old, field)
+  local text = new[field] or old[field]
+  if text == nil then text = call('HGET', key, field) end
+  return text or (HOT[field] and 'null') or nil
+end
+
+-- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
+-- the texts to answer with; seen has fields that were read. Nothing if one of them can't be done here.
+local function plan(c, key, seen)
+  local o, new, pushes, trims, lengths, answer, lists, i = c.o, {}, {}, {}, {}, {}, nil, 1
+  while i <= #o do
+    local kind, field = o[i], o[i + 1]
+    if kind == 's' then
+      new[field] = o[i + 2]
+      i = i + 3
+    elseif kind == 'a' or kind == 'm' then
+      local old = present(key, new, seen, field)
+      if not old then return nil end
+      if kind == 'a' then
+        new[field] = added(old == 'null' and '0' or old, o[i + 2], o[i + 3], o[i + 4])
+        i = i + 5
+      else
+        new[field] = raised(old, o[i + 2])
+        i = i + 3
+      end
+      if not new[field] then return nil end
+      answer[#answer + 1] = new[field]
+    else
+      lists = lists or call('HGET', key, 'lists') or ''
+      if not lists:find(field, 1, true) then return nil end
+      if not pushes[field] then
+        pushes[field], trims[field], lengths[field] = {}, 0, call('LLEN', history(field, c.k))
+      end
+      local keep, dropped = tonumber(o[i + 3]), ''
+      table.insert(pushes[field], o[i + 2])
+      lengths[field] = lengths[field] + 1
+      if keep and lengths[field] > keep then
+        local counter = field:sub(1, -3) .. 'Dropped":'
+        local old = present(key, new, seen, counter)
+        dropped = added(old == 'null' and '0' or old, whole(lengths[field] - keep), '', '')
+        if not dropped then return nil end
+        new[counter] = dropped
+        trims[field] = trims[field] + lengths[field] - keep
+        lengths[field] = keep
+      end
+      answer[#answer + 1] = dropped
+      i = i + 4
+    end
+  end
+  return new, pushes, trims, answer
+end
+
+-- f: fields and their new texts; o: operations on other fields; t: the token it must have; e: the epoch that must own it;
+-- s, n: the number of the write before, and of this one; q: put it on a queue in the same step, unless it was cancelled;
+-- z: answer with the token only.
+local function mutate(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE)
+  local token = old[1]
+  if not token or (c.t and c.t ~= token) then return 0 end
+  if c.e and (old[5] ~= c.e or not old[6] or old[6] == 'null') then return 0 end
+  if c.s and ((not old[7] or old[7] == 'null') and '0' or old[7]) ~= c.s then return 0 end
+  local fields, answer, pushes, trims = c.f, {}, {}, {}
+  local n = #fields
+  if c.o then
+    local new
+    new, pushes, trims, answer = plan(c, key, {[UPDATED] = old[8], [COMPLETE] = old[9]})
+    if not new then return 0 end
+    for field, text in pairs(new) do
+      fields[n + 1], fields[n + 2], n = field, text, n + 2
+    end
+  end
+  local cancel, more, status, due = old[4] or 'null', 0, nil, nil
+  for i = 1, n, 2 do
+    local field, text = fields[i], fields[i + 1]
+    if field == STATUS then status = text elseif field == DUE then due = text end
+    if field == CANCEL then cancel = text end
+    if KIND[field] then call('HDEL', key, 'kind') end
+    if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
+  end
+  if c.q and cancel ~= 'null' then return 0 end
+  if more > 0 then
+    more = more + call('HGET', key, 'size')
+    if more > MAX_BYTES then return 0 end
+    fields[n + 1], fields[n + 2], n = 'size', whole(more), n + 2
+  end
+  token = whole(token + 1)
+  fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
+  if c.n then fields[n + 1], fields[n + 2], n = SEQ, c.n, n + 2 end
+  for field, texts in pairs(pushes) do -- first, for what lies there may be no list
+    each_thousand('RPUSH', history(field, c.k), texts)
+    if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
+  end
+  if c.q then fields[n + 1], fields[n + 2] = ',"queueJobId":', put(c.q) end
+  each_thousand('HSET', key, fields)
+  if status then place('index', c.k, old[2], status) end
+  if due then place('due', c.k, old[3], due) end
+  if c.z then return token end
+  return {token, cancel ~= 'null' and 1 or 0, answer}
+end

@@ -1,0 +1,64 @@
+local COMMANDS = {
+  read = read,
+  store = store,
+  remove = remove,
+  mutate = mutate,
+  claim = claim,
+  submit = submit,
+  find = find,
+  take = take,
+  won = won,
+  peek = peek,
+  put = function(c) return put(c.q) end,
+  back = back,
+  ack = function(c) return ack(queue(c.a[1]), c.a[2]) end,
+  drop = function(c) return drop(queue(c.a[1]), c.a[2], c.a[3]) end,
+  release = function(c) return release(queue(c.a[1]), c.a[2], c.a[3], tonumber(c.s)) end,
+  touch = function(c)
+    local base = queue(c.a[1])
+    if not is_held(base, c.a[2], c.a[3]) then return 0 end
+    local _, _, ttr = parse(c.a[2])
+    later(base, c.a[2], tonumber(ttr))
+    return 1
+  end,
+  stats = function(c)
+    local held = call('HGET', queue(c.a[1]) .. 'held', c.a[2])
+    if not held then return 0 end
+    local _, priority = parse(c.a[2])
+    return {deliveries(held), tonumber(priority)}
+  end,
+  wake = function(c)
+    call('RPUSH', P .. c.l, '1')
+    return call('PEXPIRE', P .. c.l, 10000)
+  end,
+  size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
+}
+
+-- What breaks one command (a key that holds something else) is told in its place, and the others are done. What the
+-- server refuses, it refuses at the first write; then nothing more is done.
+local refusal
+local function guarded(c)
+  local done, answer = pcall(COMMANDS[c.c], c)
+  if done then return answer end
+  local text = type(answer) == 'table' and answer.err or tostring(answer)
+  for code in string.gmatch('@REFUSALS@', '%S+') do
+    if text:find(code, 1, true) then refusal = text end
+  end
+  return redis.error_reply(text)
+end
+
+local replies = {}
+for i, c in ipairs(cjson.decode(ARGV[2])) do
+  replies[i] = refusal and redis.error_reply(refusal) or guarded(c)
+end
+make_moves()
+for base, entries in pairs(acked) do
+  each_thousand('ZREM', base .. 'later', entries)
+  each_thousand('HDEL', base .. 'held', entries)
+end
+for base in pairs(bells) do
+  if call('ZCARD', base .. 'ready') + call('ZCARD', base .. 'later') > 0 and call('LLEN', base .. 'wake') == 0 then
+    call('RPUSH', base .. 'wake', '1')
+  end
+end
+return replies

@@ -1,0 +1,192 @@
+-- documents
+
+-- A text as it lies in an index: NUL, which ends it there, is written as NUL 255.
+local function indexed(text) return (text:gsub('%z', '\0\255')) end
+
+-- The same of the text that a JSON text stands for; false for what is no text.
+local raws = {}
+local function raw(text)
+  if not text then return false end
+  local known = raws[text]
+  if known == nil then
+    if text:byte() ~= 34 then
+      known = false
+    elseif not text:find('\\', 1, true) then
+      known = text:sub(2, -2)
+    else
+      known = indexed(cjson.decode('[' .. text .. ']')[1])
+    end
+    raws[text] = known
+  end
+  return known
+end
+
+-- Note that a document moves within an index; all moves of a call are made at its end.
+local function place(index, key, old, new)
+  old, new = raw(old), raw(new)
+  if old == new then return end
+  if old then places[index][old .. '\0' .. key] = false end
+  if new then places[index][new .. '\0' .. key] = true end
+end
+
+local function each_thousand(command, key, members)
+  for i = 1, #members, 1000 do call(command, key, unpack(members, i, math.min(i + 999, #members))) end
+end
+
+local function make_moves()
+  for index, moves in pairs(places) do
+    local gone, come = {}, {}
+    for member, is_there in pairs(moves) do
+      if is_there then
+        come[#come + 1], come[#come + 2] = 0, member
+      else
+        gone[#gone + 1] = member
+      end
+    end
+    each_thousand('ZREM', P .. index, gone)
+    each_thousand('ZADD', P .. index, come)
+  end
+end
+
+-- Token, head as a part of a JSON text, and the names of its lists; nothing if there is no document. Names of fields
+-- are written so that the body and, behind it, all of them with their values make such a part: of two values of a name
+-- the last one counts.
+local function head(key)
+  local flat = call('HGETALL', document(key))
+  if #flat == 0 then return nil end
+  local own = {cas = '', lists = ''}
+  for i = 1, #flat, 2 do
+    local name = flat[i]
+    if name == 'body' then
+      local body = flat[i + 1]
+      flat[i], flat[i + 1] = flat[1], flat[2]
+      flat[1], flat[2] = '', body
+    elseif OWN[name] then
+      own[name] = flat[i + 1]
+      flat[i], flat[i + 1] = '', ''
+    end
+  end
+  return own.cas, table.concat(flat), own.lists
+end
+
+-- What follows writing a document whole under a token, in place of one with this status and due.
+local function create(c, token, status, due)
+  local key, fields = document(c.k), c.f
+  call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(fields))
+  for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
+  local new = {}
+  for i = 1, #fields, 2 do new[fields[i]] = fields[i + 1] end
+  place('index', c.k, status, new[STATUS])
+  place('due', c.k, due, new[DUE])
+  return token
+end
+
+local function store(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', STATUS, DUE)
+  local token = old[1]
+  if c.t ~= '*' and (token or '0') ~= c.t then return 0 end
+  if call('EXISTS', key) == 0 then return create(c, c.n) end
+  if not token then return 0 end
+  call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
+  return create(c, whole(token + 1), old[2], old[3])
+end
+
+local function remove(c)
+  local key = document(c.k)
+  local old = call('HMGET', key, 'cas', STATUS, DUE)
+  if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
+  place('index', c.k, old[2], nil)
+  place('due', c.k, old[3], nil)
+  return call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k)) > 0 and 1 or 0
+end
+
+local function read(c)
+  local token, text, lists = head(c.k)
+  if not token then return 0 end
+  local answer = {token, text, lists}
+  if c.w then
+    for i, field in ipairs(HISTORY) do
+      answer[3 + i] = lists:find(field, 1, true) and call('LRANGE', history(field, c.k), 0, -1) or 0
+    end
+  end
+  return answer
+end
+
+-- arithmetic on JSON texts
+
+-- The number of a JSON text and whether it is a float; nothing for other texts and for what a double doesn't hold.
+local function number(text)
+  if text:find('^%-?%d+$') then
+    if #text > 15 then return nil end
+    return tonumber(text), false
+  end
+  if text:find('^%-?%d[%d%.eE+-]*$') then return tonumber(text), true end
+end
+
+local function added(old, amount, low, high)
+  local total, float = number(old)
+  local more, isfloat = number(amount)
+  if not total or not more then return nil end
+  total, float = total + more, float or isfloat
+  for bound, text in pairs({low = low, high = high}) do
+    if text ~= '' and not number(text) then return nil end
+  end
+  if low ~= '' then
+    local bound, kind = number(low)
+    if bound > total then total, float = bound, kind end
+  end
+  if high ~= '' then
+    local bound, kind = number(high)
+    if bound < total then total, float = bound, kind end
+  end
+  if not float then return whole(total) end
+  if total ~= total or total == math.huge or total == -math.huge then return nil end
+  local text = string.format('%.17g', total)
+  return text:find('[%.e]') and text or text .. '.0'
+end
+
+-- By bytes: Lua's own comparison goes by the server's locale.
+local function less(a, b)
+  local first = 1
+  while first <= #a and a:sub(first, first + 7) == b:sub(first, first + 7) do first = first + 8 end
+  for i = first, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+local function raised(old, value)
+  if old == 'null' then return value end
+  if old:byte() == 34 and value:byte() == 34 then
+    if old:find('\\', 1, true) or value:find('\\', 1, true) then return nil end
+    return less(old:sub(2, -2), value:sub(2, -2)) and value or old
+  end
+  local before, after = number(old), number(value)
+  if not before or not after then return nil end
+  return after > before and value or old
+end
+
+-- Members of an index: of the status s or up to the due d, behind the place a (key, or due and key), at most w; of every
+-- status if neither is given.
+local function find(c)
+  local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.w) end
+  if c.d then
+    local low = c.a and '(' .. indexed(c.a[1]) .. '\0' .. c.a[2] or '-'
+    return {range('due', low, '(' .. indexed(c.d) .. '\0\255')}
+  end
+  local function of_status(status)
+    local low = c.a and '(' .. status .. '\0' .. c.a[1] or '[' .. status .. '\0'
+    return range('index', low, '(' .. status .. '\0\255')
+  end
+  if c.s then return {of_status(indexed(c.s))} end
+  local answer, low = {}, '-'
+  while true do
+    local first = call('ZRANGEBYLEX', P .. 'index', low, '+', 'LIMIT', 0, 1)[1]
+    if not first then return answer end
+    local status = first:sub(1, first:find('%z[^\255]') - 1)
+    answer[#answer + 1] = of_status(status)
+    low = '[' .. status .. '\0\255'
+  end
+end

@@ -1,0 +1,132 @@
+-- jobs: documents and queues together
+
+-- Claim a job that needs no look from outside: of one of the kinds c.k (what submit noted), waiting and not cancelled.
+-- c.f: the fields that each claim sets, with room for more; c.u: the time; c.o: the owner before and behind the name of
+-- the claim, which is n and the number of the claim. The name and the epoch; nothing if it is not for this function.
+local function begin(c, uuid, n)
+  local id = c.d .. uuid
+  local key = document(id)
+  local old = call('HMGET', key, 'cas', 'kind', STATUS, DUE, CANCEL, EPOCH, ATTEMPTS, UPDATED, ',"notBefore":')
+  if not old[2] or not c.k[old[2]] or old[3] ~= '"queued"' then return nil end
+  if (old[5] or 'null') ~= 'null' or (old[9] or 'null') ~= 'null' then return nil end
+  for _, i in ipairs({1, 6, 7}) do
+    if not old[i] or #old[i] > 15 or not old[i]:find('^%d+$') then return nil end
+  end
+  local at = raised(old[8] or 'null', c.u)
+  if not at then return nil end
+  local name, epoch, f, size = c.n .. n, whole(old[6] + 1), c.f, c.size
+  f[size + 2], f[size + 4], f[size + 6] = whole(old[1] + 1), epoch, whole(old[7] + 1)
+  f[size + 8], f[size + 10], f[size + 12] = c.o[1] .. name .. c.o[2], at, at
+  call('HSET', key, unpack(f))
+  place('index', id, old[3], c.status)
+  place('due', id, old[4], nil)
+  return name .. ' ' .. epoch
+end
+
+-- What a take may claim by itself, made ready; nothing if the take was given up.
+local function claiming(c)
+  local log = P .. 'takes:' .. c.i[1]
+  local last = call('GET', log)
+  if last and tonumber(last:match('^%d+')) >= tonumber(c.i[2]) then return nil end
+  local f, kinds = c.f, {}
+  for _, kind in ipairs(c.k) do kinds[kind] = true end
+  c.k, c.size, c.log, c.won = kinds, #f, log, {}
+  for i = 1, #f, 2 do
+    if f[i] == STATUS then c.status = f[i + 1] end
+  end
+  for i, name in ipairs({'cas', EPOCH, ATTEMPTS, OWNER, ',"startedAt":', UPDATED}) do f[c.size + 2 * i - 1] = name end
+  return c
+end
+
+-- Note what a take has claimed, for a worker that never hears of it.
+local function note(c)
+  if #c.won > 0 then call('SET', c.log, c.i[2] .. ' ' .. table.concat(c.won, ' '), 'EX', KEPT) end
+end
+
+-- What the take i (name and number), which is the last one, has claimed; if it was not done yet, it will claim nothing any
+-- more.
+local function won(c)
+  local log = P .. 'takes:' .. c.i[1]
+  local last = call('GET', log)
+  if last and last:match('^%d+') == c.i[2] then return last:match(' (.*)$') or '' end
+  call('SET', log, c.i[2], 'EX', KEPT)
+  return ''
+end
+
+-- Take up to w entries of the queues q: under the reservation r if there is one; else each with the token and the head of
+-- its job, and the name and epoch of its claim if that could be claimed at once. n: turns taken so far, which makes
+-- for the share of low priorities; d: what the key of a uuid's document begins with.
+local function take(c)
+  local want, turn, taken, count, rejected = tonumber(c.w), tonumber(c.n), {}, 0, 0
+  local claims = c.b and claiming(c.b)
+  if c.b and not claims then return {0, {}, {}} end
+  for _, name in ipairs(c.q) do promote(queue(name)) end
+  while count < want do
+    local name, entries
+    if turn and turn % SHARE == SHARE - 1 then
+      name, entries = next_share(c.q)
+    else
+      name, entries = next_run(c.q, turn and math.min(want - count, SHARE - 1 - turn % SHARE) or want - count)
+    end
+    if not name then break end
+    local base, times, n = queue(name), {}, #taken
+    for _, entry in ipairs(entries) do
+      local _, _, ttr, uuid = parse(entry)
+      if uuid and tonumber(ttr) and uuid:find(UUID) then
+        turn, count = turn and turn + 1, count + 1
+        taken[n + 1], taken[n + 2] = name, entry
+        if c.r then
+          reserve(base, entry, tonumber(ttr), c.r)
+          n = n + 2
+        else
+          local begun, claimed, done, token, text = false, nil, false, nil, nil
+          if claims then begun, claimed = pcall(begin, claims, uuid, count) end
+          done, token, text = pcall(head, c.d .. uuid)
+          taken[n + 3], taken[n + 4] = done and (token or '') or '?', done and text or '?'
+          taken[n + 5] = begun and claimed or ''
+          n = n + 5
+          if begun and claimed then
+            ack(base, entry)
+            table.insert(claims.won, uuid)
+          else
+            times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
+          end
+        end
+      else
+        rejected = rejected + 1
+        call('HDEL', base .. 'held', entry)
+        call('LPUSH', base .. 'rejected', entry)
+        call('LTRIM', base .. 'rejected', 0, REJECTED - 1)
+      end
+    end
+    each_thousand('ZADD', base .. 'later', times)
+  end
+  if claims then note(claims) end
+  local empty = {}
+  for _, name in ipairs(c.q) do
+    if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end
+  end
+  return {rejected, empty, taken}
+end
+
+-- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.
+local function claim(c)
+  local answer = mutate(c)
+  if answer == 0 then back({a = c.a, s = '0'}) else ack(queue(c.a[1]), c.a[2]) end
+  return answer
+end
+
+-- All of them, or none if one is there already.
+local function submit(c)
+  for _, each in ipairs(c.d) do
+    if call('EXISTS', document(each.k)) == 1 then return 0 end
+  end
+  local answer = {}
+  for i, each in ipairs(c.d) do
+    local id = put(each.q)
+    local f, n = each.f, #each.f
+    f[n + 1], f[n + 2], f[n + 3], f[n + 4] = ',"queueJobId":', id, 'kind', each.i
+    answer[i] = {create(each, each.n), id}
+  end
+  return answer
+end

@@ -1,0 +1,50 @@
+-- What ZeroG does on a Redis server: one script, a list of commands per call, all of it atomic.
+--
+-- KEYS[1] is the prefix of all keys, hash tag included. ARGV[1] is the time in microseconds ('' for the server's own),
+-- ARGV[2] a JSON list of commands: objects of texts, with their names in `c`. The reply has one entry for each.
+--
+-- Values of documents are JSON texts that Python made and Python reads. They are never decoded here, for Lua has one
+-- kind of number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing
+-- was changed: the caller reads the document and writes by compare-and-swap, or learns why it was refused.
+--
+--   d:<key>               hash of a document: cas, body, lists, size, and fields' JSON texts by names like ,"status":
+--   events:<key> ...      list of the JSON texts of a history
+--   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
+--   q:<name>:ready        sorted set of entries, the first one next
+--   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they come back
+--   q:<name>:held         hash of entry -> <reservation> <deliveries>
+--   q:<name>:wake         list whose one element wakes a consumer that waits
+--   q:<name>:rejected     list of the last bodies that were no uuid;  q:<name>:seq  number of the last entry
+--
+-- An entry is <order>:<priority>:<ttr>:<uuid>.
+
+local call, unpack = redis.call, unpack or table.unpack
+local P = KEYS[1]
+local HOT = {@HOT@}
+local HISTORY = {',"events":', ',"errors":', ',"warnings":'}
+local OWN = {cas = true, lists = true, size = true, kind = true}
+-- What makes a document one of its kind, which submit notes.
+local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
+local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
+local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
+local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
+local KEPT = @KEPT@ -- seconds for which it is known what a take has claimed
+local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
+local UUID = '@UUID@'
+local ORDERS = 999999999999999
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local places = {index = {}, due = {}}
+local bells, acked = {}, {}
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function document(key) return P .. 'd:' .. key end
+
+local function history(field, key) return P .. field:sub(3, -3) .. ':' .. key end
+
+local function queue(name) return P .. 'q:' .. name .. ':' end
