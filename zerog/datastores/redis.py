@@ -314,7 +314,7 @@ def change(
             return None
         if kind is Set:
             fields[named(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
-        elif kind is not Max or operation not in others:  # a maximum twice is the maximum
+        else:
             others.append(operation)
     if others:
         if any(named(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():

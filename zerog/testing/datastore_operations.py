@@ -109,6 +109,20 @@ class OperationRules:
         """``Max`` of what has no order is refused, naming the field."""
         self.refused(datastore, key, {"a": old}, Max("a", value), match="a ")
 
+    @pytest.mark.parametrize(
+        ("operation", "expected"),
+        [(Max("completeness", 1.0), 1.0), (Max("a", 5), 5), (Add("errorCount", 2), 4), (Set("status", "x"), "x")],
+        ids=repr,
+    )
+    def test_the_same_operation_twice(
+        self, datastore: Datastore, key: str, operation: Operation, expected: object
+    ) -> None:
+        """Both are applied, and the answer tells what they came to."""
+        datastore.set(key, {})
+        mutation = datastore.mutate(key, [operation, Set("b", 1), operation])
+        assert same(mutation.values, {operation.field: expected, "b": 1})
+        assert same(datastore.read(key), {operation.field: expected, "b": 1})
+
     @pytest.mark.parametrize("field", ["items", "events"])
     @pytest.mark.parametrize("document", [{}, {"items": None, "events": None}, {"items": [], "events": []}], ids=repr)
     def test_append(self, datastore: Datastore, key: str, field: str, document: Document) -> None:
