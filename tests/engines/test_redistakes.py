@@ -405,3 +405,13 @@ def test_a_settlement_with_a_maximum_twice_sends_it_once(engine: RedisEngine) ->
     assert engine.settle([done]) == [True]
     assert str(calls.made[0][0]).count("completeness") == 1
     assert engine.read(claim.uuid)[0]["completeness"] == 1.0
+
+
+def test_what_was_claimed_unheard_and_can_not_be_read_is_listed(engine: RedisEngine) -> None:
+    """And does not keep the others from being found."""
+    broken, good = submitted(engine), submitted(engine)
+    Unruly(engine, "late down")
+    assert claims_of(engine) == []
+    engine._server.ask("the test", "HSET", f"{engine._server.prefix}d:{make_key(broken)}", "body", ',"n":nonsense')
+    assert [claim.uuid for claim in claims_of(engine)] == [good]
+    assert "can't be read" in engine.unsuitable[broken]
