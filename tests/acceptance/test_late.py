@@ -107,8 +107,9 @@ def test_200_runs_of_stopped_workers_change_nothing(
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_path: Path) -> None:
     """In a thread it stops the beat too, and the run is fenced; in a child the worker keeps the lease."""
-    uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 5.0}).uuid
-    # Of a worker whose beat goes on, a machine under load must not make one that is too late to keep the run.
+    uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 8.0}).uuid
+    # Long enough for another to start on a machine under load; which must not make one of a worker whose beat goes on
+    # that is too late to keep the run.
     holder = w.start("--executor", executor, *(("--lease", "2.5") if executor == "process" else ()))
     w.until(lambda: marked(tmp_path, "begun") == 1)
     other = w.start("--executor", "thread", "--lease", "2.5")
