@@ -12,7 +12,7 @@ from tests.engines.test_redis import Unruly
 from tests.redisservers import shared
 from zerog import crashpoints
 from zerog.clock import to_text
-from zerog.datastores.operations import Max, Set
+from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import Document, make_key, new_document
 from zerog.engines.redis import RedisEngine
@@ -394,17 +394,6 @@ def test_a_copy_of_the_process_counts_for_itself(engine: RedisEngine, monkeypatc
     second = takes.next(NOW)["b"]["i"]
     assert second[0] != first[0]
     assert second[1] == first[1]
-
-
-def test_a_settlement_with_a_maximum_twice_sends_it_once(engine: RedisEngine) -> None:
-    """A run that recorded its result has it already; also what could not be done in one call is done then."""
-    submitted(engine)
-    [claim] = claims_of(engine)
-    calls = Calls(engine)
-    done = Settlement(claim, "finish", 1, 200, operations=[Max("completeness", 1.0)])
-    assert engine.settle([done]) == [True]
-    assert str(calls.made[0][0]).count("completeness") == 1
-    assert engine.read(claim.uuid)[0]["completeness"] == 1.0
 
 
 def test_what_was_claimed_unheard_and_can_not_be_read_is_listed(engine: RedisEngine) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.operations import Max, apply
+from zerog.datastores.operations import apply
 from zerog.datastores.redis import Command, RedisDatastore, change, stored
 from zerog.document import Document, make_key
 from zerog.engines.redistakes import kind_of
@@ -157,10 +157,6 @@ class RedisWrites(Engine):
             except (InvalidValue, QueueError):
                 return None
             operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
-        maxima = [operation for operation in operations if type(operation) is Max]
-        twice = [operation for n, operation in enumerate(maxima) if operation in maxima[:n]]  # the last ones will do
-        for operation in twice:
-            operations.remove(operation)
         command = change(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
         if command is None:
             return None

@@ -346,7 +346,7 @@ def _result(job: BaseJob, branch: str, code: int) -> Outcome:
 
 def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
     """Refuse here what the datastore would refuse when the run is settled, together with other jobs' ends."""
-    sizes = sum(_size(o) for o in outcome.operations if isinstance(o, (Set, Append)))
+    sizes = sum(len(values.encode(o.value, o.field)) for o in outcome.operations if isinstance(o, (Set, Append)))
     if sizes < COMFORTABLE_BYTES:
         return outcome
     stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
@@ -356,14 +356,6 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
         job._pending.take()
         return _failed(job, f"the end of the run can't be stored: {error}")
     return outcome
-
-
-def _size(operation: Set | Append) -> int:
-    """Characters that a value takes at most. Raises InvalidValue."""
-    value = operation.value
-    if value is None or type(value) is bool or (type(value) is int and 0 <= value <= 599):
-        return 5
-    return len(values.encode(value, operation.field))
 
 
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:

@@ -133,7 +133,12 @@ class Store:
 
     def opened(self, claim: Claim) -> bool:
         """Make a claim ready for a slot to begin with; False if this worker can't take its job after all."""
-        if self._engine.open(claim, self._accept):
+        try:
+            is_ready = self._engine.open(claim, self._accept)
+        except BaseException as error:  # not in a slot's thread, which would end without a word
+            self._fail(error)
+            return False
+        if is_ready:
             logs.claimed([claim])
             return True
         with self._changed:
@@ -194,9 +199,13 @@ class Store:
         try:
             loop()
         except BaseException as error:
-            log.exception("the worker's store thread failed")
-            self.failure = error
-            self.drained.set()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Have the worker end, since it can't go on."""
+        log.exception("the worker could not settle, claim or read a job")
+        self.failure = error
+        self.drained.set()
 
     def _loop(self) -> None:
         while True:
