@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import redis
 
@@ -13,7 +14,6 @@ from zerog.clock import to_text
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import new_document
 from zerog.engines.redis import RedisEngine
-from zerog.lifecycle import Accept
 from zerog.queues.redis import RedisQueue
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker
@@ -32,15 +32,9 @@ class LookingEngine(RedisEngine):
     """One that looks at each job before it claims it, as it does with what a worker's code doesn't write itself."""
 
     def step(
-        self,
-        settlements: Sequence[Settlement],
-        want: int,
-        worker: Worker,
-        accept: Accept,
-        queues: Sequence[str] = (),
-        sealed: bool = False,
+        self, settlements: Sequence[Settlement], want: int, worker: Worker, *args: Any, **more: Any
     ) -> tuple[list[bool], list[Claim]]:
-        return super().step(settlements, want, replace(worker, knows=()), accept, queues, sealed)
+        return super().step(settlements, want, replace(worker, knows=()), *args, **more)
 
 
 def client(server: RunningServer) -> redis.Redis:

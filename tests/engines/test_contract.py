@@ -80,48 +80,40 @@ class TestChaos(EngineContract):
         return Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock)
 
 
-class TestRedis(EngineContract):
+class RedisRules(EngineContract):
     """Both parts on one real server."""
 
+    server = "valkey"
+    kind = RedisEngine
+
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
-        datastore = RedisDatastore(shared("valkey").url(), clock)
-        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
+        datastore = RedisDatastore(shared(self.server).url(), clock)
+        engine = self.kind(datastore, RedisQueue(datastore.server), clock)
         yield engine
         engine.close()
 
 
-class TestRedisLooking(EngineContract):
+class TestRedis(RedisRules):
+    pass
+
+
+class TestRedisLooking(RedisRules):
     """The same with a look at each job before it is claimed."""
 
-    @pytest.fixture
-    def engine(self, clock: ManualClock) -> Iterator[Engine]:
-        datastore = RedisDatastore(shared("valkey").url(), clock)
-        engine = LookingEngine(datastore, RedisQueue(datastore.server), clock)
-        yield engine
-        engine.close()
+    kind = LookingEngine
 
 
-class TestOlderRedis(EngineContract):
+class TestOlderRedis(RedisRules):
     """The same on the Redis that this machine has."""
 
-    @pytest.fixture
-    def engine(self, clock: ManualClock) -> Iterator[Engine]:
-        datastore = RedisDatastore(shared("redis").url(), clock)
-        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
-        yield engine
-        engine.close()
+    server = "redis"
 
 
-class TestOldestRedis(EngineContract):
+class TestOldestRedis(RedisRules):
     """The same on Redis 6.2."""
 
-    @pytest.fixture
-    def engine(self, clock: ManualClock) -> Iterator[Engine]:
-        datastore = RedisDatastore(shared("oldest redis").url(), clock)
-        engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
-        yield engine
-        engine.close()
+    server = "oldest redis"
 
 
 class TestRedisApart(EngineContract):

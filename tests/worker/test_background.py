@@ -69,6 +69,18 @@ def test_a_worker_works_beside_an_async_block(app: zerog.App) -> None:
     assert app.engine.roster() == {}
 
 
+def test_a_claim_that_breaks_the_slot_that_reads_it_ends_the_worker(app: zerog.App) -> None:
+    """Rather than a thread of it without a word, and a job that nobody runs with it."""
+    app.submit("quick")
+
+    def unreadable(*_arguments: Any) -> bool:
+        raise Broken("made up")
+
+    app.engine.open = unreadable  # type: ignore[method-assign]
+    with pytest.raises(Broken):
+        zerog.Worker(app, signals=()).run()
+
+
 @pytest.mark.parametrize("executor", ["thread", "async", "process"])
 def test_a_block_has_every_executor(tmp_path: Path, executor: str) -> None:
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
