@@ -22,8 +22,8 @@ from zerog.exceptions import (
     CorruptDocument,
     DatastoreUnavailable,
 )
+from zerog.queues.base import SHARE
 from zerog.queues.redis import RedisQueue
-from zerog.redisscript import SHARE
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker, waiting
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.queues.test_contract import explore
 from tests.redisservers import BINARIES, FakeServer, shared
-from zerog import redisscript
-from zerog.queues import base
 from zerog.queues.base import Queue
 from zerog.queues.redis import RedisQueue
 from zerog.redisserver import RedisServer
@@ -70,7 +68,3 @@ class TestReal(RedisRules):
 @pytest.mark.parametrize("name", BINARIES)
 def test_model(name: str) -> None:
     explore(lambda clock: RedisQueue(shared(name).url(), clock=clock))
-
-
-def test_the_script_s_share_is_that_of_all_queues() -> None:
-    assert redisscript.SHARE == base.SHARE

@@ -27,8 +27,8 @@ from zerog.engines.redistakes import Taken, Takes, found, taken_in
 from zerog.engines.rediswrites import BATCH, NOT_DONE, RedisWrites
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueError
 from zerog.lifecycle import EARLY, LONGEST_EARLY, UNSUITABLE_DELAY, UNTAKEABLE, Accept, Unsuitable, new_nonce
+from zerog.queues.base import SHARE
 from zerog.queues.redis import RedisQueue, taking
-from zerog.redisscript import SHARE
 from zerog.transitions import Claim, Settlement, Worker
 
 log = logging.getLogger("zerog")

@@ -19,8 +19,7 @@ from typing import Any
 
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import DatastoreError, QueueUnavailable, ReservationLost
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
-from zerog.redisscript import SHARE
+from zerog.queues.base import DEFAULT, SHARE, TTR, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.redisserver import RedisServer
 
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from zerog import values
+from zerog.queues.base import SHARE
 
 HOT = (
     "status",
@@ -30,9 +31,6 @@ HOT = (
     "warningsDropped",
 )
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
-
-SHARE = 10
-"""Every so-manieth entry that an engine claims is the oldest one of the lowest priority."""
 
 KEPT = 3_600
 """Seconds for which the server knows what a call has claimed, for a worker that did not hear of it."""
