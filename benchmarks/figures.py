@@ -2,7 +2,7 @@
 """Measure what docs/performance.md shows, and write it there.
 
 ``embedded``: ZeroG and others on one file, with the costs of a long history and of the import. ``servers``: ZeroG and
-others on Redis and PostgreSQL. Wants a quiet machine, ten minutes for the first and half an hour for the
+others on Redis and PostgreSQL. Wants a quiet machine, ten minutes for the first and three quarters of an hour for the
 second. Run it in an environment that has zerog; the peers get their own, and need redis-server and PostgreSQL.
 """
 
@@ -56,7 +56,7 @@ CHAPTERS = {
                "pgqueuer", "zerog:redis", "zerog:rq"),
         baseline="huey:redis",
         workloads=("throughput", "latency", "progress"),
-        jobs=5_000,
+        jobs=10_000,
         is_awake=True,
     ),
 }  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -42,3 +43,19 @@ def until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> 
         assert time.monotonic() < deadline, f"{what or condition}: not within {seconds} s"
         time.sleep(0.005)
     return value
+
+
+def stat_of(pid: int) -> list[str]:
+    """What Linux says of a process, from its state on (``proc_pid_stat(5)``); empty when there is no such process.
+
+    One that ends between the opening of its file and the reading is gone as well: its number is no process then.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and isn't a zombie."""
+    return stat_of(pid)[:1] not in ([], ["Z"])

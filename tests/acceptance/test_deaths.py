@@ -10,7 +10,8 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.test_recovery import descendants
-from tests.acceptance.test_ways_out import alive, pid_in
+from tests.acceptance.test_ways_out import pid_in
+from tests.processes import alive
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 

@@ -14,6 +14,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import Workers
+from tests.processes import stat_of
 
 AT_ONCE = 20
 
@@ -30,7 +31,7 @@ def marked(folder: Path, what: str) -> int:
 
 
 def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
-    return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return stat_of(worker.pid)[:1] == ["T"]
 
 
 def end(worker: subprocess.Popen[bytes]) -> None:

@@ -10,17 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.harness import Workers
+from tests.processes import alive
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 
 NAMES = ("plain", "session", "daemon")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def left(marks: Path) -> list[str]:

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.harness import Workers
-from tests.acceptance.test_ways_out import alive, document
+from tests.acceptance.test_ways_out import document
+from tests.processes import alive
 
 
 def descendants(pid: int) -> list[int]:
     """The pids of a process and of all that it started, and they in turn."""
     found = [pid]
     for parent in found:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             for task in Path(f"/proc/{parent}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
+from tests.processes import alive
 
 
 def worker_pids(w: Workers) -> list[int]:
@@ -19,14 +20,7 @@ def worker_pids(w: Workers) -> list[int]:
     with w.app.datastore.file.reading() as sqlite:
         keys = [key for (key,) in sqlite.execute("SELECT key FROM zerog_documents WHERE key GLOB 'zerog_worker_*'")]
     records = [w.app.datastore.read(key) for key in keys]
-    return [record["pid"] for record in records if record and _alive(record["pid"])]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return [record["pid"] for record in records if record and alive(record["pid"])]
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def test_the_processes_share_the_work_and_end_together(w: Workers) -> None:
         assert len(uuids) == 100
         supervisor.terminate()
         assert supervisor.wait(20) == 0
-        w.until(lambda: not any(map(_alive, pids)), 5)
+        w.until(lambda: not any(map(alive, pids)), 5)
 
 
 def test_a_killed_worker_is_replaced_and_its_job_goes_on(w: Workers) -> None:
@@ -67,7 +61,7 @@ def test_workers_notice_that_their_supervisor_is_gone(w: Workers) -> None:
         supervisor = w.start()
         pids = w.until(lambda: len(found := worker_pids(w)) == 2 and found)
         w.kill(supervisor)
-        w.until(lambda: not any(map(_alive, pids)), 20)
+        w.until(lambda: not any(map(alive, pids)), 20)
 
 
 def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:

@@ -11,14 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Workers
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists and isn't a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+from tests.processes import alive
 
 
 def pid_in(file: Path) -> int | None:

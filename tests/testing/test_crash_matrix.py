@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from marshmallow import Schema, ValidationError, fields
 
 import zerog
+from tests.processes import stat_of
 from zerog.testing.crash_matrix import CrashReport, crash_matrix
 
 
@@ -206,12 +206,7 @@ def test_a_job_that_ends_its_process_by_itself_is_named(matrix: Any) -> None:
 
 def children() -> set[str]:
     """The processes whose parent is this one; a server that other tests share may be among them."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if path.read_text().rpartition(")")[2].split()[1] == str(os.getpid()):
-                found.add(path.parent.name)
-    return found
+    return {name for name in os.listdir("/proc") if name.isdigit() and stat_of(int(name))[1:2] == [str(os.getpid())]}
 
 
 def test_a_job_without_an_end_is_stopped(matrix: Any) -> None:
