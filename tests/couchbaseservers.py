@@ -8,15 +8,15 @@ bucket or a collection for tests only, for example ``couchbase://user@host/bucke
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import json
-import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
+
+from tests.servers import at_exit
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
 REAL_VARIABLE = "ZEROG_TEST_COUCHBASE"
@@ -87,13 +87,7 @@ class RunningStandIn:
 def started(*options: str) -> RunningStandIn:
     """A stand-in of one's own, which may be broken; it ends with this process at the latest."""
     server = RunningStandIn(*options)
-    owner = os.getpid()
-
-    def end() -> None:
-        if os.getpid() == owner and server.process is not None and server.process.poll() is None:
-            server.kill()
-
-    atexit.register(end)
+    at_exit(lambda: server.kill() if server.process is not None and server.process.poll() is None else None)
     return server
 
 

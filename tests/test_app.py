@@ -10,7 +10,6 @@ from marshmallow import ValidationError
 
 import zerog
 from tests.jobs.kit import Declared, Documented
-from zerog.app import BATCH
 from zerog.datastores.memory import MemoryDatastore
 from zerog.exceptions import (
     CasMismatch,
@@ -23,6 +22,7 @@ from zerog.exceptions import (
     JobStateError,
     UnknownJobType,
 )
+from zerog.jobs.batches import BATCH
 from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Worker as Identity

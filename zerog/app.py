@@ -15,13 +15,12 @@ from marshmallow import ValidationError
 from zerog import logs
 from zerog.backends import open_engine, urls_from_environment
 from zerog.clock import SYSTEM, Clock
-from zerog.datastores.base import HISTORY
 from zerog.document import TERMINAL, Document, check_head, make_key
 from zerog.edits import Change
 from zerog.exceptions import ConfigurationError, JobNotFound
 from zerog.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
-from zerog.jobs.declaration import engine_attributes
+from zerog.jobs.batches import submit_all
 from zerog.jobs.edit import change_of
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.options import (
@@ -34,7 +33,6 @@ from zerog.jobs.options import (
     delay_until,
 )
 from zerog.jobs.progress import info_of, progress_of
-from zerog.jobs.saving import new_document_of
 from zerog.listing import Query
 from zerog.middleware import check_middleware
 from zerog.reconcile import INTERVAL, Reconciler, Report
@@ -55,12 +53,6 @@ else:
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two looks of ``wait``; the pause grows from one to the other."""
-
-SUBMIT_CHANGES = ("status", "queueState", "notBefore", "due", "updatedAt", "queuedAt", "queueJobId")
-"""The fields in which a submitted document differs from the job object it was made of."""
-
-BATCH = 500
-"""Documents that ``submit_many`` stores in one call of the engine."""
 
 
 class App:
@@ -250,30 +242,13 @@ class App:
             "updatedAt": now,
         }
         self.engine.named(common["queueName"])
-        jobs = []
+        jobs: list[BaseJob] = []
         for own in attributes:
             job = job_class(self.datastore, self.queue, headers=check_headers(headers), **common, **own)
             self._attach(job)
             jobs.append(job)
-        documents = [new_document_of(job) for job in jobs]
-        for start in range(0, len(jobs), BATCH):
-            try:
-                stored = self.engine.submit(documents[start : start + BATCH], delay)
-            except Exception as error:
-                if len(jobs) > 1:
-                    error.add_note(f"{self._count_stored(documents)} of {len(jobs)} jobs are stored and will run")
-                raise
-            for job, (document, token) in zip(jobs[start : start + BATCH], stored, strict=True):
-                head = {f: value for f, value in document.items() if f not in HISTORY}
-                job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
-                job._bind(head, head, token)
+        submit_all(self.engine, jobs, delay)
         return jobs
-
-    def _count_stored(self, documents: Sequence[Document]) -> int | str:
-        try:
-            return sum(self.datastore.read(make_key(document["uuid"])) is not None for document in documents)
-        except Exception:  # the first error is the one to tell
-            return "an unknown number"
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:
         """The job object of a stored document. ``job_type`` is the class that is expected, or its type.

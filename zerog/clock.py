@@ -36,7 +36,8 @@ SYSTEM = Clock()
 
 def to_text(moment: datetime) -> str:
     """A stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def from_text(text: str) -> datetime:

@@ -39,17 +39,15 @@ log = logging.getLogger("zerog")
 class Interventions(Parts):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
-    def rescue(
-        self, uuid: str, epoch: int, counter: str, message: str, code: int = 500, build: str | None = None
-    ) -> bool:
+    def rescue(self, uuid: str, epoch: int, counter: str, message: str, code: int = 500) -> bool:
         """Take a job from a dead owner and let it run again; False if ``epoch`` doesn't own it any more.
 
-        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did. ``build``: of the code that ran.
+        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did.
         """
 
         def operations(head: Document, now: str) -> list[Operation]:
             at = transitions.stamp(head, now)
-            record = transitions.error_record(at, code, message, head.get("attempts"), build)
+            record = transitions.error_record(at, code, message, head.get("attempts"), transitions.build_of(head))
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING

@@ -138,6 +138,7 @@ def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operat
 
 
 _DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
+_OFF_QUEUE: list[Operation] = [Set("queueState", NOT_QUEUED), Set("notBefore", None), Set("due", None)]
 
 
 def settled(settlement: Settlement, now: str) -> list[Operation]:
@@ -168,9 +169,7 @@ def finished(result_code: int, now: str, status: str | None = None) -> list[Oper
         Set("resultCode", result_code),
         Set("finishedAt", now),
         Max("updatedAt", now),
-        Set("queueState", NOT_QUEUED),
-        Set("notBefore", None),
-        Set("due", None),
+        *_OFF_QUEUE,
     ]
     if succeeded:
         operations.append(Max("completeness", 1.0))
@@ -242,6 +241,12 @@ def erred(record: Document, keep: int) -> list[Operation]:
 def event_record(now: str, message: str, **more: Any) -> Document:
     """An entry of ``events``; ``more`` may hold who did it (``who``) and what else is to be kept with it."""
     return {"timestamp": now, "msg": storable_text(message), **more}
+
+
+def build_of(head: Document) -> str | None:
+    """The build of the code that a job's owner runs, if it has one and says so."""
+    owner = head.get("owner")
+    return owner.get("build") if isinstance(owner, dict) else None
 
 
 def error_record(

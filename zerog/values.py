@@ -29,6 +29,8 @@ def check(value: Any, path: str = "value", depth: int = 0) -> None:
 
     ``depth``: how many levels deep the value will lie in what is stored.
     """
+    if value is None or type(value) is bool:
+        return
     todo: list[tuple[Any, str, int]] = [(value, path, depth)]
     while todo:
         item, where, depth = todo.pop()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Zerog
 from tests.cli.kit import Shop, without_app, zerog_command
+from tests.servers import missing
 
 PLAIN = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
 """Shells, and how each leaves the user's own settings alone."""
@@ -58,7 +59,7 @@ def offered(shell: str, shop: Shop, *words: str, **environment: str) -> set[str]
 @pytest.fixture(params=PLAIN)
 def shell(request: pytest.FixtureRequest) -> str:
     if shutil.which(request.param) is None:
-        pytest.skip(f"no {request.param} here")
+        missing(request.param, f"apt-get install {request.param}")
     return str(request.param)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.examples.servers import ROOT, Processes, chromium, free_port
+from tests.examples.servers import ROOT, Processes, chromium
+from tests.servers import free_port
 
 FOLDER = ROOT / "docs/pictures"
 ROWS = ["Ada, 12.50", "Grace, 7.25", "Edsger, 3.00", "Barbara, 20.00", "Alan, 1.75"]

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 import zerog
+from tests.servers import missing
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Worker as Identity
 
@@ -101,14 +101,6 @@ class Processes:
             time.sleep(0.02)  # the pace of looking, not a wait for the thing itself
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def listens(port: int) -> bool:
     """Whether somebody answers at a loopback port."""
     with socket.socket() as probe:
@@ -120,7 +112,7 @@ def chromium() -> Iterator[Browser]:
     """Debian's Chromium. Where it is missing a test is skipped, but fails if CI is set."""
     path = shutil.which("chromium")
     if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium here: apt-get install chromium")
+        missing("chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
         try:

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 import zerog
 from tests.examples import pictures
-from tests.examples.servers import COMMANDS, Processes, Silent, away, chromium, free_port, stalled_job
+from tests.examples.servers import COMMANDS, Processes, Silent, away, chromium, stalled_job
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import zerog
-from tests.examples.servers import Processes, free_port
+from tests.examples.servers import Processes
+from tests.servers import free_port
 
 ROWS = json.dumps({"rows": "Ada, 12.50", "pace": 0}).encode()
 

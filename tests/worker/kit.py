@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import zerog
@@ -20,6 +20,9 @@ from zerog.worker.session import WorkerStats
 
 Body = Callable[[Any], Any]
 
+ASYNC = ("async", "thread")
+"""Executors for an ``async def run``: as a task of the worker's loop, and on a loop of its own."""
+
 
 def job_of(body: Body, store: Any = None, **attributes: Any) -> Any:
     """An unsaved job whose run() is ``body``."""
@@ -30,6 +33,16 @@ def job_of(body: Body, store: Any = None, **attributes: Any) -> Any:
 def finished(body: Body, **attributes: Any) -> Any:
     """The job, run to its end."""
     return run_inline(job_of(body, **attributes))
+
+
+def app_with(run: Callable[..., Any], **attributes: Any) -> tuple[zerog.App, str]:
+    app = zerog.App(datastore=MemoryDatastore(), queue=MemoryQueue())
+    app.register(type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": run, "MAX_ERRORS": 1, **attributes}))
+    return app, app.submit("made").uuid
+
+
+def work(app: zerog.App, executor: str, **options: Any) -> WorkerStats:
+    return zerog.Worker(app, executor=executor, **options).run(burst=True)
 
 
 class Started:
@@ -84,3 +97,11 @@ class Running:
         self.worker.stop()
         self._thread.join(30)
         assert not self._thread.is_alive()
+
+
+def generator(job: Any) -> Iterator[None]:
+    yield
+
+
+async def async_generator(job: Any) -> AsyncIterator[None]:
+    yield

@@ -18,59 +18,11 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.beds import EXECUTORS, Bed, as_async, noting, told
-from tests.worker.kit import Running, Started, raising
+from tests.worker.kit import Running, Started, async_generator, generator, raising
 from zerog import backoff
 from zerog.document import make_key
-from zerog.exceptions import Cancelled, ConfigurationError, InvalidJobClass
+from zerog.exceptions import Cancelled, InvalidJobClass
 from zerog.testing.inline import run_inline
-
-KINDS = list(itertools.product(EXECUTORS, [False, True]))
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}: {'async def' if kind[1] else 'def'}")
-def kind(request: pytest.FixtureRequest) -> tuple[str, bool]:
-    executor, is_async = request.param
-    return executor, is_async
-
-
-@pytest.fixture
-def bed(kind: tuple[str, bool], tmp_path: Path) -> Iterator[Bed]:
-    made = Bed(tmp_path, kind[0])
-    yield made
-    made.app.close()
-
-
-@pytest.fixture
-def form(kind: tuple[str, bool]) -> Any:
-    """Makes a function what this case is about: plain, or a coroutine function."""
-    return as_async if kind[1] else lambda function: function
-
-
-@pytest.fixture
-def surrounding(kind: tuple[str, bool]) -> Any:
-    """Makes middleware that notes when it is entered and left."""
-
-    def made(name: str) -> Any:
-        @contextmanager
-        def plain(job: Any) -> Iterator[None]:
-            job.record_event(f"{name} in")
-            try:
-                yield
-            except BaseException as error:
-                job.record_event(f"{name} sees {type(error).__name__}")
-                raise
-            else:
-                job.record_event(f"{name} out")
-
-        @asynccontextmanager
-        async def awaited(job: Any) -> AsyncIterator[None]:
-            await asyncio.sleep(0)
-            with plain(job):
-                yield
-
-        return awaited if kind[1] else plain
-
-    return made
 
 
 def hooks(form: Any) -> dict[str, Any]:
@@ -380,120 +332,6 @@ def test_a_process_that_dies_in_after_run_has_one_result_all_the_same(tmp_path: 
     assert document is not None
     assert (document["output"], document["crashes"]) == ({"attempt": 2}, 1)
     bed.app.close()
-
-
-# middleware
-
-
-def test_middleware_that_swallows_an_error_makes_no_success_of_it(bed: Bed, form: Any, kind: tuple[str, bool]) -> None:
-    @contextmanager
-    def deaf(job: Any) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            job.record_event("swallowed")
-
-    @asynccontextmanager
-    async def deaf_async(job: Any) -> AsyncIterator[None]:
-        with deaf(job):
-            yield
-
-    bed.app.middleware(deaf_async if kind[1] else deaf)
-    info = bed.run(form(raising(ValueError("x"))), MAX_ERRORS=1)
-    assert (info["status"], told(info)) == ("failed", ["swallowed"])
-    assert [error["msg"] for error in info["errors"]] == ["ValueError: x"]
-
-
-def test_middleware_may_turn_an_error_into_a_decision(bed: Bed, form: Any) -> None:
-    @bed.app.middleware
-    @contextmanager
-    def busy(job: Any) -> Iterator[None]:
-        try:
-            yield
-        except ConnectionError as error:
-            raise zerog.WarningContinue(str(error), delay=60) from error
-
-    info = bed.run(form(raising(ConnectionError("no route"))))
-    assert (info["status"], info["errorCount"], info["warnings"][0]["msg"]) == (
-        "scheduled",
-        0,
-        "WarningContinue: no route",
-    )
-
-
-class Failing:
-    """A context manager that fails on its way in or out."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        if self._where == "in":
-            raise RuntimeError("on the way in")
-
-    def __exit__(self, *_: object) -> None:
-        if self._where == "out":
-            raise RuntimeError("on the way out")
-
-
-@pytest.mark.parametrize("where", ["made", "in", "out"])
-def test_middleware_that_fails_is_an_error_of_the_job(bed: Bed, form: Any, where: str, surrounding: Any) -> None:
-    def failing(job: Any) -> Any:
-        if where == "made":
-            raise RuntimeError("on the way made")
-        return Failing(where)
-
-    bed.app.middleware(surrounding("outer"))
-    bed.app.middleware(failing)
-    info = bed.run(form(noting("run")), MAX_ERRORS=1, on_error=form(noting("asked")))
-    assert (info["status"], info["errors"][0]["msg"]) == ("failed", f"RuntimeError: on the way {where}")
-    expected = {"made": [], "in": ["outer in", "outer sees RuntimeError"]}
-    assert told(info) == expected.get(where, ["outer in", "run", "outer sees RuntimeError"])
-
-
-def test_middleware_that_returns_no_context_manager_is_named(bed: Bed, form: Any) -> None:
-    bed.app.middleware(lambda job: "tracing")
-    info = bed.run(form(noting("run")), MAX_ERRORS=1)
-    assert "returned 'tracing'; expected a context manager" in info["errors"][0]["msg"]
-    assert told(info) == []
-
-
-def generator(job: Any) -> Iterator[None]:
-    yield
-
-
-async def async_generator(job: Any) -> AsyncIterator[None]:
-    yield
-
-
-async def coroutine(job: Any) -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        (None, "None can't be called"),
-        (contextmanager(generator)(None), "is a context manager for one run"),
-        (lambda: None, "can't be called with the job alone"),
-        (lambda job, more: None, "can't be called with the job alone"),
-        (generator, "put @contextmanager on it"),
-        (async_generator, "put @asynccontextmanager on it"),
-        (coroutine, "is a coroutine function"),
-    ],
-)
-def test_what_is_no_middleware_is_refused_at_once(given: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match="middleware") as refused:
-        zerog.App("memory://").middleware(given)
-    assert named in str(refused.value)
-
-
-def test_the_same_middleware_twice_is_refused() -> None:
-    app = zerog.App("memory://")
-    traced = contextmanager(generator)
-    assert app.middleware(traced) is traced
-    with pytest.raises(ConfigurationError, match="there already"):
-        app.middleware(traced)
 
 
 def test_run_inline_runs_hooks_and_middleware_too(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def change(
     others: list[Operation] = []
     for operation in operations:
         kind, field = type(operation), operation.field
-        if (field in HISTORY) != (kind is Append) or kind is Remove:
+        if kind is Remove or (field in HISTORY) != (kind is Append):
             return None
         if kind is Set:
             fields[named(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
@@ -328,14 +328,16 @@ def _coded(operation: Operation) -> tuple[str, ...]:
     """An operation as the script takes it."""
     field = operation.field
     name = named(field)
+    if isinstance(operation, Max):
+        return "m", name, text_of(operation.value, field)
     if isinstance(operation, Add):
         low, high = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
         return "a", name, text_of(operation.amount, field), low, high
     if isinstance(operation, Append):
         keep = "" if operation.keep is None else str(operation.keep)
         return "h", name, values.encode_checked(operation.value, field), keep
-    assert isinstance(operation, Set | Max)
-    return "s" if type(operation) is Set else "m", name, text_of(operation.value, field)
+    assert isinstance(operation, Set)
+    return "s", name, text_of(operation.value, field)
 
 
 def replacing(key: str, fields: Document, cas: int) -> Command:

@@ -166,6 +166,7 @@ class Declaration:
         """The schemas that together take a client's parameters."""
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
+        self._known = ENGINE_FIELDS | self._by_key.keys()
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
         """The keys of the fields that are shown to nobody."""
         self.attributes = frozenset(field.attribute for field in self.fields.values()) | ENGINE_FIELDS
@@ -209,13 +210,9 @@ class Declaration:
 
         Raises CorruptDocument, naming the field.
         """
-        attributes: dict[str, Any] = {}
-        unknown: Document = {}
-        for key, value in head.items():
-            if key in ENGINE_FIELDS:
-                attributes[key] = value
-            elif key not in self._by_key:
-                unknown[key] = value
+        attributes = {**head}
+        unknown = {key: attributes.pop(key) for key in head if key not in self._known}
+        own = {key: attributes.pop(key, missing) for key in self._by_key}
         for key in TIMESTAMPS:
             value = head.get(key)
             if value is not None:
@@ -226,7 +223,7 @@ class Declaration:
                         f"job {head.get('uuid')} has {key}={value!r:.80}, which is no timestamp; it was left as it is"
                     ) from error
         for field in self.fields.values():
-            value = head.get(field.key, missing)
+            value = own[field.key]
             if value is missing:
                 if field.required:
                     raise CorruptDocument(

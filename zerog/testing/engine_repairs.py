@@ -19,7 +19,7 @@ from zerog.lifecycle import Engine
 from zerog.orders import cancels_in, named, worker_key
 from zerog.reconcile import CANCEL_GRACE, Reconciler
 from zerog.testing.engine_kit import ALICE, BOB, EngineRules, accept, unreachable
-from zerog.transitions import Settlement
+from zerog.transitions import Settlement, Worker
 
 
 class RepairRules(EngineRules):
@@ -30,8 +30,8 @@ class RepairRules(EngineRules):
     @pytest.mark.parametrize("counter", ["crashes", "lost"])
     def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
         """Rescue raises the epoch, counts, records why and of which build, and puts the job back."""
-        claim = self.claimed(engine)
-        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died", build="7")
+        claim = self.claimed(engine, Worker("alice", 30.0, build="7"))
+        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died")
         document = engine.datastore.read(claim.key)
         assert document is not None
         assert (document["status"], document["epoch"], document["owner"], document[counter]) == ("queued", 2, None, 1)

@@ -98,7 +98,7 @@ class _Inline:
         self._app = app
         self._clock = app.clock if isinstance(app.clock, ManualClock) else ManualClock(app.clock.now())
         self._engine = Engine(app.datastore, MemoryQueue(clock=self._clock), self._clock)
-        self._worker = Worker("inline", LEASE)
+        self._worker = Worker("inline", LEASE, app.build_id)
         self._slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
 
     def run(self, uuid: str, max_runs: int) -> list[Outcome]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from zerog.transitions import Claim
 
-STALL = 0.002
+STALL = 0.005
 """Seconds without a claim being taken after which one more thread joins in."""
 
 

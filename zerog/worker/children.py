@@ -199,8 +199,7 @@ class ProcessSlots(Slots):
             return None
         if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
-        build = self.app.build_id
-        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message, build=build))
+        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message))
         return None
 
 

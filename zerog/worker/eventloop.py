@@ -24,6 +24,7 @@ from zerog.transitions import Claim
 from zerog.worker.coroutines import ended
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.heldloop import HeldLoop
 from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.overrun import take_overrun
@@ -54,6 +55,11 @@ class AsyncSlots(ThreadSlots):
         self._jobs_loop.set_default_executor(DaemonPool(max(CALLS, self._count), "zerog-call"))
         self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
         self._thread.start()
+        self._held = HeldLoop(self._jobs_loop, self._thread, self.clock, self._whose)
+
+    def enforce(self) -> None:
+        super().enforce()
+        self._held.look()
 
     def add(self, claims: list[Claim], are_short: bool = False) -> None:
         super().add(claims, are_short)
@@ -71,6 +77,11 @@ class AsyncSlots(ThreadSlots):
         self._soon(self._close)
         if not self._current:
             self._thread.join(END_SECONDS)
+
+    def _whose(self, task: asyncio.Task[object] | None) -> str:
+        """Which job runs as this task; a job's further tasks aren't known."""
+        claims = (self._current.get(nonce) for nonce, own in list(self._tasks.items()) if own is task)
+        return next((f"job {claim.uuid}" for claim in claims if claim is not None), "")
 
     def _soon(self, call: Callable[[], object]) -> None:
         self._jobs_loop.call_soon_threadsafe(call)

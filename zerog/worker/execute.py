@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog import logs, values
 from zerog.clock import to_text
-from zerog.datastores.operations import Add, Append, Set
+from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
@@ -31,6 +31,9 @@ log = logging.getLogger("zerog")
 
 COMFORTABLE_BYTES = 64 * 1024
 """Characters that the end of a run may take without anybody asking whether they still fit into the document."""
+
+_SMALL = (int, float, bool, type(None))
+"""Types whose values take next to nothing, and were checked when they were recorded."""
 
 LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, delay), a dict, or None"
 
@@ -341,13 +344,21 @@ def _failed(job: BaseJob, message: str) -> Outcome:
 
 def _result(job: BaseJob, branch: str, code: int) -> Outcome:
     job._gathered(job.record_result, code)
-    return Outcome(branch, FINISH, code, operations=job._pending.take())
+    return Outcome(branch, FINISH, code, operations=[o for o in job._pending.take() if not _is_implied(o, code)])
+
+
+def _is_implied(operation: Operation, code: int) -> bool:
+    """Whether settling the run with this result writes the same anyway."""
+    if isinstance(operation, Set):
+        return operation.field == "resultCode" and operation.value == code
+    is_full = isinstance(operation, Max) and operation.field == "completeness" and operation.value == 1.0
+    return is_full and 200 <= code < 300
 
 
 def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
     """Refuse here what the datastore would refuse when the run is settled, together with other jobs' ends."""
-    sizes = sum(len(values.encode(o.value, o.field)) for o in outcome.operations if isinstance(o, (Set, Append)))
-    if sizes < COMFORTABLE_BYTES:
+    written = [o for o in outcome.operations if isinstance(o, (Set, Append)) and type(o.value) not in _SMALL]
+    if sum(len(values.encode(o.value, o.field)) for o in written) < COMFORTABLE_BYTES:
         return outcome
     stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
     try:

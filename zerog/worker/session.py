@@ -77,10 +77,10 @@ class Session:
         self._notifier = notifier
         self._clock = clock
         self._unknown_types: set[str] = set()
-        self._identity = Identity(name, settings.lease, settings.build_id, app.registry.versions())
+        app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
+        self._identity = Identity(name, settings.lease, app.build_id, app.registry.versions())
         self._told = ""
         """The state that the latest renewal of the lease has told."""
-        app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._nursery = self._make_nursery()
         self._store = Store(
             app.engine,
@@ -143,7 +143,7 @@ class Session:
                 if retries is not None and tried >= retries:
                     text = f"worker {self._name} tried {tried + 1} times to reach the datastore and gives up"
                     error.add_note(text)
-                    log.error("%s: %s", text, error)
+                    log.error("%s", text)  # the error itself says why, wherever it is told
                     raise
                 tried += 1
                 log.warning("worker %s waits for the datastore, try %d: %s", self._name, tried, error)
@@ -225,7 +225,7 @@ class Session:
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "build": self._settings.build_id,
+            "build": self._app.build_id,
             "executor": self._settings.executor,
             "queues": list(self._settings.queues),
             "startedAt": self._started_at,

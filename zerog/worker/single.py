@@ -40,7 +40,7 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
     Raises what the datastore raises before the job is claimed. An exception that reaches the calling thread while the
     job runs (from a signal, say) gives the job back, uncounted, and goes on.
     """
-    worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease)
+    worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease, app.build_id)
     single = _Single(app, worker, queue_name, stopping, reservation.uuid)
     single.keeper.start()
     try:

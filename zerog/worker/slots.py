@@ -251,8 +251,8 @@ class Slots:
         """After a lost claim: if the document still names this run, let the job run again."""
         # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
-        why, build = "the worker could not keep the claim of this run", self.app.build_id
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why, build=build))
+        why = "the worker could not keep the claim of this run"
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
 
     def _until_answered(self, write: Callable[[], object]) -> None:
         """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""

@@ -1,0 +1,108 @@
+"""Server programs for tests: each on a port and in a folder of its own, gone with the process that started it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+WITHIN = 30.0
+"""Seconds within which a server must answer."""
+
+ATTEMPTS = 3
+"""How many ports are tried: between looking for a free one and using it, another process may take it."""
+
+
+class Server(ABC):
+    """A program that listens on loopback. Which one, and when it answers, the subclasses say."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"zerog-{name.replace(' ', '-')}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        at_exit(self._remove)
+        for _ in range(ATTEMPTS):
+            if self._came_up():
+                return
+            self.port = free_port()
+        self._complain()
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What starts it, on ``port`` and in ``folder``."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it answers at its port; an ``OSError`` says no."""
+
+    def start(self) -> None:
+        """Start it again, at the same port, and wait until it answers."""
+        if not self._came_up():
+            self._complain()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would, as far as a process can."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait(10)
+
+    def _came_up(self) -> bool:
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log)
+        deadline = time.monotonic() + WITHIN
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                if self.answers():
+                    return self.process.poll() is None  # else it was another's answer
+            except OSError:
+                pass
+            time.sleep(0.01)
+        self.kill()
+        return False
+
+    def _complain(self) -> NoReturn:
+        raise AssertionError(f"{self.name} did not start: {(self.folder / 'server.log').read_text()}")
+
+    def _remove(self) -> None:
+        if self.process is not None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def at_exit(end: Callable[[], None]) -> None:
+    """Have something done when this process ends, and not when a forked child does."""
+    owner = os.getpid()
+    atexit.register(lambda: end() if os.getpid() == owner else None)
+
+
+def missing(what: str, remedy: str) -> NoReturn:
+    """Skip, for want of a program; where CI is set it must be there."""
+    reason = f"there is no {what} here: {remedy}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,62 @@
+"""Fixtures for tests that run over every executor, with plain and with asynchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.beds import EXECUTORS, Bed, as_async
+
+KINDS = list(itertools.product(EXECUTORS, [False, True]))
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}: {'async def' if kind[1] else 'def'}")
+def kind(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    executor, is_async = request.param
+    return executor, is_async
+
+
+@pytest.fixture
+def bed(kind: tuple[str, bool], tmp_path: Path) -> Iterator[Bed]:
+    made = Bed(tmp_path, kind[0])
+    yield made
+    made.app.close()
+
+
+@pytest.fixture
+def form(kind: tuple[str, bool]) -> Any:
+    """Makes a function what this case is about: plain, or a coroutine function."""
+    return as_async if kind[1] else lambda function: function
+
+
+@pytest.fixture
+def surrounding(kind: tuple[str, bool]) -> Any:
+    """Makes middleware that notes when it is entered and left."""
+
+    def made(name: str) -> Any:
+        @contextmanager
+        def plain(job: Any) -> Iterator[None]:
+            job.record_event(f"{name} in")
+            try:
+                yield
+            except BaseException as error:
+                job.record_event(f"{name} sees {type(error).__name__}")
+                raise
+            else:
+                job.record_event(f"{name} out")
+
+        @asynccontextmanager
+        async def awaited(job: Any) -> AsyncIterator[None]:
+            await asyncio.sleep(0)
+            with plain(job):
+                yield
+
+        return awaited if kind[1] else plain
+
+    return made
