@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.processes import until
 
 WITHIN = 30.0
 """Seconds within which a server must answer."""
@@ -67,16 +68,17 @@ class Server(ABC):
     def _came_up(self) -> bool:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + WITHIN
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                if self.answers():
-                    return self.process.poll() is None  # else it was another's answer
-            except OSError:
-                pass
-            time.sleep(0.01)
-        self.kill()
-        return False
+        until(lambda: self._has_ended() or self._is_there(), WITHIN, f"{self.name} answers")
+        return not self._has_ended()  # else it was another's answer
+
+    def _has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _is_there(self) -> bool:
+        try:
+            return self.answers()
+        except OSError:
+            return False
 
     def _complain(self) -> NoReturn:
         raise AssertionError(f"{self.name} did not start: {(self.folder / 'server.log').read_text()}")

@@ -284,7 +284,10 @@ def test_the_pauses_between_tries_grow_to_half_a_minute(app: zerog.App) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 3])
-def test_a_worker_gives_up_after_connect_retries(app: zerog.App, retries: int) -> None:
+def test_a_worker_gives_up_after_connect_retries(
+    app: zerog.App, retries: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that it does, and leaves the cause to the error, which whoever runs the worker tells."""
     away = Away(app, float("inf"))
     told: list[BaseException] = []
     worker = zerog.Worker(app, clock=ManualClock(), connect_retries=retries, on_fatal=told.append)
@@ -293,6 +296,8 @@ def test_a_worker_gives_up_after_connect_retries(app: zerog.App, retries: int) -
     assert away.looks == retries + 1
     assert f"tried {retries + 1} times to reach the datastore and gives up" in caught.value.__notes__[0]
     assert told == [caught.value] and not worker.is_running
+    [given_up] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert given_up == caught.value.__notes__[0]
 
 
 def test_a_worker_that_waits_for_its_datastore_can_be_stopped(app: zerog.App) -> None:

@@ -125,12 +125,15 @@ def test_a_paused_queue_is_not_put_again(crowd: Crowd) -> None:
     assert app.queue.size() == 5
 
 
-def test_the_owner_of_a_job_says_its_build(crowd: Crowd) -> None:
+@pytest.mark.parametrize("of_worker", ["7", None])
+def test_the_owner_of_a_job_says_its_build(crowd: Crowd, of_worker: str | None) -> None:
+    """The worker's own, or else its app's."""
     [uuid] = crowd.submit(1)
-    with Running(crowd.app, build_id="7"):
+    crowd.app.build_id = "6" if of_worker else "7"
+    with Running(crowd.app, build_id=of_worker):
         until(lambda: crowd.app.progress(uuid)["status"] == "running")
         assert crowd.app.get_job(uuid).dump()["owner"]["build"] == "7"
-        assert crowd.shown()["build"] == "7" and crowd.shown()["config"]["build_id"] == "7"
+        assert crowd.shown()["build"] == "7" and crowd.shown()["config"]["build_id"] == of_worker
         crowd.go.set()
 
 

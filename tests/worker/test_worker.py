@@ -255,6 +255,7 @@ def seconds_since_start(store: Flaky, uuid: str) -> float:
 def test_an_end_that_cant_be_stored_fails_that_job_alone(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a run wants to write at its end, the worker goes on and the other jobs end as they should."""
     bad, good = app.submit("add", {"a": 1}).uuid, app.submit("add", {"a": 2}).uuid
+    app.build_id = "7"
     original = Outcome.settlement
 
     def spoil(outcome: Outcome, claim: Claim) -> Settlement:
@@ -269,7 +270,7 @@ def test_an_end_that_cant_be_stored_fails_that_job_alone(app: zerog.App, monkeyp
     assert app.progress(good)["status"] == "succeeded"
     info = app.info(bad)
     assert (info["status"], info["result"]) == ("failed", 500)
-    assert "could not be stored" in info["errors"][0]["msg"]
+    assert "could not be stored" in info["errors"][0]["msg"] and info["errors"][0]["build"] == "7"
 
 
 def test_an_outage_while_settling_one_by_one_is_waited_out(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:

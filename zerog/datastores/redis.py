@@ -310,7 +310,7 @@ def change(
     others: list[Operation] = []
     for operation in operations:
         kind, field = type(operation), operation.field
-        if kind is Remove or (field in HISTORY) != (kind is Append):
+        if (field in HISTORY) != (kind is Append) or kind is Remove:
             return None
         if kind is Set:
             fields[named(field)] = text_of(operation.value, field)  # type: ignore[union-attr]

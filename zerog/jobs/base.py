@@ -128,11 +128,12 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields
             self._unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
-        for name in [] if kwargs.keys() <= known else kwargs.keys() - known:
-            raise TypeError(
-                f"{type(self).__name__} has no field {name!r}{declaration.suggestion(name)}; expected one of its "
-                f"Params, State or SCHEMA: {', '.join(declaration.fields) or 'it declares none'}"
-            )
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(
+                    f"{type(self).__name__} has no field {name!r}{declaration.suggestion(name)}; expected one of its "
+                    f"Params, State or SCHEMA: {', '.join(declaration.fields) or 'it declares none'}"
+                )
         if not kwargs.keys() >= _HEAD_SET:
             fresh = declaration.new_attributes(self._now(), kwargs.get("uuid"))
             kwargs = {**fresh, **kwargs, "uuid": fresh["uuid"]}
