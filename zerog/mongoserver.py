@@ -293,6 +293,8 @@ def _database(url: str, name: str) -> str:
 def _client_for(url: str) -> Client:
     """A client that has not connected yet. Raises one of _WRONG."""
     query = url.partition("?")[2]
+    for option in filter(None, query.split("&")):
+        _check_option(option)
     given = {name.lower(): value for name, value in split_options(query).items()} if query else {}
     if given.get("w") == 0:
         raise ValueError("with w=0 nobody learns whether a write was done")
@@ -300,6 +302,14 @@ def _client_for(url: str) -> Client:
     if given.get("w", SETTINGS["w"]) == "majority" and "readconcernlevel" not in given:
         settings["readConcernLevel"] = "majority"  # else what was read back after a lost answer might be lost again
     return pymongo.MongoClient(url, connect=False, **settings)
+
+
+def _check_option(option: str) -> None:
+    """Raise ValueError, naming the option, if the client refuses it; the client's own error names only some of them."""
+    try:
+        split_options(option)
+    except _WRONG as error:
+        raise ValueError(f"option {option.partition('=')[0]}: {_brief(error)}") from None
 
 
 def _is_unknown(host: str) -> bool:

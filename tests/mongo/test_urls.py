@@ -21,7 +21,7 @@ from zerog.exceptions import (
     ("url", "named"),
     [
         ("mongodb://shop:hunter2@localhost/db?colour=blue", "colour"),
-        ("mongodb://shop:hunter2@localhost/db?serverSelectionTimeoutMS=soon", "serverselectiontimeoutms"),
+        ("mongodb://shop:hunter2@localhost/db?serverSelectionTimeoutMS=soon", "serverSelectionTimeoutMS"),
         ("mongodb://shop:hunter2@localhost/db?w=0", "w=0"),
         ("mongodb://shop:hunter2@localhost/db?collection=", "collection"),
         ("mongodb://shop:hunter2@localhost/db?collection=a$b", "collection"),
