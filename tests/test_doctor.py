@@ -60,7 +60,7 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
     """What waits is counted by status and queue."""
     app.submit("plain")
     app.submit("plain", delay=60)
-    app.engine.renew(ALICE, 1, {"host": "here", "pid": 7})
+    app.engine.renew(ALICE, 1, lambda: {"host": "here", "pid": 7})
     diagnosis = Doctor(app).examine()
     assert diagnosis.jobs == {"queued": 1, "scheduled": 1}
     assert diagnosis.queues == {"default": {"documents": 2, "entries": 2, "paused": None}}

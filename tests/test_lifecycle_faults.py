@@ -54,7 +54,7 @@ def claim(app: zerog.App, worker: Worker = ALICE) -> list[Claim]:
 
 
 def finish(app: zerog.App, mine: Claim, code: int = 200) -> bool:
-    return app.engine.settle([Settlement(mine, "finish", 1, code)])[0]
+    return app.engine.settle([Settlement(mine, "finish", 1, code)])[0] is True
 
 
 def sweeps(app: zerog.App, seconds: float) -> None:

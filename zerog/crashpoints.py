@@ -43,8 +43,8 @@ POINTS = (
 )
 
 
-class InjectedFailure(Exception):
-    """Raised at a crash point that was armed with ``raise``."""
+class InjectedFailure(BaseException):
+    """Raised at a crash point that was armed with ``raise``, as if the process died there: no error is handled."""
 
 
 _hook: Callable[[str], None] | None = None

@@ -32,6 +32,7 @@ from zerog.exceptions import (
 )
 from zerog.orders import CANCELS, named, worker_key
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
+from zerog.transitions import Claim
 
 log = logging.getLogger("zerog")
 
@@ -65,6 +66,29 @@ class Interventions(Parts):
 
         return self.take_away(uuid, epoch, build, "released", message)
 
+    def give_back_unheld(self, uuid: str, epoch: int, token: int, message: str) -> bool:
+        """Give back a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
+
+        def build(head: Document, now: str) -> list[Operation]:
+            event = transitions.event_record(transitions.stamp(head, now), message)
+            return transitions.released(head, event, now, self.datastore.history_limit)
+
+        given_back = self.take_away(uuid, epoch, build, "released", message, logs.WARNING, token)
+        if given_back:
+            self._count("released.unheld")
+        return given_back
+
+    def give_up(self, claim: Claim, why: str, is_release: bool) -> bool:
+        """Take a job from its own run, whose end its document refuses: it fails, or with ``is_release`` waits again.
+
+        False if the run doesn't own the job any more.
+        """
+
+        def build(head: Document, now: str) -> list[Operation]:
+            return transitions.given_up(head, why, now, is_release)
+
+        return self.take_away(claim.uuid, claim.epoch, build, "released", why, logs.ERROR)
+
     def take_away(
         self,
         uuid: str,
@@ -73,16 +97,19 @@ class Interventions(Parts):
         what: str = "requeued",
         why: str = "its run was ended from outside",
         level: int = logs.INFO,
+        seen: int | None = None,
     ) -> bool:
         """End a run from outside, by compare-and-swap; False if ``epoch`` doesn't own the job any more.
 
         ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
-        tell the log, at ``level``, what became of the job.
+        are logged at ``level``. ``seen``: the token of the only state of the document in which to do so.
         """
         key = make_key(uuid)
         for _ in range(TRIES):
             head, token = self.datastore.read_with_cas(key, head=True)
             if head is None or token is None or head.get("epoch") != epoch or head.get("owner") is None:
+                return False
+            if seen is not None and token != seen:
                 return False
             check_layout(head)
             operations = build(head, self._now())

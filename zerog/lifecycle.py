@@ -29,13 +29,13 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.base import Mutation
-from zerog.datastores.operations import Operation, apply
+from zerog.datastores.operations import apply
 from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
 from zerog.edits import Edits
 from zerog.exceptions import (
@@ -52,11 +52,11 @@ from zerog.exceptions import (
 )
 from zerog.interventions import Interventions
 from zerog.listening import Listeners
-from zerog.parts import TRIES, UNANSWERED
+from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
 from zerog.presence import Presence
 from zerog.queues.base import SHARE, Reservation
 from zerog.submission import Submission
-from zerog.transitions import Claim, Settlement, Worker
+from zerog.transitions import Claim, Settled, Settlement, Step, Worker
 
 log = logging.getLogger("zerog")
 
@@ -87,41 +87,56 @@ class Engine(Submission, Interventions, Edits, Presence):
     ``unsuitable`` maps the uuids of jobs that were left alone to the reason.
     """
 
+    claims_ahead: ClassVar[bool] = False
+    """True if many claims cost little more than one, so that short jobs may be claimed before a slot is free."""
+
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
         super().__init__(datastore, queue, clock)
         self._inbox: list[Reservation] = []
         self._inbox_lock = threading.Lock()
         self._listeners = Listeners(self.named)
         self._turn = 0
-        self._doubts: dict[str, Claim] = {}
         self._served: set[str] = set()
         self._empty: set[str] = set()
 
     # claim
 
-    def claim(self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = ()) -> list[Claim]:
+    def claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = (), batch: str = ""
+    ) -> list[Claim]:
         """Become the owner of up to ``want`` jobs that are ready, without waiting for any.
 
         ``queues`` in order of priority; by default the engine's own. Every SHAREth job is the oldest of the lowest
-        priority, of the last of them that has any. Raises what the parts raise only if nothing was
-        claimed: a claim that is not returned would be a job that nobody runs.
+        priority, of the last of them that has any. ``batch``: what the nonces of these claims begin with; by default
+        it is made up. Raises what a part raises only if nothing was claimed: a claim that is not returned would be a
+        job that nothing runs.
         """
+        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce())
+        if trouble is not None:
+            if not claims:
+                raise trouble
+            log.warning("claimed %d jobs, then claiming failed: %s", len(claims), trouble)
+        return claims
+
+    def _claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        """The claims, and why there are no more if something failed."""
         claims: list[Claim] = []
+        looked = 0
         try:
-            self._resolve_doubts(claims, want, worker)
             while len(claims) < want:
                 reservation = self._reserve(queues)
                 if reservation is None:
                     break
-                claim = self.claim_one(reservation, worker, accept)
+                looked += 1
+                claim = self.claim_one(reservation, worker, accept, f"{batch}{looked}")
                 if claim is not None:
                     claims.append(claim)
-        except (DatastoreError, QueueError) as error:
-            if not claims:
-                raise
-            log.warning("claimed %d jobs and then met trouble: %s", len(claims), error)
+        except Exception as error:  # a driver's, too: what was claimed by then must be returned
+            return claims, error
         self.unreserve()
-        return claims
+        return claims, None
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         """Block until one of the queues may have something to claim, ``timeout`` passed or ``wake`` was called.
@@ -195,14 +210,15 @@ class Engine(Submission, Interventions, Edits, Presence):
                 self._note_empty(name)
         return None
 
-    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str = "") -> Claim | None:
         """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
 
-        The delivery is dealt with in any case: taken off its queue, or put back for later.
+        The delivery is dealt with in any case: taken off its queue, or put back for later. ``nonce`` names the claim;
+        by default it is made up.
         """
         point("claim.reserved")
         try:
-            claim = self._win(reservation, worker, accept)
+            claim = self._win(reservation, worker, accept, nonce or new_nonce())
         except InvalidUuid:
             self._drop(reservation, "dropped.invalid")
             return None
@@ -210,7 +226,7 @@ class Engine(Submission, Interventions, Edits, Presence):
             self.refuse(reservation.uuid, str(error))
             self._put_back(reservation, UNSUITABLE_DELAY)
             return None
-        except DatastoreError:
+        except Exception:
             self._put_back(reservation, 1.0)
             raise
         if claim is not None:
@@ -218,22 +234,22 @@ class Engine(Submission, Interventions, Edits, Presence):
             self._ack(reservation)
         return claim
 
-    def _win(self, reservation: Reservation, worker: Worker, accept: Accept) -> Claim | None:
+    def _win(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str) -> Claim | None:
         key = make_key(reservation.uuid)
         unanswered = 0
         for _ in range(TRIES):
             head, token = self.datastore.read_with_cas(key, head=True)
-            claim = self._doubts.get(reservation.uuid)
-            if claim is not None and self._is_won(claim, head, token):
-                return claim
             if head is None or token is None:
                 self._drop(reservation, "dropped.unknown")
                 return None
             check_head(key, head)
-            if not self._may_run(reservation, key, head, token):
+            if unanswered and is_claimed(head, nonce):
+                self._count("claim.recovered")
+                return Claim(key, head["uuid"], head["epoch"], nonce, token, head, self.look(head, accept))
+            if not self._may_run(reservation, key, head, token, worker):
                 return None
             try:
-                return self._take(key, head, token, worker, self.look(head, accept))
+                return self._take(key, head, token, worker, self.look(head, accept), nonce)
             except self._refusals:
                 continue
             except AmbiguousWrite:
@@ -243,9 +259,11 @@ class Engine(Submission, Interventions, Edits, Presence):
                 self._wait_for_answer(unanswered)
         raise self._collisions(key)
 
-    def _may_run(self, reservation: Reservation, key: str, head: Document, token: int) -> bool:
-        """Whether the delivered job waits and is due; if not, the delivery is dealt with."""
-        if head["status"] not in WAITING:
+    def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: Worker) -> bool:
+        """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""
+        if not self.datastore.can_find and self._give_back_unheld(head, worker):
+            self._put_back(reservation, 1.0)
+        elif head["status"] not in WAITING:
             self._drop(reservation, f"dropped.{head['status']}")
         elif head.get("cancelRequested") is not None:
             if self._end_cancelled(key, head, token):
@@ -266,49 +284,40 @@ class Engine(Submission, Interventions, Edits, Presence):
         self.forgive(head["uuid"])
         return loaded
 
-    def _take(self, key: str, head: Document, token: int, worker: Worker, loaded: Any) -> Claim:
-        """Become the owner. A write whose answer is lost leaves a doubt, which is kept until it is resolved."""
-        doubt = self._doubts.get(head["uuid"])
-        # Over the same token the same name: whichever of two such writes comes through, it is this claim.
-        nonce = doubt.nonce if doubt is not None and doubt.token == token else new_nonce()
+    def _give_back_unheld(self, head: Document, worker: Worker) -> bool:
+        """Give a job back that names this worker as its owner, which doesn't hold it: its claim was never answered."""
+        owner = head.get("owner")
+        if not isinstance(owner, dict) or owner.get("worker") != worker.name or worker.holds is None:
+            return False
+        if worker.holds(str(owner.get("nonce"))):
+            return False
+        return self.release(head["uuid"], head["epoch"], "its claim was not answered")
+
+    def _take(self, key: str, head: Document, token: int, worker: Worker, loaded: Any, nonce: str) -> Claim:
         operations = transitions.claimed(head, worker, nonce, self._now())
         apply(head, operations)
-        claim = Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded)
-        try:
-            point("claim.write")
-            claim.token = self.datastore.mutate(key, operations, cas=token).token
-            point("claim.written")
-        except AmbiguousWrite:
-            claim.token = token
-            self._doubts[claim.uuid] = claim
-            raise
-        self._doubts.pop(claim.uuid, None)
-        return claim
+        point("claim.write")
+        token = self.datastore.mutate(key, operations, cas=token).token
+        point("claim.written")
+        return Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded)
 
-    def _resolve_doubts(self, claims: list[Claim], want: int, worker: Worker) -> None:
-        """Add the claims of this worker whose answer was lost and that were won: nobody else will ever run them."""
-        for claim in list(self._doubts.values()):
-            if len(claims) < want and claim.head["owner"]["worker"] == worker.name:
-                try:
-                    head, token = self.datastore.read_with_cas(claim.key, head=True)
-                except (DatastoreError, CorruptDocument) as error:
-                    log.warning("nobody can say yet whether job %s is claimed: %s", claim.uuid, error)
-                    continue
-                if self._is_won(claim, head, token):
-                    self._count("claim.recovered")
-                    claims.append(claim)
+    def read_back(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of the claims whose answer was lost that are stored.
 
-    def _is_won(self, claim: Claim, head: Document | None, token: int | None) -> bool:
-        """Whether a claim in doubt is this worker's; it stays in doubt as long as its write may still be applied."""
-        owner = (head or {}).get("owner")
-        if isinstance(owner, dict) and owner.get("nonce") == claim.nonce:
-            assert head is not None and token is not None
-            claim.head, claim.token, claim.seq = head, token, head["seq"]
-            del self._doubts[claim.uuid]
-            return True
-        if token != claim.token:
-            del self._doubts[claim.uuid]
-        return False
+        What can't be read now is left out: the audit gives its job back, should it be claimed.
+        """
+        stored = []
+        for claim in claims:
+            try:
+                head, token = self.datastore.read_with_cas(claim.key, head=True)
+            except (DatastoreError, *LEAVE_ALONE) as error:
+                log.warning("the claim of job %s is not answered and can't be read back: %s", claim.uuid, error)
+                continue
+            if head is not None and token is not None and is_claimed(head, claim.nonce):
+                self._count("claim.recovered")
+                claim.head, claim.token, claim.seq = head, token, head["seq"]
+                stored.append(claim)
+        return stored
 
     def _ack(self, reservation: Reservation) -> None:
         try:
@@ -329,18 +338,28 @@ class Engine(Submission, Interventions, Edits, Presence):
     def prepare(self, settlement: Settlement) -> None:
         """Do the part of ``settle`` that needs no server, for the thread that settles has enough to do."""
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """End runs; tells for each whether it still owned its job. Safe to repeat with the same settlements."""
-        return [self._settle_one(settlement) for settlement in settlements]
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """End runs, each by one write under its numbers, so that the same settlements may be sent again."""
+        return [self._answer(settlement) for settlement in settlements]
+
+    def _answer(self, settlement: Settlement) -> Settled:
+        """Settle one run by itself."""
+        try:
+            return self._settle_one(settlement)
+        except Exception as error:  # a driver's, too: the others have to be settled
+            return error
 
     def _settle_one(self, settlement: Settlement) -> bool:
         claim = settlement.claim
         operations = transitions.settled(settlement, self._now())
         point("settle.write")
-        mutation = self._run_write(claim.key, operations, claim.epoch, settlement.seq, "settle.written")
-        if mutation is None:
+        try:
+            mutation = self.datastore.mutate(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
+        except ClaimLost as error:
+            log.warning("%s", error)
             self._count("settle.lost")
             return False
+        point("settle.written")
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
                 if self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token):
@@ -350,28 +369,6 @@ class Engine(Submission, Interventions, Edits, Presence):
                 self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)
         return True
 
-    def _run_write(
-        self, key: str, operations: Sequence[Operation], epoch: int, seq: int, written: str
-    ) -> Mutation | None:
-        """A run's write, repeated under its number while the answer is lost; None if the job is somebody else's."""
-        for attempt in range(TRIES - 1):
-            try:
-                return self._write_run(key, operations, epoch, seq, written)
-            except (AmbiguousWrite, self.datastore.lockedException):
-                self._wait_for_answer(attempt)
-        return self._write_run(key, operations, epoch, seq, written)
-
-    def _write_run(
-        self, key: str, operations: Sequence[Operation], epoch: int, seq: int, written: str
-    ) -> Mutation | None:
-        try:
-            mutation = self.datastore.mutate(key, operations, epoch=epoch, seq=seq)
-        except ClaimLost as error:
-            log.warning("%s", error)
-            return None
-        point(written)
-        return mutation
-
     def step(
         self,
         settlements: Sequence[Settlement],
@@ -380,13 +377,15 @@ class Engine(Submission, Interventions, Edits, Presence):
         accept: Accept,
         queues: Sequence[str] = (),
         sealed: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
-        """Settle and claim in one call, which an engine on one server makes one transaction.
+        batch: str = "",
+    ) -> Step:
+        """Settle and claim in one call, which an engine on one server makes one transaction. Raises nothing.
 
-        ``sealed``: claims may be left for ``open`` to read.
+        ``sealed``: claims may be left for ``open`` to read. ``batch`` as for ``claim``.
         """
-        results = self.settle(settlements)
-        return results, self.claim(want, worker, accept, queues) if want > 0 else []
+        settled = self.settle(settlements)
+        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce()) if want > 0 else ([], None)
+        return Step(settled, claims, trouble)
 
 
 def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
@@ -399,6 +398,17 @@ def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
     return mutation.values.get("status") in WAITING and mutation.values.get("queueState") == PENDING
 
 
+def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
+    """The settlement that gives a claimed job back before its run has begun; it costs the job nothing."""
+    return Settlement(claim, "release", claim.seq + 1, delay=delay)
+
+
+def is_claimed(head: Document, nonce: str) -> bool:
+    """True if the claim of this nonce owns the job of a head."""
+    owner = head.get("owner")
+    return isinstance(owner, dict) and owner.get("nonce") == nonce
+
+
 def new_nonce() -> str:
-    """A name for one claim, so that a claim whose answer was lost can be told from somebody else's."""
+    """A name for one claim, or the beginning of the names of several: of a length that all of them have."""
     return os.urandom(6).hex()

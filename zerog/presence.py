@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from zerog.clock import to_text
@@ -10,7 +11,7 @@ from zerog.datastores.operations import Set
 from zerog.document import Document
 from zerog.exceptions import AmbiguousWrite, DatastoreError
 from zerog.orders import worker_key as worker_key
-from zerog.parts import TRIES, Parts
+from zerog.parts import TRIES, UNANSWERED, Parts
 from zerog.transitions import Worker
 
 log = logging.getLogger("zerog")
@@ -19,26 +20,54 @@ ROSTER = "zerog_workers"
 """Key of the document that names every worker that has a record, because a datastore lists jobs only."""
 
 
+ROSTER_BEATS = 10
+"""Every so many beats a worker makes sure that the roster names it: the datastore may have been set back."""
+
+
 class Presence(Parts):
     """The verbs of a worker's own life."""
 
-    def renew(self, worker: Worker, beat: int, details: Document | None = None, first: Document | None = None) -> None:
-        """Show that ``worker`` is alive, by one write whatever it runs. Raises what the datastore raises.
+    def renew(
+        self,
+        worker: Worker,
+        beat: int,
+        details: Callable[[], Document] = dict,
+        first: Callable[[], Document] = dict,
+    ) -> int:
+        """Show that ``worker`` is alive, by one write whatever it runs; returns the beat that was stored.
 
-        ``details``: fields that are written each time; ``first``: those that only a new record gets. Whatever others
-        wrote into the record stays.
+        ``details`` makes the fields that are written each time, anew for each try: what a late write holds must not
+        be older than the beat before it. ``first`` makes those that only a new record gets. Other fields of the record
+        stay. A beat never falls and never stands still: it is written under the token of the record that was read, and
+        is greater than the one that was read there. Raises what the datastore raises.
         """
-        now = self.datastore.now()
-        fields = {"beat": beat, "lease": worker.lease, "beatAt": to_text(now) if now else None, **(details or {})}
-        try:
-            self.datastore.mutate(worker_key(worker.name), [Set(name, value) for name, value in fields.items()])
-        except self._refusals:
-            # Named before it has a record: a record that nobody knows of would stay for ever.
+        key = worker_key(worker.name)
+        if beat % ROSTER_BEATS == 0:
             self._change_roster(worker.name, {"lease": worker.lease})
-            self.datastore.create(
-                worker_key(worker.name),
-                {"documentType": "zerog_worker", "worker": worker.name, **(first or {}), **fields},
-            )
+        unanswered = 0
+        for attempt in range(TRIES):
+            record, token = self.datastore.read_with_cas(key, head=True)
+            stored = (record or {}).get("beat")
+            beat = max(beat, stored + 1) if type(stored) is int else beat
+            now = self.datastore.now()
+            fields = {"beat": beat, "lease": worker.lease, "beatAt": to_text(now) if now else None, **details()}
+            try:
+                if token is not None:
+                    self.datastore.mutate(key, [Set(name, value) for name, value in fields.items()], cas=token)
+                    return beat
+                # Named before it has a record: a record that the roster doesn't name would stay for ever.
+                self._change_roster(worker.name, {"lease": worker.lease})
+                named = {"documentType": "zerog_worker", "worker": worker.name}
+                self.datastore.create(key, {**named, **first(), **fields})
+                return beat
+            except self._refusals:
+                self._wait_for_answer(min(attempt, 3))
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
+        raise self._collisions(key)
 
     def retire(self, worker: Worker) -> None:
         """Remove the record of a worker that holds no job any more."""

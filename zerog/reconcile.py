@@ -6,6 +6,7 @@ hundred of them don't read the same pages:
 
 - a pending document whose writer had its time: put on the queue again;
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
+- a running document whose worker is alive and doesn't hold it: given back, uncounted (``zerog.audit``);
 - waiting documents while their queue came back empty for two sweeps: put on the queue again, oldest first;
 - the record of a dead worker that owns nothing any more: removed;
 - what has ended and is kept no longer: removed, a few at a time (``zerog.retention``);
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from zerog.audit import Audit
 from zerog.clock import SYSTEM, Clock, text_after, to_text
 from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, WAITING, Document, make_key
 from zerog.exceptions import (
@@ -72,6 +74,8 @@ class Report:
 
     put_again: list[str] = field(default_factory=list)
     rescued: list[str] = field(default_factory=list)
+    given_back: list[str] = field(default_factory=list)
+    """Jobs that named a living worker which did not hold them."""
     cancelled: list[str] = field(default_factory=list)
     stuck: dict[str, str] = field(default_factory=dict)
     """Jobs that were left alone, and why."""
@@ -83,7 +87,7 @@ class Report:
     """How many heads were read of jobs that have not ended."""
 
     def __bool__(self) -> bool:
-        return bool(self.put_again or self.rescued or self.cancelled)
+        return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
 
 
 class _Course:
@@ -125,6 +129,7 @@ class Reconciler:
         self.clock = clock
         self.interval = interval
         self._watch = Watch(engine.datastore, clock)
+        self._audit = Audit(engine.datastore)
         self._retention = Retention(engine, kept)
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
         self._taking = threading.Lock()
@@ -227,7 +232,11 @@ class Reconciler:
         to_judge: list[Document] = []
         for heads in self._owned.walk(self.engine, report):
             silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
-            to_judge += [head for head in heads if self._why(head, silent, report)]
+            for head in heads:
+                if self._why(head, silent, report):
+                    to_judge.append(head)
+                else:
+                    self._check_held(head, report)
         # Each that is rescued goes ahead of all that wait, so the last one first.
         to_judge.reverse()
         for start in range(0, len(to_judge), PAGE):
@@ -239,6 +248,22 @@ class Reconciler:
         if self._owned.is_over:
             self._cancelling = {run: at for run, at in self._cancelling.items() if run in self._overdue_seen}
             self._overdue_seen = set()
+            self._audit.end_course()
+
+    def _check_held(self, head: Document, report: Report) -> None:
+        """Give a job back whose worker is alive and doesn't hold it. The worker's record was read after ``head``."""
+        owner = head.get("owner")
+        if not isinstance(owner, dict) or "worker" not in owner:
+            return
+        worker, uuid = str(owner["worker"]), head["uuid"]
+        try:
+            token = self._audit.look(head, self._watch.record(worker))
+            if token is None:
+                return
+            if self.engine.give_back_unheld(uuid, head["epoch"], token, f"worker {worker} does not hold this run"):
+                report.given_back.append(uuid)
+        except LEAVE_ALONE as error:
+            self.engine.refuse(uuid, str(error), "sweep.left")
 
     def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
         """Why a running job is to be taken from its owner, if it is. ``silent``: what is known of workers."""

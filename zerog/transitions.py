@@ -6,8 +6,9 @@ once, whatever does the writing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from zerog.clock import text_after
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
@@ -43,8 +44,11 @@ class Worker:
     lease: float
     build: str | None = None
     knows: tuple[tuple[str, float], ...] = ()
-    """Job types and schema versions that its code writes itself. An engine may claim such jobs before anybody has
-    looked at them."""
+    """Job types and schema versions that its code writes itself. An engine may claim such jobs before their heads were
+    looked at."""
+    holds: Callable[[str], bool] | None = field(default=None, compare=False)
+    """True if the worker holds the run of a nonce. Used where the datastore can't find, so that no sweep can compare
+    the worker's record with the documents."""
 
     def as_owner(self, nonce: str) -> Document:
         """The ``owner`` of a job that this worker claims."""
@@ -65,6 +69,8 @@ class Claim:
     loaded: Any = None
     """What ``accept`` made of the head before it was claimed."""
     seq: int = 0
+    at: float = 0.0
+    """When the call that made it began, by the worker's monotonic clock; 0.0 if that was not noted."""
     sealed: Any = None
     """What an engine has not read yet of a job that it claimed unseen, from which ``Engine.open`` makes ``head`` and
     ``loaded``."""
@@ -91,6 +97,25 @@ class Settlement:
     """How long the run took; for whoever tells of it, not stored."""
     prepared: Any = None
     """What ``Engine.prepare`` made of it ahead; None again if anything of it is changed."""
+    is_short: bool = False
+    """Whether it holds no more than result and reason, because its document refused the rest."""
+    tries: int = 0
+    """How often it was sent without having been stored."""
+
+
+Settled = bool | Exception
+"""What became of a settlement: True, it is stored, now or before; False, another run owns the job; an exception, why
+it is not stored. Nothing of one settlement's fate changes that of another."""
+
+
+class Step(NamedTuple):
+    """The answer of ``Engine.step``."""
+
+    settled: list[Settled]
+    """One for each settlement, in their order."""
+    claims: list[Claim]
+    trouble: Exception | None = None
+    """Why the call claimed less than it could have, if something failed."""
 
 
 def stamp(head: Document, now: str) -> str:
@@ -192,6 +217,18 @@ def released(head: Document, event: Document, now: str, keep: int) -> list[Opera
     return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
 
 
+def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Operation]:
+    """Taken from a run whose end its document refuses. Only fields are set: a history may be what refuses."""
+    taken = _taken(head)
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    if is_release:
+        return taken + waiting(now, 0)
+    at = stamp(head, now)
+    last = {"timestamp": at, "errorCode": INTERNAL_ERROR, "type": None, "msg": _cut(storable_text(why))}
+    return [*taken, Set("lastError", last), *finished(INTERNAL_ERROR, at)]
+
+
 def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
     """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
     taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
@@ -233,9 +270,11 @@ def edited(changes: list[Operation], event: Document, now: str, keep: int) -> li
 def erred(record: Document, keep: int) -> list[Operation]:
     """An error, in the history and, shortened, in the head, where lists and filters see it without the history."""
     last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
-    text = str(record.get("msg"))
-    cut = text if len(text) <= LAST_ERROR_CHARACTERS else f"{text[: LAST_ERROR_CHARACTERS - 1]}…"
-    return [Append("errors", record, keep), Set("lastError", {**last, "msg": cut})]
+    return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LAST_ERROR_CHARACTERS else f"{text[: LAST_ERROR_CHARACTERS - 1]}…"
 
 
 def event_record(now: str, message: str, **more: Any) -> Document:

@@ -30,13 +30,14 @@ class Watch:
         self._datastore = datastore
         self._clock = clock
         self._seen: dict[str, tuple[Any, float]] = {}
+        self._records: dict[str, Document | None] = {}
 
     def is_silent(self, worker: str, lease: float) -> bool:
         """Whether ``worker`` gave no sign of life for ``lease`` seconds."""
         # This process may be stopped at any point: only what lies surely between the two looks counts. So the earlier
         # look is timed after its answer, the later one before its question.
         asked = self._clock.monotonic()
-        record = self._datastore.read_with_cas(worker_key(worker))[0]
+        record = self._records[worker] = self._datastore.read_with_cas(worker_key(worker))[0]
         by_server = self._silent_by_server(record, lease)
         if by_server is not None:
             return by_server
@@ -47,9 +48,14 @@ class Watch:
             return False
         return asked - seen[1] > lease
 
+    def record(self, worker: str) -> Document | None:
+        """The worker's record as of the latest ``is_silent``."""
+        return self._records.get(worker)
+
     def keep_only(self, workers: set[str]) -> None:
         """Forget what was seen of all others."""
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}
+        self._records = {worker: record for worker, record in self._records.items() if worker in workers}
 
     def _silent_by_server(self, record: Document | None, lease: float) -> bool | None:
         now = self._datastore.now()

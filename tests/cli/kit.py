@@ -86,7 +86,7 @@ class Shop:
         return self.app.submit(job_type, params, **options).uuid
 
     def running(self, job_type: str = "word_count") -> str:
-        self.app.engine.renew(ALICE, 1, {"queues": ["default"]})
+        self.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
         uuid = self.submitted(job_type, priority=9)
         [claim] = self.app.engine.claim(1, ALICE, self.app.registry.accept)
         assert claim.uuid == uuid

@@ -87,7 +87,7 @@ def test_every_example_works(shop: Shop, example: str) -> None:
         shop.pending()
     if line.startswith("zerog workers"):
         web1 = Worker("web1-4711-a1b2c3", 3600.0)
-        shop.app.engine.renew(web1, 1, {"host": "web1", "queues": ["default"]})
+        shop.app.engine.renew(web1, 1, lambda: {"host": "web1", "queues": ["default"]})
     if "--wait" in line or "--follow" in line:
         with worker(shop):
             check(shop, line)

@@ -96,8 +96,8 @@ def test_a_job_that_can_t_be_claimed_comes_again(engine: Engine) -> None:
     assert [one.uuid for one in claim(engine)] == [uuid]
 
 
-def test_a_doubt_ends_when_others_change_the_job(engine: Engine) -> None:
-    """A claim in doubt that was never applied is no claim once the document has moved on."""
+def test_a_claim_that_was_not_stored_leaves_nothing(engine: Engine) -> None:
+    """A claim that was never answered and never applied is no claim once the document has moved on."""
     uuid = submit(engine)
     plan(engine, "lost...")
     with pytest.raises(AmbiguousWrite):
@@ -230,7 +230,7 @@ def test_the_roster_is_right_whatever_is_answered(engine: Engine, words: str) ->
 
 def test_a_roster_nobody_can_write_is_an_error(engine: Engine) -> None:
     """The worker tries again at its next beat."""
-    plan(engine, "ok busy...")
+    plan(engine, "busy...")
     with pytest.raises(DatastoreError, match="alice"):
         engine.renew(ALICE, 1)
     plan(engine, "")
@@ -298,12 +298,11 @@ def test_a_cancelled_job_is_not_released(engine: Engine) -> None:
     assert engine.read(uuid)[0]["status"] == "cancelled"
 
 
-def test_a_settlement_without_any_answer_is_an_error(engine: Engine) -> None:
-    """After a bounded number of tries the caller is told, and may settle again."""
+def test_a_settlement_without_an_answer_is_answered_so(engine: Engine) -> None:
+    """The caller may send it again."""
     submit(engine)
     [mine] = claim(engine)
     plan(engine, "lost...")
-    with pytest.raises(AmbiguousWrite):
-        engine.settle([Settlement(mine, "finish", 1, 200)])
+    assert [type(answer) for answer in engine.settle([Settlement(mine, "finish", 1, 200)])] == [AmbiguousWrite]
     plan(engine, "")
     assert engine.settle([Settlement(mine, "finish", 1, 200)]) == [True]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,8 +115,9 @@ def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
     server.ask("a test", "HSET", f"{server.prefix}d:{claims[1].key}", "cas", "?")
     server.ask("a test", "DEL", f"{server.prefix}d:{claims[3].key}")
     server.ask("a test", "SET", f"{server.prefix}d:{claims[3].key}", "hello")
-    with pytest.raises(CorruptDocument, match=re.escape(claims[1].key)):
-        engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
+    settled = engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
+    assert [type(answer) for answer in settled] == [bool, CorruptDocument, bool, CorruptDocument, bool]
+    assert claims[1].key in str(settled[1])
     found = [head["uuid"] for head in engine.datastore.find(status="succeeded").heads]
     assert found == [uuids[0], uuids[2], uuids[4]]
 
@@ -130,7 +130,7 @@ def test_more_than_fits_in_one_call(engine: RedisEngine, monkeypatch: pytest.Mon
     claims = claims_of(engine, 8)
     assert [claim.uuid for claim in claims] == uuids
     settlements = [Settlement(claim, "finish", 1, 200) for claim in claims]
-    assert engine.step(settlements, 1, ALICE, lambda head: None) == ([True] * 8, [])
+    assert engine.step(settlements, 1, ALICE, lambda head: None) == ([True] * 8, [], None)
     for uuid in uuids:
         engine.datastore.mutate(make_key(uuid), waiting(to_text(engine.clock.now()), 0))
     assert engine.put_again_all(uuids, "a test") == uuids
@@ -197,37 +197,20 @@ def test_a_submission_that_is_never_answered_ends(engine: RedisEngine) -> None:
         engine.submit([document])
 
 
-@pytest.mark.parametrize("words", ["lost", "late", "late late lost"])
+@pytest.mark.parametrize("words", ["lost", "late"])
 @pytest.mark.parametrize("want", [0, 1])
 def test_a_settlement_without_an_answer_is_made_once(engine: RedisEngine, words: str, want: int) -> None:
+    """The answer is that it may have happened; under the same numbers it is sent again until it is answered."""
     uuid = submitted(engine)
     [claim] = claims_of(engine, 1)
     Unruly(engine, words)
     settlement = Settlement(claim, "finish", 1, 200, operations=[Append("events", {"n": 1})])
-    assert engine.step([settlement], want, ALICE, lambda head: None) == ([True], [])
+    assert [type(answer) for answer in engine.step([settlement], want, ALICE, lambda head: None).settled] == [
+        AmbiguousWrite
+    ]
+    assert engine.step([settlement], want, ALICE, lambda head: None).settled == [True]
     assert status(engine, uuid) == "succeeded"
     assert len((engine.datastore.read(claim.key) or {})["events"]) == 1
-
-
-def test_settlements_that_are_never_answered_end(engine: RedisEngine) -> None:
-    submitted(engine)
-    [claim] = claims_of(engine, 1)
-    Unruly(engine, "lost " * 20)
-    with pytest.raises(AmbiguousWrite):
-        engine.settle([Settlement(claim, "finish", 1, 200)])
-
-
-def test_a_claim_that_got_no_answer_twice_keeps_its_name(engine: RedisEngine) -> None:
-    """Whichever of the two writes comes through, its worker knows it as its own."""
-    uuid = submitted(engine)
-    Unruly(engine, "ok lost ok ok ok lost")  # each time: take, claim, take, read what is in doubt
-    assert claims_of(engine, 1) == []
-    engine.clock.pause(61)  # the entry comes back after its time to run
-    assert claims_of(engine, 1) == []
-    engine.clock.pause(61)
-    [claim] = claims_of(engine, 1)
-    assert (claim.uuid, engine.read(uuid)[0]["attempts"]) == (uuid, 1)
-    assert engine.read(uuid)[0]["owner"]["nonce"] == claim.nonce
 
 
 def test_trouble_after_some_claims_does_not_lose_them(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,8 +221,8 @@ def test_trouble_after_some_claims_does_not_lose_them(engine: RedisEngine, monke
     claims = claims_of(engine, 6)
     assert [claim.uuid for claim in claims] == uuids[:2]
     Unruly(engine, "ok down")
-    results = engine.step([Settlement(claims[0], "finish", 1, 200)], 2, ALICE, lambda head: None)
-    assert results == ([True], [])
+    step = engine.step([Settlement(claims[0], "finish", 1, 200)], 2, ALICE, lambda head: None)
+    assert (step.settled, step.claims, type(step.trouble)) == ([True], [], DatastoreUnavailable)
     Unruly(engine, "lost")
     with pytest.raises(AmbiguousWrite):
         claims_of(engine, 1)

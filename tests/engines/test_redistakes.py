@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +15,7 @@ from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import Document, make_key, new_document
 from zerog.engines.redis import RedisEngine
-from zerog.engines.redistakes import Takes
-from zerog.exceptions import DatastoreUnavailable
+from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.lifecycle import Unsuitable
 from zerog.queues.redis import RedisQueue
 from zerog.testing.clock import ManualClock
@@ -25,7 +23,6 @@ from zerog.transitions import Claim, Settlement, Worker, claimed
 
 KNOWN = (("test", 1.0),)
 ALICE, BOB = Worker("alice", 30.0, "build-1", KNOWN), Worker("bob", 30.0, None, KNOWN)
-NOW = "2026-01-01T00:00:00.000000+00:00"
 ONE_CALL, TWO_CALLS = 1, 2
 
 
@@ -212,17 +209,6 @@ def test_a_head_that_can_not_be_read_is_given_back(engine: RedisEngine) -> None:
     assert engine.queue.size() == 1
 
 
-def test_what_could_not_be_given_back_is_given_back_later(engine: RedisEngine) -> None:
-    uuid = submitted(engine)
-    [claim] = engine.step([], 1, ALICE, _refuse, sealed=True)[1]
-    assert not engine.open(claim, _refuse)
-    Unruly(engine, "down")
-    engine.unreserve()
-    assert engine.read(uuid)[0]["status"] == "running"
-    engine.unreserve()
-    assert engine.read(uuid)[0]["status"] == "scheduled"
-
-
 def _refuse(head: Document) -> None:
     raise Unsuitable("no")
 
@@ -251,82 +237,31 @@ def test_a_settlement_that_was_prepared_is_the_same(engine: RedisEngine) -> None
 # lost answers
 
 
-def test_claims_whose_answer_was_lost_are_found(engine: RedisEngine) -> None:
-    uuids = {submitted(engine) for _ in range(3)}
-    Unruly(engine, "late")
-    claims = claims_of(engine)
-    assert {claim.uuid for claim in claims} == uuids
-    assert engine.counters["claim.recovered"] == 3
-    assert engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims]) == [True] * 3
-    assert claims_of(engine) == []
-
-
-def test_a_question_that_was_lost_claims_nothing_later(engine: RedisEngine) -> None:
-    """Once it was asked for, it is too late for it, even if it lay in some buffer until then."""
+@pytest.mark.parametrize("word", ["late", "lost"])
+def test_a_take_without_an_answer_claims_under_the_name_of_its_batch(engine: RedisEngine, word: str) -> None:
+    """Whether it was done or not can't be known; by its beginning the name shows that no worker holds the run."""
     uuid = submitted(engine)
-    lost: list[Any] = []
-    call = engine._server.call
-
-    def losing(commands: Any, what: str, writes: bool = True) -> list[Any]:
-        engine._server.call = call  # type: ignore[method-assign]
-        lost.extend(commands)
-        return Unruly(engine, "lost")(commands, what, writes)
-
-    engine._server.call = losing  # type: ignore[method-assign]
-    assert claims_of(engine) == []
-    engine._server.call = call  # type: ignore[method-assign]
-    assert engine._server.call(lost, "what lay in a buffer") == [[0, [], []]]
-    assert engine.read(uuid)[0]["status"] == "queued"
-    assert [claim.uuid for claim in claims_of(engine)] == [uuid]
+    Unruly(engine, word)
+    step = engine.step([], 1, ALICE, lambda head: None, batch="0123456789ab")
+    assert (step.claims, type(step.trouble)) == ([], AmbiguousWrite)
+    head = engine.read(uuid)[0]
+    if word == "late":
+        assert head["owner"]["nonce"].startswith("0123456789ab")
+        assert claims_of(engine) == []
+    else:
+        assert [claim.uuid for claim in claims_of(engine)] == [uuid]
 
 
-def test_what_was_claimed_is_asked_for_until_somebody_answers(engine: RedisEngine) -> None:
-    uuid = submitted(engine)
-    Unruly(engine, "late down")
-    assert claims_of(engine) == []
-    Unruly(engine, "down")
-    with pytest.raises(DatastoreUnavailable):
-        claims_of(engine)
-    assert engine.read(uuid)[0]["status"] == "running"
-    [claim] = claims_of(engine)
-    assert (claim.uuid, claim.head["attempts"]) == (uuid, 1)
-
-
-def test_what_was_claimed_unheard_goes_to_who_claimed_it(engine: RedisEngine) -> None:
-    uuid = submitted(engine)
-    Unruly(engine, "late down")
-    assert claims_of(engine, worker=ALICE) == []
-    assert claims_of(engine, worker=BOB) == []
-    assert [claim.uuid for claim in claims_of(engine, worker=ALICE)] == [uuid]
-
-
-def test_more_than_is_wanted_waits_for_the_next_claim(engine: RedisEngine) -> None:
-    uuids = {submitted(engine) for _ in range(3)}
-    Unruly(engine, "late down")
-    assert claims_of(engine, 3) == []
-    found = [claim.uuid for _ in range(3) for claim in claims_of(engine, 1)]
-    assert set(found) == uuids
-    assert len(found) == 3
-
-
-def test_what_changed_hands_meanwhile_is_not_found(engine: RedisEngine) -> None:
-    gone, taken, kept = submitted(engine), submitted(engine), submitted(engine)
-    Unruly(engine, "late down")
-    assert claims_of(engine) == []
-    engine.datastore.delete(make_key(gone))
-    assert engine.rescue(taken, 1, "lost", "its worker was silent")
-    engine.datastore.mutate(make_key(taken), [Set("notBefore", None)])
-    assert [claim.uuid for claim in claims_of(engine, 1)] == [taken]
-    assert [claim.uuid for claim in claims_of(engine)] == [kept]
-
-
-def test_settlements_that_ride_along_with_a_lost_look_are_settled(engine: RedisEngine) -> None:
+def test_settlements_that_ride_along_with_a_lost_take_are_sent_again(engine: RedisEngine) -> None:
     submitted(engine)
     [claim] = claims_of(engine)
-    uuid = submitted(engine)
+    submitted(engine)
+    settlement = Settlement(claim, "finish", 1, 200)
     Unruly(engine, "late")
-    results, claims = engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
-    assert (results, [each.uuid for each in claims]) == ([True], [uuid])
+    assert [type(answer) for answer in engine.step([settlement], 1, ALICE, lambda head: None).settled] == [
+        AmbiguousWrite
+    ]
+    assert engine.settle([settlement]) == [True]
     assert engine.read(claim.uuid)[0]["status"] == "succeeded"
 
 
@@ -334,8 +269,8 @@ def test_settlements_that_ride_along_with_a_lost_look_are_settled(engine: RedisE
 def test_trouble_after_the_call_loses_no_claim(
     engine: RedisEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """What else the step does may fail: a settlement that was refused, say, and has to be looked into."""
-    first, uuid = submitted(engine), ""
+    """What else the step does may fail: a settlement that was refused, say, and is made by itself."""
+    first = submitted(engine)
     [claim] = claims_of(engine)
     assert engine.rescue(first, claim.epoch, "lost", "its worker was silent")
     [again] = claims_of(engine, worker=BOB)
@@ -346,36 +281,23 @@ def test_trouble_after_the_call_loses_no_claim(
 
     with monkeypatch.context() as broken:
         broken.setattr(engine, "_settle_one", fail)
-        with pytest.raises(type(error)):
-            engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
-    assert engine.read(uuid)[0]["status"] == "running"
-    results, claims = engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
-    assert (results, [each.uuid for each in claims]) == ([False], [uuid])
+        step = engine.step([Settlement(claim, "finish", 1, 200)], 1, ALICE, lambda head: None)
+    assert (step.settled, [each.uuid for each in step.claims]) == ([error], [uuid])
+    assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [False]
     assert engine.settle([Settlement(again, "finish", 1, 200)]) == [True]
 
 
 def test_trouble_with_the_next_take_loses_no_claim_of_the_one_before(engine: RedisEngine) -> None:
-    """Neither if it is an outage, which is told by fewer claims, nor if it is anything else, which is raised."""
     known, other = submitted(engine), submitted(engine, "other")
 
     def stumble(head: Document) -> None:
         if head["jobType"] == "other":
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        engine.step([], 2, ALICE, stumble)
-    assert [claim.uuid for claim in claims_of(engine, 1)] == [known]
+    step = engine.step([], 2, ALICE, stumble)
+    assert ([claim.uuid for claim in step.claims], type(step.trouble)) == ([known], ZeroDivisionError)
     engine.clock.pause(61)
     assert [claim.uuid for claim in claims_of(engine, 1)] == [other]
-
-
-def test_workers_over_one_engine_do_not_hear_each_other_s_answers(engine: RedisEngine) -> None:
-    uuid = submitted(engine)
-    Unruly(engine, "late down")
-    assert claims_of(engine, worker=ALICE) == []
-    others = submitted(engine)
-    assert [claim.uuid for claim in claims_of(engine, worker=BOB)] == [others]
-    assert [claim.uuid for claim in claims_of(engine, worker=ALICE)] == [uuid]
 
 
 def test_an_idle_worker_asks_for_nothing(engine: RedisEngine) -> None:
@@ -383,24 +305,3 @@ def test_an_idle_worker_asks_for_nothing(engine: RedisEngine) -> None:
     for _ in range(3):
         assert claims_of(engine) == []
     assert len(calls.made) == 3
-
-
-def test_a_copy_of_the_process_counts_for_itself(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its takes must not look like repetitions of its parent's."""
-    takes = Takes(engine._server, ALICE)
-    first = takes.next(NOW)["b"]["i"]
-    pid = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    second = takes.next(NOW)["b"]["i"]
-    assert second[0] != first[0]
-    assert second[1] == first[1]
-
-
-def test_what_was_claimed_unheard_and_can_not_be_read_is_listed(engine: RedisEngine) -> None:
-    """And does not keep the others from being found."""
-    broken, good = submitted(engine), submitted(engine)
-    Unruly(engine, "late down")
-    assert claims_of(engine) == []
-    engine._server.ask("the test", "HSET", f"{engine._server.prefix}d:{make_key(broken)}", "body", ',"n":nonsense')
-    assert [claim.uuid for claim in claims_of(engine)] == [good]
-    assert "can't be read" in engine.unsuitable[broken]

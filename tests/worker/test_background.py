@@ -17,8 +17,8 @@ from zerog.exceptions import DatastoreUnavailable
 from zerog.testing.clock import ManualClock
 
 
-class Broken(Exception):
-    """What breaks the worker here."""
+class Broken(BaseException):
+    """What breaks the worker here: no error, which it would survive."""
 
 
 @pytest.fixture

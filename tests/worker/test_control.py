@@ -97,7 +97,7 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
     assert channel.control.orders.drain is not None
     app = zerog.App(datastore=channel.store, queue="memory://")
     identity = zerog.transitions.Worker("w", 30.0)
-    app.engine.renew(identity, 2, {"state": "drained"}, {"host": "here", **channel.control.kept()})
+    app.engine.renew(identity, 2, lambda: {"state": "drained"}, lambda: {"host": "here", **channel.control.kept()})
     assert channel.store.read(KEY) == {
         "documentType": "zerog_worker",
         "worker": "w",
@@ -255,12 +255,12 @@ def test_what_a_claim_under_way_brings_is_given_back(monkeypatch: pytest.MonkeyP
     orders: list[str] = []
 
     def drained_meanwhile(*args: Any, **more: Any) -> Any:
-        results, claims = step(*args, **more)
-        if claims and not orders:
+        answer = step(*args, **more)
+        if answer.claims and not orders:
             orders.append("drain")
             app.datastore.mutate(worker_key(running.worker.name), [Set("drain", {"forGood": False})])
             until(lambda: running.worker._session._store._queues == ())  # type: ignore[union-attr]
-        return results, claims
+        return answer
 
     monkeypatch.setattr(app.engine, "step", drained_meanwhile)
     with running:

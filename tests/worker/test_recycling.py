@@ -189,9 +189,10 @@ def test_a_renewal_that_succeeded_too_late_does_not_count() -> None:
     lease._renew()
     original = app.engine.renew
 
-    def slowly(*args: Any) -> None:
-        original(*args)
+    def slowly(*args: Any) -> int:
+        beat = original(*args)
         clock.time += 7.0
+        return beat
 
     app.engine.renew = slowly  # type: ignore[method-assign]
     clock.time = 3.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.kit import Running
-from zerog.worker import store
+from zerog.worker import pace, store
 
 
 class Short(zerog.BaseJob):
@@ -31,15 +33,16 @@ class Held(zerog.BaseJob):
 
 
 @pytest.fixture
-def app() -> zerog.App:
-    app = zerog.App("memory://")
+def app(tmp_path: Path) -> Iterator[zerog.App]:
+    app = zerog.App(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
     app.register(Short, Held)
     Held.go.clear()
-    return app
+    yield app
+    app.close()
 
 
 def test_short_jobs_are_settled_many_in_a_call(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SHORT", 1.0)
+    monkeypatch.setattr(pace, "SHORT", 1.0)
     monkeypatch.setattr(store, "GATHER_SECONDS", 60.0)
     calls: Counter[int] = Counter()
     step = app.engine.step
@@ -57,7 +60,7 @@ def test_short_jobs_are_settled_many_in_a_call(app: zerog.App, monkeypatch: pyte
 
 def test_a_short_job_is_settled_though_nothing_else_ends(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for company while others are in flight, but only for a moment."""
-    monkeypatch.setattr(store, "SHORT", 1.0)
+    monkeypatch.setattr(pace, "SHORT", 1.0)
     monkeypatch.setattr(store, "POLL", 60.0)  # the next look for work would settle it, too
     app.submit_many("short", [{}] * 300)  # from these the worker knows that jobs are short
     with Running(app, concurrency=12):

@@ -21,11 +21,12 @@ from tests.processes import until
 from tests.worker.kit import Body, Running
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lifecycle import Engine
-from zerog.worker import nursery
+from zerog.transitions import Settled
+from zerog.worker import nursery, store
 from zerog.worker.daemons import DaemonPool
 from zerog.worker.nursery import Nursery
+from zerog.worker.pace import Pace
 from zerog.worker.session import Session
-from zerog.worker.store import Store
 
 
 @pytest.fixture
@@ -55,12 +56,12 @@ def test_an_error_of_the_system_does_not_end_the_lease(
     """Nobody else would renew it, and the worker would neither work nor end."""
     renew, calls = app.engine.renew, 0
 
-    def failing(*arguments: Any) -> None:
+    def failing(*arguments: Any) -> int:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise OSError(errno.EMFILE, "made up: too many open files")
-        renew(*arguments)
+        return renew(*arguments)
 
     monkeypatch.setattr(app.engine, "renew", failing)
     with Running(app, lease=0.5):
@@ -174,17 +175,19 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
     began, go, away = threading.Event(), threading.Event(), threading.Event()
     renew = app.engine.renew
 
-    def failing(*arguments: Any) -> None:
+    def failing(*arguments: Any) -> int:
         if away.is_set():
             raise DatastoreUnavailable("made up: away")
-        renew(*arguments)
+        return renew(*arguments)
 
     def slow(job: Any) -> None:
         began.set()
         assert go.wait(20)
 
     monkeypatch.setattr(app.engine, "renew", failing)
-    monkeypatch.setattr(Store, "_ahead", lambda self: 3)
+    monkeypatch.setattr(Pace, "ahead", lambda self, now: 3)
+    monkeypatch.setattr(Pace, "may_wait", lambda self, job_type: True)
+    monkeypatch.setattr(store, "HOARDED", 60.0)
     add(app, slow, "slow")
     app.register(type("Quick", (zerog.BaseJob,), {"JOB_TYPE": "quick", "run": lambda job: ran.append(job.uuid)}))
     quick = [app.submit("quick").uuid for _ in range(3)]
@@ -259,7 +262,7 @@ def test_an_error_of_the_system_does_not_rewrite_the_end_of_a_run(
     uuid = add(app, lambda job: {"kept": 1})
     settle, errors = Engine.settle, [RuntimeError("made up"), OSError(errno.EMFILE, "made up"), RuntimeError("made up")]
 
-    def failing(engine: Engine, settlements: Any) -> list[bool]:
+    def failing(engine: Engine, settlements: Any) -> list[Settled]:
         if settlements and errors:
             raise errors.pop()
         return settle(engine, settlements)

@@ -85,6 +85,7 @@ def _lines(report: Report) -> list[str]:
 def _said(report: Report) -> Iterator[str]:
     yield from (f"{uuid}: put on its queue again" for uuid in report.put_again)
     yield from (f"{uuid}: taken from its worker, runs again" for uuid in report.rescued)
+    yield from (f"{uuid}: given back, its worker did not hold it" for uuid in report.given_back)
     yield from (f"{uuid}: cancelled, its worker did not stop it" for uuid in report.cancelled)
     yield from (f"{uuid}: left alone: {why}" for uuid, why in report.stuck.items())
     if report.removed:

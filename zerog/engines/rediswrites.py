@@ -22,7 +22,7 @@ from zerog.parts import LEAVE_ALONE, UNANSWERED
 from zerog.queues.redis import RedisQueue
 from zerog.redisscript import encoded
 from zerog.redisserver import BROKEN
-from zerog.transitions import Settlement
+from zerog.transitions import Settled, Settlement
 
 log = logging.getLogger("zerog")
 
@@ -110,40 +110,53 @@ class RedisWrites(Engine):
 
     # settle
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        results: list[bool] = []
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        results: list[Settled] = []
         for start in range(0, len(settlements), BATCH):
             results += self._settle_batch(settlements[start : start + BATCH])
         return results
 
-    def _settle_batch(self, settlements: Sequence[Settlement]) -> list[bool]:
-        commands = [self._command(settlement) for settlement in settlements]
-        sure = [command for command in commands if command is not None]
-        point("settle.write")
-        answers = iter(self._settle_all(sure) if sure else [])
-        point("settle.written")
-        return [
-            self._is_settled(settlement, next(answers) if command is not None else 0)
-            for settlement, command in zip(settlements, commands, strict=True)
-        ]
-
-    def _settle_all(self, commands: Sequence[Command | str]) -> list[Any]:
-        """The answers; after a lost one it is sent again, and 0 then may mean that it was done before."""
-        for attempt in range(UNANSWERED):
-            try:
-                return self._server.call(commands, "settling")
-            except AmbiguousWrite as error:
-                if not attempt:
-                    log.warning("settling %d runs again: %s", len(commands), error)
-                self._wait_for_answer(attempt)
-        return self._server.call(commands, "settling")
+    def _settle_batch(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        commands = self._commands(settlements)
+        sent = [command for command in commands if isinstance(command, str)]
+        try:
+            point("settle.write")
+            answers = self._server.call(sent, "settling") if sent else []
+            point("settle.written")
+        except Exception as error:
+            return [command if isinstance(command, Exception) else error for command in commands]
+        return self._answers(settlements, commands, answers)
 
     def prepare(self, settlement: Settlement) -> None:
         command = self._settling(settlement)
         settlement.prepared = None if command is None else encoded(command)
 
-    def _command(self, settlement: Settlement) -> Command | str | None:
-        return self._settling(settlement) if settlement.prepared is None else str(settlement.prepared)
+    def _commands(self, settlements: Sequence[Settlement]) -> list[str | Exception | None]:
+        """The command for each settlement; None if it takes more than one, an error if there can be none."""
+        return [self._command(settlement) for settlement in settlements]
+
+    def _command(self, settlement: Settlement) -> str | Exception | None:
+        try:
+            if settlement.prepared is None:
+                self.prepare(settlement)
+            return None if settlement.prepared is None else str(settlement.prepared)
+        except Exception as error:  # of this one's values: the others have to be settled
+            return error
+
+    def _answers(
+        self, settlements: Sequence[Settlement], commands: Sequence[str | Exception | None], answers: list[Any]
+    ) -> list[Settled]:
+        """What became of each settlement, by what the server has answered to those that were sent."""
+        left = iter(answers)
+        settled: list[Settled] = []
+        for settlement, command in zip(settlements, commands, strict=True):
+            if isinstance(command, Exception):
+                settled.append(command)
+            elif command is not None and next(left) not in NOT_DONE:
+                settled.append(True)
+            else:  # settled by itself, which gives the reason of a refusal
+                settled.append(self._answer(settlement))
+        return settled
 
     def _settling(self, settlement: Settlement) -> Command | None:
         """The command for a settlement; None if it takes more than one."""
@@ -164,10 +177,6 @@ class RedisWrites(Engine):
         if put is not None:
             command["q"] = put
         return command
-
-    def _is_settled(self, settlement: Settlement, answer: Any) -> bool:
-        """Whether it owned its job; what was refused is settled for itself, which tells why."""
-        return answer not in NOT_DONE or self._settle_one(settlement)
 
     # for reconcile
 

@@ -18,7 +18,7 @@ from zerog.datastores.operations import Append, Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
 from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
-from zerog.exceptions import AmbiguousWrite, ClaimLost
+from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
@@ -30,10 +30,10 @@ from zerog.lifecycle import (
     new_nonce,
     still_to_be_put,
 )
-from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.parts import LEAVE_ALONE, UNANSWERED
 from zerog.queues.base import SHARE
 from zerog.queues.sqlite import SqliteQueue
-from zerog.transitions import Claim, Settlement, Worker
+from zerog.transitions import Claim, Settled, Settlement, Step, Worker
 
 log = logging.getLogger("zerog")
 
@@ -44,9 +44,14 @@ PUT_AGAIN = 200
 """Repairs, and removals of what has ended, in one transaction."""
 
 
+OUTAGES = (DatastoreError, QueueError, OSError)
+"""Trouble of the file rather than of a document: what was asked has to be asked again."""
+
+
 class SqliteEngine(Engine):
     """Both parts in one file: ``queue.file`` must be ``datastore.file``."""
 
+    claims_ahead = True
     datastore: SqliteDatastore
     queue: SqliteQueue
 
@@ -100,20 +105,23 @@ class SqliteEngine(Engine):
         )
         return transitions.queued(now, identity)
 
-    def claim(self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = ()) -> list[Claim]:
-        return self.step([], want, worker, accept, queues)[1]
+    def _claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        step = self.step([], want, worker, accept, queues, batch=batch)
+        return step.claims, step.trouble
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         if not settlements:
             return []
-        for attempt in range(TRIES - 1):
-            try:
-                return self._settle_all(settlements)
-            except AmbiguousWrite:
-                self._wait_for_answer(attempt)  # the numbers make it happen once
-        return self._settle_all(settlements)
+        try:
+            return self._settle_all(settlements)
+        except OUTAGES as error:
+            return [error] * len(settlements)
+        except Exception as error:  # of one of them: the others must not wait for it
+            return [error] if len(settlements) == 1 else [self.settle([each])[0] for each in settlements]
 
-    def _settle_all(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def _settle_all(self, settlements: Sequence[Settlement]) -> list[Settled]:
         point("settle.write")
         with self._file.writing() as sqlite:
             results = [self._settle_in(sqlite, settlement) for settlement in settlements]
@@ -121,7 +129,7 @@ class SqliteEngine(Engine):
         point("settle.written")
         self._count("settle.lost", results.count(False))
         self.queue.notify(waiters)
-        return results
+        return list(results)
 
     def step(
         self,
@@ -131,20 +139,33 @@ class SqliteEngine(Engine):
         accept: Accept,
         queues: Sequence[str] = (),
         sealed: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
+        batch: str = "",
+    ) -> Step:
         queues = queues or (self.queue.name,)
-        results, claims, more = self._step_once(settlements, want, worker, accept, queues)
-        while more and not claims:
-            _, claims, more = self._step_once((), want, worker, accept, queues)
-        self._resolve_doubts(claims, want, worker)
-        return results, claims
+        batch = batch or new_nonce()
+        try:
+            step, more = self._step_once(settlements, want, worker, accept, queues, batch)
+            while more and not step.claims and step.trouble is None:
+                rest, more = self._step_once((), want, worker, accept, queues, batch)
+                step = Step(step.settled, rest.claims, rest.trouble)
+            return step
+        except OUTAGES as error:
+            return Step([error] * len(settlements), [], error)
+        except Exception as error:  # of one settlement, or of the claims: neither keeps the other
+            return Step(self.settle(settlements), [], error)
 
     def _step_once(
-        self, settlements: Sequence[Settlement], want: int, worker: Worker, accept: Accept, queues: Sequence[str]
-    ) -> tuple[list[bool], list[Claim], bool]:
-        """One transaction; tells also whether there was more to look at than fits in one."""
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+        batch: str,
+    ) -> tuple[Step, bool]:
+        """One transaction; True if there was more to look at than fits in one."""
         if not settlements and (want <= 0 or self._all_empty(queues)):
-            return [], [], False
+            return Step([], []), False
         claims: list[Claim] = []
         more = False
         try:
@@ -154,18 +175,17 @@ class SqliteEngine(Engine):
                 results = [self._settle_in(sqlite, settlement) for settlement in settlements]
                 if want > 0:
                     point("claim.write")
-                    more = self._claim_in(sqlite, claims, want, worker, accept, queues)
+                    more = self._claim_in(sqlite, claims, want, worker, accept, queues, batch)
                 waiters = self._waiters_for(sqlite, settlements)
             if settlements:
                 point("settle.written")
             if claims:
                 point("claim.written")
-        except AmbiguousWrite:
-            self._doubts.update((claim.uuid, claim) for claim in claims)  # first: what follows may fail, too
-            return self.settle(settlements), [], False
+        except AmbiguousWrite as error:
+            return Step([error] * len(settlements), self.read_back(claims), error), False
         self._count("settle.lost", results.count(False))
         self.queue.notify(waiters)
-        return results, claims, more
+        return Step(list(results), claims), more
 
     def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
         """Who must hear of these settlements: nobody, unless one of them puts a job on the queue."""
@@ -225,8 +245,9 @@ class SqliteEngine(Engine):
         worker: Worker,
         accept: Accept,
         queues: Sequence[str],
+        batch: str,
     ) -> bool:
-        """Add to ``claims``; whether there may be more entries, after ENTRIES of them."""
+        """Add to ``claims``; True if there may be more entries, after ENTRIES of them."""
         looked = 0
         self.queue.promote(sqlite)
         while len(claims) < want:
@@ -237,7 +258,7 @@ class SqliteEngine(Engine):
                 break
             looked += len(entries)
             for identity, uuid, _ttr in entries:
-                claim = self._claim_entry(sqlite, identity, uuid, worker, accept)
+                claim = self._claim_entry(sqlite, identity, uuid, worker, accept, f"{batch}{len(claims)}")
                 if claim is not None:
                     claims.append(claim)
         return False
@@ -263,7 +284,7 @@ class SqliteEngine(Engine):
         return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
 
     def _claim_entry(
-        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept, nonce: str
     ) -> Claim | None:
         """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
         key = make_key(uuid)
@@ -280,7 +301,6 @@ class SqliteEngine(Engine):
         sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (identity,))
         if head is None:
             return None
-        nonce = new_nonce()
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)

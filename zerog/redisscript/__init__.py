@@ -32,9 +32,6 @@ HOT = (
 )
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
 
-KEPT = 3_600
-"""Seconds for which the server knows what a call has claimed, for a worker that did not hear of it."""
-
 REJECTED = 1_000
 """Bodies that were no uuid kept for a look at them, per queue."""
 
@@ -69,7 +66,6 @@ def source() -> bytes:
         "MAX_BYTES": values.MAX_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
-        "KEPT": KEPT,
         "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
     }
     for name, value in settings.items():

@@ -7,7 +7,6 @@ local COMMANDS = {
   submit = submit,
   find = find,
   take = take,
-  won = won,
   peek = peek,
   put = function(c) return put(c.q) end,
   back = back,

@@ -23,34 +23,16 @@ local function begin(c, uuid, n)
   return name .. ' ' .. epoch
 end
 
--- What a take may claim by itself, made ready; nothing if the take was given up.
+-- What a take may claim by itself, made ready.
 local function claiming(c)
-  local log = P .. 'takes:' .. c.i[1]
-  local last = call('GET', log)
-  if last and tonumber(last:match('^%d+')) >= tonumber(c.i[2]) then return nil end
   local f, kinds = c.f, {}
   for _, kind in ipairs(c.k) do kinds[kind] = true end
-  c.k, c.size, c.log, c.won = kinds, #f, log, {}
+  c.k, c.size = kinds, #f
   for i = 1, #f, 2 do
     if f[i] == STATUS then c.status = f[i + 1] end
   end
   for i, name in ipairs({'cas', EPOCH, ATTEMPTS, OWNER, ',"startedAt":', UPDATED}) do f[c.size + 2 * i - 1] = name end
   return c
-end
-
--- Note what a take has claimed, for a worker that never hears of it.
-local function note(c)
-  if #c.won > 0 then call('SET', c.log, c.i[2] .. ' ' .. table.concat(c.won, ' '), 'EX', KEPT) end
-end
-
--- What the take i (name and number), which is the last one, has claimed; if it was not done yet, it will claim nothing any
--- more.
-local function won(c)
-  local log = P .. 'takes:' .. c.i[1]
-  local last = call('GET', log)
-  if last and last:match('^%d+') == c.i[2] then return last:match(' (.*)$') or '' end
-  call('SET', log, c.i[2], 'EX', KEPT)
-  return ''
 end
 
 -- Take up to w entries of the queues q: under the reservation r if there is one; else each with the token and the head of
@@ -59,7 +41,6 @@ end
 local function take(c)
   local want, turn, taken, count, rejected = tonumber(c.w), tonumber(c.n), {}, 0, 0
   local claims = c.b and claiming(c.b)
-  if c.b and not claims then return {0, {}, {}} end
   for _, name in ipairs(c.q) do promote(queue(name)) end
   while count < want do
     local name, entries
@@ -87,7 +68,6 @@ local function take(c)
           n = n + 5
           if begun and claimed then
             ack(base, entry)
-            table.insert(claims.won, uuid)
           else
             times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
           end
@@ -101,7 +81,6 @@ local function take(c)
     end
     each_thousand('ZADD', base .. 'later', times)
   end
-  if claims then note(claims) end
   local empty = {}
   for _, name in ipairs(c.q) do
     if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end

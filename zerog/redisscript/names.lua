@@ -28,7 +28,6 @@ local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
-local KEPT = @KEPT@ -- seconds for which it is known what a take has claimed
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local UUID = '@UUID@'
 local ORDERS = 999999999999999

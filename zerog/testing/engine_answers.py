@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -148,37 +147,6 @@ class AnswerRules(EngineRules):
         finally:
             crashpoints.disarm()
         assert engine.datastore.read(make_key(uuid)) == before
-
-    def test_a_claim_nobody_can_confirm_is_found_later(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Answer lost, reading back fails: the job is owned and no delivery brings it, so its worker finds it."""
-        if not self.lossless:
-            pytest.skip("this queue loses deliveries")
-        uuid = self.submitted(engine)
-        read = engine.datastore.read_with_cas
-        lost: list[str] = []
-
-        def lose(name: str) -> None:
-            if name == "claim.written" and not lost:
-                lost.append(name)
-                raise AmbiguousWrite("the answer was lost")
-
-        def failing(key: str, head: bool = False) -> Any:
-            if lost:
-                raise DatastoreUnavailable("out of reach")
-            return read(key, head)
-
-        crashpoints.watch(lose)
-        with monkeypatch.context() as broken:
-            broken.setattr(engine.datastore, "read_with_cas", failing)
-            with suppress(DatastoreUnavailable):
-                assert engine.claim(1, ALICE, accept) == []
-        crashpoints.disarm()
-        assert lost
-        assert self.head(engine, uuid)["epoch"] == 1
-        assert engine.claim(1, BOB, accept) == []
-        [claim] = engine.claim(1, ALICE, accept)
-        assert (claim.uuid, claim.loaded, engine.counters["claim.recovered"]) == (uuid, "test", 1)
-        assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
 
     def test_trouble_in_the_middle_leaves_no_claim_that_nobody_has(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ knows its lowest priority, ``has_queues`` whether there can be several; the test
 from __future__ import annotations
 
 from zerog.testing.engine_answers import AnswerRules
+from zerog.testing.engine_audit import AuditRules, SettlementRules
 from zerog.testing.engine_discards import DiscardRules
 from zerog.testing.engine_edits import EditRules
 from zerog.testing.engine_life import LifeRules
@@ -15,5 +16,7 @@ from zerog.testing.engine_repairs import RepairRules
 from zerog.testing.engine_turns import TurnRules
 
 
-class EngineContract(LifeRules, TurnRules, RepairRules, EditRules, DiscardRules, AnswerRules):
+class EngineContract(
+    LifeRules, TurnRules, RepairRules, EditRules, DiscardRules, AnswerRules, AuditRules, SettlementRules
+):
     """Rules that every engine keeps."""

@@ -294,7 +294,7 @@ class LifeRules(EngineRules):
         """``step`` does both in one call."""
         claim = self.claimed(engine)
         uuid = self.submitted(engine)
-        results, claims = engine.step([Settlement(claim, "finish", 1, 200)], 5, ALICE, accept)
+        results, claims, _ = engine.step([Settlement(claim, "finish", 1, 200)], 5, ALICE, accept)
         assert results == [True]
         assert self.head(engine, claim.uuid)["status"] == "succeeded"
         assert [c.uuid for c in claims or self.claim_all(engine)] == [uuid]

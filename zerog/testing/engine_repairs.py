@@ -170,7 +170,7 @@ class RepairRules(EngineRules):
 
     def test_a_worker_record_is_renewed_and_retired(self, engine: Engine) -> None:
         """Renew moves the beat in one record; retire removes it."""
-        engine.renew(ALICE, 1, {"host": "here"})
+        engine.renew(ALICE, 1, lambda: {"host": "here"})
         engine.renew(ALICE, 2)
         record = engine.datastore.read(worker_key("alice"))
         assert record is not None
@@ -180,11 +180,11 @@ class RepairRules(EngineRules):
 
     def test_renewals_keep_what_others_wrote_into_the_record(self, engine: Engine) -> None:
         """Operators order workers about by fields of their records, while the workers renew them."""
-        engine.renew(ALICE, 1, {"state": "running"}, {"host": "here"})
+        engine.renew(ALICE, 1, lambda: {"state": "running"}, lambda: {"host": "here"})
         key, sure = worker_key("alice"), range(5)
         for beat in sure:
             engine.datastore.mutate(key, [Append("cancels", f"job {beat}", 3), Set("drain", {"forGood": False})])
-            engine.renew(ALICE, beat + 2, {"state": "draining"}, {"host": "elsewhere"})
+            engine.renew(ALICE, beat + 2, lambda: {"state": "draining"}, lambda: {"host": "elsewhere"})
         record = engine.datastore.read_with_cas(key, head=True)[0]
         assert record is not None
         assert (record["beat"], record["state"], record["host"]) == (6, "draining", "here")
@@ -235,9 +235,8 @@ class RepairRules(EngineRules):
         with monkeypatch.context() as broken:
             broken.setattr(type(engine.queue), "put", unreachable)
             broken.setattr(type(engine.queue), "insert", unreachable, raising=False)
-            try:
-                engine.settle([Settlement(claim, "requeue", 1)])
-            except QueueUnavailable:
+            [answer] = engine.settle([Settlement(claim, "requeue", 1)])
+            if isinstance(answer, QueueUnavailable):
                 assert self.head(engine, claim.uuid)["owner"] is not None
                 return  # one transaction: nothing happened, and the run still owns its job
         assert self.head(engine, claim.uuid)["queueState"] == "pending"

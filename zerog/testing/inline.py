@@ -21,6 +21,7 @@ from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Worker
 from zerog.worker.outcome import LOST, Outcome
 from zerog.worker.settings import LEASE
+from zerog.worker.settling import settle_once
 from zerog.worker.slots import ThreadSlots
 
 MAX_RUNS = 100
@@ -156,5 +157,7 @@ def run_claim(engine: Engine, slots: ThreadSlots, claim: Claim) -> Outcome:
     if outcome.kind == LOST:
         engine.rescue(claim.uuid, claim.epoch, "lost", "the worker could not keep the claim of this run")
     else:
-        engine.settle([outcome.settlement(claim)])
+        answer = settle_once(engine, outcome.settlement(claim), slots.clock)
+        if isinstance(answer, Exception):
+            raise answer
     return outcome

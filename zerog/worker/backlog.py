@@ -32,6 +32,9 @@ class Backlog:
         self._has_standby = False
         self._is_closed = False
 
+    def __len__(self) -> int:
+        return len(self._claims)
+
     def join(self) -> None:
         """Count one more thread that is going to ``get``."""
         with self._changed:

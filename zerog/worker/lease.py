@@ -82,8 +82,7 @@ class Lease:
 
     def _renew(self) -> None:
         before = self._clock.monotonic()
-        self._beat += 1
-        self._engine.renew(self._worker, self._beat, self._details(), self._first())
+        self._beat = self._engine.renew(self._worker, self._beat + 1, self._details, self._first)
         with self._changing:
             # Others count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before

@@ -243,6 +243,8 @@ class Session:
             "uuids": [claim.uuid for claim in running[:UUIDS]],
             "memory": self._slots.memory(),
             "renewedAt": to_text(self._clock.now()),
+            "knows": [list(known) for known in self._app.registry.versions()],
+            **self._store.holdings(),
         }
 
     def _state(self) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from zerog import logs
 from zerog.clock import to_text
 from zerog.document import Document
-from zerog.exceptions import DatastoreError, QueueError, ZerogError
+from zerog.exceptions import ZerogError
 from zerog.fleet import SINGLE
+from zerog.lifecycle import new_nonce
 from zerog.orders import RUNNING
 from zerog.queues.base import Reservation
 from zerog.transitions import Claim, Settlement
@@ -21,8 +22,9 @@ from zerog.transitions import Worker as Identity
 from zerog.worker.control import Control
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
+from zerog.worker.settling import LONGEST_PAUSE, settle_once
 from zerog.worker.slots import ThreadSlots
-from zerog.worker.store import LONGEST_PAUSE, end_of, settle_alone
+from zerog.worker.store import end_of
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -68,15 +70,19 @@ class _Single:
         }
 
         def details() -> Document:
-            return {"renewedAt": to_text(app.clock.now())}
+            known = [list(known) for known in app.registry.versions()]
+            return {"renewedAt": to_text(app.clock.now()), "knows": known, "held": self._held, "claiming": None}
 
         self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock, lambda: first)
         self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
+        self._nonce = new_nonce()
+        self._held = [self._nonce]
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:
-        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.accept)
+        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.accept, self._nonce)
         if claim is None:
+            self._held = []
             return
         self._holds = True
         logs.claimed([claim])
@@ -124,12 +130,11 @@ class _Single:
         """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""
         pause = 0.05
         while True:
-            try:
-                is_owner = settle_alone(self._app.engine, settlement, self._app.clock)
-                logs.settled([settlement], [end_of(settlement) if is_owner else "lost"])
+            answer = settle_once(self._app.engine, settlement, self._app.clock)
+            if not isinstance(answer, Exception):
+                logs.settled([settlement], [end_of(settlement) if answer else "lost"])
                 return
-            except (DatastoreError, QueueError) as error:
-                log.warning("job %s has ended and can't be settled yet: %s", settlement.claim.uuid, error)
+            log.warning("job %s has ended and can't be settled yet: %s", settlement.claim.uuid, answer)
             self._app.clock.pause(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -117,6 +117,14 @@ class Slots:
             claims.append(claim)
         return claims
 
+    def unstarted(self) -> int:
+        """How many claimed jobs wait for a slot."""
+        return len(self._todo)
+
+    def is_cancelled(self, claim: Claim) -> bool:
+        """True if the job of a claim was cancelled since, as far as this worker was notified."""
+        return bool(self._cancelled) and named(claim.uuid, claim.epoch) in self._cancelled
+
     def stop(self) -> None:
         """Tell running jobs that the worker is shutting down."""
         self.stopping.set()
@@ -230,7 +238,7 @@ class Slots:
         raise NotImplementedError
 
     def _tell_if_cancelled(self, claim: Claim) -> None:
-        if not self._cancelled or named(claim.uuid, claim.epoch) not in self._cancelled:
+        if not self.is_cancelled(claim):
             return
         self._cancel_run(claim)
         grace = claim.loaded[0].CANCEL_GRACE

@@ -1,9 +1,13 @@
 """The thread of a worker that settles and claims, one call at a time, and the one that waits for work to come.
 
 While a call is under way, finished jobs gather; the next call settles them all and claims as many as there is
-room for, in one transaction where the engine can. So a durable commit is shared without anybody waiting for company.
-The thread that hears of work while the other one has nothing to do makes that call itself: waking the other one would
+room for, in one transaction where the engine can. So a durable commit is shared without anything waiting for company.
+The thread that sees work come while the other one has nothing to do makes that call itself: waking the other one would
 take longer.
+
+Settling and claiming fail apart, and so does each settlement: what was not stored is sent again after a pause of its
+own (``zerog.worker.settling``), while the worker goes on. The nonces of all runs that the worker holds are in its
+record (``holdings``): a run is listed before the call that makes its claim, until its settlement was answered.
 """
 
 from __future__ import annotations
@@ -14,32 +18,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from math import inf
 
 from zerog import logs
-from zerog.clock import Clock, to_text
-from zerog.document import INTERNAL_ERROR
-from zerog.exceptions import DatastoreError, InvalidValue, QueueError
-from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, Worker, build_of, erred, error_record, stamp
+from zerog.clock import Clock
+from zerog.document import Document
+from zerog.lifecycle import Accept, Engine, given_back, new_nonce
+from zerog.transitions import Claim, Settled, Settlement, Step, Worker
+from zerog.worker.gate import Gate
 from zerog.worker.outcome import Outcome
+from zerog.worker.pace import Pace
+from zerog.worker.settling import LONGEST_PAUSE, Outage, Postponed, settled_at_last
 from zerog.worker.slots import Slots
 
 log = logging.getLogger("zerog")
-
-AHEAD_BELOW = 0.005
-"""Seconds that recent jobs may have taken on average for the worker to claim ahead of its slots."""
-
-AHEAD_SECONDS = 0.25
-"""How much work, by that average, is claimed ahead at most."""
-
-AHEAD_JOBS = 128
-"""How many jobs are claimed ahead at most."""
-
-SHORT = 0.0003
-"""Seconds that recent jobs may typically have taken to count as short: one thread runs thousands of them a second."""
-
-GATHER = 4
-"""While jobs are short a call, which costs something by itself, waits until one in so many of those claimed ended."""
 
 GATHER_SECONDS = 0.002
 """For how long an ended job waits for others, at most."""
@@ -47,14 +40,11 @@ GATHER_SECONDS = 0.002
 POLL = 1.0
 """Seconds between two looks for work while nothing wakes the worker."""
 
-LONGEST_PAUSE = 5.0
-"""Seconds between two tries while the datastore can't be reached, at most."""
+FRESH = 1.0
+"""Seconds for which a claim is begun without another look at its document; a third of the lease, if that is less."""
 
-OUTAGES = (DatastoreError, QueueError, OSError)
-"""What is raised while the datastore, the queue or the system can't do what was asked."""
-
-UNSTORABLE = (InvalidValue, TypeError, ValueError, OverflowError, RecursionError)
-"""What a value raises that can't be stored, however often it is tried."""
+HOARDED = 0.5
+"""Seconds without any slot taking a claim after which claims that wait for one are given back."""
 
 
 class Store:
@@ -75,25 +65,31 @@ class Store:
         most: int | None = None,
     ) -> None:
         self._engine = engine
-        self._worker = worker
+        self._worker = replace(worker, holds=self._is_held)
         self._accept = accept
         self._queues = tuple(queues)
         self._slots = slots
         self._clock = clock
         self._may_claim = may_claim
         self._most = most
+        self._gate = Gate(engine, accept, min(FRESH, worker.lease / 3), clock)
+        self._pace = Pace(slots, engine.claims_ahead)
         self._changed = threading.Condition()
         self._ended: list[Settlement] = []
-        self._freed = 0
+        self._postponed = Postponed()
+        self._held: set[str] = set()
+        self._calling: str | None = None
         self._in_flight = 0
+        self._occupied = 0
+        self._taken_at = 0.0
         self._look = True
         self._claiming = True
         self._finish = False
         self._stepping = False
         self._gathering = False
-        self._pause = 0.0
-        self._average = 1.0
-        self._typical = 1.0  # about the median: what one run in many takes must not matter here
+        self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
+        self._claim_pause = 0.0
+        self._claim_at = 0.0
         self._listen = threading.Event()
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
         self._listener = threading.Thread(
@@ -101,14 +97,14 @@ class Store:
         )
         self.counts: Counter[str] = Counter()
         self.came_back_empty = False
-        """Whether a look for work found less than there was room for, since somebody last reset this."""
+        """Whether a look for work found less than there was room for, since this was last reset."""
         self.drained = threading.Event()
         """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
         self.failure: BaseException | None = None
         self.answered = False
         """Whether datastore and queue have answered a look for work, or nothing is to be claimed."""
         self.turned = clock.monotonic()
-        """When the thread last came round, which it does after each call of the engine and each wait."""
+        """When the thread last made a turn, which it does after each call of the engine and each wait."""
 
     def serve(self, slots: Slots) -> None:
         """Claim for ``slots``, once started."""
@@ -120,38 +116,60 @@ class Store:
         self._thread.start()
         self._listener.start()
 
+    def holdings(self) -> Document:
+        """The runs that this worker holds, for its record: their nonces, and what those begin with that are asked for.
+
+        A run that is neither in ``held`` nor named by ``claiming`` is not this worker's, whatever its document says.
+        """
+        with self._changed:
+            return {"held": sorted(self._held), "claiming": self._calling}
+
+    def _is_held(self, nonce: str) -> bool:
+        with self._changed:
+            return nonce in self._held or (self._calling is not None and nonce.startswith(self._calling))
+
     def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         """A slot has ended a run: settle it, unless the document is dealt with already."""
         settlement = None
         if outcome is not None:
             settlement = outcome.settlement(claim)
             settlement.seconds = seconds
-            with suppress(Exception):  # what can't be stored says so when it is settled
+            with suppress(Exception):  # what can't be stored is found when it is settled
                 self._engine.prepare(settlement)
         with self._changed:
-            self._average += (seconds - self._average) / 8
-            self._typical *= 1.25 if seconds > self._typical else 0.8
+            self._pace.ended(claim.head["jobType"], seconds, self._clock.monotonic())
             self.counts["ran"] += 1
-            if settlement is None:
-                self._freed += 1
-            else:
-                self._ended.append(settlement)
-            self._tell()
+            self._vacate(claim, settlement)
+
+    def _vacate(self, claim: Claim, settlement: Settlement | None) -> None:
+        """Free the place of a claim, which is settled next, or is dealt with already."""
+        self._occupied -= 1
+        if settlement is None:
+            self._in_flight -= 1
+            self._held.discard(claim.nonce)
+        else:
+            self._ended.append(settlement)
+        self._look = self._look or settlement is None
+        self._notify()
 
     def opened(self, claim: Claim) -> bool:
-        """Make a claim ready for a slot to begin with; False if this worker can't take its job after all."""
+        """Make a claim ready for a slot; False if its run is not to begin, which then is dealt with here.
+
+        A claim that has waited is looked at again: its job may have been cancelled, or have another owner.
+        """
+        with self._changed:
+            self._taken_at = self._clock.monotonic()
         try:
-            is_ready = self._engine.open(claim, self._accept)
+            instead = self._gate.instead(claim, self._runner.is_cancelled(claim))
         except BaseException as error:  # not in a slot's thread, which would end without a word
             self._fail(error)
             return False
-        if is_ready:
+        if instead is True:
             logs.claimed([claim])
             return True
         with self._changed:
             self.counts["claimed"] -= 1
-            self._freed += 1
-            self._tell()
+            self._vacate(claim, instead)
         return False
 
     def stop_claiming(self) -> None:
@@ -168,7 +186,7 @@ class Store:
             if has_left := not set(before) <= set(queues):
                 self._give_back(self._runner.take_unstarted())
             self._look = True
-            self._tell()
+            self._notify()
         if has_left:
             self._engine.wake(before)
             self._engine.unreserve()
@@ -187,17 +205,18 @@ class Store:
         """Settle what has ended and stop the thread; False if it didn't stop in time."""
         with self._changed:
             self._finish = True
-            self._tell()
+            self._notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _give_back(self, claims: list[Claim]) -> None:
-        # Each goes ahead of all that wait, so the last one first.
-        mine = [claim for claim in claims if self.opened(claim)]
-        self._ended += [Settlement(claim, "release", claim.seq + 1) for claim in reversed(mine)]
-        self._tell()
+        """Give back claims that no slot has begun."""
+        for claim in reversed(claims):  # each goes ahead of all that wait, so the last one first
+            self._ended.append(given_back(claim, 0) if self._engine.open(claim, self._accept) else given_back(claim))
+        self._occupied -= len(claims)
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Wake the store thread if it could do something now: during a step it would only be in the way."""
         if not self._stepping and not (self._gathering and self._gathers()):
             self._changed.notify()
@@ -219,21 +238,37 @@ class Store:
             with self._changed:
                 if not self._stepping:
                     self.turned = self._clock.monotonic()
-                if not self._changed.wait_for(self._has_turn, POLL):
+                if not self._changed.wait_for(self._has_turn, self._seconds_to_wait()):
                     self._look = True
+                    self._give_back_hoarded()
                 elif self._gathers():
                     self._gather()
                 if self._stepping:
                     continue
-                if self._finish and not self._ended:
+                if self._finish and not self._ended and not self._postponed:
                     return
                 self._stepping = True
             self._step()
 
+    def _seconds_to_wait(self) -> float:
+        now = self._clock.monotonic()
+        times = [POLL, self._postponed.next_at - now]
+        if self._claim_at > now:
+            times.append(self._claim_at - now)
+        if self._runner.unstarted():
+            times.append(HOARDED / 2)
+        return max(0.0, min(times))
+
+    def _give_back_hoarded(self) -> None:
+        """Give back what was claimed ahead, if no slot takes it: another worker may be idle."""
+        if self._runner.unstarted() and self._clock.monotonic() - self._taken_at > HOARDED:
+            claims = self._runner.take_unstarted()
+            self._give_back(claims)
+            self._pace.gave_back({claim.head["jobType"] for claim in claims if "jobType" in claim.head})
+
     def _gathers(self) -> bool:
-        """Whether what has ended is to wait for what is about to end."""
-        ended = len(self._ended) + self._freed
-        return self._typical < SHORT and GATHER * ended < self._in_flight and not self._finish
+        """True if what has ended is to wait for what is about to end."""
+        return not self._finish and self._pace.gathers(len(self._ended), self._in_flight)
 
     def _gather(self) -> None:
         self._gathering = True
@@ -243,116 +278,135 @@ class Store:
     def _has_turn(self) -> bool:
         return not self._stepping and self._has_work()
 
+    def _has_work(self) -> bool:
+        if self._ended or self._finish or self._postponed.next_at <= self._clock.monotonic():
+            return True
+        return self._look and self._room() > 0
+
     def _step(self) -> None:
         """Settle what has ended and claim what there is room for, in the thread that has set ``_stepping``."""
+        batch = new_nonce()
         with self._changed:
-            self.turned = self._clock.monotonic()
-            settlements, self._ended = self._ended, []
-            self._in_flight -= self._freed
-            self._freed = 0
-            want = self._room(len(settlements))
+            now = self.turned = self._clock.monotonic()
+            settlements, self._ended = self._postponed.take(inf if self._finish else now) + self._ended, []
+            want = self._room()
+            self._calling = batch if want > 0 else None
             queues = self._queues
         try:
-            self._exchange(settlements, want, queues)
+            self._exchange(settlements, want, queues, batch)
         finally:
             with self._changed:
                 self._stepping = False
+                self._calling = None
                 self._changed.notify()
 
-    def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str]) -> None:
+    def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str], batch: str) -> None:
+        began = self._clock.monotonic()
         try:
-            results, claims = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True)
-        except OUTAGES as error:
-            self._pause = self._again(settlements, error, self._pause)
-            return
-        except Exception:
-            if not settlements:
-                raise
-            log.exception("a settlement was refused; settling one by one")
-            self._pause = self._settle_one_by_one(settlements, self._pause)
-            return
-        if self._pause:
-            log.warning("the datastore answers again")
-            self._pause = 0.0
-        self._account(settlements, results, claims, want, queues)
+            step = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True, batch=batch)
+        except Exception as error:
+            step = Step([error] * len(settlements), [], error)
+        settled = [
+            settled_at_last(self._engine, settlement, answer, self._clock)
+            for settlement, answer in zip(settlements, step.settled, strict=True)
+        ]
+        for claim in step.claims:
+            claim.at = began
+        self._account(settlements, settled)
+        self._take_over(step, want, queues)
 
-    def _settle_one_by_one(self, settlements: list[Settlement], pause: float) -> float:
-        """Settle each for itself; what can't be settled now comes again with the others, after a pause."""
-        left: list[Settlement] = []
-        trouble: Exception | None = None
-        for number, settlement in enumerate(settlements):
-            try:
-                is_owner = settle_alone(self._engine, settlement, self._clock)
-            except OUTAGES as error:
-                left += settlements[number:]
-                trouble = error
-                break
-            except Exception as error:
-                left.append(settlement)
-                trouble = error
-                continue
-            self._account([settlement], [is_owner], [], 0, ())
-        return 0.0 if trouble is None else self._again(left, trouble, pause)
-
-    def _has_work(self) -> bool:
-        return bool(self._ended or self._freed or self._finish) or (self._look and self._room(0) > 0)
-
-    def _room(self, settling: int) -> int:
+    def _room(self) -> int:
         if not self._claiming or not self._queues or not self._may_claim():
             return 0
-        room = self._slots + self._ahead() - self._in_flight + settling
+        now = self._clock.monotonic()
+        if now < self._claim_at:
+            return 0
+        room = self._slots + self._pace.ahead(now) - self._occupied
         if self._most is not None:
             room = min(room, self._most - self.counts["claimed"])
         return max(0, room)
 
-    def _ahead(self) -> int:
-        if self._average > AHEAD_BELOW:
-            return 0
-        return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
-
-    def _again(self, settlements: list[Settlement], error: Exception, pause: float) -> float:
-        """Have these settled later, and wait a moment; returns for how long to wait if it fails again."""
-        if not pause:
-            log.warning("waiting for the datastore or queue: %s", error)
+    def _account(self, settlements: list[Settlement], settled: list[Settled]) -> None:
+        """Take over what became of settlements."""
+        answered: list[Settlement] = []
+        ends: list[str] = []
+        trouble: Exception | None = None
         with self._changed:
-            self._ended = settlements + self._ended
-            if self._finish:
-                self._ended = []
-                log.error("%d runs ended without being settled; their lease decides", len(settlements))
-                return pause
-        # Jittered, so that all the workers that were cut off together don't come back together.
-        self._clock.pause((pause or 0.05) * random.uniform(0.5, 1.0))
-        return min(max(pause * 2, 0.05), LONGEST_PAUSE)
-
-    def _account(
-        self,
-        settlements: list[Settlement],
-        results: list[bool],
-        claims: list[Claim],
-        want: int,
-        queues: Sequence[str],
-    ) -> None:
-        """Take over what a step has done that wanted so many jobs of these queues."""
-        ends = [end_of(s) if is_owner else "lost" for s, is_owner in zip(settlements, results, strict=True)]
-        logs.settled(settlements, ends)
-        with self._changed:
-            self._in_flight += len(claims) - len(settlements)
-            self.counts["claimed"] += len(claims)
+            for settlement, answer in zip(settlements, settled, strict=True):
+                if isinstance(answer, Exception) and not self._finish:
+                    trouble = answer
+                    self._postponed.add(settlement, self._clock.monotonic())
+                    continue
+                if isinstance(answer, Exception):
+                    log.error("job %s can't be settled, its lease decides: %s", settlement.claim.uuid, answer)
+                answered.append(settlement)
+                ends.append(end_of(settlement) if answer is True else "lost")
+                self._held.discard(settlement.claim.nonce)
+            self._in_flight -= len(answered)
             self.counts.update(ends)
-            self._look = bool(claims) and len(claims) >= want
-            if want > 0 and len(claims) < want:
-                self.came_back_empty = True
-            if self._in_flight == 0 and not self._ended and (want > 0 or not self._queues) and not claims:
+            is_over = bool(answered) and not self._postponed
+        logs.settled(answered, ends)
+        self._settle_outage.note(trouble, is_over)
+
+    def _take_over(self, step: Step, want: int, queues: Sequence[str]) -> None:
+        """Take over what was claimed of so many jobs of these queues."""
+        claims = step.claims
+        if want > 0:
+            self._claim_outage.note(step.trouble, step.trouble is None)
+        with self._changed:
+            self._held.update(claim.nonce for claim in claims)
+            self._calling = None
+            self._in_flight += len(claims)
+            self.counts["claimed"] += len(claims)
+            if want > 0:
+                self._take_note(claims, want, step.trouble)
+            if self._in_flight == 0 and (want > 0 or not self._queues) and step.trouble is None:
                 self.drained.set()
             elif claims:
                 self.drained.clear()
-            self.answered = self.answered or want > 0 or not self._queues
+            self.answered = self.answered or not self._queues
             if not self._look and want > 0:
                 self._listen.set()
-            if self._claiming and self._may_claim() and set(queues) <= set(self._queues):
-                self._runner.add(claims, are_short=self._typical < SHORT)
-            else:
+            if not (self._claiming and self._may_claim() and set(queues) <= set(self._queues)):
+                self._occupied += len(claims)
                 self._give_back(claims)
+                return
+            kept, back = self._divided(claims)
+            if kept and not self._runner.unstarted():
+                self._taken_at = self._clock.monotonic()
+            self._occupied += len(kept)
+            self._runner.add(kept, are_short=self._pace.is_short)
+            self._ended += back
+            self._notify()
+
+    def _take_note(self, claims: list[Claim], want: int, trouble: Exception | None) -> None:
+        """Decide when to claim next: again after a pause, longer each time, while claiming fails."""
+        self._look = len(claims) >= want
+        if trouble is None:
+            self._claim_pause = 0.0
+            self.answered = True
+            self.came_back_empty = self.came_back_empty or len(claims) < want
+            return
+        self._claim_pause = min(max(self._claim_pause * 2, 0.05), LONGEST_PAUSE)
+        # Jittered, so that workers that were cut off together don't come back together.
+        self._claim_at = self._clock.monotonic() + self._claim_pause * random.uniform(0.5, 1.0)
+
+    def _divided(self, claims: list[Claim]) -> tuple[list[Claim], list[Settlement]]:
+        """The claims for slots, and how the others end: no slot is free for them, and their jobs may take long."""
+        free = max(0, self._slots - self._occupied)
+        known = [job_type for job_type, _ in self._worker.knows]
+        if len(claims) <= free or (known and all(map(self._pace.may_wait, known))):
+            return claims, []
+        kept, back = claims[:free], []
+        for claim in claims[free:]:
+            is_open = self._engine.open(claim, self._accept)
+            if is_open and self._pace.may_wait(claim.head["jobType"]):
+                kept.append(claim)
+                continue
+            back.append(given_back(claim, 0) if is_open else given_back(claim))
+            self._pace.gave_back([claim.head.get("jobType", "")])
+        back.reverse()  # each goes ahead of all that wait, so the last one first
+        return kept, back
 
     def _listen_loop(self) -> None:
         while not self._finish:
@@ -364,40 +418,25 @@ class Store:
                 continue
             try:
                 self._engine.wait_ready(POLL, queues)
-            except (DatastoreError, QueueError) as error:
+            except Exception as error:  # a driver's, too: the loop has to go on
                 log.debug("could not wait for work: %s", error)
                 self._clock.pause(POLL)
             self._take_up(queues)
 
     def _take_up(self, queues: Sequence[str]) -> None:
-        """Have it looked whether there is work: here, unless the store thread is busy anyway."""
+        """Poll for work from this thread unless the store thread is polling already."""
         with self._changed:
             self._look = True
-            has_room = self._room(0) > 0 and set(queues) <= set(self._queues)
+            has_room = self._room() > 0 and set(queues) <= set(self._queues)
             if not has_room or self._stepping or self._finish:
-                self._tell()
+                self._notify()
                 is_here = False
             else:
                 self._stepping = is_here = True
         if not has_room:
-            self._engine.unreserve()  # what came along is for others
+            self._engine.unreserve()  # what came along is for other workers
         if is_here:
             self._step()
-
-
-def settle_alone(engine: Engine, settlement: Settlement, clock: Clock) -> bool:
-    """Settle one run; if no datastore could take what it wants to write, the job fails for that reason."""
-    claim = settlement.claim
-    try:
-        return engine.settle([settlement])[0]
-    except UNSTORABLE as error:
-        message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
-        at = stamp(claim.head, to_text(clock.now()))
-        record = error_record(at, INTERNAL_ERROR, message, claim.head["attempts"], build_of(claim.head))
-        settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
-        settlement.operations = erred(record, engine.datastore.history_limit)
-        settlement.prepared = None
-        return engine.settle([settlement])[0]
 
 
 def end_of(settlement: Settlement) -> str:

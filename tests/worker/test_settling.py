@@ -1,0 +1,101 @@
+"""The fate of settlements that can't be stored: no other job waits for them, and none is held for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+from tests.processes import until
+from tests.worker.kit import Running
+from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.operations import Set
+from zerog.exceptions import DatastoreUnavailable
+from zerog.queues.memory import MemoryQueue
+
+
+class Held(zerog.BaseJob):
+    """Runs until it may go on, having written some events."""
+
+    JOB_TYPE = "held"
+    began, go = threading.Event(), threading.Event()
+
+    def run(self) -> int:
+        for number in range(3):
+            self.record_event(f"event {number}")
+        Held.began.set()
+        assert Held.go.wait(60)
+        return 200
+
+
+class Other(zerog.BaseJob):
+    JOB_TYPE = "other"
+
+    def run(self) -> int:
+        return 200
+
+
+@pytest.fixture(params=["memory://", "sqlite:///{}/jobs.db"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
+    made = zerog.App(request.param.format(tmp_path))
+    made.register(Held, Other)
+    Held.began.clear()
+    Held.go.clear()
+    yield made
+    made.close()
+
+
+def key_of(job: Any) -> str:
+    return f"zerog_job_{job.uuid}"
+
+
+def others_run(app: zerog.App) -> None:
+    """Jobs that are submitted now are run by the worker that is in trouble with another one."""
+    uuids = app.submit_many("other", [{}] * 5)
+    until(lambda: {app.progress(uuid)["status"] for uuid in uuids} == {"succeeded"})
+
+
+@pytest.mark.parametrize("damage", [{"errors": 7}, {"events": "none"}, {"warnings": {"a": 1}}])
+def test_a_damaged_history_holds_up_no_worker(app: zerog.App, damage: dict[str, Any]) -> None:
+    """The end of the run is stored all the same, as far as the document takes it."""
+    with Running(app, lease=5):
+        job = app.submit("held")
+        assert Held.began.wait(20)
+        app.datastore.mutate(key_of(job), [Set(field, value) for field, value in damage.items()])
+        Held.go.set()
+        others_run(app)
+        until(lambda: app.progress(job.uuid)["status"] in ("succeeded", "failed"))
+
+
+def test_ends_that_are_not_stored_in_an_outage_are_stored_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key can't be written for a while: other jobs end and begin meanwhile, and that one ends as it had."""
+    store = MemoryDatastore()
+    app = zerog.App(datastore=store, queue=MemoryQueue())
+    app.register(Held, Other)
+    Held.began.clear()
+    Held.go.clear()
+    mutate, away, refused = store.mutate, threading.Event(), threading.Event()
+
+    with Running(app):
+        job = app.submit("held")
+        assert Held.began.wait(20)
+
+        def failing(key: str, *args: Any, **kwargs: Any) -> Any:
+            if key == key_of(job) and away.is_set():
+                refused.set()
+                raise DatastoreUnavailable("made up: this key is out of reach")
+            return mutate(key, *args, **kwargs)
+
+        monkeypatch.setattr(store, "mutate", failing)
+        away.set()
+        Held.go.set()
+        assert refused.wait(20)
+        others_run(app)
+        assert app.progress(job.uuid)["status"] == "running"
+        away.clear()
+        assert app.wait(job.uuid, 30).status == "succeeded"
+    app.close()

@@ -1,0 +1,47 @@
+"""The gate before each run: a claim that waited for its slot is looked at again, for its job may have changed hands."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from zerog.clock import Clock
+from zerog.document import CANCELLED, CANCELLED_STATUS, RUNNING
+from zerog.exceptions import CorruptDocument, DatastoreError
+from zerog.lifecycle import Accept, Engine, given_back, is_claimed
+from zerog.transitions import Claim, Settlement
+
+log = logging.getLogger("zerog")
+
+
+class Gate:
+    """Decides whether a claim's run begins."""
+
+    def __init__(self, engine: Engine, accept: Accept, fresh: float, clock: Clock) -> None:
+        """``fresh``: seconds, from before the call that made a claim, for which its head is taken as it was."""
+        self._engine = engine
+        self._accept = accept
+        self._fresh = fresh
+        self._clock = clock
+
+    def instead(self, claim: Claim, is_cancelled: bool) -> Settlement | Literal[True] | None:
+        """True if the run may begin; otherwise what settles it, or None if the job is not this worker's any more.
+
+        ``is_cancelled``: whether the worker was notified that the job is cancelled.
+        """
+        if not self._engine.open(claim, self._accept):
+            return given_back(claim)
+        cancelled = Settlement(claim, "finish", claim.seq + 1, CANCELLED, status=CANCELLED_STATUS)
+        if is_cancelled:
+            return cancelled
+        if self._clock.monotonic() - claim.at <= self._fresh:
+            return True
+        try:
+            head = self._engine.datastore.read_with_cas(claim.key, head=True)[0]
+        except (DatastoreError, CorruptDocument) as error:
+            log.warning("job %s is given back: it can't be looked at before its run: %s", claim.uuid, error)
+            return given_back(claim, 0)
+        if head is None or head.get("status") != RUNNING or not is_claimed(head, claim.nonce):
+            log.warning("job %s is not this worker's any more; its run does not begin", claim.uuid)
+            return None
+        return True if head.get("cancelRequested") is None else cancelled

@@ -1,0 +1,73 @@
+"""How far ahead of its free slots a worker claims, and how long ended jobs gather, by what its recent runs took.
+
+Nothing here reads a clock, calls an engine or takes a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+AHEAD_BELOW = 0.005
+"""Seconds that recent jobs may have taken on average for the worker to claim ahead of its slots."""
+
+AHEAD_SECONDS = 0.25
+"""How much work, by that average, is claimed ahead at most; and for how long after the last end of a job."""
+
+AHEAD_JOBS = 128
+"""How many jobs are claimed ahead at most."""
+
+SHORT = 0.0003
+"""Seconds that recent jobs may typically have taken to count as short: one thread runs thousands of them a second."""
+
+GATHER = 4
+"""While jobs are short a call, which costs something by itself, waits until one in so many of those claimed ended."""
+
+
+class Pace:
+    """What the runs of one worker took, of all types together and of each."""
+
+    def __init__(self, slots: int, claims_ahead: bool) -> None:
+        """``claims_ahead``: whether the engine can claim many jobs for little more than one."""
+        self._slots = slots
+        self._claims_ahead = claims_ahead
+        self._average = 1.0
+        self._typical = 1.0  # about the median: what one run in many takes must not matter here
+        self._by_type: dict[str, float] = {}
+        self._given_back: set[str] = set()
+        self._ended_at = -inf
+
+    def ended(self, job_type: str, seconds: float, now: float) -> None:
+        """Take note of a run that took so many seconds and ended at ``now``, of a monotonic clock."""
+        self._average += (seconds - self._average) / 8
+        self._typical *= 1.25 if seconds > self._typical else 0.8
+        before = self._by_type.get(job_type, seconds)
+        self._by_type[job_type] = before + (seconds - before) / 8
+        if seconds < AHEAD_BELOW:
+            self._given_back.discard(job_type)
+        self._ended_at = now
+
+    def gave_back(self, job_types: Iterable[str]) -> None:
+        """Claim nothing ahead until a job of each of these types has ended in less than AHEAD_BELOW."""
+        self._given_back.update(job_types)
+
+    def ahead(self, now: float) -> int:
+        """How many jobs may be claimed beyond those that a slot is free for."""
+        if not self._claims_ahead or self._given_back or self._average > AHEAD_BELOW:
+            return 0
+        if now - self._ended_at > AHEAD_SECONDS:
+            return 0  # what runs now takes longer than what ran before
+        return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
+
+    def may_wait(self, job_type: str) -> bool:
+        """True if a claimed job of this type may wait for a slot: one that was never measured may not."""
+        return self._by_type.get(job_type, inf) < AHEAD_BELOW and job_type not in self._given_back
+
+    @property
+    def is_short(self) -> bool:
+        """True while jobs take next to no time."""
+        return self._typical < SHORT
+
+    def gathers(self, ended: int, in_flight: int) -> bool:
+        """True if what has ended is to wait for what is about to end."""
+        return self.is_short and GATHER * ended < in_flight

@@ -1,0 +1,137 @@
+"""The fate of a settlement that was not stored: sent again, or shortened, given up, dropped.
+
+An outage is no fault of a settlement: it is sent again under the same numbers, for as long as it takes. What its own
+document or values cause would be refused for ever. So it is shortened to result and reason; if its document refuses
+that, too, its job is given up by compare-and-swap; if even that can't be written, it is dropped with a log line, and
+the document is one that ``zerog doctor`` names.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from math import inf
+
+from zerog.clock import Clock, to_text
+from zerog.document import INTERNAL_ERROR
+from zerog.exceptions import (
+    CorruptDocument,
+    DatastoreError,
+    InvalidValue,
+    QueueError,
+    SchemaTooNew,
+    TooManyCollisions,
+)
+from zerog.lifecycle import Engine
+from zerog.transitions import Settled, Settlement, build_of, erred, error_record, stamp
+
+log = logging.getLogger("zerog")
+
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries to store one settlement, at most."""
+
+LASTING = (
+    InvalidValue,
+    CorruptDocument,
+    SchemaTooNew,
+    TooManyCollisions,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a document or the values for it raise, however often the write is tried."""
+
+
+def settle_once(engine: Engine, settlement: Settlement, clock: Clock) -> Settled:
+    """Settle one run by itself; an exception is an outage's, and the settlement has to be sent again."""
+    return settled_at_last(engine, settlement, engine.settle([settlement])[0], clock)
+
+
+def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
+    """The answer itself, unless the document has refused the settlement for good: then what became of it instead."""
+    if not isinstance(answer, LASTING):
+        return answer
+    if not settlement.is_short:
+        _shorten(engine, settlement, answer, clock)
+        [answer] = engine.settle([settlement])
+        if not isinstance(answer, LASTING):
+            return answer
+    return _give_up(engine, settlement, answer)
+
+
+class Postponed:
+    """The settlements that an outage has kept from being stored, each with the time at which it is sent again."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, Settlement]] = []
+        self.next_at = inf
+        """When the next one is to be sent, by the monotonic clock; infinity if there is none."""
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, settlement: Settlement, now: float) -> None:
+        """Have a settlement sent again, after a pause that is longer each time."""
+        pause = min(0.05 * 2 ** min(settlement.tries, 10), LONGEST_PAUSE)
+        settlement.tries += 1
+        # Jittered, so that workers that were cut off together don't come back together.
+        self._waiting.append((now + pause * random.uniform(0.5, 1.0), settlement))
+        self._note_next()
+
+    def take(self, now: float) -> list[Settlement]:
+        """Take those out that are to be sent by ``now``."""
+        due = [settlement for at, settlement in self._waiting if at <= now]
+        self._waiting = [(at, settlement) for at, settlement in self._waiting if at > now]
+        self._note_next()
+        return due
+
+    def _note_next(self) -> None:
+        self.next_at = min((at for at, _ in self._waiting), default=inf)
+
+
+class Outage:
+    """Logs the beginning and the end of an outage, once each."""
+
+    def __init__(self, what: str) -> None:
+        """``what`` can't be done meanwhile: a verb."""
+        self._what = what
+        self._is_on = False
+
+    def note(self, trouble: Exception | None, is_over: bool) -> None:
+        """Take note of a call: of its trouble, or of whether it shows that everything works again."""
+        if trouble is not None and not self._is_on:
+            self._is_on = True
+            expected = isinstance(trouble, (DatastoreError, QueueError, OSError))
+            text = "waiting for the datastore or queue: the worker can't %s: %s"
+            log.warning(text, self._what, trouble, exc_info=None if expected else trouble)
+        elif trouble is None and is_over and self._is_on:
+            self._is_on = False
+            log.warning("the datastore answers again: the worker can %s", self._what)
+
+
+def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Clock) -> None:
+    """Leave of a settlement its result and the reason. A release stays a release; any other end is a failure."""
+    claim = settlement.claim
+    log.error("the end of the run of job %s is refused and is shortened to its reason: %s", claim.uuid, error)
+    settlement.is_short, settlement.prepared, settlement.operations = True, None, []
+    if settlement.kind == "release":
+        return
+    message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
+    at = stamp(claim.head, to_text(clock.now()))
+    record = error_record(at, INTERNAL_ERROR, message, claim.head.get("attempts"), build_of(claim.head))
+    settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
+    settlement.operations = erred(record, engine.datastore.history_limit)
+
+
+def _give_up(engine: Engine, settlement: Settlement, error: Exception) -> Settled:
+    claim = settlement.claim
+    try:
+        return engine.give_up(claim, f"its end could not be stored: {error}", is_release=settlement.kind == "release")
+    except LASTING as last:
+        log.error("job %s is left as it is: neither its end nor giving it up can be stored: %s", claim.uuid, last)
+        return False
+    except Exception as outage:
+        return outage
