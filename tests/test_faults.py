@@ -222,7 +222,7 @@ def test_a_cancelled_run_is_given_to_another_worker_first(app: Any) -> None:
     app.cancel(uuid)
     app.queue.put(uuid)
     assert claim(app, BOB) == []
-    app.engine.rescue(uuid, mine.epoch, "lost", "alice is gone")
+    app.engine.rescue(uuid, mine.run, "lost", "alice is gone")
     assert claim(app, BOB) == []
     assert (app.progress(uuid)["status"], app.progress(uuid)["result"]) == ("cancelled", 410)
 
@@ -232,12 +232,12 @@ def test_a_result_is_overwritten_by_a_late_one(app: Any, first: int, late: int) 
     """A worker that was thought dead wrote its result over the real one; here it is refused."""
     uuid = app.submit("plain").uuid
     [old] = claim(app)
-    app.engine.rescue(uuid, old.epoch, "lost", "alice was silent")
+    app.engine.rescue(uuid, old.run, "lost", "alice was silent")
     [new] = claim(app, BOB)
     assert app.engine.settle([Settlement(new, "finish", 1, first)]) == [True]
     assert app.engine.settle([Settlement(old, "finish", 1, late)]) == [False]
     with pytest.raises(ClaimLost):
-        app.datastore.mutate(make_key(uuid), [], epoch=old.epoch, seq=1)
+        app.datastore.mutate(make_key(uuid), [], run=old.run._replace(seq=1))
     assert app.progress(uuid)["result"] == first
 
 
@@ -277,7 +277,7 @@ def test_a_requeue_forgets_priority_and_time_to_run() -> None:
     [mine] = claim(app)
     app.engine.settle([Settlement(mine, "requeue", 1)])
     [mine] = claim(app)
-    app.engine.rescue(mine.uuid, mine.epoch, "lost", "gone")
+    app.engine.rescue(mine.uuid, mine.run, "lost", "gone")
     assert queue.puts == [(7, 90)] * 3
 
 
@@ -286,10 +286,10 @@ def test_deploys_count_as_crashes_of_the_job(app: Any) -> None:
     uuid = app.submit("plain").uuid
     for _ in range(Plain.MAX_CRASHES):
         [mine] = claim(app)
-        app.engine.rescue(uuid, mine.epoch, "lost", "the worker is gone")
+        app.engine.rescue(uuid, mine.run, "lost", "the worker is gone")
     for _ in range(Plain.MAX_LOST * 2):
         [mine] = claim(app)
-        app.engine.release(uuid, mine.epoch, "a deploy")
+        app.engine.release(uuid, mine.run, "a deploy")
     assert zerog.Worker(app).run(burst=True).succeeded == 1
     job = app.get_job(uuid)
     assert (job.crashes, job.lost, job.errorCount, job.attempts) == (0, 3, 0, 4)

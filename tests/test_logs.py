@@ -21,6 +21,7 @@ from tests.acceptance.harness import ROOT, Workers
 from tests.engines.kinds import KINDS
 from tests.processes import output
 from zerog.cli.logs import _Plain
+from zerog.datastores.base import RunGuard
 from zerog.document import CANCELLED, new_document
 from zerog.logs import JobFields
 from zerog.testing.clock import ManualClock
@@ -271,17 +272,17 @@ def test_cancelling_a_running_job_is_told_once(told: Any) -> None:
 def test_a_rescued_and_a_released_run_are_told_with_the_reason(told: Any, caplog: pytest.LogCaptureFixture) -> None:
     engine, _, so_far = told
     uuid = submitted(engine)
-    assert engine.rescue(uuid, claim(engine).epoch, "crashes", "its process died")
-    assert engine.release(uuid, claim(engine).epoch, "the worker leaves")
-    assert not engine.release(uuid, 1, "too late")
+    assert engine.rescue(uuid, claim(engine).run, "crashes", "its process died")
+    assert engine.release(uuid, claim(engine).run, "the worker leaves")
+    assert not engine.release(uuid, RunGuard(1, "n"), "too late")
     assert so_far() == [(what, uuid) for what in ("submitted", "rescued", "released")]
     assert [(r.levelname, r.reason) for r in caplog.records[1:]] == [
         ("ERROR", "its process died"),
         ("INFO", "the worker leaves"),
     ]
-    claim(engine)
+    run = claim(engine).run
     engine.cancel(uuid)
-    assert engine.rescue(uuid, 5, "lost", "its worker was silent")
+    assert engine.rescue(uuid, run, "lost", "its worker was silent")
     assert (caplog.records[-1].transition, caplog.records[-1].status) == ("finished", "cancelled")
 
 

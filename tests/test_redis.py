@@ -148,7 +148,7 @@ def test_the_documented_permissions_are_enough(own: RunningServer) -> None:
     assert engine.datastore.durability == "fsync"
     uuids = [submitted(engine) for _ in range(3)]
     [claim, *_] = engine.claim(3, ALICE, lambda head: head["jobType"])
-    engine.datastore.mutate(claim.key, [Append("events", {"n": 1}, 0)], epoch=1, seq=1)
+    engine.datastore.mutate(claim.key, [Append("events", {"n": 1}, 0)], run=claim.run._replace(seq=1))
     engine.settle([Settlement(claim, "requeue", 2, delay=5)])
     assert not (engine.wait_ready(0.01) and engine.wait_ready(0.01))
     assert engine.datastore.now() is not None
@@ -214,7 +214,7 @@ def test_what_lies_there_is_text(url: str) -> None:
         submitted(engine, headers={"ü": [1.0, None]})
     [claim, other, *_] = engine.claim(3, ALICE, lambda head: head["jobType"])
     engine.renew(ALICE, 1)
-    engine.datastore.mutate(claim.key, [Append("events", {"n": 1}, 10)], epoch=1, seq=1)
+    engine.datastore.mutate(claim.key, [Append("events", {"n": 1}, 10)], run=claim.run._replace(seq=1))
     engine.settle([Settlement(claim, "finish", 2, 200), Settlement(other, "requeue", 1, delay=60)])
     server = engine.datastore.server
     reads = {

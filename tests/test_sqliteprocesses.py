@@ -53,12 +53,13 @@ def test_processes_racing(path) -> None:
 def test_processes_repeating_run_writes(path) -> None:
     """Four processes of eight threads send the same numbered writes: each is applied once."""
     datastore = SqliteDatastore(path, "normal")
-    datastore.create("zerog_job_b", {"epoch": 1, "seq": 0, "owner": {}, "n": 0, "events": []})
+    datastore.create("zerog_job_b", {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "n": 0, "events": []})
     source = """
         import sys, threading
+        from zerog.datastores.base import RunGuard
         from zerog.datastores.operations import Add, Append
         from zerog.datastores.sqlite import SqliteDatastore
-        from zerog.exceptions import InvalidValue
+        from zerog.exceptions import ClaimLost
 
         datastore = SqliteDatastore(sys.argv[1], "normal")
         print("ready", flush=True)
@@ -67,8 +68,8 @@ def test_processes_repeating_run_writes(path) -> None:
         def work():
             for seq in range(1, int(sys.argv[3]) + 1):
                 try:
-                    datastore.mutate("zerog_job_b", [Add("n", 1), Append("events", seq)], epoch=1, seq=seq)
-                except InvalidValue:
+                    datastore.mutate("zerog_job_b", [Add("n", 1), Append("events", seq)], run=RunGuard(1, "n", seq))
+                except ClaimLost:
                     pass  # the others are further on
 
         threads = [threading.Thread(target=work) for _ in range(8)]
@@ -79,7 +80,7 @@ def test_processes_repeating_run_writes(path) -> None:
     assert datastore.read("zerog_job_b") == {
         "epoch": 1,
         "seq": 10,
-        "owner": {},
+        "owner": {"nonce": "n"},
         "n": 10,
         "events": list(range(1, 11)),
     }

@@ -47,6 +47,7 @@ PROTECTED = frozenset(
         "epoch",
         "seq",
         "owner",
+        "run",
         "queueState",
         "queuedAt",
         "notBefore",
@@ -86,6 +87,9 @@ DOCUMENTED = frozenset(
 """The engine's other fields, which a job may set through ``update_attrs``."""
 
 ENGINE_FIELDS = PROTECTED | DOCUMENTED
+
+NO_ATTRIBUTES = frozenset(["run"])
+"""Engine fields that a job object doesn't have: ``run`` names the last run, and is the job's own method there."""
 
 
 def make_key(uuid: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from zerog import logs, transitions
 from zerog.crashpoints import point
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
     CANCELLED_STATUS,
@@ -40,8 +41,8 @@ log = logging.getLogger("zerog")
 class Interventions(Parts):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
-    def rescue(self, uuid: str, epoch: int, counter: str, message: str, code: int = 500) -> bool:
-        """Take a job from a dead owner and let it run again; False if ``epoch`` doesn't own it any more.
+    def rescue(self, uuid: str, run: RunGuard, counter: str, message: str, code: int = 500) -> bool:
+        """Take a job from a dead owner and let it run again; False if ``run`` doesn't own it any more.
 
         ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did.
         """
@@ -52,28 +53,28 @@ class Interventions(Parts):
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING
-        taken = self.take_away(uuid, epoch, operations, "rescued", message, level)
+        taken = self.take_away(uuid, run, operations, "rescued", message, level)
         if taken:
             self._count(f"rescued.{counter}")
         return taken
 
-    def release(self, uuid: str, epoch: int, message: str) -> bool:
+    def release(self, uuid: str, run: RunGuard, message: str) -> bool:
         """Take a job from a run that has to end through no fault of its own, and let it run again, uncounted."""
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.datastore.history_limit)
 
-        return self.take_away(uuid, epoch, build, "released", message)
+        return self.take_away(uuid, run, build, "released", message)
 
-    def give_back_unheld(self, uuid: str, epoch: int, token: int, message: str) -> bool:
+    def give_back_unheld(self, uuid: str, run: RunGuard, token: int, message: str) -> bool:
         """Give back a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.datastore.history_limit)
 
-        given_back = self.take_away(uuid, epoch, build, "released", message, logs.WARNING, token)
+        given_back = self.take_away(uuid, run, build, "released", message, logs.WARNING, token)
         if given_back:
             self._count("released.unheld")
         return given_back
@@ -87,19 +88,19 @@ class Interventions(Parts):
         def build(head: Document, now: str) -> list[Operation]:
             return transitions.given_up(head, why, now, is_release)
 
-        return self.take_away(claim.uuid, claim.epoch, build, "released", why, logs.ERROR)
+        return self.take_away(claim.uuid, claim.run, build, "released", why, logs.ERROR)
 
     def take_away(
         self,
         uuid: str,
-        epoch: int,
+        run: RunGuard,
         build: Callable[[Document, str], list[Operation]],
         what: str = "requeued",
         why: str = "its run was ended from outside",
         level: int = logs.INFO,
         seen: int | None = None,
     ) -> bool:
-        """End a run from outside, by compare-and-swap; False if ``epoch`` doesn't own the job any more.
+        """End a run from outside, by compare-and-swap; False if ``run`` doesn't own the job any more.
 
         ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
         are logged at ``level``. ``seen``: the token of the only state of the document in which to do so.
@@ -107,7 +108,7 @@ class Interventions(Parts):
         key = make_key(uuid)
         for _ in range(TRIES):
             head, token = self.datastore.read_with_cas(key, head=True)
-            if head is None or token is None or head.get("epoch") != epoch or head.get("owner") is None:
+            if head is None or token is None or not run.owns(head):
                 return False
             if seen is not None and token != seen:
                 return False
@@ -121,7 +122,7 @@ class Interventions(Parts):
                 continue
             except AmbiguousWrite:
                 stored, token = self.datastore.read_with_cas(key, head=True)
-                if stored is None or token is None or stored.get("epoch") != epoch + 1 or stored.get("owner"):
+                if stored is None or token is None or stored.get("epoch") != run.epoch + 1 or stored.get("owner"):
                     continue
             apply(head, [operation for operation in operations if not isinstance(operation, Append)])
             logs.taken(head, what, why, level)
@@ -153,7 +154,7 @@ class Interventions(Parts):
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
                         asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._told(head, now, why)]
-                        self.datastore.mutate(key, asked, epoch=head["epoch"])
+                        self.datastore.mutate(key, asked, run=RunGuard.of(head))
                         logs.cancel_requested(head)
                     self._hint(head)
                 else:

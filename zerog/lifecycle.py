@@ -34,7 +34,7 @@ from typing import Any, ClassVar
 from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.base import Mutation
+from zerog.datastores.base import Mutation, RunGuard
 from zerog.datastores.operations import apply
 from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
 from zerog.edits import Edits
@@ -291,7 +291,7 @@ class Engine(Submission, Interventions, Edits, Presence):
             return False
         if worker.holds(str(owner.get("nonce"))):
             return False
-        return self.release(head["uuid"], head["epoch"], "its claim was not answered")
+        return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered")
 
     def _take(self, key: str, head: Document, token: int, worker: Worker, loaded: Any, nonce: str) -> Claim:
         operations = transitions.claimed(head, worker, nonce, self._now())
@@ -354,7 +354,7 @@ class Engine(Submission, Interventions, Edits, Presence):
         operations = transitions.settled(settlement, self._now())
         point("settle.write")
         try:
-            mutation = self.datastore.mutate(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
+            mutation = self.datastore.mutate(claim.key, operations, run=settlement.run)
         except ClaimLost as error:
             log.warning("%s", error)
             self._count("settle.lost")

@@ -28,6 +28,7 @@ from typing import Any
 
 from zerog.audit import Audit
 from zerog.clock import SYSTEM, Clock, text_after, to_text
+from zerog.datastores.base import RunGuard
 from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, WAITING, Document, make_key
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -260,7 +261,7 @@ class Reconciler:
             token = self._audit.look(head, self._watch.record(worker))
             if token is None:
                 return
-            if self.engine.give_back_unheld(uuid, head["epoch"], token, f"worker {worker} does not hold this run"):
+            if self.engine.give_back_unheld(uuid, RunGuard.of(head), token, f"worker {worker} does not hold this run"):
                 report.given_back.append(uuid)
         except LEAVE_ALONE as error:
             self.engine.refuse(uuid, str(error), "sweep.left")
@@ -300,7 +301,7 @@ class Reconciler:
     def _rescue(self, head: Document, why: str, report: Report) -> None:
         uuid = head["uuid"]
         try:
-            if not self.engine.rescue(uuid, head.get("epoch", 0), "lost", why):
+            if not self.engine.rescue(uuid, RunGuard.of(head), "lost", why):
                 return
         except LEAVE_ALONE as error:
             self.engine.refuse(uuid, str(error), "sweep.left")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zerog.clock import text_after
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import (
     CANCELLED,
@@ -75,6 +76,11 @@ class Claim:
     """What an engine has not read yet of a job that it claimed unseen, from which ``Engine.open`` makes ``head`` and
     ``loaded``."""
 
+    @property
+    def run(self) -> RunGuard:
+        """The name of the run that this claim allows."""
+        return RunGuard(self.epoch, self.nonce)
+
 
 @dataclass(slots=True)
 class Settlement:
@@ -101,6 +107,11 @@ class Settlement:
     """Whether it holds no more than result and reason, because its document refused the rest."""
     tries: int = 0
     """How often it was sent without having been stored."""
+
+    @property
+    def run(self) -> RunGuard:
+        """The run that this ends, and the number of its last write."""
+        return RunGuard(self.claim.epoch, self.claim.nonce, self.seq)
 
 
 Settled = bool | Exception
@@ -152,6 +163,7 @@ def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operat
         Set("epoch", head["epoch"] + 1),
         Set("seq", 0),
         Set("owner", worker.as_owner(nonce)),
+        Set("run", nonce),
         Set("running", True),
         Add("attempts", 1),
         Set("startedAt", stamp(head, now)),

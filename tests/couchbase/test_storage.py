@@ -9,6 +9,7 @@ import pytest
 import zerog
 from tests.couchbase.kit import KEY, is_one_line_without_secrets
 from tests.couchbaseservers import RunningStandIn, fresh_url, started
+from zerog.datastores.base import RunGuard
 from zerog.datastores.couchbase import LARGEST, CouchbaseDatastore
 from zerog.datastores.operations import Append, Max, Set
 from zerog.exceptions import DatastoreError
@@ -53,11 +54,11 @@ def test_a_progress_update_costs_the_same_with_a_long_history() -> None:
     costs = []
     for entries in (10, 999):
         events = [{"timestamp": "2026-01-01T00:00:00.000000+00:00", "msg": f"step {n}"} for n in range(entries)]
-        datastore.set("key", {"epoch": 1, "seq": 0, "owner": {"worker": "w"}, "events": events, "n": 0})
+        datastore.set("key", {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "events": events, "n": 0})
         server.heal()
         for seq in range(1, 11):
             operations = [Set("n", seq), Append("events", {"msg": "step"}, 1_000), Max("updatedAt", "2026")]
-            datastore.mutate("key", operations, epoch=1, seq=seq)
+            datastore.mutate("key", operations, run=RunGuard(1, "n", seq))
         costs.append(server.heal()["bytes"] / 10)
     datastore.close()
     server.kill()

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.processes import output
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Add, Append, Set
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.exceptions import CorruptDocument
@@ -176,3 +177,22 @@ def test_changes_are_folded(datastore, path) -> None:
         assert changes < 70_000
     document = datastore.read(KEY)
     assert document is not None and len(document) == 42 and document["field0"] == "x" * 5_000
+
+
+def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(path) -> None:
+    """Beside a process of that version, which has the file open and goes on writing; no document is changed."""
+    SqliteDatastore(path, "normal").close()
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute("ALTER TABLE zerog_documents DROP COLUMN run")
+    insert = "INSERT INTO zerog_documents (cas, body, lists, key, epoch, seq, owner) VALUES (?, ?, '', ?, 1, 0, ?)"
+    old.execute(insert, (1, "{}", "zerog_job_a", b'{"nonce":"n"}'))
+    datastore = SqliteDatastore(path, "normal")
+    assert datastore.setup() == ["zerog_documents.run"]
+    assert datastore.setup() == []
+    old.execute(insert, (1, "{}", "zerog_job_b", b'{"nonce":"n"}'))
+    for key in ("zerog_job_a", "zerog_job_b"):
+        assert datastore.read(key) == {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}}
+        datastore.mutate(key, [Set("run", "n")], run=RunGuard(1, "n", 1))
+        assert (datastore.read(key) or {})["run"] == "n"
+    old.close()
+    datastore.close()

@@ -46,7 +46,7 @@ class Lives:
         self.engine.settle([Settlement(again, "requeue", self.work(again), operations=[Add("continues", 1)])])
         self.engine.cancel(cancelled)
         self.finish(claims[cancelled])
-        self.engine.rescue(crashed, claims[crashed].epoch, "crashes", "it died")
+        self.engine.rescue(crashed, claims[crashed].run, "crashes", "it died")
         for claim in self.engine.claim(4, FIRST, accept):
             self.finish(claim)
         mended = self.submit(5, delay=100.0)
@@ -79,7 +79,7 @@ class Lives:
 
     def work(self, claim: Claim) -> int:
         """The run's own writes; returns the number of the settling one."""
-        run = Run(self.engine.datastore, claim.key, claim.epoch, clock=self.engine.clock)
+        run = Run(self.engine.datastore, claim.key, claim.run, clock=self.engine.clock)
         run.write([Append("events", {"epoch": claim.epoch}), Add("worked", 1)])
         seq = run.close()
         assert seq == 2

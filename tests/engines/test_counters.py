@@ -93,8 +93,8 @@ def put_again(place: Place) -> tuple[str, Told]:
 
 def rescued_crashes(place: Place) -> tuple[str, Told]:
     claim = place.claimed()
-    assert place.engine.rescue(claim.uuid, claim.epoch, "crashes", "killed by SIGSEGV")
-    assert not place.engine.rescue(claim.uuid, claim.epoch, "crashes", "killed by SIGSEGV")
+    assert place.engine.rescue(claim.uuid, claim.run, "crashes", "killed by SIGSEGV")
+    assert not place.engine.rescue(claim.uuid, claim.run, "crashes", "killed by SIGSEGV")
     return claim.uuid, lambda document: [error["msg"] for error in document["errors"]] == ["killed by SIGSEGV"]
 
 
@@ -133,7 +133,7 @@ def released_unheld(place: Place) -> tuple[str, Told]:
 
 def settle_lost(place: Place) -> tuple[str, Told]:
     claim = place.claimed()
-    place.engine.release(claim.uuid, claim.epoch, "taken away")
+    place.engine.release(claim.uuid, claim.run, "taken away")
     assert not place.settle(claim)
     return claim.uuid, lambda document: [event["msg"] for event in document["events"]] == ["taken away"]
 

@@ -92,7 +92,7 @@ def test_no_write_without_an_answer_is_applied_twice_or_never(store: LosesAnswer
         engine.submit([document])
         [claim] = engine.claim(1, worker, lambda head: head["jobType"])
         assert claim.uuid == document["uuid"]
-        run = Run(store, claim.key, claim.epoch, clock=clock, patience=60)
+        run = Run(store, claim.key, claim.run, clock=clock, patience=60)
         for _ in range(2):
             run.write([Add("worked", 1)])
         seq = run.close()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.engines.unruly import ALICE, Unruly, claim, document, plan, submit
 from zerog import transitions
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Set
 from zerog.document import make_key, new_uuid
 from zerog.exceptions import (
@@ -46,7 +47,7 @@ def test_every_verb_tries_again(engine: Engine, verb: str, words: str) -> None:
         assert engine.read(uuid)[0] == mine.head
         assert mine.head["attempts"] == 1
     elif verb == "rescue":
-        assert engine.rescue(uuid, mine.epoch, "lost", "gone")
+        assert engine.rescue(uuid, mine.run, "lost", "gone")
         assert engine.read(uuid)[0]["lost"] == 1
     elif verb == "discard":
         engine.discard(uuid)
@@ -74,11 +75,10 @@ def test_a_verb_that_gets_nowhere_says_so(engine: Engine, verb: str, words: str,
 def test_a_document_that_others_change_all_the_time_is_given_up(engine: Engine, verb: str) -> None:
     """The error names it."""
     uuid = submit(engine)
-    if verb == "rescue":
-        claim(engine)
+    run = claim(engine)[0].run if verb == "rescue" else RunGuard(0, None)
     plan(engine, "busy...")
     with pytest.raises(TooManyCollisions, match=uuid):
-        engine.cancel(uuid) if verb == "cancel" else engine.rescue(uuid, 1, "lost", "gone")
+        engine.cancel(uuid) if verb == "cancel" else engine.rescue(uuid, run, "lost", "gone")
 
 
 def test_a_job_that_can_t_be_claimed_comes_again(engine: Engine) -> None:
@@ -281,20 +281,20 @@ def test_a_delivery_that_is_no_job_or_can_t_be_acknowledged_stops_nobody(
 def test_a_run_whose_time_was_over(engine: Engine, cancelled: bool, again_after: float | None, status: str) -> None:
     """It ends, runs again later, or ends as cancelled."""
     uuid = submit(engine)
-    claim(engine)
+    [mine] = claim(engine)
     if cancelled:
         engine.cancel(uuid)
     record = transitions.error_record("2026-01-01", 500, "too long")
-    assert engine.take_away(uuid, 1, lambda head, now: transitions.overrun(head, record, now, 10, again_after))
+    assert engine.take_away(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, again_after))
     assert (engine.read(uuid)[0]["status"], engine.read(uuid)[0]["errorCount"]) == (status, 1)
 
 
 def test_a_cancelled_job_is_not_released(engine: Engine) -> None:
     """A shutdown ends it instead."""
     uuid = submit(engine)
-    claim(engine)
+    [mine] = claim(engine)
     engine.cancel(uuid)
-    assert engine.release(uuid, 1, "shutting down")
+    assert engine.release(uuid, mine.run, "shutting down")
     assert engine.read(uuid)[0]["status"] == "cancelled"
 
 

@@ -172,7 +172,7 @@ def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
     def others_are_quicker(**query: Any) -> Any:
         page = find(**query)
         if query.get("status") == "running":
-            engine.rescue(uuid, mine.epoch, "lost", "alice was silent")
+            engine.rescue(uuid, mine.run, "lost", "alice was silent")
         return page
 
     monkeypatch.setattr(engine.datastore, "find", others_are_quicker)

@@ -230,7 +230,7 @@ def test_a_settlement_that_was_prepared_is_the_same(engine: RedisEngine) -> None
     assert settlements[0].prepared
     assert engine.settle(settlements) == [True, True]
     one, other = engine.read(first)[0], engine.read(second)[0]
-    own = ("uuid", "logId", "owner", "queueJobId")
+    own = ("uuid", "logId", "owner", "run", "queueJobId")
     assert {k: v for k, v in one.items() if k not in own} == {k: v for k, v in other.items() if k not in own}
 
 
@@ -272,7 +272,7 @@ def test_trouble_after_the_call_loses_no_claim(
     """What else the step does may fail: a settlement that was refused, say, and is made by itself."""
     first = submitted(engine)
     [claim] = claims_of(engine)
-    assert engine.rescue(first, claim.epoch, "lost", "its worker was silent")
+    assert engine.rescue(first, claim.run, "lost", "its worker was silent")
     [again] = claims_of(engine, worker=BOB)
     uuid = submitted(engine)
 

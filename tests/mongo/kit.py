@@ -10,7 +10,7 @@ import zerog
 from tests.mongo.proxy import Proxy
 from tests.mongoservers import with_options
 
-OWNED: dict[str, Any] = {"epoch": 1, "seq": 0, "owner": {"worker": "w"}, "n": 0, "events": []}
+OWNED: dict[str, Any] = {"epoch": 1, "seq": 0, "owner": {"worker": "w", "nonce": "n"}, "n": 0, "events": []}
 
 
 class Count(zerog.BaseJob):

@@ -18,6 +18,7 @@ from tests.mongo.kit import OWNED, Count, behind, refused
 from tests.mongo.proxy import WRITES, Proxy
 from tests.mongoservers import RunningServer, shared
 from tests.processes import until
+from zerog.datastores.base import RunGuard
 from zerog.datastores.mongo import MongoDatastore
 from zerog.datastores.operations import Add, Append, Operation
 from zerog.exceptions import (
@@ -51,8 +52,8 @@ def test_a_lost_answer_is_ambiguous(proxy: Proxy, loss: Any) -> None:
     write: list[Operation] = [Add("n", 1), Append("events", "e", 10)]
     proxy.lose(loss, "findAndModify")
     with pytest.raises(AmbiguousWrite, match="key"):
-        datastore.mutate("key", write, epoch=1, seq=1)
-    assert datastore.mutate("key", write, epoch=1, seq=1).values == {"n": 1}
+        datastore.mutate("key", write, run=RunGuard(1, "n", 1))
+    assert datastore.mutate("key", write, run=RunGuard(1, "n", 1)).values == {"n": 1}
     assert datastore.read("key") == {**OWNED, "seq": 1, "n": 1, "events": ["e"]}
 
     proxy.lose(loss, "delete")

@@ -14,6 +14,7 @@ import zerog
 from tests.mongo.kit import NOW, OWNED, Count
 from tests.mongoservers import forget, shared, url_for
 from tests.processes import program
+from zerog.datastores.base import RunGuard
 from zerog.datastores.mongo import MongoDatastore
 from zerog.datastores.mongochanges import update_for
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
@@ -68,7 +69,7 @@ def test_what_a_run_writes_is_one_command(heard: MongoDatastore, sent: Sent, nam
     document = new_document("test", 1.0, NOW)
     heard.create("key", {**document, **OWNED, "events": [0]})
     sent.names.clear()
-    heard.mutate("key", USUAL[name], epoch=1, seq=1)
+    heard.mutate("key", USUAL[name], run=RunGuard(1, "n", 1))
     assert sent.names == ["findAndModify"]
 
 
@@ -76,7 +77,7 @@ def test_a_refusal_is_told_by_reading_once(heard: MongoDatastore, sent: Sent) ->
     heard.create("key", OWNED)
     sent.names.clear()
     with pytest.raises(zerog.exceptions.ClaimLost):
-        heard.mutate("key", [Add("n", 1)], epoch=2, seq=1)
+        heard.mutate("key", [Add("n", 1)], run=RunGuard(2, "n", 1))
     with pytest.raises(heard.casException):
         heard.mutate("key", [Add("n", 1)], cas=5)
     assert sent.names == ["findAndModify", "find"] * 2
@@ -100,7 +101,7 @@ def test_a_refusal_is_told_by_reading_once(heard: MongoDatastore, sent: Sent) ->
 )
 def test_what_is_not_sure_is_not_tried(operations: list[Operation]) -> None:
     """Then the document is read and changed here."""
-    assert update_for("key", operations, None, None, None, 100) is None
+    assert update_for("key", operations, None, None, 100) is None
 
 
 def test_eight_threads_lose_nothing(datastore: MongoDatastore) -> None:

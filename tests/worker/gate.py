@@ -27,7 +27,7 @@ class Gate(MemoryDatastore):
 
     def mutate(self, key: str, operations: Any, *args: Any, **kwargs: Any) -> Any:
         self._check()
-        if kwargs.get("seq") is not None and not self.open.is_set():
+        if getattr(kwargs.get("run"), "seq", None) is not None and not self.open.is_set():
             self.waiting.set()
             assert self.open.wait(30)
         return super().mutate(key, operations, *args, **kwargs)

@@ -57,7 +57,7 @@ class Started:
         self.stopping = threading.Event()
         extra = {"clock": clock} if clock else {}
         self.run = Run(
-            self.app.engine.datastore, self.claim.key, self.claim.epoch, stopping=self.stopping, patience=0.5, **extra
+            self.app.engine.datastore, self.claim.key, self.claim.run, stopping=self.stopping, patience=0.5, **extra
         )
 
     def go(self) -> Outcome:

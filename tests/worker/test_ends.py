@@ -8,6 +8,7 @@ import pytest
 
 import zerog
 from tests.worker.kit import Body, Started, finished, job_of, raising
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Set
 from zerog.document import make_key
 from zerog.exceptions import Cancelled, ClaimLost
@@ -98,7 +99,7 @@ def test_a_run_that_lost_its_claim_stops_at_its_next_write() -> None:
     after: list[str] = []
 
     def run(self: Any) -> Any:
-        self.app.engine.rescue(self.uuid, self.epoch, "lost", "taken")
+        self.app.engine.rescue(self.uuid, RunGuard.of(vars(self)), "lost", "taken")
         try:
             self.record_event("too late")
         except Exception:
@@ -114,7 +115,7 @@ def test_a_run_that_lost_its_claim_stops_at_its_next_write() -> None:
 
 def test_a_run_that_hides_its_lost_claim_still_settles_nothing() -> None:
     def run(self: Any) -> Any:
-        self.app.engine.rescue(self.uuid, self.epoch, "lost", "taken")
+        self.app.engine.rescue(self.uuid, RunGuard.of(vars(self)), "lost", "taken")
         try:
             self.record_event("too late")
         except BaseException:

@@ -246,9 +246,9 @@ def test_a_job_cancelled_before_its_run_does_not_run(bed: Bed) -> None:
     """The claim finds it cancelled: its owner died before it could say so."""
     ran: list[int] = []
     uuid = bed.job(lambda job: ran.append(1))
-    assert bed.app.engine.claim(1, Identity("dead", 1.0), bed.app.registry.accept)
+    [claim] = bed.app.engine.claim(1, Identity("dead", 1.0), bed.app.registry.accept)
     bed.app.cancel(uuid)
-    bed.app.engine.rescue(uuid, 1, "lost", "its worker died")
+    bed.app.engine.rescue(uuid, claim.run, "lost", "its worker died")
     zerog.Worker(bed.app, executor=bed.executor).run(burst=True)
     assert (bed.document(uuid)["status"], ran) == ("cancelled", [])
 

@@ -11,6 +11,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.kit import Running
+from zerog.datastores.base import RunGuard
 from zerog.presence import worker_key
 from zerog.worker import store
 from zerog.worker.pace import AHEAD_BELOW, AHEAD_SECONDS, Pace
@@ -97,7 +98,7 @@ def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pyt
             monkeypatch.setattr(app.engine, "_hint", lambda head: None)
             app.cancel(mail)
         else:
-            app.engine.rescue(mail, 1, "lost", "made up: taken from this worker")
+            app.engine.rescue(mail, RunGuard.of(app.engine.read(mail)[0]), "lost", "made up: taken from this worker")
             app.cancel(mail)
         Slow.go.set()
         assert app.wait(mail, 20).status == "cancelled"

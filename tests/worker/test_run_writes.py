@@ -21,7 +21,7 @@ class Unsure(MemoryDatastore):
     refuse = False
 
     def mutate(self, key: str, operations: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("seq") is None or not self.times:
+        if getattr(kwargs.get("run"), "seq", None) is None or not self.times:
             return super().mutate(key, operations, *args, **kwargs)
         self.times -= 1
         if self.refuse:
@@ -72,7 +72,7 @@ def test_a_write_that_never_gets_an_answer_ends_the_run_and_its_number_is_not_us
     started = Started(run, store, clock)
     assert started.go().kind == LOST
     assert started.app.progress(started.uuid)["status"] == "running"
-    assert started.app.engine.rescue(started.uuid, started.claim.epoch, "lost", "no answer")
+    assert started.app.engine.rescue(started.uuid, started.claim.run, "lost", "no answer")
     assert run_inline(started.app, started.uuid).status == "succeeded"
 
 

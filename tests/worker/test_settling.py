@@ -59,6 +59,19 @@ def others_run(app: zerog.App) -> None:
     until(lambda: {app.progress(uuid)["status"] for uuid in uuids} == {"succeeded"})
 
 
+def test_a_document_that_was_set_back_holds_up_no_worker_and_runs_again(app: zerog.App) -> None:
+    """A restored copy knows fewer writes of the run than the run has made: its end is no part of that copy."""
+    with Running(app, lease=0.6):
+        job = app.submit("held")
+        assert Held.began.wait(20)
+        copy = app.datastore.read(key_of(job)) or {}
+        app.datastore.set(key_of(job), {**copy, "events": copy["events"][:1], "seq": 1})
+        Held.go.set()
+        others_run(app)
+        ended = app.wait(job.uuid, 30)
+    assert (ended.status, ended.lost, ended.attempts) == ("succeeded", 0, 1)
+
+
 @pytest.mark.parametrize("damage", [{"errors": 7}, {"events": "none"}, {"warnings": {"a": 1}}])
 def test_a_damaged_history_holds_up_no_worker(app: zerog.App, damage: dict[str, Any]) -> None:
     """The end of the run is stored all the same, as far as the document takes it."""

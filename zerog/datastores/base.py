@@ -56,6 +56,40 @@ class Mutation(NamedTuple):
     """Whether somebody asked for the job to be cancelled."""
 
 
+class RunGuard(NamedTuple):
+    """Which run a write is for.
+
+    A run is named by its nonce. The epoch alone doesn't do: a store that was set back gives the same epochs again.
+    """
+
+    epoch: int
+    nonce: str | None
+    seq: int | None = None
+    """The number of a write of the run itself; None only asks whether the run owns the document."""
+
+    @classmethod
+    def of(cls, head: Document) -> RunGuard:
+        """The run that a document names as its owner."""
+        return cls(head.get("epoch"), _nonce(head))  # type: ignore[arg-type]
+
+    def owns(self, head: Document) -> bool:
+        """True if the document names this run as its owner."""
+        return head.get("owner") is not None and (self.epoch, self.nonce) == (head.get("epoch"), _nonce(head))
+
+    def has_ended(self, head: Document) -> bool:
+        """True if the document has no owner and this run's last write was the last one of its epoch.
+
+        A document without ``run`` was claimed by code that didn't keep the nonce: epoch and number decide alone.
+        """
+        is_named = head.get("run", self.nonce) == self.nonce
+        return head.get("owner") is None and is_named and self.epoch == head.get("epoch")
+
+
+def _nonce(head: Document) -> Any:
+    owner = head.get("owner")
+    return owner.get("nonce") if isinstance(owner, dict) else None
+
+
 class Page(NamedTuple):
     """Some heads, and where the next page starts."""
 
@@ -148,30 +182,26 @@ class Datastore:
         raise DatastoreError(f"{type(self).__name__} can't delete {key}")
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         """Apply ``operations`` in one atomic step.
 
-        With ``cas`` a stale token is refused. With ``epoch`` the write is refused unless that epoch owns the document.
-        With ``seq`` too it is a *run write*: the stored number answers "done" again, the next one is applied.
+        With ``cas`` a stale token is refused. With ``run`` the write is refused unless that run owns the document.
+        If ``run`` has a number it is a *run write*: the stored number answers "done" again, also after the write that
+        gave up the ownership; the next number is applied.
 
-        Raises ``casException`` (stale token; missing document), ClaimLost (another epoch, no owner; missing document
-        under an epoch), InvalidValue (an operand, or a field of the wrong type; another ``seq``).
+        Raises ``casException`` (stale token; missing document), ClaimLost (another run, no owner, a number out of
+        turn; missing document under a run), InvalidValue (an operand, or a field of the wrong type).
         """
         check(operations)
         for _ in range(MAX_COLLISIONS):
             document, token = self.read_with_cas(key)
-            if fence(self, key, document, token, cas, epoch, seq):
+            if fence(self, key, document, token, cas, run):
                 return repeated(document, token, operations)
             assert document is not None and token is not None
             changed = apply(document, operations)
-            if seq is not None:
-                document["seq"] = seq
+            if run is not None and run.seq is not None:
+                document["seq"] = run.seq
             try:
                 token = self.set_with_cas(key, document, token)[1]
             except self.casException:
@@ -228,37 +258,44 @@ def fence(
     head: Document | None,
     token: int | None,
     cas: int | None,
-    epoch: int | None,
-    seq: int | None,
+    run: RunGuard | None,
 ) -> bool:
-    """Whether a ``mutate`` of this document has happened already; raises if it is refused.
+    """True if a ``mutate`` of this document has happened already; raises if it is refused.
 
     The one place that states the rule; every adapter calls it or lets its server do the same.
     """
     if head is None:
-        if epoch is not None:
+        if run is not None:
             raise ClaimLost(f"{key} is gone; this run must not write to it")
         raise datastore.casException(f"there is no document {key}; nothing was written")
     stored = head.get("seq") or 0
     if type(stored) is not int:
         raise CorruptDocument(f"{key} has the seq {values.shown(stored)}; it was left as it is")
-    if seq is not None and epoch is not None:
-        if seq < 1:
-            raise InvalidValue(f"write {seq} to {key}: the writes of a run are numbered from 1. Not written.")
-        if seq == stored and epoch == head.get("epoch"):
-            return True  # asked before the token and the owner: the write itself has changed both
+    if run is not None and _is_done(key, head, stored, run):
+        return True  # judged before the token, which the write itself has changed
     if cas is not None and cas != token:
-        raise datastore.casException(f"{key} was changed by somebody else; nothing was written")
-    if epoch is None:
-        if seq is not None:
-            raise InvalidValue(f"a write to {key} with seq {seq} needs an epoch; nothing was written")
-        return False
-    if epoch == head.get("epoch") and head.get("owner") is not None:
-        if seq is None or seq == stored + 1:
+        raise datastore.casException(f"{key} was changed since it was read; nothing was written")
+    return False
+
+
+def _is_done(key: str, head: Document, stored: int, run: RunGuard) -> bool:
+    """True if this run write is stored already. Raises ClaimLost if it may not be written, nor was."""
+    if run.seq is not None and run.seq < 1:
+        raise InvalidValue(f"write {run.seq} to {key}: the writes of a run are numbered from 1. Not written.")
+    if run.owns(head):
+        if run.seq is None or run.seq == stored + 1:
             return False
-        raise InvalidValue(f"write {seq} to {key} follows write {stored}; expected {stored + 1}. Not written.")
+        if run.seq == stored:
+            return True
+        raise ClaimLost(
+            f"write {run.seq} to {key} follows write {stored}; expected {stored + 1}. Not written, and this run must "
+            "not write any more: the document was set back, or written by a copy of the run."
+        )
+    if run.seq is not None and run.seq == stored and run.has_ended(head):
+        return True
     raise ClaimLost(
-        f"{key} belongs to epoch {head.get('epoch')} with owner {head.get('owner')!r}; epoch {epoch} must not write"
+        f"{key} belongs to epoch {head.get('epoch')} with owner {values.shown(head.get('owner'))}; run {run.nonce} of "
+        f"epoch {run.epoch} must not write"
     )
 
 

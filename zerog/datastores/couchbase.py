@@ -21,6 +21,7 @@ from zerog.datastores.base import (
     Datastore,
     Mutation,
     Page,
+    RunGuard,
     check_document,
     check_limit,
     fence,
@@ -105,22 +106,17 @@ class CouchbaseDatastore(Datastore):
         return True
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
         needed = reading(operations)
         for _ in range(MAX_COLLISIONS):
             try:
                 if needed is not None:
-                    mutation = self._mutate_paths(key, needed, operations, cas, epoch, seq)
+                    mutation = self._mutate_paths(key, needed, operations, cas, run)
                     if mutation is not None:
                         return mutation
-                return self._mutate_whole(key, operations, cas, epoch, seq)
+                return self._mutate_whole(key, operations, cas, run)
             except sdk.CasMismatchException:
                 SYSTEM.pause(random.uniform(0, 0.002))
         raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
@@ -253,16 +249,15 @@ class CouchbaseDatastore(Datastore):
         needed: Reading,
         operations: Sequence[Operation],
         cas: int | None,
-        epoch: int | None,
-        seq: int | None,
+        run: RunGuard | None,
     ) -> Mutation | None:
         """The change, path by path; None if it takes the whole document. Raises CasMismatchException to start again."""
         known = self._known(key, needed)
         if known is None:
             return None
-        if fence(self, key, known.fields, known.token, cas, epoch, seq):
+        if fence(self, key, known.fields, known.token, cas, run):
             return None  # the answer to a repeated write is told from the whole head
-        sent = change(known, operations, seq)
+        sent = change(known, operations, None if run is None else run.seq)
         if sent is None or known.size + sent.growth > values.MAX_BYTES:
             return None
         old, new = places_of(known.fields), places_of(sent.head)
@@ -300,19 +295,19 @@ class CouchbaseDatastore(Datastore):
         return Known(answer.cas, size, _present(needed.fields, fields), _present(needed.lists, lengths))
 
     def _mutate_whole(
-        self, key: str, operations: Sequence[Operation], cas: int | None, epoch: int | None, seq: int | None
+        self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
     ) -> Mutation:
         """The change of a document that is read and written as a whole. Raises CasMismatchException to start again."""
         document, token = self.read_with_cas(key)
-        if fence(self, key, document, token, cas, epoch, seq):
+        if fence(self, key, document, token, cas, run):
             return repeated(document, token, operations)
         assert document is not None and token is not None
         if token == LOCKED:
             raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
         old = places_of(document)
         changed = apply(document, operations)
-        if seq is not None:
-            document["seq"] = seq
+        if run is not None and run.seq is not None:
+            document["seq"] = run.seq
         text = _shortened(key, document, operations, changed)
         try:
             written = self._store(key, document, text, token, new_places(old, places_of(document)))

@@ -34,7 +34,7 @@ MAX_REMOVED = 4
 SIZE = "$document.value_bytes"
 """The virtual attribute that tells a document's size."""
 
-FENCED = ("epoch", "seq", "owner", "cancelRequested", "status", "due")
+FENCED = ("epoch", "seq", "owner", "run", "cancelRequested", "status", "due")
 """Fields that are read before every change: what it is refused by, what it answers, where it is listed."""
 
 is_plain = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}").fullmatch

@@ -17,6 +17,7 @@ from zerog.datastores.base import (
     Datastore,
     Mutation,
     Page,
+    RunGuard,
     check_document,
     check_limit,
     fence,
@@ -96,25 +97,20 @@ class MemoryDatastore(Datastore):
             return True
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
         with self._lock:
             record = self._records.get(key)
             head = _decode(key, record.head) if record else None
             token = record.token if record else None
-            if fence(self, key, head, token, cas, epoch, seq):
+            if fence(self, key, head, token, cas, run):
                 return repeated(head, token, operations)
             assert record is not None and head is not None
             history = _History(record.history)
             changed = _apply(head, history, operations)
-            if seq is not None:
-                head["seq"] = seq
+            if run is not None and run.seq is not None:
+                head["seq"] = run.seq
             record.head = values.encode_checked(head, key)
             history.commit()
             record.token = next(self._tokens)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from zerog import values
-from zerog.datastores.base import Datastore, Mutation, Page, check_document, check_limit
+from zerog.datastores.base import Datastore, Mutation, Page, RunGuard, check_document, check_limit
 from zerog.datastores.mongochanges import SURE_BYTES, update_for
 from zerog.datastores.mongovalues import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.datastores.operations import Document, Operation, Remove, check, present
@@ -83,15 +83,10 @@ class MongoDatastore(Datastore):
         return bool(deleted)
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
-        update = update_for(key, operations, cas, epoch, seq, _size(operations))
+        update = update_for(key, operations, cas, run, _size(operations))
         if update is not None:
             with self.server.translated(key):
                 stored = self.server.collection.find_one_and_update(
@@ -101,7 +96,7 @@ class MongoDatastore(Datastore):
                 changed, token = from_stored(key, stored)
                 answer = present({**changed, **update.known}, operations)
                 return Mutation(token, answer, changed.get("cancelRequested") is not None)
-        return super().mutate(key, operations, cas, epoch, seq)
+        return super().mutate(key, operations, cas, run)
 
     def find(
         self,

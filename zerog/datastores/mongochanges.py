@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from zerog import values
-from zerog.datastores.base import HISTORY
+from zerog.datastores.base import HISTORY, RunGuard
 from zerog.datastores.mongovalues import field_name, to_value
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Set, apply, dropped_field
 from zerog.exceptions import InvalidValue
@@ -163,13 +163,13 @@ class _Field:
 
 
 def update_for(
-    key: str, operations: Sequence[Operation], cas: int | None, epoch: int | None, seq: int | None, size: int
+    key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None, size: int
 ) -> Update | None:
     """The update for a ``mutate`` of checked operations; None if there is none of which one could be sure.
 
     ``size``: how many bytes of BSON the operations' values may add at most.
     """
-    if size >= SURE_BYTES or not _is_fence(cas, epoch, seq):
+    if size >= SURE_BYTES or not _is_fence(cas, run):
         return None
     fields: dict[str, _Field] = {}
     try:
@@ -178,9 +178,9 @@ def update_for(
     except _NotSure:
         return None
     assigned: dict[str, Expression] = {"_cas": {"$add": ["$_cas", 1]}}
-    if seq is not None:
-        assigned["seq"] = seq
-    held = [*_fence(cas, epoch, seq), {"$lt": [{"$bsonSize": "$$ROOT"}, SURE_BYTES - size]}]
+    if run is not None and run.seq is not None:
+        assigned["seq"] = run.seq
+    held = [*_fence(cas, run), {"$lt": [{"$bsonSize": "$$ROOT"}, SURE_BYTES - size]}]
     projection = {"_cas": True, "cancelRequested": True}
     for field in fields.values():
         assignments = field.assignments()
@@ -196,24 +196,25 @@ def update_for(
     return Update({"_id": key, "$expr": {"$and": held}}, [{"$set": assigned}], projection, known)
 
 
-def _is_fence(cas: int | None, epoch: int | None, seq: int | None) -> bool:
-    """Whether these make sense together; what doesn't is refused by ``fence``."""
+def _is_fence(cas: int | None, run: RunGuard | None) -> bool:
+    """True if the server can judge these; what makes no sense is refused by ``fence``."""
     if cas is not None and (type(cas) is not int or not 0 < cas < _LARGEST):
         return False
-    if epoch is None:
-        return seq is None
-    return type(epoch) is int and abs(epoch) < EXACT and (seq is None or (type(seq) is int and 0 < seq < EXACT))
+    if run is None:
+        return True
+    is_name = type(run.epoch) is int and abs(run.epoch) < EXACT and type(run.nonce) is str
+    return is_name and (run.seq is None or 0 < run.seq < EXACT)
 
 
-def _fence(cas: int | None, epoch: int | None, seq: int | None) -> list[Expression]:
+def _fence(cas: int | None, run: RunGuard | None) -> list[Expression]:
     """``zerog.datastores.base.fence``, where it neither refuses nor finds the write done already."""
     held: list[Expression] = [_is_one_of("$_cas", _INTEGER), _is_one_of("$seq", [*_NOTHING, *_INTEGER])]
     if cas is not None:
         held.append({"$eq": ["$_cas", cas]})
-    if epoch is not None:
-        held += [{"$eq": ["$epoch", epoch]}, {"$gt": ["$owner", None]}]
-    if seq is not None:
-        held.append({"$eq": [{"$ifNull": ["$seq", 0]}, seq - 1]})
+    if run is not None:
+        held += [{"$eq": ["$epoch", run.epoch]}, {"$eq": ["$owner.nonce", {"$literal": run.nonce}]}]
+        if run.seq is not None:
+            held.append({"$eq": [{"$ifNull": ["$seq", 0]}, run.seq - 1]})
     return held
 
 

@@ -27,6 +27,7 @@ from zerog.datastores.base import (
     Datastore,
     Mutation,
     Page,
+    RunGuard,
     check_document,
     check_limit,
     fence,
@@ -113,20 +114,15 @@ class RedisDatastore(Datastore):
         return bool(answer)
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
-        command = change(key, operations, cas, epoch, seq)
+        command = change(key, operations, cas, run)
         if command is not None:
             answer = self.server.one(command, key)
             if answer != 0:
                 return changed_by(answer, operations)
-        return self._mutate_here(key, operations, cas, epoch, seq)
+        return self._mutate_here(key, operations, cas, run)
 
     def find(
         self,
@@ -214,13 +210,13 @@ class RedisDatastore(Datastore):
         return sorted(places)[:limit] if due is None else places
 
     def _mutate_here(
-        self, key: str, operations: Sequence[Operation], cas: int | None, epoch: int | None, seq: int | None
+        self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
     ) -> Mutation:
         """Read the head, apply the operations here, and send what they come to under the token that was read."""
         for _ in range(MAX_COLLISIONS):
             answer = self.server.one(reading(key), key, writes=False)
             head, token = (None, None) if answer == 0 else (head_of(key, answer), token_of(key, answer))
-            if fence(self, key, head, token, cas, epoch, seq):
+            if fence(self, key, head, token, cas, run):
                 return repeated(head, token, operations)
             assert head is not None
             if _needs_whole(operations, answer[2]):
@@ -229,7 +225,7 @@ class RedisDatastore(Datastore):
             changed = apply(head, [operation for operation in operations if operation.field not in HISTORY])
             touched = {operation.field for operation in operations if operation.field not in HISTORY} | changed.keys()
             resolved: list[Operation] = [*(Set(field, head[field]) for field in touched), *pushed]
-            command = change(key, resolved, token, epoch, seq)
+            command = change(key, resolved, token, run)
             sent: Any = self.server.one(command, key) if command is not None else 0
             if sent != 0:
                 done = changed_by(sent, resolved)
@@ -239,7 +235,7 @@ class RedisDatastore(Datastore):
                 break  # nobody was in the way: too large for the script
         else:
             raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
-        return super().mutate(key, operations, cas, epoch, seq)
+        return super().mutate(key, operations, cas, run)
 
 
 # What follows makes commands and reads answers, for the verbs above and for the engine of this backend.
@@ -291,21 +287,20 @@ def change(
     key: str,
     operations: Sequence[Operation],
     cas: int | None = None,
-    epoch: int | None = None,
-    seq: int | None = None,
+    run: RunGuard | None = None,
 ) -> Command | None:
     """The command for a ``mutate``; None if the script could not do it. The operations are checked already."""
     command: Command = {"c": "mutate", "k": key}
     if cas is not None:
         command["t"] = str(cas)
-    if epoch is not None:
-        if type(epoch) is not int:
+    if run is not None:
+        if type(run.epoch) is not int or type(run.nonce) is not str:
             return None
-        command["e"] = str(epoch)
-    if seq is not None:
-        if epoch is None or type(seq) is not int or seq < 1:
-            return None
-        command["s"], command["n"] = str(seq - 1), str(seq)
+        command["e"], command["r"] = str(run.epoch), f'"nonce":{encode_basestring(run.nonce)}'
+        if run.seq is not None:
+            if run.seq < 1:
+                return None
+            command["s"], command["n"] = str(run.seq - 1), str(run.seq)
     fields: dict[str, str] = {}
     others: list[Operation] = []
     for operation in operations:

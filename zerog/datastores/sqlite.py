@@ -14,6 +14,7 @@ from zerog.datastores.base import (
     Datastore,
     Mutation,
     Page,
+    RunGuard,
     check_document,
     check_limit,
     fence,
@@ -48,6 +49,7 @@ from zerog.datastores.sqliterows import (
     entries_of,
     fetch,
     head_of,
+    missing_columns,
     needs_whole,
     overlay,
     to_column,
@@ -79,7 +81,7 @@ class SqliteDatastore(Datastore):
 
     def __init__(self, path: str | Path, synchronous: str = "full") -> None:
         self.file = SqliteFile(path, synchronous)
-        self._made = self.file.require(SCHEMA)
+        self._made = self._require()
         self.durability = SYNCHRONOUS[synchronous]  # type: ignore[misc]
         self._updates: dict[tuple[str, ...], str] = {}
 
@@ -113,16 +115,11 @@ class SqliteDatastore(Datastore):
             return self.remove(sqlite, key, cas)
 
     def mutate(
-        self,
-        key: str,
-        operations: Sequence[Operation],
-        cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
         with self.file.writing() as sqlite:
-            return self.change(sqlite, key, operations, cas, epoch, seq)
+            return self.change(sqlite, key, operations, cas, run)
 
     def find(
         self,
@@ -168,12 +165,24 @@ class SqliteDatastore(Datastore):
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []
-        return made + self.file.require(SCHEMA)
+        return made + self._require()
 
     def close(self) -> None:
         self.file.close()
 
     # What follows works inside a transaction, for the verbs above and for the engine of this backend.
+
+    def _require(self) -> list[str]:
+        """Make the tables, and the columns that a file of an earlier version has not; returns the names of both."""
+        made = self.file.require(SCHEMA)
+        with self.file.reading() as sqlite:
+            if not missing_columns(sqlite):
+                return made
+        with self.file.writing() as sqlite:
+            added = missing_columns(sqlite)
+            for name in added:
+                sqlite.execute(f"ALTER TABLE zerog_documents ADD COLUMN {name}")
+        return made + [f"zerog_documents.{name}" for name in added]
 
     def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
         """``delete`` within a transaction."""
@@ -201,8 +210,7 @@ class SqliteDatastore(Datastore):
         key: str,
         operations: Sequence[Operation],
         cas: int | None = None,
-        epoch: int | None = None,
-        seq: int | None = None,
+        run: RunGuard | None = None,
         row: Any = None,
     ) -> Mutation:
         """``mutate`` within a transaction; ``row`` is the document's row if the caller has just read it.
@@ -211,9 +219,10 @@ class SqliteDatastore(Datastore):
         """
         row = row or fetch(sqlite, SELECT_HOT, key)
         hot = None if row is None else columns_of(row)
-        if fence(self, key, hot, row and row[CAS], cas, epoch, seq):
+        if fence(self, key, hot, row and row[CAS], cas, run):
             return repeated(head_of(self.row(sqlite, key)), row[CAS], operations)
         assert hot is not None
+        seq = None if run is None else run.seq
         lists = row[LISTS].split()
         if any(needs_whole(operation, lists) for operation in operations):
             return self._change_whole(sqlite, key, operations, seq)

@@ -24,6 +24,7 @@ HOT = (
     "epoch",
     "seq",
     "owner",
+    "run",
     "due",
     "queueState",
     "queuedAt",
@@ -78,6 +79,12 @@ SELECT = f"SELECT id, key, cas, lists, changes, body, {COLUMNS} FROM zerog_docum
 SELECT_HOT = f"SELECT id, key, cas, lists, changes, NULL, {COLUMNS} FROM zerog_documents"
 ID, KEY, CAS, LISTS, CHANGES, BODY, FIRST_HOT = range(7)
 DUE = FIRST_HOT + HOT.index("due")
+
+
+def missing_columns(sqlite: sqlite3.Connection) -> list[str]:
+    """The hot fields for which the table of documents has no column yet."""
+    there = {row[1] for row in sqlite.execute("PRAGMA table_info(zerog_documents)")}
+    return [name for name in HOT if name not in there]
 
 
 def head_of(row: Any) -> Document:

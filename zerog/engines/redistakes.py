@@ -18,7 +18,7 @@ from zerog.lifecycle import new_nonce
 from zerog.queues.redis import uuid_of
 from zerog.transitions import Claim, Worker
 
-OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "startedAt", "updatedAt"})
+OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "updatedAt"})
 """What a claim writes that the script has to work out; all else is the same for each job."""
 
 

@@ -170,7 +170,7 @@ class RedisWrites(Engine):
             except (InvalidValue, QueueError):
                 return None
             operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
-        command = change(claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
+        command = change(claim.key, operations, run=settlement.run)
         if command is None:
             return None
         command["z"] = "1"

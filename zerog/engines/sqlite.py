@@ -219,7 +219,7 @@ class SqliteEngine(Engine):
         now = self._now()
         operations = transitions.settled(settlement, now)
         try:
-            mutation = self.datastore.change(sqlite, claim.key, operations, epoch=claim.epoch, seq=settlement.seq)
+            mutation = self.datastore.change(sqlite, claim.key, operations, run=settlement.run)
         except ClaimLost as error:
             log.warning("%s", error)
             return False

@@ -21,7 +21,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, missing
 from zerog import values
 from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
-from zerog.document import ENGINE_FIELDS, Document, new_document
+from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import checks, secrets
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
@@ -169,7 +169,7 @@ class Declaration:
         self._known = ENGINE_FIELDS | self._by_key.keys()
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
         """The keys of the fields that are shown to nobody."""
-        self.attributes = frozenset(field.attribute for field in self.fields.values()) | ENGINE_FIELDS
+        self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
 
     def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
@@ -211,6 +211,8 @@ class Declaration:
         Raises CorruptDocument, naming the field.
         """
         attributes = {**head}
+        for name in NO_ATTRIBUTES:
+            attributes.pop(name, None)
         unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
         for key in TIMESTAMPS:
@@ -289,7 +291,7 @@ def declaration_of(job_class: type[BaseJob]) -> Declaration:
 
 def engine_attributes(fields: Document) -> dict[str, Any]:
     """Stored engine fields as the Python values that a job has."""
-    attributes = dict(fields)
+    attributes = {name: value for name, value in fields.items() if name not in NO_ATTRIBUTES}
     for name in TIMESTAMPS:
         value = attributes.get(name)
         if value is not None:

@@ -16,6 +16,7 @@ CLAIM_CHANGES = (
     "epoch",
     "seq",
     "owner",
+    "run",
     "running",
     "attempts",
     "startedAt",

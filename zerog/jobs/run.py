@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.base import Datastore, Mutation
+from zerog.datastores.base import Datastore, Mutation, RunGuard
 from zerog.datastores.operations import Operation
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -37,7 +37,7 @@ class Run:
         self,
         datastore: Datastore,
         key: str,
-        epoch: int,
+        run: RunGuard,
         seq: int = 0,
         patience: float = PATIENCE,
         clock: Clock = SYSTEM,
@@ -45,10 +45,13 @@ class Run:
         build: str | None = None,
         soft_limit: float | None = None,
     ) -> None:
-        """``soft_limit``: seconds from now after which the thread that makes this is to be told so."""
+        """``run``: whose writes these are; ``seq``: the number of its last one.
+
+        ``soft_limit``: seconds from now after which the thread that makes this is interrupted.
+        """
         self.datastore = datastore
         self.key = key
-        self.epoch = epoch
+        self.name = run
         self.seq = seq
         self.stopping = stopping or threading.Event()
         self.build = build
@@ -165,7 +168,9 @@ class Run:
         point("run.write")
         while True:
             try:
-                mutation = self.datastore.mutate(self.key, operations, cas=cas, epoch=self.epoch, seq=self.seq + 1)
+                mutation = self.datastore.mutate(
+                    self.key, operations, cas=cas, run=self.name._replace(seq=self.seq + 1)
+                )
                 point("run.written")
                 return mutation
             except ClaimLost as error:

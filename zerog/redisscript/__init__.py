@@ -18,6 +18,7 @@ HOT = (
     "epoch",
     "seq",
     "owner",
+    "run",
     "due",
     "updatedAt",
     "attempts",

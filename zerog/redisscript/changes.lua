@@ -53,7 +53,8 @@ local function plan(c, key, seen)
   return new, pushes, trims, answer
 end
 
--- f: fields and their new texts; o: operations on other fields; t: the token it must have; e: the epoch that must own it;
+-- f: fields and their new texts; o: operations on other fields; t: the token it must have; e, r: the epoch, and a part of
+-- the owner's text, of the run that must own it;
 -- s, n: the number of the write before, and of this one; q: put it on a queue in the same step, unless it was cancelled;
 -- z: answer with the token only.
 local function mutate(c)
@@ -61,7 +62,7 @@ local function mutate(c)
   local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE)
   local token = old[1]
   if not token or (c.t and c.t ~= token) then return 0 end
-  if c.e and (old[5] ~= c.e or not old[6] or old[6] == 'null') then return 0 end
+  if c.e and (old[5] ~= c.e or not old[6] or not old[6]:find(c.r, 1, true)) then return 0 end
   if c.s and ((not old[7] or old[7] == 'null') and '0' or old[7]) ~= c.s then return 0 end
   local fields, answer, pushes, trims = c.f, {}, {}, {}
   local n = #fields

@@ -16,7 +16,8 @@ local function begin(c, uuid, n)
   if not at then return nil end
   local name, epoch, f, size = c.n .. n, whole(old[6] + 1), c.f, c.size
   f[size + 2], f[size + 4], f[size + 6] = whole(old[1] + 1), epoch, whole(old[7] + 1)
-  f[size + 8], f[size + 10], f[size + 12] = c.o[1] .. name .. c.o[2], at, at
+  f[size + 8], f[size + 10], f[size + 12] = c.o[1] .. name .. c.o[2], '"' .. name .. '"', at
+  f[size + 14] = at
   call('HSET', key, unpack(f))
   place('index', id, old[3], c.status)
   place('due', id, old[4], nil)
@@ -31,7 +32,7 @@ local function claiming(c)
   for i = 1, #f, 2 do
     if f[i] == STATUS then c.status = f[i + 1] end
   end
-  for i, name in ipairs({'cas', EPOCH, ATTEMPTS, OWNER, ',"startedAt":', UPDATED}) do f[c.size + 2 * i - 1] = name end
+  for i, name in ipairs({'cas', EPOCH, ATTEMPTS, OWNER, RUN, ',"startedAt":', UPDATED}) do f[c.size + 2 * i - 1] = name end
   return c
 end
 

@@ -27,6 +27,7 @@ local OWN = {cas = true, lists = true, size = true, kind = true}
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
+local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local UUID = '@UUID@'

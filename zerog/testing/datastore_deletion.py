@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zerog.datastores.base import Datastore
+from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Append, Set
 from zerog.exceptions import ClaimLost, DatastoreError
 
@@ -67,12 +67,12 @@ class DeletionRules:
 
     def test_what_was_deleted_is_not_made_again(self, deleting: Datastore, key: str) -> None:
         """Neither a change nor a run's write brings a deleted document back."""
-        token = deleting.create(key, {"a": 1, "epoch": 1, "seq": 0, "owner": {"worker": "w"}, "events": []})
+        token = deleting.create(key, {"a": 1, "epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "events": []})
         deleting.delete(key, cas=token)
         with pytest.raises(deleting.casException):
             deleting.mutate(key, [Set("a", 2)])
         with pytest.raises(ClaimLost):
-            deleting.mutate(key, [Append("events", 1)], epoch=1, seq=1)
+            deleting.mutate(key, [Append("events", 1)], run=RunGuard(1, "n", 1))
         assert deleting.read(key) is None
 
     def test_tokens_survive_deletion(self, deleting: Datastore, key: str) -> None:

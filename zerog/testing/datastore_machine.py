@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zerog.datastores.base import ENDED, HISTORY, Datastore
+from zerog.datastores.base import ENDED, HISTORY, Datastore, RunGuard
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.exceptions import ClaimLost, InvalidValue
 from zerog.testing.datastore_values import same
@@ -40,6 +40,7 @@ _operations: st.SearchStrategy[Operation] = st.one_of(
 )
 _batches = st.lists(_operations, max_size=4)
 _documents = st.dictionaries(_fields, _few, max_size=5)
+_nonces = st.sampled_from(["m", "n"])
 _keys = st.sampled_from(["zerog_job_a", "zerog_job_b"])
 
 
@@ -98,6 +99,8 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             self.tokens: dict[str, int] = {}
             self.spent: dict[str, list[int]] = {}
             """Every token that a key ever had, oldest first."""
+            self.earlier: dict[str, list[Document]] = {}
+            """Every document that a key ever had, oldest first."""
 
         def teardown(self) -> None:
             self.datastore.close()
@@ -105,6 +108,7 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
         def wrote(self, key: str, document: Document, token: int) -> None:
             assert token not in self.spent.setdefault(key, []), "a token came back"
             self.spent[key].append(token)
+            self.earlier.setdefault(key, []).append(deepcopy(document))
             self.documents[key], self.tokens[key] = document, token
 
         @rule(key=_keys, document=_documents)
@@ -159,11 +163,12 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
                 return
             self.applied(key, operations, {}, cas=cas)
 
-        @rule(key=_keys)
-        def claim(self, key: str) -> None:
+        @rule(key=_keys, nonce=_nonces, is_kept=st.booleans())
+        def claim(self, key: str, nonce: str, is_kept: bool) -> None:
             if key in self.documents:
                 epoch = (self.documents[key].get("epoch") or 0) + 1
-                operations = [Set("epoch", epoch), Set("seq", 0), Set("owner", {"worker": "w"})]
+                operations: list[Operation] = [Set("epoch", epoch), Set("seq", 0), Set("owner", {"nonce": nonce})]
+                operations += [Set("run", nonce)] if is_kept else []  # without it: an earlier version of the worker
                 self.applied(key, operations, {}, cas=self.tokens[key])
 
         @rule(key=_keys)
@@ -171,24 +176,30 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             if key in self.documents:
                 self.applied(key, [Set("owner", None)], {})
 
-        @rule(key=_keys, operations=_batches, late=st.integers(0, 1), step=st.integers(-1, 2))
-        def run_write(self, key: str, operations: list[Operation], late: int, step: int) -> None:
+        @rule(key=_keys, which=st.integers(0, 9))
+        def set_back(self, key: str, which: int) -> None:
+            """The document is what it was at an earlier time, as after a fail-over or a restored backup."""
+            if key in self.documents:
+                document = self.earlier[key][-1 - which % len(self.earlier[key])]
+                self.wrote(key, document, self.datastore.set(key, document))
+
+        @rule(key=_keys, operations=_batches, nonce=_nonces, late=st.integers(0, 1), step=st.integers(-1, 2))
+        def run_write(self, key: str, operations: list[Operation], nonce: str, late: int, step: int) -> None:
             document = self.documents.get(key, {})
-            epoch = (document.get("epoch") or 0) - late
             stored = document.get("seq") or 0
-            seq = max(1, stored + step)
-            current = document.get("epoch") == epoch
-            if current and seq == stored:
-                answer = self.datastore.mutate(key, operations, epoch=epoch, seq=seq)
-                assert answer.token == self.tokens[key]
-            elif not current or document.get("owner") is None:
+            run = RunGuard((document.get("epoch") or 0) - late, nonce, max(1, stored + step))
+            owner = document.get("owner")
+            is_named = document.get("run", nonce) == nonce if owner is None else owner["nonce"] == nonce
+            if document.get("epoch") != run.epoch or not is_named or run.seq not in (stored, stored + 1):
                 with pytest.raises(ClaimLost):
-                    self.datastore.mutate(key, operations, epoch=epoch, seq=seq)
-            elif seq != stored + 1:
-                with pytest.raises(InvalidValue):
-                    self.datastore.mutate(key, operations, epoch=epoch, seq=seq)
+                    self.datastore.mutate(key, operations, run=run)
+            elif run.seq == stored:
+                assert self.datastore.mutate(key, operations, run=run).token == self.tokens[key]
+            elif owner is None:
+                with pytest.raises(ClaimLost):
+                    self.datastore.mutate(key, operations, run=run)
             else:
-                self.applied(key, operations, {"seq": seq}, epoch=epoch, seq=seq)
+                self.applied(key, operations, {"seq": run.seq}, run=run)
 
         def applied(self, key: str, operations: Sequence[Operation], extra: Document, **fence: Any) -> None:
             try:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
-from zerog.datastores.base import Datastore
+from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Add, Append, Operation, Set
 from zerog.exceptions import ClaimLost
 
@@ -87,15 +87,21 @@ class RaceRules:
 
     def test_no_number_twice(self, datastore: Datastore, another: Datastore, key: str) -> None:
         """A run write that many send at once, as repetitions of an unanswered one, is applied once."""
-        datastore.create(key, {"epoch": 1, "seq": 0, "owner": {}, "n": 0, "events": []})
+        datastore.create(key, {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "n": 0, "events": []})
         for seq in range(1, ROUNDS + 1):
 
             def write(n: int, seq: int = seq) -> Any:
                 operations: list[Operation] = [Add("n", 1), Append("events", seq)]
-                return (datastore, another)[n % 2].mutate(key, operations, epoch=1, seq=seq)
+                return (datastore, another)[n % 2].mutate(key, operations, run=RunGuard(1, "n", seq))
 
             assert len({repr(answer) for answer in self.race(THREADS, write)}) == 1
-        expected = {"epoch": 1, "seq": ROUNDS, "owner": {}, "n": ROUNDS, "events": list(range(1, ROUNDS + 1))}
+        expected = {
+            "epoch": 1,
+            "seq": ROUNDS,
+            "owner": {"nonce": "n"},
+            "n": ROUNDS,
+            "events": list(range(1, ROUNDS + 1)),
+        }
         assert datastore.read(key) == expected
 
     def test_claims_and_writes(self, datastore: Datastore, another: Datastore, key: str) -> None:
@@ -110,9 +116,11 @@ class RaceRules:
                 assert head is not None
                 epoch = head["epoch"] + 1
                 try:
-                    handle.mutate(key, [Set("epoch", epoch), Set("seq", 0), Set("owner", {"t": thread})], cas=token)
+                    owner = Set("owner", {"nonce": f"{epoch}-{thread}"})
+                    handle.mutate(key, [Set("epoch", epoch), Set("seq", 0), owner], cas=token)
                     for seq in range(1, 5):
-                        handle.mutate(key, [Append("events", [epoch, seq, thread])], epoch=epoch, seq=seq)
+                        run = RunGuard(epoch, f"{epoch}-{thread}", seq)
+                        handle.mutate(key, [Append("events", [epoch, seq, thread])], run=run)
                         applied += 1
                 except (datastore.casException, ClaimLost):
                     pass

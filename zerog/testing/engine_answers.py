@@ -122,7 +122,7 @@ class AnswerRules(EngineRules):
         with monkeypatch.context() as broken:
             broken.setattr(engine.datastore, "mutate", lost)
             if verb == "rescue":
-                assert engine.rescue(uuid, claim.epoch, "lost", "gone")
+                assert engine.rescue(uuid, claim.run, "lost", "gone")
             else:
                 getattr(engine, verb)(uuid)
         stored = engine.datastore.read(make_key(uuid))
@@ -188,7 +188,7 @@ class AnswerRules(EngineRules):
         engine.queue.put(claim.uuid)
         engine.queue.put(new_uuid())
         self.claim_all(engine)
-        engine.rescue(claim.uuid, 1, "lost", "gone")
+        engine.rescue(claim.uuid, claim.run, "lost", "gone")
         engine.settle([Settlement(claim, "finish", 1, 200)])
         assert engine.counters
         assert set(engine.counters) <= set(COUNTERS)

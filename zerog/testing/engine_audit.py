@@ -97,7 +97,7 @@ class AuditRules(EngineRules):
         beats = Beats(engine, held=[], claiming=None)
         for seq in range(1, 7):
             assert beats.sweep() == []
-            engine.datastore.mutate(claim.key, [Set("completeness", seq / 10)], epoch=claim.epoch, seq=seq)
+            engine.datastore.mutate(claim.key, [Set("completeness", seq / 10)], run=claim.run._replace(seq=seq))
         assert beats.sweep(4) == [claim.uuid]
 
     def test_a_cancelled_run_that_is_not_held_ends(self, engine: Engine) -> None:

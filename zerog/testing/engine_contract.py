@@ -13,10 +13,19 @@ from zerog.testing.engine_discards import DiscardRules
 from zerog.testing.engine_edits import EditRules
 from zerog.testing.engine_life import LifeRules
 from zerog.testing.engine_repairs import RepairRules
+from zerog.testing.engine_setbacks import SetbackRules
 from zerog.testing.engine_turns import TurnRules
 
 
 class EngineContract(
-    LifeRules, TurnRules, RepairRules, EditRules, DiscardRules, AnswerRules, AuditRules, SettlementRules
+    LifeRules,
+    TurnRules,
+    RepairRules,
+    SetbackRules,
+    EditRules,
+    DiscardRules,
+    AnswerRules,
+    AuditRules,
+    SettlementRules,
 ):
     """Rules that every engine keeps."""

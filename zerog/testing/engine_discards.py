@@ -59,7 +59,7 @@ class DiscardRules(EngineRules):
         more: tuple[object, ...] = ()
         if verb in ("rescue", "release"):
             claim = self.claimed(engine)
-            uuid, more = claim.uuid, (claim.epoch, "lost", "gone") if verb == "rescue" else (claim.epoch, "over")
+            uuid, more = claim.uuid, (claim.run, "lost", "gone") if verb == "rescue" else (claim.run, "over")
         else:
             uuid = self.ended(engine, "new" if verb == "enqueue" else "failed")
         engine.datastore.mutate(make_key(uuid), [Set("format", 99)])

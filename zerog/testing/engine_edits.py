@@ -198,7 +198,7 @@ class EditRules(EngineRules):
         last = self.head(engine, claim.uuid)["lastError"]
         assert (last["errorCode"], last["type"], len(last["msg"])) == (503, "shop.Closed", 500)
         [claim] = self.claim_all(engine)
-        engine.rescue(claim.uuid, claim.epoch, "crashes", "it died")
+        engine.rescue(claim.uuid, claim.run, "crashes", "it died")
         stored = engine.datastore.read(claim.key) or {}
         assert stored["lastError"]["msg"] == "it died" == stored["errors"][-1]["msg"]
 

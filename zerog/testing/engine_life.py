@@ -255,7 +255,7 @@ class LifeRules(EngineRules):
         set_back()
         [claim] = self.claim_all(engine)
         set_back()
-        engine.rescue(claim.uuid, claim.epoch, "lost", "it died")
+        engine.rescue(claim.uuid, claim.run, "lost", "it died")
         set_back()
         [claim] = self.claim_all(engine)
         set_back()
@@ -275,17 +275,17 @@ class LifeRules(EngineRules):
     def test_a_stale_settlement_is_refused(self, engine: Engine) -> None:
         """Once the job was taken away, its old run changes nothing any more."""
         claim = self.claimed(engine)
-        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert engine.rescue(claim.uuid, claim.run, "lost", "gone")
         before = engine.datastore.read(claim.key)
         assert engine.settle([Settlement(claim, "finish", 1, 200), Settlement(claim, "requeue", 1)]) == [False, False]
         assert engine.datastore.read(claim.key) == before
         with pytest.raises(ClaimLost):
-            engine.datastore.mutate(claim.key, [Set("colour", "stale")], epoch=claim.epoch, seq=1)
+            engine.datastore.mutate(claim.key, [Set("colour", "stale")], run=claim.run._replace(seq=1))
 
     def test_one_stale_settlement_does_not_stop_the_others(self, engine: Engine) -> None:
         """In a batch each settlement stands for itself."""
         lost, kept = self.claimed(engine), self.claimed(engine)
-        engine.rescue(lost.uuid, lost.epoch, "lost", "gone")
+        engine.rescue(lost.uuid, lost.run, "lost", "gone")
         batch = [Settlement(lost, "finish", 1, 200), Settlement(kept, "finish", 1, 200)]
         assert engine.settle(batch) == [False, True]
         assert self.head(engine, kept.uuid)["status"] == "succeeded"

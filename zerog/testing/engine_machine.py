@@ -87,7 +87,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             owned = self._owns(claim)
             try:
                 for _ in range(2):
-                    self.engine.datastore.mutate(claim.key, operations, epoch=claim.epoch, seq=claim.seq + 1)
+                    self.engine.datastore.mutate(claim.key, operations, run=claim.run._replace(seq=claim.seq + 1))
             except ClaimLost:
                 assert not owned, "the owner's own write was refused"
                 return
@@ -106,7 +106,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
         @rule(claim=claims, counter=st.sampled_from(["crashes", "lost"]))
         def rescue(self, claim: Claim, counter: str) -> None:
             owned = self._owns(claim)
-            assert self.engine.rescue(claim.uuid, claim.epoch, counter, "gone") == owned
+            assert self.engine.rescue(claim.uuid, claim.run, counter, "gone") == owned
 
         # what goes wrong
 

@@ -31,7 +31,7 @@ class RepairRules(EngineRules):
     def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
         """Rescue raises the epoch, counts, records why and of which build, and puts the job back."""
         claim = self.claimed(engine, Worker("alice", 30.0, build="7"))
-        assert engine.rescue(claim.uuid, claim.epoch, counter, "it died")
+        assert engine.rescue(claim.uuid, claim.run, counter, "it died")
         document = engine.datastore.read(claim.key)
         assert document is not None
         assert (document["status"], document["epoch"], document["owner"], document[counter]) == ("queued", 2, None, 1)
@@ -48,10 +48,10 @@ class RepairRules(EngineRules):
             pytest.skip("needs a queue that keeps its order")
         claim = self.claimed(engine)
         other = self.submitted(engine)
-        engine.rescue(claim.uuid, claim.epoch, "lost", "it died")
+        engine.rescue(claim.uuid, claim.run, "lost", "it died")
         [again] = engine.claim(1, ALICE, accept)
         assert again.uuid == claim.uuid
-        engine.rescue(again.uuid, again.epoch, "lost", "it died again")
+        engine.rescue(again.uuid, again.run, "lost", "it died again")
         assert [claim.uuid for claim in self.claim_all(engine)] == [other, again.uuid]
 
     def test_the_jobs_of_a_dead_worker_keep_their_order(self, engine: Engine) -> None:
@@ -70,17 +70,17 @@ class RepairRules(EngineRules):
     def test_only_the_named_epoch_is_rescued(self, engine: Engine) -> None:
         """A rescue that comes late changes nothing."""
         claim = self.claimed(engine)
-        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert engine.rescue(claim.uuid, claim.run, "lost", "gone")
         [again] = self.claim_all(engine, BOB)
         before = engine.datastore.read(claim.key)
-        assert not engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert not engine.rescue(claim.uuid, claim.run, "lost", "gone")
         assert engine.datastore.read(claim.key) == before
         assert again.epoch == 3
 
     def test_a_released_run_is_not_charged(self, engine: Engine) -> None:
         """A run that had to end at a shutdown costs nothing, and its late writes are refused."""
         claim = self.claimed(engine)
-        assert engine.release(claim.uuid, claim.epoch, "shutting down")
+        assert engine.release(claim.uuid, claim.run, "shutting down")
         head = self.head(engine, claim.uuid)
         assert (head["status"], head["attempts"], head["crashes"], head["lost"]) == ("queued", 0, 0, 0)
         assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [False]
@@ -100,7 +100,7 @@ class RepairRules(EngineRules):
         claim = self.claimed(engine)
         assert engine.cancel(claim.uuid) == "running"
         assert engine.cancel(claim.uuid) == "running"
-        assert engine.datastore.mutate(claim.key, [Set("a", 1)], epoch=claim.epoch, seq=1).cancel_requested
+        assert engine.datastore.mutate(claim.key, [Set("a", 1)], run=claim.run._replace(seq=1)).cancel_requested
         assert engine.settle([Settlement(claim, "finish", 2, 410, status="cancelled")]) == [True]
         assert self.head(engine, claim.uuid)["status"] == "cancelled"
 
@@ -122,7 +122,7 @@ class RepairRules(EngineRules):
         """Rescue of a job that was being cancelled ends it."""
         claim = self.claimed(engine)
         engine.cancel(claim.uuid)
-        assert engine.rescue(claim.uuid, claim.epoch, "lost", "gone")
+        assert engine.rescue(claim.uuid, claim.run, "lost", "gone")
         assert self.head(engine, claim.uuid)["status"] == "cancelled"
         assert self.claim_all(engine, BOB) == []
 

@@ -155,7 +155,7 @@ def run_claim(engine: Engine, slots: ThreadSlots, claim: Claim) -> Outcome:
     outcome = slots._run(claim)
     outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
     if outcome.kind == LOST:
-        engine.rescue(claim.uuid, claim.epoch, "lost", "the worker could not keep the claim of this run")
+        engine.rescue(claim.uuid, claim.run, "lost", "the worker could not keep the claim of this run")
     else:
         answer = settle_once(engine, outcome.settlement(claim), slots.clock)
         if isinstance(answer, Exception):

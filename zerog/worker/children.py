@@ -22,6 +22,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from zerog.datastores.base import RunGuard
 from zerog.exceptions import ZerogError
 from zerog.jobs.base import read_head
 from zerog.jobs.run import Run
@@ -199,7 +200,7 @@ class ProcessSlots(Slots):
             return None
         if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
-        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.epoch, "crashes", message))
+        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.run, "crashes", message))
         return None
 
 
@@ -331,14 +332,14 @@ def _run_request(app: App, request: dict[str, Any], stopping: threading.Event, i
 
 def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, interrupts: Interrupts) -> Outcome:
     head, token = app.engine.read(request["run"])
-    owner = head["owner"] or {}
-    if head["epoch"] != request["epoch"] or owner.get("nonce") != request["nonce"]:
+    name = RunGuard(request["epoch"], request["nonce"])
+    if not name.owns(head):
         return Outcome("claim lost", LOST)
     key = f"{head['documentType']}_{head['uuid']}"
     job_class = app.registry.get_class(head["jobType"])
     patience = request["lease"] * 2 / 3
-    key_and_numbers = app.engine.datastore, key, head["epoch"], head["seq"]
+    place_and_numbers = app.engine.datastore, key, name, head["seq"]
     limit, build = job_class.SOFT_TIMEOUT, app.build_id
-    run = Run(*key_and_numbers, patience, app.clock, stopping, build=build, soft_limit=limit)
+    run = Run(*place_and_numbers, patience, app.clock, stopping, build=build, soft_limit=limit)
     with interrupts.during(run, request["nonce"]):
         return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

@@ -32,7 +32,7 @@ def take_overrun(app: App, claim: Claim, message: str) -> bool:
         record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
         return transitions.overrun(head, record, now, engine.datastore.history_limit, pause and pause.seconds)
 
-    return engine.take_away(claim.uuid, claim.epoch, build, "requeued", message, logs.ERROR)
+    return engine.take_away(claim.uuid, claim.run, build, "requeued", message, logs.ERROR)
 
 
 def _goes_on(app: App, claim: Claim, head: Document, errors: int) -> bool:

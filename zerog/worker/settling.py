@@ -38,7 +38,6 @@ LASTING = (
     TypeError,
     ValueError,
     LookupError,
-    AttributeError,
     OverflowError,
     RecursionError,
 )

@@ -85,7 +85,7 @@ class Shutdown:
         released = []
         for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
             try:
-                released.append(self._engine.release(claim.uuid, claim.epoch, why))
+                released.append(self._engine.release(claim.uuid, claim.run, why))
             except ZerogError as error:
                 log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)
         return released

@@ -143,7 +143,7 @@ class _Single:
         why = f"the worker that called {self._worker.name} stopped the run"
         self._slots.abandon(why)
         try:
-            self._app.engine.release(claim.uuid, claim.epoch, why)
+            self._app.engine.release(claim.uuid, claim.run, why)
             self._holds = False
         except ZerogError as error:
             log.warning("job %s could not be released, its lease decides: %s", claim.uuid, error)

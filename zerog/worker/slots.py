@@ -243,7 +243,7 @@ class Slots:
         self._cancel_run(claim)
         grace = claim.loaded[0].CANCEL_GRACE
         why = f"the run did not end within {grace} s of being cancelled"
-        self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.epoch, why))
+        self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.run, why))
 
     def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:
         """Unless the run has ended by then, have it end in ``seconds``; ``write`` takes the job from it."""
@@ -260,7 +260,7 @@ class Slots:
         # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.epoch, "lost", why))
+        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.run, "lost", why))
 
     def _until_answered(self, write: Callable[[], object]) -> None:
         """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
@@ -315,7 +315,7 @@ class ThreadSlots(Slots):
         run = Run(
             self.app.engine.datastore,
             claim.key,
-            claim.epoch,
+            claim.run,
             claim.seq,
             patience=self.lease * 2 / 3,
             clock=self.clock,
