@@ -20,6 +20,7 @@ from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.queues.sqlite import SqliteQueue
 from zerog.reconcile import SWEEPER, Reconciler
+from zerog.retention import Keep
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Worker, waiting
 
@@ -227,14 +228,16 @@ def test_no_query_of_a_sweep_reads_finished_documents(
     statements: list[str] = []
     with datastore.file.reading() as connection:
         connection.set_trace_callback(statements.append)
-    Reconciler(engine, "first", clock).sweep(True)
-    Reconciler(engine, "first", clock).sweep(True)
+    kept = {"failed": {"a": Keep(1.0, 1.0), "b": Keep(9.0, 1.0)}}
+    Reconciler(engine, "first", clock, kept=lambda: kept).sweep(True)
+    Reconciler(engine, "first", clock, kept=lambda: kept).sweep(True)
     with datastore.file.reading() as connection:
         connection.set_trace_callback(None)
         finds = [s for s in statements if "ORDER BY" in s and "zerog_documents" in s]
         plans = [row[3] for s in finds for row in connection.execute(f"EXPLAIN QUERY PLAN {s}")]
     engine.close()
-    assert len(finds) >= 4
+    assert len(finds) >= 10
+    assert sum("zerog_by_end (status=? AND jobType=? AND finishedAt" in plan for plan in plans) >= 4
     for plan in plans:
         assert plan.startswith("SEARCH zerog_documents USING INDEX zerog_by_"), plan
 

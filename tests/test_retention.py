@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,17 +14,18 @@ import pytest
 import zerog
 from tests.engines.kinds import KINDS
 from tests.jobs.kit import PlainStore
-from zerog import retention
+from zerog import crashpoints, retention
 from zerog.clock import to_text
+from zerog.datastores.base import ENDED, Page
+from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set
 from zerog.doctor import Doctor
 from zerog.document import make_key, new_document
-from zerog.exceptions import AmbiguousWrite
+from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import Reconciler
 from zerog.registry import JobRegistry
-from zerog.retention import can_remove
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Settlement, Worker
 
@@ -112,25 +114,133 @@ def test_each_kind_is_kept_as_long_as_its_class_says(engine: Engine, registry: J
     assert engine.counters["removed.old"] == 3
 
 
-def test_a_sweep_takes_a_few_and_goes_on_next_time(
+def test_a_sweep_reads_nothing_but_what_is_due(
     engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many are too old, and however many before them are kept, each sweep does as much and no more."""
-    monkeypatch.setattr(retention, "HEADS", 6)
+    """However many older jobs are kept, by another type, and younger ones of the same type, one sweep removes all."""
     monkeypatch.setattr(retention, "PAGE", 3)
     kept = ended(engine, job_class=Long, number=10)
     old = ended(engine, number=10)
     clock.advance(2 * DAY)
+    kept += ended(engine, number=10)
+    find = engine.datastore.find
+    read: list[str] = []
+
+    def counted(*args: Any, **query: Any) -> Any:
+        page = find(*args, **query)
+        read.extend(head["uuid"] for head in page.heads)
+        return page
+
+    monkeypatch.setattr(engine.datastore, "find", counted)
+    assert sorted(sweeper(engine, registry).sweep().removed) == sorted(old)
+    assert sorted(read) == sorted(old)
+    assert stored(engine, kept) == [True] * 20
+
+
+def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of its time is left to claims and settlements; every status and type has its turn."""
+    monkeypatch.setattr(retention, "PAGE", 1)
+    old = [*ended(engine, number=10), *ended(engine, 410, number=10)]
+    clock.advance(2 * DAY)
+    discard_all = engine.discard_all
+    times: list[float] = []
+
+    def slow(*args: Any) -> list[str]:
+        clock.advance(0.5)
+        times.append(clock.monotonic())
+        return discard_all(*args)
+
+    monkeypatch.setattr(engine, "discard_all", slow)
     reconciler = sweeper(engine, registry)
-    removed: list[str] = []
-    counts = []
-    for _ in range(5):
-        report = reconciler.sweep()
-        counts.append(len(report.removed))
-        removed += report.removed
-    assert sorted(removed) == sorted(old)
-    assert max(counts) <= 6
-    assert stored(engine, kept) == [True] * 10
+    began = clock.monotonic()
+    first = reconciler.sweep().removed
+    assert len(first) == 5
+    assert clock.monotonic() - began <= retention.BUDGET + 1
+    assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(times))
+    assert {uuid in old[:10] for uuid in first} == {True, False}
+    for _ in range(6):
+        first += reconciler.sweep().removed
+    assert sorted(first) == sorted(old)
+
+
+def test_jobs_that_can_not_be_removed_hold_up_no_others(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep reads at most LEFT of them, and the next one goes on behind those."""
+    monkeypatch.setattr(retention, "PAGE", 2)
+    monkeypatch.setattr(retention, "LEFT", 4)
+    newer = ended(engine, number=10)
+    for uuid in newer:
+        engine.datastore.mutate(make_key(uuid), [Set("schemaVersion", 3.0)])
+    clock.advance(1)
+    old = ended(engine, number=2)
+    clock.advance(2 * DAY)
+    reconciler = sweeper(engine, registry)
+    reports = [reconciler.sweep().removed for _ in range(6)]
+    assert [sorted(removed) for removed in reports if removed] == [sorted(old)]
+    assert stored(engine, newer) == [True] * 10
+
+
+class NoQuery(MemoryDatastore):
+    """As Couchbase without its query service."""
+
+    can_find_ended = False
+
+    def find(self, status: str | None = None, due: str | None = None, **query: Any) -> Page:
+        if due is None and (status is None or status in ENDED):
+            raise DatastoreError("there is no query service")
+        return super().find(status=status, due=due, **query)
+
+
+class NoIndex(NoQuery):
+    """As Couchbase without ``zerog setup``."""
+
+    can_find_ended = True
+
+
+@pytest.mark.parametrize(
+    ("store", "why"), [(NoQuery, "can't list jobs that have ended"), (NoIndex, "no query service")]
+)
+def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
+    store: type[MemoryDatastore], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it found stuck is reported; the log names RETAIN once, and doctor names the types and the reason."""
+    app = zerog.App(datastore=store(), queue="memory://")
+    app.register(Short)
+    reconciler = app._make_reconciler("worker")
+    app.engine.refuse("0199", "of an unknown type")
+    with caplog.at_level(logging.WARNING, "zerog"):
+        reports = [reconciler.sweep() for _ in range(3)]
+    assert [report.stuck for report in reports] == [{"0199": "of an unknown type"}] * 3
+    [record] = [record for record in caplog.records if "RETAIN" in record.message]
+    assert why in record.message
+    [finding] = [finding for finding in Doctor(app).examine().findings if "RETAIN" in finding.what]
+    assert "short" in finding.what
+    assert why in finding.what
+
+
+def test_an_outage_in_between_ends_no_sweep(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was removed before it is reported, and the next sweep goes on."""
+    monkeypatch.setattr(retention, "PAGE", 2)
+    old = ended(engine, number=6)
+    clock.advance(2 * DAY)
+    discard_all = engine.discard_all
+    calls = iter([False, True])
+
+    def unsteady(*args: Any) -> list[str]:
+        if next(calls, False):
+            raise DatastoreUnavailable("no route to the server")
+        return discard_all(*args)
+
+    monkeypatch.setattr(engine, "discard_all", unsteady)
+    reconciler = sweeper(engine, registry)
+    first = reconciler.sweep().removed
+    assert len(first) == 2
+    assert sorted(first + reconciler.sweep().removed + reconciler.sweep().removed) == sorted(old)
 
 
 def test_several_workers_remove_each_job_once(
@@ -186,21 +296,20 @@ def test_what_newer_code_wrote_is_left_to_it(
     assert stored(engine, [uuid]) == [True]
 
 
+@pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
 def test_an_answer_that_is_lost_ends_no_sweep(
-    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, registry: JobRegistry, clock: ManualClock, point: str
 ) -> None:
     """The next one finds what is left."""
     old = ended(engine, number=3)
     clock.advance(2 * DAY)
-
-    def lost(*_args: Any, **_kwargs: Any) -> Any:
-        raise AmbiguousWrite("no answer")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(engine.datastore, "delete", lost)
-        broken.setattr(engine.datastore, "remove", lost, raising=False)
-        assert sweeper(engine, registry).sweep().removed == []
-    assert sorted(sweeper(engine, registry).sweep().removed) == sorted(old)
+    crashpoints.arm(point, "unknown")
+    try:
+        sweeper(engine, registry).sweep()
+    finally:
+        crashpoints.disarm()
+    sweeper(engine, registry).sweep()
+    assert stored(engine, old) == [False] * 3
 
 
 def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
@@ -217,7 +326,6 @@ def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
 def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> None:
     """A class that wants its jobs removed, on a datastore that can't."""
     app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
-    assert not can_remove(app.datastore)
     app.register(Long)
     assert not any("RETAIN" in finding.what for finding in Doctor(app).examine().findings)
     app.register(Short)

@@ -20,7 +20,7 @@ from zerog.document import QUEUED, RUNNING, SCHEDULED
 from zerog.exceptions import CorruptDocument, ZerogError
 from zerog.presence import worker_key
 from zerog.queues.base import DEFAULT
-from zerog.retention import can_remove
+from zerog.retention import why_not
 from zerog.symptoms import CLOCKS_APART, Symptoms
 from zerog.watch import Watch, lease_of
 
@@ -183,9 +183,11 @@ class Doctor:
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
 
     def _look_at_retention(self) -> Iterator[Finding]:
-        types = sorted({job_type for kept in self.app.registry.kept().values() for job_type in kept})
-        if types and not can_remove(self.app.datastore):
-            what = f"this datastore can't find or can't delete jobs, so RETAIN is without effect: {', '.join(types)}"
+        kept = self.app.registry.kept()
+        types = sorted({job_type for each in kept.values() for job_type in each})
+        why = why_not(self.app.datastore, kept) if types else None
+        if why is not None:
+            what = f"RETAIN is without effect for {', '.join(types)}: {why}"
             yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
 
     def _look_at_datastore(self) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ hundred of them don't read the same pages:
 - a running document whose worker is alive and doesn't hold it: given back, uncounted (``zerog.audit``);
 - waiting documents while their queue came back empty for two sweeps: put on the queue again, oldest first;
 - the record of a dead worker that owns nothing any more: removed;
-- what has ended and is kept no longer: removed, a few at a time (``zerog.retention``);
+- what has ended and is kept no longer: removed (``zerog.retention``);
 - what must not be touched (unreadable, unknown type, too new) is listed with the reason.
 
 A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; of what has ended it reads

@@ -1,26 +1,33 @@
-"""Removing jobs that have ended once their class keeps them no longer.
+"""Removal of ended jobs whose class keeps them no longer.
 
-A sweep goes on through the jobs that have ended where the one before stopped: at most HEADS of each status, a PAGE at a
-time, oldest first. So it costs the same however many are kept; a hundred thousand kept jobs are gone through in a
-quarter of an hour, and what became too old meanwhile is removed then. Nothing is read unless some class says so.
+The datastore lists what is due by status, type and end from an index (``Datastore.find`` with ``until``), so a sweep
+reads nothing but that, however many jobs are kept. It removes a page per transaction, pauses after each for as long as
+the page took, so that claims and settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless
+a class has RETAIN or RETAIN_FAILED.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from zerog.clock import text_after, to_text
 from zerog.datastores.base import Datastore
 from zerog.document import Document, check_head, check_layout, make_key
-from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.exceptions import CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidUuid, SchemaTooNew
 from zerog.lifecycle import Engine
 
-HEADS = 1_000
-"""Heads of one status that a sweep reads at most, and so the most that it removes of them."""
+log = logging.getLogger("zerog")
 
 PAGE = 100
-"""Heads read at a time: what has ended may have large outputs."""
+"""Heads read at a time, and jobs removed in one transaction: what has ended may have large outputs."""
+
+BUDGET = 5.0
+"""Seconds after which a sweep leaves the rest to the next one: the sweeper's other repairs come first."""
+
+LEFT = 1_000
+"""Due heads of one status and type that a sweep reads without removing them, before it leaves the rest to the next."""
 
 
 class Keep(NamedTuple):
@@ -34,45 +41,87 @@ Kept = Mapping[str, Mapping[str, Keep]]
 """By status and type, how long ended jobs are kept; those that aren't named are kept for ever."""
 
 
-def can_remove(datastore: Datastore) -> bool:
-    """Whether ended jobs can be found and removed there."""
-    return datastore.can_find and datastore.can_delete
+def why_not(datastore: Datastore, kept: Kept) -> str | None:
+    """Why jobs that are kept no longer can't be removed there; None if they can.
+
+    Raises DatastoreUnavailable.
+    """
+    if not (datastore.can_find and datastore.can_delete):
+        return "this datastore can't list or can't delete jobs"
+    if not datastore.can_find_ended:
+        return "this datastore can't list jobs that have ended"
+    for status, types in kept.items():
+        for job_type in types:
+            try:
+                datastore.find(status=status, job_type=job_type, until="", limit=1)
+            except DatastoreUnavailable:
+                raise
+            except DatastoreError as error:
+                return str(error)
+            return None
+    return None
 
 
 class Retention:
-    """Goes through what has ended. ``kept`` is asked at each sweep, for classes may be registered at any time."""
+    """Removes ended jobs in each sweep. ``kept`` is called in each one, for classes may be registered at any time."""
 
     def __init__(self, engine: Engine, kept: Callable[[], Kept]) -> None:
         self._engine = engine
         self._kept = kept
-        self._after: dict[str, str | None] = {}
+        self._after: dict[tuple[str, str], str] = {}
+        self._logged: str | None = None
 
     def sweep(self) -> list[str]:
-        """Remove what is too old among the next ones; returns their uuids."""
+        """Remove what is due; returns the uuids. A datastore that can't is logged once, and ends no sweep."""
+        kept = self._kept()
         removed: list[str] = []
-        if can_remove(self._engine.datastore):
-            for status, kept in self._kept().items():
-                removed += self._go_on(status, kept)
+        if not kept:
+            return removed
+        try:
+            why = why_not(self._engine.datastore, kept)
+            if why is None:
+                self._remove(kept, removed)
+        except DatastoreError as error:
+            why = str(error)
+        if why is not None and why != self._logged:
+            log.warning("jobs that RETAIN keeps no longer are not removed: %s", why)
+        self._logged = why
         return removed
 
-    def _go_on(self, status: str, kept: Mapping[str, Keep]) -> list[str]:
-        now = to_text(self._engine.clock.now())
-        removed: list[str] = []
-        for _ in range(HEADS // PAGE):
-            page = self._engine.datastore.find(status=status, after=self._after.get(status), limit=PAGE)
-            old = [head for head in page.heads if _is_over(head, kept, now)]
-            removed += self._engine.discard_all(old, "its class keeps it no longer")
-            self._after[status] = page.after
-            if page.after is None:
-                break
-        return removed
+    def _remove(self, kept: Kept, removed: list[str]) -> None:
+        """Add to ``removed``: a page of each status and type in turn, until nothing is due or the time is over."""
+        clock = self._engine.clock
+        end = clock.monotonic() + BUDGET
+        left = {(status, job_type): 0 for status, types in kept.items() for job_type in types}
+        while left:
+            for status, job_type in list(left):
+                began = clock.monotonic()
+                if began >= end:
+                    return
+                due, gone = self._remove_page(status, job_type, kept[status][job_type])
+                removed += gone
+                place = status, job_type
+                left[place] += due - len(gone)
+                if place not in self._after or left[place] >= LEFT:
+                    del left[place]
+                if due:
+                    clock.pause(clock.monotonic() - began)
+
+    def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
+        """How many heads of the next page are due, and the uuids of those removed."""
+        place = status, job_type
+        until = text_after(to_text(self._engine.clock.now()), -keep.seconds)
+        page = self._engine.datastore.find(
+            status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE
+        )
+        if page.after is not None:
+            self._after[place] = page.after
+        known = [head for head in page.heads if _is_known(head, keep)]
+        return len(page.heads), self._engine.discard_all(known, "its class keeps it no longer") if known else []
 
 
-def _is_over(head: Document, kept: Mapping[str, Keep], now: str) -> bool:
-    """Whether a job is kept no longer. What newer code has written is for newer code to remove."""
-    ended, keep = head.get("finishedAt"), kept.get(str(head.get("jobType")))
-    if keep is None or not isinstance(ended, str) or ended >= text_after(now, -keep.seconds):
-        return False
+def _is_known(head: Document, keep: Keep) -> bool:
+    """True if this code may remove the job. What newer code has written is for newer code to remove."""
     try:
         key = make_key(head.get("uuid") or "")
         check_head(key, head)

@@ -99,7 +99,7 @@ def test_without_an_index_the_error_says_what_to_do() -> None:
     datastore.create(KEY, {"status": "failed"})
     with pytest.raises(DatastoreError, match=r"no index.*zerog setup"):
         datastore.find(status="failed")
-    assert datastore.setup() == ["zerog_jobs", "zerog_jobs_by_status"]
+    assert datastore.setup() == ["zerog_jobs", "zerog_jobs_by_status", "zerog_jobs_by_end"]
     assert datastore.find(status="failed").heads == [{"status": "failed"}]
     datastore.close()
 

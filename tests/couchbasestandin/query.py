@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tests.couchbasestandin.server import Server
 
 NAME = r"`([^`]+)`"
-SELECT = re.compile(
-    rf"SELECT RAW META\(d\)\.id FROM {NAME}\.{NAME}\.{NAME} AS d WHERE (.+) ORDER BY META\(d\)\.id LIMIT (\d+)"
+FROM = rf"FROM {NAME}\.{NAME}\.{NAME} AS d WHERE (.+)"
+SELECT = re.compile(rf"SELECT RAW META\(d\)\.id {FROM} ORDER BY META\(d\)\.id LIMIT (\d+)")
+SELECT_BY_END = re.compile(
+    rf"SELECT RAW \[d\.`finishedAt`, META\(d\)\.id\] {FROM} ORDER BY d\.`finishedAt`, META\(d\)\.id LIMIT (\d+)"
 )
 CREATE = re.compile(rf"CREATE INDEX {NAME} ON {NAME}\.{NAME}\.{NAME}\((.+)\)")
 
@@ -53,18 +55,20 @@ class QueryService(ThreadingHTTPServer):
             self.indexes.add(index)
             return []
         selected = SELECT.fullmatch(statement)
+        by_end = SELECT_BY_END.fullmatch(statement)
+        selected = selected or by_end
         if selected is None:
             raise QueryError(SYNTAX, f"syntax error near {statement[:40]}")
         if not any(index[:3] == selected.group(1, 2, 3) for index in self.indexes):
             raise QueryError(NO_INDEX, "No index available on keyspace that matches your query.")
         bucket = self.documents.buckets[selected[1]]
         clauses = selected[4].split(" AND ")
-        keys = [
-            key
+        found = [
+            [document["finishedAt"], key] if by_end else key
             for key, document in _documents(bucket, selected[2], selected[3])
             if all(_holds(clause, key, document, parameters) for clause in clauses)
         ]
-        return sorted(keys)[: int(selected[5])]
+        return sorted(found)[: int(selected[5])]
 
 
 def _documents(bucket: Bucket, scope: str, collection: str) -> list[tuple[str, Any]]:
@@ -87,6 +91,11 @@ def _holds(clause: str, key: str, document: Any, parameters: dict[str, Any]) -> 
     if bound := re.fullmatch(r"META\(d\)\.id ([<>]) (\$\w+)", clause):
         limit = parameters[bound[2]]
         return key < limit if bound[1] == "<" else key > limit
+    if time := re.fullmatch(r"d\.`finishedAt` (>=|<=) (\$\w+)", clause):
+        ended, limit = document.get("finishedAt") if isinstance(document, dict) else None, parameters[time[2]]
+        return isinstance(ended, str) and (ended >= limit if time[1] == ">=" else ended <= limit)
+    if clause == "[d.`finishedAt`, META(d).id] > $after":
+        return [document["finishedAt"], key] > parameters["$after"]
     if equal := re.fullmatch(rf"d\.{NAME} = (\$\w+)", clause):
         return isinstance(document, dict) and document.get(equal[1]) == parameters[equal[2]]
     raise QueryError(SYNTAX, f"syntax error near {clause}")

@@ -8,6 +8,7 @@ import pytest
 from tests.datastores.test_machine import explore
 from tests.redisservers import BINARIES, FakeServer, shared
 from zerog.datastores.base import Datastore
+from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
 from zerog.redisserver import RedisServer
 from zerog.testing.datastore_contract import DatastoreContract
@@ -71,6 +72,45 @@ def test_a_deletion_under_a_token() -> None:
     assert datastore.delete("key", token) is True
     assert datastore.delete("key", token) is False
     assert datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*") == []
+
+
+@pytest.mark.parametrize("name", BINARIES)
+def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
+    """Such code kept no index by the end and left the type in the body; what it ends or removes later is noticed."""
+    datastore = RedisDatastore(shared(name).url())
+    server, prefix = datastore.server, datastore.server.prefix
+    query = {"status": "failed", "job_type": "x", "until": "9"}
+    a, b, c, d = (f"zerog_job_{number}" for number in range(4))
+    for key in (a, b, c):
+        datastore.create(key, {"status": "failed", "jobType": "x", "finishedAt": "1", "key": key, "events": []})
+    datastore.create(d, {"status": "failed", "key": d})
+    body, finished = (server.ask(a, "HGET", f"{prefix}d:{a}", field) for field in ("body", ',"finishedAt":'))
+    server.ask(a, "HSET", f"{prefix}d:{a}", "body", b'%b,"jobType":"x","finishedAt":%b' % (body, finished))
+    server.ask(a, "HDEL", f"{prefix}d:{a}", ',"jobType":', ',"finishedAt":')
+    server.ask(a, "DEL", f"{prefix}ended")
+    assert datastore.find(**query).heads == []
+    assert datastore.setup() == [f"3 entries of the index {prefix}ended"]
+    assert [head["key"] for head in datastore.find(**query).heads] == [a, b, c]
+    server.ask(b, "DEL", f"{prefix}d:{b}")
+    server.ask(c, "HSET", f"{prefix}d:{c}", ',"finishedAt":', '"2"')
+    assert [head["key"] for head in datastore.find(**query).heads] == [a]
+    assert server.ask("a test", "ZCARD", f"{prefix}ended") == 1
+    datastore.close()
+
+
+def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
+    """Its type is in the body, where the script doesn't look."""
+    datastore = RedisDatastore(shared("valkey").url())
+    server = datastore.server
+    datastore.create("a", {"status": "running", "finishedAt": None, "epoch": 1, "owner": {"nonce": "n"}, "seq": 0})
+    name = f"{server.prefix}d:a"
+    server.ask("a", "HSET", name, "body", server.ask("a", "HGET", name, "body") + b',"jobType":"x"')
+    end = [Set("status", "failed"), Set("finishedAt", "1"), Set("owner", None)]
+    datastore.mutate("a", end, epoch=1, seq=1)
+    datastore.mutate("a", end, epoch=1, seq=1)
+    [head] = datastore.find(status="failed", job_type="x", until="1").heads
+    assert head["jobType"] == "x"
+    datastore.close()
 
 
 @pytest.mark.parametrize("name", BINARIES)

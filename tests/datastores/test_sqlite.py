@@ -34,6 +34,17 @@ def raw(path, statement: str, *parameters: object) -> None:
         sqlite.execute(statement, parameters)
 
 
+def test_a_file_of_older_code_gets_the_index_of_ended_jobs(datastore, path) -> None:
+    """When it is opened; with the jobs that are there."""
+    datastore.create(KEY, {"status": "failed", "jobType": "x", "finishedAt": "1"})
+    datastore.close()
+    raw(path, "DROP INDEX zerog_by_end")
+    opened = SqliteDatastore(path)
+    assert opened.setup() == ["zerog_by_end"]
+    assert len(opened.find(status="failed", job_type="x", until="1").heads) == 1
+    opened.close()
+
+
 # A full disk.
 
 FILL = """

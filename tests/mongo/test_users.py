@@ -19,7 +19,7 @@ import pytest
 import zerog
 from tests.mongo.kit import Count, refused
 from tests.mongoservers import RunningServer, started, with_options
-from zerog.datastores.mongo import MongoDatastore
+from zerog.datastores.mongo import INDEXES, MongoDatastore
 from zerog.exceptions import (
     ConfigurationError,
     DatastoreUnavailable,
@@ -79,7 +79,7 @@ def test_who_may_not_is_told_at_first_use(guarded: RunningServer, case: str) -> 
 def test_who_may_can_do_everything(guarded: RunningServer) -> None:
     """``readWrite`` on the database is enough."""
     app = zerog.App(datastore=guarded.url("shop:hunter2@", "jobs"), queue="memory://")
-    assert len(app.datastore.setup()) == 2
+    assert len(app.datastore.setup()) == len(INDEXES)
     assert app.datastore.about().startswith("MongoDB")
     app.register(Count)
     job = app.submit(Count, {})

@@ -218,14 +218,17 @@ class Datastore:
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         """Heads of the job documents that have all the given values.
 
         In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
-        order of ``due`` and then key. ``after`` is a page's, from the same query. Documents that can't be read are
+        order of ``due`` and then key. With ``until`` (a stored timestamp), a status of ``ENDED`` and a type: only those
+        whose ``finishedAt`` is not later, in the order of ``finishedAt`` and then key, from an index: ended jobs
+        that don't fit cost nothing. ``after`` is a page's, from the same query. Documents that can't be read are
         left out and named apart, so that a page may be empty and still not the last. Raises DatastoreError if the
         adapter can't (``can_find``, and for a query without ``due`` that jobs in ``ENDED`` may answer
-        ``can_find_ended``), InvalidValue for a ``limit`` below 1.
+        ``can_find_ended``), InvalidValue for a ``limit`` below 1 and for ``until`` with anything else.
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 
@@ -357,6 +360,17 @@ def check_limit(limit: int) -> None:
     """Refuse a page size of ``find`` that would never get anywhere. Raises InvalidValue."""
     if limit < 1:
         raise InvalidValue(f"find with limit={limit}; expected at least 1")
+
+
+def check_until(
+    until: str | None, status: str | None, job_type: str | None, due: str | None, queue: str | None
+) -> None:
+    """Refuse ``until`` in a query of ``find`` that no index of ended jobs answers. Raises InvalidValue."""
+    if until is not None and (status not in ENDED or job_type is None or due is not None or queue is not None):
+        raise InvalidValue(
+            f"find with until={until!r}, status={status!r}, job_type={job_type!r}, due={due!r}, queue={queue!r}; "
+            f"expected a status of {', '.join(ENDED)} and a type, and neither due nor queue"
+        )
 
 
 def _back_off() -> None:

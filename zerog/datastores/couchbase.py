@@ -24,6 +24,7 @@ from zerog.datastores.base import (
     RunGuard,
     check_document,
     check_limit,
+    check_until,
     fence,
     repeated,
     without_history,
@@ -129,20 +130,23 @@ class CouchbaseDatastore(Datastore):
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         """Heads of the job documents that have all the given values.
 
         Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
         """
         check_limit(limit)
+        check_until(until, status, job_type, due, queue)
         asked = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in asked.items() if value is not None}
         start = [] if after is None else values.decode(after)
         listed = None if due is None and (status is None or status in ENDED) else _listed_at(status, due)
+        time, latest = ("due", due) if until is None else ("finishedAt", until)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []
-        for keys, surely in self._keys(listed, wanted, due, start, limit):
+        for keys, surely in self._keys(listed, wanted, latest, start, limit):
             for key, (head, token) in self._look(keys).items():
                 if head is None and token:
                     unreadable.append(key)
@@ -150,8 +154,8 @@ class CouchbaseDatastore(Datastore):
                 places = places_of(head)
                 if listed is not None and listed not in places:
                     stale.append(key)
-                elif head is not None and type(head.get("status")) is str and (due is None or head["due"] <= due):
-                    place = [key] if due is None else [head["due"], key]
+                elif head is not None and type(head.get("status")) is str and _is_by(head.get(time), latest):
+                    place = [key] if latest is None else [head[time], key]
                     if place > start and all(head.get(field) == value for field, value in wanted.items()):
                         found.append((place, head))
             if sum(place < surely for place, _ in found) > limit:
@@ -195,12 +199,12 @@ class CouchbaseDatastore(Datastore):
         return heads
 
     def _keys(
-        self, listed: str | None, wanted: dict[str, str], due: str | None, start: list[str], limit: int
+        self, listed: str | None, wanted: dict[str, str], latest: str | None, start: list[str], limit: int
     ) -> Iterator[tuple[list[str], list[str]]]:
         """Some keys at a time that may belong to a page, each with a place before which no later one will come."""
         if listed is None:
-            return self._queried(wanted, start, limit)
-        return self._listed(listed, start) if due is None else self._listed_due(start, due)
+            return self._queried(wanted, start, limit) if latest is None else self._ended(wanted, latest, start, limit)
+        return self._listed(listed, start) if latest is None else self._listed_due(start, latest)
 
     def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
         """The keys that the index has in a place."""
@@ -225,6 +229,14 @@ class CouchbaseDatastore(Datastore):
                 return
             after = keys[-1]
             yield keys, [f"{after}\0"]
+
+    def _ended(
+        self, wanted: dict[str, str], until: str, start: list[str], limit: int
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys of ended jobs that the query service names, by the time they ended at."""
+        while places := self._query.ended(wanted, until, start, min(limit + 1, AT_ONCE)):
+            start = places[-1]
+            yield [key for _, key in places], [start[0], f"{start[1]}\0"]
 
     # writing
 
@@ -339,6 +351,10 @@ def _listed_at(status: str | None, due: str | None) -> str:
     if due is not None:
         return DUE
     return RUNNING if status == RUNNING else OPEN
+
+
+def _is_by(time: object, latest: str | None) -> bool:
+    return latest is None or (type(time) is str and time <= latest)
 
 
 def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:

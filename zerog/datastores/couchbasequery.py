@@ -15,6 +15,7 @@ from zerog.exceptions import ConfigurationError, DatastoreError, DatastoreUnavai
 INDEXES = {
     "zerog_jobs": "META().id, `status`, `jobType`, `queueName`",
     "zerog_jobs_by_status": "`status`, META().id, `jobType`, `queueName`",
+    "zerog_jobs_by_end": "`status`, `jobType`, `finishedAt`, META().id",
 }
 """What ``setup`` makes: name and keys."""
 
@@ -43,8 +44,26 @@ class JobQuery:
             f"SELECT RAW META(d).id FROM {self._keyspace} AS d WHERE {' AND '.join(clauses)} "
             f"ORDER BY META(d).id LIMIT {limit}"
         )
+        return self._results(statement, {**wanted, "after": after, "end": END})
+
+    def ended(self, wanted: dict[str, str], until: str, after: list[str], limit: int) -> list[list[str]]:
+        """The ``finishedAt`` and key of the next jobs with these values that ended by ``until``, in that order.
+
+        Raises what ``keys`` raises.
+        """
+        clauses = [f"d.`{field}` = ${field}" for field in wanted]
+        clauses += ["d.`finishedAt` >= $since", "d.`finishedAt` <= $until"]
+        clauses += ["[d.`finishedAt`, META(d).id] > $after", "META(d).id > $start", "META(d).id < $end"]
+        statement = (
+            f"SELECT RAW [d.`finishedAt`, META(d).id] FROM {self._keyspace} AS d WHERE {' AND '.join(clauses)} "
+            f"ORDER BY d.`finishedAt`, META(d).id LIMIT {limit}"
+        )
+        place = {"since": after[0] if after else "", "until": until, "after": after or ["", ""]}
+        return self._results(statement, {**wanted, **place, "start": PREFIX, "end": END})
+
+    def _results(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
         try:
-            return self._server.query(statement, {**wanted, "after": after, "end": END})
+            return self._server.query(statement, parameters)
         except sdk.CouchbaseException as error:
             raise self._translated(error) from error
 

@@ -20,6 +20,7 @@ from zerog.datastores.base import (
     RunGuard,
     check_document,
     check_limit,
+    check_until,
     fence,
     repeated,
 )
@@ -124,12 +125,15 @@ class MemoryDatastore(Datastore):
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         check_limit(limit)
+        check_until(until, status, job_type, due, queue)
         with self._lock:
             texts = [(key, record.head) for key, record in self._records.items()]
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
+        time, latest = ("due", due) if until is None else ("finishedAt", until)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         for key, text in texts:
@@ -140,9 +144,9 @@ class MemoryDatastore(Datastore):
                 continue
             if type(head.get("status")) is not str or any(head.get(f) != value for f, value in wanted.items()):
                 continue
-            if due is not None and (type(head.get("due")) is not str or head["due"] > due):
+            if latest is not None and (type(head.get(time)) is not str or head[time] > latest):
                 continue
-            found.append(([head["due"], key] if due is not None else [key], head))
+            found.append(([key] if latest is None else [head[time], key], head))
         found.sort(key=lambda pair: pair[0])
         start = [] if after is None else values.decode(after)
         page = [pair for pair in found if pair[0] > start][: limit + 1]

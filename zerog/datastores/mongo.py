@@ -12,15 +12,22 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from zerog import values
-from zerog.datastores.base import Datastore, Mutation, Page, RunGuard, check_document, check_limit
+from zerog.datastores.base import Datastore, Mutation, Page, RunGuard, check_document, check_limit, check_until
 from zerog.datastores.mongochanges import SURE_BYTES, update_for
 from zerog.datastores.mongovalues import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.datastores.operations import Document, Operation, Remove, check, present
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
 from zerog.mongoserver import MAX_BSON, MongoServer, decoded, encoded
 
-INDEXES = {"zerog_status": ("status", "_id"), "zerog_due": ("due", "_id")}
+INDEXES = {
+    "zerog_status": ("status", "_id"),
+    "zerog_due": ("due", "_id"),
+    "zerog_end": ("status", "jobType", "finishedAt", "_id"),
+}
 """What ``setup`` makes, so that ``find`` reads what it gives and little more."""
+
+_SOME = {"zerog_end": {"finishedAt": {"$gt": ""}}}
+"""Which documents are in an index, if not all: a job that has not ended costs nothing there."""
 
 _LARGEST = 2**63 - 1
 
@@ -106,11 +113,14 @@ class MongoDatastore(Datastore):
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         check_limit(limit)
+        check_until(until, status, job_type, due, queue)
         place = [] if after is None else values.decode(after)
-        query = _query(status, due, job_type, queue, place)
-        order = [("due", 1), ("_id", 1)] if due is not None else [("_id", 1)]
+        time, latest = ("due", due) if until is None else ("finishedAt", until)
+        query = _query(status, time, latest, job_type, queue, place)
+        order = [("_id", 1)] if latest is None else [(time, 1), ("_id", 1)]
         with self.server.translated("find", writes=False):
             rows = list(self.server.undecoded().find(query, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
         heads: list[Document] = []
@@ -130,7 +140,8 @@ class MongoDatastore(Datastore):
             collection = self.server.collection
             there = collection.index_information()
             for name, fields in INDEXES.items():
-                collection.create_index([(field, 1) for field in fields], name=name)
+                options: dict[str, Any] = {"partialFilterExpression": _SOME[name]} if name in _SOME else {}
+                collection.create_index([(field, 1) for field in fields], name=name, **options)
         return [f"index {name} of {self.server.collection_name}" for name in INDEXES if name not in there]
 
     def about(self) -> str:
@@ -145,21 +156,26 @@ class MongoDatastore(Datastore):
 
 
 def _query(
-    status: str | None, due: str | None, job_type: str | None, queue: str | None, place: list[str]
+    status: str | None, time: str, latest: str | None, job_type: str | None, queue: str | None, place: list[str]
 ) -> dict[str, Any]:
-    """The filter of a page: a field that is a list never matches, though the server compares its elements, too."""
+    """The filter of a page: a field that is a list never matches, though the server compares its elements, too.
+
+    With ``latest`` that is the most of the field ``time``.
+    """
     query: dict[str, Any] = {"status": {"$type": "string"} if status is None else {"$eq": status}}
     for field, value in (("jobType", job_type), ("queueName", queue)):
         if value is not None:
             query[field] = {"$eq": value}
-    if due is None:
+    if latest is None:
         query["_id"] = {"$gt": place[0] if place else ""}
     else:
-        query["due"] = {"$lte": due}
+        query[time] = {"$lte": latest}
         query["_id"] = {"$gt": ""}
+        if time == "finishedAt":
+            query[time]["$gt"] = ""  # or the server would not take the index, which has only such ones
         if place:
-            query["due"]["$gte"] = place[0]
-            query["$or"] = [{"due": {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
+            query[time]["$gte"] = place[0]
+            query["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
     for field in query.keys() - {"_id", "$or"}:
         query[field]["$not"] = {"$type": "array"}
     return query

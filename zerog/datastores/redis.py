@@ -1,9 +1,9 @@
 """Documents on a Redis server. How a document lies there, and what is done to it there, is in ``zerog.redisscript``.
 
-``body`` is the JSON of everything that was there when the document was written whole, but for the fields of HOT, with a
-comma in front and no braces; it is not rewritten by ``mutate``. A field that ``mutate`` has given another value since
-is a field of the document's hash and laid over the body when read. History entries are lists of their own, so that
-recording event 10,000 costs what event 1 cost.
+``body`` is the JSON of everything that was there when the document was written whole, but for the fields of APART,
+with a comma in front and no braces; it is not rewritten by ``mutate``. A field that ``mutate`` has given another value
+since is a field of the document's hash and laid over the body when read. History entries are lists of their own, so
+that recording event 10,000 costs what event 1 cost.
 
 The script applies what it can be sure of. Everything else (a refusal; arithmetic on a field that only the body has;
 integers beyond 15 digits) it leaves alone, and ``mutate`` reads the document and writes by compare-and-swap.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -30,10 +31,12 @@ from zerog.datastores.base import (
     RunGuard,
     check_document,
     check_limit,
+    check_until,
     fence,
     repeated,
 )
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set, apply, check, dropped_field
+from zerog.datastores.redisended import incomplete, missing
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -41,10 +44,10 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     TooManyCollisions,
 )
-from zerog.redisscript import HOT
+from zerog.redisscript import APART
 from zerog.redisserver import RedisServer
 
-IS_HOT = frozenset(HOT)
+IS_APART = frozenset(APART)
 
 Command = dict[str, Any]
 
@@ -132,28 +135,40 @@ class RedisDatastore(Datastore):
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         check_limit(limit)
+        check_until(until, status, job_type, due, queue)
         wanted = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in wanted.items() if value is not None}
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         start: list[str] | None = None if after is None else values.decode(after)
         while len(found) <= limit:
-            places = self._places(status, due, start, limit + 1)
+            places = self._places(status, due, start, limit + 1, job_type, until)
             heads = self.heads_with_cas([place[-1] for place in places])
+            stale: list[list[str]] = []
             for place, (head, token) in zip(places, heads, strict=True):
                 if head is None and token:
                     unreadable.append(place[-1])
-                if head is None or type(head.get("status")) is not str:
+                elif until is not None and (head is None or head.get("finishedAt") != place[0]):
+                    stale.append([status or "", job_type or "", *place])
+                elif head is None or type(head.get("status")) is not str:
                     continue
-                if all(head.get(field) == value for field, value in wanted.items()):
+                elif all(head.get(field) == value for field, value in wanted.items()):
                     found.append((place, head))
+            if stale:  # changed since it was listed, or by code that knows no such index
+                self.server.one({"c": "list", "m": stale}, "the index of ended jobs")
             if len(places) <= limit:
                 break
             start = places[-1]
         more = values.encode_checked(found[limit - 1][0]) if len(found) > limit else None
         return Page([head for _, head in found[:limit]], more, unreadable)
+
+    def setup(self) -> list[str]:
+        """List the ended jobs that the index by their end hasn't: those that older code has ended."""
+        listed = sum(self._list_ended(status) for status in incomplete(self.server))
+        return [f"{listed} entries of the index {self.server.prefix}ended"] if listed else []
 
     def about(self) -> str | None:
         try:
@@ -192,22 +207,48 @@ class RedisDatastore(Datastore):
                 heads.append((None, -1))
         return heads
 
-    def _places(self, status: str | None, due: str | None, start: list[str] | None, limit: int) -> list[list[str]]:
-        """The next members of an index, as [key] or [due, key], in order."""
+    def _list_ended(self, status: str) -> int:
+        """Enter all jobs of a status into the index of ended jobs; returns how many were missing."""
+        listed, start = 0, None
+        while places := self._places(status, None, start, 1_000, None, None):
+            keys, start = [place[-1] for place in places], places[-1]
+            heads = dict(zip(keys, self.heads_with_cas(keys), strict=True))
+            for key in missing(self.server, status, [(key, head) for key, (head, _) in heads.items() if head]):
+                head, token = heads[key]
+                assert head is not None
+                kept = [Set(field, head[field]) for field in ("jobType", "finishedAt")]  # where the script looks
+                with suppress(self.casException):  # a change meanwhile lists it
+                    self.mutate(key, kept, cas=token)
+                    self.server.one({"c": "list", "m": [[status, *(each.value for each in kept), key]]}, key)
+                    listed += 1
+        return listed
+
+    def _places(
+        self,
+        status: str | None,
+        due: str | None,
+        start: list[str] | None,
+        limit: int,
+        job_type: str | None,
+        until: str | None,
+    ) -> list[list[str]]:
+        """The next members of an index, as [key], [due, key] or [finishedAt, key], in order."""
         command: Command = {"c": "find", "w": str(limit)}
         if due is not None:
             command["d"] = due
         elif status is not None:
             command["s"] = status
+        if until is not None:
+            command |= {"y": job_type, "u": until}
         if start is not None:
             command["a"] = start
         places = []
         for members in self.server.one(command, "find", writes=False):
             for member in members:
-                place, key = _END.split(member, 1)
+                *_, place, key = _END.split(member, 1 if until is None else 3)
                 text = place.replace(b"\0\xff", b"\0").decode()
-                places.append([key.decode()] if due is None else [text, key.decode()])
-        return sorted(places)[:limit] if due is None else places
+                places.append([key.decode()] if due is None and until is None else [text, key.decode()])
+        return sorted(places)[:limit] if due is None and until is None else places
 
     def _mutate_here(
         self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
@@ -261,9 +302,9 @@ def token_of(key: str, answer: Sequence[Any]) -> int:
 def stored(key: str, document: Document) -> Command:
     """The parts of a document as they are stored."""
     lists = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
-    body = {field: value for field, value in document.items() if field not in IS_HOT and field not in lists}
+    body = {field: value for field, value in document.items() if field not in IS_APART and field not in lists}
     fields: list[str] = []
-    for field in HOT:
+    for field in APART:
         if field in document:
             fields += (named(field), text_of(document[field], field))
     command: Command = {

@@ -17,6 +17,7 @@ from zerog.datastores.base import (
     RunGuard,
     check_document,
     check_limit,
+    check_until,
     fence,
     repeated,
 )
@@ -35,6 +36,7 @@ from zerog.datastores.sqliterows import (
     CAS,
     COLUMNS,
     DUE,
+    FINISHED,
     FOLD,
     HOT,
     ID,
@@ -129,21 +131,24 @@ class SqliteDatastore(Datastore):
         queue: str | None = None,
         after: str | None = None,
         limit: int = 1_000,
+        until: str | None = None,
     ) -> Page:
         check_limit(limit)
+        check_until(until, status, job_type, due, queue)
         where: list[str] = ["typeof(status) = 'text'"]
         parameters: list[Any] = []
         for column, value in (("status", status), ("jobType", job_type), ("queueName", queue)):
             if value is not None:
                 where.append(f"{column} = ?")
                 parameters.append(value)
-        if due is not None:
-            where.append("typeof(due) = 'text' AND due <= ?")
-            parameters.append(due)
+        time = "due" if due is not None else "finishedAt" if until is not None else None
+        if time is not None:
+            where.append(f"typeof({time}) = 'text' AND {time} <= ?")
+            parameters.append(due if until is None else until)
         if after is not None:
-            where.append("(due, key) > (?, ?)" if due is not None else "key > ?")
+            where.append("key > ?" if time is None else f"({time}, key) > (?, ?)")
             parameters.extend(values.decode(after))
-        order = "due, key" if due is not None else "key"
+        order = "key" if time is None else f"{time}, key"
         found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         parameters.append(limit + 1)
         unreadable: list[str] = []
@@ -151,14 +156,16 @@ class SqliteDatastore(Datastore):
             try:
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
                 heads = [head_of(row) for row in rows[:limit]]
-                places = [(row[DUE], row[KEY]) for row in rows]
+                places = [(row[DUE if until is None else FINISHED], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
-                places = sqlite.execute(f"SELECT due, key FROM zerog_documents {found}", parameters).fetchall()
+                places = sqlite.execute(
+                    f"SELECT {time or 'due'}, key FROM zerog_documents {found}", parameters
+                ).fetchall()
                 heads, unreadable = self._sorted_out(sqlite, [key for _, key in places[:limit]])
         if len(places) <= limit:
             return Page(heads, None, unreadable)
         last = places[limit - 1]
-        return Page(heads, values.encode_checked(last if due is not None else last[1:]), unreadable)
+        return Page(heads, values.encode_checked(last[1:] if time is None else last), unreadable)
 
     def about(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

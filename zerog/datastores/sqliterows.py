@@ -72,13 +72,16 @@ CREATE TABLE IF NOT EXISTS zerog_history (
     PRIMARY KEY (document, field, n)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS zerog_by_status ON zerog_documents (status, key);
-CREATE INDEX IF NOT EXISTS zerog_by_due ON zerog_documents (due, key) WHERE typeof(due) = 'text'
+CREATE INDEX IF NOT EXISTS zerog_by_due ON zerog_documents (due, key) WHERE typeof(due) = 'text';
+CREATE INDEX IF NOT EXISTS zerog_by_end ON zerog_documents (status, jobType, finishedAt, key)
+    WHERE typeof(finishedAt) = 'text'
 """
 
 SELECT = f"SELECT id, key, cas, lists, changes, body, {COLUMNS} FROM zerog_documents"
 SELECT_HOT = f"SELECT id, key, cas, lists, changes, NULL, {COLUMNS} FROM zerog_documents"
 ID, KEY, CAS, LISTS, CHANGES, BODY, FIRST_HOT = range(7)
 DUE = FIRST_HOT + HOT.index("due")
+FINISHED = FIRST_HOT + HOT.index("finishedAt")
 
 
 def missing_columns(sqlite: sqlite3.Connection) -> list[str]:

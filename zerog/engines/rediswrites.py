@@ -13,7 +13,7 @@ from zerog import logs, transitions
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import apply
-from zerog.datastores.redis import Command, RedisDatastore, change, stored
+from zerog.datastores.redis import Command, RedisDatastore, change, named, stored, text_of
 from zerog.document import Document, make_key
 from zerog.engines.redistakes import kind_of
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
@@ -180,6 +180,24 @@ class RedisWrites(Engine):
 
     # for reconcile
 
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed: list[str] = []
+        for start in range(0, len(heads), BATCH):
+            batch = heads[start : start + BATCH]
+            try:
+                point("discard.delete")
+                answers = self._server.call([_discarding(head) for head in batch], "removing ended jobs")
+                point("discard.deleted")
+            except AmbiguousWrite as error:
+                log.debug("the next sweep finds which ended jobs are removed: %s", error)
+                continue
+            gone = [head for head, answer in zip(batch, answers, strict=True) if answer not in NOT_DONE]
+            for head in gone:
+                logs.discarded(head, reason)
+            removed += [head["uuid"] for head in gone]
+        self._count("removed.old", len(removed))
+        return removed
+
     def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
         done: list[str] = []
         for start in range(0, len(uuids), BATCH):
@@ -229,3 +247,11 @@ class RedisWrites(Engine):
         marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
         command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
         return None if command is None else {**command, "q": put}
+
+
+def _discarding(head: Document) -> Command:
+    """The command that removes a document if it still is as it ended in its head."""
+    texts = [
+        part for field in ("status", "epoch", "finishedAt") for part in (named(field), text_of(head[field], field))
+    ]
+    return {"c": "discard", "k": make_key(head["uuid"]), "f": texts}

@@ -341,13 +341,15 @@ class SqliteEngine(Engine):
     def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
         removed: list[str] = []
         for start in range(0, len(heads), PUT_AGAIN):
+            batch = heads[start : start + PUT_AGAIN]
             try:
                 point("discard.delete")
-                removed += self._discard_at_once(heads[start : start + PUT_AGAIN], reason)
+                removed += self._discard_at_once(batch, reason)
                 point("discard.deleted")
             except AmbiguousWrite as error:
-                log.debug("the next look will tell which ended jobs are removed: %s", error)
-        self._count("removed.old", len(removed))
+                log.debug("the next sweep finds which ended jobs are removed: %s", error)
+            except LEAVE_ALONE:  # one of them; find out which
+                removed += super().discard_all(batch, reason)
         return removed
 
     def _discard_at_once(self, heads: Sequence[Document], reason: str) -> list[str]:
@@ -360,6 +362,7 @@ class SqliteEngine(Engine):
                 if stored is not None and [stored.get(f) for f in same] == [head.get(f) for f in same]:
                     self.datastore.remove(sqlite, key)
                     removed.append(head)
+        self._count("removed.old", len(removed))
         for head in removed:
             logs.discarded(head, reason)
         return [head["uuid"] for head in removed]

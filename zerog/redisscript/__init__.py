@@ -33,6 +33,9 @@ HOT = (
 )
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
 
+APART = (*HOT, "jobType", "finishedAt")
+"""Fields that are stored apart from the body: these two, because an index has them."""
+
 REJECTED = 1_000
 """Bodies that were no uuid kept for a look at them, per queue."""
 

@@ -59,7 +59,8 @@ end
 -- z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE, TYPE,
+    FINISHED)
   local token = old[1]
   if not token or (c.t and c.t ~= token) then return 0 end
   if c.e and (old[5] ~= c.e or not old[6] or not old[6]:find(c.r, 1, true)) then return 0 end
@@ -74,15 +75,18 @@ local function mutate(c)
       fields[n + 1], fields[n + 2], n = field, text, n + 2
     end
   end
-  local cancel, more, status, due = old[4] or 'null', 0, nil, nil
+  local cancel, more, status, due, kind, finished = old[4] or 'null', 0, nil, nil, old[10], old[11]
   for i = 1, n, 2 do
     local field, text = fields[i], fields[i + 1]
     if field == STATUS then status = text elseif field == DUE then due = text end
+    if field == TYPE then kind = text elseif field == FINISHED then finished = text end
     if field == CANCEL then cancel = text end
     if KIND[field] then call('HDEL', key, 'kind') end
     if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
   end
   if c.q and cancel ~= 'null' then return 0 end
+  local ended = ending(status or old[2], kind, finished)
+  if not (ended or kind) and ending(status or old[2], '""', finished) then return 0 end -- only the body may know its type
   if more > 0 then
     more = more + call('HGET', key, 'size')
     if more > MAX_BYTES then return 0 end
@@ -99,6 +103,7 @@ local function mutate(c)
   each_thousand('HSET', key, fields)
   if status then place('index', c.k, old[2], status) end
   if due then place('due', c.k, old[3], due) end
+  move('ended', c.k, ending(old[2], old[10], old[11]), ended)
   if c.z then return token end
   return {token, cancel ~= 'null' and 1 or 0, answer}
 end

@@ -22,11 +22,18 @@ local function raw(text)
 end
 
 -- Note that a document moves within an index; all moves of a call are made at its end.
-local function place(index, key, old, new)
-  old, new = raw(old), raw(new)
+local function move(index, key, old, new)
   if old == new then return end
   if old then places[index][old .. '\0' .. key] = false end
   if new then places[index][new .. '\0' .. key] = true end
+end
+
+local function place(index, key, old, new) move(index, key, raw(old), raw(new)) end
+
+-- Where a document with these values is in the index of ended jobs; false if it isn't there.
+local function ending(status, kind, finished)
+  status, kind, finished = raw(status), raw(kind), raw(finished)
+  return ENDED[status] and kind and finished and status .. '\0' .. kind .. '\0' .. finished
 end
 
 local function each_thousand(command, key, members)
@@ -69,8 +76,8 @@ local function head(key)
   return own.cas, table.concat(flat), own.lists
 end
 
--- What follows writing a document whole under a token, in place of one with this status and due.
-local function create(c, token, status, due)
+-- What follows writing a document whole under a token, in place of one with these places.
+local function create(c, token, status, due, ended)
   local key, fields = document(c.k), c.f
   call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(fields))
   for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
@@ -78,27 +85,48 @@ local function create(c, token, status, due)
   for i = 1, #fields, 2 do new[fields[i]] = fields[i + 1] end
   place('index', c.k, status, new[STATUS])
   place('due', c.k, due, new[DUE])
+  move('ended', c.k, ended or false, ending(new[STATUS], new[TYPE], new[FINISHED]))
   return token
 end
 
 local function store(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', STATUS, DUE)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
   local token = old[1]
   if c.t ~= '*' and (token or '0') ~= c.t then return 0 end
   if call('EXISTS', key) == 0 then return create(c, c.n) end
   if not token then return 0 end
   call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
-  return create(c, whole(token + 1), old[2], old[3])
+  return create(c, whole(token + 1), old[2], old[3], ending(old[2], old[4], old[5]))
 end
 
 local function remove(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', STATUS, DUE)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
   if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.k, old[2], nil)
   place('due', c.k, old[3], nil)
+  move('ended', c.k, ending(old[2], old[4], old[5]), false)
   return call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k)) > 0 and 1 or 0
+end
+
+-- Remove a document whose fields f still have these texts.
+local function discard(c)
+  local key = document(c.k)
+  for i = 1, #c.f, 2 do
+    if call('HGET', key, c.f[i]) ~= c.f[i + 1] then return 0 end
+  end
+  return remove({k = c.k})
+end
+
+-- Make the index of ended jobs right about the places m (status, type, end and key).
+local function list(c)
+  for _, m in ipairs(c.m) do
+    local at = indexed(m[1]) .. '\0' .. indexed(m[2]) .. '\0' .. indexed(m[3])
+    local is_there = ending(unpack(call('HMGET', document(m[4]), STATUS, TYPE, FINISHED))) == at
+    move('ended', m[4], not is_there and at, is_there and at)
+  end
+  return 1
 end
 
 local function read(c)
@@ -168,13 +196,18 @@ local function raised(old, value)
   return after > before and value or old
 end
 
--- Members of an index: of the status s or up to the due d, behind the place a (key, or due and key), at most w; of every
--- status if neither is given.
+-- Members of an index, at most w behind the place a: up to the due d (a: due and key); or of the status s (a: key), and
+-- of the type y up to the end u (a: end and key); of every status if neither is given.
 local function find(c)
   local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.w) end
   if c.d then
     local low = c.a and '(' .. indexed(c.a[1]) .. '\0' .. c.a[2] or '-'
     return {range('due', low, '(' .. indexed(c.d) .. '\0\255')}
+  end
+  if c.u then
+    local at = indexed(c.s) .. '\0' .. indexed(c.y) .. '\0'
+    local low = c.a and '(' .. at .. indexed(c.a[1]) .. '\0' .. c.a[2] or '[' .. at
+    return {range('ended', low, '(' .. at .. indexed(c.u) .. '\0\255')}
   end
   local function of_status(status)
     local low = c.a and '(' .. status .. '\0' .. c.a[1] or '[' .. status .. '\0'

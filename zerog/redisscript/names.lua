@@ -10,6 +10,7 @@
 --   d:<key>               hash of a document: cas, body, lists, size, and fields' JSON texts by names like ,"status":
 --   events:<key> ...      list of the JSON texts of a history
 --   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
+--   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
 --   q:<name>:ready        sorted set of entries, the first one next
 --   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they come back
 --   q:<name>:held         hash of entry -> <reservation> <deliveries>
@@ -26,6 +27,8 @@ local OWN = {cas = true, lists = true, size = true, kind = true}
 -- What makes a document one of its kind, which submit notes.
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
+local TYPE, FINISHED = ',"jobType":', ',"finishedAt":'
+local ENDED = {succeeded = true, failed = true, cancelled = true}
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
@@ -38,7 +41,7 @@ if not now then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local places = {index = {}, due = {}}
+local places = {index = {}, due = {}, ended = {}}
 local bells, acked = {}, {}
 
 local function whole(number) return string.format('%.0f', number) end

@@ -138,12 +138,81 @@ class FindRules:
         keys = jobs(*[{"due": str(n // 3)} for n in range(7)])
         assert self.found(datastore, limit=limit, **query) == keys
 
+    def test_find_ended_until(self, datastore: Datastore, jobs: Any) -> None:
+        """With ``until`` the ended jobs of a status and type come that ended by then, by that time and then by key."""
+        ended = {"status": "failed", "jobType": "x"}
+        a, b, c, *_ = jobs(
+            {**ended, "finishedAt": "2"},
+            {**ended, "finishedAt": "1"},
+            {**ended, "finishedAt": "2"},
+            {**ended, "finishedAt": "3"},
+            {**ended, "finishedAt": "2", "status": "succeeded"},
+            {**ended, "finishedAt": "2", "jobType": "xy"},
+            {**ended, "finishedAt": "2", "jobType": None},
+            {**ended, "finishedAt": None},
+            {**ended, "finishedAt": 1},
+            ended,
+        )
+        query: dict[str, Any] = {"status": "failed", "job_type": "x"}
+        if not datastore.can_find_ended:
+            with pytest.raises(DatastoreError):
+                datastore.find(until="2", **query)
+            return
+        for limit in (1, 2, 3, 4):
+            assert self.found(datastore, limit=limit, until="2", **query) == [b, a, c]
+        assert self.found(datastore, until="1", **query) == [b]
+        assert self.found(datastore, until="0", **query) == []
+
+    def test_find_ended_until_follows_changes(self, datastore: Datastore, jobs: Any) -> None:
+        """An end, another end, a retry, a change of the type and a removal are found at once."""
+        if not datastore.can_find_ended:
+            pytest.skip("this adapter can't list jobs that have ended")
+        a, b = jobs({"jobType": "x", "finishedAt": None}, {"jobType": "x"})
+        query: dict[str, Any] = {"status": "failed", "job_type": "x", "until": "5"}
+        for end in ("2", "1"):
+            for key in (a, b):
+                datastore.mutate(key, [Set("status", "failed"), Set("finishedAt", end)])
+            assert self.found(datastore, **query) == [a, b]
+            datastore.mutate(b, [Set("finishedAt", "0")])
+            assert self.found(datastore, **query) == [b, a]
+            datastore.mutate(a, [Set("status", "queued"), Set("finishedAt", None)])
+            assert self.found(datastore, **query) == [b]
+        datastore.mutate(b, [Set("jobType", "y")])
+        assert self.found(datastore, **query) == []
+        assert self.found(datastore, **{**query, "job_type": "y"}) == [b]
+        token = datastore.read_with_cas(b)[1]
+        assert token is not None
+        datastore.set_with_cas(b, {"status": "failed", "key": b, "jobType": "x", "finishedAt": "4"}, token)
+        assert self.found(datastore, **query) == [b]
+        if datastore.can_delete:
+            datastore.delete(b)
+            assert self.found(datastore, **query) == []
+
+    @pytest.mark.parametrize(
+        "query", [{}, {"status": "queued", "job_type": "x"}, {"status": "failed"}, {"job_type": "x"}], ids=repr
+    )
+    @pytest.mark.parametrize("more", [{}, {"due": "1"}, {"queue": "q"}], ids=repr)
+    def test_find_until_takes_a_status_and_a_type(
+        self, datastore: Datastore, jobs: Any, query: dict[str, Any], more: dict[str, Any]
+    ) -> None:
+        """``until`` with anything else is refused, for no index answers it."""
+        with pytest.raises(InvalidValue):
+            datastore.find(until="9", **query, **more)
+        if more:
+            with pytest.raises(InvalidValue):
+                datastore.find(until="9", status="failed", job_type="x", **more)
+
     def test_find_pages_with_odd_texts(self, datastore: Datastore, jobs: Any) -> None:
         """Paging survives times with spaces and quotes in them."""
         dues = ["1 a", "1", "1 'b\"", "1 a b", "%", "1\\"]
         keys = jobs(*[{"due": due} for due in dues])
         expected = [key for _, key in sorted(zip(dues, keys, strict=True))]
         assert self.found(datastore, limit=1, due="9") == expected
+        if datastore.can_find_ended:
+            for key, end in zip(keys, dues, strict=True):
+                datastore.mutate(key, [Set("status", "failed"), Set("jobType", "a 'b\"\0c"), Set("finishedAt", end)])
+            query: dict[str, Any] = {"status": "failed", "job_type": "a 'b\"\0c", "until": "9"}
+            assert self.found(datastore, limit=1, **query) == expected
 
     def test_find_last_page(self, datastore: Datastore, jobs: Any, every: Any) -> None:
         """A page that is exactly full and the last one says so."""
