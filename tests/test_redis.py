@@ -15,7 +15,7 @@ import redis
 
 import zerog
 from tests.redisengines import ALICE, Count, client, engine_on, submitted
-from tests.redisservers import RunningServer, shared, started
+from tests.redisservers import BINARIES, RunningServer, shared, started
 from zerog.datastores.operations import Append
 from zerog.datastores.redis import RedisDatastore
 from zerog.document import make_key
@@ -138,8 +138,10 @@ def test_durability_is_unknown_where_the_server_does_not_tell(own: RunningServer
     assert RedisDatastore(own.url().replace("//", "//shop:hunter2@")).durability is None
 
 
-def test_the_documented_permissions_are_enough(own: RunningServer) -> None:
-    """A user with those that docs/redis.md lists, for the keys of one prefix only, can do everything."""
+@pytest.mark.parametrize("name", BINARIES)
+def test_the_documented_permissions_are_enough(name: str) -> None:
+    """A user with those that docs/redis.md lists, for the keys of one prefix, can do everything on each server."""
+    own = started(name, "--appendonly", "yes", "--appendfsync", "always")
     page = (Path(__file__).parents[1] / "docs" / "redis.md").read_text()
     rule = re.search(r"^ACL SETUSER shop (.*)$", page, re.MULTILINE)
     assert rule
@@ -155,6 +157,11 @@ def test_the_documented_permissions_are_enough(own: RunningServer) -> None:
     assert len(engine.datastore.find().heads) == len(engine.datastore.find(due="9").heads) + 3 == 3
     assert engine.queue.size() == 1
     assert engine.datastore.delete(make_key(uuids[1]))
+    client(own).execute_command("SCRIPT", "FLUSH")
+    submitted(engine)
+    assert engine.datastore.setup() == engine.queue.setup() == []
+    assert client(own).execute_command("ACL", "LOG") == []  # nothing was refused, and passed over
+    own.kill()
 
 
 def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -26,6 +27,7 @@ from zerog.exceptions import (
     QueueUnavailable,
 )
 from zerog.queues.redis import RedisQueue
+from zerog.queues.rq import RqQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 
@@ -86,6 +88,44 @@ def test_a_server_that_forgot_the_script(url: str) -> None:
     datastore.create("key", {"n": 0})
     datastore.server.ask("a test", "SCRIPT", "FLUSH")
     assert datastore.mutate("key", [Set("n", 1)]).values == {"n": 1}
+
+
+def test_a_server_that_forgets_its_scripts_all_the_time(url: str) -> None:
+    """Submits, puts and claims go on: each call that the server doesn't know brings its script along."""
+    app = zerog.App(url)
+    app.register(Count)
+    queues = [app.queue, RqQueue(url)]
+    flushing = threading.Event()
+
+    def flush() -> None:
+        with redis.Redis.from_url(url.partition("?")[0]) as server:
+            while not flushing.is_set():
+                server.script_flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    try:
+        for _ in range(200):
+            app.submit(Count)
+            for queue in queues:
+                queue.put(new_uuid())
+                assert queue.reserve() is not None
+    finally:
+        flushing.set()
+        thread.join()
+    app.close()
+
+
+def test_many_threads_wait_for_a_slow_server(own: RunningServer) -> None:
+    """A moment in which the server answers no call is no outage, however many threads call it."""
+    app = zerog.App(own.url(timeout=20))
+    app.register(Count)
+    app.submit(Count)
+    client(own).client_pause(1_000)
+    with ThreadPoolExecutor(200) as pool:
+        uuids = list(pool.map(lambda _: app.submit(Count).uuid, range(200)))
+    assert len(set(uuids)) == 200
+    app.close()
 
 
 def test_a_server_without_memory_left(own: RunningServer) -> None:

@@ -2,7 +2,7 @@
 
 The adapters and the engine send lists of commands; ``zerog.redisscript`` does all those of one call in one atomic step.
 A connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, but for
-the script itself when the server doesn't know it, in which case nothing of it was done.
+a call whose script the server doesn't know, of which nothing was done: it is sent once more with the script's text.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ BLOCK = 5.0
 
 READ = 256 * 1024
 """Bytes of an answer read at a time."""
+
+CONNECTIONS = 2**31
+"""No limit to the connections of a process: it opens one for each thread that waits for an answer at the same time. The
+client's own limit refuses calls at once while the server is slow for a moment."""
 
 BROKEN = (b"-1", b"?")
 """In place of an answer: what lies there makes no sense, and was left as it is."""
@@ -109,8 +113,7 @@ class RedisServer:
         try:
             answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
-            self._send(what, False, b"SCRIPT", b"LOAD", self._source)
-            answers = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
+            answers = self._send(what, writes, b"EVAL", self._source, *arguments)
         if not self._is_checked:
             self._check_once()
         for number, answer in enumerate(answers):
@@ -262,7 +265,9 @@ class RedisServer:
         try:
             return ConnectionPool.from_url(
                 self._url,
+                max_connections=CONNECTIONS,
                 protocol=2,  # works on every server, without a handshake
+                driver_info=None,  # one call less, which a server before 7.2 doesn't know and a user may not be allowed
                 socket_read_size=READ,
                 socket_timeout=timeout,
                 socket_connect_timeout=self.timeout,
