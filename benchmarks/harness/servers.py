@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -112,6 +113,21 @@ class Redis(Server):
     def answers(self, connection: socket.socket) -> bool:
         connection.sendall(b"PING\r\n")
         return connection.recv(64).startswith(b"+PONG")
+
+
+class Secantus(Server):
+    """A stand-in for MongoDB, from the environment that runs the program."""
+
+    kind = "secantus"
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/soak"
+
+    def argv(self) -> list[str]:
+        program = Path(sys.executable).with_name("secantusd-py")
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.folder / "data")]
+        return [str(program), *where, "--cache-size", "64M"]
 
 
 class Postgres(Server):

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""What grows while a supervisor's workers run a steady load of jobs that RETAIN removes, with light faults.
+
+Prints a table: of each kind of process its peak memory, descriptors and threads, and by how much the last third of the
+run has more than the middle third; and of the store what it holds. ``--svg`` draws the curves. Run it in an
+environment that has ``zerog[test]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+
+from harness.curves import picture
+from harness.servers import Redis, Secantus, Server
+
+INSIDE = Path(__file__).parent / "inside"
+SAMPLE = 2.0
+"""Seconds between two looks at the processes and the store."""
+
+SLICE = 0.1
+"""Seconds between two groups of submits."""
+
+FIELDS = ("memory, MiB", "descriptors", "threads")
+
+
+class Store:
+    """What a backend's store holds; ``figures`` gives it by name."""
+
+    server: Server | None = None
+    queue: str | None = None
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self._path = folder / "jobs.db"
+        if kind == "sqlite":
+            self.url = f"sqlite:///{self._path}"
+            return
+        self.server = Redis(folder) if kind == "redis" else Secantus(folder)
+        self.url = self.server.url
+        if kind == "mongodb":
+            self.queue = f"sqlite:///{folder}/queue.db"
+
+    def figures(self) -> dict[str, float]:
+        if self.kind == "sqlite":
+            with closing(sqlite3.connect(self._path)) as sqlite:
+                used = sqlite.execute(
+                    "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
+                ).fetchone()[0]
+            wal = Path(f"{self._path}-wal")
+            return {"pages in use": used, "WAL, KiB": wal.stat().st_size / 1024 if wal.exists() else 0}
+        if self.kind == "redis":
+            import redis
+
+            with redis.Redis.from_url(self.url) as client:
+                return {"memory, MiB": client.info("memory")["used_memory"] / 2**20, "keys": client.dbsize()}
+        import pymongo
+
+        with pymongo.MongoClient(self.url) as client:
+            names = client.get_default_database().list_collection_names()
+            return {"documents": sum(client.get_default_database()[name].count_documents({}) for name in names)}
+
+
+class Samples:
+    """Looks at processes and the store every SAMPLE seconds."""
+
+    def __init__(self, store: Store, pids: dict[str, int]) -> None:
+        self.curves: dict[str, dict[str, dict[int, list[tuple[float, float]]]]] = {
+            field: defaultdict(lambda: defaultdict(list)) for field in FIELDS
+        }
+        self.held: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._store, self._pids = store, pids
+        self._began = time.monotonic()
+
+    def take(self) -> None:
+        at = time.monotonic() - self._began
+        children = _children()
+        for role, pid in self._pids.items():
+            self._look(role, pid, at)
+        workers = children.get(self._pids["supervisor"], [])
+        for worker in workers:
+            self._look("worker", worker, at)
+            for below in _below(worker, children):
+                self._look("child", below, at)
+        for name, value in self._store.figures().items():
+            self.held[name].append((at, value))
+
+    def _look(self, role: str, pid: int, at: float) -> None:
+        try:
+            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            memory = int(status["VmRSS"].split()[0]) / 1024
+            found = (memory, len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]))
+        except (OSError, KeyError, ValueError):  # it has ended
+            return
+        for field, value in zip(FIELDS, found, strict=True):
+            self.curves[field][role][pid].append((at, value))
+
+
+def _children() -> dict[int, list[int]]:
+    """The children of every process."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            found[int(path.read_text().rpartition(")")[2].split()[1])].append(int(path.parent.name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def _below(pid: int, children: dict[int, list[int]]) -> list[int]:
+    return [each for child in children.get(pid, []) for each in (child, *_below(child, children))]
+
+
+def submit(rate: float, until: float, counts: dict[str, int]) -> None:
+    """Submit that many jobs a second, in groups; what the store refuses is counted."""
+    from soak_app import Step, app
+
+    from zerog.exceptions import ZerogError
+
+    began = time.monotonic()
+    while (now := time.monotonic()) < until:
+        owed = int((now - began) * rate) - counts["submitted"] - counts["refused"]
+        if owed > 0:
+            try:
+                app.submit_many(Step, [{}] * owed)
+                counts["submitted"] += owed
+            except ZerogError as error:
+                print(f"refused: {error}", file=sys.stderr)
+                counts["refused"] += owed
+        time.sleep(SLICE)
+
+
+def fault(supervisor: int, number: int) -> str:
+    """End a worker, by SIGKILL and SIGTERM in turns; its supervisor starts another one."""
+    workers = _children().get(supervisor, [])
+    if not workers:
+        return "none"
+    name = ("SIGKILL", "SIGTERM")[number % 2]
+    try:
+        os.kill(random.choice(workers), getattr(signal, name))
+    except ProcessLookupError:
+        return "none"
+    return name
+
+
+def rest(seconds: float) -> dict[str, int]:
+    """How many jobs are not yet removed, by status, once none waits or runs; or after that many seconds."""
+    from soak_app import app
+
+    end = time.monotonic() + seconds
+    while True:
+        found = {status: sum(1 for _ in app.jobs(status=status)) for status in ("queued", "scheduled", "running")}
+        if not any(found.values()) or time.monotonic() > end:
+            found["failed"] = sum(1 for _ in app.jobs(status="failed"))
+            return found
+        time.sleep(1)
+
+
+def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, int], dict[str, int]]:
+    """The samples, the counts of submits and faults, and what is left at the end."""
+    store = Store(options.store, folder)
+    os.environ |= {"SOAK_URL": store.url, "SOAK_RETAIN": str(options.retain), "PYTHONPATH": str(INSIDE)}
+    if store.queue:
+        os.environ["SOAK_QUEUE"] = store.queue
+    sys.path.insert(0, str(INSIDE))
+    from soak_app import app
+
+    app.setup()
+    command = [sys.executable, "-m", "zerog", "worker", "soak_app:app", "--processes", str(options.processes)]
+    command += ["--concurrency", str(options.concurrency), "--executor", options.executor, "--log-level", "WARNING"]
+    counts = {"submitted": 0, "refused": 0, "SIGKILL": 0, "SIGTERM": 0, "none": 0}
+    with (folder / "workers.log").open("wb") as log:
+        supervisor = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        pids = {"supervisor": supervisor.pid, "submitter": os.getpid()}
+        if store.server is not None:
+            pids["server"] = store.server.process.pid
+        samples = Samples(store, pids)
+        end = time.monotonic() + options.minutes * 60
+        submitter = threading.Thread(target=submit, args=(options.rate, end, counts), daemon=True)
+        submitter.start()
+        next_fault = time.monotonic() + options.faults
+        while time.monotonic() < end:
+            samples.take()
+            if options.faults and time.monotonic() >= next_fault:
+                counts[fault(supervisor.pid, counts["SIGKILL"] + counts["SIGTERM"])] += 1
+                next_fault += options.faults
+            time.sleep(SAMPLE)
+        submitter.join()
+        left = rest(60)
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait(60)
+    app.close()
+    if store.server is not None:
+        store.server.stop()
+    return samples, counts, left
+
+
+def growth(line: list[tuple[float, float]]) -> float:
+    """By how much the median of the last third is above that of the middle third."""
+    third = len(line) // 3
+    if not third:
+        return 0.0
+    return statistics.median(y for _, y in line[-third:]) - statistics.median(y for _, y in line[third:-third])
+
+
+def table(samples: Samples) -> list[str]:
+    """The lines of a Markdown table."""
+    lines = ["| process | how many | peak MiB | growth | peak descriptors | growth | peak threads | growth |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for role, by_pid in samples.curves[FIELDS[0]].items():
+        cells = [role, str(len(by_pid))]
+        for field in FIELDS:
+            of_role = samples.curves[field][role]
+            longest = max(of_role.values(), key=len)
+            cells.append(f"{max(y for line in of_role.values() for _, y in line):.0f}")
+            cells.append(f"{growth(longest):+.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| store | peak | middle third | last third |", "|---|---|---|---|"]
+    for name, line in samples.held.items():
+        third = len(line) // 3
+        parts = (line, line[third:-third] or line, line[-third:])
+        values = [max(y for _, y in parts[0]), *(statistics.median(y for _, y in part) for part in parts[1:])]
+        lines.append(f"| {name} | {' | '.join(f'{value:,.1f}' for value in values)} |")
+    return lines
+
+
+def main() -> None:
+    """Run it and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", choices=("sqlite", "redis", "mongodb"))
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--rate", type=float, default=300, help="jobs submitted a second")
+    parser.add_argument("--retain", type=float, default=20, help="seconds for which ended jobs are kept")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--executor", choices=("thread", "async", "process"), default="thread")
+    parser.add_argument("--faults", type=float, default=45, metavar="SECONDS", help="between two; 0: none")
+    parser.add_argument("--svg", type=Path, help="draw the curves into this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="zerog-soak-") as folder:
+        samples, counts, left = run(options, Path(folder))
+        log = (Path(folder) / "workers.log").read_text(errors="replace").splitlines()
+    print(f"{options.store}, {options.minutes:g} minutes, {options.rate:g} jobs/s, RETAIN {options.retain:g} s")
+    print(", ".join(f"{name} {count}" for name, count in {**counts, **left}.items()))
+    print("\n".join(["", *table(samples), "", f"{len(log)} lines logged; the last ones:", *log[-5:]]))
+    if options.svg:
+        panels = {
+            field: {role: list(by_pid.values()) for role, by_pid in curves.items()}
+            for field, curves in samples.curves.items()
+        }
+        options.svg.write_text(picture({**panels, **{name: {"store": [line]} for name, line in samples.held.items()}}))
+
+
+if __name__ == "__main__":
+    main()
