@@ -59,18 +59,20 @@ class Store:
                 used = sqlite.execute(
                     "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
                 ).fetchone()[0]
+                jobs = sqlite.execute("SELECT count(*) FROM zerog_documents").fetchone()[0]
             wal = Path(f"{self._path}-wal")
-            return {"pages in use": used, "WAL, KiB": wal.stat().st_size / 1024 if wal.exists() else 0}
+            return {"jobs": jobs, "pages in use": used, "WAL, KiB": wal.stat().st_size / 1024 if wal.exists() else 0}
         if self.kind == "redis":
             import redis
 
             with redis.Redis.from_url(self.url) as client:
-                return {"memory, MiB": client.info("memory")["used_memory"] / 2**20, "keys": client.dbsize()}
+                memory = client.info("memory")["used_memory"] / 2**20
+                return {"jobs": client.zcard("{zerog}:index"), "memory of the server's data, MiB": memory}
         import pymongo
 
         with pymongo.MongoClient(self.url) as client:
             names = client.get_default_database().list_collection_names()
-            return {"documents": sum(client.get_default_database()[name].count_documents({}) for name in names)}
+            return {"jobs": sum(client.get_default_database()[name].count_documents({}) for name in names)}
 
 
 class Samples:
@@ -171,7 +173,11 @@ def rest(seconds: float) -> dict[str, int]:
 def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, int], dict[str, int]]:
     """The samples, the counts of submits and faults, and what is left at the end."""
     store = Store(options.store, folder)
-    os.environ |= {"SOAK_URL": store.url, "SOAK_RETAIN": str(options.retain), "PYTHONPATH": str(INSIDE)}
+    os.environ |= {
+        "SOAK_URL": store.url,
+        "SOAK_RETAIN": str(options.retain),
+        "PYTHONPATH": f"{INSIDE}:{INSIDE.parents[1]}",
+    }
     if store.queue:
         os.environ["SOAK_QUEUE"] = store.queue
     sys.path.insert(0, str(INSIDE))

@@ -204,6 +204,7 @@ class RedisServer:
     def _send(self, what: str, writes: bool, *arguments: Any, patience: float | None = None) -> Any:
         pool = self._open(patience or self.timeout)
         connection = self._connection(pool, what)
+        is_answered = False
         try:
             try:
                 connection.send_packed_command(_packed(arguments))  # type: ignore[no-untyped-call]
@@ -212,7 +213,7 @@ class RedisServer:
                 raise self._unavailable(what, error) from error
             try:
                 answer = connection.read_response()
-                self._was_reached = True
+                self._was_reached = is_answered = True
                 return answer
             except redis.exceptions.AuthenticationError as error:
                 raise self._not_allowed(what, error) from None
@@ -224,11 +225,18 @@ class RedisServer:
                         f"{what}: {self.name} did not answer ({_brief(error)}); it may be done"
                     ) from error
                 raise self._unavailable(what, error) from error
-            except redis.exceptions.NoScriptError:
-                raise
             except redis.exceptions.ResponseError as error:
+                is_answered = True
+                if isinstance(error, redis.exceptions.NoScriptError) and arguments[0] == b"EVALSHA":
+                    raise
                 raise self._translated(what, error) from error
+            except redis.exceptions.RedisError as error:  # no answer that the client understands
+                if not writes:
+                    raise self._unavailable(what, error) from error
+                raise AmbiguousWrite(f"{what}: {self.name} answered {_brief(error)}; it may be done") from error
         finally:
+            if not is_answered:  # an answer that comes later must not be taken for the next call's
+                connection.disconnect()  # type: ignore[no-untyped-call]
             pool.release(connection)
 
     def _connection(self, pool: ConnectionPool, what: str) -> Connection:
