@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.couchbase.kit import KEY, is_one_line_without_secrets
 from tests.couchbaseservers import RunningStandIn, fresh_url, started
 from zerog.datastores.base import RunGuard
 from zerog.datastores.couchbase import LARGEST, CouchbaseDatastore
+from zerog.datastores.couchbasequery import INDEXES
 from zerog.datastores.operations import Append, Max, Set
 from zerog.exceptions import DatastoreError
 
@@ -102,6 +105,13 @@ def test_without_an_index_the_error_says_what_to_do() -> None:
     assert datastore.setup() == ["zerog_jobs", "zerog_jobs_by_status", "zerog_jobs_by_end"]
     assert datastore.find(status="failed").heads == [{"status": "failed"}]
     datastore.close()
+
+
+def test_the_documented_statements_make_the_indexes() -> None:
+    """What docs/couchbase.md gives to be run by hand is what ``setup`` runs."""
+    page = (Path(__file__).parents[2] / "docs" / "couchbase.md").read_text()
+    documented = re.findall(r"^CREATE INDEX `(\w+)` ON `jobs`\.`_default`\.`_default`\((.*)\);$", page, re.MULTILINE)
+    assert dict(documented) == INDEXES
 
 
 def test_a_broken_index_document_is_named() -> None:
