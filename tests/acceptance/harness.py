@@ -49,7 +49,9 @@ class Workers:
             worker.wait()
         self.app.close()
 
-    def start(self, *options: str, code: Path | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *options: str, code: Path | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start one more worker; ``code`` is a file with the app that it runs instead of the usual one."""
         module = self._module if code is None else code.stem
         command = [sys.executable, "-m", "zerog", "worker", f"{module}:app", *self._options, *options]
@@ -57,7 +59,7 @@ class Workers:
             worker = subprocess.Popen(
                 command,
                 cwd=ROOT if code is None else code.parent,
-                env={**os.environ, "ZEROG_URL": self.url, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "ZEROG_URL": self.url, "PYTHONPATH": str(ROOT), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
