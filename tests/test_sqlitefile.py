@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,7 @@ def raw(path, statement: str, *parameters: object) -> None:
 def test_nobody_else_may_read_it(datastore, path) -> None:
     datastore.create(KEY, {"a": 1})
     files = sorted(path.parent.iterdir())
-    assert len(files) == 4  # the database, its log, its shared memory, the lock
+    assert len(files) == 3  # the database, its log, its shared memory
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
@@ -170,23 +171,6 @@ def test_two_handles_opened_at_once(path) -> None:
     datastore.close()
 
 
-class Failing:
-    """A connection whose COMMIT fails."""
-
-    in_transaction = False
-
-    def __init__(self, errorname: str) -> None:
-        self.error = sqlite3.OperationalError("disk I/O error")
-        self.error.sqlite_errorname = errorname
-
-    def execute(self, statement: str) -> None:
-        assert statement == "COMMIT"
-        raise self.error
-
-    def rollback(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize(
     ("errorname", "expected"),
     [
@@ -196,8 +180,23 @@ class Failing:
         ("SQLITE_IOERR_FSYNC", AmbiguousWrite),
     ],
 )
-def test_failed_commit(datastore, errorname: str, expected: type[Exception]) -> None:
-    """After a failed fsync nobody knows; after a failed write the commit can't have happened."""
-    connection = type("Connection", (), {"sqlite": Failing(errorname), "pid": os.getpid()})()
-    with pytest.raises(expected, match=r"jobs\.db"), datastore.file._translated():
-        datastore.file._commit(connection)
+def test_failed_commit(path, monkeypatch, errorname: str, expected: type[Exception]) -> None:
+    """After a failed fsync the commit may have happened; after a failed write it can't have."""
+
+    class Failing(sqlite3.Connection):
+        def __exit__(self, *raised: object) -> None:
+            if self.in_transaction:
+                self.rollback()
+                error = sqlite3.OperationalError("made up")
+                error.sqlite_errorname = errorname
+                raise error
+
+    datastore = SqliteDatastore(path)
+    datastore.close()
+    with monkeypatch.context() as patch:
+        patch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Failing))
+        with pytest.raises(expected, match=r"jobs\.db"):
+            datastore.create(KEY, {})
+        datastore.close()
+    assert datastore.create(KEY, {})
+    datastore.close()

@@ -195,9 +195,9 @@ def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:
     source = """
         import os, sys, threading
         from zerog.datastores.sqlite import SqliteDatastore
-        import zerog.sqlitefile
+        import zerog.sqliteconnection
 
-        zerog.sqlitefile.FORK_SECONDS = 0.1
+        zerog.sqliteconnection.FORK_SECONDS = 0.1
         datastore = SqliteDatastore(sys.argv[1])
         writing, never = threading.Event(), threading.Event()
 
@@ -219,7 +219,7 @@ def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:
         parent.kill()
         parent.wait(30)
         output(
-            "import sys; import zerog.sqlitefile as f; f.BUSY_SECONDS = 5;"
+            "import sys; import zerog.sqliteconnection as c, zerog.sqlitefile as f; c.BUSY_SECONDS = 5;"
             "f.SqliteFile(sys.argv[1]).require('CREATE TABLE IF NOT EXISTS x (y)')",
             path,
         )

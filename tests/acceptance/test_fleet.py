@@ -231,7 +231,8 @@ def test_a_worker_that_starts_without_its_datastore_waits_for_it(tmp_path: Path)
         other.execute("BEGIN EXCLUSIVE")
         script = tmp_path / "impatient.py"
         script.write_text(
-            "from zerog import sqlitefile\nsqlitefile.BUSY_SECONDS = 0.2\nfrom tests.acceptance.jobs import app\n"
+            "from zerog import sqliteconnection\nsqliteconnection.BUSY_SECONDS = 0.2\n"
+            "from tests.acceptance.jobs import app\n"
         )
         waiting = w.start(code=script)
         giving_up = w.start("--connect-retries", "1", code=script)

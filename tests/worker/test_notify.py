@@ -233,10 +233,10 @@ def test_waiting_for_the_datastore_is_no_fault(
 ) -> None:
     """A file that another process keeps locked costs the lease, but a restart would change nothing: the beats go on."""
     more = """
-        from zerog import sqlitefile
+        from zerog import sqliteconnection
         from zerog.worker import notify
         notify.STATUS_SECONDS = 0.2
-        sqlitefile.BUSY_SECONDS = 0.3
+        sqliteconnection.BUSY_SECONDS = 0.3
         health.STUCK_AFTER = 1.0
     """
     with workers(tmp_path, more) as w:

@@ -88,16 +88,13 @@ class SqliteDatastore(Datastore):
         self._updates: dict[tuple[str, ...], str] = {}
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
-        with self.file.reading() as sqlite:
-            if head:
+        if head:
+            with self.file.reading() as sqlite:
                 row = self.row(sqlite, key)
-                return (None, None) if row is None else (head_of(row), row[CAS])
-            sqlite.execute("BEGIN")  # head and history of one moment
-            try:
-                row = self.row(sqlite, key)
-                entries = [] if row is None else entries_of(sqlite, row)
-            finally:
-                sqlite.execute("COMMIT")
+            return (None, None) if row is None else (head_of(row), row[CAS])
+        with self.file.snapshot() as sqlite:  # head and history of one moment
+            row = self.row(sqlite, key)
+            entries = [] if row is None else entries_of(sqlite, row)
         return (None, None) if row is None else (whole_of(row, entries), row[CAS])
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:

@@ -1,0 +1,174 @@
+"""One thread's connection to an SQLite file, and what a fork does to all connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+
+from zerog.clock import SYSTEM
+from zerog.exceptions import DatastoreUnavailable
+from zerog.lockholder import lock_holder
+
+log = logging.getLogger("zerog")
+
+BUSY_SECONDS = 60.0
+"""How long a transaction waits for the file's lock before it gives up with DatastoreUnavailable."""
+
+WARN_SECONDS = 5.0
+"""After how long a transaction that waits for the file's lock logs a warning, once."""
+
+FORK_SECONDS = 5.0
+"""How long a fork waits for another thread's statements."""
+
+
+class Connection:
+    """A connection to one file, for one thread. Use it, and open it, only within ``with connection.using``."""
+
+    pid = 0
+    """The process that may use it; 0 while it is closed."""
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        self.using = threading.RLock()
+        """Held while statements may run; a fork waits for it."""
+        self._path = path
+        self._synchronous = synchronous
+        self._sqlite: sqlite3.Connection | None = None
+        self._patience: float | None = None
+        _forking.add(self)
+
+    def __del__(self) -> None:
+        # Its thread has ended. A server with a thread for each request would soon be out of descriptors.
+        if self.pid == os.getpid():
+            self.close()
+
+    def opened(self) -> sqlite3.Connection:
+        """The connection itself, opened if it wasn't open in this process."""
+        if self.pid != os.getpid() or self._sqlite is None:
+            self._open()
+        assert self._sqlite is not None
+        return self._sqlite
+
+    def close(self) -> None:
+        """Close it; ``opened`` opens it again."""
+        self.pid = 0
+        if self._sqlite is not None:
+            self._sqlite.close()
+        self._sqlite = None
+
+    def close_if_unfinished(self) -> None:
+        """Close it if a transaction is open still: one that can't be rolled back would refuse every later one."""
+        if self._sqlite is not None and self._sqlite.in_transaction:
+            self.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forget a connection that the parent couldn't close. Closing it here would do harm."""
+        if self._sqlite is not None:
+            _abandoned.append(self._sqlite)
+        self._sqlite, self.pid = None, 0
+
+    def wait(self, seconds: float) -> None:
+        """Have SQLite wait that long for locks, within a statement."""
+        if self._patience != seconds:
+            self._patience = None
+            self.opened().execute(f"PRAGMA busy_timeout={seconds * 1_000:.0f}")
+            self._patience = seconds
+
+    def insist(self, statement: str) -> None:
+        """Execute a statement again and again until the file's lock is free.
+
+        SQLite's own waiting pauses in growing steps, which leaves the file idle meanwhile, and no signal ends it.
+        Raises DatastoreUnavailable after BUSY_SECONDS.
+        """
+        sqlite = self.opened()
+        self.wait(0)
+        began = None
+        warned = False
+        pause = 0.0001
+        while True:
+            try:
+                sqlite.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            began = began or SYSTEM.monotonic()
+            waited = SYSTEM.monotonic() - began
+            if waited > BUSY_SECONDS:
+                holder = lock_holder(f"{self._path}-shm", self._path)
+                raise DatastoreUnavailable(
+                    f"{self._path} has been locked by {holder} for {waited:.0f} s; nothing was written"
+                )
+            if waited > WARN_SECONDS and not warned:
+                log.warning(
+                    "waiting to write to %s, locked by %s", self._path, lock_holder(f"{self._path}-shm", self._path)
+                )
+                warned = True
+            SYSTEM.pause(pause)
+            pause = min(pause * 1.5, 0.002)
+
+    def _open(self) -> None:
+        self.close()
+        self._patience = None
+        self._sqlite = sqlite = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self.pid = os.getpid()
+            sqlite.execute(f"PRAGMA synchronous={self._synchronous}")
+            if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self.insist("PRAGMA journal_mode=wal")
+        except BaseException:
+            self.close()
+            raise
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """True if a statement failed because another connection has the file locked."""
+    return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
+
+
+class _Forking:
+    """Lets no connection cross a fork.
+
+    SQLite believes that what a process has locked, it still holds in the child; it doesn't, and neither using nor
+    closing an inherited connection, nor opening a new one beside it, is safe there
+    (https://www.sqlite.org/howtocorrupt.html, section 2.6). So a fork waits until no statement runs and closes all
+    connections; parent and child open new ones when they need them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._held: list[Connection] = []
+        os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._after_in_child)
+
+    def add(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        for connection in list(self._connections):
+            if connection.using._is_owned():  # type: ignore[attr-defined]
+                continue  # this very thread is using it, further up its stack
+            if connection.using.acquire(timeout=FORK_SECONDS):
+                self._held.append(connection)
+                if connection.pid == os.getpid():
+                    connection.close()
+
+    def _after(self) -> None:
+        while self._held:
+            self._held.pop().using.release()
+        self._lock.release()
+
+    def _after_in_child(self) -> None:
+        self._after()
+        for connection in list(self._connections):
+            connection.abandon()
+
+
+_abandoned: list[sqlite3.Connection] = []
+_forking = _Forking()
