@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from zerog.clock import SYSTEM, Clock
@@ -136,9 +137,7 @@ class Run:
         with self.turn:
             if self._revoked is not None:
                 raise ClaimLost(self._revoked)
-            mutation = self._write(operations, cas)
-            self.seq += 1
-        return mutation
+            return self._write(operations, cas)
 
     def notice(self, mutation: Mutation) -> None:
         """Raise Cancelled, once, if the job is to be cancelled, as the answer to a write may say; or SoftTimeout."""
@@ -153,13 +152,14 @@ class Run:
         None if a write is still without an answer after ``timeout`` seconds: then nobody can say what the next
         number is, and the lease decides.
         """
-        if not self.turn.acquire(timeout=timeout):
-            return None
         try:
+            if not self.turn.acquire(timeout=timeout):
+                return None
             self._revoked = self._revoked or f"the run of {self.key} has ended; nothing can be written from it any more"
             return self.seq + 1
         finally:
-            self.turn.release()
+            with suppress(RuntimeError):  # it isn't held
+                self.turn.release()
 
     def _write(self, operations: Sequence[Operation], cas: int | None) -> Mutation:
         deadline = self._clock.monotonic() + self._patience
@@ -171,6 +171,7 @@ class Run:
                 mutation = self.datastore.mutate(
                     self.key, operations, cas=cas, run=self.name._replace(seq=self.seq + 1)
                 )
+                self.seq += 1
                 point("run.written")
                 return mutation
             except ClaimLost as error:
