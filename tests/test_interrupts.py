@@ -43,7 +43,7 @@ def test_memory() -> None:
         assert reservation is not None
         reservation.delete()
 
-    assert interrupt_everywhere(use, lambda: in_another_thread(use), step=11) > 20
+    assert interrupt_everywhere(use, lambda: in_another_thread(use), step=3) > 20
 
 
 def test_the_writes_of_a_run() -> None:

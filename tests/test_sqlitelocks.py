@@ -1,16 +1,21 @@
-"""Others that hold the lock of an SQLite file, and what is said of them."""
+"""Processes that have an SQLite file locked: who they are and what ends that is named."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import zerog
 from tests.processes import program, until
 from zerog.datastores.sqlite import SqliteDatastore
+from zerog.doctor import Doctor
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lockholder import lock_holder
+from zerog.sqliteconnection import locked
 
 KEY = "zerog_job_a"
 
@@ -30,7 +35,7 @@ HOLD = """
         os.kill(os.getpid(), signal.SIGSTOP)
 """
 
-HOLD_WITHOUT_LOCK_FILE = """
+HOLD_BY_OTHER_MEANS = """
     import sqlite3, sys
 
     sqlite = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -46,35 +51,58 @@ def impatient(monkeypatch):
     monkeypatch.setattr("zerog.sqliteconnection.BUSY_SECONDS", 0.5)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux tells who holds a lock")
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux shows who holds a lock")
 def test_a_stopped_writer_is_named(path, impatient, caplog) -> None:
-    """Who waits for a process that was stopped in the middle of a transaction says for whom, then gives up by name."""
+    """A process that was stopped in the middle of a transaction is named by the waiting one, its error, and doctor."""
     SqliteDatastore(path).close()
+    app = zerog.App(f"sqlite:///{path}")
     with program(HOLD, path) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
-        until(lambda: "(stopped)" in lock_holder(f"{path}-shm"))
-        with pytest.raises(DatastoreUnavailable, match=rf"process {holder.pid} \(stopped\)"):
-            SqliteDatastore(path).create(KEY, {})
-        told = [record.getMessage() for record in caplog.records]
-        assert len(told) == 1 and f"process {holder.pid} (stopped)" in told[0] and str(path) in told[0]
+        until(lambda: (found := lock_holder(str(path))) and found.is_stopped)
+        named = rf"{path} has been locked by process {holder.pid} \(.*python.*, stopped\).*kill -CONT {holder.pid}"
+        with pytest.raises(DatastoreUnavailable, match=f"(?s){named}"):
+            app.datastore.create(KEY, {})
+        (logged,) = [record.getMessage() for record in caplog.records]
+        assert re.search(named, logged, re.DOTALL)
+        diagnosis = Doctor(app).examine()
+        (finding,) = [each for each in diagnosis.findings if f"process {holder.pid}" in each.what]
+        assert diagnosis.needs_person and finding.command == f"kill -CONT {holder.pid}"
+        assert " since 2" in finding.what
         holder.send_signal(signal.SIGCONT)
         holder.wait(30)
-    assert SqliteDatastore(path).create(KEY, {})
+    assert app.datastore.create(KEY, {})
+    assert not Doctor(app).examine().needs_person
+    app.close()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux tells who holds a lock")
-def test_a_writer_that_ignores_the_lock_file_is_named(path, impatient) -> None:
-    """Another program in the middle of a transaction of its own."""
-    SqliteDatastore(path).close()
-    with program(HOLD_WITHOUT_LOCK_FILE, path) as holder:
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux shows who holds a lock")
+def test_another_program_is_named(path, impatient) -> None:
+    """Another program in the middle of a transaction of its own: the error and doctor name it."""
+    app = zerog.App(f"sqlite:///{path}")
+    with program(HOLD_BY_OTHER_MEANS, path) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
-        with pytest.raises(DatastoreUnavailable, match=f"locked by process {holder.pid} "):
-            SqliteDatastore(path).create(KEY, {})
-    assert SqliteDatastore(path).create(KEY, {})
+        with pytest.raises(DatastoreUnavailable, match=rf"locked by process {holder.pid} .*: kill {holder.pid}"):
+            app.datastore.create(KEY, {})
+        findings = Doctor(app).examine().findings
+        assert [each.command for each in findings if each.needs_person] == [f"kill {holder.pid}"]
+        assert holder.stdin is not None
+        holder.stdin.close()
+    assert app.datastore.create(KEY, {})
+    app.close()
 
 
-def test_a_holder_that_nobody_tells(path, monkeypatch) -> None:
-    """No file, no lock, no /proc: it is just somebody."""
-    assert lock_holder(str(path)) == "another process"
+def test_a_lock_of_another_thread_is_no_process_to_be_killed(path, impatient) -> None:
+    datastore = SqliteDatastore(path)
+    with datastore.file.writing(), ThreadPoolExecutor(1) as pool:
+        error = pool.submit(datastore.create, KEY, {}).exception(30)
+    assert isinstance(error, DatastoreUnavailable)
+    assert "another thread of this process" in str(error) and "kill" not in str(error)
+    datastore.close()
+
+
+def test_a_holder_that_is_not_known(path, monkeypatch) -> None:
+    """No file, no lock, no /proc."""
+    assert lock_holder(str(path)) is None
     monkeypatch.setattr("zerog.lockholder.LOCKS", str(path))
-    assert lock_holder(str(path)) == "another process"
+    assert lock_holder(str(path)) is None
+    assert "locked by another process" in locked(str(path))

@@ -197,6 +197,8 @@ class Doctor:
             what = f"a power cut may take what was answered: the datastore's durability is {named}"
             mend = "a setting of the datastore; for sqlite:// leave ?synchronous=normal out"
             yield Finding(what, 1, mend, False)
+        for what, mend, command in store.troubles():
+            yield Finding(what, 1, mend, True, command=command)
         server = store.now()
         apart = 0.0 if server is None else abs((server - self.app.clock.now()).total_seconds())
         if apart > CLOCKS_APART:

@@ -1,27 +1,80 @@
-"""Who holds a lock on a file, for messages: read off ``/proc/locks``, so known on Linux only."""
+"""Which process has a file locked or open, for messages: read off ``/proc``, so known on Linux only."""
 
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 LOCKS = "/proc/locks"
 
+FIRST_READ_LOCK = 123
+"""In an SQLite ``-shm`` file the bytes 120 to 122 are the locks of writers, checkpoints and recovery."""
 
-def lock_holder(*paths: str) -> str:
-    """``process 4711 (stopped)``: who holds a write lock on one of these files; ``another process`` if that isn't told.
 
-    The format is that of proc(5): number, kind, ADVISORY, READ or WRITE, pid, major:minor:inode, range.
+@dataclass(frozen=True)
+class Holder:
+    """A process that has something locked or open."""
+
+    pid: int
+    command: str
+    is_stopped: bool
+
+    def __str__(self) -> str:
+        if self.pid == os.getpid():
+            return "another thread of this process"
+        about = [self.command] if self.command else []
+        about += ["stopped"] if self.is_stopped else []
+        return f"process {self.pid} ({', '.join(about)})" if about else f"process {self.pid}"
+
+    @property
+    def mend(self) -> str:
+        """The shell command that makes it give the lock back."""
+        return f"kill -CONT {self.pid}" if self.is_stopped else f"kill {self.pid}"
+
+
+def lock_holder(path: str) -> Holder | None:
+    """Who has an SQLite database locked for writing; None if that isn't known.
+
+    The format is that of proc(5): number, kind, ADVISORY, READ or WRITE, pid, major:minor:inode, first and last byte.
     """
-    wanted = {name for path in paths if (name := _name_of(path))}
+    shared, database = _name_of(f"{path}-shm"), _name_of(path)
     try:
         with open(LOCKS, encoding="ascii") as locks:
             lines = [line.split() for line in locks]
     except OSError:
-        return "another process"
+        return None
     for fields in lines:
-        if len(fields) >= 6 and fields[3] == "WRITE" and fields[5] in wanted and fields[4] != str(os.getpid()):
-            return f"process {fields[4]}{_state_of(fields[4])}"
-    return "another process"
+        if len(fields) < 8 or fields[3] != "WRITE" or fields[5] not in (shared, database):
+            continue
+        if fields[5] == database or int(fields[6]) < FIRST_READ_LOCK:
+            return _holder(int(fields[4]))
+    return None
+
+
+def holders_of_deleted(*paths: str) -> list[Holder]:
+    """The processes that have a file open which was one of these paths and was deleted or replaced."""
+    deleted = {f"{path} (deleted)" for path in paths}
+    pids = [int(name) for name in _listed("/proc") if name.isdigit()]
+    return [_holder(pid) for pid in pids if not deleted.isdisjoint(_open_files(pid))]
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    folder = f"/proc/{pid}/fd"
+    for name in _listed(folder):
+        try:
+            yield os.readlink(f"{folder}/{name}")
+        except OSError:
+            continue
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _name_of(path: str) -> str | None:
@@ -32,11 +85,12 @@ def _name_of(path: str) -> str | None:
     return f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
 
 
-def _state_of(pid: str) -> str:
-    """What is worth telling: a stopped process won't let go by itself."""
+def _holder(pid: int) -> Holder:
+    """A process with its command, and whether it is stopped: then it won't let go by itself."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            state = stat.read().rpartition(")")[2].split()[0]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return ""
-    return " (stopped)" if state in "Tt" else ""
+        return Holder(pid, "", False)
+    command = " ".join(shlex.join(words).split())
+    return Holder(pid, command if len(command) <= 80 else f"{command[:77]}...", state in "Tt")

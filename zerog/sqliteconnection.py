@@ -11,6 +11,7 @@ import weakref
 from zerog.clock import SYSTEM
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lockholder import lock_holder
+from zerog.sqlitefiles import Opened, identity_of
 
 log = logging.getLogger("zerog")
 
@@ -36,6 +37,8 @@ class Connection:
         self._path = path
         self._synchronous = synchronous
         self._sqlite: sqlite3.Connection | None = None
+        self.files: Opened | None = None
+        """Which files it has open."""
         self._patience: float | None = None
         _forking.add(self)
 
@@ -51,12 +54,16 @@ class Connection:
         assert self._sqlite is not None
         return self._sqlite
 
+    def opened_another(self, identity: tuple[int, int]) -> bool:
+        """True if what it has open is not the file with this device and inode."""
+        return self.files is not None and self.files.database != identity
+
     def close(self) -> None:
         """Close it; ``opened`` opens it again."""
         self.pid = 0
         if self._sqlite is not None:
             self._sqlite.close()
-        self._sqlite = None
+        self._sqlite = self.files = None
 
     def close_if_unfinished(self) -> None:
         """Close it if a transaction is open still: one that can't be rolled back would refuse every later one."""
@@ -97,14 +104,9 @@ class Connection:
             began = began or SYSTEM.monotonic()
             waited = SYSTEM.monotonic() - began
             if waited > BUSY_SECONDS:
-                holder = lock_holder(f"{self._path}-shm", self._path)
-                raise DatastoreUnavailable(
-                    f"{self._path} has been locked by {holder} for {waited:.0f} s; nothing was written"
-                )
+                raise DatastoreUnavailable(locked(self._path, f" for {waited:.0f} s"))
             if waited > WARN_SECONDS and not warned:
-                log.warning(
-                    "waiting to write to %s, locked by %s", self._path, lock_holder(f"{self._path}-shm", self._path)
-                )
+                log.warning("waiting to write: %s", locked(self._path))
                 warned = True
             SYSTEM.pause(pause)
             pause = min(pause * 1.5, 0.002)
@@ -112,6 +114,7 @@ class Connection:
     def _open(self) -> None:
         self.close()
         self._patience = None
+        before = identity_of(self._path)
         self._sqlite = sqlite = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -120,9 +123,26 @@ class Connection:
             sqlite.execute(f"PRAGMA synchronous={self._synchronous}")
             if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self.insist("PRAGMA journal_mode=wal")
+            sqlite.execute("PRAGMA schema_version").fetchone()  # which opens the log
+            self.files = Opened(self._identity(before), identity_of(f"{self._path}-wal"))
         except BaseException:
             self.close()
             raise
+
+    def _identity(self, before: tuple[int, int] | None) -> tuple[int, int]:
+        after = identity_of(self._path)
+        if after is None or after != before:
+            raise DatastoreUnavailable(f"{self._path} was moved or replaced while it was opened; nothing was written")
+        return after
+
+
+def locked(path: str, how_long: str = "") -> str:
+    """Name a locked file, the process that has it locked, and the command that ends that."""
+    holder = lock_holder(path)
+    if holder is None:
+        return f"{path} has been locked by another process{how_long}; nothing was written"
+    mend = "" if holder.pid == os.getpid() else f"; if it doesn't go on: {holder.mend}"
+    return f"{path} has been locked by {holder}{how_long}; nothing was written{mend}"
 
 
 def is_busy(error: sqlite3.Error) -> bool:

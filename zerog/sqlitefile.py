@@ -6,20 +6,31 @@ import errno
 import os
 import re
 import sqlite3
+import stat
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from zerog import sqliteconnection
 from zerog.blocks import block
+from zerog.clock import SYSTEM
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
-from zerog.lockholder import lock_holder
+from zerog.lockholder import Holder, holders_of_deleted, lock_holder
 from zerog.sqliteconnection import Connection
+from zerog.sqlitefiles import RESTORE, Content, identity_of
 
 SYNCHRONOUS = {"full": "fsync", "normal": "process"}
 """The settings that may be asked for, and what survives a power cut with each. With ``normal`` a crash of processes
 loses nothing, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
+
+
+STANDING_SECONDS = 1.0
+"""For how long a lock is watched before ``troubles`` names its holder."""
+
+NAMES = ("", "-wal", "-shm")
+"""What is added to a path for the files that make up a database."""
 
 
 class SqliteFile:
@@ -33,6 +44,7 @@ class SqliteFile:
         self._local = threading.local()
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._was_there = self._was_writable = False
+        self._content = Content()
         with self.reading():
             pass  # a wrong path fails here, at the start
         self._was_there = True
@@ -58,9 +70,9 @@ class SqliteFile:
         try:
             connection = self._connection()
             with connection.using:
-                self._check_path()
+                sqlite = self._checked(connection)
                 connection.wait(sqliteconnection.BUSY_SECONDS)
-                yield connection.opened()
+                yield sqlite
         except (sqlite3.Error, OSError) as error:
             raise self._named(error) from error
 
@@ -82,13 +94,15 @@ class SqliteFile:
         try:
             connection = self._connection()
             with connection.using:
-                self._check_path()
-                sqlite = connection.opened()
+                sqlite = self._checked(connection)
                 if sqlite.in_transaction:
                     raise RuntimeError(f"{self.path}: a transaction within a transaction; nothing was written")
                 try:
                     with sqlite:  # commits or rolls back
                         connection.insist("BEGIN IMMEDIATE")
+                        self._check_log(connection)
+                        if self._content.is_new:
+                            self._content.mark(sqlite)
                         yield sqlite
                         committing = True
                     self._was_writable = True
@@ -96,6 +110,36 @@ class SqliteFile:
                     connection.close_if_unfinished()
         except (sqlite3.Error, OSError) as error:
             raise self._named(error, committing) from error
+
+    def troubles(self) -> Iterator[tuple[str, str, str | None]]:
+        """What is wrong with the file, what mends it, and with which command."""
+        for holder in holders_of_deleted(*(f"{self.path}{name}" for name in NAMES)):
+            what = f"{holder} has {self.path} open as it was before it was deleted or replaced, and can't write"
+            yield what, f"end that process and start it again; if its jobs are missed, {RESTORE}", f"kill {holder.pid}"
+        standing = self._standing_holder()
+        if standing is not None:
+            what = f"{self.path} is locked by {standing}; nothing can be written{self._since()}"
+            yield what, "have the process go on, or end it: what it has not committed is undone", standing.mend
+
+    def _standing_holder(self) -> Holder | None:
+        """Who has the file locked for writing, if nothing moves for STANDING_SECONDS."""
+        before = lock_holder(self.path), self._log_written()
+        ends = SYSTEM.monotonic() + STANDING_SECONDS
+        while before[0] is not None and not before[0].is_stopped and SYSTEM.monotonic() < ends:
+            SYSTEM.pause(0.02)
+            if (lock_holder(self.path), self._log_written()) != before:
+                return None
+        return before[0]
+
+    def _log_written(self) -> float | None:
+        try:
+            return os.stat(f"{self.path}-wal").st_mtime
+        except OSError:
+            return None
+
+    def _since(self) -> str:
+        written = self._log_written()
+        return "" if written is None else f" since {datetime.fromtimestamp(written, UTC).isoformat(' ', 'seconds')}"
 
     def close(self) -> None:
         """Close every connection of this process. A later call opens new ones."""
@@ -113,16 +157,50 @@ class SqliteFile:
             self._local.connection = connection
         return connection
 
-    def _check_path(self) -> None:
+    def _checked(self, connection: Connection) -> sqlite3.Connection:
+        """A thread's connection, opened. Raises DatastoreUnavailable if the path leads to another file by now."""
+        try:
+            status = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._make()
+            status = os.stat(self.path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ConfigurationError(f"sqlite: {self.path} is a folder; expected the path of a file")
+        identity = status.st_dev, status.st_ino
+        if connection.pid != os.getpid():
+            others = [other for other in list(self._all) if other.pid == os.getpid()]
+            if not others:
+                self._content = Content()
+            elif any(other.opened_another(identity) for other in others):
+                raise self._changed(f"{self.path} was replaced: another thread has the earlier file open")
+            else:
+                self._check_content(status)
+            connection.opened()
+        if connection.opened_another(identity):
+            raise self._changed(f"{self.path} is no longer the file that this process has open: it was replaced")
+        self._check_content(status)
+        return connection.opened()
+
+    def _check_content(self, status: os.stat_result) -> None:
+        self._content.check(self.path, status)
+        if self._content.fault:
+            raise self._changed(self._content.fault)
+
+    def _check_log(self, connection: Connection) -> None:
+        """With the transaction begun: whether other processes would see what it writes."""
+        log = f"{self.path}-wal"
+        if connection.files is not None and identity_of(log) != connection.files.log:
+            raise self._changed(f"{log} was removed or replaced while it was in use")
+
+    def _changed(self, what: str) -> DatastoreUnavailable:
+        return DatastoreUnavailable(f"{what}; nothing was written. Put the file back, or {RESTORE}")
+
+    def _make(self) -> None:
         folder = os.path.dirname(self.path)
-        if os.path.isfile(self.path):
-            return
         if self._was_there:
-            raise DatastoreUnavailable(f"{self.path} was there and is gone; nothing was written")
+            raise self._changed(f"{self.path} was there and is gone")
         if not os.path.isdir(folder):
             raise ConfigurationError(f"sqlite: the folder {folder} for {os.path.basename(self.path)} does not exist")
-        if os.path.isdir(self.path):
-            raise ConfigurationError(f"sqlite: {self.path} is a folder; expected the path of a file")
         # SQLite would create it readable for everybody.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
@@ -150,8 +228,7 @@ class SqliteFile:
         if name.startswith("SQLITE_CANTOPEN"):
             return self._refusal(f"{self.path} can't be opened: {error}", self._was_there)
         if name.startswith("SQLITE_BUSY"):
-            holder = lock_holder(f"{self.path}-shm", self.path)
-            return DatastoreUnavailable(f"{self.path} is locked by {holder}; nothing was written")
+            return DatastoreUnavailable(sqliteconnection.locked(self.path))
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
 
     def _refusal(self, text: str, was_possible: bool) -> Exception:

@@ -90,6 +90,15 @@ def _nonce(head: Document) -> Any:
     return owner.get("nonce") if isinstance(owner, dict) else None
 
 
+class Trouble(NamedTuple):
+    """Something wrong with a store, which a person has to mend."""
+
+    what: str
+    mend: str
+    command: str | None = None
+    """The command that mends it, as a shell takes it."""
+
+
 class Page(NamedTuple):
     """Some heads, and where the next page starts."""
 
@@ -246,6 +255,10 @@ class Datastore:
         Raises what the other verbs raise.
         """
         return None
+
+    def troubles(self) -> Sequence[Trouble]:
+        """What is wrong with the store itself, for ``zerog doctor``. Raises what the other verbs raise."""
+        return []
 
     def now(self) -> datetime | None:
         """The server's clock, or None if it has none that all clients share."""

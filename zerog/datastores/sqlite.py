@@ -15,6 +15,7 @@ from zerog.datastores.base import (
     Mutation,
     Page,
     RunGuard,
+    Trouble,
     check_document,
     check_limit,
     check_until,
@@ -166,6 +167,9 @@ class SqliteDatastore(Datastore):
 
     def about(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
+
+    def troubles(self) -> list[Trouble]:
+        return [Trouble(*trouble) for trouble in self.file.troubles()]
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []
