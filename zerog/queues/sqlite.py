@@ -169,8 +169,9 @@ class SqliteQueue(Queue):
         check_options(delay, priority, ttr)
         due = self._now() + delay if delay > 0 else 0
         values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
-        # -1 would be taken for "not on a queue".
-        place = "(SELECT min(coalesce(min(id), 0), -1) - 1 FROM zerog_queue)" if ahead else "NULL"
+        # Neither -1 nor 0, which mean "not on a queue".
+        place = "min(coalesce(min(id), 0), -1) - 1" if ahead else "max(coalesce(max(id), 0), 0) + 1"
+        place = f"(SELECT {place} FROM zerog_queue)"
         statement = f"INSERT INTO zerog_queue (id, queue, uuid, priority, due, ttr) VALUES ({place}, ?, ?, ?, ?, ?)"
         identity = sqlite.execute(statement, values).lastrowid
         assert identity is not None

@@ -17,6 +17,7 @@ from time import monotonic
 
 import pytest
 
+from zerog.document import new_uuid
 from zerog.exceptions import ConfigurationError, ReservationLost
 from zerog.queues.base import Queue
 from zerog.testing.clock import ManualClock
@@ -115,6 +116,18 @@ class QueueContract(OrderRules, ReservationRules):
         self.pass_time(clock, 1.5)
         assert self.drained(queue) == [here]
         assert self.drained(other) == [there]
+
+    # What put gives.
+
+    @pytest.mark.parametrize("order", ["ahead first", "ahead last", "in turns"])
+    def test_an_id_is_never_taken_for_none(self, queue: Queue, order: str) -> None:
+        """Each entry has an id of its own, and none is -1, 0, empty or None, which mean "not on a queue"."""
+        aheads = {"ahead first": (True, False), "ahead last": (False, True), "in turns": (True, False) * 3}[order]
+        for _ in range(2):  # the second time on a queue that was emptied
+            ids = [queue.put(new_uuid(), ahead=ahead) for ahead in aheads for _ in range(3)]
+            assert len(set(ids)) == len(ids)
+            assert not [identity for identity in ids if identity in (-1, 0, "", None)]
+            self.drained(queue)
 
     # Size, concurrency, end.
 
