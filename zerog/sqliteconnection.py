@@ -104,7 +104,7 @@ class Connection:
             began = began or SYSTEM.monotonic()
             waited = SYSTEM.monotonic() - began
             if waited > BUSY_SECONDS:
-                raise DatastoreUnavailable(locked(self._path, f" for {waited:.0f} s"))
+                raise DatastoreUnavailable(f"{locked(self._path, f' for {waited:.0f} s')}; nothing was written")
             if waited > WARN_SECONDS and not warned:
                 log.warning("waiting to write: %s", locked(self._path))
                 warned = True
@@ -140,9 +140,9 @@ def locked(path: str, how_long: str = "") -> str:
     """Name a locked file, the process that has it locked, and the command that ends that."""
     holder = lock_holder(path)
     if holder is None:
-        return f"{path} has been locked by another process{how_long}; nothing was written"
+        return f"{path} has been locked by another process{how_long}"
     mend = "" if holder.pid == os.getpid() else f"; if it doesn't go on: {holder.mend}"
-    return f"{path} has been locked by {holder}{how_long}; nothing was written{mend}"
+    return f"{path} has been locked by {holder}{how_long}{mend}"
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -228,7 +228,7 @@ class SqliteFile:
         if name.startswith("SQLITE_CANTOPEN"):
             return self._refusal(f"{self.path} can't be opened: {error}", self._was_there)
         if name.startswith("SQLITE_BUSY"):
-            return DatastoreUnavailable(sqliteconnection.locked(self.path))
+            return DatastoreUnavailable(f"{sqliteconnection.locked(self.path)}; nothing was written")
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
 
     def _refusal(self, text: str, was_possible: bool) -> Exception:

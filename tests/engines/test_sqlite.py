@@ -70,6 +70,17 @@ def test_stale_entries_are_dropped_a_transaction_at_a_time(
     assert shared.counters["dropped.unknown"] == 10
 
 
+def test_due_entries_of_another_queue_hide_no_job(shared: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They become ready a few in each transaction, and the claim looks on until it finds the job behind them."""
+    monkeypatch.setattr("zerog.queues.sqlite.PROMOTED", 4)
+    for _ in range(10):
+        shared.queue.named("other").put(new_uuid(), delay=1)
+    shared.clock.advance(1)  # type: ignore[attr-defined]
+    uuid = str(shared.submit([document(shared)], delay=1)[0][0]["uuid"])
+    shared.clock.advance(2)  # type: ignore[attr-defined]
+    assert [one.uuid for one in claim(shared, 3)] == [uuid]
+
+
 def test_repairs_leave_out_what_needs_none(shared: SqliteEngine) -> None:
     """Unknown uuids and jobs that are on their queue aren't put."""
     uuid = submit(shared)

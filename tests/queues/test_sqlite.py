@@ -171,3 +171,46 @@ def test_faults_of_the_file_have_a_name(queue, path) -> None:
     for verb in (*verbs, reservation.delete, reservation.release, reservation.touch, reservation.stats):
         with pytest.raises(QueueUnavailable):
             verb()
+
+
+def delayed(path) -> int:
+    with closing(sqlite3.connect(path, isolation_level=None)) as sqlite:
+        return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE due > 0").fetchone()[0])
+
+
+def test_many_due_entries_become_ready_in_steps(path, monkeypatch) -> None:
+    """First due first, a few in each transaction, so that no writer waits for all of them; all are delivered."""
+    monkeypatch.setattr("zerog.queues.sqlite.PROMOTED", 10)
+    clock = ManualClock()
+    queue = SqliteQueue(path, synchronous="normal", clock=clock)
+    uuids = [new_uuid() for _ in range(45)]
+    for n, uuid in enumerate(uuids):
+        queue.put(uuid, delay=100 - n)
+    clock.advance(200)
+    delivered = []
+    for left in (35, 25, 15, 5, 0):
+        reservation = queue.reserve()
+        assert reservation is not None
+        delivered.append(reservation.uuid)
+        reservation.delete()
+        assert delayed(path) == left
+    assert set(delivered[:1]) <= set(uuids[-10:])
+    while (reservation := queue.reserve()) is not None:
+        delivered.append(reservation.uuid)
+        reservation.delete()
+    assert sorted(delivered) == sorted(uuids)
+    queue.close()
+
+
+def test_due_entries_of_another_queue_hide_nothing(path, monkeypatch) -> None:
+    monkeypatch.setattr("zerog.queues.sqlite.PROMOTED", 10)
+    clock = ManualClock()
+    queue = SqliteQueue(path, synchronous="normal", clock=clock)
+    for _ in range(45):
+        queue.named("other").put(new_uuid(), delay=1)
+    uuid = new_uuid()
+    queue.put(uuid, delay=2)
+    clock.advance(3)
+    reservation = queue.reserve()
+    assert reservation is not None and reservation.uuid == uuid
+    queue.close()

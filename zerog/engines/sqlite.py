@@ -247,9 +247,9 @@ class SqliteEngine(Engine):
         queues: Sequence[str],
         batch: str,
     ) -> bool:
-        """Add to ``claims``; True if there may be more entries, after ENTRIES of them."""
+        """Add to ``claims``; True if there may be more entries, after ENTRIES of them, or more that are due."""
         looked = 0
-        self.queue.promote(sqlite)
+        more_due = self.queue.promote(sqlite)
         while len(claims) < want:
             if looked >= ENTRIES:
                 return True
@@ -261,7 +261,7 @@ class SqliteEngine(Engine):
                 claim = self._claim_entry(sqlite, identity, uuid, worker, accept, f"{batch}{len(claims)}")
                 if claim is not None:
                     claims.append(claim)
-        return False
+        return more_due
 
     def _next_entries(
         self, sqlite: sqlite3.Connection, want: int, queues: Sequence[str]

@@ -63,6 +63,14 @@ SELECT (SELECT priority FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER 
     (SELECT priority FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority LIMIT 1)
 """
 
+PROMOTE = """
+UPDATE zerog_queue SET due = 0, token = NULL
+WHERE id IN (SELECT id FROM zerog_queue WHERE due > 0 AND due <= ? ORDER BY due LIMIT ?)
+"""
+
+PROMOTED = 200
+"""Due entries that become ready in one transaction, at most: other processes wait for it."""
+
 LOWEST = """
 SELECT id, uuid, ttr FROM zerog_queue
 WHERE due = 0 AND queue = :queue
@@ -130,20 +138,24 @@ class SqliteQueue(Queue):
 
     def _reserve_now(self, lowest: bool = False) -> Reservation | None:
         with _translated(f"queue {self.name}"):
-            with self.file.reading() as sqlite:
-                if self.is_empty(sqlite):
-                    return None
-            with self.file.writing() as sqlite:
-                self.promote(sqlite)
-                rows = self.take(sqlite, 1, lowest)
-                if not rows:
-                    return None
-                identity, uuid, ttr = rows[0]
-                token = random.SystemRandom().getrandbits(62)
-                sqlite.execute(
-                    "UPDATE zerog_queue SET due = ?, token = ?, deliveries = deliveries + 1 WHERE id = ?",
-                    (self._now() + ttr, token, identity),
-                )
+            more = True
+            while more:
+                with self.file.reading() as sqlite:
+                    if self.is_empty(sqlite):
+                        return None
+                with self.file.writing() as sqlite:
+                    more = self.promote(sqlite)
+                    rows = self.take(sqlite, 1, lowest)
+                    if rows:
+                        return self._reserve_row(sqlite, *rows[0])
+        return None
+
+    def _reserve_row(self, sqlite: sqlite3.Connection, identity: int, uuid: str, ttr: float) -> Reservation:
+        token = random.SystemRandom().getrandbits(62)
+        sqlite.execute(
+            "UPDATE zerog_queue SET due = ?, token = ?, deliveries = deliveries + 1 WHERE id = ?",
+            (self._now() + ttr, token, identity),
+        )
         return _SqliteReservation(self, identity, uuid, token)
 
     # What follows works for the engine of this backend, too.
@@ -177,9 +189,9 @@ class SqliteQueue(Queue):
         assert identity is not None
         return identity
 
-    def promote(self, sqlite: sqlite3.Connection) -> None:
-        """Make ready what is due, on all queues of the file."""
-        sqlite.execute("UPDATE zerog_queue SET due = 0, token = NULL WHERE due > 0 AND due <= ?", (self._now(),))
+    def promote(self, sqlite: sqlite3.Connection) -> bool:
+        """Make ready what is due, on all queues of the file, first due first; True if there may be more."""
+        return sqlite.execute(PROMOTE, (self._now(), PROMOTED)).rowcount >= PROMOTED
 
     def ends(self, sqlite: sqlite3.Connection) -> tuple[int, ...]:
         """The highest and the lowest priority of what is ready; nothing if nothing is."""
