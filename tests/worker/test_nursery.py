@@ -34,7 +34,7 @@ def test_a_child_that_ends_with_its_worker_has_not_crashed(is_leaving: bool, cap
     if is_leaving:
         slots.abandon("the worker is shutting down")
     child: Any = SimpleNamespace(pid=0, killed=False)
-    outcome = slots._died(started.claim, child)
+    outcome = slots._died(started.claim, child, has_begun=True)
     crashes = started.app.get_job(started.uuid).crashes
     if is_leaving:
         assert (outcome is not None and outcome.kind, crashes, caplog.text) == (LOST, 0, "")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
-from types import FrameType
 
 import click
 
@@ -17,6 +15,8 @@ from zerog.cli.spoken import FAILED
 from zerog.cli.target import app_command, load_shared
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.reconcile import Report
+from zerog.worker.settings import SIGNALS
+from zerog.worker.signalthread import SignalThread
 
 
 @app_command()
@@ -28,8 +28,8 @@ def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> Non
 
     Workers do so by themselves. One sweep can tell only what the documents say. That a worker is silent, or a queue
     came back empty, takes two: use --watch with more than the workers' lease (30 s unless they were told otherwise), or
-    --every, which ends with exit code 0 on SIGTERM or Ctrl-C. Exit code 1: something was left alone, and a person has
-    to look.
+    --every, which ends with exit code 0 on SIGTERM, SIGHUP or Ctrl-C. Exit code 1: something was left alone, and a
+    person has to look.
 
     \b
     Example: zerog reconcile myapp:app
@@ -54,18 +54,13 @@ def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> Non
 
 def _sweep_for_ever(app: App, pause: float, as_json: bool) -> None:
     end = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        end.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    while not end.is_set():
-        try:
-            _sweep(app, as_json)
-        except ZerogError as error:  # the next sweep may find the server back
-            click.echo(f"zerog: {error}; trying again in {pause:g} s", err=True)
-        app.clock.wait(end, pause)
+    with SignalThread(SIGNALS, lambda _number: end.set()):
+        while not end.is_set():
+            try:
+                _sweep(app, as_json)
+            except ZerogError as error:  # the next sweep may find the server back
+                click.echo(f"zerog: {error}; trying again in {pause:g} s", err=True)
+            app.clock.wait(end, pause)
 
 
 def _sweep(app: App, as_json: bool) -> Report:

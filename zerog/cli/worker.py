@@ -45,7 +45,7 @@ from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_superv
 def worker(
     app: str, processes: int, log_level: str, log_format: str, heartbeat: Path | None, burst: bool, **options: Any
 ) -> None:
-    """Run jobs until SIGTERM or SIGINT, under any supervisor.
+    """Run jobs until SIGTERM, SIGINT or SIGHUP, under any supervisor.
 
     With more than one process this one only watches them and replaces what dies. Exit codes: 0 ended as asked,
     1 failed, 2 wrongly called or configured, 3 gave up because its workers died again and again.
@@ -64,7 +64,7 @@ def worker(
         sys.exit(Supervisor(command, processes, options["grace"], burst, notifier=notifier).run())
     the_worker = _make_worker(app, notifier=notifier, **options)
     if link is not None:
-        watch_supervisor(link, the_worker.stop)
+        watch_supervisor(link, the_worker.name, the_worker.stop)
     stats = the_worker.run(burst=burst)
     logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
 

@@ -4,8 +4,7 @@ The child alone writes to the document while ``run()`` runs; then it hands back 
 last write, and the worker settles. A child that dies is noticed by its socket closing, and its job is rescued at
 once. Children exit when the worker's end of the socket closes, whatever they are doing.
 
-A run leaves no process behind: the child adopts, kills and reaps what the job started before it tells the outcome, and
-is itself replaced if the job changed something about it that the next job would notice.
+A child's own side is in ``child``.
 """
 
 from __future__ import annotations
@@ -13,27 +12,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from zerog.datastores.base import RunGuard
 from zerog.exceptions import ZerogError
-from zerog.jobs.base import read_head
-from zerog.jobs.run import Run
 from zerog.transitions import Claim
 from zerog.worker import leftovers
-from zerog.worker.execute import run_loaded
-from zerog.worker.interrupts import Interrupts
+from zerog.worker.child import CLOSE_SECONDS
 from zerog.worker.nursery import Nursery, describe, kill_group
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.overrun import take_overrun
-from zerog.worker.slots import GIVE_UP_PAUSE, Done, Due, Slots, only_here
+from zerog.worker.signalthread import STOPS
+from zerog.worker.slots import GIVE_UP_PAUSE, Done, Due, Slots
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -44,10 +37,8 @@ log = logging.getLogger("zerog")
 JOBS_PER_CHILD = 100
 """Jobs after which a child is replaced, so that what they leaked returns to the system."""
 
-_encode = json.dumps  # whatever a job makes of the module
-
-CLOSE_SECONDS = 3.0
-"""How long idle children may take to close their resources."""
+STOP_SECONDS = 5.0
+"""How long after a child's death by one of STOPS the worker's own stop counts as the cause."""
 
 DEATH_SECONDS = 2.0
 """How long a child whose socket closed may take to end by itself; then it is killed."""
@@ -124,22 +115,12 @@ class ProcessSlots(Slots):
         except OSError as error:  # no descriptor, no process is free: no fault of the job's
             log.error("no process could be started for job %s, which is given back: %s", claim.uuid, error)
             return not_begun(claim, GIVE_UP_PAUSE)
-        timeout = claim.loaded[0].TIMEOUT
         child.nonce = claim.nonce
+        timeout = claim.loaded[0].TIMEOUT
         try:
-            request = {
-                "run": claim.uuid,
-                "epoch": claim.epoch,
-                "nonce": claim.nonce,
-                "lease": self.lease,
-                "stopping": self.stopping.is_set(),
-            }
-            if child.tell(request):
-                self._tell_if_cancelled(claim)
-                answer = child.answer(timeout)
-                if answer is not None:
-                    child.fit = self._is_fit(claim, child, answer)
-                    return Outcome.from_json(answer["outcome"])
+            first = self._request(child, claim)
+            has_begun = first is not None and "began" in first
+            answer = child.answer(timeout) if has_begun else first
         except TimeoutError:
             child.kill()
             self._forget(child)
@@ -149,14 +130,32 @@ class ProcessSlots(Slots):
             return None
         finally:
             child.nonce = None
-        outcome = self._died(claim, child)
+        if answer is not None:
+            child.fit = self._is_fit(claim, child, answer)
+            outcome = answer["outcome"]
+            return not_begun(claim, GIVE_UP_PAUSE) if outcome is None else Outcome.from_json(outcome)
+        end = self._died(claim, child, has_begun)
         self._forget(child)
-        return outcome
+        return end
+
+    def _request(self, child: _Child, claim: Claim) -> dict[str, Any] | None:
+        """Have the child run a job; returns its first message, None if it died before the job's own code ran."""
+        request = {
+            "run": claim.uuid,
+            "epoch": claim.epoch,
+            "nonce": claim.nonce,
+            "lease": self.lease,
+            "stopping": self.stopping.is_set(),
+        }
+        if not child.tell(request):
+            return None
+        self._tell_if_cancelled(claim)
+        return child.answer(None)
 
     def _child(self) -> _Child:
         """This slot's child, a new one if it has none or it has done its share."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.fit and not child.killed:
+        if child is not None and child.fit and not child.killed and not self._nursery.has_ended(child.pid):
             child.jobs += 1
             return child
         if child is not None:
@@ -187,7 +186,8 @@ class ProcessSlots(Slots):
             return False
         return child.jobs < self._max_jobs
 
-    def _died(self, claim: Claim, child: _Child) -> Outcome | None:
+    def _died(self, claim: Claim, child: _Child, has_begun: bool) -> Outcome | None:
+        """The end of a run whose child died; ``has_begun``: whether the job's own code ran in it."""
         status = self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
         if status is None:
             kill_group(child.pid)
@@ -200,8 +200,20 @@ class ProcessSlots(Slots):
             return None
         if child.killed or self._is_abandoned(claim):
             return Outcome("claim lost", LOST)
-        self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.run, "crashes", message))
+        if not has_begun:
+            log.warning("job %s did not begin and is given back: %s", claim.uuid, message)
+            return not_begun(claim, GIVE_UP_PAUSE)
+        engine = self.app.engine
+        if self._was_stopped(status):
+            self._until_answered(partial(engine.release, claim.uuid, claim.run, f"{message}; its worker was stopped"))
+        else:
+            self._until_answered(partial(engine.rescue, claim.uuid, claim.run, "crashes", message))
         return None
+
+    def _was_stopped(self, status: int | None) -> bool:
+        """True if a child died of a signal that stopped the worker, too, or does so within the next seconds."""
+        is_stop = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in STOPS
+        return is_stop and self.clock.wait(self.stopping, STOP_SECONDS)
 
 
 class _Child:
@@ -256,90 +268,3 @@ class _Child:
             self._socket.shutdown(socket.SHUT_RDWR)  # which ends a read that another thread waits in
         self._lines.close()
         self._socket.close()
-
-
-def child_main(app: App) -> Callable[[socket.socket], None]:
-    """What a forked child does: take jobs from the socket until it closes."""
-
-    def live(connection: socket.socket) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        stopping = threading.Event()
-        interrupts = Interrupts()
-        requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        idle, closed = threading.Event(), threading.Event()
-
-        def listen() -> None:
-            for message in _messages(connection):
-                if "stop" in message:
-                    stopping.set()
-                elif "cancel" in message:
-                    interrupts.cancel(message["cancel"])
-                else:
-                    requests.put(message)
-            # The worker is gone or done with this child; what a running job has started goes, too.
-            if idle.is_set() and requests.empty():
-                requests.put(None)
-                closed.wait(CLOSE_SECONDS)
-            os.killpg(0, signal.SIGKILL)
-
-        threading.Thread(target=listen, name="zerog-worker-link", daemon=True).start()
-        leftovers.adopt_orphans()
-        pid = os.getpid()
-        as_it_was = leftovers.process_state()
-        idle.set()
-        while True:
-            request = requests.get()
-            idle.clear()
-            if request is None:
-                app.resources.close()
-                closed.set()
-                continue
-            if request["stopping"]:
-                stopping.set()
-            outcome = _run_request(app, request, stopping, interrupts)
-            if os.getpid() != pid:
-                os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
-            answer = {**_answer(outcome, as_it_was), "interrupted": interrupts.has_raised}
-            idle.set()  # before the answer, after which the worker may end this child
-            connection.sendall(_encode(answer).encode() + b"\n")
-
-    return live
-
-
-def _answer(outcome: Outcome, as_it_was: dict[str, Any]) -> dict[str, Any]:
-    """The outcome with what the job left behind, once all processes among that are gone."""
-    left = ["processes"] if leftovers.end_children() else []
-    as_it_is = leftovers.process_state()
-    left += [f"a changed {name}" for name, value in as_it_was.items() if as_it_is[name] != value]
-    return {"outcome": outcome.to_json(), "left": ", ".join(left), "memory": leftovers.resident_memory()}
-
-
-def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
-    with suppress(OSError), connection.makefile("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
-
-
-def _run_request(app: App, request: dict[str, Any], stopping: threading.Event, interrupts: Interrupts) -> Outcome:
-    try:
-        return _load_and_run(app, request, stopping, interrupts)
-    except Exception:
-        log.exception("job %s could not be read in the child", request["run"])
-        return Outcome("claim lost", LOST)
-
-
-def _load_and_run(app: App, request: dict[str, Any], stopping: threading.Event, interrupts: Interrupts) -> Outcome:
-    head, token = app.engine.read(request["run"])
-    name = RunGuard(request["epoch"], request["nonce"])
-    if not name.owns(head):
-        return Outcome("claim lost", LOST)
-    key = f"{head['documentType']}_{head['uuid']}"
-    job_class = app.registry.get_class(head["jobType"])
-    patience = request["lease"] * 2 / 3
-    place_and_numbers = app.engine.datastore, key, name, head["seq"]
-    limit, build = job_class.SOFT_TIMEOUT, app.build_id
-    run = Run(*place_and_numbers, patience, app.clock, stopping, build=build, soft_limit=limit)
-    with interrupts.during(run, request["nonce"]):
-        return run_loaded(app, job_class, read_head(job_class, head), token, only_here(run))

@@ -1,48 +1,46 @@
-"""How a worker learns that it shall end, and how urgent that is."""
+"""The request that a worker shall end, and how urgent it is."""
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from zerog.worker.signalthread import SignalThread
 
 
 class Ending:
-    """Asked for by ``stop``, by signals, or by a worker that has done its share."""
+    """Requested by ``stop``, by a supervisor, by signals, or by a worker that has done its share."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
         """Set once the worker shall end."""
-        self.urgency = 0
-        """How often somebody asked: at the second time running jobs are not waited for any more."""
-        self._received: set[int] = set()
+        self._asked = self._signals = self._hurried = 0
 
-    def ask(self) -> None:
-        """Have the worker end in its own time; harmless when repeated."""
-        self.urgency = max(self.urgency, 1)
+    @property
+    def urgency(self) -> int:
+        """How often the end was requested: at the second time running jobs are not waited for any more.
+
+        A signal that reached both this process and its supervisor, which passes it on, counts once.
+        """
+        return max(self._asked, self._signals) + self._hurried
+
+    def ask(self, times: int = 1) -> None:
+        """Request the end, for the ``times``-th time; harmless when repeated."""
+        self._asked = max(self._asked, times)
         self.event.set()
 
     def hurry(self) -> None:
-        """Ask once more."""
-        self.urgency += 1
+        """Request it once more."""
+        self._hurried += 1
         self.event.set()
 
-    @contextmanager
-    def on_signals(self, numbers: Sequence[int]) -> Iterator[None]:
-        """Have each of these signals ask, if this is the main thread, which alone may handle signals."""
-        before = {}
+    def on_signals(self, numbers: Sequence[int]) -> AbstractContextManager[object]:
+        """Have each of these signals request it, if this is the main thread, which alone may handle signals."""
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                # With the default handler, a further one of a storm would make a clean end look like a death.
-                told_to_end = number == signal.SIGTERM and number in self._received
-                signal.signal(number, signal.SIG_IGN if told_to_end else handler)
+            return SignalThread(numbers, self._on_signal)
+        return nullcontext()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._received.add(number)
-        self.hurry()
+    def _on_signal(self, _number: int) -> None:
+        self._signals += 1
+        self.event.set()

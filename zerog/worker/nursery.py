@@ -76,6 +76,11 @@ class Nursery:
         """Whether it can fork no more."""
         return self._gone
 
+    def has_ended(self, pid: int) -> bool:
+        """Whether the end of this child was reported."""
+        with self._changed:
+            return pid in self._ended
+
     def how_it_ended(self, pid: int, timeout: float) -> int | None:
         """The wait status of a child that ends within ``timeout`` seconds, or None."""
         with self._changed:
@@ -111,8 +116,8 @@ def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> Non
     """The nursery's whole life. Never returns."""
     try:
         os.setpgid(0, 0)  # a terminal's Ctrl-C is for the worker alone
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # the worker decides when this process ends
         adopt_orphans()
         alive: set[int] = set()
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -22,7 +22,8 @@ from zerog.lifecycle import Unsuitable
 from zerog.orders import DRAINED, DRAINING, RUNNING, STOPPING, Orders
 from zerog.reconcile import INTERVAL
 from zerog.transitions import Worker as Identity
-from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots, child_main
+from zerog.worker.child import child_main
+from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots
 from zerog.worker.control import Control
 from zerog.worker.ending import Ending
 from zerog.worker.health import Health

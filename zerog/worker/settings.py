@@ -19,7 +19,7 @@ GRACE = 25.0
 
 EXECUTORS = ("thread", "async", "process")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals that end a worker."""
 
 BUILD_VARIABLE = "ZEROG_BUILD"

@@ -1,9 +1,9 @@
 """Several worker processes, watched and replaced.
 
 The supervisor runs no job and holds no connection. Each worker is a fresh ``zerog worker`` process with a link to its
-supervisor, a socket: when it closes the worker shuts down as on SIGTERM, and through it the worker tells how it is. A
+supervisor, a socket: the worker reports its state through it, and ends when the supervisor requests that or is gone. A
 worker that dies is replaced, unless it was drained for good, after a pause that grows while replacements die young; if
-nothing stays up the supervisor gives up, loudly, so that whatever supervises *it* can see.
+nothing stays up the supervisor gives up with an exit code of its own.
 
 Where somebody watches the supervisor (systemd's watchdog, a probe of the heartbeat file) it speaks for its workers:
 ready once all were, well while it comes round. A worker process that falls silent it kills and replaces by itself, so
@@ -21,15 +21,23 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType
 
 from zerog.clock import SYSTEM, Clock
 from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RETIRED, Notifier
+from zerog.worker.settings import SIGNALS
+from zerog.worker.signalthread import STOPS, SignalThread
 
 log = logging.getLogger("zerog")
 
 LINK_VARIABLE = "ZEROG_SUPERVISOR_LINK"
 """Environment variable with the number of the file descriptor that leads to the supervisor."""
+
+STOP = b"\n"
+"""What the supervisor writes to the link each time that it wants the worker to end. Not a signal: one that was sent to
+all processes, the supervisor among them, must not count twice."""
+
+NAMED = "X_ZEROG_WORKER="
+"""What a worker writes to the link, with its name, once it listens."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a replacement for a worker that died young, doubled each time."""
@@ -54,6 +62,8 @@ class _Process:
     popen: subprocess.Popen[bytes]
     link: socket.socket
     started: float
+    name: str | None = None
+    """The worker's name; None before it listens to the link."""
     is_ready: bool = False
     heard: float | None = None
     """When its last beat came; None if none is to be expected."""
@@ -64,10 +74,20 @@ class _Process:
     is_retired: bool = False
     """Whether it was drained for good: it is not replaced."""
 
+    def stop(self) -> None:
+        """Request its end, once more perhaps."""
+        if self.name is None:  # it has no job yet
+            self.popen.terminate()
+            return
+        with suppress(OSError):  # it is gone
+            self.link.send(STOP, socket.MSG_DONTWAIT)
+
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
         with suppress(OSError):  # nothing, or the worker is gone
             lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode().splitlines()
+            names = [line.removeprefix(NAMED) for line in lines if line.startswith(NAMED)]
+            self.name = names[0] if names else self.name
             self.is_ready = self.is_ready or "READY=1" in lines
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
@@ -103,25 +123,24 @@ class Supervisor:
         """When replacements are to be started."""
         self._signals = 0
         self._woken = threading.Event()
+        """Set by each signal."""
         self._deaths = 0
 
     def run(self) -> int:
-        """Keep the workers up until SIGTERM or SIGINT; returns the exit code."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            for _ in range(self._count):
-                self._start()
-            code = self._watch()
-            return max(code, self._end())
-        finally:
-            for worker in self._workers.values():
-                worker.popen.kill()
-                worker.popen.wait()
-                worker.link.close()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        """Keep the workers up until SIGTERM, SIGINT or SIGHUP; returns the exit code."""
+        with SignalThread(SIGNALS, self._on_signal):
+            try:
+                for _ in range(self._count):
+                    self._start()
+                code = self._watch()
+                return max(code, self._end())
+            finally:
+                for worker in self._workers.values():
+                    worker.popen.kill()
+                    worker.popen.wait()
+                    worker.link.close()
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int) -> None:
         self._signals += 1
         self._woken.set()
 
@@ -210,7 +229,7 @@ class Supervisor:
         return None
 
     def _end(self) -> int:
-        """Pass the signal on, a second one too, and wait; what doesn't end is killed."""
+        """Have the workers end, hurry them at a second signal, and wait; what doesn't end is killed."""
         self._notifier.stopping("shutting down")
         passed = 0
         deadline = self._clock.monotonic() + self._grace + KILL_AFTER
@@ -220,7 +239,8 @@ class Supervisor:
             if passed < asked:
                 passed = asked
                 for worker in self._workers.values():
-                    worker.popen.terminate()
+                    worker.listen(self._clock.monotonic())
+                    worker.stop()
             now = self._clock.monotonic()
             for pid, worker in list(self._workers.items()):
                 worker.listen(now)
@@ -228,7 +248,7 @@ class Supervisor:
                 if ended is not None:
                     self._forget(pid)
                     # One that was still starting had no handler for the signal yet, and no job either.
-                    code = code if ended in (OK, -signal.SIGTERM) else FAILED
+                    code = code if ended == OK or -ended in STOPS else FAILED
                 elif worker.patience > now:
                     self._notifier.extend("waiting for worker processes that wait for their jobs")
                 elif now > deadline:
@@ -247,13 +267,17 @@ def link_to_supervisor() -> socket.socket | None:
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
 
 
-def watch_supervisor(link: socket.socket, lost: Callable[[], None]) -> None:
-    """Call ``lost`` once the supervisor at the other end is gone."""
+def watch_supervisor(link: socket.socket, name: str, stop: Callable[[int], None]) -> None:
+    """Report the worker's name, call ``stop`` with the number of requests to end, and once the supervisor is gone."""
 
     def listen() -> None:
-        with suppress(ConnectionResetError):
-            link.recv(1)  # the supervisor says nothing: this returns when its end closes
+        asked = 0
+        with suppress(ConnectionError):
+            link.send(f"{NAMED}{name}\n".encode())
+            while sent := link.recv(64):
+                asked += sent.count(STOP)
+                stop(asked)
         log.warning("the supervisor is gone; this worker shuts down")
-        lost()
+        stop(1)
 
     threading.Thread(target=listen, name="zerog-supervisor-link", daemon=True).start()

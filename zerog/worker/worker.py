@@ -114,11 +114,12 @@ class Worker:
         return self.settings.to_json()
 
     def run(self, burst: bool = False) -> WorkerStats:
-        """Work until ``stop()``, SIGTERM or SIGINT; with ``burst`` only until nothing is ready any more.
+        """Work until ``stop()``, SIGTERM, SIGINT or SIGHUP; with ``burst`` only until nothing is ready any more.
 
         Signals are handled if this is the main thread. The first one stops claiming, lets running jobs see
         ``stopping`` and waits ``grace`` seconds for them; a second one doesn't wait. What still runs then is
-        released, uncounted. A process that SIGTERM has told to end ignores further ones after ``run`` has returned.
+        released, uncounted. A process that SIGTERM or SIGHUP has ended ignores further ones after ``run`` has
+        returned. SIGHUP stays ignored if it is when ``run`` is called.
 
         Raises DatastoreError if the datastore can't be reached (see ``connect_retries``), and ZerogError, after it has
         given its jobs back, if it can't start child processes any more.
@@ -127,9 +128,9 @@ class Worker:
         with self._ending.on_signals(self.settings.signals):
             return self._work(session, burst)
 
-    def stop(self) -> None:
-        """Ask ``run`` to end; returns at once, harmless when repeated."""
-        self._ending.ask()
+    def stop(self, urgency: int = 1) -> None:
+        """Request the end of ``run``; returns at once, harmless when repeated. ``urgency=2`` doesn't wait for jobs."""
+        self._ending.ask(urgency)
 
     def __enter__(self) -> Worker:
         session = self._open()

@@ -1,0 +1,89 @@
+"""Signals of this process, received in a thread: their handlers only set a flag and write to a pipe.
+
+A handler runs between any two instructions of the main thread, which may hold the lock that the handler would take.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPS = (signal.SIGTERM, signal.SIGHUP)
+"""The signals with which operators and platforms stop processes, of a worker all at once perhaps."""
+
+_END = 0
+"""Ends the thread; no signal has this number."""
+
+
+class SignalThread:
+    """Calls ``receive`` in a thread with the number of each of these signals. Use as ``with``, in the main thread.
+
+    SIGHUP stays ignored if it is, as ``nohup`` wants it. At the end of the block the handlers are as before, except
+    that one of STOPS that came is ignored: a further one of a storm would make a clean end look like a death.
+    """
+
+    def __init__(self, numbers: Sequence[int], receive: Callable[[int], object]) -> None:
+        self._numbers = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        self._receive = receive
+        self._came = dict.fromkeys(self._numbers, False)
+        self._before: dict[int, Any] = {}
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._pass_on, name="zerog-signals", daemon=True)
+
+    def __enter__(self) -> SignalThread:
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._thread.start()
+        self._before = {number: signal.signal(number, self._on_signal) for number in self._numbers}
+        _ACTIVE.add(self)
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        _ACTIVE.discard(self)
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if number in STOPS and self._came[number] else handler)
+        os.set_blocking(self._wake, True)
+        os.write(self._wake, bytes([_END]))  # not closed: a process that a job forked may hold the pipe open
+        self._thread.join()
+        os.close(self._wake)
+        os.close(self._woken)
+
+    def restore(self) -> None:
+        """Give back the handlers, in a process that was forked inside the block."""
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # in a fork, just before its handlers are restored
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._came[number] = True
+        with suppress(BlockingIOError):  # thousands wait to be received
+            os.write(self._wake, bytes([number]))
+
+    def _pass_on(self) -> None:
+        while True:
+            for number in os.read(self._woken, 4096):
+                if number == _END:
+                    return
+                self._receive(number)
+
+
+_ACTIVE: weakref.WeakSet[SignalThread] = weakref.WeakSet()
+
+
+def _restore_all() -> None:
+    for active in list(_ACTIVE):
+        active.restore()
+    _ACTIVE.clear()
+
+
+os.register_at_fork(after_in_child=_restore_all)
