@@ -49,7 +49,10 @@ class Interventions(Parts):
 
         def operations(head: Document, now: str) -> list[Operation]:
             at = transitions.stamp(head, now)
-            record = transitions.error_record(at, code, message, head.get("attempts"), transitions.build_of(head))
+            # By the run's name its worker finds out that it was taken for dead (``zerog.losses``).
+            run = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
+            build = transitions.build_of(head)
+            record = transitions.error_record(at, code, message, head.get("attempts"), build, **run)
             return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING

@@ -160,7 +160,7 @@ def test_a_storm_of_deploys_costs_no_job_anything(
     options = ("--executor", executor, "--concurrency", "4", "--processes", str(processes), "--grace", "1")
     with Workers(tmp_path, *options, "--lease", "10") as w:
         kind = "async_steps" if executor == "async" else "steps"
-        uuids = list(w.app.submit_many(kind, ({"steps": 100, "seconds": 0.05} for _ in range(200))))
+        uuids = list(w.app.submit_many(kind, ({"steps": 100, "seconds": 0.05} for _ in range(40))))
         ended = storm(w, target, 120, len(uuids))
         done = w.counts()["succeeded"]
         w.start("--concurrency", "64", "--executor", "thread")

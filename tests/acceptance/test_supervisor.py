@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import zerog
 from tests.acceptance.harness import ROOT, Workers
 from tests.processes import alive
 
@@ -169,3 +170,48 @@ def test_a_worker_that_asks_no_more_is_killed(tmp_path: Path) -> None:
 def test_a_worker_that_was_ready_was_not_configured_wrongly(tmp_path: Path) -> None:
     """Whatever code it ends with later, it can be started; another one takes its place."""
     assert "ended with exit code 2" in supervised(tmp_path, "os._exit(2)").stderr
+
+
+@pytest.mark.parametrize(("is_stopping", "lost"), [(False, 1), (True, 0)])
+def test_the_jobs_of_a_killed_worker_run_again_long_before_its_lease_is_over(
+    is_stopping: bool, lost: int, tmp_path: Path
+) -> None:
+    """Its supervisor knows that it is gone. One that was stopping was not lost."""
+    with Workers(tmp_path, "--processes", "2", "--lease", "600", "--grace", "600") as w:
+        mark = tmp_path / "started"
+        uuid = w.app.submit("deaf", {"started": str(mark), "seconds": 600}).uuid
+        w.start()
+        w.until(lambda: len(worker_pids(w)) == 2)
+        pid = int(w.until(lambda: mark.exists() and mark.read_text()))
+        if is_stopping:
+            os.kill(pid, signal.SIGTERM)
+            w.until(lambda: "is shutting down; its jobs have" in w.log.read_text())
+        mark.unlink()
+        os.kill(pid, signal.SIGKILL)
+        again = int(w.until(lambda: mark.exists() and mark.read_text()))
+        job = w.app.get_job(uuid)
+        assert (again != pid, job.lost, job.attempts) == (True, lost, 1 + lost)
+
+
+def test_a_job_that_kills_its_worker_each_time_ends(tmp_path: Path) -> None:
+    """At once rather than a lease later each time, and by MAX_LOST; the other jobs go on."""
+    code = tmp_path / "poison.py"
+    code.write_text(
+        "import os, signal, zerog\n"
+        "class Poison(zerog.BaseJob):\n"
+        "    JOB_TYPE = 'poison'\n"
+        "    MAX_LOST = 3\n"
+        "    def run(self): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "class Fine(zerog.BaseJob):\n"
+        "    JOB_TYPE = 'fine'\n"
+        "    def run(self): return 200\n"
+        "app = zerog.App()\n"
+        "app.register(Poison, Fine)\n"
+    )
+    with Workers(tmp_path, "--processes", "2", "--lease", "600", module=None) as w:
+        w.app.register(type("Poison", (zerog.BaseJob,), {"JOB_TYPE": "poison", "MAX_LOST": 3, "run": None}))
+        w.app.register(type("Fine", (zerog.BaseJob,), {"JOB_TYPE": "fine", "run": None}))
+        uuids = [w.app.submit(kind).uuid for kind in ("poison", "fine")]
+        w.start(code=code)
+        jobs = [w.app.wait(uuid, 60) for uuid in uuids]
+        assert [(job.status, job.lost, job.crashes) for job in jobs] == [("failed", 3, 0), ("succeeded", 0, 0)]

@@ -16,7 +16,7 @@ from zerog.cli.target import app_command, load_shared
 from zerog.worker.notify import from_environment
 from zerog.worker.session import WorkerStats
 from zerog.worker.settings import EXECUTORS, GRACE, LEASE
-from zerog.worker.supervisor import Supervisor, link_to_supervisor, watch_supervisor
+from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
 
 
 @app_command()
@@ -55,7 +55,7 @@ def worker(
     """
     keep_streams()
     configure(log_level, log_format)
-    link = link_to_supervisor()
+    link, buried = link_to_supervisor(), buried_workers()
     notifier = from_environment(heartbeat, link)
     if processes > 1:
         options |= {"log_level": log_level, "log_format": log_format}
@@ -63,6 +63,7 @@ def worker(
         command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
         sys.exit(Supervisor(command, processes, options["grace"], burst, notifier=notifier).run())
     the_worker = _make_worker(app, notifier=notifier, **options)
+    the_worker.buried = buried
     if link is not None:
         watch_supervisor(link, the_worker.name, the_worker.stop)
     stats = the_worker.run(burst=burst)

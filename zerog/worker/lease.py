@@ -22,6 +22,7 @@ log = logging.getLogger("zerog")
 class Lease:
     """Renews in a thread of its own; ``lost`` is called, once per loss, when it could not for too long.
 
+    ``lost`` gets the reason, and whether the datastore is it rather than this process, which stood still.
     ``details`` gives what each renewal writes beside the beat, ``first`` what only a new record gets.
     """
 
@@ -30,7 +31,7 @@ class Lease:
         engine: Engine,
         worker: Worker,
         details: Callable[[], Document],
-        lost: Callable[[str], None],
+        lost: Callable[[str, bool], None],
         clock: Clock,
         first: Callable[[], Document] = dict,
     ) -> None:
@@ -43,6 +44,8 @@ class Lease:
         self._beat = 0
         self._renewed = clock.monotonic()
         self._patience = worker.lease * 2 / 3
+        self._tried_since: float | None = None
+        """Since when the renewal that is due has been tried in vain."""
         self._changing = threading.Lock()
         self._stopped = False
         self._woken = threading.Event()
@@ -78,14 +81,19 @@ class Lease:
             if not self.held or silent <= self._patience:
                 return
             self.held = False
-        self._lost(f"worker {self._worker.name} could not renew its lease for {silent:.1f} s")
+            since = self._tried_since
+            is_outage = since is not None and since - self._renewed < self._patience
+        self._lost(f"worker {self._worker.name} could not renew its lease for {silent:.1f} s", is_outage)
 
     def _renew(self) -> None:
         before = self._clock.monotonic()
+        if self._tried_since is None:
+            self._tried_since = before
         self._beat = self._engine.renew(self._worker, self._beat + 1, self._details, self._first)
         with self._changing:
             # Others count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before
+            self._tried_since = None
             if not self.held and self._clock.monotonic() - before <= self._patience:
                 self.held, self.held_since = True, self._clock.monotonic()
 

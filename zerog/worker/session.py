@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from zerog.clock import Clock, to_text
 from zerog.document import Document
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.lifecycle import Unsuitable
+from zerog.losses import bury
 from zerog.orders import DRAINED, DRAINING, RUNNING, STOPPING, Orders
 from zerog.reconcile import INTERVAL
 from zerog.transitions import Worker as Identity
@@ -65,11 +67,18 @@ class WorkerStats:
 class Session:
     """Makes everything that a worker of this name needs; with ``executor="process"`` forks, before any thread runs.
 
-    ``ending``: tells when to end.
+    ``ending``: tells when to end. ``buried``: workers whose processes are gone, and whether each was stopping.
     """
 
     def __init__(
-        self, app: App, settings: Settings, name: str, ending: Ending, notifier: Notifier, clock: Clock
+        self,
+        app: App,
+        settings: Settings,
+        name: str,
+        ending: Ending,
+        notifier: Notifier,
+        clock: Clock,
+        buried: Sequence[tuple[str, bool]] = (),
     ) -> None:
         self._app = app
         self._settings = settings
@@ -77,6 +86,7 @@ class Session:
         self._ending = ending
         self._notifier = notifier
         self._clock = clock
+        self._buried = buried
         self._unknown_types: set[str] = set()
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._identity = Identity(name, settings.lease, app.build_id, app.registry.versions())
@@ -206,9 +216,9 @@ class Session:
     def _may_claim(self) -> bool:
         return self._lease.held and self._slots.broken() is None
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, is_outage: bool) -> None:
         self._store.give_back_unstarted()  # first, or a slot that gets free begins one of them
-        self._slots.revoke(why)
+        self._slots.revoke(why, is_outage)
 
     def _obey(self, orders: Orders) -> None:
         """Claim from the queues that are left; the running jobs go on."""
@@ -256,6 +266,7 @@ class Session:
         return DRAINING if self._store.in_flight() else DRAINED
 
     def _reconcile(self) -> None:
+        self._bury()
         pause = 0.0
         while not self._clock.wait(self._ending.event, pause):
             pause = self._reconciler.pause()
@@ -266,6 +277,19 @@ class Session:
                 log.warning("could not reconcile, trying again: %s", error)
             except Exception:
                 log.exception("reconcile failed; trying again in %.0f s", pause)
+
+    def _bury(self) -> None:
+        """Take the jobs of the workers in whose place this one was started."""
+        for name, was_stopping in self._buried:
+            pause = 0.1
+            while not self._ending.event.is_set():
+                try:
+                    bury(self._app.engine, name, was_stopping)
+                    break
+                except ZerogError as error:
+                    log.warning("the jobs of worker %s can't be taken yet: %s", name, error)
+                self._clock.wait(self._ending.event, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
 
     # end
 

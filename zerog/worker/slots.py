@@ -20,6 +20,7 @@ from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.base import after_claim
 from zerog.jobs.checks import STOP, WAIT
 from zerog.jobs.run import Run
+from zerog.losses import take_back
 from zerog.orders import named
 from zerog.parts import LEAVE_ALONE
 from zerog.transitions import Claim
@@ -93,6 +94,8 @@ class Slots:
         self._current: dict[str, Claim] = {}
         self._dues: dict[tuple[str, str], Due] = {}
         self._ended_outside: dict[str, Callable[[], object]] = {}
+        self._cut_off: set[str] = set()
+        """Nonces of runs that were revoked because the datastore was away."""
         self._cancelled: deque[str] = deque(maxlen=1_000)
         self._spares_finishing = False
         self._abandoned = False
@@ -141,9 +144,11 @@ class Slots:
         """Why no job can be run here any more, if that is so."""
         return None
 
-    def revoke(self, why: str) -> None:
-        """Stop every run from writing, at once."""
+    def revoke(self, why: str, is_outage: bool = False) -> None:
+        """Stop every run from writing, at once; ``is_outage``: the datastore is away, which costs no job anything."""
         for claim in self.running():
+            if is_outage:
+                self._cut_off.add(claim.nonce)
             self._stop_run(claim, why)
 
     def enforce(self) -> None:
@@ -219,6 +224,7 @@ class Slots:
             if not was_ended and not self._is_abandoned(claim):
                 self._give_up(claim)
             outcome = None
+        self._cut_off.discard(claim.nonce)
         del self._current[claim.nonce]
         self._done(claim, outcome, self.clock.monotonic() - started)
 
@@ -260,7 +266,17 @@ class Slots:
         # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
-        self._until_answered(lambda: self.app.engine.rescue(claim.uuid, claim.run, "lost", why))
+        if claim.nonce in self._cut_off:
+            self._until_answered(partial(self._return, claim, why))
+        else:
+            self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.run, "lost", why))
+
+    def _return(self, claim: Claim, why: str) -> None:
+        """Give back, uncounted, a run that an outage has cut off; also if another worker has rescued it meanwhile."""
+        engine = self.app.engine
+        if not engine.release(claim.uuid, claim.run, f"{why}: the datastore was away"):
+            back = f"worker {claim.head['owner']['worker']} was cut off from the datastore and is back"
+            take_back(engine, claim.uuid, claim.nonce, f"{back}; its run does not count as lost")
 
     def _until_answered(self, write: Callable[[], object]) -> None:
         """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""

@@ -12,7 +12,9 @@ that the others go on.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -31,6 +33,9 @@ log = logging.getLogger("zerog")
 
 LINK_VARIABLE = "ZEROG_SUPERVISOR_LINK"
 """Environment variable with the number of the file descriptor that leads to the supervisor."""
+
+BURIED_VARIABLE = "ZEROG_BURIED_WORKERS"
+"""Environment variable with a JSON list of the workers that ended badly since the last start: name, was it stopping."""
 
 STOP = b"\n"
 """What the supervisor writes to the link each time that it wants the worker to end. Not a signal: one that was sent to
@@ -125,6 +130,7 @@ class Supervisor:
         self._woken = threading.Event()
         """Set by each signal."""
         self._deaths = 0
+        self._buried: list[tuple[str, bool]] = []
 
     def run(self) -> int:
         """Keep the workers up until SIGTERM, SIGINT or SIGHUP; returns the exit code."""
@@ -147,6 +153,8 @@ class Supervisor:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, LINK_VARIABLE: str(theirs.fileno())}
+        if self._buried:
+            environment[BURIED_VARIABLE] = json.dumps(self._buried)
         if self._patience is not None:
             environment[PATIENCE_VARIABLE] = str(round(self._patience * 1e6))
         with theirs:
@@ -156,6 +164,7 @@ class Supervisor:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # a terminal's Ctrl-C reaches the workers through this process alone
             )
+        self._buried = []
         self._workers[worker.pid] = _Process(worker, ours, self._clock.monotonic())
         log.info("worker process %d started", worker.pid)
 
@@ -190,7 +199,7 @@ class Supervisor:
             # Its jobs are settled or given back; what keeps it is a thread that one of them left.
             log.error("worker process %d did not end in time and is killed", pid)
             worker.popen.kill()
-            worker.leaving = None
+            worker.patience = math.inf
 
     def _start_due(self, now: float) -> None:
         self._due, due = [at for at in self._due if at > now], [at for at in self._due if at <= now]
@@ -219,6 +228,8 @@ class Supervisor:
         if code == MISUSED and not worker.is_ready:
             log.error("worker process %d %s: it can't be started like this", pid, how)
             return MISUSED
+        if worker.name is not None:
+            self._buried.append((worker.name, worker.leaving is not None))
         self._deaths = self._deaths + 1 if lived < YOUNG else 1
         if self._deaths >= CRASH_LOOP:
             log.error("worker process %d %s; %d died young in a row, giving up", pid, how, self._deaths)
@@ -265,6 +276,11 @@ def link_to_supervisor() -> socket.socket | None:
     """In a worker process: the link to the supervisor that started it, if one did."""
     descriptor = os.environ.pop(LINK_VARIABLE, None)
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
+
+
+def buried_workers() -> list[tuple[str, bool]]:
+    """In a worker process: the workers in whose place its supervisor started it, and whether each was stopping."""
+    return [(name, was_stopping) for name, was_stopping in json.loads(os.environ.pop(BURIED_VARIABLE, "[]"))]
 
 
 def watch_supervisor(link: socket.socket, name: str, stop: Callable[[int], None]) -> None:

@@ -98,6 +98,9 @@ class Worker:
         self._ending = Ending()
         self._session: Session | None = None
         self._background: Background | None = None
+        self.buried: Sequence[tuple[str, bool]] = ()
+        """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether
+        each was stopping, so that they don't count as lost."""
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -157,7 +160,8 @@ class Worker:
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
-        self._session = Session(self.app, self.settings, self.name, self._ending, self._notifier, self._clock)
+        settings, notifier = self.settings, self._notifier
+        self._session = Session(self.app, settings, self.name, self._ending, notifier, self._clock, self.buried)
         return self._session
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:

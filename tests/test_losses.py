@@ -1,0 +1,115 @@
+"""Workers that are known to be gone, and workers that were taken for dead and return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+from zerog.exceptions import AmbiguousWrite
+from zerog.losses import bury, take_back
+from zerog.transitions import Claim, Worker
+
+
+class Job(zerog.BaseJob):
+    JOB_TYPE = "job"
+
+    def run(self) -> int:
+        return 200
+
+
+@pytest.fixture(params=["memory://", "sqlite:///{}/jobs.db"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
+    app = zerog.App(request.param.format(tmp_path))
+    app.register(Job)
+    yield app
+    app.close()
+
+
+def claims(app: zerog.App, worker: str, number: int) -> list[Claim]:
+    for _ in range(number):
+        app.submit("job")
+    claimed = app.engine.claim(number, Worker(worker, 30.0), app.registry.accept)
+    assert len(claimed) == number
+    return claimed
+
+
+def document(app: zerog.App, claim: Claim) -> dict[str, Any]:
+    stored: dict[str, Any] = app.datastore.read(claim.key)
+    return stored
+
+
+@pytest.mark.parametrize(("was_stopping", "lost", "attempts"), [(False, 1, 1), (True, 0, 0)])
+def test_the_jobs_of_a_buried_worker_run_again_at_once(
+    app: zerog.App, was_stopping: bool, lost: int, attempts: int
+) -> None:
+    """In their order, and ahead of what waits. Another worker's jobs are left alone, and the record is gone."""
+    gone, other = claims(app, "gone", 3), claims(app, "other", 1)
+    app.engine.renew(Worker("gone", 30.0), 1)
+    assert sorted(bury(app.engine, "gone", was_stopping)) == sorted(claim.uuid for claim in gone)
+    for claim in gone:
+        head = document(app, claim)
+        assert (head["status"], head["lost"], head["attempts"]) == ("queued", lost, attempts)
+    assert document(app, other[0])["owner"]["worker"] == "other"
+    assert "gone" not in app.engine.roster()
+    assert bury(app.engine, "gone", was_stopping) == []
+    again = app.engine.claim(3, Worker("next", 30.0), app.registry.accept)
+    assert [claim.uuid for claim in again] == [claim.uuid for claim in gone]
+
+
+def rescued(app: zerog.App) -> Claim:
+    [claim] = claims(app, "cut off", 1)
+    assert app.engine.rescue(claim.uuid, claim.epoch, "lost", "worker cut off was silent")
+    assert document(app, claim)["lost"] == 1
+    return claim
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_worker_that_returns_takes_back_what_its_rescue_counted_once(app: zerog.App, runs: bool) -> None:
+    """Also while the job waits or runs elsewhere, which that run doesn't notice."""
+    claim = rescued(app)
+    again = app.engine.claim(1, Worker("next", 30.0), app.registry.accept) if runs else []
+    assert take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    assert not take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    stored = document(app, claim)
+    assert (stored["lost"], [event["msg"] for event in stored["events"]]) == (0, ["it is back"])
+    for running in again:
+        app.datastore.mutate(running.key, [], epoch=running.epoch, seq=1)
+        assert document(app, claim)["owner"]["worker"] == "next"
+
+
+def test_only_the_loss_of_the_named_run_is_taken_back(app: zerog.App) -> None:
+    claim = rescued(app)
+    [again] = app.engine.claim(1, Worker("next", 30.0), app.registry.accept)
+    assert not take_back(app.engine, claim.uuid, again.nonce, "it never was away")
+    assert document(app, claim)["lost"] == 1
+
+
+def test_an_ended_job_is_left_as_it_is(app: zerog.App) -> None:
+    claim = rescued(app)
+    app.cancel(claim.uuid)
+    before = document(app, claim)
+    assert not take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    assert document(app, claim) == before
+
+
+def test_a_lost_answer_takes_back_once(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = rescued(app)
+    app.engine.claim(1, Worker("next", 30.0), app.registry.accept)
+    datastore, mutate = app.datastore, app.datastore.mutate
+    assert app.engine.rescue(claim.uuid, claim.epoch + 2, "lost", "another one")
+    answers = [True]
+
+    def unanswered(*args: Any, **kwargs: Any) -> Any:
+        mutation = mutate(*args, **kwargs)
+        if answers:
+            answers.pop()
+            raise AmbiguousWrite("the connection broke")
+        return mutation
+
+    monkeypatch.setattr(datastore, "mutate", unanswered)
+    take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    assert (document(app, claim)["lost"], answers) == (1, [])
