@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import redis
@@ -42,8 +43,12 @@ LEASE_VARIABLE = "ZEROG_LEASE"
 VISIBLE = 7 * 24 * 3600
 """Seconds for which RQ shows an entry as failed that could not be performed here at all."""
 
-_STOPPING = threading.Event()
-"""Set once this process, or the worker that forked it, was asked to shut down."""
+
+class _Stop:
+    """Whether this process, or the worker that forked it, was asked to shut down: a flag, for handlers of signals."""
+
+    is_requested = False
+
 
 PULSE, PULSE_TTL = 15.0, 60
 """Seconds between two signs of life for RQ while a job runs, and until RQ gives up an execution without one."""
@@ -61,7 +66,7 @@ def perform(uuid: str) -> None:
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue)
         with app.resources.used(), _pulse(entry):
-            run_delivery(app, delivery, queue.name, _lease(), _STOPPING)
+            run_delivery(app, delivery, queue.name, _lease(), lambda: _Stop.is_requested)
     except Exception:
         if entry is not None:
             _show_failure(entry, uuid)
@@ -246,14 +251,23 @@ class _OnlyZerog(BaseWorker):
     def handle_warm_shutdown_request(self) -> None:
         """Tell the running job, which RQ waits for, that it should save what it has and leave."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        _STOPPING.set()
+        _Stop.is_requested = True
         if self.horse_pid:
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGTERM)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        signal.signal(signal.SIGTERM, lambda *_: _STOPPING.set())
+        horse = os.getpid()
+
+        def on_sigterm(number: int, _frame: FrameType | None) -> None:
+            if os.getpid() == horse:
+                _Stop.is_requested = True
+            else:  # a process that the job forked, which its terminate() shall end
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, on_sigterm)
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         why = refusal(job)

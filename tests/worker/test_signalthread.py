@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+import zerog
 from tests.forks import in_a_fork
 from tests.processes import until
 from zerog.worker.ending import Ending
@@ -127,3 +130,37 @@ def test_a_forked_process_keeps_a_handler_of_its_own_program() -> None:
 
     with handler(signal.SIGTERM, own), SignalThread([signal.SIGTERM], lambda _number: None):
         assert in_a_fork(lambda: to_itself(signal.SIGTERM)) == 7
+
+
+ROOT = Path(zerog.__file__).parent
+
+HARMLESS = {"getpid", "kill", "write", "signal", "suppress", "bytes"}
+"""What a handler may call: nothing that takes a lock, logs or runs the user's code."""
+
+
+def handlers() -> Iterator[tuple[str, ast.AST]]:
+    """Every handler of signals in the package, with its module."""
+    for path in sorted(ROOT.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        for call in ast.walk(tree):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "signal.signal"):
+                continue
+            given = call.args[1]
+            name = given.attr if isinstance(given, ast.Attribute) else given.id if isinstance(given, ast.Name) else ""
+            if isinstance(given, ast.Lambda) or name in functions:
+                yield path.stem, given if isinstance(given, ast.Lambda) else functions[name]
+
+
+def calls(handler: ast.AST) -> set[str]:
+    found = {node.func for node in ast.walk(handler) if isinstance(node, ast.Call)}
+    return {function.attr if isinstance(function, ast.Attribute) else ast.unparse(function) for function in found}
+
+
+def test_no_handler_of_signals_takes_a_lock_logs_or_calls_user_code() -> None:
+    """The one that interrupts a run has to raise in it, and looks where it is first."""
+    found = list(handlers())
+    assert {module for module, _ in found} == {"interrupts", "nursery", "rqworker", "signalthread"}
+    for module, function in found:
+        allowed = {"_is_in_the_job", "interruption"} if module == "interrupts" else HARMLESS
+        assert calls(function) <= allowed, f"{module}: {ast.unparse(function)}"

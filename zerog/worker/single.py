@@ -6,7 +6,7 @@ import logging
 import os
 import queue
 import socket
-import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zerog import logs
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 
-def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: float, stopping: threading.Event) -> None:
+def run_delivery(
+    app: App, reservation: Reservation, queue_name: str, lease: float, stopping: Callable[[], bool]
+) -> None:
     """Claim the job that a queue has delivered, run it in a thread, settle it; returns once that is done.
 
     A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds of silence after which
     others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. ``stopping``:
-    set to tell the job that its worker is shutting down.
+    whether its worker is shutting down, for the job.
 
     Raises what the datastore raises before the job is claimed. An exception that reaches the calling thread while the
     job runs (from a signal, say) gives the job back, uncounted, and goes on.
@@ -52,7 +54,7 @@ def run_delivery(app: App, reservation: Reservation, queue_name: str, lease: flo
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: threading.Event, uuid: str) -> None:
+    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: Callable[[], bool], uuid: str) -> None:
         self._app = app
         self._worker = worker
         self._stopping = stopping
@@ -118,7 +120,7 @@ class _Single:
         while True:
             self.keeper.check()
             self._slots.enforce()
-            if self._stopping.is_set() and not self._slots.stopping.is_set():
+            if self._stopping() and not self._slots.stopping.is_set():
                 self._slots.stop()
                 self._slots.cancel_stopped([claim], self._worker.name)
             try:
