@@ -110,7 +110,7 @@ def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
         assert supervisor.wait(20) == 0
 
 
-STAYING = r"""
+READY = r"""
 import os, signal, socket, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 link = socket.socket(fileno=int(os.environ["ZEROG_SUPERVISOR_LINK"]))
@@ -119,8 +119,9 @@ open(f"{sys.argv[1]}/{number}", "w").close()
 link.send(b"READY=1\n")
 if number == 0:
     exec(sys.argv[2])
-time.sleep(100)
 """
+
+STAYING = READY + "time.sleep(100)"
 
 
 def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str]:
@@ -165,6 +166,94 @@ def test_a_worker_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
 def test_a_worker_that_asks_no_more_is_killed(tmp_path: Path) -> None:
     told = supervised(tmp_path, 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=500000\\n")').stderr
     assert "did not end in time" in told
+
+
+SUPERVISED = r"""
+import errno, os, signal, subprocess, sys, threading, time
+from zerog.worker import supervisor as s
+exec(sys.argv[2])
+def end():
+    deadline = time.monotonic() + float(sys.argv[3])
+    while len(os.listdir(sys.argv[1])) < int(sys.argv[4]) and time.monotonic() < deadline: time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end, daemon=True).start()
+command = [sys.executable, "-c", sys.argv[5], sys.argv[1], sys.argv[6]]
+sys.exit(s.Supervisor(command, int(sys.argv[7]), 0.1).run())
+"""
+
+
+def run_supervisor(
+    folder: Path, prepare: str, worker: str, does: str = "", *, seconds: float = 20, starts: int = 99, count: int = 1
+) -> tuple[int, str, int]:
+    """A supervisor of ``count`` workers, stopped once as many started or the time is over: exit code, log, starts."""
+    marks = folder / "marks"
+    marks.mkdir()
+    result = subprocess.run(
+        [sys.executable, "-c", SUPERVISED, *map(str, [marks, prepare, seconds, starts, worker, does, count])],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return result.returncode, result.stderr, len(list(marks.iterdir()))
+
+
+def test_a_start_that_fails_is_tried_again_and_leaves_the_other_workers_alone(tmp_path: Path) -> None:
+    """The system has no process to spare for a moment."""
+    prepare = """if True:
+        popen, number = subprocess.Popen, [0]
+        def failing(*args, **kwargs):
+            number[0] += 1
+            if number[0] in (2, 3): raise BlockingIOError(errno.EAGAIN, "no process is free")
+            return popen(*args, **kwargs)
+        subprocess.Popen = failing
+    """
+    code, log, starts = run_supervisor(tmp_path, prepare, STAYING, starts=2, count=2)
+    assert (code, starts) == (0, 2), log
+    assert log.count("could not be started, trying again") == 2
+    assert "killed" not in log
+
+
+def test_workers_that_end_at_once_by_themselves_are_replaced_ever_more_slowly(tmp_path: Path) -> None:
+    worker = "import os, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()"
+    code, log, starts = run_supervisor(tmp_path, "", worker, seconds=4)
+    assert code == 0
+    assert 2 <= starts <= 7, log  # at 0, 0.1, 0.3, 0.7, 1.5 and 3.1 s, without what a start takes
+
+
+def test_a_worker_that_has_done_its_share_is_replaced_at_once(tmp_path: Path) -> None:
+    """However short its life was; a recycled worker is no sign of trouble."""
+    worker = (
+        "import os, socket, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()\n"
+        "socket.socket(fileno=int(os.environ['ZEROG_SUPERVISOR_LINK'])).send(b'X_ZEROG_RECYCLED=1\\n')"
+    )
+    code, log, starts = run_supervisor(tmp_path, "s.FIRST_PAUSE = 30", worker, starts=8)
+    assert (code, starts >= 8) == (0, True), log
+
+
+def test_a_replacement_that_can_not_start_leaves_the_others_alone(tmp_path: Path) -> None:
+    """The code on disk is broken, say: the worker that still runs the older code goes on."""
+    fails = f"""
+while not os.path.exists({str(tmp_path / "ready")!r}): time.sleep(0.01)
+os._exit(2)
+"""
+    does = f"""if True:
+        open({str(tmp_path / "ready")!r}, "w").close()
+        time.sleep(100)
+    """
+    prepare = "s.CRASH_LOOP = 2; s.LONGEST_PAUSE = 0.1"
+    code, log, starts = run_supervisor(
+        tmp_path,
+        prepare,
+        READY.replace('link.send(b"READY=1\\n")', 'if number == 0: link.send(b"READY=1\\n")') + fails,
+        does,
+        starts=6,
+        count=2,
+    )
+    assert (code in (0, 1), starts >= 6) == (True, True), log  # 1 if one was just failing when the end came
+    assert log.count("exit code 2") >= 3
+    assert "giving up" not in log
 
 
 def test_a_worker_that_was_ready_was_not_configured_wrongly(tmp_path: Path) -> None:

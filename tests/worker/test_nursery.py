@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.forks import in_a_fork
+from tests.processes import stat_of, until
 from tests.worker.kit import Started
 from zerog.clock import SYSTEM
-from zerog.worker import nursery
+from zerog.worker import leftovers, nursery
 from zerog.worker.children import ProcessSlots
 from zerog.worker.outcome import LOST
 
@@ -41,3 +46,56 @@ def test_a_child_that_ends_with_its_worker_has_not_crashed(is_leaving: bool, cap
     else:
         assert (outcome, crashes) == (None, 1)
         assert "SIGKILL" in caplog.text
+
+
+def test_a_process_of_another_user_that_a_job_left_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may not be killed, and waiting for its end could take for ever."""
+
+    def refuse(pid: int, _number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        others = leftovers.children() - {process.pid}
+        kill = os.kill
+        monkeypatch.setattr(leftovers.os, "kill", refuse)
+        assert leftovers.end_children(spared=others) == 1
+        monkeypatch.setattr(leftovers.os, "kill", kill)
+        assert process.poll() is None
+        assert str(process.pid) in caplog.text
+        monkeypatch.setattr(nursery.os, "killpg", refuse)
+        nursery.kill_group(process.pid)
+        process.communicate(b"\n")
+
+
+def test_a_nursery_that_fails_runs_nothing_of_the_program_that_forked_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever it raises, even while it cleans up: it ends, and the worker learns that it is gone."""
+
+    def fail() -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(nursery, "adopt_orphans", fail)
+    monkeypatch.setattr(nursery, "end_children", fail)
+    program = tmp_path / "program"
+
+    def live() -> None:
+        try:
+            forked = nursery.Nursery(lambda connection: None)
+            until(lambda: forked.is_gone)
+        finally:
+            with program.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    assert in_a_fork(live) == 0
+    assert len(program.read_text().splitlines()) == 1
+
+
+def test_a_long_lived_program_keeps_no_dead_nursery() -> None:
+    """Each worker of processes has one, and waits for its end."""
+    forked = nursery.Nursery(lambda connection: None)
+    assert stat_of(forked.pid)
+    forked.close()
+    until(lambda: not stat_of(forked.pid))

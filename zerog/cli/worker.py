@@ -11,6 +11,7 @@ import click
 
 import zerog
 from zerog.cli.logs import FORMATS, configure
+from zerog.cli.spoken import FAILED, fail
 from zerog.cli.streams import keep_streams
 from zerog.cli.target import app_command, load_shared
 from zerog.worker.notify import from_environment
@@ -66,7 +67,12 @@ def worker(
     the_worker.buried = buried
     if link is not None:
         watch_supervisor(link, the_worker.name, the_worker.stop)
-    stats = the_worker.run(burst=burst)
+    try:
+        stats = the_worker.run(burst=burst)
+    except zerog.ZerogError as error:
+        if not the_worker.has_worked:
+            raise
+        fail(f"the worker failed: {error}", FAILED)  # whatever it is: how it was started is no mistake
     logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import locale
+import logging
 import os
 import resource
 import signal
@@ -13,6 +14,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger("zerog")
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -45,16 +48,26 @@ def children() -> set[int]:
 
 
 def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
-    """Kill and reap what is a child of this process, and what becomes one by that, until nothing is left."""
+    """Kill and reap what is a child of this process, and what becomes one by that, until nothing is left.
+
+    Returns how many there were. A process of another user, which this one may not kill, goes on.
+    """
     ended: set[int] = set()
-    while left := children() - spared:
+    immune: set[int] = set()
+    while left := children() - spared - immune:
         for pid in left:
-            with suppress(ProcessLookupError):
+            try:
                 os.kill(pid, signal.SIGKILL)
-        for pid in left:
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                immune.add(pid)
+        for pid in left - immune:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         ended |= left
+    if immune:
+        log.warning("processes of another user, which a job left, go on: %s", ", ".join(map(str, sorted(immune))))
     return len(ended)
 
 

@@ -29,6 +29,9 @@ PATIENCE = 60.0
 RETIRED = "X_ZEROG_RETIRED=1"
 """What a worker that was drained for good tells its supervisor; others ignore a message that begins like that."""
 
+RECYCLED = "X_ZEROG_RECYCLED=1"
+"""What a worker that has done its share sends to its supervisor, which replaces it at once."""
+
 STATUS_SECONDS = 5.0
 """Seconds between two changes of the status text at least."""
 
@@ -79,6 +82,10 @@ class Notifier:
     def retiring(self) -> None:
         """This process is about to end for good; nobody shall start another one in its place."""
         self._tell([RETIRED])
+
+    def recycling(self) -> None:
+        """This process has done its share and ends; its supervisor may start another one at once."""
+        self._tell([RECYCLED])
 
     def stopping(self, status: str) -> None:
         """This process ends; beats are not to be expected any more."""

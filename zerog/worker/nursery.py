@@ -38,8 +38,11 @@ class Nursery:
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
-            ours.close()
-            _live(theirs, child)
+            try:
+                ours.close()
+                _live(theirs, child)
+            finally:
+                os._exit(1)  # whatever happens, this copy of the worker must not run the program's other code
         theirs.close()
         self._socket = ours
         self._forking = threading.Lock()
@@ -110,10 +113,12 @@ class Nursery:
         with self._changed:
             self._gone = True
             self._changed.notify_all()
+        with suppress(ChildProcessError):  # the program has waited for all of its children itself
+            os.waitpid(self.pid, 0)
 
 
 def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> None:
-    """The nursery's whole life. Never returns."""
+    """The nursery's whole life. Returns if it failed."""
     try:
         os.setpgid(0, 0)  # a terminal's Ctrl-C is for the worker alone
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -136,7 +141,6 @@ def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> Non
     except BaseException:
         log.exception("the process that forks children failed")
         end_children()
-        os._exit(1)
 
 
 def _leave() -> NoReturn:
@@ -221,5 +225,5 @@ def describe(status: int | None) -> str:
 
 def kill_group(pid: int) -> None:
     """Kill a child and everything it started that didn't leave its process group."""
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):  # gone, or all of another user
         os.killpg(pid, signal.SIGKILL)

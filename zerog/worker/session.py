@@ -90,6 +90,8 @@ class Session:
         self._unknown_types: set[str] = set()
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._identity = Identity(name, settings.lease, app.build_id, app.registry.versions())
+        self.has_worked = False
+        """Whether it got as far as to claim jobs."""
         self._told = ""
         """The state that the latest renewal of the lease has told."""
         self._nursery = self._make_nursery()
@@ -125,6 +127,7 @@ class Session:
             self._leave()
             raise
         if is_connected:
+            self.has_worked = True
             self._start()
             try:
                 self._until_end(burst)
@@ -309,6 +312,8 @@ class Session:
             if (at_its_end or self._control.orders.is_for_good) and not store.in_flight():
                 if self._control.orders.is_for_good:
                     self._notifier.retiring()
+                else:
+                    self._notifier.recycling()
                 return  # jobs that still ran had their own time; only a signal cuts it short
             if burst and store.drained.wait(min(pace, 0.2)):
                 return

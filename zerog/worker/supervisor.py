@@ -16,7 +16,6 @@ import json
 import logging
 import math
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -25,7 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zerog.clock import SYSTEM, Clock
-from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RETIRED, Notifier
+from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RECYCLED, RETIRED, Notifier
+from zerog.worker.nursery import describe
 from zerog.worker.settings import SIGNALS
 from zerog.worker.signalthread import STOPS, SignalThread
 
@@ -78,6 +78,8 @@ class _Process:
     """Until when it asked to be waited for at its end."""
     is_retired: bool = False
     """Whether it was drained for good: it is not replaced."""
+    is_recycled: bool = False
+    """Whether it has done its share of jobs, or holds too much memory: it is replaced at once."""
 
     def stop(self) -> None:
         """Request its end, once more perhaps."""
@@ -90,15 +92,16 @@ class _Process:
     def listen(self, now: float) -> None:
         """Take in what the worker said since the last time."""
         with suppress(OSError):  # nothing, or the worker is gone
-            lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode().splitlines()
+            lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode(errors="replace").splitlines()
             names = [line.removeprefix(NAMED) for line in lines if line.startswith(NAMED)]
             self.name = names[0] if names else self.name
             self.is_ready = self.is_ready or "READY=1" in lines
             self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
-            asked = [int(line.removeprefix(EXTEND)) / 1e6 for line in lines if line.startswith(EXTEND)]
-            self.patience = max([self.patience, *(now + seconds for seconds in asked)])
+            asked = [line.removeprefix(EXTEND) for line in lines if line.startswith(EXTEND)]
+            self.patience = max([self.patience, *(now + int(text) / 1e6 for text in asked if text.isdecimal())])
             self.is_retired = self.is_retired or RETIRED in lines
+            self.is_recycled = self.is_recycled or RECYCLED in lines
 
 
 class Supervisor:
@@ -129,7 +132,10 @@ class Supervisor:
         self._signals = 0
         self._woken = threading.Event()
         """Set by each signal."""
-        self._deaths = 0
+        self._deaths = self._returns = self._failed_starts = 0
+        """In a row: young deaths, ends of young workers by themselves, starts that failed."""
+        self._was_ready = False
+        """Whether any worker was: what fails later is no mistake of how they are started."""
         self._buried: list[tuple[str, bool]] = []
 
     def run(self) -> int:
@@ -151,6 +157,17 @@ class Supervisor:
         self._woken.set()
 
     def _start(self) -> None:
+        """Start a worker process, or try again after a pause: the system may have no process or descriptor to spare."""
+        try:
+            self._popen()
+            self._failed_starts = 0
+        except OSError as error:
+            pause = _pause_after(self._failed_starts)
+            self._failed_starts += 1
+            log.error("a worker process could not be started, trying again in %.1f s: %s", pause, error)
+            self._due.append(self._clock.monotonic() + pause)
+
+    def _popen(self) -> None:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, LINK_VARIABLE: str(theirs.fileno())}
         if self._buried:
@@ -158,12 +175,16 @@ class Supervisor:
         if self._patience is not None:
             environment[PATIENCE_VARIABLE] = str(round(self._patience * 1e6))
         with theirs:
-            worker = subprocess.Popen(
-                self._command,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # a terminal's Ctrl-C reaches the workers through this process alone
-            )
+            try:
+                worker = subprocess.Popen(
+                    self._command,
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,  # a terminal's Ctrl-C reaches the workers through this process alone
+                )
+            except BaseException:
+                ours.close()
+                raise
         self._buried = []
         self._workers[worker.pid] = _Process(worker, ours, self._clock.monotonic())
         log.info("worker process %d started", worker.pid)
@@ -172,9 +193,11 @@ class Supervisor:
         """Replace what dies; returns when it is time to end."""
         while not self._signals:
             now = self._clock.monotonic()
-            for pid, worker in list(self._workers.items()):
-                code = worker.popen.poll()
+            looked_at = [(pid, worker, worker.popen.poll()) for pid, worker in self._workers.items()]
+            for _, worker, _ in looked_at:
                 worker.listen(now)  # afterwards: what it said before it ended has come by then
+                self._was_ready = self._was_ready or worker.is_ready
+            for pid, worker, code in looked_at:
                 if code is None:
                     self._check(pid, worker, now)
                     continue
@@ -216,28 +239,33 @@ class Supervisor:
     def _bury(self, pid: int, code: int, lived: float, worker: _Process) -> int | None:
         """Deal with a worker that ended; an exit code if that is the end of everything."""
         if code == OK:
-            if worker.is_retired:
-                self._count -= 1
-                log.info("worker process %d was drained for good and is not replaced; %d are left", pid, self._count)
-                return None
-            if not self._burst:
-                log.info("worker process %d ended by itself and is replaced", pid)
-                self._start()
+            self._replace(pid, lived, worker)
             return None
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        if code == MISUSED and not worker.is_ready:
+        how = f"was {describe(-code)}" if code < 0 else f"ended with exit code {code}"
+        if code == MISUSED and not self._was_ready:
             log.error("worker process %d %s: it can't be started like this", pid, how)
             return MISUSED
         if worker.name is not None:
             self._buried.append((worker.name, worker.leaving is not None))
         self._deaths = self._deaths + 1 if lived < YOUNG else 1
-        if self._deaths >= CRASH_LOOP:
+        if self._deaths >= CRASH_LOOP and not any(other.is_ready for other in self._workers.values()):
             log.error("worker process %d %s; %d died young in a row, giving up", pid, how, self._deaths)
             return GAVE_UP
-        pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
+        pause = _pause_after(self._deaths - 1)
         log.error("worker process %d %s after %.1f s; replaced in %.1f s", pid, how, lived, pause)
         self._due.append(self._clock.monotonic() + pause)
         return None
+
+    def _replace(self, pid: int, lived: float, worker: _Process) -> None:
+        """Replace a worker that ended by itself, unless that was the purpose."""
+        if worker.is_retired:
+            self._count -= 1
+            log.info("worker process %d was drained for good and is not replaced; %d are left", pid, self._count)
+        elif not self._burst:
+            self._returns = 0 if lived >= YOUNG or worker.is_recycled else self._returns + 1
+            pause = _pause_after(self._returns - 1) if self._returns else 0.0
+            log.info("worker process %d ended by itself after %.1f s; replaced in %.1f s", pid, lived, pause)
+            self._due.append(self._clock.monotonic() + pause)
 
     def _end(self) -> int:
         """Have the workers end, hurry them at a second signal, and wait; what doesn't end is killed."""
@@ -276,6 +304,11 @@ def link_to_supervisor() -> socket.socket | None:
     """In a worker process: the link to the supervisor that started it, if one did."""
     descriptor = os.environ.pop(LINK_VARIABLE, None)
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
+
+
+def _pause_after(times: int) -> float:
+    """Seconds until the next start after so many earlier ones that came to nothing."""
+    return min(FIRST_PAUSE * 2.0 ** min(times, 20), LONGEST_PAUSE)
 
 
 def buried_workers() -> list[tuple[str, bool]]:

@@ -98,6 +98,8 @@ class Worker:
         self._ending = Ending()
         self._session: Session | None = None
         self._background: Background | None = None
+        self.has_worked = False
+        """Whether it ever claimed jobs: what fails later is no mistake of its configuration."""
         self.buried: Sequence[tuple[str, bool]] = ()
         """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether
         each was stopping, so that they don't count as lost."""
@@ -172,6 +174,7 @@ class Worker:
             self._tell_fatal(error)
             raise
         finally:
+            self.has_worked = self.has_worked or session.has_worked
             self._session = None
             # Not at the start: a stop() that comes before run() counts, too.
             self._ending = Ending()
