@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import zerog
+from zerog.datastores.base import RunGuard
 from zerog.exceptions import AmbiguousWrite
 from zerog.losses import bury, take_back
 from zerog.transitions import Claim, Worker
@@ -62,7 +63,7 @@ def test_the_jobs_of_a_buried_worker_run_again_at_once(
 
 def rescued(app: zerog.App) -> Claim:
     [claim] = claims(app, "cut off", 1)
-    assert app.engine.rescue(claim.uuid, claim.epoch, "lost", "worker cut off was silent")
+    assert app.engine.rescue(claim.uuid, claim.run, "lost", "worker cut off was silent")
     assert document(app, claim)["lost"] == 1
     return claim
 
@@ -77,7 +78,7 @@ def test_a_worker_that_returns_takes_back_what_its_rescue_counted_once(app: zero
     stored = document(app, claim)
     assert (stored["lost"], [event["msg"] for event in stored["events"]]) == (0, ["it is back"])
     for running in again:
-        app.datastore.mutate(running.key, [], epoch=running.epoch, seq=1)
+        app.datastore.mutate(running.key, [], run=running.run._replace(seq=1))
         assert document(app, claim)["owner"]["worker"] == "next"
 
 
@@ -100,7 +101,7 @@ def test_a_lost_answer_takes_back_once(app: zerog.App, monkeypatch: pytest.Monke
     claim = rescued(app)
     app.engine.claim(1, Worker("next", 30.0), app.registry.accept)
     datastore, mutate = app.datastore, app.datastore.mutate
-    assert app.engine.rescue(claim.uuid, claim.epoch + 2, "lost", "another one")
+    assert app.engine.rescue(claim.uuid, RunGuard.of(app.engine.read(claim.uuid)[0]), "lost", "another one")
     answers = [True]
 
     def unanswered(*args: Any, **kwargs: Any) -> Any:
