@@ -51,7 +51,7 @@ def measure(folder: Path, count: int) -> tuple[float, int]:
     times = []
     for _ in range(SWEEPS):
         start = time.perf_counter()
-        report = reconciler.sweep(queue_was_empty=True)
+        report = reconciler.sweep()
         times.append(time.perf_counter() - start)
     engine.close()
     return statistics.median(times) * 1_000, report.heads

@@ -158,7 +158,7 @@ def test_a_put_whose_reply_is_lost_is_sent_again(clock: ManualClock, monkeypatch
         broken.setattr(app.queue, "put", silent)
         uuid = app.submit("plain").uuid
     clock.advance(6)
-    Reconciler(app.engine, "healthy", clock).sweep(False)
+    Reconciler(app.engine, "healthy", clock).sweep()
     assert app.queue.size() == 2
     [mine] = claim(app)
     assert claim(app, BOB) == []
@@ -209,7 +209,7 @@ def test_a_new_worker_has_the_process_number_of_a_dead_one(app: zerog.App) -> No
     reconciler = Reconciler(app.engine, successor, app.clock)
     for beat in range(1, 6):
         app.engine.renew(Worker(successor, 30.0), beat)
-        reconciler.sweep(False)
+        reconciler.sweep()
         app.clock.advance(10)
     assert [one.uuid for one in claim(app, Worker(successor, 30.0))] == [uuid]
 

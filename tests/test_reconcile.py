@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from tests.jobs.kit import PlainStore
-from zerog import reconcile
+from zerog import reconcile, sweep
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.document import make_key, new_document
 from zerog.engines.sqlite import SqliteEngine
-from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable, QueueUnavailable
+from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.lifecycle import Engine
 from zerog.queues.memory import MemoryQueue
 from zerog.queues.sqlite import SqliteQueue
@@ -62,30 +62,30 @@ def take(engine: Engine, want: int = 50, worker: Worker = ALICE, **queues: Any) 
 def test_one_worker_sweeps_and_another_takes_over(engine: Engine, clock: ManualClock) -> None:
     """While the sweeper's record moves the others only read it; when it stands still one of them takes over."""
     first, second = Reconciler(engine, "first", clock), Reconciler(engine, "second", clock)
-    assert first.turn(True) is not None
+    assert first.turn() is not None
     for _ in range(5):
         clock.advance(10)
-        assert first.turn(True) is not None
-        assert second.turn(True) is None
+        assert first.turn() is not None
+        assert second.turn() is None
     clock.advance(10)
-    assert second.turn(True) is None
+    assert second.turn() is None
     clock.advance(10)
-    assert second.turn(True) is not None
+    assert second.turn() is not None
     clock.advance(1)
-    assert first.turn(True) is None
+    assert first.turn() is None
 
 
 def test_a_sweeper_that_leaves_is_followed_at_once(engine: Engine, clock: ManualClock) -> None:
     """After a clean stop nobody waits, and a turn that comes late doesn't take the record back."""
     first, second = Reconciler(engine, "first", clock), Reconciler(engine, "second", clock)
-    first.turn(True)
+    first.turn()
     second.release()
-    assert second.turn(True) is None
+    assert second.turn() is None
     third = Reconciler(engine, "third", clock)
-    assert third.turn(True) is None
+    assert third.turn() is None
     first.release()
-    assert first.turn(True) is None
-    assert third.turn(True) is not None
+    assert first.turn() is None
+    assert third.turn() is not None
 
 
 @pytest.mark.parametrize("applied", [True, False])
@@ -103,25 +103,25 @@ def test_a_lost_answer_about_the_turn_is_found_out(
     reconciler = Reconciler(engine, "first", clock)
     with monkeypatch.context() as broken:
         broken.setattr(engine.datastore, "set_with_cas", lost)
-        assert reconciler.turn(True) is None
-    assert reconciler.turn(True) is not None
+        assert reconciler.turn() is None
+    assert reconciler.turn() is not None
 
 
 def test_a_sweeper_record_that_makes_no_sense_is_replaced(engine: Engine, clock: ManualClock) -> None:
     """Rubbish under the key stops nobody."""
     engine.datastore.create(SWEEPER, {"beat": "much"})
-    assert Reconciler(engine, "first", clock).turn(True) is not None
+    assert Reconciler(engine, "first", clock).turn() is not None
     assert (engine.datastore.read(SWEEPER) or {})["worker"] == "first"
 
 
 def test_a_datastore_that_can_t_list_is_not_swept(clock: ManualClock) -> None:
     """Nothing happens, rather than an error each ten seconds."""
-    assert Reconciler(Engine(PlainStore(), MemoryQueue(), clock), "first", clock).turn(True) is None
+    assert Reconciler(Engine(PlainStore(), MemoryQueue(), clock), "first", clock).turn() is None
 
 
 def test_watchers_know_a_dead_worker_when_they_take_over(engine: Engine, clock: ManualClock) -> None:
     """Sweeper and owner died together: the owner's silence was watched before the takeover."""
-    Reconciler(engine, "dead", clock).turn(True)
+    Reconciler(engine, "dead", clock).turn()
     engine.renew(ALICE, 1)
     [uuid] = submit(engine)
     take(engine)
@@ -129,7 +129,7 @@ def test_watchers_know_a_dead_worker_when_they_take_over(engine: Engine, clock: 
     engine.datastore.mutate(make_key(odd), [Set("status", "running"), Set("owner", "nobody")])
     watcher = Reconciler(engine, "watcher", clock)
     for _ in range(5):
-        report = watcher.turn(True)
+        report = watcher.turn()
         clock.advance(10)
     assert report is not None
     assert report.rescued == [uuid]
@@ -144,7 +144,7 @@ def test_a_sweeper_that_was_stopped_robs_nobody(
     submit(engine)
     take(engine)
     reconciler = Reconciler(engine, "first", clock)
-    reconciler.sweep(False)
+    reconciler.sweep()
     read = engine.datastore.read_with_cas
 
     def stopped(key: str, head: bool = False) -> Any:
@@ -153,7 +153,7 @@ def test_a_sweeper_that_was_stopped_robs_nobody(
         return answer
 
     monkeypatch.setattr(engine.datastore, "read_with_cas", stopped)
-    assert reconciler.sweep(False).rescued == []
+    assert reconciler.sweep().rescued == []
 
 
 @pytest.mark.parametrize(("beat_at", "silent"), [(-31, True), (-29, False), (0, False)])
@@ -169,7 +169,7 @@ def test_the_store_s_clock_decides_if_it_has_one(
     clock.shift(beat_at)
     engine.datastore.mutate("zerog_worker_alice", [Set("beatAt", to_text(clock.now()))])
     clock.shift(86_400)
-    assert Reconciler(engine, "first", clock).sweep(False).rescued == ([uuid] if silent else [])
+    assert Reconciler(engine, "first", clock).sweep().rescued == ([uuid] if silent else [])
 
 
 def test_a_beat_that_names_no_time_is_watched_instead(
@@ -182,9 +182,9 @@ def test_a_beat_that_names_no_time_is_watched_instead(
     [uuid] = submit(engine)
     take(engine)
     reconciler = Reconciler(engine, "first", clock)
-    assert reconciler.sweep(False).rescued == []
+    assert reconciler.sweep().rescued == []
     clock.advance(31)
-    assert reconciler.sweep(False).rescued == [uuid]
+    assert reconciler.sweep().rescued == [uuid]
 
 
 # how much
@@ -194,9 +194,8 @@ def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever there is to repair, one sweep is bounded, and after enough sweeps all is repaired."""
-    monkeypatch.setattr(reconcile, "HEADS", 20)
-    monkeypatch.setattr(reconcile, "PAGE", 8)
-    monkeypatch.setattr(reconcile, "SAMPLE", 5)
+    monkeypatch.setattr(sweep, "HEADS", 20)
+    monkeypatch.setattr(sweep, "PAGE", 8)
     engine.renew(ALICE, 1)
     running = submit(engine, 50)
     take(engine)
@@ -209,8 +208,8 @@ def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
     put: list[str] = []
     rescued: list[str] = []
     for _ in range(16):
-        report = reconciler.sweep(True)
-        assert report.heads <= 4 * 20 + 5 + 20
+        report = reconciler.sweep()
+        assert report.heads <= 4 * 20
         put += report.put_again
         rescued += report.rescued
         clock.advance(10)
@@ -229,8 +228,8 @@ def test_no_query_of_a_sweep_reads_finished_documents(
     with datastore.file.reading() as connection:
         connection.set_trace_callback(statements.append)
     kept = {"failed": {"a": Keep(1.0, 1.0), "b": Keep(9.0, 1.0)}}
-    Reconciler(engine, "first", clock, kept=lambda: kept).sweep(True)
-    Reconciler(engine, "first", clock, kept=lambda: kept).sweep(True)
+    Reconciler(engine, "first", clock, kept=lambda: kept).sweep()
+    Reconciler(engine, "first", clock, kept=lambda: kept).sweep()
     with datastore.file.reading() as connection:
         connection.set_trace_callback(None)
         finds = [s for s in statements if "ORDER BY" in s and "zerog_documents" in s]
@@ -245,60 +244,6 @@ def test_no_query_of_a_sweep_reads_finished_documents(
 # what
 
 
-def test_a_queue_nobody_serves_here_is_not_filled_again_and_again(engine: Engine, clock: ManualClock) -> None:
-    """A worker of another queue finds nothing to do; what waits elsewhere, on its queue, stays as it is."""
-    submit(engine, 5, queueName="low")
-    reconciler = Reconciler(engine, "first", clock)
-    for _ in range(8):
-        assert take(engine) == []
-        reconciler.turn(True)
-        clock.advance(10)
-    assert engine.named("low").size() == 5
-    assert engine.counters["put.again"] == 0
-
-
-def test_a_lost_queue_nobody_serves_here_is_filled(engine: Engine, clock: ManualClock) -> None:
-    """Its size says that it is empty."""
-    uuids = submit(engine, 5, queueName="low")
-    engine.named("low").flush()  # type: ignore[attr-defined]
-    reconciler = Reconciler(engine, "first", clock)
-    for _ in range(4):
-        take(engine)
-        reconciler.turn(False)
-        clock.advance(11)
-    assert sorted(claim.uuid for claim in take(engine, queues=["low"])) == sorted(uuids)
-
-
-def test_a_queue_that_is_served_is_judged_by_what_was_found_there(engine: Engine, clock: ManualClock) -> None:
-    """Its size may be anything: delayed and reserved entries count, and lost ones are put again all the same."""
-    uuids = submit(engine, 3)
-    engine.queue.flush()  # type: ignore[attr-defined]
-    engine.queue.put(uuids[0], delay=10_000)
-    reconciler = Reconciler(engine, "first", clock)
-    claimed: list[str] = []
-    for _ in range(5):
-        claimed += [claim.uuid for claim in take(engine)]
-        reconciler.turn(True)
-        clock.advance(11)
-    assert sorted(claimed) == sorted(uuids)
-
-
-@pytest.mark.parametrize("error", [QueueUnavailable("no route"), ConfigurationError("no such queue")])
-def test_a_queue_that_can_t_be_asked_stops_no_sweep(
-    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """The rest is repaired, and what is out of reach comes later."""
-
-    def fail() -> int:
-        raise error
-
-    pending = leave_pending(engine, 1)
-    submit(engine)
-    monkeypatch.setattr(engine.queue, "size", fail)
-    clock.advance(6)
-    assert Reconciler(engine, "first", clock).sweep().put_again == pending
-
-
 def test_jobs_left_alone_are_forgotten_once_they_wait_no_more(engine: Engine, clock: ManualClock) -> None:
     """What was cancelled or deleted in the meantime isn't shown as stuck for ever."""
     cancelled, deleted, waits = submit(engine, 3)
@@ -308,14 +253,14 @@ def test_jobs_left_alone_are_forgotten_once_they_wait_no_more(engine: Engine, cl
     engine.cancel(cancelled)
     engine.datastore.delete(make_key(deleted))
     clock.advance(31)
-    assert set(Reconciler(engine, "first", clock).sweep(False).stuck) == {waits, "rubbish"}
+    assert set(Reconciler(engine, "first", clock).sweep().stuck) == {waits, "rubbish"}
 
 
 def test_a_document_without_a_uuid_is_listed(engine: Engine, clock: ManualClock) -> None:
     """It can't be repaired, only shown."""
     document = {**new_document("test", 1.0, to_text(clock.now())), "uuid": "x", "status": "queued", "due": "2020"}
     engine.datastore.create("zerog_job_x", document)
-    assert "uuid" in Reconciler(engine, "first", clock).sweep(False).stuck["x"]
+    assert "uuid" in Reconciler(engine, "first", clock).sweep().stuck["x"]
 
 
 def test_a_record_that_can_t_be_removed_stays(
@@ -328,12 +273,12 @@ def test_a_record_that_can_t_be_removed_stays(
 
     engine.renew(ALICE, 1)
     reconciler = Reconciler(engine, "first", clock)
-    reconciler.sweep(False)
+    reconciler.sweep()
     clock.advance(31)
     with monkeypatch.context() as broken:
         broken.setattr(engine.datastore, "delete", fail)
-        assert reconciler.sweep(False).forgotten == []
-    assert reconciler.sweep(False).forgotten == ["alice"]
+        assert reconciler.sweep().forgotten == []
+    assert reconciler.sweep().forgotten == ["alice"]
     assert engine.counters["workers.forgotten"] == 1
 
 
@@ -346,9 +291,9 @@ def test_rescued_jobs_keep_their_order_over_pages(
     assert len(take(engine)) == 8
     [later] = submit(engine)
     reconciler = Reconciler(engine, "sweeper", clock)
-    reconciler.sweep(False)
+    reconciler.sweep()
     clock.advance(31)
-    reconciler.sweep(False)
+    reconciler.sweep()
     assert [claim.uuid for claim in take(engine, worker=BOB)] == [*uuids, later]
 
 
@@ -360,7 +305,7 @@ def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
     take(engine)
     engine.renew(ALICE, 1)
     reconciler = Reconciler(engine, "sweeper", clock)
-    reconciler.sweep(False)
+    reconciler.sweep()
     clock.advance(31)
     looked = reconciler._owned.walk
 
@@ -369,7 +314,7 @@ def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
         engine.renew(ALICE, 2)
 
     monkeypatch.setattr(reconciler._owned, "walk", look_and_hear)
-    assert not reconciler.sweep(False).rescued
+    assert not reconciler.sweep().rescued
     monkeypatch.undo()
     clock.advance(31)
-    assert reconciler.sweep(False).rescued == [uuid]
+    assert reconciler.sweep().rescued == [uuid]

@@ -260,6 +260,6 @@ def test_flushed_queues_are_filled_again(url: str) -> None:
     assert claimed(engine, 50) == []
     reconciler = Reconciler(engine, "sweeper", clock)
     for _ in range(4):
-        reconciler.sweep(queue_was_empty=True)
+        reconciler.sweep()
         clock.advance(30)
     assert sorted(claimed(engine, 50)) == sorted(uuids)

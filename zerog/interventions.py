@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from zerog import logs, transitions
 from zerog.crashpoints import point
@@ -12,6 +13,7 @@ from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Append, Max, Operation, Set, apply
 from zerog.document import (
     CANCELLED_STATUS,
+    IN_QUEUE,
     NEW,
     PENDING,
     RUNNING,
@@ -36,6 +38,9 @@ from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED, Parts
 from zerog.transitions import Claim
 
 log = logging.getLogger("zerog")
+
+Lost = Mapping[str, Any]
+"""By uuid, the id of the entry that a job's queue has lost."""
 
 
 class Interventions(Parts):
@@ -299,26 +304,29 @@ class Interventions(Parts):
         self._count("removed.old", len(removed))
         return removed
 
-    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
-        """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason."""
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
+        """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason.
+
+        ``lost``: by uuid, the ids of the entries that are not on their queue any more.
+        """
         done = []
         for uuid in uuids:
             try:
-                if self.put_again(uuid, why, unless_queued_after):
+                if self.put_again(uuid, why, lost):
                     done.append(uuid)
             except LEAVE_ALONE as error:
                 self.refuse(uuid, str(error), "sweep.left")
         return done
 
-    def put_again(self, uuid: str, why: str, unless_queued_after: str | None = None) -> bool:
+    def put_again(self, uuid: str, why: str, lost: Lost | None = None) -> bool:
         """Put a waiting document on its queue once more; recorded in its events.
 
-        False if it isn't pending any more, or, with ``unless_queued_after``, was put later than that. A job that was
+        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A job that was
         cancelled is ended instead. Raises what is in LEAVE_ALONE, and what the datastore raises.
         """
         key = make_key(uuid)
         head, token = self.datastore.read_with_cas(key, head=True)
-        if head is None or token is None or not self._is_missing(key, head, unless_queued_after):
+        if head is None or token is None or not self._is_missing(key, head, lost):
             return False
         if head.get("cancelRequested") is not None:
             if self._end_cancelled(key, head, token):
@@ -338,15 +346,15 @@ class Interventions(Parts):
         logs.put_again([head], why)
         return True
 
-    def _is_missing(self, key: str, head: Document, unless_queued_after: str | None) -> bool:
+    def _is_missing(self, key: str, head: Document, lost: Lost | None) -> bool:
         """Whether a waiting document is to be put again. Raises CorruptDocument."""
         if head.get("status") not in WAITING:
             return False
         check_head(key, head)
         check_layout(head)
-        if unless_queued_after is None:
+        if lost is None:
             return head.get("queueState") == PENDING
-        return str(head.get("queuedAt") or "") <= unless_queued_after
+        return head.get("queueState") == IN_QUEUE and head.get("queueJobId") == lost[head["uuid"]]
 
     def _mark_repair(self, key: str, head: Document, identity: int | str, why: str, token: int) -> None:
         now = self._now()

@@ -96,8 +96,6 @@ class Engine(Submission, Interventions, Edits, Presence):
         self._inbox_lock = threading.Lock()
         self._listeners = Listeners(self.named)
         self._turn = 0
-        self._served: set[str] = set()
-        self._empty: set[str] = set()
 
     # claim
 
@@ -184,15 +182,6 @@ class Engine(Submission, Interventions, Edits, Presence):
         """
         return True
 
-    def looked_at(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The names of the queues claimed from here, and of those that had nothing to give since last asked."""
-        empty, self._empty = self._empty, set()
-        return frozenset(self._served), frozenset(empty)
-
-    def _note_empty(self, name: str) -> None:
-        self._served.add(name)
-        self._empty.add(name)
-
     def _reserve(self, queues: Sequence[str]) -> Reservation | None:
         with self._inbox_lock:
             if self._inbox:
@@ -206,8 +195,6 @@ class Engine(Submission, Interventions, Edits, Presence):
             if reservation is not None:
                 self._turn = 0 if is_for_the_lowest else self._turn + 1
                 return reservation
-            if not queue.withheld:
-                self._note_empty(name)
         return None
 
     def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str = "") -> Claim | None:

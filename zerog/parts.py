@@ -12,7 +12,7 @@ from zerog.clock import SYSTEM, Clock, seconds_between, to_text
 from zerog.crashpoints import point
 from zerog.datastores.base import Datastore, as_datastore
 from zerog.datastores.operations import apply
-from zerog.document import Document, check_head, make_key
+from zerog.document import IN_QUEUE, Document, check_head, make_key
 from zerog.exceptions import (
     CasMismatch,
     ConfigurationError,
@@ -130,6 +130,17 @@ class Parts:
     def was_refused_within(self, uuid: str, seconds: float) -> bool:
         """Whether a delivery of this job was put back lately, so that it must be on the queue."""
         return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
+
+    def note_entry(self, uuid: str, name: str, identity: int | str) -> None:
+        """Note the new entry of a waiting job whose delivery could only be given back by another put on queue ``name``.
+
+        Reconcile would take the job for lost otherwise.
+        """
+        key = make_key(uuid)
+        with suppress(*self._refusals, DatastoreError):
+            head, token = self.datastore.read_with_cas(key, head=True)
+            if head is not None and head.get("queueState") == IN_QUEUE and head.get("queueName") == name:
+                self.datastore.mutate(key, transitions.queued(self._now(), identity), cas=token)
 
     def _deliver(
         self, key: str, head: Document, token: int, delay: float, step: str, ahead: bool = False

@@ -7,7 +7,7 @@ hundred of them don't read the same pages:
 - a pending document whose writer had its time: put on the queue again;
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
 - a running document whose worker is alive and doesn't hold it: given back, uncounted (``zerog.audit``);
-- waiting documents while their queue came back empty for two sweeps: put on the queue again, oldest first;
+- a waiting document whose entry its queue has lost: put on the queue again (``zerog.redelivery``);
 - the record of a dead worker that owns nothing any more: removed;
 - what has ended and is kept no longer: removed (``zerog.retention``);
 - what must not be touched (unreadable, unknown type, too new) is listed with the reason.
@@ -21,27 +21,20 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from zerog.audit import Audit
-from zerog.clock import SYSTEM, Clock, text_after, to_text
+from zerog.clock import SYSTEM, Clock, to_text
 from zerog.datastores.base import RunGuard
-from zerog.document import IN_QUEUE, PENDING, QUEUED, RUNNING, SCHEDULED, WAITING, Document, make_key
-from zerog.exceptions import (
-    AmbiguousWrite,
-    CasMismatch,
-    ConfigurationError,
-    CorruptDocument,
-    InvalidUuid,
-    QueueError,
-    ZerogError,
-)
+from zerog.document import PENDING, RUNNING, WAITING, Document, make_key
+from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
 from zerog.lifecycle import UNSUITABLE_DELAY, Engine
 from zerog.parts import LEAVE_ALONE
+from zerog.redelivery import Redelivery
 from zerog.retention import Kept, Retention
+from zerog.sweep import PAGE, Course
+from zerog.sweep import Report as Report
 from zerog.watch import Watch, lease_of
 
 log = logging.getLogger("zerog")
@@ -53,65 +46,11 @@ CANCEL_GRACE = 90.0
 """Seconds that the owner of a running job has to stop it once it is cancelled: more than any class's own CANCEL_GRACE,
 after which the owner itself ends the run."""
 
-PAGE = 500
-"""Heads read at a time."""
-
-HEADS = 10_000
-"""Heads of each kind (pending, running, queued, scheduled) read in one sweep, at most."""
-
-SAMPLE = 100
-"""Waiting heads from which a sweep learns which queues there are."""
-
 RECHECKED = 100
 """Jobs left alone that a sweep looks at again."""
 
 SWEEPER = "zerog_sweeper"
 """Key of the record that says who sweeps."""
-
-
-@dataclass
-class Report:
-    """What one sweep did, by uuid."""
-
-    put_again: list[str] = field(default_factory=list)
-    rescued: list[str] = field(default_factory=list)
-    given_back: list[str] = field(default_factory=list)
-    """Jobs that named a living worker which did not hold them."""
-    cancelled: list[str] = field(default_factory=list)
-    stuck: dict[str, str] = field(default_factory=dict)
-    """Jobs that were left alone, and why."""
-    forgotten: list[str] = field(default_factory=list)
-    """Dead workers whose records were removed."""
-    removed: list[str] = field(default_factory=list)
-    """Ended jobs that their class keeps no longer."""
-    heads: int = 0
-    """How many heads were read of jobs that have not ended."""
-
-    def __bool__(self) -> bool:
-        return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
-
-
-class _Course:
-    """A way through the pages of one query that stops after HEADS heads and goes on there next time."""
-
-    def __init__(self, **query: Any) -> None:
-        self._query = query
-        self._after: str | None = None
-        self.is_over = False
-        """Whether the last page was reached by the latest walk."""
-
-    def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
-        """Pages of heads; ``query`` is laid over the course's own."""
-        left = HEADS
-        self.is_over = False
-        while left > 0 and not self.is_over:
-            limit = min(PAGE, left)
-            page = engine.datastore.find(**{**self._query, **query}, after=self._after, limit=limit)
-            self._after = page.after
-            self.is_over = page.after is None
-            left -= limit
-            report.heads += len(page.heads)
-            yield [head for head in page.heads if _is_job(engine, head)]
 
 
 class Reconciler:
@@ -135,25 +74,22 @@ class Reconciler:
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
         self._taking = threading.Lock()
         self._left = False
-        self._due = _Course()
-        self._owned = _Course(status=RUNNING)
+        self._due = Course()
+        self._owned = Course(status=RUNNING)
         self._owners: set[str] = set()
         self._cancelling: dict[str, float] = {}
         self._overdue_seen: set[str] = set()
-        self._empty: Counter[str] = Counter()
-        self._names: set[str] = {engine.queue.name}
-        self._refill: _Refill | None = None
+        self._redelivery = Redelivery(engine)
 
     def pause(self) -> float:
         """Seconds until the next turn, jittered so that workers started together spread out."""
         return self.interval * random.uniform(0.8, 1.2)
 
-    def turn(self, queue_was_empty: bool) -> Report | None:
+    def turn(self) -> Report | None:
         """One worker's regular turn: sweep if the turn is this worker's, otherwise watch. None if nothing was swept.
 
-        ``queue_was_empty``: whether this worker looked for jobs and found none. While the sweeper's record moves,
-        watching costs one read. When it stands still the owners of running jobs are watched at once, so that a
-        takeover doesn't start the observation of their leases from the beginning.
+        While the sweeper's record moves, watching costs one read. When it stands still the owners of running jobs are
+        watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
         """
         if not self.engine.datastore.can_find:
             return None
@@ -172,14 +108,7 @@ class Reconciler:
             return None
         if not self._become_sweeper(record, token):
             return None
-        served, empty = self.engine.looked_at()
-        return self._sweep(served, empty if queue_was_empty else frozenset())
-
-    def sweep(self, queue_was_empty: bool | None = None) -> Report:
-        """Look at everything and repair it. ``queue_was_empty``: of every queue; None asks for their sizes."""
-        if queue_was_empty is None:
-            return self._sweep(frozenset(), frozenset())
-        return self._sweep(None, None if queue_was_empty else frozenset())
+        return self.sweep()
 
     def release(self) -> None:
         """Sweep no more, and let another worker do so at once."""
@@ -206,15 +135,13 @@ class Reconciler:
         except (datastore.casException, datastore.lockedException, CasMismatch, AmbiguousWrite):
             return False  # after a lost answer the next turn finds out
 
-    def _sweep(self, served: frozenset[str] | None, empty: frozenset[str] | None) -> Report:
-        """``served``: queues this process looks at; ``empty``: those that had nothing to give. None: every queue."""
+    def sweep(self) -> Report:
+        """Look at everything and repair it."""
         report = Report()
         self._pending(report)
         self._running(report)
         self._bury(report)
-        self._learn_names(report)
-        self._count_empty(served, empty)
-        self._missing(report)
+        self._redelivery.sweep(report)
         self._recheck()
         report.removed = self._retention.sweep()
         report.stuck.update(self.engine.unsuitable)
@@ -285,7 +212,7 @@ class Reconciler:
     def _watch_owners(self) -> None:
         """Look at the owners of running jobs without doing anything, to know how long they have been silent."""
         watched: set[str] = set()
-        for heads in _Course(status=RUNNING).walk(self.engine, Report()):
+        for heads in Course(status=RUNNING).walk(self.engine, Report()):
             for head in heads:
                 owner = head.get("owner")
                 if isinstance(owner, dict) and str(owner.get("worker")) not in watched:
@@ -328,43 +255,11 @@ class Reconciler:
         if worker not in owners:
             return False
         rest = Report()
-        course = _Course(status=RUNNING)
+        course = Course(status=RUNNING)
         for heads in course.walk(self.engine, rest):
             if any(isinstance(head.get("owner"), dict) and head["owner"].get("worker") == worker for head in heads):
                 return True
         return not course.is_over
-
-    # queued, but not on the queue
-
-    def _learn_names(self, report: Report) -> None:
-        """The oldest waiting jobs name the queues that may have lost theirs, also those nobody serves here."""
-        page = self.engine.datastore.find(status=QUEUED, limit=SAMPLE)
-        report.heads += len(page.heads)
-        self._names |= {head["queueName"] for head in page.heads if isinstance(head.get("queueName"), str)}
-
-    def _count_empty(self, served: frozenset[str] | None, empty: frozenset[str] | None) -> None:
-        for name in list(self._names):
-            is_looked_at = served is None or name in served
-            is_empty = (empty is None or name in empty) if is_looked_at else self._has_size_0(name)
-            self._empty[name] = self._empty[name] + 1 if is_empty else 0
-
-    def _has_size_0(self, name: str) -> bool:
-        try:
-            return self.engine.named(name).size() == 0
-        except QueueError as error:
-            log.warning("queue %s does not say its size: %s", name, error)
-        except ConfigurationError as error:  # a name from a document, which this queue can't have
-            log.debug("queue %s: %s", name, error)
-            self._names.discard(name)
-        return False
-
-    def _missing(self, report: Report) -> None:
-        """Put documents again that waited when their queue had nothing to give for two sweeps."""
-        names = {name for name, times in self._empty.items() if times >= 2}
-        if self._refill is None and names:
-            self._refill = _Refill(names, text_after(self._now(), -2 * self.interval))
-        if self._refill is not None and self._refill.go_on(self.engine, report, self._names):
-            self._refill = None
 
     # what was left alone
 
@@ -383,40 +278,3 @@ class Reconciler:
 
     def _now(self) -> str:
         return to_text(self.clock.now())
-
-
-class _Refill:
-    """One go through all waiting documents of some queues that came back empty, over as many sweeps as it takes."""
-
-    def __init__(self, names: set[str], before: str) -> None:
-        self._names = names
-        self._before = before
-        self._courses = [_Course(status=QUEUED), _Course(status=SCHEDULED)]
-
-    def go_on(self, engine: Engine, report: Report, names: set[str]) -> bool:
-        """Put what is missing among the next heads; tells whether all have been looked at."""
-        for course in self._courses:
-            for heads in course.walk(engine, report):
-                names |= {head["queueName"] for head in heads if isinstance(head.get("queueName"), str)}
-                missing = [head["uuid"] for head in heads if self._is_missing(engine, head)]
-                report.put_again += engine.put_again_all(missing, "it was missing there", self._before)
-        self._courses = [course for course in self._courses if not course.is_over]
-        return not self._courses
-
-    def _is_missing(self, engine: Engine, head: Document) -> bool:
-        ready = max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
-        return (
-            head.get("queueState") == IN_QUEUE
-            and head.get("queueName") in self._names
-            and ready <= self._before
-            and not engine.was_refused_within(head["uuid"], 6 * UNSUITABLE_DELAY)
-        )
-
-
-def _is_job(engine: Engine, head: Document) -> bool:
-    try:
-        make_key(head.get("uuid") or "")
-        return True
-    except InvalidUuid:
-        engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is", "sweep.left")
-        return False

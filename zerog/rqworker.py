@@ -30,6 +30,7 @@ from rq.worker import BaseWorker
 from zerog.app import App
 from zerog.cli.loading import load_app
 from zerog.exceptions import ConfigurationError
+from zerog.lifecycle import Engine
 from zerog.queues.base import Queue, Reservation, check_uuid
 from zerog.queues.rq import ENTRY, RqQueue
 from zerog.worker.settings import LEASE
@@ -64,7 +65,7 @@ def perform(uuid: str) -> None:
     try:
         app = _app()
         queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
-        delivery = _Delivery(check_uuid(uuid), queue)
+        delivery = _Delivery(check_uuid(uuid), queue, app.engine)
         with app.resources.used(), _pulse(entry):
             run_delivery(app, delivery, queue.name, _lease(), lambda: _Stop.is_requested)
     except Exception:
@@ -93,15 +94,16 @@ def _show_failure(entry: Job, uuid: object) -> None:
 class _Delivery(Reservation):
     """An entry that RQ's worker has taken off its queue, and deletes by itself."""
 
-    def __init__(self, uuid: str, queue: Queue) -> None:
+    def __init__(self, uuid: str, queue: Queue, engine: Engine) -> None:
         self.uuid = uuid
         self._queue = queue
+        self._engine = engine
 
     def delete(self) -> None:
         pass
 
     def release(self, delay: float = 0) -> None:
-        self._queue.put(self.uuid, delay)
+        self._engine.note_entry(self.uuid, self._queue.name, self._queue.put(self.uuid, delay))
 
     def touch(self) -> None:
         pass

@@ -103,7 +103,7 @@ def recover(engine: Engine, clock: ManualClock, worker: Worker = SECOND) -> None
     lives = Lives(engine)
     reconciler = Reconciler(engine, worker.name, clock)
     for _ in range(20):
-        reconciler.sweep(queue_was_empty=True)
+        reconciler.sweep()
         for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)

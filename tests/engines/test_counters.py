@@ -87,7 +87,7 @@ def put_failed(place: Place) -> tuple[str, Told]:
 
 def put_again(place: Place) -> tuple[str, Told]:
     uuid = place.pending()
-    Reconciler(place.engine, "sweeper", place.clock).sweep(False)
+    Reconciler(place.engine, "sweeper", place.clock).sweep()
     return uuid, lambda document: ["again" in event["msg"] for event in document["events"]] == [True]
 
 
@@ -102,7 +102,7 @@ def rescued_lost(place: Place) -> tuple[str, Told]:
     claim = place.claimed()
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for _ in range(4):
-        reconciler.sweep(False)
+        reconciler.sweep()
         place.clock.advance(16)
     return claim.uuid, lambda document: ["alice was silent" in error["msg"] for error in document["errors"]] == [True]
 
@@ -127,7 +127,7 @@ def released_unheld(place: Place) -> tuple[str, Told]:
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for beat in (1, 2, 3):
         place.engine.renew(ALICE, beat, lambda: {"held": [], "claiming": None})
-        reconciler.sweep(False)
+        reconciler.sweep()
     return uuid, lambda document: (document["attempts"], document["status"]) == (0, "queued")
 
 
@@ -201,7 +201,7 @@ def released_unsuitable(place: Place) -> tuple[str, Told]:
 
 def sweep_left(place: Place) -> tuple[str, Told]:
     uuid = place.pending(notBefore="soon")
-    report = Reconciler(place.engine, "sweeper", place.clock).sweep(False)
+    report = Reconciler(place.engine, "sweeper", place.clock).sweep()
     assert "soon" in report.stuck[uuid]
     return uuid, lambda document: document["notBefore"] == "soon"
 
@@ -211,7 +211,7 @@ def removed_old(place: Place) -> tuple[None, Told]:
     place.settle(claim)
     place.clock.advance(11)
     kept = {"succeeded": {"test": Keep(10.0, 1.0)}}
-    assert Reconciler(place.engine, "sweeper", place.clock, kept=lambda: kept).sweep(False).removed == [claim.uuid]
+    assert Reconciler(place.engine, "sweeper", place.clock, kept=lambda: kept).sweep().removed == [claim.uuid]
     assert place.engine.datastore.read(claim.key) is None
     return None, bool
 
@@ -220,7 +220,7 @@ def workers_forgotten(place: Place) -> tuple[None, Told]:
     place.engine.renew(ALICE, 1)
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for _ in range(4):
-        reconciler.sweep(False)
+        reconciler.sweep()
         place.clock.advance(16)
     assert place.engine.datastore.read(worker_key("alice")) is None
     return None, bool

@@ -248,9 +248,9 @@ def test_a_job_whose_rescue_fails_for_itself_stops_no_sweep(engine: Engine) -> N
     assert isinstance(clock, ManualClock)
     reconciler = Reconciler(engine, "first", clock)
     assert 8 <= reconciler.pause() <= 12
-    reconciler.sweep(False)
+    reconciler.sweep()
     clock.advance(31)
-    assert uuid in reconciler.sweep(False).stuck
+    assert uuid in reconciler.sweep().stuck
 
 
 class _Broken:

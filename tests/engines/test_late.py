@@ -105,7 +105,7 @@ def test_a_delivery_after_the_end_runs_nothing(
         assert engine.queue.size() == 0
     reconciler = Reconciler(engine, "sweeper", clock)
     for _ in range(5):
-        assert not reconciler.sweep(True)
+        assert not reconciler.sweep()
         clock.advance(20)
     assert claim(engine, OTHER) == []
     assert engine.datastore.read_with_cas(make_key(uuid)) == before
@@ -155,7 +155,7 @@ class Paused:
 def take_over(engine: Engine, clock: ManualClock, reconciler: Reconciler, uuid: str) -> Document:
     """The late one's worker is silent: the job is rescued, and another worker runs it to its end."""
     while not (claims := claim(engine, OTHER)):
-        reconciler.sweep(True)
+        reconciler.sweep()
         clock.advance(16)
     [theirs] = claims
     assert theirs.uuid == uuid

@@ -11,14 +11,11 @@ import pytest
 from tests.engines.kinds import KINDS
 from zerog import crashpoints
 from zerog.clock import to_text
-from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set
 from zerog.document import make_key, new_document
 from zerog.engines.sqlite import SqliteEngine
 from zerog.exceptions import JobStateError
 from zerog.lifecycle import Engine
-from zerog.queues.base import Reservation
-from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker
@@ -107,7 +104,7 @@ def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_al
 
     def others() -> None:
         parts.clock.pause(6)
-        Reconciler(parts, "others", parts.clock).sweep(False)
+        Reconciler(parts, "others", parts.clock).sweep()
         parts.settle([Settlement(mine, "finish", 1, 200) for mine in claim(parts, BOB)])
 
     crashpoints.arm("submit.created", "unknown")
@@ -165,7 +162,7 @@ def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
     uuid = submit(engine)
     [mine] = claim(engine)
     reconciler = Reconciler(engine, "late", clock)
-    reconciler.sweep(False)
+    reconciler.sweep()
     clock.advance(31)
     find = engine.datastore.find
 
@@ -176,7 +173,7 @@ def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
         return page
 
     monkeypatch.setattr(engine.datastore, "find", others_are_quicker)
-    report = reconciler.sweep(False)
+    report = reconciler.sweep()
     assert (report.rescued, report.cancelled) == ([], [])
     head = engine.read(uuid)[0]
     assert (head["lost"], head["epoch"]) == (1, 2)
@@ -235,27 +232,3 @@ def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
     monkeypatch.setattr(parts.datastore, "mutate", overtaken)
     assert parts.cancel(uuid) == "cancelled"
     assert "cancelled" not in caplog.text
-
-
-def test_a_queue_that_withholds_its_entries_is_not_taken_for_an_empty_one() -> None:
-    """Somebody has suspended it: what waits there is not missing, and is there once it goes on."""
-
-    class Suspended(MemoryQueue):
-        withheld = True
-
-        def reserve(self, timeout: float = 0) -> Reservation | None:
-            return None if self.withheld else super().reserve(timeout)
-
-    clock = ManualClock()
-    queue = Suspended(clock=clock)
-    engine = Engine(MemoryDatastore(), queue, clock)
-    engine.submit([new_document("test", 1.0, to_text(clock.now()))])
-    reconciler = Reconciler(engine, "sweeper", clock)
-    for _ in range(4):
-        clock.advance(60)
-        assert engine.claim(1, ALICE, lambda head: None) == []
-        report = reconciler.turn(queue_was_empty=True)
-        assert report is not None and report.put_again == []
-    assert (queue.size(), engine.counters["put.again"]) == (1, 0)
-    queue.withheld = False
-    assert len(engine.claim(2, ALICE, lambda head: None)) == 1

@@ -62,6 +62,7 @@ class TestWrapped(QueueContract):
     can_wake = False
     can_put_ahead = False
     knows_lowest = False
+    knows_what_it_holds = False
 
     @pytest.fixture
     def queue(self, clock) -> Queue:
@@ -80,7 +81,7 @@ class TestCalmChaos(QueueContract):
 
     @pytest.fixture
     def queue(self, clock) -> Queue:
-        return ChaosQueue(MemoryQueue(clock=clock), seed=1, lose=0, repeat=0, delay=0, reorder=0)
+        return ChaosQueue(MemoryQueue(clock=clock), seed=1, lose=0, repeat=0, delay=0, reorder=0, doubt=0)
 
     def put_raw(self, queue: Queue, body: Any) -> None:
         queue.queue.put_raw(body)

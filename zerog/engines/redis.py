@@ -109,7 +109,7 @@ class RedisEngine(RedisWrites):
         taking_command = taking(take.queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
-        rejected, empty, flat = answers.pop()
+        rejected, flat = answers.pop()
         taken = taken_in(flat)
         if settlements:
             point("settle.written")
@@ -117,9 +117,6 @@ class RedisEngine(RedisWrites):
             point("claim.written")
         self._turn = (self._turn + len(taken)) % SHARE
         self.queue.rejected += rejected
-        if len(taken) < want:
-            for name in {name.decode() for name in empty}.difference(each.place[0] for each in taken):
-                self._note_empty(name)
         return self._answers(settlements, commands, answers), taken
 
     def open(self, claim: Claim, accept: Accept) -> bool:
@@ -231,11 +228,7 @@ class RedisEngine(RedisWrites):
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         queues = queues or (self.queue.name,)
         waiting = self._named(queues[0])
-        if waiting.wait(timeout, queues) or waiting.is_ready(queues):
-            return True
-        for name in queues:
-            self._note_empty(name)
-        return False
+        return bool(waiting.wait(timeout, queues)) or waiting.is_ready(queues)
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         self._named((queues or (self.queue.name,))[0]).wake()

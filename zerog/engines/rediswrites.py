@@ -17,6 +17,7 @@ from zerog.datastores.redis import Command, RedisDatastore, change, named, store
 from zerog.document import Document, make_key
 from zerog.engines.redistakes import kind_of
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
+from zerog.interventions import Lost
 from zerog.lifecycle import Engine
 from zerog.parts import LEAVE_ALONE, UNANSWERED
 from zerog.queues.redis import RedisQueue
@@ -198,20 +199,20 @@ class RedisWrites(Engine):
         self._count("removed.old", len(removed))
         return removed
 
-    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
         done: list[str] = []
         for start in range(0, len(uuids), BATCH):
-            done += self._put_again_batch(uuids[start : start + BATCH], why, unless_queued_after)
+            done += self._put_again_batch(uuids[start : start + BATCH], why, lost)
         return done
 
-    def _put_again_batch(self, uuids: Sequence[str], why: str, unless_queued_after: str | None) -> list[str]:
+    def _put_again_batch(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
         heads = self.datastore.heads_with_cas([make_key(uuid) for uuid in uuids])
         now = self._now()
         commands: dict[str, Command] = {}
         alone: list[str] = []  # what takes more than one call, or can't be repaired and says why
         for uuid, (head, token) in zip(uuids, heads, strict=True):
             try:
-                command = self._putting_again(uuid, head, token, now, why, unless_queued_after)
+                command = self._putting_again(uuid, head, token, now, why, lost)
             except LEAVE_ALONE:
                 command = None
             if command is None:
@@ -232,16 +233,16 @@ class RedisWrites(Engine):
                 (alone if answer in NOT_DONE else done).append(uuid)
             self._count("put.again", len(done))
             logs.put_again([head for uuid, (head, _) in zip(uuids, heads, strict=True) if head and uuid in done], why)
-        return done + super().put_again_all(alone, why, unless_queued_after)
+        return done + super().put_again_all(alone, why, lost)
 
     def _putting_again(
-        self, uuid: str, head: Document | None, token: int, now: str, why: str, unless_queued_after: str | None
+        self, uuid: str, head: Document | None, token: int, now: str, why: str, lost: Lost | None
     ) -> Command | None:
         """The command that puts a waiting job once more; None if it takes more, {} if nothing is to be done."""
         if head is None:
             return None
         key = make_key(uuid)
-        if not self._is_missing(key, head, unless_queued_after):
+        if not self._is_missing(key, head, lost):
             return {}
         put = self._putting(head, max(0.0, self.early_by(head)))
         marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]

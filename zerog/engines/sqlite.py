@@ -19,6 +19,7 @@ from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
 from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
+from zerog.interventions import Lost
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
@@ -206,7 +207,6 @@ class SqliteEngine(Engine):
             for name in queues:
                 if not self._named(name).is_empty(sqlite):
                     return False
-                self._note_empty(name)
         return True
 
     def _named(self, name: str) -> SqliteQueue:
@@ -269,10 +269,7 @@ class SqliteEngine(Engine):
         """Up to ``want`` entries in one go: as many as are in line before the turn of the lowest, which is one."""
         ends: list[tuple[str, int]] = []
         for name in queues:
-            priorities = self._named(name).ends(sqlite)
-            ends += ((name, priority) for priority in priorities)
-            if not priorities:
-                self._note_empty(name)
+            ends += ((name, priority) for priority in self._named(name).ends(sqlite))
         if not ends:
             return []
         before = SHARE - 1 - self._turn
@@ -367,20 +364,20 @@ class SqliteEngine(Engine):
             logs.discarded(head, reason)
         return [head["uuid"] for head in removed]
 
-    def put_again_all(self, uuids: Sequence[str], why: str, unless_queued_after: str | None = None) -> list[str]:
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
         done: list[str] = []
         for start in range(0, len(uuids), PUT_AGAIN):
             batch = uuids[start : start + PUT_AGAIN]
             try:
                 point("reconcile.put")
-                done += self._put_again_at_once(batch, why, unless_queued_after)
+                done += self._put_again_at_once(batch, why, lost)
             except AmbiguousWrite as error:
                 log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)
             except LEAVE_ALONE:  # one of them; find out which
-                done += super().put_again_all(batch, why, unless_queued_after)
+                done += super().put_again_all(batch, why, lost)
         return done
 
-    def _put_again_at_once(self, uuids: Sequence[str], why: str, unless_queued_after: str | None) -> list[str]:
+    def _put_again_at_once(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
         done = []
         heads = []
         now = self._now()
@@ -391,7 +388,7 @@ class SqliteEngine(Engine):
                 if row is None:
                     continue
                 head = head_of(row)
-                if not self._is_missing(key, head, unless_queued_after):
+                if not self._is_missing(key, head, lost):
                     continue
                 if head.get("cancelRequested") is not None:
                     self.datastore.change(sqlite, key, self._ended(head, now), row=row)

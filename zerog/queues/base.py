@@ -8,8 +8,9 @@ the definition of all this.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable
@@ -22,6 +23,15 @@ TTR = 60.0
 
 SHARE = 10
 """Every so-manieth job that a worker claims is the oldest of the lowest priority, of its last queue that has any."""
+
+
+class Entry(NamedTuple):
+    """What identifies an entry: the answer of its ``put``, and what was put."""
+
+    id: Any
+    uuid: str
+    priority: int = 0
+    ttr: float | None = None
 
 
 class Reservation:
@@ -57,11 +67,6 @@ class Queue:
     """Whether other processes see the same entries."""
     rejected: int = 0
     """How many entries this object set aside because their body was no uuid."""
-    withheld: bool = False
-    """Whether the last ``reserve`` gave nothing although something waits: somebody has suspended the queue, say.
-
-    What is withheld is not lost, so reconcile must not put it again.
-    """
 
     def put(
         self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
@@ -91,6 +96,18 @@ class Queue:
     def size(self) -> int:
         """Entries on the queue: waiting, delayed and reserved."""
         raise NotImplementedError
+
+    def holds(self, entry: Entry) -> bool | None:
+        """Return whether an entry is on the queue: ready, delayed or reserved. None if the queue can't find out.
+
+        False makes reconcile put the job again at once. An entry whose fields make no sense is on no queue. Raises
+        QueueUnavailable.
+        """
+        return None
+
+    def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
+        """Return what ``holds`` returns for each entry, in one round trip where the server can."""
+        return [self.holds(entry) for entry in entries]
 
     def setup(self) -> list[str]:
         """Make what the server needs before its first use, as far as it isn't there.
@@ -130,6 +147,8 @@ class _Wrapped(Queue):
         return identity
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
+        if not callable(getattr(self._queue, "reserve", None)):
+            raise QueueUnavailable(f"{self._queue!r} has no reserve(timeout), so nothing can be taken from it here")
         return self._queue.reserve(timeout)  # type: ignore[no-any-return]
 
     def size(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import InvalidUuid, ReservationLost
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.queues.base import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 
 
 @dataclass
@@ -103,6 +103,11 @@ class MemoryQueue(Queue):
     def size(self) -> int:
         with self._family.changed:
             return len(self._entries)
+
+    def holds(self, entry: Entry) -> bool:
+        with self._family.changed:
+            stored = self._entries.get(entry.id) if type(entry.id) is int else None
+            return stored is not None and stored.body == entry.uuid
 
     def flush(self) -> None:
         """Lose every entry, as a queue server without a log does when it restarts."""

@@ -18,8 +18,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from zerog.clock import SYSTEM, Clock
-from zerog.exceptions import DatastoreError, QueueUnavailable, ReservationLost
-from zerog.queues.base import DEFAULT, SHARE, TTR, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.exceptions import DatastoreError, InvalidValue, QueueUnavailable, ReservationLost
+from zerog.queues.base import DEFAULT, SHARE, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.redisscript import ORDERS
 from zerog.redisserver import RedisServer
 
 
@@ -60,6 +61,15 @@ class RedisQueue(Queue):
         with translated(f"queue {self.name}"):
             return int(self.server.one({"c": "size", "q": self.name}, f"queue {self.name}", writes=False))
 
+    def holds(self, entry: Entry) -> bool | None:
+        return self.holds_all([entry])[0]
+
+    def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
+        command = {"c": "holds", "q": self.name, "e": [entry_of(entry) for entry in entries]}
+        with translated(f"queue {self.name}"):
+            answers = self.server.one(command, f"queue {self.name}", writes=False)
+        return [answer == 1 for answer in answers]
+
     def close(self) -> None:
         self.server.close()
 
@@ -96,7 +106,7 @@ class RedisQueue(Queue):
     def _reserve_now(self, **more: str) -> Reservation | None:
         token = new_reservation()
         with translated(f"queue {self.name}"):
-            rejected, _, taken = self.server.one(taking([self.name], 1, r=token, **more), f"queue {self.name}")
+            rejected, taken = self.server.one(taking([self.name], 1, r=token, **more), f"queue {self.name}")
         self.rejected += rejected
         return RedisReservation(self, taken[1].decode(), token) if taken else None
 
@@ -135,6 +145,19 @@ class RedisReservation(Reservation):
 def taking(names: Sequence[str], want: int, **more: str) -> dict[str, Any]:
     """The command that reserves up to ``want`` entries, from the first queues first."""
     return {"c": "take", "q": list(names), "w": str(want), **more}
+
+
+def entry_of(entry: Entry) -> str:
+    """Return an entry as the script makes it at its put; an empty text if there can't be one."""
+    number, uuid, priority, ttr = entry
+    if type(number) is not int or abs(number) > ORDERS:
+        return ""
+    try:
+        check_options(0, priority, ttr)
+    except InvalidValue:
+        return ""
+    order = f"n{number:015d}" if number >= 0 else f"a{ORDERS + number + 1:015d}"
+    return f"{order}:{priority}:{float(TTR if ttr is None else ttr)!r}:{uuid}"
 
 
 def uuid_of(entry: str) -> str:

@@ -17,15 +17,15 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import ConfigurationError, DatastoreError, QueueUnavailable, ReservationLost
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
-from zerog.queues.rqscripts import REJECTED, RESERVE, SETTLE, TIDY
+from zerog.queues.base import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.queues.rqscripts import HOLDS, REJECTED, RESERVE, SETTLE, TIDY
 
 try:
     import rq
@@ -144,6 +144,18 @@ class RqQueue(Queue):
                 pipeline.zcard(self._reserved_key)
                 return int(sum(pipeline.execute()))
 
+    def holds(self, entry: Entry) -> bool | None:
+        return self.holds_all([entry])[0]
+
+    def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
+        if not entries:
+            return []
+        keys = [self._queue_key, f"{self._queue_key}:intermediate", self._popped_key]
+        keys += [self._scheduled_key, self._reserved_key]
+        ids = [str(entry.id) if str(entry.id).startswith(f"{entry.uuid}_") else "" for entry in entries]
+        with self._translated(f"queue {self.name}"):
+            return [answer == 1 for answer in self._run(HOLDS, keys, *ids)]
+
     def close(self) -> None:
         self._rq = None
         self.server.close()
@@ -199,10 +211,9 @@ class RqQueue(Queue):
         keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
         identity, aside, soonest, way = self._run(RESERVE, keys, token, given)
         self._count_rejected(aside)
-        self.withheld = bool(way)
         self._tell(way.decode())
         reservation = _RqReservation(self, identity.decode(), token) if identity else None
-        return reservation, float(soonest), self.withheld
+        return reservation, float(soonest), bool(way)
 
     def _tell(self, way: str) -> None:
         """Log what is in the way, once until it changes: whoever waits for jobs should know."""

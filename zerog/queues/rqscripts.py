@@ -181,6 +181,42 @@ return deliveries
 """
 ).encode()
 
+LOOKED_THROUGH = 10_000
+"""Ids at the front of a queue that are read to find an entry there."""
+
+HOLDS = (
+    HEAD
+    + f"local LOOKED_THROUGH = {LOOKED_THROUGH}\n"
+    + """
+-- KEYS: queue, intermediate, popped, scheduled, reserved
+-- ARGV: ids
+-- The answer: 1 for each that is on the queue or on its way to a worker. A list that is longer than what is read of it
+-- is believed to hold what RQ calls queued; what is missing there is found once the list is shorter.
+local listed, is_whole
+
+local function is_listed(id, is_believed)
+  if not listed then
+    listed, is_whole = {}, call('LLEN', KEYS[1]) <= LOOKED_THROUGH
+    for i = 1, 3 do
+      for _, other in ipairs(call('LRANGE', KEYS[i], 0, LOOKED_THROUGH - 1)) do listed[other] = true end
+    end
+  end
+  return listed[id] or (is_believed and not is_whole)
+end
+
+local function is_held(id)
+  if call('ZSCORE', KEYS[4], id) or call('ZSCORE', KEYS[5], id) then return true end
+  local status = call('HGET', jobs .. id, 'status')
+  local waits = status == 'queued' or status == 'scheduled'
+  return status == 'started' or ((waits or not status) and is_listed(id, waits))
+end
+
+local answer = {}
+for i = 4, #ARGV do answer[i - 3] = is_held(ARGV[i]) and 1 or 0 end
+return answer
+"""
+).encode()
+
 STUCK = 60
 """Seconds for which an id may be on its way from the queue to one of RQ's workers; RQ waits as long."""
 

@@ -16,7 +16,7 @@ import random
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from zerog.exceptions import (
     QueueUnavailable,
     ReservationLost,
 )
-from zerog.queues.base import DEFAULT, TTR, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.queues.base import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.sqlitefile import SqliteFile
 
 POLL = 1.0
@@ -70,6 +70,11 @@ WHERE id IN (SELECT id FROM zerog_queue WHERE due > 0 AND due <= ? ORDER BY due 
 
 PROMOTED = 200
 """Due entries that become ready in one transaction, at most: other processes wait for it."""
+
+HELD = "SELECT id, CAST(uuid AS BLOB) FROM zerog_queue WHERE queue = ? AND id IN ({})"
+
+HELD_AT_ONCE = 500
+"""Ids in one query at most."""
 
 LOWEST = """
 SELECT id, uuid, ttr FROM zerog_queue
@@ -126,6 +131,18 @@ class SqliteQueue(Queue):
     def size(self) -> int:
         with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
             return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE queue = ?", (self.name,)).fetchone()[0])
+
+    def holds(self, entry: Entry) -> bool | None:
+        return self.holds_all([entry])[0]
+
+    def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
+        held: dict[Any, bytes] = {}
+        ids = [entry.id for entry in entries if type(entry.id) is int and -(2**63) <= entry.id < 2**63]
+        with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
+            for start in range(0, len(ids), HELD_AT_ONCE):
+                some = ids[start : start + HELD_AT_ONCE]
+                held.update(sqlite.execute(HELD.format(", ".join("?" * len(some))), (self.name, *some)))
+        return [type(entry.id) is int and held.get(entry.id) == entry.uuid.encode() for entry in entries]
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []

@@ -36,6 +36,9 @@ HOT = (
 APART = (*HOT, "jobType", "finishedAt")
 """Fields that are stored apart from the body: these two, because an index has them."""
 
+ORDERS = 999_999_999_999_999
+"""The highest number of an entry; those put ahead are numbered downwards from it."""
+
 REJECTED = 1_000
 """Bodies that were no uuid kept for a look at them, per queue."""
 
@@ -70,6 +73,7 @@ def source() -> bytes:
         "MAX_BYTES": values.MAX_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
+        "ORDERS": ORDERS,
         "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
     }
     for name, value in settings.items():

@@ -10,6 +10,7 @@ local COMMANDS = {
   find = find,
   take = take,
   peek = peek,
+  holds = holds,
   put = function(c) return put(c.q) end,
   back = back,
   ack = function(c) return ack(queue(c.a[1]), c.a[2]) end,

@@ -82,11 +82,10 @@ local function take(c)
     end
     each_thousand('ZADD', base .. 'later', times)
   end
-  local empty = {}
   for _, name in ipairs(c.q) do
-    if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true else empty[#empty + 1] = name end
+    if call('ZCARD', queue(name) .. 'ready') > 0 then bells[queue(name)] = true end
   end
-  return {rejected, empty, taken}
+  return {rejected, taken}
 end
 
 -- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.

@@ -113,6 +113,16 @@ local function reserve(base, entry, ttr, reservation)
   later(base, entry, ttr)
 end
 
+-- Whether each of the entries e is on the queue q; a reserved one is among those that come back later.
+local function holds(c)
+  local base, answer = queue(c.q), {}
+  for i, entry in ipairs(c.e) do
+    local held = call('ZSCORE', base .. 'ready', entry) or call('ZSCORE', base .. 'later', entry)
+    answer[i] = held and 1 or 0
+  end
+  return answer
+end
+
 -- Whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
 local function peek(c)
   local soonest = -1

@@ -9,7 +9,7 @@ import random
 import threading
 from zlib import crc32
 
-from zerog.queues.base import Queue, Reservation, check_options, check_uuid
+from zerog.queues.base import Entry, Queue, Reservation, check_options, check_uuid
 
 MAX_DELAY = 5.0
 """Seconds by which an entry is delayed at most."""
@@ -18,8 +18,8 @@ MAX_DELAY = 5.0
 class ChaosQueue(Queue):
     """``queue``, where each entry is lost, put twice, delayed or overtaken with these probabilities.
 
-    The same ``seed`` and the same calls in the same order give the same faults. It never invents a uuid. ``faults``
-    counts what was done.
+    ``doubt``: how often ``holds`` can't find out. The same ``seed`` and the same calls in the same order give the same
+    faults. It never invents a uuid. ``faults`` counts what was done.
     """
 
     def __init__(
@@ -30,12 +30,13 @@ class ChaosQueue(Queue):
         repeat: float = 0.1,
         delay: float = 0.1,
         reorder: float = 0.2,
+        doubt: float = 0.3,
     ) -> None:
         self.queue = queue
         self.name = queue.name
         self.shared = queue.shared  # type: ignore[misc]
         self.faults = {"lost": 0, "repeated": 0, "delayed": 0, "reordered": 0}
-        self._chances = {"lose": lose, "repeat": repeat, "delay": delay, "reorder": reorder}
+        self._chances = {"lose": lose, "repeat": repeat, "delay": delay, "reorder": reorder, "doubt": doubt}
         self._seed = seed
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -86,6 +87,11 @@ class ChaosQueue(Queue):
 
     def wake(self) -> None:
         self.queue.wake()
+
+    def holds(self, entry: Entry) -> bool | None:
+        with self._lock:
+            doubted = self._random.random() < self._chances["doubt"]
+        return None if doubted else self.queue.holds(entry)
 
     def size(self) -> int:
         return self.queue.size()

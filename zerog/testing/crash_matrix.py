@@ -233,7 +233,7 @@ class _Matrix:
                 app.close()
                 return
             engine.renew(worker, beat)
-            reconciler.sweep(queue_was_empty=True)
+            reconciler.sweep()
             claims = engine.claim(1, worker, app.registry.accept)
             for claim in claims:
                 run_claim(engine, slots, claim)
@@ -246,7 +246,7 @@ class _Matrix:
         """What a queue may do after the end: bring the job once more."""
         app = self._open(days)
         app.queue.put(self._uuid)
-        Reconciler(app.engine, "late", app.clock).sweep(queue_was_empty=True)
+        Reconciler(app.engine, "late", app.clock).sweep()
         slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
         for claim in app.engine.claim(1, Worker("late", LEASE, knows=app.registry.versions()), app.registry.accept):
             run_claim(app.engine, slots, claim)

@@ -77,7 +77,7 @@ class AnswerRules(EngineRules):
             engine.datastore.mutate(make_key(uuid), [*pending, *more])
         self.flush(engine)
         self.pass_time(engine, 6)
-        report = self.sweep(engine).sweep(True)
+        report = self.sweep(engine).sweep()
         assert bad in report.stuck
         assert self.head(engine, good)["queueState"] == "queued"
         engine.queue.put(bad)
@@ -93,7 +93,7 @@ class AnswerRules(EngineRules):
         engine.datastore.mutate(bad.key, [Set("owner", owner)])
         self.sweep(engine, 5, 10)
         assert self.head(engine, good.uuid)["lost"] == 1
-        stuck = self.sweep(engine).sweep(True).stuck
+        stuck = self.sweep(engine).sweep().stuck
         assert bad.uuid in stuck or self.head(engine, bad.uuid)["lost"] == 1
 
     @pytest.mark.parametrize("applied", [True, False])
@@ -178,7 +178,7 @@ class AnswerRules(EngineRules):
         reconciler = self.sweep(engine, 3, 10)
         assert set(engine.roster()) == {"alice"}
         self.pass_time(engine, 1)
-        assert reconciler.sweep(True).forgotten == ["alice"]
+        assert reconciler.sweep().forgotten == ["alice"]
         assert (engine.roster(), engine.datastore.read(worker_key("alice"))) == ({}, None)
 
     def test_every_counter_has_a_documented_name(self, engine: Engine) -> None:

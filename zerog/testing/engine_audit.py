@@ -36,7 +36,7 @@ class Beats:
         """Sweep, each time after another beat; returns the jobs that were given back."""
         given_back: list[str] = []
         for _ in range(times):
-            given_back += self.reconciler.sweep(queue_was_empty=False).given_back
+            given_back += self.reconciler.sweep().given_back
             self.grow()
         return given_back
 
@@ -76,7 +76,7 @@ class AuditRules(EngineRules):
         self.claimed(engine)
         beats = Beats(engine, held=[], claiming=None)
         for _ in range(5):
-            assert beats.reconciler.sweep(queue_was_empty=False).given_back == []
+            assert beats.reconciler.sweep().given_back == []
 
     def test_a_beat_that_fell_starts_the_watch_over(self, engine: Engine) -> None:
         """The datastore was set back: what was seen of the record before counts no more."""
@@ -86,7 +86,7 @@ class AuditRules(EngineRules):
             beats.grow()
         assert beats.sweep(2) == []
         engine.datastore.mutate("zerog_worker_alice", [Set("beat", 2)])
-        assert beats.reconciler.sweep(queue_was_empty=False).given_back == []
+        assert beats.reconciler.sweep().given_back == []
         beats.grow()
         assert beats.sweep() == []
         assert beats.sweep(2) == [claim.uuid]

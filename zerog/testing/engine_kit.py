@@ -87,7 +87,7 @@ class EngineRules:
         """Reconcile ``times`` times, ``seconds`` apart."""
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for _ in range(times):
-            reconciler.sweep(queue_was_empty=True)
+            reconciler.sweep()
             self.pass_time(engine, seconds)
         return reconciler
 

@@ -123,9 +123,9 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
         def pass_time(self, seconds: float) -> None:
             self.clock.advance(seconds)
 
-        @rule(was_empty=st.booleans())
-        def sweep(self, was_empty: bool) -> None:
-            self.reconciler.sweep(was_empty)
+        @rule()
+        def sweep(self) -> None:
+            self.reconciler.sweep()
 
         def _owns(self, claim: Claim) -> bool:
             head = self.engine.datastore.read(claim.key)
@@ -160,7 +160,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
                 heads = [self.engine.read(uuid)[0] for uuid in self.accepted]
                 if all(head["status"] in TERMINAL for head in heads):
                     return
-                reconciler.sweep(queue_was_empty=True)
+                reconciler.sweep()
                 claims = self.engine.claim(50, _WORKERS[0], lambda head: head["jobType"])
                 results = self.engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
                 assert all(results), "a healthy run was disturbed"

@@ -63,7 +63,7 @@ class RepairRules(EngineRules):
         assert len(engine.claim(3, ALICE, accept)) == 3
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for _ in range(3):
-            reconciler.sweep(queue_was_empty=False)
+            reconciler.sweep()
             self.pass_time(engine, ALICE.lease + 1)
         assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
 
@@ -251,7 +251,7 @@ class RepairRules(EngineRules):
         reconciler = self.sweep(engine, 3, 10)
         assert self.head(engine, claim.uuid)["owner"] is not None
         self.pass_time(engine, 1)
-        report = reconciler.sweep(True)
+        report = reconciler.sweep()
         assert report.rescued == [claim.uuid]
         assert self.head(engine, claim.uuid)["lost"] == 1
         assert engine.datastore.read(worker_key("alice")) is None
@@ -262,7 +262,7 @@ class RepairRules(EngineRules):
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for beat in range(1, 20):
             engine.renew(ALICE, beat)
-            assert not reconciler.sweep(True)
+            assert not reconciler.sweep()
             self.pass_time(engine, 20)
         assert self.head(engine, claim.uuid)["epoch"] == 1
 
@@ -286,7 +286,7 @@ class RepairRules(EngineRules):
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for beat in range(1, 8):
             engine.renew(ALICE, beat)
-            reconciler.sweep(True)
+            reconciler.sweep()
             self.pass_time(engine, CANCEL_GRACE / 5)
         head = self.head(engine, claim.uuid)
         assert (head["status"], head["owner"]) == ("cancelled", None)

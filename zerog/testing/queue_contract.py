@@ -21,12 +21,13 @@ from zerog.document import new_uuid
 from zerog.exceptions import ConfigurationError, ReservationLost
 from zerog.queues.base import Queue
 from zerog.testing.clock import ManualClock
+from zerog.testing.queue_holding import HoldingRules
 from zerog.testing.queue_kit import LIMIT
 from zerog.testing.queue_order import OrderRules
 from zerog.testing.queue_reservations import ReservationRules
 
 
-class QueueContract(OrderRules, ReservationRules):
+class QueueContract(OrderRules, ReservationRules, HoldingRules):
     """Rules that every queue keeps."""
 
     # Waiting.

@@ -22,7 +22,7 @@ class QueueRules:
 
     ``has_priorities``, ``has_names``: whether it knows priorities, and queues of other names. ``can_wake``: whether
     ``wake`` ends a wait. ``can_put_ahead``: whether ``ahead`` is heeded. ``knows_lowest``: whether ``reserve_lowest``
-    gives the oldest of the lowest priority.
+    gives the oldest of the lowest priority. ``knows_what_it_holds``: whether ``holds`` ever answers True or False.
     """
 
     has_priorities = True
@@ -30,6 +30,7 @@ class QueueRules:
     can_wake = True
     can_put_ahead = True
     knows_lowest = True
+    knows_what_it_holds = True
 
     @pytest.fixture
     def clock(self) -> ManualClock:

@@ -273,9 +273,8 @@ class Session:
         pause = 0.0
         while not self._clock.wait(self._ending.event, pause):
             pause = self._reconciler.pause()
-            was_empty, self._store.came_back_empty = self._store.came_back_empty, False
             try:
-                self._reconciler.turn(was_empty)
+                self._reconciler.turn()
             except ZerogError as error:
                 log.warning("could not reconcile, trying again: %s", error)
             except Exception:

@@ -96,8 +96,6 @@ class Store:
             target=self._guarded, args=(self._listen_loop,), name="zerog-listener", daemon=True
         )
         self.counts: Counter[str] = Counter()
-        self.came_back_empty = False
-        """Whether a look for work found less than there was room for, since this was last reset."""
         self.drained = threading.Event()
         """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
         self.failure: BaseException | None = None
@@ -385,7 +383,6 @@ class Store:
         if trouble is None:
             self._claim_pause = 0.0
             self.answered = True
-            self.came_back_empty = self.came_back_empty or len(claims) < want
             return
         self._claim_pause = min(max(self._claim_pause * 2, 0.05), LONGEST_PAUSE)
         # Jittered, so that workers that were cut off together don't come back together.

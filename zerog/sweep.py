@@ -1,0 +1,71 @@
+"""What one sweep of ``zerog.reconcile`` reads, page by page, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerog.document import Document, make_key
+from zerog.exceptions import InvalidUuid
+from zerog.lifecycle import Engine
+
+PAGE = 500
+"""Heads read at a time."""
+
+HEADS = 10_000
+"""Heads of each kind (pending, running, queued, scheduled) read in one sweep, at most."""
+
+
+@dataclass
+class Report:
+    """What one sweep did, by uuid."""
+
+    put_again: list[str] = field(default_factory=list)
+    rescued: list[str] = field(default_factory=list)
+    given_back: list[str] = field(default_factory=list)
+    """Jobs that named a living worker which did not hold them."""
+    cancelled: list[str] = field(default_factory=list)
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Jobs that were left alone, and why."""
+    forgotten: list[str] = field(default_factory=list)
+    """Dead workers whose records were removed."""
+    removed: list[str] = field(default_factory=list)
+    """Ended jobs that their class keeps no longer."""
+    heads: int = 0
+    """How many heads were read of jobs that have not ended."""
+
+    def __bool__(self) -> bool:
+        return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
+
+
+class Course:
+    """A way through the pages of one query that stops after HEADS heads and goes on there next time."""
+
+    def __init__(self, **query: Any) -> None:
+        self._query = query
+        self._after: str | None = None
+        self.is_over = False
+        """True if the latest walk has reached the last page."""
+
+    def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
+        """Yield pages of heads; ``query`` is laid over the course's own."""
+        left = HEADS
+        self.is_over = False
+        while left > 0 and not self.is_over:
+            limit = min(PAGE, left)
+            page = engine.datastore.find(**{**self._query, **query}, after=self._after, limit=limit)
+            self._after = page.after
+            self.is_over = page.after is None
+            left -= limit
+            report.heads += len(page.heads)
+            yield [head for head in page.heads if _is_job(engine, head)]
+
+
+def _is_job(engine: Engine, head: Document) -> bool:
+    try:
+        make_key(head.get("uuid") or "")
+        return True
+    except InvalidUuid:
+        engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is", "sweep.left")
+        return False
