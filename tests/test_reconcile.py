@@ -156,37 +156,6 @@ def test_a_sweeper_that_was_stopped_robs_nobody(
     assert reconciler.sweep().rescued == []
 
 
-@pytest.mark.parametrize(("beat_at", "silent"), [(-31, True), (-29, False), (0, False)])
-def test_the_store_s_clock_decides_if_it_has_one(
-    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, beat_at: float, silent: bool
-) -> None:
-    """One look is enough then; this machine's own clocks don't matter."""
-    start = clock.now()
-    monkeypatch.setattr(engine.datastore, "now", lambda: start)
-    engine.renew(ALICE, 1)
-    [uuid] = submit(engine)
-    take(engine)
-    clock.shift(beat_at)
-    engine.datastore.mutate("zerog_worker_alice", [Set("beatAt", to_text(clock.now()))])
-    clock.shift(86_400)
-    assert Reconciler(engine, "first", clock).sweep().rescued == ([uuid] if silent else [])
-
-
-def test_a_beat_that_names_no_time_is_watched_instead(
-    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A record that makes no sense stops no sweep."""
-    monkeypatch.setattr(engine.datastore, "now", clock.now)
-    engine.renew(ALICE, 1)
-    engine.datastore.mutate("zerog_worker_alice", [Set("beatAt", "soon")])
-    [uuid] = submit(engine)
-    take(engine)
-    reconciler = Reconciler(engine, "first", clock)
-    assert reconciler.sweep().rescued == []
-    clock.advance(31)
-    assert reconciler.sweep().rescued == [uuid]
-
-
 # how much
 
 

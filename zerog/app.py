@@ -190,9 +190,7 @@ class App:
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
-        [job] = self._submit(
-            job_class, [attributes], delay_until(delay, at, self.clock.now()), priority, queue, headers
-        )
+        [job] = self._submit(job_class, [attributes], delay_until(delay, at, self.engine.now), priority, queue, headers)
         return cast("J", job)
 
     def submit_many(
@@ -222,7 +220,7 @@ class App:
                 messages[index] = error.messages
         if messages:
             raise ValidationError(messages)
-        jobs = self._submit(job_class, attributes, delay_until(delay, at, self.clock.now()), priority, queue, headers)
+        jobs = self._submit(job_class, attributes, delay_until(delay, at, self.engine.now), priority, queue, headers)
         return [job.uuid for job in jobs]
 
     def _submit(

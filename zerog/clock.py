@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """The system's clocks."""
 
+    stands_for_servers = False
+    """True if servers go by this clock, too, instead of their own: for tests."""
+
     def now(self) -> datetime:
         """The wall clock, in UTC and timezone-aware."""
         return datetime.now(UTC)

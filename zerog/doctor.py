@@ -34,7 +34,7 @@ DURABILITY = {
     None: "nobody has said what survives a power cut",
 }
 
-RECORD = ("host", "pid", "executor", "queues", "beat", "beatAt", "drain")
+RECORD = ("host", "pid", "executor", "queues", "beat", "renewedAt", "drain")
 """What is shown of a worker's record."""
 
 
@@ -93,9 +93,7 @@ class Doctor:
         return workers
 
     def _has_not_moved(self, worker: str, record: dict[str, Any]) -> bool:
-        """Whether nobody can say yet that a worker lives: no clock of the datastore's, and no beat since a look."""
-        if self.app.datastore.now() is not None and record:
-            return False
+        """True if the worker's record shows no beat since the first look at it, so that it may live or not."""
         return self._beats.setdefault(worker, record.get("beat")) == record.get("beat")
 
     def _look_at_jobs(self, diagnosis: Diagnosis) -> Symptoms:
@@ -203,4 +201,9 @@ class Doctor:
         apart = 0.0 if server is None else abs((server - self.app.clock.now()).total_seconds())
         if apart > CLOCKS_APART:
             what = f"this machine's clock and the datastore's are {apart:.0f} s apart"
-            yield Finding(what, 1, "set the clocks; delays and due times are wrong until then", True)
+            yield Finding(
+                what,
+                1,
+                "set the clocks; delays go by the datastore's, what runs note by this one",
+                True,
+            )

@@ -47,15 +47,15 @@ class Fleet:
         ``memory`` (bytes resident, with those of child processes), ``startedAt``, ``drain`` (the order, or None),
         ``config``, ``lease`` and ``age`` (seconds since its last sign of life, which it gives every third of its
         lease). What isn't known is None. A worker is silent when its age exceeds its lease: by the datastore's clock,
-        or, where that has none, by this machine's and the worker's, whose difference nobody knows. So this is for
-        people to see; whoever takes jobs from a worker doesn't go by it.
+        or, where that has none, by this machine's and the worker's, which may differ. This is for people to see; jobs
+        are taken from a worker only once its beat was seen to stand still for a lease.
         """
-        now = self._engine.datastore.now()
+        now = self._now()
         found = []
         for name in sorted(self._engine.roster()):
             record = self._engine.datastore.read_with_cas(worker_key(name), head=True)[0]
             if record is not None:
-                found.append(self._shown(name, record, None if now is None else to_text(now)))
+                found.append(self._shown(name, record, now))
         return found
 
     def drain(
@@ -118,8 +118,8 @@ class Fleet:
         """Have a paused queue served again; False if it was not paused."""
         return self._change_paused(lambda paused: paused.pop(queue, None) is not None)
 
-    def _shown(self, name: str, record: Document, now: str | None) -> dict[str, Any]:
-        age = _age(record.get("beatAt"), now) if now else _age(record.get("renewedAt"), self._now())
+    def _shown(self, name: str, record: Document, now: str) -> dict[str, Any]:
+        age = _age(record.get("renewedAt"), now)
         lease = lease_of(record)
         state = SILENT if age is not None and age > lease else record.get("state", RUNNING)
         if state == RUNNING and record.get("drain"):
@@ -192,7 +192,7 @@ class Fleet:
             return None
 
     def _now(self) -> str:
-        return to_text(self._engine.clock.now())
+        return to_text(self._engine.now())
 
 
 def _names(worker: dict[str, Any]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from zerog import transitions
@@ -172,8 +173,12 @@ class Parts:
         """Give a datastore whose answer was lost a moment, longer each time."""
         self.clock.pause(min(0.01 * 2**attempt, 0.5))
 
+    def now(self) -> datetime:
+        """Return the time that delays and due times go by: the datastore's, or this machine's where it has none."""
+        return self.datastore.now() or self.clock.now()
+
     def _now(self) -> str:
-        return to_text(self.clock.now())
+        return to_text(self.now())
 
     def _count(self, what: str, times: int = 1) -> None:
         if times:

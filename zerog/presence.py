@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from zerog.clock import to_text
 from zerog.datastores.operations import Set
 from zerog.document import Document
 from zerog.exceptions import AmbiguousWrite, DatastoreError
@@ -49,8 +48,7 @@ class Presence(Parts):
             record, token = self.datastore.read_with_cas(key, head=True)
             stored = (record or {}).get("beat")
             beat = max(beat, stored + 1) if type(stored) is int else beat
-            now = self.datastore.now()
-            fields = {"beat": beat, "lease": worker.lease, "beatAt": to_text(now) if now else None, **details()}
+            fields = {"beat": beat, "lease": worker.lease, **details()}
             try:
                 if token is not None:
                     self.datastore.mutate(key, [Set(name, value) for name, value in fields.items()], cas=token)

@@ -277,4 +277,4 @@ class Reconciler:
                 engine.forgive(uuid)
 
     def _now(self) -> str:
-        return to_text(self.clock.now())
+        return to_text(self.engine.now())

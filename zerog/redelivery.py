@@ -117,7 +117,7 @@ class Redelivery:
     def _has_waited(self, head: Document) -> bool:
         ready = _ready_since(head)
         try:
-            waited = (self._engine.clock.now() - from_text(ready)).total_seconds()
+            waited = (self._engine.now() - from_text(ready)).total_seconds()
         except ValueError:
             return False
         return waited >= PATIENCE * 2.0 ** self._puts[head["uuid"]]

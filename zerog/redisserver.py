@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -51,6 +52,9 @@ TIMEOUT = 5.0
 BLOCK = 5.0
 """Seconds for which one blocking pop is left to the server; a longer wait is several of them."""
 
+TOLD = 60.0
+"""Seconds for which the server's clock is taken from its last answer that told it."""
+
 READ = 256 * 1024
 """Bytes of an answer read at a time."""
 
@@ -70,8 +74,8 @@ _BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
 class RedisServer:
     """The server that a URL names. Safe to share between threads; a forked child opens its own connections.
 
-    ``clock``: what delays and ``now`` go by; the system's clock stands for the server's own. Raises ConfigurationError
-    for a URL that makes no sense; whether there is a server is seen at the first call.
+    ``clock``: what delays and ``now`` go by if it stands for servers; otherwise they go by the server's own. Raises
+    ConfigurationError for a URL that makes no sense; whether there is a server is seen at the first call.
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
@@ -94,6 +98,8 @@ class RedisServer:
         self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
         self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
+        self._ahead: float | None = None
+        self._told_at = 0.0
         self._was_reached = False
         self._is_checked = False
         self._source = source()
@@ -108,12 +114,14 @@ class RedisServer:
         ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
         answer was lost), ConfigurationError.
         """
-        now = b"" if self.clock is SYSTEM else b"%d" % int(self.clock.now().timestamp() * 1_000_000)
+        now = b"%d" % int(self.clock.now().timestamp() * 1_000_000) if self.clock.stands_for_servers else b""
         arguments = (b"1", self.prefix, now, listed(commands))
+        sent = self.clock.monotonic()
         try:
             answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
             answers = self._send(what, writes, b"EVAL", self._source, *arguments)
+        self._note_time(int(answers.pop()) / 1_000_000, sent)
         if not self._is_checked:
             self._check_once()
         for number, answer in enumerate(answers):
@@ -132,6 +140,27 @@ class RedisServer:
                 f"{what}: {self.name} holds something there that makes no sense; it was left as it is"
             )
         return answer
+
+    def now(self) -> datetime:
+        """Return the server's clock, going by the last answer that told it. It is asked only if that is long ago."""
+        if self.clock.stands_for_servers:
+            return self.clock.now()
+        sent = self.clock.monotonic()
+        if self._ahead is None or sent - self._told_at > TOLD:
+            seconds, microseconds = self.ask("the time", b"TIME")
+            self._note_time(int(seconds) + int(microseconds) / 1_000_000, sent)
+        return datetime.fromtimestamp(self.clock.monotonic() + (self._ahead or 0.0), UTC)
+
+    def _note_time(self, seconds: float, sent: float) -> None:
+        """Note what the server's clock showed at some moment since ``sent``.
+
+        By how much it is ahead of this process's monotonic clock is known as exactly as the answer was quick; what is
+        known stays unless the answer contradicts it, as after a step of the server's clock.
+        """
+        received = self.clock.monotonic()
+        least, most = seconds - received, seconds - sent
+        self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
+        self._told_at = received
 
     def _check_once(self) -> None:
         """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""

@@ -110,7 +110,7 @@ class Retention:
     def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
         """How many heads of the next page are due, and the uuids of those removed."""
         place = status, job_type
-        until = text_after(to_text(self._engine.clock.now()), -keep.seconds)
+        until = text_after(to_text(self._engine.now()), -keep.seconds)
         page = self._engine.datastore.find(
             status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE
         )

@@ -1,14 +1,14 @@
-"""Whether a worker is silent, by the store's clock or by what this process has seen of its beats.
+"""Whether a worker is silent, by what this process has seen of its beats.
 
-Clocks of two machines are never compared: where the store has no clock, a worker is silent once the same beat was seen
-for a whole lease of this process's monotonic clock.
+No clock of a machine or server is compared with another: a worker is silent once the same beat was seen for a whole
+lease of this process's monotonic clock, on every datastore.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from zerog.clock import Clock, from_text
+from zerog.clock import Clock
 from zerog.datastores.base import Datastore
 from zerog.document import Document
 from zerog.presence import worker_key
@@ -38,9 +38,6 @@ class Watch:
         # look is timed after its answer, the later one before its question.
         asked = self._clock.monotonic()
         record = self._records[worker] = self._datastore.read_with_cas(worker_key(worker))[0]
-        by_server = self._silent_by_server(record, lease)
-        if by_server is not None:
-            return by_server
         beat = record and record.get("beat")
         seen = self._seen.get(worker)
         if seen is None or seen[0] != beat:
@@ -56,12 +53,3 @@ class Watch:
         """Forget what was seen of all others."""
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}
         self._records = {worker: record for worker, record in self._records.items() if worker in workers}
-
-    def _silent_by_server(self, record: Document | None, lease: float) -> bool | None:
-        now = self._datastore.now()
-        if now is None or record is None:
-            return None
-        try:
-            return (now - from_text(record["beatAt"])).total_seconds() > lease
-        except (KeyError, TypeError, ValueError):
-            return None

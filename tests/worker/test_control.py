@@ -105,7 +105,6 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
         "drain": {"forGood": False},
         "beat": 2,
         "lease": 30.0,
-        "beatAt": None,
         "state": "drained",
     }
     channel.control.turn()

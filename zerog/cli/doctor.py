@@ -57,7 +57,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
         state += ", drained" if worker["drain"] else ""
         state += "" if worker["alive"] is not None else ", alive or not: one look can't tell"
-        at = f" at {worker['beatAt']}" if worker["beatAt"] else ""
+        at = f" at {worker['renewedAt']}" if worker["renewedAt"] else ""
         yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
     if not diagnosis.workers:
         yield "Worker     none."

@@ -261,7 +261,11 @@ class Datastore:
         return []
 
     def now(self) -> datetime | None:
-        """The server's clock, or None if it has none that all clients share."""
+        """Return the server's clock, or None if it has none that all clients share.
+
+        Delays and due times go by it. It is called at each step of a job, so an adapter does not ask the server each
+        time.
+        """
         return None
 
     def close(self) -> None:

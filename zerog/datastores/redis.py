@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Literal
@@ -183,10 +183,7 @@ class RedisDatastore(Datastore):
         return f"Redis {told.get('redis_version', 'of an unknown version')}"
 
     def now(self) -> datetime | None:
-        if self.server.clock is not SYSTEM:
-            return self.server.clock.now()
-        seconds, microseconds = self.server.ask("the time", b"TIME")
-        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+        return self.server.now()
 
     def close(self) -> None:
         self.server.close()

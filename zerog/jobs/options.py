@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
@@ -28,15 +28,15 @@ def check_delay(value: Any, name: str = "delay") -> float:
     return float(value)
 
 
-def delay_until(delay: float, at: datetime | None, now: datetime) -> float:
-    """The seconds to wait, said as ``delay`` or as the time ``at``. Raises InvalidValue."""
+def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) -> float:
+    """The seconds to wait, said as ``delay`` or as the time ``at``. Raises InvalidValue, and what ``now`` raises."""
     if at is None:
         return check_delay(delay)
     if delay:
         raise InvalidValue("give either delay= or at=, not both; nothing was stored")
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise InvalidValue(f"at={at!r:.80} is no datetime with a timezone; nothing was stored")
-    return check_delay(max(0.0, (at - now).total_seconds()), "delay until at")
+    return check_delay(max(0.0, (at - now()).total_seconds()), "delay until at")
 
 
 def check_named(value: object, name: str) -> None:

@@ -190,7 +190,7 @@ class RqQueue(Queue):
     def _schedule(
         self, queue: rq.Queue, pipeline: Any, delay: float, at_front: bool, identity: str, options: dict[str, Any]
     ) -> None:
-        due = self._clock.now().timestamp() + delay
+        due = self.server.now().timestamp() + delay
         job = queue.create_job(ENTRY, status=JobStatus.SCHEDULED, job_id=identity, **options)
         if at_front:
             job.enqueue_at_front = True
@@ -231,7 +231,7 @@ class RqQueue(Queue):
         return deliveries
 
     def _run(self, script: bytes, keys: list[str], *arguments: str | bytes) -> Any:
-        now = "" if self._clock is SYSTEM else repr(self._clock.now().timestamp())
+        now = repr(self._clock.now().timestamp()) if self._clock.stands_for_servers else ""
         usual = [now, Job.redis_job_namespace_prefix, repr(TTR)]
         return self.server.run(script, keys, [*usual, *arguments], f"queue {self.name}")
 

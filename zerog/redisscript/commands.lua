@@ -36,6 +36,7 @@ local COMMANDS = {
   size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
 }
 
+-- The last reply is the time in microseconds.
 -- What breaks one command (a key that holds something else) is told in its place, and the others are done. What the
 -- server refuses, it refuses at the first write; then nothing more is done.
 local refusal
@@ -63,4 +64,5 @@ for base in pairs(bells) do
     call('RPUSH', base .. 'wake', '1')
   end
 end
+replies[#replies + 1] = whole(now)
 return replies

@@ -9,7 +9,12 @@ from zerog.clock import Clock
 
 
 class ManualClock(Clock):
-    """Both clocks stand still until ``advance``; pauses and waits move them instead of taking time."""
+    """Both clocks stand still until ``advance``; pauses and waits move them instead of taking time.
+
+    What asks a server for the time goes by this clock instead.
+    """
+
+    stands_for_servers = True
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start

@@ -18,6 +18,7 @@ from zerog.exceptions import (
 from zerog.lifecycle import Engine
 from zerog.orders import cancels_in, named, worker_key
 from zerog.reconcile import CANCEL_GRACE, Reconciler
+from zerog.testing.clock import ManualClock
 from zerog.testing.engine_kit import ALICE, BOB, EngineRules, accept, unreachable
 from zerog.transitions import Settlement, Worker
 
@@ -66,6 +67,35 @@ class RepairRules(EngineRules):
             reconciler.sweep()
             self.pass_time(engine, ALICE.lease + 1)
         assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
+
+    @pytest.mark.parametrize("step", [86_400, -86_400], ids=["forward", "back"])
+    def test_a_step_of_a_clock_takes_no_job(self, engine: Engine, step: float) -> None:
+        """Whoever's clock is set, the server's or a worker's: a worker that beats on keeps its jobs."""
+        clock = engine.clock
+        assert isinstance(clock, ManualClock)
+        engine.renew(ALICE, 1)
+        claim = self.claimed(engine)
+        reconciler = Reconciler(engine, "sweeper", clock)
+        for beat in range(2, 7):
+            clock.shift(step)
+            assert reconciler.sweep().rescued == []
+            clock.advance(ALICE.lease / 3)
+            engine.renew(ALICE, beat)
+        assert reconciler.sweep().rescued == []
+        assert self.head(engine, claim.uuid)["owner"]["worker"] == ALICE.name
+
+    def test_a_step_of_a_clock_moves_a_start_by_no_more(self, engine: Engine) -> None:
+        """Forward by 20 seconds: a delay of 60 ends after 40 at the earliest, and after 60 at the latest."""
+        if not self.lossless:
+            pytest.skip("needs a queue that keeps its times")
+        clock = engine.clock
+        assert isinstance(clock, ManualClock)
+        uuid = self.submitted(engine, delay=60)
+        clock.shift(20)
+        clock.advance(39)
+        assert engine.claim(1, ALICE, accept) == []
+        clock.advance(21)
+        assert [claim.uuid for claim in engine.claim(1, ALICE, accept)] == [uuid]
 
     def test_only_the_named_epoch_is_rescued(self, engine: Engine) -> None:
         """A rescue that comes late changes nothing."""

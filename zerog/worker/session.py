@@ -256,7 +256,7 @@ class Session:
             "jobs": len(running),
             "uuids": [claim.uuid for claim in running[:UUIDS]],
             "memory": self._slots.memory(),
-            "renewedAt": to_text(self._clock.now()),
+            "renewedAt": to_text(self._app.engine.now()),
             "knows": [list(known) for known in self._app.registry.versions()],
             **self._store.holdings(),
         }

@@ -73,7 +73,7 @@ class _Single:
 
         def details() -> Document:
             known = [list(known) for known in app.registry.versions()]
-            return {"renewedAt": to_text(app.clock.now()), "knows": known, "held": self._held, "claiming": None}
+            return {"renewedAt": to_text(app.engine.now()), "knows": known, "held": self._held, "claiming": None}
 
         self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock, lambda: first)
         self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
