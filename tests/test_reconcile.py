@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.jobs.kit import PlainStore
-from zerog import reconcile, sweep
+from zerog import reconcile, redelivery, sweep
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set, apply
@@ -164,6 +164,7 @@ def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
 ) -> None:
     """Whatever there is to repair, one sweep is bounded, and after enough sweeps all is repaired."""
     monkeypatch.setattr(sweep, "HEADS", 20)
+    monkeypatch.setattr(redelivery, "LOOKED_AT", 20)
     monkeypatch.setattr(sweep, "PAGE", 8)
     engine.renew(ALICE, 1)
     running = submit(engine, 50)

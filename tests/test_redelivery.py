@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rq.kit import fake_queue, fakeredis, raw_client, real_url
-from zerog import redelivery, sweep
+from zerog import redelivery
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.redis import RedisDatastore, stored
@@ -336,14 +336,14 @@ def fill(engine: Engine, url: str, count: int, entries: bool = True) -> list[str
 
 
 @pytest.mark.parametrize(
-    ("count", "heads"),
-    [(600, 200), pytest.param(500_000, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+    ("count", "looked_at"),
+    [(600, 200), pytest.param(500_000, redelivery.LOOKED_AT, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
 )
 def test_an_hour_of_many_waiting_jobs_on_rq(
-    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, count: int, heads: int
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, count: int, looked_at: int
 ) -> None:
     """No job is put twice unless its entry is gone, and those that are gone come back."""
-    monkeypatch.setattr(sweep, "HEADS", heads)
+    monkeypatch.setattr(redelivery, "LOOKED_AT", looked_at)
     url = real_url()
     engine = Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
     submitted = submit(engine, 10)

@@ -20,7 +20,6 @@ import redis
 import rq
 from rq import worker_registration
 from rq.defaults import RQ_KEY_PREFIX
-from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.results import Result
 from rq.serializers import JSONSerializer
@@ -188,7 +187,7 @@ def refusal(entry: Job) -> str | None:
     """Why an RQ job is none of ZeroG's; nothing that it names is looked up. None if it is one."""
     try:
         name, instance, arguments, options = entry.func_name, entry.instance, entry.args, entry.kwargs
-    except DeserializationError:
+    except Exception:  # RQ takes the payload apart as if it had the right shape
         return f"refused: the payload of {entry.id} is not JSON as ZeroG writes it; it was not read any further"
     if name != ENTRY or instance is not None or options or not isinstance(arguments, list) or len(arguments) != 1:
         return f"refused: {entry.id} names {name!r:.80}; this worker calls nothing but {ENTRY}(uuid)"
@@ -219,8 +218,12 @@ class ZerogQueue(rq.Queue):
         while True:
             try:
                 return super().dequeue_any(*args, **options)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+                raise
+            except Exception as error:
                 identity, queue = getattr(error, "job_id", None), getattr(error, "queue", None)
+                if identity is None and not isinstance(error, UnicodeDecodeError):
+                    raise  # nothing was taken, or what was taken has a name
                 log.warning("job %r on an RQ queue can't be read: %r", identity, error)
                 if identity is not None and queue is not None:
                     _own_queue(queue.name).set_aside(identity)

@@ -14,7 +14,7 @@ PAGE = 500
 """Heads read at a time."""
 
 HEADS = 10_000
-"""Heads of each kind (pending, running, queued, scheduled) read in one sweep, at most."""
+"""Heads of each kind (pending, running) read in one sweep, at most."""
 
 
 @dataclass
@@ -40,17 +40,18 @@ class Report:
 
 
 class Course:
-    """A way through the pages of one query that stops after HEADS heads and goes on there next time."""
+    """A way through the pages of one query that stops after HEADS heads, or ``most``, and goes on there next time."""
 
-    def __init__(self, **query: Any) -> None:
+    def __init__(self, most: int | None = None, **query: Any) -> None:
         self._query = query
+        self._most = most
         self._after: str | None = None
         self.is_over = False
         """True if the latest walk has reached the last page."""
 
     def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
         """Yield pages of heads; ``query`` is laid over the course's own."""
-        left = HEADS
+        left = self._most or HEADS
         self.is_over = False
         while left > 0 and not self.is_over:
             limit = min(PAGE, left)

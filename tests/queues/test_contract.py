@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.queues.bad import Writers, bad_entries
 from zerog.document import new_uuid
 from zerog.exceptions import ConfigurationError, QueueUnavailable
 from zerog.queues.base import Queue, as_queue
@@ -29,6 +30,9 @@ class TestMemory(QueueContract):
         assert isinstance(queue, MemoryQueue)
         queue.put_raw(body)
 
+    def bad_entries(self, queue: Queue) -> Writers:
+        return bad_entries(queue)
+
 
 class TestSqlite(QueueContract):
     @pytest.fixture
@@ -46,6 +50,9 @@ class TestSqlite(QueueContract):
     def put_raw(self, queue: Queue, body: Any) -> None:
         assert isinstance(queue, SqliteQueue)
         put_raw(queue, body)
+
+    def bad_entries(self, queue: Queue) -> Writers:
+        return bad_entries(queue)
 
 
 def put_raw(queue: SqliteQueue, body: Any, expression: str = "?") -> None:

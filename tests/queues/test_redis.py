@@ -7,6 +7,7 @@ from typing import Any
 import fakeredis
 import pytest
 
+from tests.queues.bad import Writers, bad_entries
 from tests.queues.test_contract import explore
 from tests.redisservers import BINARIES, FakeServer, shared
 from zerog.queues.base import Queue
@@ -32,6 +33,9 @@ class RedisRules(QueueContract):
     def put_raw(self, queue: Queue, body: Any) -> None:
         assert isinstance(queue, RedisQueue)
         put_raw(queue, body)
+
+    def bad_entries(self, queue: Queue) -> Writers:
+        return bad_entries(queue)
 
 
 class TestFake(RedisRules):

@@ -214,3 +214,11 @@ def test_due_entries_of_another_queue_hide_nothing(path, monkeypatch) -> None:
     reservation = queue.reserve()
     assert reservation is not None and reservation.uuid == uuid
     queue.close()
+
+
+@pytest.mark.parametrize("due", ["'soon'", "x'00'", "9e999"])
+def test_a_wrong_time_ends_no_wait(path, queue, due: str) -> None:
+    """A consumer that waits looks for the next time at which something is due."""
+    with queue.file.writing() as sqlite:
+        sqlite.execute(f"INSERT INTO zerog_queue (queue, uuid, due) VALUES ('default', ?, {due})", (new_uuid(),))
+    assert queue.reserve(0.01) is None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.queues.bad import Writers, bad_entries
 from tests.rq.kit import fake_queue, real_url
 from zerog.queues.base import Queue
 from zerog.queues.rq import RqQueue
@@ -22,6 +23,9 @@ class RqContract(QueueContract):
     def put_raw(self, queue: Queue, body: Any) -> None:
         assert isinstance(queue, RqQueue)
         queue.server.client().rpush("rq:queue:default", body)
+
+    def bad_entries(self, queue: Queue) -> Writers:
+        return bad_entries(queue)
 
 
 class TestFake(RqContract):

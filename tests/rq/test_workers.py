@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from zerog.document import new_uuid
+
 KINDS = ["rq.Worker", "rq.worker.SpawnWorker", "rq.SimpleWorker"]
 OWN = ["zerog.rqworker.ZerogWorker", "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"]
 
@@ -39,4 +41,39 @@ def test_worker_of_zerog(site) -> None:
     worker = site.zerog_worker()
     assert site.until_ended(*uuids) == ["succeeded", "succeeded", "failed"]
     site.until(site.is_clean)
+    assert site.stop(worker) == 0
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_bad_entries_end_no_worker(site, kind: str) -> None:
+    """Ids that are no text, keys that are no jobs, payloads of any form: the worker goes on with what is behind."""
+    key = "rq:queue:default"
+    for entry in (b"\xff\x00", b"", b"x" * 100_000):
+        site.redis.rpush(key, entry)
+    for number, data in enumerate(
+        (b"5", b"[]", b'"x"', b"null", b"{}", b"[1,2,3,4,5]", b"\xff", b'["a",null,null,null]')
+    ):
+        entry = f"{new_uuid()}_{number:012d}"
+        site.redis.hset(
+            f"rq:job:{entry}", mapping={"data": data, "status": "queued", "created_at": "2026-01-01T00:00:00Z"}
+        )
+        site.redis.rpush(key, entry)
+    for field, value in (
+        ("created_at", "soon"),
+        ("timeout", "x"),
+        ("meta", b"\xff"),
+        ("result_ttl", "x"),
+        ("status", "odd"),
+    ):
+        entry = f"{new_uuid()}_{'0' * 12}"
+        site.redis.hset(f"rq:job:{entry}", mapping={"data": b"5", "created_at": "2026-01-01T00:00:00Z", field: value})
+        site.redis.rpush(key, entry)
+    entry = f"{new_uuid()}_{'1' * 12}"
+    site.redis.set(f"rq:job:{entry}", "x")
+    site.redis.rpush(key, entry)
+    uuid = site.line()
+    worker = site.worker(kind)
+    assert site.until_ended(uuid) == ["succeeded"]
+    assert worker.poll() is None
+    assert site.redis.llen(key) == 0
     assert site.stop(worker) == 0

@@ -23,7 +23,7 @@ from zerog.datastores.redis import Command, head_of, replacing, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.engines.redistakes import Take, Taken, taken_in
 from zerog.engines.rediswrites import BATCH, NOT_DONE, RedisWrites
-from zerog.exceptions import AmbiguousWrite, DatastoreError
+from zerog.exceptions import AmbiguousWrite, DatastoreError, QueueUnavailable
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
@@ -36,6 +36,7 @@ from zerog.lifecycle import (
 )
 from zerog.queues.base import SHARE
 from zerog.queues.redis import taking
+from zerog.redisserver import BROKEN
 from zerog.transitions import Claim, Settled, Settlement, Step, Worker
 
 log = logging.getLogger("zerog")
@@ -109,15 +110,25 @@ class RedisEngine(RedisWrites):
         taking_command = taking(take.queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
-        rejected, flat = answers.pop()
+        rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))
         taken = taken_in(flat)
         if settlements:
             point("settle.written")
         if any(each.nonce for each in taken):
             point("claim.written")
         self._turn = (self._turn + len(taken)) % SHARE
-        self.queue.rejected += rejected
+        self.queue.reject(rejected)
         return self._answers(settlements, commands, answers), taken
+
+    def _taken(self, answer: Any, queues: Sequence[str], has_settled: bool) -> Any:
+        """Return what a take has answered; nothing, or QueueUnavailable, if a key of its queues is no queue's."""
+        if answer is not BROKEN:
+            return answer
+        text = f"nothing was taken from {', '.join(queues)}: {self._server.name} holds something else under a key there"
+        if not has_settled:
+            raise QueueUnavailable(f"{text}; it was left as it is")
+        log.warning("%s", text)
+        return 0, ()
 
     def open(self, claim: Claim, accept: Accept) -> bool:
         if claim.sealed is None:

@@ -7,6 +7,7 @@ the definition of all this.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from math import isfinite
@@ -15,8 +16,13 @@ from uuid import UUID
 
 from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable
 
+log = logging.getLogger("zerog")
+
 DEFAULT = "default"
 """The queue a job goes to if nobody names one."""
+
+LONGEST = 10**9
+"""Seconds, about 30 years: an entry with a longer time is a mistake."""
 
 TTR = 60.0
 """Seconds for which a reserved entry is kept from other consumers, unless touched."""
@@ -66,7 +72,9 @@ class Queue:
     shared: ClassVar[bool] = True
     """Whether other processes see the same entries."""
     rejected: int = 0
-    """How many entries this object set aside because their body was no uuid."""
+    """How many entries this object set aside because they lead to no job: no uuid, or options that make no sense."""
+    rejects: str = ""
+    """Where the latest of them are kept, for a look at them."""
 
     def put(
         self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
@@ -108,6 +116,13 @@ class Queue:
     def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
         """Return what ``holds`` returns for each entry, in one round trip where the server can."""
         return [self.holds(entry) for entry in entries]
+
+    def reject(self, count: int) -> None:
+        """Count entries that were set aside because they can lead to no job, and log where they are kept."""
+        if count:
+            self.rejected += count
+            kept = f"kept in {self.rejects}" if self.rejects else "not kept"
+            log.warning("queue %s: %d entries that lead to no job were set aside, %s", self.name, count, kept)
 
     def setup(self) -> list[str]:
         """Make what the server needs before its first use, as far as it isn't there.

@@ -140,7 +140,7 @@ class MemoryQueue(Queue):
                 check_uuid(entry.body)
             except InvalidUuid:
                 del self._entries[entry.id]
-                self.rejected += 1
+                self.reject(1)
                 continue
             entry.deliveries += 1
             entry.token = next(self._family.tokens)

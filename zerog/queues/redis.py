@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from zerog.clock import SYSTEM, Clock
-from zerog.exceptions import DatastoreError, InvalidValue, QueueUnavailable, ReservationLost
+from zerog.exceptions import CorruptDocument, DatastoreError, InvalidValue, QueueUnavailable, ReservationLost
 from zerog.queues.base import DEFAULT, SHARE, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.redisscript import ORDERS
 from zerog.redisserver import RedisServer
@@ -30,6 +30,7 @@ class RedisQueue(Queue):
     def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
         self.name = name
         self.server = RedisServer(server, clock) if isinstance(server, str) else server
+        self.rejects = f"the list {self.server.prefix}q:{name}:rejected"
         self._waking = _Waking(self.server)
 
     def named(self, name: str) -> RedisQueue:
@@ -107,7 +108,7 @@ class RedisQueue(Queue):
         token = new_reservation()
         with translated(f"queue {self.name}"):
             rejected, taken = self.server.one(taking([self.name], 1, r=token, **more), f"queue {self.name}")
-        self.rejected += rejected
+        self.reject(rejected)
         return RedisReservation(self, taken[1].decode(), token) if taken else None
 
 
@@ -172,10 +173,10 @@ def new_reservation() -> str:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Failures of the server in a queue's own terms."""
+    """Raise failures of the server, and keys there that are no queue's, in a queue's own terms."""
     try:
         yield
-    except DatastoreError as error:
+    except (DatastoreError, CorruptDocument) as error:
         raise QueueUnavailable(f"{what}: {error}") from error
 
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zerog.clock import SYSTEM, Clock
-from zerog.exceptions import ConfigurationError, DatastoreError, QueueUnavailable, ReservationLost
+from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, QueueUnavailable, ReservationLost
 from zerog.queues.base import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.queues.rqscripts import HOLDS, REJECTED, RESERVE, SETTLE, TIDY
 
@@ -84,6 +84,7 @@ class RqQueue(Queue):
         self._scheduled_key = f"{RQ_KEY_PREFIX}:scheduled:{name}"
         self._reserved_key, self._held_key = f"{zerog}:reserved:{name}", f"{zerog}:held:{name}"
         self._popped_key, self._rejected_key = f"{zerog}:popped:{name}", f"{zerog}:rejected:{name}"
+        self.rejects = f"the list {self._rejected_key}"
 
     def named(self, name: str) -> RqQueue:
         return self if name == self.name else RqQueue(self.server, name)
@@ -179,7 +180,7 @@ class RqQueue(Queue):
 
     def _count_rejected(self, count: int) -> None:
         with self._rejecting:
-            self.rejected += count
+            self.reject(count)
 
     def _tidy_now_and_then(self) -> None:
         now = self._clock.monotonic()
@@ -252,7 +253,7 @@ class RqQueue(Queue):
         try:
             with self.server.translated(what):
                 yield
-        except DatastoreError as error:
+        except (DatastoreError, CorruptDocument) as error:
             raise QueueUnavailable(str(error)) from error
 
 

@@ -23,11 +23,13 @@ doesn't know.
 
 from __future__ import annotations
 
+from zerog.queues.base import LONGEST
+
 REJECTED = 1_000
 """Bodies that were set aside and are kept for a look at them, per queue."""
 
 HEAD = (
-    f"local REJECTED = {REJECTED}"
+    f"local REJECTED, LONGEST = {REJECTED}, {LONGEST}"
     + """
 local call = redis.call
 local now = tonumber(ARGV[1])
@@ -45,7 +47,13 @@ local function score(seconds) return string.format('%.6f', seconds) end
 
 -- A change of a job's hash, if there is one: RQ can't read a hash that has nothing but our fields.
 local function note(id, field, value)
-  if call('EXISTS', jobs .. id) == 1 then call('HSET', jobs .. id, field, value) end
+  if call('EXISTS', jobs .. id) == 1 then redis.pcall('HSET', jobs .. id, field, value) end
+end
+
+-- A field of a job's hash; nil if it has none, or if what lies there is no hash.
+local function noted(id, field)
+  local value = redis.pcall('HGET', jobs .. id, field)
+  return type(value) == 'string' and value or nil
 end
 
 -- The last key of a script that sets something aside is the list for it.
@@ -58,7 +66,8 @@ local function set_aside(id)
 end
 
 local function ttr(id)
-  return tonumber(call('HGET', jobs .. id, 'zerog_ttr') or usual) or usual
+  local given = tonumber(noted(id, 'zerog_ttr') or usual)
+  return given and given > 0 and given <= LONGEST and given or usual
 end
 """
 )
@@ -125,7 +134,7 @@ local function back_from_time()
     if ours(id) then
       call('ZREM', scheduled, id)
       note(id, 'status', 'queued')
-      local ahead = call('HGET', jobs .. id, 'enqueue_at_front') == '1'
+      local ahead = noted(id, 'enqueue_at_front') == '1'
       call(ahead and 'LPUSH' or 'RPUSH', queue, id)
     end
   end
@@ -148,7 +157,7 @@ local id, way = next_id()
 if not id then return nothing(way) end
 call('ZADD', reserved, score(now + ttr(id)), id)
 call('HSET', held, id, token)
-if call('EXISTS', jobs .. id) == 1 then call('HINCRBY', jobs .. id, 'zerog_deliveries', 1) end
+if call('EXISTS', jobs .. id) == 1 then redis.pcall('HINCRBY', jobs .. id, 'zerog_deliveries', 1) end
 return {id, aside, '0', ''}
 """
 ).encode()
@@ -162,7 +171,7 @@ SETTLE = (
 local queue, scheduled, reserved, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token, verb, delay = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 if call('HGET', held, id) ~= token then return 0 end
-local deliveries = tonumber(call('HGET', jobs .. id, 'zerog_deliveries') or 1)
+local deliveries = math.max(1, tonumber(noted(id, 'zerog_deliveries') or 1) or 1)
 if verb == 'touch' then
   call('ZADD', reserved, score(now + ttr(id)), id)
 elseif verb ~= 'stats' then
@@ -206,7 +215,7 @@ end
 
 local function is_held(id)
   if call('ZSCORE', KEYS[4], id) or call('ZSCORE', KEYS[5], id) then return true end
-  local status = call('HGET', jobs .. id, 'status')
+  local status = noted(id, 'status')
   local waits = status == 'queued' or status == 'scheduled'
   return status == 'started' or ((waits or not status) and is_listed(id, waits))
 end

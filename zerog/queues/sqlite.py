@@ -28,11 +28,21 @@ from zerog.exceptions import (
     QueueUnavailable,
     ReservationLost,
 )
-from zerog.queues.base import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.queues.base import DEFAULT, LONGEST, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.sqlitefile import SqliteFile
 
 POLL = 1.0
 """Seconds between two looks at the file while nobody sends a datagram."""
+
+ODD = f"""
+typeof(uuid) <> 'text' OR length(uuid) <> 36 OR typeof(priority) <> 'integer'
+OR typeof(ttr) NOT IN ('real', 'integer') OR ttr <= 0 OR ttr > {LONGEST}
+OR typeof(due) NOT IN ('real', 'integer') OR due < 0 OR due > {100 * LONGEST}
+""".strip()
+"""An entry that makes no sense, as foreign programs may write them. An index holds these, so looking costs nothing."""
+
+REJECTED = 1_000
+"""Entries that were set aside and are kept for a look at them."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS zerog_queue (
@@ -52,9 +62,10 @@ CREATE TABLE IF NOT EXISTS zerog_rejected (
 CREATE TABLE IF NOT EXISTS zerog_waiters (
     address TEXT PRIMARY KEY
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS zerog_odd ON zerog_queue (id) WHERE {odd};
 CREATE INDEX IF NOT EXISTS zerog_ready ON zerog_queue (queue, priority DESC, id) WHERE due = 0;
 CREATE INDEX IF NOT EXISTS zerog_later ON zerog_queue (due) WHERE due > 0
-"""
+""".replace("{odd}", ODD)
 
 NEXT = "SELECT id, uuid, ttr FROM zerog_queue WHERE due = 0 AND queue = :queue ORDER BY priority DESC, id LIMIT :want"
 
@@ -97,6 +108,7 @@ class SqliteQueue(Queue):
     ) -> None:
         self.name = name
         self.file = file or SqliteFile(path, synchronous)
+        self.rejects = f"the table zerog_rejected of {self.file.path}"
         self._made = self.file.require(SCHEMA)
         self._clock = clock
         self._waiter = _Waiter(self.file)
@@ -207,7 +219,11 @@ class SqliteQueue(Queue):
         return identity
 
     def promote(self, sqlite: sqlite3.Connection) -> bool:
-        """Make ready what is due, on all queues of the file, first due first; True if there may be more."""
+        """Make ready what is due, on all queues of the file, first due first, and set aside what makes no sense.
+
+        True if there may be more.
+        """
+        self._reject_odd(sqlite)
         return sqlite.execute(PROMOTE, (self._now(), PROMOTED)).rowcount >= PROMOTED
 
     def ends(self, sqlite: sqlite3.Connection) -> tuple[int, ...]:
@@ -236,7 +252,7 @@ class SqliteQueue(Queue):
                     check_uuid(row[1])
                     good.append(row)
                 except InvalidUuid:
-                    self._reject(sqlite, row)
+                    self._reject(sqlite, row[0])
             taken = good
             if len(good) == len(rows):
                 break
@@ -256,7 +272,8 @@ class SqliteQueue(Queue):
     def wait(self, timeout: float) -> bool:
         """Wait until an entry may be ready or ``timeout`` is over; False if ``wake`` was called."""
         with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
-            due = sqlite.execute("SELECT min(due) FROM zerog_queue WHERE due > 0").fetchone()[0]
+            query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"
+            due = sqlite.execute(query, (100 * LONGEST,)).fetchone()[0]
         longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
         return self._waiter.wait(min(timeout, longest))
 
@@ -267,12 +284,17 @@ class SqliteQueue(Queue):
             try:
                 row[1].decode()
             except UnicodeDecodeError:
-                self._reject(sqlite, row)
+                self._reject(sqlite, row[0])
 
-    def _reject(self, sqlite: sqlite3.Connection, row: tuple[int, Any, float]) -> None:
-        sqlite.execute("INSERT INTO zerog_rejected VALUES (?, ?)", (self.name, row[1]))
-        sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (row[0],))
-        self.rejected += 1
+    def _reject_odd(self, sqlite: sqlite3.Connection) -> None:
+        for (identity,) in sqlite.execute(f"SELECT id FROM zerog_queue WHERE {ODD} LIMIT {REJECTED}").fetchall():
+            self._reject(sqlite, identity)
+
+    def _reject(self, sqlite: sqlite3.Connection, identity: int) -> None:
+        sqlite.execute("INSERT INTO zerog_rejected SELECT queue, uuid FROM zerog_queue WHERE id = ?", (identity,))
+        sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (identity,))
+        sqlite.execute(f"DELETE FROM zerog_rejected WHERE rowid <= last_insert_rowid() - {REJECTED}")
+        self.reject(1)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

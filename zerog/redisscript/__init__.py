@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from zerog import values
-from zerog.queues.base import SHARE
+from zerog.queues.base import LONGEST, SHARE
 
 HOT = (
     "status",
@@ -74,6 +74,7 @@ def source() -> bytes:
         "SHARE": SHARE,
         "REJECTED": REJECTED,
         "ORDERS": ORDERS,
+        "LONGEST": LONGEST,
         "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
     }
     for name, value in settings.items():

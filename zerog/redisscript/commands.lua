@@ -19,8 +19,7 @@ local COMMANDS = {
   touch = function(c)
     local base = queue(c.a[1])
     if not is_held(base, c.a[2], c.a[3]) then return 0 end
-    local _, _, ttr = parse(c.a[2])
-    later(base, c.a[2], tonumber(ttr))
+    later(base, c.a[2], (understood(c.a[2])))
     return 1
   end,
   stats = function(c)

@@ -53,12 +53,12 @@ local function take(c)
     if not name then break end
     local base, times, n = queue(name), {}, #taken
     for _, entry in ipairs(entries) do
-      local _, _, ttr, uuid = parse(entry)
-      if uuid and tonumber(ttr) and uuid:find(UUID) then
+      local ttr, uuid = understood(entry)
+      if ttr then
         turn, count = turn and turn + 1, count + 1
         taken[n + 1], taken[n + 2] = name, entry
         if c.r then
-          reserve(base, entry, tonumber(ttr), c.r)
+          reserve(base, entry, ttr, c.r)
           n = n + 2
         else
           local begun, claimed, done, token, text = false, nil, false, nil, nil
@@ -70,7 +70,7 @@ local function take(c)
           if begun and claimed then
             ack(base, entry)
           else
-            times[#times + 1], times[#times + 2] = whole(now + tonumber(ttr) * 1000000), entry
+            times[#times + 1], times[#times + 2] = whole(now + ttr * 1000000), entry
           end
         end
       else

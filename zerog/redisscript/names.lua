@@ -34,7 +34,7 @@ local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local UUID = '@UUID@'
-local ORDERS = @ORDERS@
+local ORDERS, LONGEST = @ORDERS@, @LONGEST@
 
 local now = tonumber(ARGV[1])
 if not now then

@@ -4,6 +4,13 @@ local function parse(entry)
   return entry:match('^([an]%d+):(%-?%d+):([%d%.e+-]+):(.*)$')
 end
 
+-- The time to run and the uuid of an entry; nothing if it makes no sense.
+local function understood(entry)
+  local _, priority, ttr, uuid = parse(entry)
+  ttr, priority = tonumber(ttr), tonumber(priority)
+  if ttr and ttr > 0 and ttr <= LONGEST and math.abs(priority) <= 2147483648 and uuid:find(UUID) then return ttr, uuid end
+end
+
 local function ready(base, entry)
   local _, priority = parse(entry)
   call('ZADD', base .. 'ready', 0 - (tonumber(priority) or 0), entry)
@@ -30,7 +37,7 @@ local function put(q)
   return whole(id)
 end
 
-local function deliveries(held) return tonumber(held:match('%d+$')) end
+local function deliveries(held) return tonumber(held:match('%d+$')) or 0 end
 
 local function is_held(base, entry, reservation)
   local held = call('HGET', base .. 'held', entry)

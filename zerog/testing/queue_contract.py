@@ -78,6 +78,25 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         assert queue.rejected == 2
         assert queue.size() == 0
 
+    @pytest.mark.parametrize("lowest", [False, True], ids=["next", "lowest"])
+    def test_bad_entries_are_set_aside(self, queue: Queue, another: Queue, lowest: bool) -> None:
+        """Whatever an entry holds, it is counted and set aside; those before and behind it are delivered."""
+        writers = self.bad_entries(queue)
+        if not writers:
+            pytest.skip("this adapter doesn't say how to write a bad entry")
+        for number, (name, write) in enumerate(writers.items(), 1):
+            before, behind = self.entry(queue), None
+            write()
+            behind = self.entry(another)
+            assert queue.holds_all([before, behind]) in ([True, True], [None, None]), name
+            taken = []
+            while (reservation := queue.reserve_lowest() if lowest else queue.reserve()) is not None:
+                taken.append(reservation.uuid)
+                reservation.delete()
+            assert sorted(taken) == sorted([before.uuid, behind.uuid]), name
+            assert (queue.rejected, queue.size()) == (number, 0), name
+            assert another.reserve() is None, name
+
     # Several queues.
 
     def test_named_queues_are_apart(self, queue: Queue) -> None:

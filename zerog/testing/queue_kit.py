@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -49,6 +49,14 @@ class QueueRules:
     def put_raw(self, queue: Queue, body: Any) -> None:
         """Put any body, as a foreign program could. Overridden for each adapter where that is possible."""
         pytest.skip("nobody said how to put another body here")
+
+    def bad_entries(self, queue: Queue) -> Mapping[str, Callable[[], Any]]:
+        """Return, by what is wrong with it, a function that writes a bad entry as a foreign program could.
+
+        Wrong uuids, binary and huge bodies, options of the wrong kind or out of any range: whatever the server or file
+        takes. Overridden for each adapter where that is possible.
+        """
+        return {}
 
     def put(self, queue: Queue, count: int, **options: Any) -> list[str]:
         """Put so many new uuids."""
