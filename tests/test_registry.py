@@ -141,7 +141,7 @@ def test_get_job_tells_apart_what_can_be_wrong(registry: zerog.JobRegistry) -> N
         ({"resultCode": None}, "has resultCode None"),
         ({"queueKwargs": None}, "has queueKwargs None"),
         ({"completeness": "x"}, "has completeness 'x'"),
-        ({"createdAt": "yesterday"}, "createdAt='yesterday'"),
+        ({"createdAt": "yesterday"}, "has createdAt 'yesterday'"),
         ({"offset": "far"}, "offset='far', which is no Integer"),
         ({"path": [1]}, r"path=[1], which is no String"),
     ],

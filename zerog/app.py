@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from zerog import logs
 from zerog.backends import open_engine, urls_from_environment
 from zerog.clock import SYSTEM, Clock
-from zerog.document import TERMINAL, Document, check_head, make_key
+from zerog.document import TERMINAL, Document, check_shown, make_key
 from zerog.edits import Change
 from zerog.exceptions import ConfigurationError, JobNotFound
 from zerog.fleet import Fleet
@@ -265,16 +265,20 @@ class App:
         ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
-        return progress_of(self.engine.read(uuid)[0], self.clock.now())
+        return progress_of(self._readable(uuid, head=True), self.clock.now())
 
     def info(self, uuid: str) -> dict[str, Any]:
         """``progress`` with ``events``, ``warnings`` and ``errors``."""
+        return info_of(self._readable(uuid), self.clock.now())
+
+    def _readable(self, uuid: str, head: bool = False) -> Document:
+        """A job's document to be shown, even if the engine can't work with it."""
         key = make_key(uuid)
-        document = self.datastore.read(key)
+        document: Document | None = self.datastore.read_with_cas(key, head)[0]
         if document is None:
             raise JobNotFound(f"there is no job {uuid}")
-        check_head(key, document)
-        return info_of(document, self.clock.now())
+        check_shown(key, document)
+        return document
 
     def jobs(
         self,

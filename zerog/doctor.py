@@ -18,11 +18,13 @@ from zerog.datastores.base import Page
 from zerog.diagnosis import Diagnosis, Finding, longer_than
 from zerog.document import QUEUED, RUNNING, SCHEDULED
 from zerog.exceptions import CorruptDocument, ZerogError
+from zerog.orders import QUEUES, paused_in
 from zerog.presence import worker_key
 from zerog.queues.base import DEFAULT
 from zerog.retention import why_not
 from zerog.symptoms import CLOCKS_APART, Symptoms
 from zerog.watch import Watch, lease_of
+from zerog.workerrecords import read_record
 
 PAGE = 500
 """Heads read at a time."""
@@ -118,10 +120,15 @@ class Doctor:
 
     def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
         paused: dict[str, Any] = {}
+        record, damage, _ = read_record(self.app.datastore, QUEUES)
         try:
-            paused = self.app.fleet.paused()
+            if damage:
+                raise CorruptDocument(damage[0])
+            paused = paused_in(record)
         except CorruptDocument as error:
-            yield Finding(f"nobody can say which queues are paused: {error}", 1, "mend or delete that document", True)
+            what = f"which queues are paused can't be read: {error}"
+            command = f"zerog queues resume {quote(self.target)} {DEFAULT}"
+            yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
         for name in sorted({*symptoms.waiting, *paused}):
             documents = symptoms.in_queue[name]
             counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
@@ -134,8 +141,8 @@ class Doctor:
             if documents > size:
                 what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
                 mend = "a running worker's reconcile puts them again once the queue has nothing to give"
-                command = None if size else f"zerog reconcile {self.target} --watch 1"
-                yield Finding(what, documents - size, mend, False, command=command)
+                again = None if size else f"zerog reconcile {self.target} --watch 1"
+                yield Finding(what, documents - size, mend, False, command=again)
             waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
             if name in paused:
                 command = f"zerog queues resume {self.target} {quote(name)}"

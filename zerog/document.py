@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from zerog.datastores.base import ENDED
+from zerog.datastores.base import ENDED, HISTORY
+from zerog.datastores.operations import dropped_field
 from zerog.exceptions import CorruptDocument, SchemaTooNew
 from zerog.queues.base import check_uuid
+from zerog.values import shown
 
 Document = dict[str, Any]
 
@@ -30,7 +34,7 @@ SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = ENDED
 WAITING = (QUEUED, SCHEDULED)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
-NOT_QUEUED, PENDING, IN_QUEUE = "none", "pending", "queued"
+NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
 """``queueState``: not to be on a queue; to be put on one; put, as far as anybody knows."""
 
 PROTECTED = frozenset(
@@ -156,25 +160,78 @@ def new_document(job_type: str, schema_version: float, now: str, uuid: str | Non
     }
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "jobType": str,
-    "schemaVersion": (int, float),
-    "format": int,
-    "epoch": int,
-    "seq": int,
-    "resultCode": int,
-    "queueName": str,
-    "queueKwargs": dict,
-    "priority": int,
-    "createdAt": str,
-    "updatedAt": str,
-    "attempts": int,
-    "errorCount": int,
-    "crashes": int,
-    "lost": int,
-    "continues": int,
-    "completeness": (int, float),
+LARGEST_COUNT = 2**53
+"""What a counter, a version or a share may come to: beyond it neighbouring numbers look alike to many JSON readers."""
+
+LONGEST_NAME = 200
+"""Characters of the name of a queue or of a worker."""
+
+COUNTS = ("format", "epoch", "seq", "attempts", "errorCount", "crashes", "lost", "continues")
+STAMPS = ("createdAt", "updatedAt", "queuedAt", "notBefore", "due", "startedAt", "finishedAt", "cancelRequested")
+
+
+def is_count(value: object) -> bool:
+    """Whether this is a counter's value, which leaves room for counting on."""
+    return type(value) is int and 0 <= value <= LARGEST_COUNT
+
+
+def is_amount(value: object) -> bool:
+    """Whether this is a number that sums can be made of."""
+    return type(value) in (int, float) and -LARGEST_COUNT <= value <= LARGEST_COUNT  # type: ignore[operator]
+
+
+def is_name(value: object) -> bool:
+    """Whether this can be the name of a queue or of a worker."""
+    return type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+
+
+def is_owner(value: object) -> bool:
+    """Whether this names the run of a worker. Its lease is read by ``lease_of``, which takes any value."""
+    return type(value) is dict and is_name(value.get("worker")) and type(value.get("nonce")) is str
+
+
+def _is_code(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_priority(value: object) -> bool:
+    return type(value) is int and -(2**31) <= value < 2**31
+
+
+def _is_queue_options(value: object) -> bool:
+    if type(value) is not dict:
+        return False
+    ttr = value.get("ttr")
+    return ttr is None or (is_amount(ttr) and ttr > 0)
+
+
+def _is_list_or_null(value: object) -> bool:
+    return value is None or type(value) is list
+
+
+_REQUIRED: dict[str, Callable[[Any], bool]] = {
+    "jobType": lambda value: type(value) is str,
+    "schemaVersion": is_amount,
+    "resultCode": _is_code,
+    "queueName": is_name,
+    "queueKwargs": _is_queue_options,
+    "priority": _is_priority,
+    "completeness": is_amount,
 }
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("tickcount", "tickval"), is_amount),
+    **dict.fromkeys(HISTORY, _is_list_or_null),
+    **dict.fromkeys(map(dropped_field, HISTORY), lambda value: value is None or is_count(value)),
+    **dict.fromkeys(("lastError", "headers"), lambda value: value is None or type(value) is dict),
+    "queueState": lambda value: value in QUEUE_STATES,
+}
+"""Beside COUNTS and STAMPS, what transitions compute with or pass on to the queue."""
+
+
+def is_sound(field: str, value: object) -> bool:
+    """Whether the engine can work with a value of one of its fields; True for fields that it doesn't compute with."""
+    check = is_count if field in COUNTS else _REQUIRED.get(field) or _OPTIONAL.get(field)
+    return check is None or check(value)
 
 
 def check_layout(head: Document) -> None:
@@ -182,7 +239,7 @@ def check_layout(head: Document) -> None:
     layout = head.get("format")
     if isinstance(layout, int) and layout > FORMAT:
         raise SchemaTooNew(
-            f"job {head.get('uuid')} has format {layout}; this ZeroG knows up to {FORMAT}. It was left as it is."
+            f"job {head.get('uuid')} has format {shown(layout)}; this ZeroG knows up to {FORMAT}. It was left as it is."
         )
 
 
@@ -198,17 +255,60 @@ def check_head(key: str, head: Document) -> None:
         raise CorruptDocument(f"the document {key} {wrong}; it was left as it is")
 
 
-def _what_is_wrong(key: str, head: Document) -> str | None:
+def check_shown(key: str, head: Document) -> None:
+    """Refuse a document that is no job's under this key or has no progress, and leave it as it is.
+
+    For showing alone, which needs less of it than the engine. Raises CorruptDocument.
+    """
+    wrong = _who_is_wrong(key, head)
+    for field in ("completeness", "resultCode"):
+        if not wrong and not is_sound(field, head.get(field)):
+            wrong = f"has {field} {shown(head.get(field))}"
+    if wrong:
+        raise CorruptDocument(f"the document {key} {wrong}; it was left as it is")
+
+
+def _who_is_wrong(key: str, head: Document) -> str | None:
     if head.get("documentType") != DOCUMENT_TYPE:
-        return f"is of the type {head.get('documentType')!r}, not {DOCUMENT_TYPE!r}"
+        return f"is of the type {shown(head.get('documentType'))}, not {DOCUMENT_TYPE!r}"
     if f"{DOCUMENT_TYPE}_{head.get('uuid')}" != key:
-        return f"names itself {head.get('uuid')!r}"
+        return f"names itself {shown(head.get('uuid'))}"
     if head.get("status") not in STATUSES:
-        return f"has the status {head.get('status')!r}, expected one of {', '.join(STATUSES)}"
-    for field, kind in _KINDS.items():
-        value = head.get(field)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            return f"has {field} {value!r}"
-    if (head["status"] == RUNNING) != (head.get("owner") is not None):
-        return f"has the status {head['status']!r} and the owner {head.get('owner')!r}"
+        return f"has the status {shown(head.get('status'))}, expected one of {', '.join(STATUSES)}"
+    return None
+
+
+def _what_is_wrong(key: str, head: Document) -> str | None:
+    wrong = _who_is_wrong(key, head)
+    if wrong:
+        return wrong
+    field = _unsound_field(head)
+    if field is not None:
+        return f"has {field} {shown(head.get(field))}"
+    owner = head.get("owner")
+    if (head["status"] == RUNNING) != (owner is not None) or (owner is not None and not is_owner(owner)):
+        return f"has the status {head['status']!r} and the owner {shown(owner)}"
+    return None
+
+
+def _unsound_field(head: Document) -> str | None:
+    """The first field that the engine can't work with. Asked for each claim, so it calls as little as it can."""
+    get = head.get
+    for field in COUNTS:
+        value = get(field)
+        if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+            return field
+    for field, is_right in _REQUIRED.items():
+        if not is_right(get(field)):
+            return field
+    for field, is_right in _OPTIONAL.items():
+        if field in head and not is_right(head[field]):
+            return field
+    for field in STAMPS:
+        value = get(field)
+        if value is not None or field in ("createdAt", "updatedAt"):
+            try:
+                datetime.fromisoformat(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError):
+                return field
     return None

@@ -6,19 +6,30 @@ obeyed within seconds, wherever the workers run and whatever the datastore is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from zerog.clock import seconds_between, to_text
 from zerog.datastores.operations import Set
-from zerog.document import QUEUED, Document
-from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError, WorkerNotFound
+from zerog.document import QUEUED, Document, is_name
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    InvalidValue,
+    QueueError,
+    WorkerNotFound,
+)
 from zerog.jobs.options import check_queue_name
 from zerog.lifecycle import Engine
 from zerog.orders import DRAINING, QUEUES, RUNNING, SILENT, paused_in
 from zerog.parts import TRIES
 from zerog.presence import worker_key
-from zerog.watch import lease_of
+from zerog.workerrecords import lease_of, read_record, read_worker
+
+log = logging.getLogger("zerog")
 
 SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory", "startedAt", "drain", "config")
 """What is passed on of a worker's record as it is."""
@@ -53,7 +64,7 @@ class Fleet:
         now = self._now()
         found = []
         for name in sorted(self._engine.roster()):
-            record = self._engine.datastore.read_with_cas(worker_key(name), head=True)[0]
+            record = read_worker(self._engine.datastore, name).fields
             if record is not None:
                 found.append(self._shown(name, record, now))
         return found
@@ -95,15 +106,19 @@ class Fleet:
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
         if self._engine.datastore.can_find:
             for head in self._engine.datastore.find(status=QUEUED, limit=SAMPLE).heads:
-                serving.setdefault(str(head.get("queueName")), 0)
+                if is_name(head.get("queueName")):
+                    serving.setdefault(head["queueName"], 0)
         return [
             {"name": name, "waiting": self._size(name), "workers": count, "paused": paused.get(name)}
             for name, count in sorted(serving.items())
         ]
 
     def paused(self) -> Document:
-        """The paused queues by name, each with ``since``, ``by`` and ``reason``. Raises CorruptDocument."""
-        return paused_in(self._engine.datastore.read_with_cas(QUEUES, head=True)[0])
+        """The paused queues by name, each with ``since``, ``by`` and ``reason``; none if their document is damaged."""
+        try:
+            return paused_in(read_record(self._engine.datastore, QUEUES).fields)
+        except CorruptDocument:  # named by doctor; pausing or resuming a queue makes the document anew
+            return {}
 
     def pause(self, queue: str, reason: str = "", by: str = "") -> bool:
         """Have nobody claim from a queue; jobs are accepted on. False, and nothing is changed, if it is paused already.
@@ -162,14 +177,21 @@ class Fleet:
                 self._pause()  # it may be written twice
             except datastore.casException:
                 return False
+            except CorruptDocument as error:
+                log.warning("worker %s got no order: %s", worker, error)
+                return False
         raise DatastoreError(f"nobody can say whether worker {worker} got its order; give it again")
 
     def _change_paused(self, change: Callable[[Document], bool]) -> bool:
         datastore = self._engine.datastore
         is_unknown = False
         for _ in range(TRIES):
-            record, token = datastore.read_with_cas(QUEUES)
-            paused = dict(paused_in(record))
+            record, token = self._engine.read_or_remove(QUEUES)
+            try:
+                paused = dict(paused_in(record))
+            except CorruptDocument as error:
+                log.warning("the queues that were paused can't be read and are forgotten: %s", error)
+                paused = {}
             if not change(paused):
                 return is_unknown  # it may be this that has changed it
             try:
@@ -188,7 +210,7 @@ class Fleet:
     def _size(self, queue: str) -> int | None:
         try:
             return self._engine.named(queue).size()
-        except QueueError:
+        except (QueueError, ConfigurationError):  # out of reach, or a name that this queue can't have
             return None
 
     def _now(self) -> str:

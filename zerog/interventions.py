@@ -10,7 +10,7 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.base import RunGuard
-from zerog.datastores.operations import Append, Max, Operation, Set, apply
+from zerog.datastores.operations import Append, Max, Operation, Set, apply, dropped_field
 from zerog.document import (
     CANCELLED_STATUS,
     IN_QUEUE,
@@ -27,6 +27,7 @@ from zerog.document import (
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
+    CorruptDocument,
     DatastoreError,
     InvalidValue,
     JobNotFound,
@@ -120,6 +121,7 @@ class Interventions(Parts):
                 return False
             if seen is not None and token != seen:
                 return False
+            check_head(key, head)
             check_layout(head)
             operations = build(head, self._now())
             try:
@@ -182,10 +184,12 @@ class Interventions(Parts):
     def _hint(self, head: Document) -> None:
         """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
         point("cancel.hint")
-        owner = head.get("owner") or {}
-        hint = Append("cancels", named(head["uuid"], head["epoch"]), CANCELS)
-        with suppress(DatastoreError, *self._refusals):  # a worker that is gone, or a datastore that is just now
-            self.datastore.mutate(worker_key(str(owner.get("worker"))), [hint])
+        key, run = worker_key(head["owner"]["worker"]), named(head["uuid"], head["epoch"])
+        with suppress(DatastoreError, CorruptDocument, *self._refusals):  # a worker or a datastore that is gone
+            try:
+                self.datastore.mutate(key, [Append("cancels", run, CANCELS)])
+            except InvalidValue:  # what lies there is no list of runs
+                self.datastore.mutate(key, [Set("cancels", [run]), Set(dropped_field("cancels"), 0)])
 
     def _told(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), why)
@@ -315,7 +319,7 @@ class Interventions(Parts):
                 if self.put_again(uuid, why, lost):
                     done.append(uuid)
             except LEAVE_ALONE as error:
-                self.refuse(uuid, str(error), "sweep.left")
+                self.set_aside(uuid, error, "sweep.left")
         return done
 
     def put_again(self, uuid: str, why: str, lost: Lost | None = None) -> bool:

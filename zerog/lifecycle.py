@@ -72,8 +72,8 @@ LONGEST_EARLY = 60.0
 Accept = Callable[[Document], Any]
 """Looks at a head before it is claimed; raises Unsuitable, or returns what the claim's ``loaded`` shall be."""
 
-UNTAKEABLE = (CorruptDocument, SchemaTooNew, InvalidValue, TooManyCollisions)
-"""What a document raises that can't be claimed, by what it holds or by who else writes to it."""
+UNTAKEABLE = (SchemaTooNew, InvalidValue, TooManyCollisions)
+"""What a document raises that can't be claimed now, by what it holds or by who else writes to it."""
 
 
 class Unsuitable(Exception):
@@ -208,6 +208,10 @@ class Engine(Submission, Interventions, Edits, Presence):
             claim = self._win(reservation, worker, accept, nonce or new_nonce())
         except InvalidUuid:
             self._drop(reservation, "dropped.invalid")
+            return None
+        except CorruptDocument as error:  # the sweep looks at it; a delivery would come again and again
+            self.set_aside(reservation.uuid, error, "dropped.unreadable")
+            self._ack(reservation)
             return None
         except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(reservation.uuid, str(error))

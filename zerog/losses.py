@@ -31,7 +31,7 @@ def bury(engine: Engine, worker: str, was_stopping: bool) -> list[str]:
         try:
             is_taken = engine.release(uuid, run, why) if was_stopping else engine.rescue(uuid, run, "lost", why)
         except LEAVE_ALONE as error:
-            engine.refuse(uuid, str(error), "sweep.left")
+            engine.set_aside(uuid, error, "sweep.left")
             continue
         taken += [uuid] * is_taken
     engine.forget(worker)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from zerog import values
 from zerog.datastores.operations import dropped_field
-from zerog.document import Document
+from zerog.document import Document, is_name
 from zerog.exceptions import CorruptDocument
 
 QUEUES = "zerog_queues"
 """Key of the document that says which queues are paused."""
 
-RUNNING, DRAINING, DRAINED, STOPPING, SILENT = "running", "draining", "drained", "stopping", "silent"
+RUNNING, DRAINING, DRAINED, STOPPING, SILENT = STATES = ("running", "draining", "drained", "stopping", "silent")
 """The states of a worker: claims jobs; claims none and still runs some; runs none; ends; gave no sign for its lease."""
 
 CANCELS = 100
@@ -73,4 +73,4 @@ def paused_in(record: Document | None) -> Document:
     paused = (record or {}).get("paused") or {}
     if type(paused) is not dict:
         raise CorruptDocument(f"{QUEUES} holds paused={values.shown(paused)}, expected an object by queue")
-    return paused
+    return {name: entry if type(entry) is dict else {} for name, entry in paused.items() if is_name(name)}

@@ -48,6 +48,7 @@ COUNTERS = {
     "settle.lost": "runs that ended after their job had been taken from them",
     "dropped.unknown": "deliveries of a uuid without a document",
     "dropped.invalid": "deliveries of something that is no uuid",
+    "dropped.unreadable": "deliveries of a document that makes no sense, which was set aside",
     "dropped.new": "deliveries of a job that was saved but never enqueued",
     "dropped.running": "deliveries of a job that somebody runs",
     "dropped.succeeded": "deliveries of a job that has ended",
@@ -122,6 +123,13 @@ class Parts:
         self.unsuitable[uuid] = why
         self._refused_at[uuid] = self.clock.monotonic()
         self._count(counter)
+
+    def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
+        """``refuse`` what a job's own document brought about, and name it in the log, once."""
+        why = str(error)
+        if self.unsuitable.get(uuid) != why:
+            log.warning("job %s is set aside: %s", uuid, why)
+        self.refuse(uuid, why, counter)
 
     def forgive(self, uuid: str) -> None:
         """Forget that a job was left alone."""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from zerog.datastores.operations import Set
-from zerog.document import Document
-from zerog.exceptions import AmbiguousWrite, DatastoreError
+from zerog.document import Document, is_count, is_name
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError
 from zerog.orders import worker_key as worker_key
 from zerog.parts import TRIES, UNANSWERED, Parts
 from zerog.transitions import Worker
+from zerog.workerrecords import read_record
 
 log = logging.getLogger("zerog")
 
@@ -45,9 +46,9 @@ class Presence(Parts):
             self._change_roster(worker.name, {"lease": worker.lease})
         unanswered = 0
         for attempt in range(TRIES):
-            record, token = self.datastore.read_with_cas(key, head=True)
+            record, token = self.read_or_remove(key)
             stored = (record or {}).get("beat")
-            beat = max(beat, stored + 1) if type(stored) is int else beat
+            beat = max(beat, int(stored or 0) + 1) if is_count(stored) else beat
             fields = {"beat": beat, "lease": worker.lease, **details()}
             try:
                 if token is not None:
@@ -78,15 +79,12 @@ class Presence(Parts):
 
     def roster(self) -> dict[str, Any]:
         """The names of all workers that have a record, with their leases; of some that have none any more."""
-        record = self.datastore.read_with_cas(ROSTER)[0] or {}
-        workers = record.get("workers")
-        return workers if isinstance(workers, dict) else {}
+        return _workers_in(read_record(self.datastore, ROSTER).fields)
 
     def _change_roster(self, name: str, entry: Document | None) -> None:
         for attempt in range(TRIES):
-            record, token = self.datastore.read_with_cas(ROSTER)
-            stored = (record or {}).get("workers")
-            workers = dict(stored) if isinstance(stored, dict) else {}
+            record, token = self.read_or_remove(ROSTER)
+            workers = _workers_in(record)
             if workers.get(name) == entry:
                 return
             if entry is None:
@@ -99,3 +97,23 @@ class Presence(Parts):
             except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]  # read again: that tells whether it is stored
                 self._wait_for_answer(min(attempt, 3))
         raise DatastoreError(f"the roster of workers is changed by others all the time; {name} is not in order there")
+
+    def read_or_remove(self, key: str) -> tuple[Document, int] | tuple[None, None]:
+        """Read a document of the engine's own for writing it anew; one that can't be read is removed first.
+
+        Raises DatastoreError if the datastore can't delete.
+        """
+        try:
+            return self.datastore.read_with_cas(key)
+        except CorruptDocument as error:
+            self._remove_unreadable(key, error)
+            return None, None
+
+    def _remove_unreadable(self, key: str, error: CorruptDocument) -> None:
+        self.datastore.delete(key)
+        log.error("%s can't be read, was removed and is made anew: %s", key, error)
+
+
+def _workers_in(record: Document | None) -> dict[str, Any]:
+    workers = (record or {}).get("workers")
+    return {name: entry for name, entry in workers.items() if is_name(name)} if isinstance(workers, dict) else {}

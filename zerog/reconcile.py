@@ -27,7 +27,7 @@ from typing import Any
 from zerog.audit import Audit
 from zerog.clock import SYSTEM, Clock, to_text
 from zerog.datastores.base import RunGuard
-from zerog.document import PENDING, RUNNING, WAITING, Document, make_key
+from zerog.document import PENDING, RUNNING, WAITING, Document, is_count, make_key
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
 from zerog.lifecycle import UNSUITABLE_DELAY, Engine
 from zerog.parts import LEAVE_ALONE
@@ -93,7 +93,7 @@ class Reconciler:
         """
         if not self.engine.datastore.can_find:
             return None
-        record, token = self.engine.datastore.read_with_cas(SWEEPER)
+        record, token = self.engine.read_or_remove(SWEEPER)
         now = self.clock.monotonic()
         state = record and (record.get("worker"), record.get("beat"))
         if state != self._sweeper[0]:
@@ -114,13 +114,13 @@ class Reconciler:
         """Sweep no more, and let another worker do so at once."""
         with self._taking:
             self._left = True
-            record, token = self.engine.datastore.read_with_cas(SWEEPER)
+            record, token = self.engine.read_or_remove(SWEEPER)
             if record is not None and token is not None and record.get("worker") == self.name:
                 self._write_sweeper({"worker": None, "beat": 0}, token)
 
     def _become_sweeper(self, record: Document | None, token: int | None) -> bool:
         stored = (record or {}).get("beat")
-        beat = stored + 1 if type(stored) is int else 1
+        beat = int(stored or 0) + 1 if is_count(stored) else 1
         with self._taking:
             if self._left or not self._write_sweeper({"worker": self.name, "beat": beat}, token or 0):
                 return False
@@ -180,10 +180,7 @@ class Reconciler:
 
     def _check_held(self, head: Document, report: Report) -> None:
         """Give a job back whose worker is alive and doesn't hold it. The worker's record was read after ``head``."""
-        owner = head.get("owner")
-        if not isinstance(owner, dict) or "worker" not in owner:
-            return
-        worker, uuid = str(owner["worker"]), head["uuid"]
+        worker, uuid = head["owner"]["worker"], head["uuid"]
         try:
             token = self._audit.look(head, self._watch.record(worker))
             if token is None:
@@ -191,15 +188,12 @@ class Reconciler:
             if self.engine.give_back_unheld(uuid, RunGuard.of(head), token, f"worker {worker} does not hold this run"):
                 report.given_back.append(uuid)
         except LEAVE_ALONE as error:
-            self.engine.refuse(uuid, str(error), "sweep.left")
+            self.engine.set_aside(uuid, error, "sweep.left")
 
     def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
         """Why a running job is to be taken from its owner, if it is. ``silent``: what is known of workers."""
-        owner = head.get("owner")
-        if not isinstance(owner, dict) or "worker" not in owner:
-            report.stuck[head["uuid"]] = f"runs without an owner: {owner!r:.80}"
-            return ""
-        worker = str(owner["worker"])
+        owner = head["owner"]
+        worker = owner["worker"]
         self._owners.add(worker)
         if worker not in silent:
             silent[worker] = self._watch.is_silent(worker, lease_of(owner))
@@ -214,10 +208,10 @@ class Reconciler:
         watched: set[str] = set()
         for heads in Course(status=RUNNING).walk(self.engine, Report()):
             for head in heads:
-                owner = head.get("owner")
-                if isinstance(owner, dict) and str(owner.get("worker")) not in watched:
-                    watched.add(str(owner.get("worker")))
-                    self._watch.is_silent(str(owner.get("worker")), lease_of(owner))
+                worker = head["owner"]["worker"]
+                if worker not in watched:
+                    watched.add(worker)
+                    self._watch.is_silent(worker, lease_of(head["owner"]))
 
     def _is_overdue(self, head: Document) -> bool:
         run = f"{head['uuid']} {head.get('epoch')}"
@@ -231,7 +225,7 @@ class Reconciler:
             if not self.engine.rescue(uuid, RunGuard.of(head), "lost", why):
                 return
         except LEAVE_ALONE as error:
-            self.engine.refuse(uuid, str(error), "sweep.left")
+            self.engine.set_aside(uuid, error, "sweep.left")
             return
         (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
 
@@ -257,7 +251,7 @@ class Reconciler:
         rest = Report()
         course = Course(status=RUNNING)
         for heads in course.walk(self.engine, rest):
-            if any(isinstance(head.get("owner"), dict) and head["owner"].get("worker") == worker for head in heads):
+            if any(head["owner"]["worker"] == worker for head in heads):
                 return True
         return not course.is_over
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerog.document import Document, make_key
-from zerog.exceptions import InvalidUuid
+from zerog.document import DOCUMENT_TYPE, Document, check_head, make_key
+from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.lifecycle import Engine
+from zerog.values import shown
 
 PAGE = 500
 """Heads read at a time."""
@@ -60,13 +61,26 @@ class Course:
             self.is_over = page.after is None
             left -= limit
             report.heads += len(page.heads)
-            yield [head for head in page.heads if _is_job(engine, head)]
+            _set_aside_unreadable(engine, page.unreadable)
+            yield [head for head in page.heads if _is_sound(engine, head)]
 
 
-def _is_job(engine: Engine, head: Document) -> bool:
+def _is_sound(engine: Engine, head: Document) -> bool:
+    """True if the engine can work with a head; if not, the job is set aside."""
     try:
-        make_key(head.get("uuid") or "")
+        check_head(make_key(head.get("uuid") or ""), head)
         return True
-    except InvalidUuid:
-        engine.refuse(str(head.get("uuid")), "its document has no valid uuid; it was left as it is", "sweep.left")
+    except (CorruptDocument, InvalidUuid, SchemaTooNew) as error:
+        engine.set_aside(shown(head.get("uuid")).strip("'"), error, "sweep.left")
         return False
+
+
+def _set_aside_unreadable(engine: Engine, keys: Sequence[str]) -> None:
+    for key in keys:
+        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        if uuid in engine.unsuitable:
+            continue
+        try:
+            engine.datastore.read_with_cas(key)
+        except CorruptDocument as error:
+            engine.set_aside(uuid, error, "sweep.left")

@@ -11,16 +11,8 @@ from typing import Any
 from zerog.clock import Clock
 from zerog.datastores.base import Datastore
 from zerog.document import Document
-from zerog.presence import worker_key
-
-LEASE = 30.0
-"""Seconds that a worker may be silent if its record doesn't say."""
-
-
-def lease_of(entry: Any) -> float:
-    """The lease that an owner or a worker's record names."""
-    lease = entry.get("lease") if isinstance(entry, dict) else None
-    return float(lease) if isinstance(lease, (int, float)) and lease > 0 else LEASE
+from zerog.workerrecords import lease_of as lease_of
+from zerog.workerrecords import read_worker
 
 
 class Watch:
@@ -37,7 +29,7 @@ class Watch:
         # This process may be stopped at any point: only what lies surely between the two looks counts. So the earlier
         # look is timed after its answer, the later one before its question.
         asked = self._clock.monotonic()
-        record = self._records[worker] = self._datastore.read_with_cas(worker_key(worker))[0]
+        record = self._records[worker] = read_worker(self._datastore, worker).fields
         beat = record and record.get("beat")
         seen = self._seen.get(worker)
         if seen is None or seen[0] != beat:

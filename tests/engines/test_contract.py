@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
@@ -13,10 +14,12 @@ from tests.couchbaseservers import fresh_url
 from tests.redisengines import LookingEngine
 from tests.redisservers import FakeServer, shared
 from tests.rq.kit import real_url
+from zerog.datastores.base import HISTORY
 from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.redis import RedisDatastore
+from zerog.datastores.redis import RedisDatastore, named
 from zerog.datastores.sqlite import SqliteDatastore
+from zerog.datastores.sqliterows import HOT
 from zerog.engines.redis import RedisEngine
 from zerog.engines.sqlite import SqliteEngine
 from zerog.lifecycle import Engine
@@ -28,14 +31,53 @@ from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.engine_contract import EngineContract
 
+RAW = (
+    "cas",
+    "body",
+    "size",
+    "lists",
+    "kind",
+    *map(named, ("status", "epoch", "seq", "owner", "attempts", "updatedAt")),
+)
+"""Fields of the hash in which Redis keeps a document."""
+
+
+class SqliteDamage(EngineContract):
+    """Damages single cells."""
+
+    damages = tuple(
+        (column, value)
+        for column in ("cas", "body", "changes", "lists", *HOT)
+        for value in (b"\xff", b"{", b"[1]", 7, 2**63 - 1, -1, 0.5, "x", "{", b"[" * 100_000)
+    )
+
+    def damage(self, engine: Engine, key: str, how: Any) -> None:
+        column, value = how
+        assert isinstance(engine.datastore, SqliteDatastore)
+        with engine.datastore.file.writing() as sqlite:
+            sqlite.execute(f"UPDATE zerog_documents SET {column} = ? WHERE key = ?", (value, key))
+            if value == b"\xff":  # text that is no UTF-8
+                sqlite.execute(f"UPDATE zerog_documents SET {column} = CAST({column} AS TEXT) WHERE key = ?", (key,))
+            sqlite.execute(
+                "UPDATE OR REPLACE zerog_history SET n = ?, entry = ? "
+                "WHERE document = (SELECT id FROM zerog_documents WHERE key = ?)",
+                (value if column == "cas" else 1, value, key),
+            )
+
 
 class TestMemory(EngineContract):
+    damages = ("", "{", "[1]", "7", "\x00", "[" * 100_000)
+
+    def damage(self, engine: Engine, key: str, how: Any) -> None:
+        assert isinstance(engine.datastore, MemoryDatastore)
+        engine.datastore._records[key].head = how
+
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Engine:
         return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
 
 
-class TestSqliteShared(EngineContract):
+class TestSqliteShared(SqliteDamage):
     @pytest.fixture
     def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
         datastore = SqliteDatastore(tmp_path / "jobs.db", synchronous="normal")
@@ -44,7 +86,7 @@ class TestSqliteShared(EngineContract):
         engine.close()
 
 
-class TestSqliteInTwoFiles(EngineContract):
+class TestSqliteInTwoFiles(SqliteDamage):
     @pytest.fixture
     def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
         datastore = SqliteDatastore(tmp_path / "documents.db", synchronous="normal")
@@ -85,6 +127,23 @@ class RedisRules(EngineContract):
 
     server = "valkey"
     kind = RedisEngine
+    damages = (
+        "a list",
+        "no hash",
+        *((name, text) for name in RAW for text in ("", "{", b"\xff", "[1]", "-1", "x" * 20)),
+    )
+
+    def damage(self, engine: Engine, key: str, how: Any) -> None:
+        assert isinstance(engine.datastore, RedisDatastore)
+        server = engine.datastore.server
+        name = f"{server.prefix}d:{key}"
+        if how == "no hash":
+            server.ask("damaging", "SET", name, "7")
+        elif how == "a list":
+            for field in HISTORY:
+                server.ask("damaging", "SET", f"{server.prefix}{field}:{key}", "7")
+        else:
+            server.ask("damaging", "HSET", name, *how)
 
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Iterator[Engine]:

@@ -159,6 +159,13 @@ def dropped_invalid(place: Place) -> tuple[None, Told]:
     return None, bool
 
 
+def dropped_unreadable(place: Place) -> tuple[str, Told]:
+    uuid = place.submit()
+    place.engine.datastore.mutate(make_key(uuid), [Set("attempts", "many")])
+    assert place.claim() == []
+    return uuid, lambda document: document["status"] == "queued"
+
+
 def dropped_new(place: Place) -> tuple[str, Told]:
     return place.deliver(place.new()), lambda document: document["status"] == "new"
 
@@ -246,6 +253,7 @@ ROWS = {
     "dropped.unknown": Row(dropped_unknown),
     # A queue in the documents' own file sets such bodies aside itself and counts them as rejected.
     "dropped.invalid": Row(dropped_invalid, ("memory", "two-files")),
+    "dropped.unreadable": Row(dropped_unreadable),
     "dropped.new": Row(dropped_new),
     "dropped.running": Row(dropped_running),
     "dropped.succeeded": Row(dropped_succeeded),

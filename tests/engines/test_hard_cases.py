@@ -195,13 +195,14 @@ def test_a_cancelled_job_that_can_t_be_ended_comes_again(engine: Engine) -> None
     assert engine.read(uuid)[0]["status"] == "cancelled"
 
 
-def test_a_repair_that_can_t_be_recorded_is_done_once(engine: Engine) -> None:
-    """Events that are no list take no event; without the mark the job would be put again for ever."""
-    uuid = submit(engine)
-    engine.datastore.mutate(make_key(uuid), [Set("queueState", "pending"), Set("events", "none")])
-    assert engine.put_again_all([uuid, new_uuid()], "its writer did not") == [uuid]
-    assert engine.read(uuid)[0]["queueState"] == "queued"
-    assert engine.put_again_all([uuid], "its writer did not") == []
+def test_a_repair_that_can_t_be_recorded_is_left_alone(engine: Engine) -> None:
+    """Events that are no list take no event; the job is named and keeps no other from its repair."""
+    uuid, other = submit(engine), submit(engine)
+    for each in (uuid, other):
+        engine.datastore.mutate(make_key(each), [Set("queueState", "pending")])
+    engine.datastore.mutate(make_key(uuid), [Set("events", "none")])
+    assert engine.put_again_all([uuid, new_uuid(), other], "its writer did not") == [other]
+    assert "has events 'none'" in engine.unsuitable[uuid]
 
 
 def test_a_queue_out_of_reach_is_no_repair(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,12 +291,13 @@ def test_repairs_leave_out_what_needs_none(engine: RedisEngine, monkeypatch: pyt
     assert engine.read(changed)[0]["queueState"] == "queued"
 
 
-def test_a_history_that_is_no_list_takes_no_repair_told(engine: RedisEngine) -> None:
-    """The job is put again all the same, by a write of its own."""
-    uuid = submitted(engine)
-    engine.datastore.mutate(make_key(uuid), [Set("events", "none"), *waiting(to_text(engine.clock.now()), 0)])
-    assert engine.put_again_all([uuid], "a test") == [uuid]
-    assert engine.read(uuid)[0]["queueState"] == "queued"
+def test_a_history_that_is_no_list_takes_no_repair(engine: RedisEngine) -> None:
+    """The job is named, and those beside it are put again."""
+    uuid, other = submitted(engine), submitted(engine)
+    for each, events in ((uuid, "none"), (other, [])):
+        engine.datastore.mutate(make_key(each), [Set("events", events), *waiting(to_text(engine.clock.now()), 0)])
+    assert engine.put_again_all([uuid, other], "a test") == [other]
+    assert "has events 'none'" in engine.unsuitable[uuid]
 
 
 def test_what_the_script_can_t_do_is_settled_for_itself(engine: RedisEngine) -> None:

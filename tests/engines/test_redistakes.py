@@ -198,7 +198,7 @@ def test_what_is_refused_is_given_back_and_looked_at_from_then_on(engine: RedisE
     assert claim.head["attempts"] == 1
 
 
-def test_a_head_that_can_not_be_read_is_given_back(engine: RedisEngine) -> None:
+def test_a_head_that_can_not_be_read_is_given_back_and_then_set_aside(engine: RedisEngine) -> None:
     uuid = submitted(engine)
     engine._server.ask("the test", "HSET", f"{engine._server.prefix}d:{make_key(uuid)}", "body", ',"n":nonsense')
     good = submitted(engine)
@@ -206,7 +206,8 @@ def test_a_head_that_can_not_be_read_is_given_back(engine: RedisEngine) -> None:
     assert "can't be read" in engine.unsuitable[uuid]
     engine.clock.pause(6)
     assert claims_of(engine) == []
-    assert engine.queue.size() == 1
+    assert engine.queue.size() == 0
+    assert engine.counters["dropped.unreadable"] == 1
 
 
 def _refuse(head: Document) -> None:

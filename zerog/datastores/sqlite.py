@@ -43,6 +43,7 @@ from zerog.datastores.sqliterows import (
     ID,
     IS_HOT,
     KEY,
+    LAST_TOKEN,
     LISTS,
     SCHEMA,
     SELECT,
@@ -69,6 +70,15 @@ _REPLACE = (
     + ", ".join(f"{field} = ?" for field in HOT)
     + " WHERE id = ?"
 )
+
+
+_FIND_ROW = "SELECT id, CASE typeof(cas) WHEN 'integer' THEN cas ELSE 0 END FROM zerog_documents WHERE key = ?"
+"""The token of a document, 0 if it was damaged: the document can be replaced and removed all the same."""
+
+_PLAIN = "{} NOT GLOB '*[^ -~]*'"
+"""Of a text that is ASCII, as the engine writes it: what isn't may be no UTF-8, which fails the whole query."""
+
+_DECODABLE = _PLAIN.format("key")
 
 
 class SqliteDatastore(Datastore):
@@ -133,7 +143,7 @@ class SqliteDatastore(Datastore):
     ) -> Page:
         check_limit(limit)
         check_until(until, status, job_type, due, queue)
-        where: list[str] = ["typeof(status) = 'text'"]
+        where: list[str] = ["typeof(status) = 'text'", "typeof(key) = 'text'"]
         parameters: list[Any] = []
         for column, value in (("status", status), ("jobType", job_type), ("queueName", queue)):
             if value is not None:
@@ -141,7 +151,7 @@ class SqliteDatastore(Datastore):
                 parameters.append(value)
         time = "due" if due is not None else "finishedAt" if until is not None else None
         if time is not None:
-            where.append(f"typeof({time}) = 'text' AND {time} <= ?")
+            where.append(f"typeof({time}) = 'text' AND {time} <= ? AND {_PLAIN.format(time)}")
             parameters.append(due if until is None else until)
         if after is not None:
             where.append("key > ?" if time is None else f"({time}, key) > (?, ?)")
@@ -156,8 +166,9 @@ class SqliteDatastore(Datastore):
                 heads = [head_of(row) for row in rows[:limit]]
                 places = [(row[DUE if until is None else FINISHED], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
+                found = f"WHERE {' AND '.join([*where, _DECODABLE])} ORDER BY {order} LIMIT ?"
                 places = sqlite.execute(
-                    f"SELECT {time or 'due'}, key FROM zerog_documents {found}", parameters
+                    f"SELECT {time or 'NULL'}, key FROM zerog_documents {found}", parameters
                 ).fetchall()
                 heads, unreadable = self._sorted_out(sqlite, [key for _, key in places[:limit]])
         if len(places) <= limit:
@@ -194,7 +205,7 @@ class SqliteDatastore(Datastore):
 
     def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
         """``delete`` within a transaction."""
-        stored = sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+        stored = sqlite.execute(_FIND_ROW, (key,)).fetchone()
         if stored is None:
             return False
         if cas is not None and cas != stored[1]:
@@ -327,7 +338,7 @@ class SqliteDatastore(Datastore):
 
     def write(self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None) -> int:
         """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token."""
-        stored = cas != 0 and sqlite.execute("SELECT id, cas FROM zerog_documents WHERE key = ?", (key,)).fetchone()
+        stored = cas != 0 and sqlite.execute(_FIND_ROW, (key,)).fetchone()
         if cas and (stored[1] if stored else 0) != cas:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         hot = [to_column(document, field) for field in HOT]
@@ -341,7 +352,7 @@ class SqliteDatastore(Datastore):
             except sqlite3.IntegrityError:
                 raise self.casException(f"{key} is there already; nothing was written") from None
         else:
-            identity, token = stored[0], stored[1] + 1
+            identity, token = stored[0], stored[1] + 1 if 0 < stored[1] < LAST_TOKEN else _first_token()
             sqlite.execute(_REPLACE, (token, text, " ".join(lists), *hot, identity))
             sqlite.execute("DELETE FROM zerog_history WHERE document = ?", (identity,))
         rows = [(identity, f, n, values.encode_checked(e, f)) for f in lists for n, e in enumerate(document[f], 1)]

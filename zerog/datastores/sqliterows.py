@@ -51,6 +51,9 @@ HOT = (
 FOLD = 64 * 1024
 """Characters of ``changes`` beyond which they are merged into the body, so that neither grows without end."""
 
+LAST_TOKEN = 2**62
+"""A token, or the number of a history entry, that is not below this was damaged: counting never gets there."""
+
 COLUMNS = ", ".join(HOT)
 IS_HOT = frozenset(HOT)
 
@@ -131,6 +134,8 @@ _VALUES = {blob: value for value, blob in _CONSTANTS.items()}
 
 def columns_of(row: Any) -> Document:
     """The hot fields of a row. Raises CorruptDocument."""
+    if type(row[CAS]) is not int or not 0 < row[CAS] < LAST_TOKEN or type(row[LISTS]) is not str:
+        raise _corrupt(row[KEY], f"its token is {values.shown(row[CAS])}, its lists are {values.shown(row[LISTS])}")
     fields = zip(HOT, row[FIRST_HOT:], strict=True)
     try:
         return {f: (_from_blob(v) if type(v) is bytes else v) for f, v in fields if v is not None}
@@ -197,7 +202,8 @@ def append_entry(sqlite: sqlite3.Connection, identity: int, operation: Append) -
     """Store one history entry; returns how many fell out at the front."""
     key = (identity, operation.field)
     where = "document = ? AND field = ?"
-    last = sqlite.execute(f"SELECT coalesce(max(n), 0) FROM zerog_history WHERE {where}", key).fetchone()[0]
+    numbered = f"{where} AND n < {LAST_TOKEN}"  # damaged numbers, texts and blobs sort behind
+    last = sqlite.execute(f"SELECT coalesce(max(n), 0) FROM zerog_history WHERE {numbered}", key).fetchone()[0]
     text = values.encode_checked(operation.value, operation.field)
     sqlite.execute("INSERT INTO zerog_history VALUES (?, ?, ?, ?)", (*key, last + 1, text))
     if operation.keep is None:

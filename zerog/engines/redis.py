@@ -23,7 +23,7 @@ from zerog.datastores.redis import Command, head_of, replacing, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.engines.redistakes import Take, Taken, taken_in
 from zerog.engines.rediswrites import BATCH, NOT_DONE, RedisWrites
-from zerog.exceptions import AmbiguousWrite, DatastoreError, QueueUnavailable
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
@@ -139,7 +139,7 @@ class RedisEngine(RedisWrites):
             check_head(claim.key, head)
             claim.head = head
             claim.loaded = self.look(head, accept)
-        except (Unsuitable, *UNTAKEABLE) as error:
+        except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
             self.refuse(claim.uuid, str(error))
             # All that putting it on a queue takes, if its head makes no sense.
             claim.head = claim.head or {
@@ -205,7 +205,7 @@ class RedisEngine(RedisWrites):
             return False  # its entry is on the queue again
         except AmbiguousWrite:
             return bool(self.read_back([claim]))
-        except (*UNTAKEABLE, DatastoreError) as error:
+        except (CorruptDocument, *UNTAKEABLE, DatastoreError) as error:
             self.refuse(claim.uuid, str(error))
             return False
         return True
@@ -232,6 +232,9 @@ class RedisEngine(RedisWrites):
                 self._count("released.early")
                 return min(early, LONGEST_EARLY), None, None
             return 0.0, head, self.look(head, accept)
+        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+            self.set_aside(taken.uuid, error, "dropped.unreadable")
+            return 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(taken.uuid, str(error))
             return UNSUITABLE_DELAY, None, None

@@ -18,7 +18,7 @@ from zerog.datastores.operations import Append, Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
 from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
-from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
+from zerog.exceptions import AmbiguousWrite, ClaimLost, CorruptDocument, DatastoreError, QueueError
 from zerog.interventions import Lost
 from zerog.lifecycle import (
     EARLY,
@@ -288,6 +288,9 @@ class SqliteEngine(Engine):
         try:
             row = self.datastore.row(sqlite, key)
             delay, loaded, head = self._consider(sqlite, key, row, accept)
+        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+            self.set_aside(uuid, error, "dropped.unreadable")
+            delay, loaded, head = 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(uuid, str(error))
             delay = UNSUITABLE_DELAY

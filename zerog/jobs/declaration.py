@@ -21,7 +21,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, missing
 from zerog import values
 from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
-from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, new_document
+from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import checks, secrets
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
@@ -264,6 +264,8 @@ class Declaration:
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise InvalidValue(f"{name}={value!r:.80} is no {names}, which {name} must be; it was not stored")
+        if not is_sound(name, value):
+            raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
 
     def by_key(self, key: str) -> _Stored | None:
         """The job's own field that lies under this key of the document."""

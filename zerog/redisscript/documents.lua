@@ -102,7 +102,8 @@ end
 
 local function remove(c)
   local key = document(c.k)
-  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
+  local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
+  if old.err then old = {} end -- no hash, so it is damaged; it goes all the same
   if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.k, old[2], nil)
   place('due', c.k, old[3], nil)

@@ -12,6 +12,7 @@ from zerog.testing.engine_audit import AuditRules, SettlementRules
 from zerog.testing.engine_discards import DiscardRules
 from zerog.testing.engine_edits import EditRules
 from zerog.testing.engine_life import LifeRules
+from zerog.testing.engine_poison import PoisonRules
 from zerog.testing.engine_repairs import RepairRules
 from zerog.testing.engine_setbacks import SetbackRules
 from zerog.testing.engine_turns import TurnRules
@@ -27,5 +28,6 @@ class EngineContract(
     AnswerRules,
     AuditRules,
     SettlementRules,
+    PoisonRules,
 ):
     """Rules that every engine keeps."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from zerog.clock import Clock
 from zerog.datastores.base import Datastore
 from zerog.document import Document
-from zerog.exceptions import CorruptDocument, ZerogError
-from zerog.orders import QUEUES, Orders, cancels_in, drain_in, paused_in
-from zerog.presence import worker_key
+from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
+from zerog.orders import QUEUES, Orders, cancels_in, drain_in, paused_in, worker_key
+from zerog.workerrecords import read_record
 
 log = logging.getLogger("zerog")
+
+T = TypeVar("T")
 
 PERIOD = 1.0
 """Seconds between two looks; the two reads cost 0.03 ms in SQLite and 0.2 ms on Redis."""
@@ -63,11 +67,23 @@ class Control:
         return {} if self.orders.drain is None else {"drain": self.orders.drain}
 
     def turn(self) -> None:
-        """Look once. Raises what the datastore raises; then everything stays as it was."""
-        record = self._datastore.read_with_cas(worker_key(self._worker), head=True)[0]
-        paused = frozenset(paused_in(self._datastore.read_with_cas(QUEUES, head=True)[0]))
-        drain = self.orders.drain if record is None else drain_in(record)
-        new, self._cancels = ([], self._cancels) if record is None else cancels_in(record, self._cancels)
+        """Look once. What can't be read leaves its part as it was, and is logged once.
+
+        Raises what the datastore raises when it is out of reach; then everything stays as it was.
+        """
+        record, wrong, _ = read_record(self._datastore, worker_key(self._worker))
+        queues, wrong_queues, _ = read_record(self._datastore, QUEUES)
+        damage = [*wrong, *wrong_queues]
+        if wrong:  # others would take this worker for silent; the next beat makes a new one
+            with suppress(DatastoreError):
+                self._datastore.delete(worker_key(self._worker))
+        drain, paused, new = self.orders.drain, self.orders.paused, list[str]()
+        if not wrong and record is not None:
+            drain = _part(lambda: drain_in(record), drain, damage)
+            new, self._cancels = _part(lambda: cancels_in(record, self._cancels), (new, self._cancels), damage)
+        if not wrong_queues:
+            paused = _part(lambda: frozenset(paused_in(queues)), paused, damage)
+        self._note_damage("; ".join(damage))
         if (orders := Orders(drain, paused)) != self.orders:
             self.orders = orders
             self._changed(orders)
@@ -79,17 +95,28 @@ class Control:
         while not self._clock.wait(self._stop, PERIOD):
             try:
                 self.turn()
-                self._complaint = ""
             except Exception as error:  # a driver's or the system's, too: without this thread nobody would listen
                 self._complain(error)
 
+    def _note_damage(self, damage: str) -> None:
+        """Log what is damaged in the orders, once for as long as it is the same."""
+        if damage and damage != self._complaint:
+            log.warning("worker %s can't read its orders, the last ones hold: %s", self._worker, damage)
+        self._complaint = damage
+
     def _complain(self, error: Exception) -> None:
-        """Say once what goes wrong here; that the datastore is away is the lease's to tell."""
-        if isinstance(error, ZerogError) and not isinstance(error, CorruptDocument):
+        """Log an unexpected error once; outages of the datastore are logged by the lease."""
+        if isinstance(error, ZerogError):
             log.debug("worker %s can't see its orders, the last ones hold: %s", self._worker, error)
         elif str(error) != self._complaint:
             self._complaint = str(error)
-            unknown = None if isinstance(error, ZerogError) else error
-            log.warning(
-                "worker %s can't read its orders, the last ones hold: %s", self._worker, error, exc_info=unknown
-            )
+            log.warning("worker %s can't read its orders, the last ones hold: %s", self._worker, error, exc_info=error)
+
+
+def _part(read: Callable[[], T], last: T, damage: list[str]) -> T:
+    """One part of the orders, or its last value if it is damaged, which is added to ``damage``."""
+    try:
+        return read()
+    except CorruptDocument as error:
+        damage.append(str(error))
+        return last
