@@ -126,7 +126,7 @@ def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
 @pytest.mark.parametrize(
     ("change", "words", "why"),
     [
-        (Set("jobType", "strange"), "doesn't know", "'strange'"),
+        (Set("jobType", "strange"), "nor a living worker knows", "'strange'"),
         (Set("schemaVersion", 9.0), "newer code", "9.0"),
         (Set("format", 9), "newer code", "format 9"),
         (Set("queueKwargs", "of format 9"), "newer code", "format 9"),

@@ -251,7 +251,7 @@ def test_several_workers_remove_each_job_once(
     clock.advance(2 * DAY)
     first, second = (sweeper(engine, registry, name) for name in ("first", "second"))
     with caplog.at_level(logging.INFO, "zerog"):
-        reports = [first.turn(), second.turn(False), first.sweep(), second.sweep()]
+        reports = [first.turn(), second.turn(), first.sweep(), second.sweep()]
     assert reports[1] is None
     assert sorted(uuid for report in reports if report is not None for uuid in report.removed) == sorted(old)
     told = [record for record in caplog.records if record.__dict__.get("transition") == "discarded"]

@@ -382,9 +382,15 @@ class App:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
-        """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``."""
-        self.engine.discard(uuid, reason, ended)
+    def discard(self, uuid: str, reason: str = "", ended: str | None = None, damaged: bool = False) -> None:
+        """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``.
+
+        ``damaged``: remove a job whose document makes no sense, whatever its status, and no other one.
+        """
+        if damaged:
+            self.engine.discard_damaged(uuid, reason)
+        else:
+            self.engine.discard(uuid, reason, ended)
 
     def setup(self) -> dict[str, list[str]]:
         """Make what the datastore and the queue need before their first use; safe to repeat.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from shlex import quote
 from typing import Any
 
 LISTED = 100
@@ -35,7 +36,7 @@ class Finding:
 
     def command_for_jobs(self, start: str) -> None:
         """Have a command that ends in the jobs' uuids."""
-        self.command = " ".join([start, *list(self.jobs)[:IN_COMMAND]])
+        self.command = " ".join([start, *map(quote, list(self.jobs)[:IN_COMMAND])])
 
 
 @dataclass

@@ -14,17 +14,17 @@ from typing import Any
 
 import zerog
 from zerog.app import App
+from zerog.crew import Crew
 from zerog.datastores.base import Page
 from zerog.diagnosis import Diagnosis, Finding, longer_than
 from zerog.document import QUEUED, RUNNING, SCHEDULED
-from zerog.exceptions import CorruptDocument, ZerogError
-from zerog.orders import QUEUES, paused_in
-from zerog.presence import worker_key
+from zerog.exceptions import ZerogError
+from zerog.fleetfindings import damaged_records, missing_sweeps
 from zerog.queues.base import DEFAULT
 from zerog.retention import why_not
 from zerog.symptoms import CLOCKS_APART, Symptoms
-from zerog.watch import Watch, lease_of
-from zerog.workerrecords import read_record
+from zerog.watch import Watch
+from zerog.workerrecords import Record, lease_of, read_worker
 
 PAGE = 500
 """Heads read at a time."""
@@ -48,7 +48,7 @@ class Doctor:
 
     def __init__(self, app: App, target: str = "MODULE:APP") -> None:
         self.app = app
-        self.target = target
+        self.target = quote(target)
         self._watch = Watch(app.datastore, app.clock)
         self._beats: dict[str, Any] = {}
 
@@ -70,11 +70,15 @@ class Doctor:
             diagnosis.findings.append(Finding(what, 1, mend, True))
             diagnosis.findings += self._look_at_retention()
             return diagnosis
-        diagnosis.workers = self._workers()
-        symptoms = self._look_at_jobs(diagnosis)
+        records = self._workers()
+        diagnosis.workers = self._shown(records)
+        symptoms = self._look_at_jobs(diagnosis, records)
         diagnosis.findings += [finding for finding in symptoms.findings(self.target) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
+        diagnosis.findings += damaged_records(self.app, records, self.target)
+        if diagnosis.jobs:
+            diagnosis.findings += missing_sweeps(self.app, self.target)
         diagnosis.findings += self._look_at_retention()
         diagnosis.findings += self._look_at_datastore()
         return diagnosis
@@ -84,22 +88,27 @@ class Doctor:
         engine = self.app.datastore.about()
         return {**versions, "datastore": engine} if engine else versions
 
-    def _workers(self) -> list[dict[str, Any]]:
-        workers = []
-        for name, entry in sorted(self.app.engine.roster().items()):
+    def _workers(self) -> dict[str, Record]:
+        return {name: read_worker(self.app.datastore, name) for name in sorted(self.app.engine.roster())}
+
+    def _shown(self, workers: dict[str, Record]) -> list[dict[str, Any]]:
+        shown = []
+        for name, entry in self.app.engine.roster().items():
             silent = self._watch.is_silent(name, lease_of(entry))
-            record = self.app.datastore.read(worker_key(name)) or {}
-            shown = {field: record.get(field) for field in RECORD}
+            record = (workers[name].fields if name in workers else None) or {}
             alive = None if not silent and self._has_not_moved(name, record) else not silent
-            workers.append({"worker": name, "lease": lease_of(entry), "silent": silent, "alive": alive, **shown})
-        return workers
+            fields = {field: record.get(field) for field in RECORD}
+            shown.append({"worker": name, "lease": lease_of(entry), "silent": silent, "alive": alive, **fields})
+        return sorted(shown, key=lambda worker: str(worker["worker"]))
 
     def _has_not_moved(self, worker: str, record: dict[str, Any]) -> bool:
         """True if the worker's record shows no beat since the first look at it, so that it may live or not."""
-        return self._beats.setdefault(worker, record.get("beat")) == record.get("beat")
+        return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
 
-    def _look_at_jobs(self, diagnosis: Diagnosis) -> Symptoms:
-        symptoms = Symptoms(self.app, self._watch)
+    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> Symptoms:
+        silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
+        living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
+        symptoms = Symptoms(self.app, self._watch, Crew(living))
         for status in (QUEUED, SCHEDULED, RUNNING):
             for page in self._pages(status):
                 for head in page.heads:
@@ -119,16 +128,7 @@ class Doctor:
                 return
 
     def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
-        paused: dict[str, Any] = {}
-        record, damage, _ = read_record(self.app.datastore, QUEUES)
-        try:
-            if damage:
-                raise CorruptDocument(damage[0])
-            paused = paused_in(record)
-        except CorruptDocument as error:
-            what = f"which queues are paused can't be read: {error}"
-            command = f"zerog queues resume {quote(self.target)} {DEFAULT}"
-            yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
+        paused = self.app.fleet.paused()
         for name in sorted({*symptoms.waiting, *paused}):
             documents = symptoms.in_queue[name]
             counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
@@ -162,7 +162,7 @@ class Doctor:
                 f"{waiting}, which no worker serves", count, "start a worker that does", True, command=command
             )
         elif all(worker["drain"] for worker in serving):
-            command = f"zerog workers undrain {self.target} {serving[0]['worker']}"
+            command = f"zerog workers undrain {self.target} {quote(serving[0]['worker'])}"
             what = f"{waiting}, whose workers are all drained"
             yield Finding(what, count, "let one claim again, or start another one", True, command=command)
 

@@ -185,6 +185,15 @@ def is_name(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
+def is_timestamp(value: object) -> bool:
+    """Whether this is the text of a moment."""
+    try:
+        datetime.fromisoformat(value)  # type: ignore[arg-type]
+        return True
+    except (TypeError, ValueError):
+        return False
+
+
 def is_owner(value: object) -> bool:
     """Whether this names the run of a worker. Its lease is read by ``lease_of``, which takes any value."""
     return type(value) is dict and is_name(value.get("worker")) and type(value.get("nonce")) is str

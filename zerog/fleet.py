@@ -187,15 +187,17 @@ class Fleet:
         is_unknown = False
         for _ in range(TRIES):
             record, token = self._engine.read_or_remove(QUEUES)
+            is_damaged = False
             try:
                 paused = dict(paused_in(record))
             except CorruptDocument as error:
                 log.warning("the queues that were paused can't be read and are forgotten: %s", error)
-                paused = {}
-            if not change(paused):
+                paused, is_damaged = {}, True
+            if not change(paused) and not is_damaged:
                 return is_unknown  # it may be this that has changed it
+            kept = {} if is_damaged else record or {}
             try:
-                datastore.set_with_cas(QUEUES, {**(record or {}), "documentType": QUEUES, "paused": paused}, token or 0)
+                datastore.set_with_cas(QUEUES, {**kept, "documentType": QUEUES, "paused": paused}, token or 0)
                 return True
             except AmbiguousWrite:
                 is_unknown = True

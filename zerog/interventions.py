@@ -290,6 +290,26 @@ class Interventions(Parts):
                 self._wait_for_answer(unanswered)
         raise self._collisions(key)
 
+    def discard_damaged(self, uuid: str, reason: str = "") -> None:
+        """Remove a job whose document makes no sense, whatever its status is; nothing can be done with it otherwise.
+
+        Raises JobNotFound, JobStateError for a sound document, SchemaTooNew for what newer code can read, and
+        DatastoreError if the document was changed meanwhile or the datastore can't delete.
+        """
+        key = make_key(uuid)
+        token = None
+        try:
+            document, token = self.datastore.read_with_cas(key)
+            if document is None:
+                raise JobNotFound(f"there is no job {uuid}")
+            check_head(key, document)
+        except CorruptDocument as error:
+            self.datastore.delete(key, cas=token)
+            self.forgive(uuid)
+            log.warning("job %s was removed%s: %s", uuid, f", {reason}" if reason else "", error)
+            return
+        raise JobStateError(f"job {uuid} is {document['status']} and its document makes sense; nothing was removed")
+
     # for reconcile
 
     def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from zerog.datastores.operations import Set
@@ -12,7 +13,7 @@ from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError
 from zerog.orders import worker_key as worker_key
 from zerog.parts import TRIES, UNANSWERED, Parts
 from zerog.transitions import Worker
-from zerog.workerrecords import read_record
+from zerog.workerrecords import read_record, read_worker
 
 log = logging.getLogger("zerog")
 
@@ -59,6 +60,8 @@ class Presence(Parts):
                 named = {"documentType": "zerog_worker", "worker": worker.name}
                 self.datastore.create(key, {**named, **first(), **fields})
                 return beat
+            except CorruptDocument as error:
+                self._remove_unreadable(key, error)
             except self._refusals:
                 self._wait_for_answer(min(attempt, 3))
             except AmbiguousWrite:
@@ -97,6 +100,26 @@ class Presence(Parts):
             except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]  # read again: that tells whether it is stored
                 self._wait_for_answer(min(attempt, 3))
         raise DatastoreError(f"the roster of workers is changed by others all the time; {name} is not in order there")
+
+    def mend_record(self, name: str) -> None:
+        """Take out of a worker's record what is of the wrong kind; remove the record if it can't be read."""
+        record = read_worker(self.datastore, name)
+        if not record.damage:
+            return
+        with suppress(*self._refusals, AmbiguousWrite):  # the worker itself has written meanwhile
+            if record.wrong:
+                log.error("the record of worker %s is mended: %s", name, "; ".join(record.damage))
+                self.datastore.mutate(worker_key(name), [Set(field, None) for field in record.wrong])
+            else:
+                self.read_or_remove(worker_key(name))
+
+    def mend_roster(self) -> None:
+        """Take out of the list of workers what can't be the name of one; make it anew if it can't be read."""
+        record, token = self.read_or_remove(ROSTER)
+        workers = _workers_in(record)
+        if record is not None and token is not None and record.get("workers") != workers:
+            with suppress(*self._refusals, AmbiguousWrite):
+                self.datastore.set_with_cas(ROSTER, {"documentType": ROSTER, "workers": workers}, token)
 
     def read_or_remove(self, key: str) -> tuple[Document, int] | tuple[None, None]:
         """Read a document of the engine's own for writing it anew; one that can't be read is removed first.

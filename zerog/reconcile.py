@@ -22,12 +22,14 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from zerog.audit import Audit
 from zerog.clock import SYSTEM, Clock, to_text
 from zerog.datastores.base import RunGuard
-from zerog.document import PENDING, RUNNING, WAITING, Document, is_count, make_key
+from zerog.datastores.operations import Set
+from zerog.document import PENDING, RUNNING, WAITING, Document, is_count, is_timestamp, make_key
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
 from zerog.lifecycle import UNSUITABLE_DELAY, Engine
 from zerog.parts import LEAVE_ALONE
@@ -116,18 +118,21 @@ class Reconciler:
             self._left = True
             record, token = self.engine.read_or_remove(SWEEPER)
             if record is not None and token is not None and record.get("worker") == self.name:
-                self._write_sweeper({"worker": None, "beat": 0}, token)
+                self._write_sweeper(record, {"worker": None, "beat": 0}, token)
 
     def _become_sweeper(self, record: Document | None, token: int | None) -> bool:
         stored = (record or {}).get("beat")
         beat = int(stored or 0) + 1 if is_count(stored) else 1
         with self._taking:
-            if self._left or not self._write_sweeper({"worker": self.name, "beat": beat}, token or 0):
+            if self._left or not self._write_sweeper(record, {"worker": self.name, "beat": beat}, token or 0):
                 return False
         self._sweeper = ((self.name, beat), self.clock.monotonic())
         return True
 
-    def _write_sweeper(self, record: Document, token: int) -> bool:
+    def _write_sweeper(self, before: Document | None, record: Document, token: int) -> bool:
+        swept = (before or {}).get("sweptAt")
+        if is_timestamp(swept):
+            record["sweptAt"] = swept
         datastore = self.engine.datastore
         try:
             datastore.set_with_cas(SWEEPER, {"documentType": SWEEPER, **record}, token)
@@ -145,7 +150,17 @@ class Reconciler:
         self._recheck()
         report.removed = self._retention.sweep()
         report.stuck.update(self.engine.unsuitable)
+        self._note_sweep()
         return report
+
+    def _note_sweep(self) -> None:
+        """Note when a sweep has come to its end, for doctor: a sweep that fails each time leaves the old time."""
+        datastore = self.engine.datastore
+        swept = Set("sweptAt", self._now())
+        with suppress(AmbiguousWrite, CasMismatch, datastore.casException, datastore.lockedException):
+            if self.engine.read_or_remove(SWEEPER)[0] is None:
+                datastore.create(SWEEPER, {"documentType": SWEEPER, "worker": None, "beat": 0})
+            datastore.mutate(SWEEPER, [swept])
 
     # pending
 
@@ -233,9 +248,11 @@ class Reconciler:
         """Remove the records of silent workers that own nothing any more, once all running jobs were looked at."""
         if not self._owned.is_over:
             return
+        self.engine.mend_roster()
         roster = self.engine.roster()
         owners, self._owners = self._owners, set()
         for worker, entry in roster.items():
+            self.engine.mend_record(worker)
             if self._watch.is_silent(worker, lease_of(entry)) and not self._owns_something(worker, owners):
                 try:
                     self.engine.forget(worker)

@@ -52,7 +52,7 @@ def _is_object(value: object) -> bool:
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "beat": is_count,
     "lease": is_lease,
-    **dict.fromkeys(("beatAt", "renewedAt", "startedAt", "host", "build", "executor"), _is_text),
+    **dict.fromkeys(("renewedAt", "startedAt", "host", "build", "executor", "claiming"), _is_text),
     **dict.fromkeys(("pid", "jobs", "memory"), is_count),
     "state": lambda value: value in STATES,
     "queues": _all(is_name),
@@ -72,26 +72,25 @@ class Record(NamedTuple):
     """Those of the right kind; None if there is no record."""
     damage: tuple[str, ...] = ()
     """What is wrong with it, in words."""
-    token: int = 0
-    """Its token; 0 if there is no record, or none that can be read."""
+    wrong: tuple[str, ...] = ()
+    """The fields that are of the wrong kind; none if the record can't be read at all."""
 
 
 def read_record(datastore: Datastore, key: str) -> Record:
     """A document of the engine's own, whatever it holds. Raises what the datastore raises when it is out of reach."""
     try:
-        record, token = datastore.read_with_cas(key)
+        return Record(datastore.read_with_cas(key)[0])
     except CorruptDocument as error:
         return Record({}, (str(error),))
-    return Record(record, (), token or 0)
 
 
 def read_worker(datastore: Datastore, name: str) -> Record:
     """A worker's record, without the fields that are of the wrong kind."""
     if not is_name(name):
         return Record(None, (f"{shown(name)} can't be the name of a worker",))
-    record, damage, token = read_record(datastore, worker_key(name))
-    wrong = [f for f, check in _KINDS.items() if record and record.get(f) is not None and not check(record[f])]
-    if record is None or not wrong:
-        return Record(record, damage, token)
+    record, damage, _ = read_record(datastore, worker_key(name))
+    if record is None or damage:
+        return Record(record, damage)
+    wrong = tuple(f for f, check in _KINDS.items() if record.get(f) is not None and not check(record[f]))
     named = tuple(f"{field} is {shown(record[field])}" for field in wrong)
-    return Record({field: value for field, value in record.items() if field not in wrong}, named, token)
+    return Record({field: value for field, value in record.items() if field not in wrong}, named, wrong)

@@ -107,10 +107,12 @@ def retry(app: str, selection: Selection, reason: str, who: str) -> None:
 
 @app_command("rm")
 @bulk_options
-def remove(app: str, selection: Selection) -> None:
+@click.option("--damaged", is_flag=True, help="Remove the jobs named, whose documents make no sense.")
+def remove(app: str, selection: Selection, damaged: bool) -> None:
     """Remove jobs that have ended, with their history: those named, or all that match the filters.
 
     What waits or runs is never removed: cancel it first. What was saved and never enqueued is found by --status new.
+    With --damaged jobs are removed that zerog doctor names as making no sense, whatever their status, and no others.
 
     \b
     Example: zerog jobs rm myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
@@ -118,9 +120,11 @@ def remove(app: str, selection: Selection) -> None:
     """
 
     def act(the_app: App, uuid: str, ended: str | None) -> str:
-        the_app.discard(uuid, ended=ended)
+        the_app.discard(uuid, ended=ended, damaged=damaged)
         return "removed"
 
+    if damaged and not selection.uuids:
+        raise ConfigurationError("--damaged takes jobs by uuid, no filters; nothing was changed")
     _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, act))
 
 

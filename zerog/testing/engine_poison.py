@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zerog.clock import to_text
-from zerog.datastores.base import HISTORY
+from zerog.datastores.base import HISTORY, RunGuard
 from zerog.datastores.operations import Set, dropped_field
 from zerog.document import COUNTS, RUNNING, STAMPS, WAITING, check_head, make_key
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
@@ -22,7 +22,7 @@ from zerog.lifecycle import Engine
 from zerog.orders import QUEUES, worker_key
 from zerog.presence import ROSTER
 from zerog.reconcile import SWEEPER, Reconciler, Report
-from zerog.retention import Keep, can_remove
+from zerog.retention import Keep
 from zerog.testing.engine_kit import ALICE, BOB, EngineRules
 from zerog.transitions import Settlement, Worker
 from zerog.worker.control import Control
@@ -76,8 +76,8 @@ FIELDS = {
 
 OWNERS = ("worker", "nonce", "lease", "build")
 RECORD = (
-    *("beat", "lease", "beatAt", "renewedAt", "startedAt", "host", "pid", "build", "executor", "state", "queues"),
-    *("jobs", "memory", "uuids", "drain", "cancels", "config", "held", "knows", dropped_field("cancels")),
+    *("beat", "lease", "renewedAt", "startedAt", "host", "pid", "build", "executor", "state", "queues"),
+    *("jobs", "memory", "uuids", "drain", "cancels", "config", "held", "claiming", "knows", dropped_field("cancels")),
 )
 
 
@@ -100,7 +100,7 @@ class PoisonRules(EngineRules):
             report = reconciler.sweep()
             settled |= self._run_all(engine)
         assert dead.uuid in settled
-        if can_remove(engine.datastore) and engine.datastore.can_find_ended:
+        if engine.datastore.can_delete and engine.datastore.can_find_ended:
             assert engine.datastore.read(make_key(first)) is None
         assert {uuid for uuid in planted if self._is_unreadable(engine, uuid)} <= report.stuck.keys()
 
@@ -113,9 +113,9 @@ class PoisonRules(EngineRules):
                     with suppress(ZerogError):
                         verb(uuid)
                 with suppress(ZerogError):
-                    engine.rescue(uuid, 1, "lost", "its worker is gone")
-                with suppress(ZerogError):
-                    engine.release(uuid, 1, "it has to end")
+                    run = RunGuard.of(engine.datastore.read_with_cas(make_key(uuid), head=True)[0] or {})
+                    engine.rescue(uuid, run, "lost", "its worker is gone")
+                    engine.release(uuid, run, "it has to end")
 
     damages: Sequence[Any] = ()
     """Ways to damage what lies under a key, in words of ``damage``'s own."""
