@@ -64,6 +64,7 @@ PROTECTED = frozenset(
         "lost",
         "continues",
         "lastError",
+        "maxEvents",
     ]
 )
 """Fields that only the lifecycle writes."""
@@ -92,8 +93,15 @@ DOCUMENTED = frozenset(
 
 ENGINE_FIELDS = PROTECTED | DOCUMENTED
 
-NO_ATTRIBUTES = frozenset(["run"])
-"""Engine fields that a job object doesn't have: ``run`` names the last run, and is the job's own method there."""
+NO_ATTRIBUTES = frozenset(["run", "maxEvents"])
+"""Engine fields that a job object doesn't have: ``run`` names the last run, and is the job's own method there;
+``maxEvents`` is its class's."""
+
+
+def entries_kept(head: Document, default: int) -> int:
+    """How many entries each history list of a job keeps: ``default``, unless its class has another bound."""
+    kept = head.get("maxEvents")
+    return kept if type(kept) is int and kept > 0 else default
 
 
 def make_key(uuid: str) -> str:

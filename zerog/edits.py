@@ -61,7 +61,7 @@ class Edits(Parts):
         event = transitions.event_record(
             transitions.stamp(head, now), text, who=who, reason=reason, changed=change.fields, edit=mark
         )
-        limit = self.datastore.history_limit
+        limit = self.kept(head)
         if again:
             operations = [*change.operations, *transitions.retried(head, event, now, limit)]
         else:

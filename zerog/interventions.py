@@ -59,7 +59,7 @@ class Interventions(Parts):
             run = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
             build = transitions.build_of(head)
             record = transitions.error_record(at, code, message, head.get("attempts"), build, **run)
-            return transitions.rescued(head, counter, record, now, self.datastore.history_limit)
+            return transitions.rescued(head, counter, record, now, self.kept(head))
 
         level = logs.ERROR if counter == "crashes" else logs.WARNING
         taken = self.take_away(uuid, run, operations, "rescued", message, level)
@@ -72,7 +72,7 @@ class Interventions(Parts):
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.datastore.history_limit)
+            return transitions.released(head, event, now, self.kept(head))
 
         return self.take_away(uuid, run, build, "released", message)
 
@@ -81,7 +81,7 @@ class Interventions(Parts):
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.datastore.history_limit)
+            return transitions.released(head, event, now, self.kept(head))
 
         given_back = self.take_away(uuid, run, build, "released", message, logs.WARNING, token)
         if given_back:
@@ -193,7 +193,7 @@ class Interventions(Parts):
 
     def _told(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), why)
-        return [Append("events", event, self.datastore.history_limit)] if why else []
+        return [Append("events", event, self.kept(head))] if why else []
 
     def _is_cancelled(self, key: str) -> bool:
         head = self.datastore.read_with_cas(key, head=True)[0]
@@ -231,7 +231,7 @@ class Interventions(Parts):
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
             text += f": {reason}" if reason else ""
             event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
-            operations = transitions.retried(head, event, now, self.datastore.history_limit)
+            operations = transitions.retried(head, event, now, self.kept(head))
             try:
                 again = self._let_run(key, head, operations, token)
             except self._refusals:
@@ -391,7 +391,7 @@ class Interventions(Parts):
 
     def _repair_told(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
-        return [Append("events", event, self.datastore.history_limit), Max("updatedAt", now)]
+        return [Append("events", event, self.kept(head)), Max("updatedAt", now)]
 
 
 def _check_end(head: Document, ended: str | None) -> None:

@@ -13,7 +13,7 @@ from zerog.clock import SYSTEM, Clock, seconds_between, to_text
 from zerog.crashpoints import point
 from zerog.datastores.base import Datastore, as_datastore
 from zerog.datastores.operations import apply
-from zerog.document import IN_QUEUE, Document, check_head, make_key
+from zerog.document import IN_QUEUE, Document, check_head, entries_kept, make_key
 from zerog.exceptions import (
     CasMismatch,
     ConfigurationError,
@@ -184,6 +184,10 @@ class Parts:
     def now(self) -> datetime:
         """Return the time that delays and due times go by: the datastore's, or this machine's where it has none."""
         return self.datastore.now() or self.clock.now()
+
+    def kept(self, head: Document) -> int:
+        """How many entries each history list of a job keeps, whether or not its class is known here."""
+        return entries_kept(head, self.datastore.history_limit)
 
     def _now(self) -> str:
         return to_text(self.now())

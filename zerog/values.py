@@ -14,8 +14,11 @@ from zerog.exceptions import InvalidValue
 MAX_DEPTH = 64
 """Levels of nesting that a value may have."""
 
-MAX_BYTES = 4 * 1024 * 1024
-"""Size of one encoded value or document, in bytes of UTF-8."""
+JOB_BYTES = 4 * 1024 * 1024
+"""Size to which jobs and callers may fill a document, in bytes of UTF-8."""
+
+MAX_BYTES = JOB_BYTES + 512 * 1024
+"""Size of one encoded value or document: what is beyond JOB_BYTES is for the engine's own writes."""
 
 MAX_TEXT = 64 * 1024
 """Characters kept of one message or traceback in a document's history."""
@@ -86,12 +89,17 @@ def encode(value: Any, path: str = "value") -> str:
     return encode_checked(value, path)
 
 
-def encode_checked(value: Any, path: str = "value") -> str:
-    """The JSON text of a value whose parts were checked when they came in."""
+def encode_checked(value: Any, path: str = "value", limit: int = MAX_BYTES) -> str:
+    """The JSON text of a value whose parts were checked when they came in. Raises InvalidValue beyond ``limit``."""
     text = _encoder.encode(value)
-    if len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES:
-        raise InvalidValue(f"{path} takes {len(text.encode()):,} bytes as JSON; at most {MAX_BYTES:,} are stored")
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        raise InvalidValue(f"{path} takes {len(text.encode()):,} bytes as JSON; at most {limit:,} are stored")
     return text
+
+
+def size(value: Any) -> int:
+    """The bytes of a checked value as JSON."""
+    return len(_encoder.encode(value).encode())
 
 
 def decode(text: str | bytes) -> Any:

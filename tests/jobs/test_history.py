@@ -164,3 +164,17 @@ def test_a_new_job_keeps_its_history_when_it_is_stored() -> None:
     job.save()
     job.record_event("after")
     assert [event["msg"] for event in again(job).events] == ["before the first save", "after"]
+
+
+@pytest.mark.parametrize(("bound", "stored"), [(None, None), (10_000, None), (3, 3), (20_000, 20_000)])
+def test_a_class_s_bound_is_stored_where_it_differs(bound: int | None, stored: int | None) -> None:
+    """So that a program which doesn't know the class keeps as many entries as the class does."""
+    app = zerog.App(datastore=MemoryDatastore(), queue=MemoryQueue())
+    made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": lambda self: 200, "MAX_EVENTS": bound})
+    app.register(made)
+    job = app.get_job(app.submit("made").uuid)
+    assert head_of(job).get("maxEvents") == stored
+    job.record_event("one")
+    job.update_attrs(output="x")
+    assert head_of(job).get("maxEvents") == stored
+    assert "maxEvents" not in vars(job)

@@ -25,6 +25,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from zerog import values
 from zerog.clock import SYSTEM
 from zerog.datastores.operations import Document, Operation, apply, check, present
+from zerog.datastores.room import HISTORY as HISTORY
+from zerog.datastores.room import limit_of, make_room
 from zerog.exceptions import (
     CasMismatch,
     ClaimLost,
@@ -34,9 +36,6 @@ from zerog.exceptions import (
     InvalidValue,
     TooManyCollisions,
 )
-
-HISTORY = ("events", "errors", "warnings")
-"""The lists that only grow. A head is a document without them."""
 
 ENDED = ("succeeded", "failed", "cancelled")
 """The statuses of jobs that have ended. An adapter may find those by other means than the rest."""
@@ -211,6 +210,10 @@ class Datastore:
             changed = apply(document, operations)
             if run is not None and run.seq is not None:
                 document["seq"] = run.seq
+            if self.constant_history:
+                values.encode_checked(without_history(document), key, limit_of(operations))
+            else:
+                make_room(key, document, operations, changed)
             try:
                 token = self.set_with_cas(key, document, token)[1]
             except self.casException:
@@ -357,7 +360,7 @@ class _Wrapped(Datastore):
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
-        values.encode_checked(value, key)  # for its size
+        values.encode_checked(value, key, values.MAX_BYTES if cas else values.JOB_BYTES)  # for its size
         return True, self._store.set_with_cas(key, values.copy(value), cas)[1]
 
 

@@ -44,7 +44,8 @@ from zerog.datastores.couchbaseindex import (
     places_of,
 )
 from zerog.datastores.couchbasequery import JobQuery
-from zerog.datastores.operations import Add, Append, Document, Operation, added, apply, check, dropped_field
+from zerog.datastores.operations import Document, Operation, apply, check
+from zerog.datastores.room import drop_oldest, limit_of
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
 
 LARGEST = 8 * 1024 * 1024
@@ -87,7 +88,7 @@ class CouchbaseDatastore(Datastore):
         return (without_history(document) if head else document), answer.cas
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        text = _encoded(key, value)
+        text = _encoded(key, value, values.MAX_BYTES if cas else values.JOB_BYTES)
         if cas is None or not 0 <= cas < LOCKED:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         return True, self._store(key, value, text, cas, places_of(value))
@@ -270,7 +271,7 @@ class CouchbaseDatastore(Datastore):
         if fence(self, key, known.fields, known.token, cas, run):
             return None  # the answer to a repeated write is told from the whole head
         sent = change(known, operations, None if run is None else run.seq)
-        if sent is None or known.size + sent.growth > values.MAX_BYTES:
+        if sent is None or known.size + sent.growth > values.JOB_BYTES:
             return None
         old, new = places_of(known.fields), places_of(sent.head)
         coming = new_places(old, new)
@@ -371,8 +372,12 @@ def _decoded(key: str, text: bytes) -> Document:
     return document
 
 
-def _encoded(key: str, document: Document) -> bytes:
-    """The text of a document. Raises InvalidValue for a head, an entry of its history or a whole that is too large."""
+def _encoded(key: str, document: Document, limit: int = values.MAX_BYTES) -> bytes:
+    """The text of a document.
+
+    Raises InvalidValue for a head of more than ``limit`` bytes, and for an entry of the history or a whole that is too
+    large.
+    """
     check_document(key, document)
     head, parts = 0, []
     for field, value in document.items():
@@ -383,27 +388,19 @@ def _encoded(key: str, document: Document) -> bytes:
             head += len(text.encode())
         parts.append(f"{values.encode_checked(field)}:{text}")
     whole = f"{{{','.join(parts)}}}".encode()
-    if head > values.MAX_BYTES or len(whole) > LARGEST:
+    if head > limit or len(whole) > LARGEST:
         raise InvalidValue(
-            f"{key} takes {head:,} bytes as JSON, {len(whole):,} with its history; at most {values.MAX_BYTES:,} and "
+            f"{key} takes {head:,} bytes as JSON, {len(whole):,} with its history; at most {limit:,} and "
             f"{LARGEST:,} are stored"
         )
     return whole
 
 
 def _shortened(key: str, document: Document, operations: Sequence[Operation], changed: Document) -> bytes:
-    """The text of a changed document. If it would be too large, the oldest entries of bounded lists fall out, too.
-
-    A history that is full must not keep the end of a job from being stored.
-    """
-    bounded = {operation.field for operation in operations if isinstance(operation, Append) and operation.keep}
+    """The text of a changed document, without the oldest entries of a history that would make it too large."""
     while True:
         try:
-            return _encoded(key, document)
+            return _encoded(key, document, limit_of(operations))
         except InvalidValue:
-            longest = max(bounded, key=lambda field: len(document[field]), default=None)
-            if longest is None or len(document[longest]) < 2:
+            if not drop_oldest(document, 0, operations, changed):
                 raise
-        counter, fallen = dropped_field(longest), (len(document[longest]) + 3) // 4
-        del document[longest][:fallen]
-        document[counter] = changed[counter] = added(document.get(counter), Add(counter, fallen))

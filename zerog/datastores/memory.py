@@ -33,6 +33,7 @@ from zerog.datastores.operations import (
     check,
     dropped_field,
 )
+from zerog.datastores.room import limit_of
 from zerog.exceptions import CorruptDocument
 
 
@@ -75,7 +76,7 @@ class MemoryDatastore(Datastore):
         return document, token
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        head, history = _encode(key, value)
+        head, history = _encode(key, value, values.MAX_BYTES if cas else values.JOB_BYTES)
         with self._lock:
             record = self._records.get(key)
             if (record.token if record else 0) != cas:
@@ -112,7 +113,7 @@ class MemoryDatastore(Datastore):
             changed = _apply(head, history, operations)
             if run is not None and run.seq is not None:
                 head["seq"] = run.seq
-            record.head = values.encode_checked(head, key)
+            record.head = values.encode_checked(head, key, limit_of(operations))
             history.commit()
             record.token = next(self._tokens)
             return Mutation(record.token, changed, head.get("cancelRequested") is not None)
@@ -160,12 +161,12 @@ class MemoryDatastore(Datastore):
         return token
 
 
-def _encode(key: str, document: Document) -> tuple[str, dict[str, list[str]]]:
+def _encode(key: str, document: Document, limit: int = values.MAX_BYTES) -> tuple[str, dict[str, list[str]]]:
     check_document(key, document)
     history = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
     head = {field: value for field, value in document.items() if field not in history}
     texts = {field: [values.encode_checked(entry) for entry in entries] for field, entries in history.items()}
-    return values.encode_checked(head, key), texts
+    return values.encode_checked(head, key, limit), texts
 
 
 def _decode(key: str, text: str, dict_only: bool = True) -> Any:

@@ -66,7 +66,7 @@ class MongoDatastore(Datastore):
         check_document(key, value)
         if cas == 0:
             token = _first_token()
-            stored = _checked(key, to_stored(key, value, token), value)
+            stored = _checked(key, to_stored(key, value, token), value, values.JOB_BYTES)
             with self.server.translated(key):
                 self.server.collection.insert_one(stored)
             return True, token
@@ -181,14 +181,14 @@ def _query(
     return query
 
 
-def _checked(key: str, stored: Document, document: Document) -> Any:
+def _checked(key: str, stored: Document, document: Document, limit: int = values.MAX_BYTES) -> Any:
     """The encoded document, if it is not too large. Raises InvalidValue with its size."""
     body = encoded(stored)
     size = len(body.raw)
     if size > MAX_BSON:
         raise InvalidValue(f"{key} takes {size:,} bytes as BSON; MongoDB stores at most {MAX_BSON:,}")
     if size > SURE_BYTES:
-        values.encode_checked(document, key)
+        values.encode_checked(document, key, limit)
     return body
 
 

@@ -16,8 +16,8 @@ from zerog.datastores.mongovalues import field_name, to_value
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Set, apply, dropped_field
 from zerog.exceptions import InvalidValue
 
-SURE_BYTES = values.MAX_BYTES // 6
-"""Size in BSON below which a document is surely no more than MAX_BYTES of JSON: one byte takes six there at most."""
+SURE_BYTES = values.JOB_BYTES // 6
+"""Size in BSON below which a document is surely no more than JOB_BYTES of JSON: one byte takes six there at most."""
 
 EXACT = 2**53
 """Up to here a double counts, so that the server's sums are Python's."""

@@ -96,7 +96,8 @@ class RedisDatastore(Datastore):
         check_document(key, value)
         if cas is None:
             raise self.casException(f"a write to {key} without a token; nothing was written")
-        answer = self.server.one({"c": "store", "t": str(cas), **stored(key, value)}, key)
+        limit = values.MAX_BYTES if cas else values.JOB_BYTES
+        answer = self.server.one({"c": "store", "t": str(cas), **stored(key, value, limit)}, key)
         if answer == 0:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         return True, int(answer)
@@ -296,8 +297,8 @@ def token_of(key: str, answer: Sequence[Any]) -> int:
     return int(answer[0])
 
 
-def stored(key: str, document: Document) -> Command:
-    """The parts of a document as they are stored."""
+def stored(key: str, document: Document, limit: int = values.MAX_BYTES) -> Command:
+    """The parts of a document as they are stored. Raises InvalidValue for a body of more than ``limit`` bytes."""
     lists = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
     body = {field: value for field, value in document.items() if field not in IS_APART and field not in lists}
     fields: list[str] = []
@@ -307,7 +308,7 @@ def stored(key: str, document: Document) -> Command:
     command: Command = {
         "k": key,
         "n": str(_first_token()),
-        "b": f",{inside}" if (inside := values.encode_checked(body, key)[1:-1]) else "",
+        "b": f",{inside}" if (inside := values.encode_checked(body, key, limit)[1:-1]) else "",
         "l": "".join(map(named, lists)),
         "f": fields,
     }

@@ -33,6 +33,7 @@ from zerog.datastores.operations import (
     check,
     dropped_field,
 )
+from zerog.datastores.room import limit_of
 from zerog.datastores.sqliterows import (
     CAS,
     COLUMNS,
@@ -271,7 +272,8 @@ class SqliteDatastore(Datastore):
             columns["seq"] = None
             hot["seq"] = seq
         token = row[CAS] + 1
-        self._update(sqlite, row, token, {name: to_column(hot, name) for name in columns}, cold, known)
+        written = {name: to_column(hot, name) for name in columns}
+        self._update(sqlite, row, token, written, cold, known, limit_of(operations))
         return Mutation(token, changed, hot.get("cancelRequested") is not None)
 
     def rewrite(self, sqlite: sqlite3.Connection, row: Any, head: Document, columns: Document) -> int:
@@ -295,15 +297,19 @@ class SqliteDatastore(Datastore):
         columns: Document,
         cold: Document,
         known: dict[str, None],
+        limit: int = values.MAX_BYTES,
     ) -> None:
-        """Write the columns and the cold fields; those ``known`` that ``cold`` hasn't are removed."""
+        """Write the columns and the cold fields; those ``known`` that ``cold`` hasn't are removed.
+
+        Raises InvalidValue for a body of more than ``limit`` bytes.
+        """
         if known:
             changes = values.encode_checked({**overlay(row), **cold}, row[KEY])
             gone = known.keys() - cold.keys()
             if len(changes) > FOLD or (gone and not gone.isdisjoint(head_of(self.row(sqlite, row[KEY])))):
                 head = {**head_of(self.row(sqlite, row[KEY])), **cold}
                 body = {f: v for f, v in head.items() if f not in IS_HOT and (f in cold or f not in known)}
-                columns["body"], columns["changes"] = values.encode_checked(body, row[KEY]), None
+                columns["body"], columns["changes"] = values.encode_checked(body, row[KEY], limit), None
             else:
                 columns["changes"] = changes
         shape = tuple(columns)
@@ -321,7 +327,7 @@ class SqliteDatastore(Datastore):
         changed = apply(document, operations)
         if seq is not None:
             document["seq"] = seq
-        token = self.write(sqlite, key, document, row[CAS])
+        token = self.write(sqlite, key, document, row[CAS], limit_of(operations))
         return Mutation(token, changed, document.get("cancelRequested") is not None)
 
     def _sorted_out(self, sqlite: sqlite3.Connection, keys: list[str]) -> tuple[list[Document], list[str]]:
@@ -336,15 +342,20 @@ class SqliteDatastore(Datastore):
                 unreadable.append(key)
         return heads, unreadable
 
-    def write(self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None) -> int:
-        """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token."""
+    def write(
+        self, sqlite: sqlite3.Connection, key: str, document: Document, cas: int | None, limit: int = values.MAX_BYTES
+    ) -> int:
+        """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token.
+
+        Raises InvalidValue for a body of more than ``limit`` bytes; a new one leaves room for the engine.
+        """
         stored = cas != 0 and sqlite.execute(_FIND_ROW, (key,)).fetchone()
         if cas and (stored[1] if stored else 0) != cas:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         hot = [to_column(document, field) for field in HOT]
         lists = [field for field in HISTORY if type(document.get(field)) is list]
         body = {field: value for field, value in document.items() if field not in IS_HOT and field not in lists}
-        text = values.encode_checked(body, key)
+        text = values.encode_checked(body, key, values.JOB_BYTES if cas == 0 else limit)
         if not stored:
             token = _first_token()
             try:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zerog import logs, transitions
+from zerog import logs, transitions, values
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import apply
@@ -88,7 +88,7 @@ class RedisWrites(Engine):
             document.pop("queueJobId")
             put = self._putting(document, delay)
             kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
-            commands.append({**stored(key, document), "q": put, "i": kind})
+            commands.append({**stored(key, document, values.JOB_BYTES), "q": put, "i": kind})
             made.append(document)
         point("submit.create")
         answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")

@@ -13,7 +13,7 @@ from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.options import check_priority, check_queue_name
 from zerog.jobs.sizes import SMALLEST
 from zerog.signatures import misfit
-from zerog.values import MAX_BYTES
+from zerog.values import JOB_BYTES
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -54,10 +54,10 @@ def check_limits(job_class: type[BaseJob]) -> None:
             "the datastore keeps"
         )
     largest: object = job_class.MAX_DOCUMENT
-    if largest is not None and (type(largest) is not int or not SMALLEST <= largest <= MAX_BYTES):
+    if largest is not None and (type(largest) is not int or not SMALLEST <= largest <= JOB_BYTES):
         raise InvalidJobClass(
             f"{job_class.__qualname__}.MAX_DOCUMENT is {largest!r:.80}; expected bytes, from {SMALLEST:,} up to "
-            f"{MAX_BYTES:,}, or None for the latter"
+            f"{JOB_BYTES:,}, or None for the latter"
         )
     for name in ("RETAIN", "RETAIN_FAILED"):
         span: object = getattr(job_class, name)

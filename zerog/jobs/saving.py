@@ -222,6 +222,8 @@ def new_document_of(job: StoredJob) -> dict[str, Any]:
         value = document[field]
         if value is not default and (value != default or type(value) is not type(default)):
             job._declaration.check_engine_value(field, value)
+    if job.MAX_EVENTS is not None and job._engine.datastore.history_limit != job.MAX_EVENTS:
+        document["maxEvents"] = job.MAX_EVENTS
     sizes.bound_new(job, document)
     return document
 

@@ -71,6 +71,7 @@ def source() -> bytes:
         "HOT": ", ".join(f"""[',"{name}":'] = true""" for name in HOT),
         "REFUSALS": " ".join((*BUSY, "NOPERM")),
         "MAX_BYTES": values.MAX_BYTES,
+        "JOB_BYTES": values.JOB_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
         "ORDERS": ORDERS,

@@ -75,12 +75,14 @@ local function mutate(c)
       fields[n + 1], fields[n + 2], n = field, text, n + 2
     end
   end
-  local cancel, more, status, due, kind, finished = old[4] or 'null', 0, nil, nil, old[10], old[11]
+  local cancel, more, status, due, limit = old[4] or 'null', 0, nil, nil, JOB_BYTES
+  local kind, finished = old[10], old[11]
   for i = 1, n, 2 do
     local field, text = fields[i], fields[i + 1]
     if field == STATUS then status = text elseif field == DUE then due = text end
     if field == TYPE then kind = text elseif field == FINISHED then finished = text end
     if field == CANCEL then cancel = text end
+    if field == STATUS or field == CANCEL then limit = MAX_BYTES end
     if KIND[field] then call('HDEL', key, 'kind') end
     if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
   end
@@ -89,7 +91,7 @@ local function mutate(c)
   if not (ended or kind) and ending(status or old[2], '""', finished) then return 0 end -- only the body may know its type
   if more > 0 then
     more = more + call('HGET', key, 'size')
-    if more > MAX_BYTES then return 0 end
+    if more > limit then return 0 end
     fields[n + 1], fields[n + 2], n = 'size', whole(more), n + 2
   end
   token = whole(token + 1)

@@ -32,6 +32,7 @@ local ENDED = {succeeded = true, failed = true, cancelled = true}
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
+local JOB_BYTES = @JOB_BYTES@ -- what a change may fill that isn't the engine's
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local UUID = '@UUID@'
 local ORDERS, LONGEST = @ORDERS@, @LONGEST@

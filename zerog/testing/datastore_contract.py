@@ -22,10 +22,13 @@ from zerog.testing.datastore_fence import FenceRules
 from zerog.testing.datastore_find import FindRules
 from zerog.testing.datastore_operations import OperationRules
 from zerog.testing.datastore_races import RaceRules
+from zerog.testing.datastore_room import RoomRules
 from zerog.testing.datastore_tokens import TokenRules
 
 
-class DatastoreContract(DocumentRules, TokenRules, DeletionRules, FindRules, OperationRules, FenceRules, RaceRules):
+class DatastoreContract(
+    DocumentRules, TokenRules, DeletionRules, FindRules, OperationRules, FenceRules, RoomRules, RaceRules
+):
     """Rules that every datastore keeps."""
 
     def test_declarations(self, datastore: Datastore) -> None:

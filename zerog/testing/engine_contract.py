@@ -14,6 +14,7 @@ from zerog.testing.engine_edits import EditRules
 from zerog.testing.engine_life import LifeRules
 from zerog.testing.engine_poison import PoisonRules
 from zerog.testing.engine_repairs import RepairRules
+from zerog.testing.engine_room import RoomRules
 from zerog.testing.engine_setbacks import SetbackRules
 from zerog.testing.engine_turns import TurnRules
 
@@ -23,6 +24,7 @@ class EngineContract(
     TurnRules,
     RepairRules,
     SetbackRules,
+    RoomRules,
     EditRules,
     DiscardRules,
     AnswerRules,

@@ -362,7 +362,9 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
         return outcome
     stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
     try:
-        values.encode(stored, f"the document of job {job.uuid}")
+        what = f"the document of job {job.uuid}"
+        values.check(stored, what)
+        values.encode_checked(stored, what, values.JOB_BYTES)
     except InvalidValue as error:
         job._pending.take()
         return _failed(job, f"the end of the run can't be stored: {error}")

@@ -30,7 +30,7 @@ def take_overrun(app: App, claim: Claim, message: str) -> bool:
         pause = pause_after(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
         told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
         record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
-        return transitions.overrun(head, record, now, engine.datastore.history_limit, pause and pause.seconds)
+        return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
 
     return engine.take_away(claim.uuid, claim.run, build, "requeued", message, logs.ERROR)
 

@@ -122,7 +122,7 @@ def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Cl
     at = stamp(claim.head, to_text(clock.now()))
     record = error_record(at, INTERNAL_ERROR, message, claim.head.get("attempts"), build_of(claim.head))
     settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
-    settlement.operations = erred(record, engine.datastore.history_limit)
+    settlement.operations = erred(record, engine.kept(claim.head))
 
 
 def _give_up(engine: Engine, settlement: Settlement, error: Exception) -> Settled:
