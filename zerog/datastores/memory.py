@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any, Literal
 
 from zerog import values
@@ -33,7 +33,7 @@ from zerog.datastores.operations import (
     check,
     dropped_field,
 )
-from zerog.datastores.room import limit_of
+from zerog.datastores.room import fitting, is_measured, limit_of
 from zerog.exceptions import CorruptDocument
 
 
@@ -196,6 +196,9 @@ class _History:
         added = self._added.setdefault(field, [])
         added.append(text)
         dropped = self._dropped.get(field, 0)
+        if keep is not None and is_measured(len(text)):
+            newest = chain(reversed(added), reversed(base))
+            keep = min(keep, fitting(len(entry.encode()) for entry in newest))
         overflow = 0 if keep is None else max(0, len(base) + len(added) - dropped - keep)
         self._dropped[field] = dropped + overflow
         return overflow

@@ -37,6 +37,7 @@ from zerog.datastores.base import (
 )
 from zerog.datastores.operations import Add, Append, Document, Max, Operation, Remove, Set, apply, check, dropped_field
 from zerog.datastores.redisended import incomplete, missing
+from zerog.datastores.room import is_measured
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -353,7 +354,10 @@ def change(
     if others:
         if any(named(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
             fields, others = {}, list(operations)  # their order matters
-        command["o"] = [text for operation in others for text in _coded(operation)]
+        coded = [_coded(operation) for operation in others]
+        command["o"] = [text for texts in coded for text in texts]
+        if is_measured(sum(len(texts[2]) for texts in coded if texts[0] == "h")):
+            command["y"] = "1"
     command["f"] = [text for pair in fields.items() for text in pair]
     return command
 

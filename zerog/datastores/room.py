@@ -6,6 +6,7 @@ the history lies in the document, its oldest entries make way for the newest, wh
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 
 from zerog import values
@@ -13,6 +14,12 @@ from zerog.datastores.operations import Add, Append, Document, Operation, Set, a
 
 HISTORY = ("events", "errors", "warnings")
 """The lists that only grow. A head is a document without them."""
+
+HISTORY_BYTES = 16 * 1024 * 1024
+"""Bytes of each bounded list of the history where it is stored apart: beyond them the oldest entries fall out, too."""
+
+MEASURED = 16
+"""Times that a list is measured while entries of HISTORY_BYTES are appended to it, on average."""
 
 ENGINE_SETS = frozenset(["status", "owner", "cancelRequested", "queueState"])
 """Fields that only the engine sets. A change that sets one of them may use the room that each document keeps for it."""
@@ -22,6 +29,26 @@ def limit_of(operations: Iterable[Operation]) -> int:
     """The bytes that a document may take after these operations."""
     is_engines = any(type(operation) is Set and operation.field in ENGINE_SETS for operation in operations)
     return values.MAX_BYTES if is_engines else values.JOB_BYTES
+
+
+def is_measured(size: int) -> bool:
+    """True if the list that an entry of this size is appended to is to be measured.
+
+    By chance, in proportion to the size, so that nothing has to be counted and an entry's cost doesn't grow with the
+    list.
+    """
+    return random.random() * HISTORY_BYTES < MEASURED * size
+
+
+def fitting(sizes: Iterable[int], most: int = HISTORY_BYTES) -> int:
+    """How many entries, newest first, take no more than ``most`` bytes; the newest is kept in any case."""
+    count = 0
+    for size in sizes:
+        most -= size
+        if most < 0:
+            break
+        count += 1
+    return max(count, 1)
 
 
 def make_room(key: str, document: Document, operations: Iterable[Operation], changed: Document) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from zerog import values
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import Append, Document, Operation
+from zerog.datastores.room import fitting, is_measured
 from zerog.exceptions import CorruptDocument
 
 HOT = (
@@ -206,7 +207,11 @@ def append_entry(sqlite: sqlite3.Connection, identity: int, operation: Append) -
     last = sqlite.execute(f"SELECT coalesce(max(n), 0) FROM zerog_history WHERE {numbered}", key).fetchone()[0]
     text = values.encode_checked(operation.value, operation.field)
     sqlite.execute("INSERT INTO zerog_history VALUES (?, ?, ?, ?)", (*key, last + 1, text))
-    if operation.keep is None:
+    keep = operation.keep
+    if keep is None:
         return 0
-    overflow = (*key, last + 1 - operation.keep)
+    if is_measured(len(text)):
+        measure = f"SELECT length(CAST(entry AS BLOB)) FROM zerog_history WHERE {where} ORDER BY n DESC"
+        keep = min(keep, fitting(size for (size,) in sqlite.execute(measure, key)))
+    overflow = (*key, last + 1 - keep)
     return sqlite.execute(f"DELETE FROM zerog_history WHERE {where} AND n <= ?", overflow).rowcount

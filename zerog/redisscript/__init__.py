@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from zerog import values
+from zerog.datastores.room import HISTORY_BYTES
 from zerog.queues.base import LONGEST, SHARE
 
 HOT = (
@@ -72,6 +73,7 @@ def source() -> bytes:
         "REFUSALS": " ".join((*BUSY, "NOPERM")),
         "MAX_BYTES": values.MAX_BYTES,
         "JOB_BYTES": values.JOB_BYTES,
+        "HISTORY_BYTES": HISTORY_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
         "ORDERS": ORDERS,

@@ -7,6 +7,20 @@ local function present(key, new, old, field)
   return text or (HOT[field] and 'null') or nil
 end
 
+-- How many of the last entries of a list take no more than so many bytes.
+local function fitting(list, most)
+  local count, length = 0, call('LLEN', list)
+  while count < length do
+    local entries = call('LRANGE', list, -count - 100, -count - 1)
+    for i = #entries, 1, -1 do
+      most = most - #entries[i]
+      if most < 0 then return count end
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
 -- the texts to answer with; seen has fields that were read. Nothing if one of them can't be done here.
 local function plan(c, key, seen)
@@ -37,6 +51,11 @@ local function plan(c, key, seen)
       local keep, dropped = tonumber(o[i + 3]), ''
       table.insert(pushes[field], o[i + 2])
       lengths[field] = lengths[field] + 1
+      if keep and c.y then
+        local most = HISTORY_BYTES
+        for _, text in ipairs(pushes[field]) do most = most - #text end
+        keep = math.min(keep, fitting(history(field, c.k), most) + #pushes[field])
+      end
       if keep and lengths[field] > keep then
         local counter = field:sub(1, -3) .. 'Dropped":'
         local old = present(key, new, seen, counter)
@@ -56,7 +75,7 @@ end
 -- f: fields and their new texts; o: operations on other fields; t: the token it must have; e, r: the epoch, and a part of
 -- the owner's text, of the run that must own it;
 -- s, n: the number of the write before, and of this one; q: put it on a queue in the same step, unless it was cancelled;
--- z: answer with the token only.
+-- y: bound the lists that are appended to by their bytes, too; z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
   local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE, TYPE,

@@ -33,6 +33,7 @@ local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":
 local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
 local JOB_BYTES = @JOB_BYTES@ -- what a change may fill that isn't the engine's
+local HISTORY_BYTES = @HISTORY_BYTES@ -- of each bounded list of a history
 local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
 local UUID = '@UUID@'
 local ORDERS, LONGEST = @ORDERS@, @LONGEST@

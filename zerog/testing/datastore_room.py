@@ -6,6 +6,7 @@ import pytest
 
 from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Add, Append, Document, Operation, Set
+from zerog.datastores.room import HISTORY_BYTES
 from zerog.exceptions import InvalidValue
 from zerog.values import JOB_BYTES, MAX_TEXT
 
@@ -67,6 +68,17 @@ class RoomRules:
             numbers = [entry[0] for entry in document[field]]
             assert numbers == list(range(10 - len(numbers), 10)) and numbers
             assert document.get(f"{field}Dropped", 0) == 10 - len(numbers)
+
+    def test_a_history_is_bounded_by_its_bytes(self, datastore: Datastore, key: str) -> None:
+        """However many entries it may have: the newest stay, and what falls out is counted."""
+        datastore.create(key, {"status": "running", "events": []})
+        entry = "x" * 2_000_000
+        for n in range(12):
+            datastore.mutate(key, [Append("events", [n, entry], 10_000)])
+        document = datastore.read(key) or {}
+        numbers = [number for number, _ in document["events"]]
+        assert numbers == list(range(12 - len(numbers), 12)) and document["eventsDropped"] == 12 - len(numbers)
+        assert 1 <= len(numbers) <= HISTORY_BYTES // len(entry)
 
     def test_a_job_leaves_the_room(self, datastore: Datastore, key: str) -> None:
         """A document as large as a caller may make one takes nothing more of a job, until it is made smaller."""
