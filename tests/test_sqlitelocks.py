@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -67,7 +69,7 @@ def test_a_stopped_writer_is_named(path, impatient, caplog) -> None:
         diagnosis = Doctor(app).examine()
         (finding,) = [each for each in diagnosis.findings if f"process {holder.pid}" in each.what]
         assert diagnosis.needs_person and finding.command == f"kill -CONT {holder.pid}"
-        assert " since 2" in finding.what
+        assert "written since 2" in finding.what
         holder.send_signal(signal.SIGCONT)
         holder.wait(30)
     assert app.datastore.create(KEY, {})
@@ -106,3 +108,58 @@ def test_a_holder_that_is_not_known(path, monkeypatch) -> None:
     monkeypatch.setattr("zerog.lockholder.LOCKS", str(path))
     assert lock_holder(str(path)) is None
     assert "locked by another process" in locked(str(path))
+
+
+READ_ON = """
+    import sqlite3, sys
+
+    sqlite = sqlite3.connect(sys.argv[1], isolation_level=None)
+    sqlite.execute("BEGIN")
+    sqlite.execute("SELECT count(*) FROM zerog_documents").fetchone()
+    print("reading", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def log_size(path) -> int:
+    return os.stat(f"{path}-wal").st_size
+
+
+def test_the_log_shrinks_after_a_long_reader(path, monkeypatch) -> None:
+    """While another program reads one state, the log grows, and doctor names the program; afterwards it is cut."""
+    monkeypatch.setattr("zerog.sqliteconnection.LOG_LIMIT", 2**20)
+    monkeypatch.setattr("zerog.sqlitetroubles.LARGE_LOG", 6 * 2**20)
+    app = zerog.App(f"sqlite:///{path}?synchronous=normal")
+    text = "x" * 100_000
+    with program(READ_ON, path) as reader:
+        assert reader.stdout is not None and reader.stdout.readline() == "reading\n"
+        for n in range(100):
+            app.datastore.create(f"zerog_job_{n}", {"text": text})
+        assert log_size(path) > 8 * 2**20
+        diagnosis = Doctor(app).examine()
+        (finding,) = [each for each in diagnosis.findings if "-wal has grown to" in each.what]
+        assert diagnosis.needs_person
+        if os.path.exists("/proc/locks"):
+            assert f"process {reader.pid} " in finding.what and finding.command == f"kill {reader.pid}"
+    for n in range(10):
+        app.datastore.create(f"zerog_job_after_{n}", {"text": text})
+    assert log_size(path) <= 2 * 2**20
+    assert not Doctor(app).examine().needs_person
+    app.close()
+
+
+def test_a_listing_holds_no_state_while_its_caller_thinks(path) -> None:
+    """Other processes can fold the whole log into the database in the middle of a list."""
+    app = zerog.App(f"sqlite:///{path}?synchronous=normal")
+
+    @app.job("work")
+    def work(job: zerog.BaseJob) -> int:
+        return 200
+
+    app.submit_many("work", [{}] * 5)
+    listing = iter(app.jobs())
+    assert next(listing)
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    assert len(list(listing)) == 4
+    app.close()

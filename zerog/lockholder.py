@@ -10,8 +10,8 @@ from pathlib import Path
 
 LOCKS = "/proc/locks"
 
-FIRST_READ_LOCK = 123
-"""In an SQLite ``-shm`` file the bytes 120 to 122 are the locks of writers, checkpoints and recovery."""
+WRITING, READING = range(120, 123), range(123, 128)
+"""The bytes of an SQLite ``-shm`` file that are locks: of a writer, a checkpoint and recovery; and of readers."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,30 @@ class Holder:
 
 
 def lock_holder(path: str) -> Holder | None:
-    """Who has an SQLite database locked for writing; None if that isn't known.
+    """Who has an SQLite database locked for writing; None if that isn't known."""
+    locks = _locks(f"{path}-shm", "WRITE", WRITING) + _locks(path, "WRITE")
+    return _holder(locks[0]) if locks else None
 
-    The format is that of proc(5): number, kind, ADVISORY, READ or WRITE, pid, major:minor:inode, first and last byte.
+
+def readers(path: str) -> set[Holder]:
+    """Who reads a state of an SQLite database at this moment, as far as it is known."""
+    return {_holder(pid) for pid in set(_locks(f"{path}-shm", "READ", READING))}
+
+
+def _locks(path: str, kind: str, bytes_locked: range | None = None) -> list[int]:
+    """The processes that have such a lock on a file.
+
+    The format is that of proc(5): number, POSIX, ADVISORY, READ or WRITE, pid, major:minor:inode, first and last byte.
     """
-    shared, database = _name_of(f"{path}-shm"), _name_of(path)
     try:
-        with open(LOCKS, encoding="ascii") as locks:
-            lines = [line.split() for line in locks]
+        status = os.stat(path)
+        with open(LOCKS, encoding="ascii") as file:
+            lines = [line.split() for line in file]
     except OSError:
-        return None
-    for fields in lines:
-        if len(fields) < 8 or fields[3] != "WRITE" or fields[5] not in (shared, database):
-            continue
-        if fields[5] == database or int(fields[6]) < FIRST_READ_LOCK:
-            return _holder(int(fields[4]))
-    return None
+        return []
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = [line for line in lines if len(line) >= 8 and line[3] == kind and line[5] == name]
+    return [int(line[4]) for line in found if bytes_locked is None or int(line[6]) in bytes_locked]
 
 
 def holders_of_deleted(*paths: str) -> list[Holder]:
@@ -75,14 +83,6 @@ def _listed(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
-
-
-def _name_of(path: str) -> str | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
 
 
 def _holder(pid: int) -> Holder:

@@ -25,6 +25,10 @@ FORK_SECONDS = 5.0
 """How long a fork waits for another thread's statements."""
 
 
+LOG_LIMIT = 16 * 2**20
+"""Bytes to which the log is cut when it is begun anew; usually it is 4 MiB long."""
+
+
 class Connection:
     """A connection to one file, for one thread. Use it, and open it, only within ``with connection.using``."""
 
@@ -123,6 +127,7 @@ class Connection:
             sqlite.execute(f"PRAGMA synchronous={self._synchronous}")
             if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self.insist("PRAGMA journal_mode=wal")
+            sqlite.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}").fetchone()
             sqlite.execute("PRAGMA schema_version").fetchone()  # which opens the log
             self.files = Opened(self._identity(before), identity_of(f"{self._path}-wal"))
         except BaseException:

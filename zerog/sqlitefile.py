@@ -9,28 +9,18 @@ import sqlite3
 import stat
 import threading
 import weakref
-from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Generator
 from pathlib import Path
 
 from zerog import sqliteconnection
 from zerog.blocks import block
-from zerog.clock import SYSTEM
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
-from zerog.lockholder import Holder, holders_of_deleted, lock_holder
 from zerog.sqliteconnection import Connection
 from zerog.sqlitefiles import RESTORE, Content, identity_of
 
 SYNCHRONOUS = {"full": "fsync", "normal": "process"}
 """The settings that may be asked for, and what survives a power cut with each. With ``normal`` a crash of processes
 loses nothing, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
-
-
-STANDING_SECONDS = 1.0
-"""For how long a lock is watched before ``troubles`` names its holder."""
-
-NAMES = ("", "-wal", "-shm")
-"""What is added to a path for the files that make up a database."""
 
 
 class SqliteFile:
@@ -110,36 +100,6 @@ class SqliteFile:
                     connection.close_if_unfinished()
         except (sqlite3.Error, OSError) as error:
             raise self._named(error, committing) from error
-
-    def troubles(self) -> Iterator[tuple[str, str, str | None]]:
-        """What is wrong with the file, what mends it, and with which command."""
-        for holder in holders_of_deleted(*(f"{self.path}{name}" for name in NAMES)):
-            what = f"{holder} has {self.path} open as it was before it was deleted or replaced, and can't write"
-            yield what, f"end that process and start it again; if its jobs are missed, {RESTORE}", f"kill {holder.pid}"
-        standing = self._standing_holder()
-        if standing is not None:
-            what = f"{self.path} is locked by {standing}; nothing can be written{self._since()}"
-            yield what, "have the process go on, or end it: what it has not committed is undone", standing.mend
-
-    def _standing_holder(self) -> Holder | None:
-        """Who has the file locked for writing, if nothing moves for STANDING_SECONDS."""
-        before = lock_holder(self.path), self._log_written()
-        ends = SYSTEM.monotonic() + STANDING_SECONDS
-        while before[0] is not None and not before[0].is_stopped and SYSTEM.monotonic() < ends:
-            SYSTEM.pause(0.02)
-            if (lock_holder(self.path), self._log_written()) != before:
-                return None
-        return before[0]
-
-    def _log_written(self) -> float | None:
-        try:
-            return os.stat(f"{self.path}-wal").st_mtime
-        except OSError:
-            return None
-
-    def _since(self) -> str:
-        written = self._log_written()
-        return "" if written is None else f" since {datetime.fromtimestamp(written, UTC).isoformat(' ', 'seconds')}"
 
     def close(self) -> None:
         """Close every connection of this process. A later call opens new ones."""

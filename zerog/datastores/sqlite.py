@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zerog import values
+from zerog import sqlitetroubles, values
 from zerog.datastores.base import (
     HISTORY,
     Datastore,
@@ -181,7 +181,7 @@ class SqliteDatastore(Datastore):
         return f"SQLite {sqlite3.sqlite_version}"
 
     def troubles(self) -> list[Trouble]:
-        return [Trouble(*trouble) for trouble in self.file.troubles()]
+        return [Trouble(*trouble) for trouble in sqlitetroubles.troubles(self.file.path)]
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []
