@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -127,6 +128,31 @@ def test_queues(path: Path) -> None:
     with closing(free.other):
         assert interrupt_everywhere(use, free, step=3) > 50
     queue.close()
+
+
+def test_a_consumer_that_was_interrupted_is_woken_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zerog.queues.sqlite.POLL", 60.0)
+    producer = SqliteQueue(path, synchronous="normal")
+    queues: list[SqliteQueue] = []
+
+    def begin_to_wait() -> None:
+        queues.append(SqliteQueue(path, synchronous="normal"))
+        queues[-1].wait(0)
+
+    def check() -> None:
+        if not queues:
+            return
+        queue = queues.pop()
+        queue.wait(0)
+        producer.put(new_uuid())
+        began = monotonic()
+        assert queue.wait(60)
+        assert monotonic() - began < 30
+        queue.close()
+
+    assert interrupt_everywhere(begin_to_wait, check, step=3) > 10
+    check()
+    producer.close()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import weakref
 
 from zerog.clock import SYSTEM
 from zerog.exceptions import DatastoreUnavailable
-from zerog.lockholder import lock_holder
+from zerog.lockholder import Holder, lock_holder
 from zerog.sqlitefiles import Opened, identity_of
 
 log = logging.getLogger("zerog")
@@ -19,7 +19,7 @@ BUSY_SECONDS = 60.0
 """How long a transaction waits for the file's lock before it gives up with DatastoreUnavailable."""
 
 WARN_SECONDS = 5.0
-"""After how long a transaction that waits for the file's lock logs a warning, once."""
+"""After how long a transaction that waits for the file's lock logs who has it, once for each holder."""
 
 FORK_SECONDS = 5.0
 """How long a fork waits for another thread's statements."""
@@ -27,6 +27,10 @@ FORK_SECONDS = 5.0
 
 LOG_LIMIT = 16 * 2**20
 """Bytes to which the log is cut when it is begun anew; usually it is 4 MiB long."""
+
+
+_logged: dict[str, Holder | None] = {}
+"""Who was last logged to have which file locked, until something could be written again."""
 
 
 class Connection:
@@ -96,11 +100,13 @@ class Connection:
         sqlite = self.opened()
         self.wait(0)
         began = None
-        warned = False
+        look_at = WARN_SECONDS
         pause = 0.0001
         while True:
             try:
                 sqlite.execute(statement)
+                if _logged:
+                    _logged.pop(self._path, None)
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
@@ -109,11 +115,18 @@ class Connection:
             waited = SYSTEM.monotonic() - began
             if waited > BUSY_SECONDS:
                 raise DatastoreUnavailable(f"{locked(self._path, f' for {waited:.0f} s')}; nothing was written")
-            if waited > WARN_SECONDS and not warned:
-                log.warning("waiting to write: %s", locked(self._path))
-                warned = True
+            if waited > look_at:
+                self._log_holder()
+                look_at = 2 * waited
             SYSTEM.pause(pause)
             pause = min(pause * 1.5, 0.002)
+
+    def _log_holder(self) -> None:
+        """Log who has the file locked, unless that is known already."""
+        holder = lock_holder(self._path)
+        if self._path not in _logged or _logged[self._path] != holder:
+            _logged[self._path] = holder
+            log.warning("waiting to write: %s", locked(self._path))
 
     def _open(self) -> None:
         self.close()

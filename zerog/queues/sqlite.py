@@ -271,11 +271,12 @@ class SqliteQueue(Queue):
 
     def wait(self, timeout: float) -> bool:
         """Wait until an entry may be ready or ``timeout`` is over; False if ``wake`` was called."""
-        with _translated(f"queue {self.name}"), self.file.reading() as sqlite:
-            query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"
-            due = sqlite.execute(query, (100 * LONGEST,)).fetchone()[0]
-        longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
-        return self._waiter.wait(min(timeout, longest))
+        with _translated(f"queue {self.name}"):
+            with self.file.reading() as sqlite:
+                query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"
+                due = sqlite.execute(query, (100 * LONGEST,)).fetchone()[0]
+            longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
+            return self._waiter.wait(min(timeout, longest))
 
     def _reject_undecodable(self, sqlite: sqlite3.Connection) -> None:
         """Set aside entries whose text is no UTF-8, which can't even be read as text."""
@@ -403,17 +404,21 @@ class _Waiter:
         with self._lock:
             if self._pid == os.getpid():
                 return self._socket
-            self._pid, self._socket = os.getpid(), None
+            self._socket = None
             self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}"
             try:
                 receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 receiver.bind(f"\0{self.address}")
             except OSError:
-                self.address = ""
+                self.address, self._pid = "", os.getpid()
                 return None
-            self._socket = receiver
-            with self._file.writing() as sqlite:
-                sqlite.execute("INSERT OR REPLACE INTO zerog_waiters VALUES (?)", (self.address,))
+            try:
+                with self._file.writing() as sqlite:
+                    sqlite.execute("INSERT OR REPLACE INTO zerog_waiters VALUES (?)", (self.address,))
+            except BaseException:
+                receiver.close()
+                raise
+            self._socket, self._pid = receiver, os.getpid()
             return receiver
 
 
