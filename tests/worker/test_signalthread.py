@@ -164,3 +164,19 @@ def test_no_handler_of_signals_takes_a_lock_logs_or_calls_user_code() -> None:
     for module, function in found:
         allowed = {"_is_in_the_job", "interruption"} if module == "interrupts" else HARMLESS
         assert calls(function) <= allowed, f"{module}: {ast.unparse(function)}"
+
+
+def test_a_signal_right_after_the_fork_is_not_lost() -> None:
+    """Python drops what a new process gets before it has its own handlers, and ``terminate()`` would wait for ever."""
+
+    def live() -> None:
+        with SignalThread([signal.SIGTERM], lambda _number: None):
+            for _ in range(200):
+                pid = os.fork()
+                if pid == 0:
+                    signal.pause()
+                    os._exit(1)
+                os.kill(pid, signal.SIGTERM)
+                assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGTERM
+
+    assert in_a_fork(live) == 0

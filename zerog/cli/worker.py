@@ -14,6 +14,7 @@ from zerog.cli.logs import FORMATS, configure
 from zerog.cli.spoken import FAILED, fail
 from zerog.cli.streams import keep_streams
 from zerog.cli.target import app_command, load_shared
+from zerog.worker.leftovers import end_daemons
 from zerog.worker.notify import from_environment
 from zerog.worker.session import WorkerStats
 from zerog.worker.settings import EXECUTORS, GRACE, LEASE
@@ -73,6 +74,8 @@ def worker(
         if not the_worker.has_worked:
             raise
         fail(f"the worker failed: {error}", FAILED)  # whatever it is: how it was started is no mistake
+    finally:
+        end_daemons()
     logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
 
 

@@ -71,6 +71,16 @@ def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
     return len(ended)
 
 
+def end_daemons() -> None:
+    """Kill the daemon processes that jobs started here by ``multiprocessing``, which waits for them at exit."""
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for process in multiprocessing.active_children():
+            if process.daemon:
+                process.kill()
+
+
 def resident_memory(pid: int | None = None) -> int:
     """Bytes of a process, by default this one, that are in memory; 0 if it is gone or the system doesn't say."""
     try:

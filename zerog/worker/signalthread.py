@@ -29,18 +29,17 @@ class SignalThread:
     """
 
     def __init__(self, numbers: Sequence[int], receive: Callable[[int], object]) -> None:
-        self._numbers = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        self.numbers = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
         self._receive = receive
-        self._came = dict.fromkeys(self._numbers, False)
+        self._came = dict.fromkeys(self.numbers, False)
         self._before: dict[int, Any] = {}
-        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._pass_on, name="zerog-signals", daemon=True)
 
     def __enter__(self) -> SignalThread:
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._thread.start()
-        self._before = {number: signal.signal(number, self._on_signal) for number in self._numbers}
+        self._before = {number: signal.signal(number, self._on_signal) for number in self.numbers}
         _ACTIVE.add(self)
         return self
 
@@ -61,10 +60,6 @@ class SignalThread:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # in a fork, just before its handlers are restored
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
         self._came[number] = True
         with suppress(BlockingIOError):  # thousands wait to be received
             os.write(self._wake, bytes([number]))
@@ -80,10 +75,25 @@ class SignalThread:
 _ACTIVE: weakref.WeakSet[SignalThread] = weakref.WeakSet()
 
 
-def _restore_all() -> None:
+_forking = threading.local()
+"""Has the signals that a thread blocked before it began to fork."""
+
+
+def _before_fork() -> None:
+    """Block the signals: Python drops what comes to a new process before its handlers are restored."""
+    numbers = {number for active in list(_ACTIVE) for number in active.numbers}
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+
+def _after_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _after_in_child() -> None:
     for active in list(_ACTIVE):
         active.restore()
     _ACTIVE.clear()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
-os.register_at_fork(after_in_child=_restore_all)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
