@@ -1,9 +1,9 @@
 """Removal of ended jobs whose class keeps them no longer.
 
 The datastore lists what is due by status, type and end from an index (``Datastore.find`` with ``until``), so a sweep
-reads nothing but that, however many jobs are kept. It removes a page per transaction, pauses after each for as long as
-the page took, so that claims and settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless
-a class has RETAIN or RETAIN_FAILED.
+reads nothing but that, however many jobs are kept. It removes a page per transaction, pauses after each, so that
+claims and settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless a class has RETAIN or
+RETAIN_FAILED.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zerog.lifecycle import Engine
 
 log = logging.getLogger("zerog")
 
-PAGE = 100
+PAGE = 200
 """Heads read at a time, and jobs removed in one transaction: what has ended may have large outputs."""
 
 BUDGET = 5.0
@@ -28,6 +28,9 @@ BUDGET = 5.0
 
 LEFT = 1_000
 """Due heads of one status and type that a sweep reads without removing them, before it leaves the rest to the next."""
+
+PAUSE = 0.05
+"""Seconds of the longest pause after a page: claims and settlements get their turn meanwhile."""
 
 
 class Keep(NamedTuple):
@@ -105,7 +108,7 @@ class Retention:
                 if place not in self._after or left[place] >= LEFT:
                     del left[place]
                 if due:
-                    clock.pause(clock.monotonic() - began)
+                    clock.pause(min(clock.monotonic() - began, PAUSE))
 
     def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
         """How many heads of the next page are due, and the uuids of those removed."""
