@@ -68,7 +68,7 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
         event = transitions.event_record(now, why, run=nonce)
         change: list[Operation] = [
             Add("lost", -1, low=0),
-            Append("events", event, datastore.history_limit),
+            Append("events", event, engine.kept(document)),
             Max("updatedAt", now),
         ]
         try:

@@ -20,6 +20,9 @@ JOB_BYTES = 4 * 1024 * 1024
 MAX_BYTES = JOB_BYTES + 512 * 1024
 """Size of one encoded value or document: what is beyond JOB_BYTES is for the engine's own writes."""
 
+HISTORY_BYTES = 16 * 1024 * 1024
+"""Bytes of each bounded list of a history where it is stored apart: beyond them the oldest entries fall out, too."""
+
 MAX_TEXT = 64 * 1024
 """Characters kept of one message or traceback in a document's history."""
 

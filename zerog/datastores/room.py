@@ -15,11 +15,8 @@ from zerog.datastores.operations import Add, Append, Document, Operation, Set, a
 HISTORY = ("events", "errors", "warnings")
 """The lists that only grow. A head is a document without them."""
 
-HISTORY_BYTES = 16 * 1024 * 1024
-"""Bytes of each bounded list of the history where it is stored apart: beyond them the oldest entries fall out, too."""
-
 MEASURED = 16
-"""Times that a list is measured while entries of HISTORY_BYTES are appended to it, on average."""
+"""Times that a list is measured while entries of ``values.HISTORY_BYTES`` are appended to it, on average."""
 
 ENGINE_SETS = frozenset(["status", "owner", "cancelRequested", "queueState"])
 """Fields that only the engine sets. A change that sets one of them may use the room that each document keeps for it."""
@@ -37,10 +34,10 @@ def is_measured(size: int) -> bool:
     By chance, in proportion to the size, so that nothing has to be counted and an entry's cost doesn't grow with the
     list.
     """
-    return random.random() * HISTORY_BYTES < MEASURED * size
+    return random.random() * values.HISTORY_BYTES < MEASURED * size
 
 
-def fitting(sizes: Iterable[int], most: int = HISTORY_BYTES) -> int:
+def fitting(sizes: Iterable[int], most: int = values.HISTORY_BYTES) -> int:
     """How many entries, newest first, take no more than ``most`` bytes; the newest is kept in any case."""
     count = 0
     for size in sizes:

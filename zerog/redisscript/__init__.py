@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Any
 
 from zerog import values
-from zerog.datastores.room import HISTORY_BYTES
 from zerog.queues.base import LONGEST, SHARE
 
 HOT = (
@@ -73,7 +72,7 @@ def source() -> bytes:
         "REFUSALS": " ".join((*BUSY, "NOPERM")),
         "MAX_BYTES": values.MAX_BYTES,
         "JOB_BYTES": values.JOB_BYTES,
-        "HISTORY_BYTES": HISTORY_BYTES,
+        "HISTORY_BYTES": values.HISTORY_BYTES,
         "SHARE": SHARE,
         "REJECTED": REJECTED,
         "ORDERS": ORDERS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from zerog import values
 from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Add, Append, Document, Operation, Set
-from zerog.datastores.room import HISTORY_BYTES
 from zerog.exceptions import InvalidValue
 from zerog.values import JOB_BYTES, MAX_TEXT
 
@@ -78,7 +78,7 @@ class RoomRules:
         document = datastore.read(key) or {}
         numbers = [number for number, _ in document["events"]]
         assert numbers == list(range(12 - len(numbers), 12)) and document["eventsDropped"] == 12 - len(numbers)
-        assert 1 <= len(numbers) <= HISTORY_BYTES // len(entry)
+        assert 1 <= len(numbers) <= values.HISTORY_BYTES // len(entry)
 
     def test_a_job_leaves_the_room(self, datastore: Datastore, key: str) -> None:
         """A document as large as a caller may make one takes nothing more of a job, until it is made smaller."""
