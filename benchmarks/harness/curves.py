@@ -36,10 +36,14 @@ def _panel(
     for share in (0, 0.5, 1):
         y = floor - share * height
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{share * top:,.4g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_label(share * top)}</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{floor + 18}" text-anchor="end">{end / 60:.1f} min</text>')
     for name, many in lines.items():
         for line in many:
             places = " ".join(f"{LEFT + x / end * width:.1f},{floor - y / top * height:.1f}" for x, y in line)
             parts.append(f'<polyline points="{places}" fill="none" stroke="{colors[name]}"/>')
     return "\n".join(parts)
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
