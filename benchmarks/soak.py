@@ -59,20 +59,24 @@ class Store:
                 used = sqlite.execute(
                     "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
                 ).fetchone()[0]
-                jobs = sqlite.execute("SELECT count(*) FROM zerog_documents").fetchone()[0]
+                count = "SELECT count(*) FROM zerog_documents WHERE typeof(finishedAt)"
+                ended, others = (sqlite.execute(f"{count} {each} 'text'").fetchone()[0] for each in ("=", "!="))
             wal = Path(f"{self._path}-wal")
-            return {"jobs": jobs, "pages in use": used, "WAL, KiB": wal.stat().st_size / 1024 if wal.exists() else 0}
+            size = wal.stat().st_size / 1024 if wal.exists() else 0
+            return {"jobs ended": ended, "jobs not ended": others, "pages in use": used, "WAL, KiB": size}
         if self.kind == "redis":
             import redis
 
             with redis.Redis.from_url(self.url) as client:
                 memory = client.info("memory")["used_memory"] / 2**20
-                return {"jobs": client.zcard("{zerog}:index"), "memory of the server's data, MiB": memory}
+                jobs, ended = client.zcard("{zerog}:index"), client.zcard("{zerog}:ended")
+            return {"jobs ended": ended, "jobs not ended": jobs - ended, "memory of the data, MiB": memory}
         import pymongo
 
         with pymongo.MongoClient(self.url) as client:
-            names = client.get_default_database().list_collection_names()
-            return {"jobs": sum(client.get_default_database()[name].count_documents({}) for name in names)}
+            documents = client.get_default_database()["zerog_documents"]
+            ended = documents.count_documents({"finishedAt": {"$gt": ""}})
+            return {"jobs ended": ended, "documents": documents.count_documents({})}
 
 
 class Samples:
