@@ -177,44 +177,49 @@ def rest(seconds: float) -> dict[str, int]:
 def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, int], dict[str, int]]:
     """The samples, the counts of submits and faults, and what is left at the end."""
     store = Store(options.store, folder)
-    os.environ |= {
-        "SOAK_URL": store.url,
-        "SOAK_RETAIN": str(options.retain),
-        "PYTHONPATH": f"{INSIDE}:{INSIDE.parents[1]}",
-    }
+    os.environ |= {"SOAK_URL": store.url, "SOAK_RETAIN": str(options.retain)}
+    os.environ["PYTHONPATH"] = f"{INSIDE}:{INSIDE.parents[1]}"
     if store.queue:
         os.environ["SOAK_QUEUE"] = store.queue
     sys.path.insert(0, str(INSIDE))
-    from soak_app import app
-
-    app.setup()
     command = [sys.executable, "-m", "zerog", "worker", "soak_app:app", "--processes", str(options.processes)]
     command += ["--concurrency", str(options.concurrency), "--executor", options.executor, "--log-level", "WARNING"]
-    counts = {"submitted": 0, "refused": 0, "SIGKILL": 0, "SIGTERM": 0, "none": 0}
-    with (folder / "workers.log").open("wb") as log:
-        supervisor = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        pids = {"supervisor": supervisor.pid, "submitter": os.getpid()}
+    try:
+        from soak_app import app
+
+        app.setup()
+        with (folder / "workers.log").open("wb") as log:
+            supervisor = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            try:
+                return watch(options, store, supervisor.pid)
+            finally:
+                supervisor.send_signal(signal.SIGTERM)
+                supervisor.wait(60)
+                app.close()
+    finally:
         if store.server is not None:
-            pids["server"] = store.server.process.pid
-        samples = Samples(store, pids)
-        end = time.monotonic() + options.minutes * 60
-        submitter = threading.Thread(target=submit, args=(options.rate, end, counts), daemon=True)
-        submitter.start()
-        next_fault = time.monotonic() + options.faults
-        while time.monotonic() < end:
-            samples.take()
-            if options.faults and time.monotonic() >= next_fault:
-                counts[fault(supervisor.pid, counts["SIGKILL"] + counts["SIGTERM"])] += 1
-                next_fault += options.faults
-            time.sleep(SAMPLE)
-        submitter.join()
-        left = rest(60)
-        supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(60)
-    app.close()
+            store.server.stop()
+
+
+def watch(options: argparse.Namespace, store: Store, supervisor: int) -> tuple[Samples, dict[str, int], dict[str, int]]:
+    """Submit jobs, make faults and take samples until the time is over."""
+    counts = {"submitted": 0, "refused": 0, "SIGKILL": 0, "SIGTERM": 0, "none": 0}
+    pids = {"supervisor": supervisor, "submitter": os.getpid()}
     if store.server is not None:
-        store.server.stop()
-    return samples, counts, left
+        pids["server"] = store.server.process.pid
+    samples = Samples(store, pids)
+    end = time.monotonic() + options.minutes * 60
+    submitter = threading.Thread(target=submit, args=(options.rate, end, counts), daemon=True)
+    submitter.start()
+    next_fault = time.monotonic() + options.faults
+    while time.monotonic() < end:
+        samples.take()
+        if options.faults and time.monotonic() >= next_fault:
+            counts[fault(supervisor, counts["SIGKILL"] + counts["SIGTERM"])] += 1
+            next_fault += options.faults
+        time.sleep(SAMPLE)
+    submitter.join()
+    return samples, counts, rest(60)
 
 
 def growth(line: list[tuple[float, float]]) -> float:
