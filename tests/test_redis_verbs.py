@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 import redis
 
+from tests.redisservers import shared
 from zerog.document import new_uuid
 from zerog.exceptions import ZerogError
 from zerog.queues.redis import RedisQueue, RedisReservation
@@ -141,8 +142,6 @@ def test_the_server(url: str) -> None:
 
 def test_an_answer_that_was_not_read_is_never_taken_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception out of a signal handler may come between a call and its answer."""
-    from tests.redisservers import shared
-
     server = RedisServer(shared("valkey").url())
     server.ask("a test", "SET", f"{server.prefix}a", "1")
     read = redis.connection.Connection.read_response
