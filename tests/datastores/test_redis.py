@@ -7,7 +7,7 @@ import pytest
 
 from tests.datastores.test_machine import explore
 from tests.redisservers import BINARIES, FakeServer, shared
-from zerog.datastores.base import Datastore
+from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
 from zerog.redisserver import RedisServer
@@ -106,8 +106,8 @@ def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
     name = f"{server.prefix}d:a"
     server.ask("a", "HSET", name, "body", server.ask("a", "HGET", name, "body") + b',"jobType":"x"')
     end = [Set("status", "failed"), Set("finishedAt", "1"), Set("owner", None)]
-    datastore.mutate("a", end, epoch=1, seq=1)
-    datastore.mutate("a", end, epoch=1, seq=1)
+    datastore.mutate("a", end, run=RunGuard(1, "n", 1))
+    datastore.mutate("a", end, run=RunGuard(1, "n", 1))
     [head] = datastore.find(status="failed", job_type="x", until="1").heads
     assert head["jobType"] == "x"
     datastore.close()

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Mapping
 
 from zerog import values
-from zerog.datastores.operations import Add, Append, Document, Operation, Set, added, dropped_field
+from zerog.datastores.operations import Add, Append, Document, Operation, added, dropped_field
 
 HISTORY = ("events", "errors", "warnings")
 """The lists that only grow. A head is a document without them."""
@@ -18,13 +18,13 @@ HISTORY = ("events", "errors", "warnings")
 MEASURED = 16
 """Times that a list is measured while entries of ``values.HISTORY_BYTES`` are appended to it, on average."""
 
-ENGINE_SETS = frozenset(["status", "owner", "cancelRequested", "queueState"])
-"""Fields that only the engine sets. A change that sets one of them may use the room that each document keeps for it."""
+ENGINES_OWN = frozenset(["status", "owner", "cancelRequested", "queueState", "lost"])
+"""Fields that only the engine changes. A change of one of them may use the room that each document keeps for it."""
 
 
 def limit_of(operations: Iterable[Operation]) -> int:
     """The bytes that a document may take after these operations."""
-    is_engines = any(type(operation) is Set and operation.field in ENGINE_SETS for operation in operations)
+    is_engines = any(operation.field in ENGINES_OWN for operation in operations)
     return values.MAX_BYTES if is_engines else values.JOB_BYTES
 
 
