@@ -94,6 +94,16 @@ def test_another_program_is_named(path, impatient) -> None:
     app.close()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux shows who holds a lock")
+def test_doctor_names_who_has_a_queues_file_locked(path) -> None:
+    app = zerog.App(datastore="memory://", queue=f"sqlite:///{path}")
+    with program(HOLD_BY_OTHER_MEANS, path) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
+        findings = Doctor(app).examine().findings
+        assert [each.command for each in findings if each.needs_person] == [f"kill {holder.pid}"]
+    app.close()
+
+
 def test_a_lock_of_another_thread_is_no_process_to_be_killed(path, impatient) -> None:
     datastore = SqliteDatastore(path)
     with datastore.file.writing(), ThreadPoolExecutor(1) as pool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import Any
 
@@ -23,6 +23,7 @@ from zerog.fleetfindings import damaged_records, missing_sweeps
 from zerog.queues.base import DEFAULT
 from zerog.retention import why_not
 from zerog.symptoms import CLOCKS_APART, Symptoms
+from zerog.troubles import Trouble
 from zerog.watch import Watch
 from zerog.workerrecords import Record, lease_of, read_worker
 
@@ -195,6 +196,12 @@ class Doctor:
             what = f"RETAIN is without effect for {', '.join(types)}: {why}"
             yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
 
+    def _troubles_of_queue(self) -> Sequence[Trouble]:
+        try:
+            return self.app.engine.queue.troubles()
+        except ZerogError:
+            return []  # that it can't be reached is a finding of its own
+
     def _look_at_datastore(self) -> Iterator[Finding]:
         store = self.app.datastore
         if store.shared and store.durability in ("process", None):
@@ -202,7 +209,7 @@ class Doctor:
             what = f"a power cut may take what was answered: the datastore's durability is {named}"
             mend = "a setting of the datastore; for sqlite:// leave ?synchronous=normal out"
             yield Finding(what, 1, mend, False)
-        for what, mend, command in store.troubles():
+        for what, mend, command in dict.fromkeys([*store.troubles(), *self._troubles_of_queue()]):  # one file, perhaps
             yield Finding(what, 1, mend, True, command=command)
         server = store.now()
         apart = 0.0 if server is None else abs((server - self.app.clock.now()).total_seconds())

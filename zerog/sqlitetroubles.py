@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from zerog.clock import SYSTEM
 from zerog.lockholder import Holder, holders_of_deleted, lock_holder, readers
 from zerog.sqlitefiles import RESTORE
+from zerog.troubles import Trouble
 
 WATCHED_SECONDS = 1.0
 """For how long a lock is watched before its holder is named."""
 
 LARGE_LOG = 64 * 2**20
 """The size of a log, in bytes, from which on it is named."""
-
-Trouble = tuple[str, str, str | None]
-"""What it is, what mends it, and with which command."""
 
 
 def troubles(path: str) -> Iterator[Trouble]:
@@ -30,7 +28,8 @@ def troubles(path: str) -> Iterator[Trouble]:
 def _deleted(path: str) -> Iterator[Trouble]:
     for holder in holders_of_deleted(path, f"{path}-wal", f"{path}-shm"):
         what = f"{holder} has {path} open as it was before it was deleted or replaced, and can't write"
-        yield what, f"end that process and start it again; if its jobs are missed, {RESTORE}", f"kill {holder.pid}"
+        mend = f"end that process and start it again; if its jobs are missed, {RESTORE}"
+        yield Trouble(what, mend, f"kill {holder.pid}")
 
 
 def _locked(path: str) -> Iterator[Trouble]:
@@ -44,7 +43,7 @@ def _locked(path: str) -> Iterator[Trouble]:
         return  # it writes
     since = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(" ", "seconds")
     what = f"{path} is locked by {found}; nothing has been written since {since}"
-    yield what, "have the process go on, or end it: what it has not committed is undone", found.mend
+    yield Trouble(what, "have the process go on, or end it: what it has not committed is undone", found.mend)
 
 
 def _large_log(path: str) -> Iterator[Trouble]:
@@ -55,9 +54,9 @@ def _large_log(path: str) -> Iterator[Trouble]:
     long = sorted(_stays(lambda: {*readers(path)}), key=str)
     if long:
         named = ", ".join(map(str, long))
-        yield f"{what}: {named} reads an old state all the time", "end that read", f"kill {long[0].pid}"
+        yield Trouble(f"{what}: {named} reads an old state all the time", "end that read", f"kill {long[0].pid}")
     else:
-        yield what, "nothing, if it is smaller after the next writes; else end what reads the file for long", None
+        yield Trouble(what, "nothing, if it is smaller after the next writes; else end what reads the file for long")
 
 
 def _stays(look: Callable[[], set[Holder | None]]) -> set[Holder]:

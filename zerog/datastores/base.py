@@ -36,6 +36,7 @@ from zerog.exceptions import (
     InvalidValue,
     TooManyCollisions,
 )
+from zerog.troubles import Trouble
 
 ENDED = ("succeeded", "failed", "cancelled")
 """The statuses of jobs that have ended. An adapter may find those by other means than the rest."""
@@ -87,15 +88,6 @@ class RunGuard(NamedTuple):
 def _nonce(head: Document) -> Any:
     owner = head.get("owner")
     return owner.get("nonce") if isinstance(owner, dict) else None
-
-
-class Trouble(NamedTuple):
-    """Something wrong with a store, which a person has to mend."""
-
-    what: str
-    mend: str
-    command: str | None = None
-    """The command that mends it, as a shell takes it."""
 
 
 class Page(NamedTuple):

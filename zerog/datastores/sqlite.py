@@ -15,7 +15,6 @@ from zerog.datastores.base import (
     Mutation,
     Page,
     RunGuard,
-    Trouble,
     check_document,
     check_limit,
     check_until,
@@ -62,6 +61,7 @@ from zerog.datastores.sqliterows import (
 )
 from zerog.exceptions import CorruptDocument
 from zerog.sqlitefile import SYNCHRONOUS, SqliteFile
+from zerog.troubles import Trouble
 
 _INSERT = (
     f"INSERT INTO zerog_documents (cas, body, lists, key, {COLUMNS}) VALUES (?, ?, ?, ?, {', '.join('?' * len(HOT))})"
@@ -181,7 +181,7 @@ class SqliteDatastore(Datastore):
         return f"SQLite {sqlite3.sqlite_version}"
 
     def troubles(self) -> list[Trouble]:
-        return [Trouble(*trouble) for trouble in sqlitetroubles.troubles(self.file.path)]
+        return [*sqlitetroubles.troubles(self.file.path)]
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []

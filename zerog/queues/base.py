@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable
+from zerog.troubles import Trouble
 
 log = logging.getLogger("zerog")
 
@@ -130,6 +131,10 @@ class Queue:
         Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
         and has not named yet. Raises QueueUnavailable.
         """
+        return []
+
+    def troubles(self) -> Sequence[Trouble]:
+        """What is wrong with what keeps the entries, for ``zerog doctor``. Raises QueueUnavailable."""
         return []
 
     def named(self, name: str) -> Queue:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from zerog import sqlitetroubles
 from zerog.clock import SYSTEM, Clock
 from zerog.exceptions import (
     DatastoreError,
@@ -30,6 +31,7 @@ from zerog.exceptions import (
 )
 from zerog.queues.base import DEFAULT, LONGEST, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
 from zerog.sqlitefile import SqliteFile
+from zerog.troubles import Trouble
 
 POLL = 1.0
 """Seconds between two looks at the file while nobody sends a datagram."""
@@ -160,6 +162,9 @@ class SqliteQueue(Queue):
         made, self._made = self._made, []
         with _translated(f"queue {self.name}"):
             return made + self.file.require(SCHEMA)
+
+    def troubles(self) -> list[Trouble]:
+        return [*sqlitetroubles.troubles(self.file.path)]
 
     def close(self) -> None:
         self._waiter.close()
