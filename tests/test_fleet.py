@@ -36,7 +36,7 @@ class Place:
         """Have a worker renew its lease."""
         first = {"host": worker.name[:3], "queues": ["default"], "config": {"name": worker.name.split("-")[0]}}
         renewed = {"renewedAt": self.clock.now().isoformat(), "state": "running", "jobs": 0, **details}
-        self.app.engine.renew(worker, beat, renewed, first)
+        self.app.engine.renew(worker, beat, lambda: renewed, lambda: first)
 
     def states(self) -> dict[str, str]:
         return {worker["name"]: worker["state"] for worker in self.app.workers()}
@@ -152,7 +152,7 @@ def test_a_worker_that_has_just_left_is_not_told(memory: Place, monkeypatch: pyt
 
 
 def test_a_worker_of_one_delivery_takes_no_orders(memory: Place) -> None:
-    memory.app.engine.renew(ALICE, 1, None, {"executor": "single"})
+    memory.app.engine.renew(ALICE, 1, first=lambda: {"executor": "single"})
     assert memory.app.fleet.drain(everyone=True) == []
     with pytest.raises(zerog.WorkerNotFound):
         memory.app.fleet.drain("alice-1")
