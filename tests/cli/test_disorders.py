@@ -149,15 +149,15 @@ class Disorder:
 DISORDERS = [
     Disorder(never_put, "never reached their queue", False, "zerog reconcile myapp:app"),
     Disorder(queue_emptied, "3 of 3 jobs that wait on queue default are not on it", False, "zerog reconcile"),
-    Disorder(owner_silent, "owner that is silent", False, "zerog reconcile", ("--watch", "0.6")),
+    Disorder(owner_silent, "owner that is silent", True, "zerog reconcile", ("--watch", "0.6")),
     Disorder(record_left, "record of a dead worker is left: brief", False, "zerog reconcile", ("--watch", "0.6")),
-    Disorder(type_unknown, "type that this app doesn't know", True, "zerog jobs cancel"),
+    Disorder(type_unknown, "neither this app nor a living worker knows", True, "zerog jobs cancel"),
     Disorder(schema_too_new, "written by newer code", True),
     Disorder(format_too_new, "written by newer code", True),
-    Disorder(owner_makes_no_sense, "documents make no sense", True),
-    Disorder(text_torn, "documents make no sense", True),
-    Disorder(time_makes_no_sense, "values that make no sense", True, "zerog jobs cancel"),
-    Disorder(not_stopped, "cancelled and their owner does not stop them", False, "zerog reconcile"),
+    Disorder(owner_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
+    Disorder(text_torn, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
+    Disorder(time_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
+    Disorder(not_stopped, "cancelled and their owner does not stop them", True, "zerog reconcile"),
     Disorder(stalled, "written nothing for 15 minutes", True, "zerog jobs cancel"),
     Disorder(queue_unserved, "1 jobs wait on queue slow, which no worker serves", True, "zerog worker"),
     Disorder(nobody_alive, "no worker is alive", True, "zerog worker"),
@@ -184,7 +184,7 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     """Found, told whether a person is needed; after its command has run the doctor is content."""
     monkeypatch.setattr("zerog.symptoms.CANCEL_GRACE", 0.5)
     monkeypatch.setattr("zerog.reconcile.CANCEL_GRACE", 0.5)
-    shop.app.engine.renew(ALICE, 1, {"host": "here", "queues": ["default"]})
+    shop.app.engine.renew(ALICE, 1, lambda: {"host": "here", "queues": ["default"]})
     assert examined(zerog, disorder) == (0, [])
     disorder.make(shop)
     code, findings = examined(zerog, disorder)
@@ -222,7 +222,7 @@ def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -
     """On a line of its own, to be copied; and what this was seen with."""
     uuid = shop.submitted()
     shop.app.datastore.mutate(make_key(uuid), [Set("jobType", "strange")])
-    shop.app.engine.renew(ALICE, 1, {"queues": ["default", "slow"]})
+    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default", "slow"]})
     printed = zerog("doctor", "myapp:app").stdout.splitlines()
     assert f"    $ zerog jobs cancel myapp:app {uuid}" in printed
     versions = f"zerog {package.__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}."
@@ -232,7 +232,7 @@ def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -
 
 def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -> None:
     """A queue's name comes quoted, so that pasting the line runs nothing else."""
-    shop.app.engine.renew(ALICE, 1, {"queues": ["default"]})
+    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
     shop.submitted(queue="slow; rm -r x")
     [finding] = findings_of(zerog("doctor", "myapp:app", "--json").stdout)
     assert shlex.split(finding["command"])[-1] == "slow; rm -r x"
@@ -240,7 +240,7 @@ def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -
 
 def test_many_jobs_are_mended_some_at_a_time(shop: Shop, zerog: Zerog) -> None:
     """A command names ten; after three rounds all are mended."""
-    shop.app.engine.renew(ALICE, 1, {"queues": ["default"]})
+    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
     for _ in range(25):
         change(shop, "jobType", "strange")
     for left in (25, 15, 5):
