@@ -11,7 +11,8 @@ from typing import Any
 from zerog import transitions
 from zerog.clock import SYSTEM, Clock, seconds_between, to_text
 from zerog.crashpoints import point
-from zerog.datastores.base import Datastore, as_datastore
+from zerog.datastores.base import Datastore
+from zerog.datastores.foreign import as_datastore
 from zerog.datastores.operations import apply
 from zerog.document import IN_QUEUE, Document, check_head, entries_kept, make_key
 from zerog.exceptions import (

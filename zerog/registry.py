@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import ValidationError
 
-from zerog.datastores.base import HISTORY, as_datastore
+from zerog.datastores.base import HISTORY
+from zerog.datastores.foreign import as_datastore
 from zerog.datastores.operations import dropped_field
 from zerog.document import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
 from zerog.exceptions import (

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from zerog import values
-from zerog.datastores.base import Datastore, as_datastore, check_document, without_history
+from zerog.datastores.base import Datastore, check_document, without_history
+from zerog.datastores.foreign import as_datastore
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Document
 from zerog.datastores.sqlite import SqliteDatastore

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.datastores.test_contract import ForeignStore, SmallDatastore
-from zerog.datastores.base import as_datastore
+from zerog.datastores.foreign import as_datastore
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.testing.datastore_machine import datastore_machine

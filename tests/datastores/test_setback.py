@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.datastores.test_contract import ForeignStore
-from zerog.datastores.base import Datastore, RunGuard, as_datastore
+from zerog.datastores.base import Datastore, RunGuard
+from zerog.datastores.foreign import as_datastore
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Append, Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore

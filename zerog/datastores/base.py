@@ -320,42 +320,6 @@ def repeated(head: Document | None, token: int | None, operations: Sequence[Oper
     return Mutation(token, present(head, operations), head.get("cancelRequested") is not None)
 
 
-def as_datastore(store: Any) -> Datastore:
-    """``store`` itself, or the whole contract around an object that has only the two verbs and two exceptions."""
-    if isinstance(store, Datastore):
-        return store
-    missing = [
-        name
-        for name in ("read_with_cas", "set_with_cas", "casException", "lockedException")
-        if not hasattr(store, name)
-    ]
-    if missing:
-        raise TypeError(f"{store!r} is no datastore: it has no {', '.join(missing)}")
-    return _Wrapped(store)
-
-
-class _Wrapped(Datastore):
-    """The contract around somebody else's object. Values are copied, for it may keep the objects it is given."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.casException = store.casException  # type: ignore[misc]
-        self.lockedException = store.lockedException  # type: ignore[misc]
-
-    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
-        document, token = self._store.read_with_cas(key)
-        if document is None:
-            return None, None
-        if type(document) is not dict:
-            raise CorruptDocument(f"{key} holds {values.shown(document)}, not a JSON object; it was left as it is")
-        return values.copy(without_history(document) if head else document), token
-
-    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        check_document(key, value)
-        values.encode_checked(value, key, values.MAX_BYTES if cas else values.JOB_BYTES)  # for its size
-        return True, self._store.set_with_cas(key, values.copy(value), cas)[1]
-
-
 def without_history(document: Document) -> Document:
     """The head of a document."""
     return {field: value for field, value in document.items() if field not in HISTORY or type(value) is not list}

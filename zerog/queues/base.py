@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
-from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable
+from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable, ZerogError
 from zerog.troubles import Trouble
 
 log = logging.getLogger("zerog")
@@ -160,21 +161,57 @@ class _Wrapped(Queue):
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
         options = {"delay": delay, "priority": priority, "ttr": ttr}
-        try:
+        with _translated(f"{uuid} was not put on {self._queue!r}"):
             identity: int | str = self._queue.put(uuid, **{name: value for name, value in options.items() if value})
-        except Exception as error:
-            raise QueueUnavailable(f"{uuid} was not put on {self._queue!r}: {error!r}") from error
         return identity
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         if not callable(getattr(self._queue, "reserve", None)):
             raise QueueUnavailable(f"{self._queue!r} has no reserve(timeout), so nothing can be taken from it here")
-        return self._queue.reserve(timeout)  # type: ignore[no-any-return]
+        with _translated(f"nothing was taken from {self._queue!r}"):
+            reservation = self._queue.reserve(timeout)
+        return None if reservation is None else _WrappedReservation(reservation)
 
     def size(self) -> int:
         if not callable(getattr(self._queue, "size", None)):
             raise QueueUnavailable(f"{self._queue!r} has no size() and so can't say how much is on it")
-        return int(self._queue.size())
+        with _translated(f"the size of {self._queue!r} is unknown"):
+            return int(self._queue.size())
+
+
+class _WrappedReservation(Reservation):
+    """A delivery of an object that isn't ZeroG's."""
+
+    def __init__(self, reservation: Any) -> None:
+        self._reservation = reservation
+        self.uuid = reservation.uuid
+
+    def delete(self) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not deleted"):
+            self._reservation.delete()
+
+    def release(self, delay: float = 0) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not released"):
+            self._reservation.release(delay)
+
+    def touch(self) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not kept"):
+            self._reservation.touch()
+
+    def stats(self) -> dict[str, Any]:
+        with _translated(f"nothing is known of the delivery of {self.uuid}"):
+            return dict(self._reservation.stats())
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Raise what a driver raises as QueueUnavailable; ZeroG's own exceptions stay as they are."""
+    try:
+        yield
+    except ZerogError:
+        raise
+    except Exception as error:
+        raise QueueUnavailable(f"{what}: {error!r:.200}") from error
 
 
 def as_queue(queue: Any) -> Queue:
