@@ -131,7 +131,7 @@ def test_entry_of_a_killed_consumer_comes_back(path) -> None:
 def test_closing_takes_the_address_away(queue) -> None:
     """A consumer that closes its queue leaves no address, and one that goes on afterwards gets a new one."""
     for _ in range(2):
-        queue.reserve(0.001)
+        queue.wait(0)
         assert len(waiters(queue)) == 1
         queue.close()
         assert waiters(queue) == []

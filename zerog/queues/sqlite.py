@@ -10,12 +10,8 @@ entry sends a byte to each name after the commit. A lost datagram costs nothing 
 
 from __future__ import annotations
 
-import errno
-import os
 import random
-import socket
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +26,7 @@ from zerog.exceptions import (
     ReservationLost,
 )
 from zerog.queues.base import DEFAULT, LONGEST, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.queues.sqlitewaiting import Waiter, send
 from zerog.sqlitefile import SqliteFile
 from zerog.troubles import Trouble
 
@@ -113,7 +110,7 @@ class SqliteQueue(Queue):
         self.rejects = f"the table zerog_rejected of {self.file.path}"
         self._made = self.file.require(SCHEMA)
         self._clock = clock
-        self._waiter = _Waiter(self.file)
+        self._waiter = Waiter(self.file)
 
     def named(self, name: str) -> SqliteQueue:
         return self if name == self.name else SqliteQueue(self.file.path, name, clock=self._clock, file=self.file)
@@ -269,7 +266,7 @@ class SqliteQueue(Queue):
 
     def notify(self, addresses: list[str]) -> None:
         """Wake those consumers; addresses that nobody listens at any more are forgotten."""
-        dead = [address for address in addresses if not _send(address)]
+        dead = [address for address in addresses if not send(address)]
         if dead:
             with suppress(DatastoreError), self.file.writing() as sqlite:  # the entries are put, whatever happens here
                 sqlite.executemany("DELETE FROM zerog_waiters WHERE address = ?", [(address,) for address in dead])
@@ -355,85 +352,3 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except DatastoreError as error:
         raise QueueUnavailable(f"{what}: {error}") from error
-
-
-class _Waiter:
-    """The datagram socket at which this process is woken, opened at the first wait and never used by a forked child.
-
-    Where the system has no abstract socket names (anything but Linux) there is only the poll.
-    """
-
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._socket: socket.socket | None = None
-        self._interrupted = threading.Event()
-        self.address = ""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for a datagram or the end of ``timeout``; False if ``interrupt`` was called."""
-        if self._interrupted.is_set():
-            self._interrupted.clear()
-            return False
-        known = self._pid == os.getpid()
-        receiver = self._open()
-        if receiver is None:
-            woken = self._interrupted.wait(timeout)
-        elif not known:
-            return True  # who put an entry until now did not know the address: look once more
-        else:
-            with suppress(OSError):  # the time is over, or close() was called
-                receiver.settimeout(max(timeout, 0.001))
-                receiver.recv(16)
-            woken = self._interrupted.is_set()
-        self._interrupted.clear()
-        return not woken
-
-    def interrupt(self) -> None:
-        """Make a ``wait`` in another thread return, or the next one if none is waiting."""
-        self._interrupted.set()
-        if self.address and self._pid == os.getpid():
-            _send(self.address)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._socket is None or self._pid != os.getpid():
-                return
-            self._socket.close()
-            self._socket, self._pid = None, 0
-            with suppress(DatastoreError), self._file.writing() as sqlite:  # it will be found dead otherwise
-                sqlite.execute("DELETE FROM zerog_waiters WHERE address = ?", (self.address,))
-
-    def _open(self) -> socket.socket | None:
-        with self._lock:
-            if self._pid == os.getpid():
-                return self._socket
-            self._socket = None
-            self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}"
-            try:
-                receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                receiver.bind(f"\0{self.address}")
-            except OSError:
-                self.address, self._pid = "", os.getpid()
-                return None
-            try:
-                with self._file.writing() as sqlite:
-                    sqlite.execute("INSERT OR REPLACE INTO zerog_waiters VALUES (?)", (self.address,))
-            except BaseException:
-                receiver.close()
-                raise
-            self._socket, self._pid = receiver, os.getpid()
-            return receiver
-
-
-def _send(address: str) -> bool:
-    """Send one datagram; False if nobody listens there any more."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            sender.sendto(b"!", f"\0{address}")
-    except OSError as error:
-        # Anything else (its buffer is full, no descriptors left here) says nothing about the other side.
-        return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
-    return True
