@@ -14,7 +14,7 @@ import pytest
 import zerog
 from tests.engines.kinds import KINDS
 from tests.jobs.kit import PlainStore
-from zerog import crashpoints, retention
+from zerog import crashpoints, reconcile, retention
 from zerog.clock import to_text
 from zerog.datastores.base import ENDED, Page
 from zerog.datastores.memory import MemoryDatastore
@@ -197,9 +197,12 @@ def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
     assert clock.monotonic() - began <= retention.BUDGET + 1
     assert all(later - earlier > 0.54 for earlier, later in itertools.pairwise(times))
     assert {uuid in old[:10] for uuid in first} == {True, False}
+    assert reconciler.pause() < reconcile.INTERVAL / 5
     for _ in range(6):
         first += reconciler.sweep().removed
     assert sorted(first) == sorted(old)
+    reconciler.turn()
+    assert reconciler.pause() > reconcile.INTERVAL / 2
 
 
 def test_jobs_that_can_not_be_removed_hold_up_no_others(

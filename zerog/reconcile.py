@@ -84,8 +84,9 @@ class Reconciler:
         self._redelivery = Redelivery(engine)
 
     def pause(self) -> float:
-        """Seconds until the next turn, jittered so that workers started together spread out."""
-        return self.interval * random.uniform(0.8, 1.2)
+        """Seconds until the next turn, fewer if retention is behind; jittered, so that workers spread out."""
+        interval = self.interval / 10 if self._retention.is_behind else self.interval
+        return interval * random.uniform(0.8, 1.2)
 
     def turn(self) -> Report | None:
         """One worker's regular turn: sweep if the turn is this worker's, otherwise watch. None if nothing was swept.
@@ -93,6 +94,7 @@ class Reconciler:
         While the sweeper's record moves, watching costs one read. When it stands still the owners of running jobs are
         watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
         """
+        self._retention.is_behind = False
         if not self.engine.datastore.can_find:
             return None
         record, token = self.engine.read_or_remove(SWEEPER)

@@ -24,7 +24,7 @@ PAGE = 200
 """Heads read at a time, and jobs removed in one transaction: what has ended may have large outputs."""
 
 BUDGET = 5.0
-"""Seconds after which a sweep leaves the rest to the next one: the sweeper's other repairs come first."""
+"""Seconds after which a sweep leaves the rest to the next one, which then comes soon: other repairs have their turn."""
 
 LEFT = 1_000
 """Due heads of one status and type that a sweep reads without removing them, before it leaves the rest to the next."""
@@ -73,6 +73,8 @@ class Retention:
         self._kept = kept
         self._after: dict[tuple[str, str], str] = {}
         self._logged: str | None = None
+        self.is_behind = False
+        """True if the last sweep ended by ``BUDGET``, with more to remove."""
 
     def sweep(self) -> list[str]:
         """Remove what is due; returns the uuids. A datastore that can't is logged once, and ends no sweep."""
@@ -100,6 +102,7 @@ class Retention:
             for status, job_type in list(left):
                 began = clock.monotonic()
                 if began >= end:
+                    self.is_behind = True
                     return
                 due, gone = self._remove_page(status, job_type, kept[status][job_type])
                 removed += gone
