@@ -1,6 +1,7 @@
 """ZeroG: long background jobs as objects with documents."""
 
 from zerog import backoff
+from zerog import steadylog as steadylog
 from zerog.app import App
 from zerog.document import INTERNAL_ERROR, NO_RESULT
 from zerog.exceptions import (

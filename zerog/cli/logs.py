@@ -6,6 +6,7 @@ import logging
 import time
 
 import zerog
+from zerog.cli.streams import steady_stream
 from zerog.logs import JobFields
 
 FORMATS = ("plain", "json")
@@ -51,7 +52,7 @@ def configure(level: str, form: str) -> None:
     number = logging.getLevelName(level.upper())
     if not isinstance(number, int):
         raise zerog.ConfigurationError(f"--log-level {level!r}; expected DEBUG, INFO, WARNING or ERROR")
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(steady_stream(2))  # its own: jobs close sys.stderr
     handler.addFilter(JobFields())
     handler.setFormatter(_json() if form == "json" else _Plain())
     logging.basicConfig(level=number, handlers=[handler])

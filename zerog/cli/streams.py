@@ -1,26 +1,106 @@
-"""Standard output and error that never fail.
+"""Standard output and error that never fail, and hold nothing up.
 
-A log disk that is full, a pipe that nobody reads any more and a descriptor that was closed must not fail the jobs that
-print, nor the worker.
+A log disk that is full, a pipe that nothing reads and a descriptor that was closed must not fail the jobs that print,
+nor hold up a worker. What can't be written is lost; how much, is written once it can be again.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import select
+import socket
+import stat
 import sys
+import time
+from contextlib import suppress
 from typing import Any, TextIO
 
+PATIENCE = 0.2
+"""Seconds for which a write waits for a reader. After one that waited in vain none does until something was read."""
 
-class _Steady(io.FileIO):
-    """A file of which nothing is asked: what can't be written is lost."""
+
+class _Steady(io.RawIOBase):
+    """A descriptor to which everything can be written; what its reader doesn't take in time is lost."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._seen: tuple[int, int] | None = None
+        self._outlet = number
+        self._socket: socket.socket | None = None
+        self._lost = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
 
     def write(self, data: Any, /) -> int:
-        try:
-            written = super().write(data)
-        except OSError:
-            written = None
-        return memoryview(data).nbytes if written is None else written
+        view = memoryview(data).cast("B")
+        size = view.nbytes
+        with suppress(OSError):
+            self._open()
+            if self._lost:
+                if not self._has_been_read():
+                    self._lost += size
+                    return size
+                told = f"\n[{self._lost} bytes of output were lost: nothing read them in time]\n"
+                self._lost = 0
+                view = memoryview(told.encode() + view)
+            self._put(view)
+        return size
+
+    def _put(self, view: memoryview) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while view:
+            try:
+                view = view[self._send(view) :]
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self._lost += view.nbytes
+                    return
+                time.sleep(PATIENCE / 50)
+
+    def _send(self, view: memoryview) -> int:
+        if self._socket is not None:
+            return self._socket.send(view, socket.MSG_DONTWAIT)
+        return os.write(self._outlet, view)
+
+    def _has_been_read(self) -> bool:
+        """True if there is room for more than a few bytes again."""
+        poll = select.poll()
+        poll.register(self._outlet, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _open(self) -> None:
+        """Have an outlet that doesn't block, to what the descriptor leads to now.
+
+        The descriptor itself is shared with other processes, which expect that it blocks. So a pipe or a terminal is
+        opened once more.
+        """
+        status = os.fstat(self._number)
+        if (status.st_dev, status.st_ino) == self._seen:
+            return
+        self._close()
+        self._seen = status.st_dev, status.st_ino
+        if stat.S_ISSOCK(status.st_mode):
+            self._socket = socket.socket(fileno=os.dup(self._number))
+            self._outlet = self._socket.fileno()
+        elif stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            with suppress(OSError):  # not allowed, or not Linux: then it may block after all
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+                self._outlet = os.open(f"/proc/self/fd/{self._number}", flags)
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        elif self._outlet != self._number:
+            os.close(self._outlet)
+        self._socket, self._outlet = None, self._number
 
 
 def keep_streams() -> None:
@@ -34,10 +114,11 @@ def keep_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
+    sys.stdout = steady_stream(1)
+    sys.stderr = steady_stream(2)
 
 
-def _stream(number: int) -> TextIO:
-    raw = io.BufferedWriter(_Steady(number, "w", closefd=False))
+def steady_stream(number: int) -> TextIO:
+    """A stream to a descriptor that loses what can't be written; closing it leaves the descriptor open."""
+    raw = io.BufferedWriter(_Steady(number))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)

@@ -58,6 +58,11 @@ class Control:
         """Look from now on."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Look no more; doesn't wait for a look that is under way."""
         self._stop.set()

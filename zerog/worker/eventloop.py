@@ -55,6 +55,7 @@ class AsyncSlots(ThreadSlots):
         self._jobs_loop.set_default_executor(DaemonPool(max(CALLS, self._count), "zerog-call"))
         self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
         self._thread.start()
+        self._threads.append(self._thread)
         self._held = HeldLoop(self._jobs_loop, self._thread, self.clock, self._whose)
 
     def enforce(self) -> None:

@@ -67,6 +67,11 @@ class Lease:
         self._woken.set()
         self._thread.join(5.0)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def hurry(self) -> None:
         """Renew now: there is something in the details that others should see soon."""
         self._woken.set()

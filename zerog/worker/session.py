@@ -302,7 +302,7 @@ class Session:
         while not self._ending.event.is_set() and store.failure is None:
             self._lease.check()
             self._slots.enforce()
-            if (why := self._slots.broken()) is not None:
+            if (why := self._slots.broken() or self._dead_thread()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
             if self._state() != self._told:
@@ -318,6 +318,18 @@ class Session:
                 return
             if not burst:
                 self._clock.wait(self._ending.event, pace)
+
+    def _dead_thread(self) -> str | None:
+        """What has ended that should run as long as the worker does, if anything; its log has the traceback."""
+        threads = {
+            "renews the lease": self._lease.is_alive,
+            "reads orders": self._control.is_alive,
+            "reconciles": self._sweeping.is_alive() or self._ending.event.is_set(),
+        }
+        dead = [f"that {does}" for does, is_alive in threads.items() if not is_alive]
+        slot = self._slots.dead_thread()
+        dead += [] if slot is None else [f"{slot}, which runs jobs,"]
+        return f"the thread {dead[0]} has ended" if dead else None
 
     def _has_done_its_share(self) -> bool:
         settings, counts = self._settings, self._store.counts

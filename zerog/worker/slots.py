@@ -144,6 +144,10 @@ class Slots:
         """Why no job can be run here any more, if that is so."""
         return None
 
+    def dead_thread(self) -> str | None:
+        """The name of a thread that should run jobs and has ended, if there is one."""
+        return next((thread.name for thread in self._threads if not thread.is_alive()), None)
+
     def revoke(self, why: str, is_outage: bool = False) -> None:
         """Stop every run from writing, at once; ``is_outage``: the datastore is away, which costs no job anything."""
         for claim in self.running():

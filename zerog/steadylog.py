@@ -1,0 +1,38 @@
+"""The logger ``zerog``, which raises nothing into the code that logs, whatever its handlers do."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+
+class SteadyLogger(logging.Logger):
+    """A logger whose records are lost if a handler, filter or record factory raises; the traceback goes to stderr."""
+
+    def _log(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        exc_info: Any = None,
+        extra: Mapping[str, object] | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+    ) -> None:
+        try:
+            super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+        except Exception:
+            with suppress(Exception):
+                traceback.print_exc()
+
+
+def make_steady(logger: logging.Logger) -> None:
+    """Have this logger raise nothing, also if the program has a logger class of its own."""
+    if not isinstance(logger, SteadyLogger):
+        logger.__class__ = type("SteadyLogger", (SteadyLogger, type(logger)), {})
+
+
+make_steady(logging.getLogger("zerog"))
