@@ -89,9 +89,9 @@ def test_a_shutdown_costs_the_job_nothing() -> None:
     started = Started(run)
     started.stopping.set()
     outcome = started.go()
-    assert (outcome.branch, outcome.kind, outcome.delay) == ("shutdown", RELEASE, 0)
+    assert (outcome.branch, outcome.kind, outcome.delay) == ("shutdown", RELEASE, 60)
     job = started.settle(outcome)
-    assert (job.status, job.output) == ("queued", "half")
+    assert (job.status, job.output) == ("scheduled", "half")
     assert (job.attempts, job.continues, job.errorCount) == (0, 0, 0)
 
 

@@ -97,9 +97,10 @@ def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -
                 job.__dict__.update(before)
                 raise
         return
-    apply_locally(job, operations)
-    if job._stored is not None:
-        job._pending.add(operations)
+    with _turn(job):  # what a thread adds to, another one may be reading
+        apply_locally(job, operations)
+        if job._stored is not None:
+            job._pending.add(operations)
 
 
 def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
@@ -304,6 +305,11 @@ def absorb_ticks(job: StoredJob, delta: float) -> None:
     The stored ticks are part of it, so outside a run this goes by compare-and-swap; a run is the only writer of them.
     While somebody else runs the job, they are that run's.
     """
+    with _turn(job):
+        _absorb_ticks(job, delta)
+
+
+def _absorb_ticks(job: StoredJob, delta: float) -> None:
     for _ in range(MAX_COLLISIONS):
         ticks = job.tickcount
         own = sum(o.amount for o in job._pending if isinstance(o, Add) and o.field == "tickcount")

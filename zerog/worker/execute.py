@@ -21,7 +21,7 @@ from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.transitions import erred, error_record, stamp
 from zerog.worker.hooks import called, leaves
-from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome
+from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.pauses import pause_after
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
         return Outcome("claim lost", LOST)
     outcome.seq = seq
     outcome.at = job._latest
+    if outcome.kind in (REQUEUE, RELEASE):
+        outcome.place = place_of(job._stored or {}, outcome.operations)
     return outcome
 
 
@@ -134,14 +136,19 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
     """Whatever a job's own hooks raise while the run is being ended must not hide how it ended."""
     try:
         return step()
-    except ClaimLost as lost:
-        log.warning("%s %s", job.logId, lost, extra=logs.fields_of(job))
-        return Outcome("claim lost", LOST)
     except Cancelled:
         return _cancelled(job)
     except BaseException as error:
+        if isinstance(error, ClaimLost) and _is_revoked(job):
+            log.warning("%s %s", job.logId, error, extra=logs.fields_of(job))
+            return Outcome("claim lost", LOST)
         log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=logs.fields_of(job))
         return _unhooked(job, error)
+
+
+def _is_revoked(job: BaseJob) -> bool:
+    """True if the claim of the run is lost; a ClaimLost that the job made up itself is an error of its own."""
+    return job._run is not None and job._run.is_revoked
 
 
 def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
@@ -164,7 +171,7 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     """The branch of an exception; one that came through a task group counts as if it had come straight."""
     parts = leaves(error)
     for part in parts:
-        if isinstance(part, ClaimLost):
+        if isinstance(part, ClaimLost) and _is_revoked(job):
             raise part
     if any(isinstance(part, Cancelled) for part in parts):
         return _cancelled(job)
@@ -244,7 +251,7 @@ def _is_delay(delay: Any) -> bool:
 
 def _again(job: BaseJob, delay: float) -> Outcome:
     if job.stopping:
-        return Outcome("shutdown", RELEASE, operations=job._pending.take())
+        return Outcome("shutdown", RELEASE, delay=delay, operations=job._pending.take())
     return _continued(job, "value", delay)
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from zerog.datastores import operations
 from zerog.datastores.operations import Operation
-from zerog.document import NO_RESULT
+from zerog.document import NO_RESULT, Document
 from zerog.transitions import Claim, Settlement
 
 FINISH, REQUEUE, RELEASE, LOST = "finish", "requeue", "release", "lost"
+
+PLACE = ("queueName", "priority", "queueKwargs")
+"""Fields that say where a job waits."""
 
 _OPERATIONS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -33,8 +36,12 @@ class Outcome:
     at: str = ""
     """The time of the run's last write or record, as stored text."""
 
+    place: Document = field(default_factory=dict)
+    """Fields that say where the job is to wait, which the run may have changed after its head was read."""
+
     def settlement(self, claim: Claim) -> Settlement:
         """The write that ends the run."""
+        claim.head.update(self.place)
         return Settlement(
             claim, self.kind, self.seq, self.result_code, self.delay, self.status, self.operations, self.at
         )
@@ -49,6 +56,12 @@ class Outcome:
         """The outcome that ``to_json`` described."""
         named = [_OPERATIONS[name](*arguments) for name, *arguments in data["operations"]]
         return cls(**{**data, "operations": named})
+
+
+def place_of(stored: Document, pending: list[Operation]) -> Document:
+    """Where a job is to wait, by what is stored of it and what is about to be."""
+    place = {name: stored[name] for name in PLACE if name in stored}
+    return place | {o.field: o.value for o in pending if isinstance(o, operations.Set) and o.field in PLACE}
 
 
 def not_begun(claim: Claim, delay: float = 0.0) -> Outcome:
