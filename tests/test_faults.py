@@ -16,9 +16,9 @@ from marshmallow import Schema, fields
 import zerog
 from tests.jobs.kit import PlainStore
 from zerog import values
+from zerog.asides import LONGEST
 from zerog.document import make_key
 from zerog.exceptions import ClaimLost
-from zerog.lifecycle import UNSUITABLE_DELAY
 from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import INTERVAL
 from zerog.testing.clock import ManualClock
@@ -83,7 +83,7 @@ def test_a_job_whose_class_is_missing_is_deleted_after_some_tries() -> None:
     before = app.datastore.read_with_cas(make_key(uuid))
     for _ in range(20):
         assert claim(app) == []
-        clock.advance(UNSUITABLE_DELAY + 0.1)
+        clock.advance(LONGEST + 0.1)
     assert app.datastore.read_with_cas(make_key(uuid)) == before
     assert [c.uuid for c in claim(knowing)] == [uuid]
 

@@ -32,6 +32,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from zerog import logs, transitions
+from zerog.asides import Asides
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.base import Mutation, RunGuard
@@ -63,6 +64,9 @@ log = logging.getLogger("zerog")
 UNSUITABLE_DELAY = 5.0
 """Seconds until a delivery comes again that this worker's code could not take."""
 
+LONGEST_LOOK = 1.0
+"""Seconds for which one claim goes on past deliveries that it can't use; what has ended is to be settled, too."""
+
 EARLY = 0.05
 """Seconds by which a delivery may be early and still count as due."""
 
@@ -80,7 +84,7 @@ class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
 
-class Engine(Submission, Interventions, Edits, Presence):
+class Engine(Submission, Interventions, Edits, Presence, Asides):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.parts.COUNTERS``.
@@ -122,8 +126,10 @@ class Engine(Submission, Interventions, Edits, Presence):
         """The claims, and why there are no more if something failed."""
         claims: list[Claim] = []
         looked = 0
+        queues = self.serving(queues, worker)
+        end = self.clock.monotonic() + LONGEST_LOOK
         try:
-            while len(claims) < want:
+            while len(claims) < want and (claims or self.clock.monotonic() < end):
                 reservation = self._reserve(queues)
                 if reservation is None:
                     break
@@ -141,7 +147,7 @@ class Engine(Submission, Interventions, Edits, Presence):
 
         For a thread of its own. True is a hint: others may be quicker. Raises QueueError.
         """
-        names = queues or (self.queue.name,)
+        names = self.serving(queues)
         if len(names) > 1:
             reservations = self._listeners.wait(timeout, names)
         else:
@@ -153,11 +159,9 @@ class Engine(Submission, Interventions, Edits, Presence):
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         """Make ``wait_ready`` return early."""
-        names = queues or (self.queue.name,)
-        if len(names) > 1:
-            self._listeners.wake()
-        else:
-            self.named(names[0]).wake()
+        self._listeners.wake()
+        if len(queues) <= 1:
+            self.named(queues[0] if queues else self.queue.name).wake()
 
     def close(self) -> None:
         self._listeners.close()
@@ -188,8 +192,7 @@ class Engine(Submission, Interventions, Edits, Presence):
                 self._turn += 1
                 return self._inbox.pop()
         is_for_the_lowest = self._turn >= SHARE - 1
-        names = queues or (self.queue.name,)
-        for name in reversed(names) if is_for_the_lowest else names:
+        for name in reversed(queues) if is_for_the_lowest else queues:
             queue = self.named(name)
             reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
             if reservation is not None:
@@ -215,7 +218,7 @@ class Engine(Submission, Interventions, Edits, Presence):
             return None
         except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(reservation.uuid, str(error))
-            self._put_back(reservation, UNSUITABLE_DELAY)
+            self.put_aside(reservation, worker)
             return None
         except Exception:
             self._put_back(reservation, 1.0)

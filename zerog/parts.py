@@ -13,7 +13,7 @@ from zerog.clock import SYSTEM, Clock, seconds_between, to_text
 from zerog.crashpoints import point
 from zerog.datastores.base import Datastore
 from zerog.datastores.foreign import as_datastore
-from zerog.datastores.operations import apply
+from zerog.datastores.operations import Set, apply
 from zerog.document import IN_QUEUE, Document, check_head, entries_kept, make_key
 from zerog.exceptions import (
     CasMismatch,
@@ -37,6 +37,9 @@ TRIES = 100
 
 UNANSWERED = 6
 """How often a verb tries again because the answer to its write was lost, with growing pauses, before it says so."""
+
+REMEMBERED = 1_000
+"""Jobs that were left alone and whose reasons are remembered, the latest."""
 
 COUNTERS = {
     "put.failed": "puts that the queue did not take; the job is pending",
@@ -121,6 +124,9 @@ class Parts:
 
     def refuse(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
         """Leave a job alone, and remember why and when."""
+        self.forgive(uuid)
+        while len(self.unsuitable) >= REMEMBERED:
+            self.forgive(next(iter(self.unsuitable)))
         self.unsuitable[uuid] = why
         self._refused_at[uuid] = self.clock.monotonic()
         self._count(counter)
@@ -128,6 +134,8 @@ class Parts:
     def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
         """``refuse`` what a job's own document brought about, and name it in the log, once."""
         why = str(error)
+        if self.unsuitable.get(uuid) == why and counter == "sweep.left":
+            return  # every sweep, and each of its walks, finds it again
         if self.unsuitable.get(uuid) != why:
             log.warning("job %s is set aside: %s", uuid, why)
         self.refuse(uuid, why, counter)
@@ -150,7 +158,7 @@ class Parts:
         with suppress(*self._refusals, DatastoreError):
             head, token = self.datastore.read_with_cas(key, head=True)
             if head is not None and head.get("queueState") == IN_QUEUE and head.get("queueName") == name:
-                self.datastore.mutate(key, transitions.queued(self._now(), identity), cas=token)
+                self.datastore.mutate(key, [Set("queueJobId", identity)], cas=token)
 
     def _deliver(
         self, key: str, head: Document, token: int, delay: float, step: str, ahead: bool = False

@@ -56,6 +56,7 @@ class Redelivery:
     def sweep(self, report: Report) -> None:
         """Look at the next waiting jobs, and put again those whose entries are gone."""
         self._is_known = False
+        self._engine.look_up_kinds()
         doubtful: dict[str, list[Document]] = defaultdict(list)
         for course in self._courses:
             for heads in course.walk(self._engine, report):
@@ -75,11 +76,26 @@ class Redelivery:
         except (QueueError, ConfigurationError) as error:  # out of reach, or a name that this queue can't have
             log.debug("queue %s was not asked for %d jobs: %s", name, len(heads), error)
             return
-        gone = [head for head, held in zip(heads, answers, strict=True) if held is False]
+        gone = self._not_aside([head for head, held in zip(heads, answers, strict=True) if held is False])
         self._put(gone, "its entry was gone", report)
         if None in answers and len(doubtful) < DOUBTFUL:
             unknown = [head for head, held in zip(heads, answers, strict=True) if held is None]
             doubtful += [head for head in unknown if self._has_waited(head)][: DOUBTFUL - len(doubtful)]
+
+    def _not_aside(self, heads: list[Document]) -> list[Document]:
+        """Leave out what lies on the queue of its kind."""
+        by_aside: dict[str | None, list[Document]] = defaultdict(list)
+        for head in heads:
+            by_aside[self._engine.aside_of(head)].append(head)
+        gone = by_aside.pop(None, [])
+        for aside, some in by_aside.items():
+            try:
+                answers = self._engine.named(str(aside)).holds_all([_entry_of(head) for head in some])
+            except (QueueError, ConfigurationError) as error:
+                log.debug("queue %s was not asked for %d jobs: %s", aside, len(some), error)
+                continue
+            gone += [head for head, held in zip(some, answers, strict=True) if held is False]
+        return gone
 
     def _settle_doubts(self, name: str, heads: list[Document], report: Report) -> None:
         """Put again what the queue would have delivered by now."""

@@ -27,7 +27,6 @@ from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, Qu
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
-    UNSUITABLE_DELAY,
     UNTAKEABLE,
     Accept,
     Unsuitable,
@@ -66,7 +65,7 @@ class RedisEngine(RedisWrites):
         sealed: bool = False,
         batch: str = "",
     ) -> Step:
-        take = Take(worker, tuple(queues) or (self.queue.name,), batch or new_nonce())
+        take = Take(worker, self.serving(queues, worker), batch or new_nonce())
         rest = self.settle(settlements[BATCH:])
         claims: list[Claim] = []
         settled: list[Settled] = []
@@ -169,9 +168,9 @@ class RedisEngine(RedisWrites):
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
-            delay, head, loaded = self._consider(each, accept)
+            where, head, loaded = self._consider(each, take.worker, accept)
             if head is None:
-                others.append(each.put_back(delay) if delay else each.drop())
+                others.append(each.moved(where))
                 continue
             nonce = take.next_nonce()
             changed = apply(head, transitions.claimed(head, take.worker, nonce, now))
@@ -210,9 +209,10 @@ class RedisEngine(RedisWrites):
             return False
         return True
 
-    def _consider(self, taken: Taken, accept: Accept) -> tuple[float, Document | None, Any]:
-        """In how many seconds an entry shall come again (0: never), or the head to claim and what ``accept`` said."""
-        key = make_key(taken.uuid)
+    def _consider(self, taken: Taken, worker: Worker, accept: Accept) -> tuple[float | str, Document | None, Any]:
+        """In how many seconds an entry shall come again (0: never), or on which queue; or the head to claim and what
+        ``accept`` said."""
+        key, head = make_key(taken.uuid), {}
         try:
             if not taken.token:
                 self._count("dropped.unknown")
@@ -237,12 +237,12 @@ class RedisEngine(RedisWrites):
             return 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:
             self.refuse(taken.uuid, str(error))
-            return UNSUITABLE_DELAY, None, None
+            return self.aside_for(head, worker) or self.patience(head), None, None
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
-        queues = queues or (self.queue.name,)
-        waiting = self._named(queues[0])
-        return bool(waiting.wait(timeout, queues)) or waiting.is_ready(queues)
+        waiting = self._named(queues[0] if queues else self.queue.name)
+        names = self.serving(queues)
+        return bool(waiting.wait(timeout, names)) or waiting.is_ready(names)
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         self._named((queues or (self.queue.name,))[0]).wake()

@@ -73,9 +73,11 @@ class Taken:
         """The command for an entry that leads nowhere."""
         return {"c": "ack", "a": self.place}
 
-    def put_back(self, delay: float) -> Command:
-        """The command for an entry that shall come again."""
-        return {"c": "back", "a": self.place, "s": repr(float(delay))}
+    def moved(self, where: float | str) -> Command:
+        """The command for an entry that comes again after so many seconds, never (0), or on the queue of its kind."""
+        if isinstance(where, str):
+            return {"c": "aside", "a": self.place, "t": where}
+        return {"c": "back", "a": self.place, "s": repr(float(where))} if where else self.drop()
 
     def claim(self) -> Claim:
         """What the script has claimed, still sealed."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zerog import logs, transitions
+from zerog.asides import Kind
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import Append, Operation, apply
@@ -23,7 +24,6 @@ from zerog.interventions import Lost
 from zerog.lifecycle import (
     EARLY,
     LONGEST_EARLY,
-    UNSUITABLE_DELAY,
     UNTAKEABLE,
     Accept,
     Engine,
@@ -62,6 +62,7 @@ class SqliteEngine(Engine):
             raise ValueError(f"{datastore.file.path} and {queue.file.path} are opened apart; use the generic engine")
         self._file = datastore.file
         self._turn = 0
+        self._unlisted: tuple[str, Kind] | None = None
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
         for attempt in range(UNANSWERED):
@@ -142,7 +143,7 @@ class SqliteEngine(Engine):
         sealed: bool = False,
         batch: str = "",
     ) -> Step:
-        queues = queues or (self.queue.name,)
+        queues = self.serving(queues, worker)
         batch = batch or new_nonce()
         try:
             step, more = self._step_once(settlements, want, worker, accept, queues, batch)
@@ -186,6 +187,9 @@ class SqliteEngine(Engine):
             return Step([error] * len(settlements), self.read_back(claims), error), False
         self._count("settle.lost", results.count(False))
         self.queue.notify(waiters)
+        if self._unlisted is not None:
+            unlisted, self._unlisted = self._unlisted, None
+            self.list_or_give_up(*unlisted)
         return Step(list(results), claims), more
 
     def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
@@ -193,7 +197,7 @@ class SqliteEngine(Engine):
         return self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
-        queues = queues or (self.queue.name,)
+        queues = self.serving(queues)
         if not self._all_empty(queues):
             return True
         self.queue.wait(timeout)  # all queues of the file wake it
@@ -261,6 +265,8 @@ class SqliteEngine(Engine):
                 claim = self._claim_entry(sqlite, identity, uuid, worker, accept, f"{batch}{len(claims)}")
                 if claim is not None:
                     claims.append(claim)
+                if self._unlisted is not None:
+                    return True
         return more_due
 
     def _next_entries(
@@ -292,8 +298,8 @@ class SqliteEngine(Engine):
             self.set_aside(uuid, error, "dropped.unreadable")
             delay, loaded, head = 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:
-            self.refuse(uuid, str(error))
-            delay = UNSUITABLE_DELAY
+            self._refuse_entry(sqlite, identity, uuid, row, worker, error)
+            return None
         if delay > 0:
             due = self.clock.now().timestamp() + delay
             sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
@@ -304,6 +310,23 @@ class SqliteEngine(Engine):
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
+
+    def _refuse_entry(
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, row: Any, worker: Worker, error: Exception
+    ) -> None:
+        """Set an entry aside, or put it back; leave it where it is while its kind must be listed first."""
+        head = head_of(row)
+        kind = self.must_list(head, worker)
+        if kind is not None:
+            self._unlisted = head["queueName"], kind
+            return
+        self.refuse(uuid, str(error))
+        aside = self.aside_for(head, worker)
+        if aside is not None:
+            sqlite.execute("UPDATE zerog_queue SET queue = ?, token = NULL WHERE id = ?", (aside, identity))
+            return
+        due = self.clock.now().timestamp() + self.patience(head)
+        sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
 
     def _consider(
         self, sqlite: sqlite3.Connection, key: str, row: Any, accept: Accept

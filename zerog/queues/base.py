@@ -73,6 +73,8 @@ class Queue:
     name: str = DEFAULT
     shared: ClassVar[bool] = True
     """Whether other processes see the same entries."""
+    sets_aside: ClassVar[bool] = True
+    """Whether entries that a worker refuses may be moved to other queues here: none but ZeroG's workers serve it."""
     rejected: int = 0
     """How many entries this object set aside because they lead to no job: no uuid, or options that make no sense."""
     rejects: str = ""

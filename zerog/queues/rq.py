@@ -70,6 +70,8 @@ IN_THE_WAY = {
 class RqQueue(Queue):
     """The RQ queue ``name`` on the server of a URL, for example ``redis://localhost:6379/0``."""
 
+    sets_aside = False
+
     def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
         self.name = name
         self.server = RedisServer(server, clock) if isinstance(server, str) else server

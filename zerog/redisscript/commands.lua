@@ -13,6 +13,7 @@ local COMMANDS = {
   holds = holds,
   put = function(c) return put(c.q) end,
   back = back,
+  aside = aside,
   ack = function(c) return ack(queue(c.a[1]), c.a[2]) end,
   drop = function(c) return drop(queue(c.a[1]), c.a[2], c.a[3]) end,
   release = function(c) return release(queue(c.a[1]), c.a[2], c.a[3], tonumber(c.s)) end,

@@ -84,6 +84,15 @@ local function back(c)
   return 1
 end
 
+-- Give an entry to the queue t of its kind, for workers that can take its job.
+local function aside(c)
+  local base = queue(c.a[1])
+  if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
+  call('HDEL', base .. 'held', c.a[2])
+  ready(queue(c.t), c.a[2])
+  return 1
+end
+
 local function ack(base, entry)
   acked[base] = acked[base] or {}
   table.insert(acked[base], entry)

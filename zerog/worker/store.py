@@ -90,6 +90,8 @@ class Store:
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
         self._claim_pause = 0.0
         self._claim_at = 0.0
+        self._only_refuses = False
+        self._refusal_pause = 0.0
         self._listen = threading.Event()
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
         self._listener = threading.Thread(
@@ -300,6 +302,7 @@ class Store:
 
     def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str], batch: str) -> None:
         began = self._clock.monotonic()
+        refused = self._engine.counters["released.unsuitable"]
         try:
             step = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True, batch=batch)
         except Exception as error:
@@ -311,6 +314,7 @@ class Store:
         for claim in step.claims:
             claim.at = began
         self._account(settlements, settled)
+        self._only_refuses = not step.claims and self._engine.counters["released.unsuitable"] > refused
         self._take_over(step, want, queues)
 
     def _room(self) -> int:
@@ -378,15 +382,21 @@ class Store:
             self._notify()
 
     def _take_note(self, claims: list[Claim], want: int, trouble: Exception | None) -> None:
-        """Decide when to claim next: again after a pause, longer each time, while claiming fails."""
+        """Decide when to claim next: after a pause, longer each time, while claiming fails or jobs are only refused."""
         self._look = len(claims) >= want
         if trouble is None:
-            self._claim_pause = 0.0
             self.answered = True
-            return
-        self._claim_pause = min(max(self._claim_pause * 2, 0.05), LONGEST_PAUSE)
-        # Jittered, so that workers that were cut off together don't come back together.
-        self._claim_at = self._clock.monotonic() + self._claim_pause * random.uniform(0.5, 1.0)
+            self._claim_pause = 0.0
+        else:
+            self._claim_pause = min(max(self._claim_pause * 2, 0.05), LONGEST_PAUSE)
+        if self._only_refuses:
+            self._refusal_pause = min(max(self._refusal_pause * 2, 0.1), LONGEST_PAUSE)
+        elif claims:
+            self._refusal_pause = 0.0
+        pause = max(self._claim_pause, self._refusal_pause if self._only_refuses else 0.0)
+        if pause:
+            # Jittered, so that workers that were cut off together don't come back together.
+            self._claim_at = self._clock.monotonic() + pause * random.uniform(0.5, 1.0)
 
     def _divided(self, claims: list[Claim]) -> tuple[list[Claim], list[Settlement]]:
         """The claims for slots, and how the others end: no slot is free for them, and their jobs may take long."""
