@@ -32,6 +32,8 @@ app = zerog.App("sqlite:///{path}")
 @app.job
 def plain(job):
     pass
+
+plain.job.RETAIN = 60
 """
 
 
@@ -174,6 +176,25 @@ def no_worker(place: Place) -> str:
     return ""
 
 
+def entry_lost(place: Place) -> str:
+    place.beat()
+    uuid = place.app.submit("plain").uuid
+    reservation = place.app.queue.reserve(0)
+    assert reservation is not None
+    reservation.delete()
+    return uuid
+
+
+def kept_too_long(place: Place) -> str:
+    place.beat()
+    uuid = place.running("living")
+    place.app.datastore.mutate(
+        make_key(uuid),
+        [Set("status", "succeeded"), Set("owner", None), Set("finishedAt", LONG_AGO), Set("resultCode", 200)],
+    )
+    return ""
+
+
 def stalled(place: Place) -> str:
     uuid = place.running("living", startedAt=to_text(place.app.clock.now()), updatedAt=LONG_AGO)
     place.beat(held=[place.app.engine.read(uuid)[0]["owner"]["nonce"]])
@@ -192,6 +213,8 @@ STUCK: dict[str, tuple[Callable[[Place], str], str]] = {
     "the list of workers is damaged": (damaged_roster, "records of the engine"),
     "the pauses are damaged": (damaged_pauses, "which queues are paused"),
     "it was never put": (never_put, "never reached"),
+    "its entry is gone": (entry_lost, "1 of 1 jobs that wait on queue default are not on it"),
+    "it is kept for too long": (kept_too_long, "succeeded jobs of type plain are not removed"),
     "nobody sweeps": (unswept, "no process has swept"),
     "no worker serves its queue": (unserved, "no worker serves"),
     "there is no worker": (no_worker, "no worker is alive"),

@@ -17,11 +17,12 @@ from zerog.app import App
 from zerog.crew import Crew
 from zerog.datastores.base import Page
 from zerog.diagnosis import Diagnosis, Finding, longer_than
-from zerog.document import QUEUED, RUNNING, SCHEDULED
+from zerog.document import QUEUED, RUNNING, SCHEDULED, Document, make_key
 from zerog.exceptions import ZerogError
 from zerog.fleetfindings import damaged_records, missing_sweeps
 from zerog.queues.base import DEFAULT
-from zerog.retention import why_not
+from zerog.redelivery import entry_of
+from zerog.retention import left_over, why_not
 from zerog.symptoms import CLOCKS_APART, Symptoms
 from zerog.troubles import Trouble
 from zerog.watch import Watch
@@ -139,17 +140,34 @@ class Doctor:
             except ZerogError as error:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
-            if documents > size:
-                what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
-                mend = "a running worker's reconcile puts them again once the queue has nothing to give"
-                again = None if size else f"zerog reconcile {self.target} --watch 1"
-                yield Finding(what, documents - size, mend, False, command=again)
+            yield from self._missing(name, documents, size, symptoms.entries[name])
             waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
             if name in paused:
                 command = f"zerog queues resume {self.target} {quote(name)}"
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
+
+    def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
+        """Jobs whose entries are gone from their queue, as it says itself, or else as its size says."""
+        queue = self.app.engine.named(name)
+        answers = queue.holds_all([entry_of(head) for head in heads])
+        if None in answers or not answers:
+            if documents > size:
+                what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
+                mend = "a sweep puts them again once the queue has nothing to give"
+                again = None if size else f"zerog reconcile {self.target} --watch 1"
+                yield Finding(what, documents - size, mend, False, command=again)
+            return
+        gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
+        finding = Finding("", 0, "a sweep puts them again", True, command=f"zerog reconcile {self.target}")
+        for head in gone:  # unless it was claimed, or put again, since it was read
+            now = self.app.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
+            if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
+                finding.add(head["uuid"], f"since {head['queuedAt']}")
+        finding.what = f"{finding.count} of {documents} jobs that wait on queue {name} are not on it"
+        if finding.count:
+            yield finding
 
     def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
         """Whether nobody claims from a queue, unless no worker lives at all, or one doesn't say what it serves."""
@@ -195,6 +213,12 @@ class Doctor:
         if why is not None:
             what = f"RETAIN is without effect for {', '.join(types)}: {why}"
             yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
+            return
+        for status, job_type, page in left_over(self.app.datastore, kept, self.app.engine.now()):
+            oldest = min(str(head["finishedAt"]) for head in page.heads)
+            what = f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class says"
+            mend = "sweep more often, or keep them longer"
+            yield Finding(what, len(page.heads), mend, True, command=f"zerog reconcile {self.target}")
 
     def _troubles_of_queue(self) -> Sequence[Trouble]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime
@@ -84,6 +85,7 @@ class Parts:
         self.counters: Counter[str] = Counter()
         self.unsuitable: dict[str, str] = {}
         self._refused_at: dict[str, float] = {}
+        self._setting_aside = threading.Lock()
         self._queues = {self.queue.name: self.queue}
         self._refusals: tuple[type[Exception], ...] = tuple(
             {self.datastore.casException, self.datastore.lockedException, CasMismatch, DocumentLocked}
@@ -134,11 +136,11 @@ class Parts:
     def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
         """``refuse`` what a job's own document brought about, and name it in the log, once."""
         why = str(error)
-        if self.unsuitable.get(uuid) == why and counter == "sweep.left":
-            return  # every sweep, and each of its walks, finds it again
-        if self.unsuitable.get(uuid) != why:
+        with self._setting_aside:  # the thread that claims and the one that sweeps may meet the same job
+            is_known = self.unsuitable.get(uuid) == why
+            self.refuse(uuid, why, counter)
+        if not is_known:
             log.warning("job %s is set aside: %s", uuid, why)
-        self.refuse(uuid, why, counter)
 
     def forgive(self, uuid: str) -> None:
         """Forget that a job was left alone."""

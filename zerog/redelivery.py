@@ -23,9 +23,9 @@ from zerog.clock import from_text
 from zerog.document import IN_QUEUE, QUEUED, SCHEDULED, Document, make_key
 from zerog.exceptions import ConfigurationError, CorruptDocument, InvalidUuid, QueueError, ReservationLost
 from zerog.lifecycle import Engine
-from zerog.orders import worker_key
 from zerog.queues.base import Entry, Queue
 from zerog.sweep import Course, Report
+from zerog.workerrecords import read_worker
 
 log = logging.getLogger("zerog")
 
@@ -72,7 +72,7 @@ class Redelivery:
     def _judge(self, name: str, heads: list[Document], doubtful: list[Document], report: Report) -> None:
         """Put again what the queue says is gone; add to ``doubtful`` what it knows nothing about."""
         try:
-            answers = self._engine.named(name).holds_all([_entry_of(head) for head in heads])
+            answers = self._engine.named(name).holds_all([entry_of(head) for head in heads])
         except (QueueError, ConfigurationError) as error:  # out of reach, or a name that this queue can't have
             log.debug("queue %s was not asked for %d jobs: %s", name, len(heads), error)
             return
@@ -156,16 +156,16 @@ def _known_to_workers(engine: Engine) -> dict[str, float] | None:
     """The newest schema version of each job type that some worker takes; None if not all of them name their types."""
     known: dict[str, float] = {}
     for worker in engine.roster() or [""]:
-        listed: Any = (engine.datastore.read_with_cas(worker_key(worker))[0] or {}).get("knows") if worker else None
-        if not isinstance(listed, list):
+        listed: Any = (read_worker(engine.datastore, worker).fields or {}).get("knows") if worker else None
+        if listed is None:
             return None
-        for pair in listed:
-            if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], (int, float)):
-                known[str(pair[0])] = max(known.get(str(pair[0]), pair[1]), pair[1])
+        for job_type, version in listed:
+            known[job_type] = max(known.get(job_type, version), version)
     return known
 
 
-def _entry_of(head: Document) -> Entry:
+def entry_of(head: Document) -> Entry:
+    """The entry that a waiting job's head says that it has."""
     options = head.get("queueKwargs")
     ttr = options.get("ttr") if isinstance(options, dict) else None
     return Entry(head.get("queueJobId"), head["uuid"], head.get("priority", 0), ttr)

@@ -9,11 +9,12 @@ RETAIN_FAILED.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from zerog.clock import text_after, to_text
-from zerog.datastores.base import Datastore
+from zerog.datastores.base import Datastore, Page
 from zerog.document import Document, check_head, check_layout, make_key
 from zerog.exceptions import CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidUuid, SchemaTooNew
 from zerog.lifecycle import Engine
@@ -31,6 +32,10 @@ LEFT = 1_000
 
 PAUSE = 0.05
 """Seconds of the longest pause after a page: claims and settlements get their turn meanwhile."""
+
+
+OVERDUE = 900.0
+"""Seconds after which a job that is kept no longer should have been removed."""
 
 
 class Keep(NamedTuple):
@@ -63,6 +68,17 @@ def why_not(datastore: Datastore, kept: Kept) -> str | None:
                 return str(error)
             return None
     return None
+
+
+def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple[str, str, Page]]:
+    """Statuses and types of jobs that should have been removed OVERDUE seconds ago, each with a page of them."""
+    for status, types in kept.items():
+        for job_type, keep in types.items():
+            until = text_after(to_text(now), -keep.seconds - OVERDUE)
+            page = datastore.find(status=status, job_type=job_type, until=until, limit=PAGE)
+            heads = [head for head in page.heads if _is_known(head, keep)]
+            if heads:
+                yield status, job_type, page._replace(heads=heads)
 
 
 class Retention:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from shlex import quote
 
 from zerog.app import App
@@ -36,6 +36,10 @@ OVERDUE = 60.0
 """Seconds that a job is pending, beyond the grace that its writer has, after which no process puts it on its queue."""
 
 
+ENTRIES = 1_000
+"""Jobs of one queue that the queue is asked for, at most."""
+
+
 class Symptoms:
     """Judges heads, one after the other. ``crew``: what the living workers' records said before the heads were read."""
 
@@ -53,8 +57,8 @@ class Symptoms:
         """Jobs that wait, by queue."""
         self.in_queue: Counter[str] = Counter()
         """Jobs that say that they are on their queue, by queue."""
-        self.oldest: dict[str, str] = {}
-        """Since when the oldest of the jobs waits that say that they are on their queue, by queue."""
+        self.entries: defaultdict[str, list[Document]] = defaultdict(list)
+        """The first heads of jobs that say that they are on their queue and that can be taken, by queue."""
         self.untaken_queues: set[str] = set()
         """The queues of jobs whose type this app knows and no living worker does."""
         self.leases = [0.0]
@@ -144,6 +148,8 @@ class Symptoms:
             stuck[0].add(uuid, f"since {head.get('updatedAt')}: {stuck[1]}")
         elif status == RUNNING:
             self._look_at_run(head)
+        elif head.get("queueState") == IN_QUEUE and len(self.entries[head["queueName"]]) < ENTRIES:
+            self.entries[head["queueName"]].append(head)
         elif head.get("queueState") == PENDING:
             due = str(head.get("due") or "")
             (self.pending if due <= self._now else self.fresh).add(uuid, f"since {head['updatedAt']}")
@@ -154,8 +160,6 @@ class Symptoms:
         self.waiting[name] += 1
         if head.get("queueState") == IN_QUEUE:
             self.in_queue[name] += 1
-            since = str(head.get("queuedAt"))
-            self.oldest[name] = min(since, self.oldest.get(name, since))
 
     def look_at_unreadable(self, key: str) -> None:
         """Sort in a document that no page could show."""

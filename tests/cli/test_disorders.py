@@ -148,7 +148,7 @@ class Disorder:
 
 DISORDERS = [
     Disorder(never_put, "never reached their queue", False, "zerog reconcile myapp:app"),
-    Disorder(queue_emptied, "3 of 3 jobs that wait on queue default are not on it", False, "zerog reconcile"),
+    Disorder(queue_emptied, "3 of 3 jobs that wait on queue default are not on it", True, "zerog reconcile"),
     Disorder(owner_silent, "owner that is silent", True, "zerog reconcile", ("--watch", "0.6")),
     Disorder(record_left, "record of a dead worker is left: brief", False, "zerog reconcile", ("--watch", "0.6")),
     Disorder(type_unknown, "neither this app nor a living worker knows", True, "zerog jobs cancel"),
