@@ -9,10 +9,11 @@ from zerog import transitions
 from zerog.clock import to_text
 from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Add, Append, Max, Operation
-from zerog.document import RUNNING, TERMINAL, Document, check_layout, make_key
+from zerog.document import RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.exceptions import AmbiguousWrite
 from zerog.lifecycle import Engine
 from zerog.parts import LEAVE_ALONE, TRIES
+from zerog.sweep import is_usable
 
 log = logging.getLogger("zerog")
 
@@ -43,8 +44,8 @@ def _owned_by(engine: Engine, worker: str) -> list[Document]:
     after: str | None = None
     while True:
         page = engine.datastore.find(status=RUNNING, after=after)
-        owners = [(head.get("owner"), head) for head in page.heads]
-        owned += [head for owner, head in owners if isinstance(owner, dict) and owner.get("worker") == worker]
+        heads = [head for head in page.heads if is_usable(engine, head)]
+        owned += [head for head in heads if head["owner"]["worker"] == worker]
         after = page.after
         if after is None:
             return owned
@@ -53,7 +54,8 @@ def _owned_by(engine: Engine, worker: str) -> list[Document]:
 def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
     """Take back what a rescue of this run has counted as ``lost``, once; True if it did.
 
-    Left alone: a job that has ended, and a run that was not rescued. Raises what the datastore raises.
+    Left alone: a job that has ended, and a run that was not rescued. Raises CorruptDocument, SchemaTooNew, and what the
+    datastore raises.
     """
     datastore, key = engine.datastore, make_key(uuid)
     refusals = (datastore.casException, datastore.lockedException, AmbiguousWrite)
@@ -61,6 +63,7 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
         document, token = datastore.read_with_cas(key)
         if document is None or token is None or document.get("status") in TERMINAL:
             return False
+        check_head(key, document)
         check_layout(document)
         if not _names(document.get("errors"), nonce) or _names(document.get("events"), nonce):
             return False

@@ -62,10 +62,10 @@ class Course:
             left -= limit
             report.heads += len(page.heads)
             _set_aside_unreadable(engine, page.unreadable)
-            yield [head for head in page.heads if _is_sound(engine, head)]
+            yield [head for head in page.heads if is_usable(engine, head)]
 
 
-def _is_sound(engine: Engine, head: Document) -> bool:
+def is_usable(engine: Engine, head: Document) -> bool:
     """True if the engine can work with a head; if not, the job is set aside."""
     try:
         check_head(make_key(head.get("uuid") or ""), head)

@@ -19,6 +19,7 @@ from zerog.document import COUNTS, RUNNING, STAMPS, WAITING, check_head, make_ke
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
 from zerog.fleet import Fleet
 from zerog.lifecycle import Engine
+from zerog.losses import bury, take_back
 from zerog.orders import QUEUES, worker_key
 from zerog.presence import ROSTER
 from zerog.reconcile import SWEEPER, Reconciler, Report
@@ -69,7 +70,7 @@ FIELDS = {
     "counts": (*COUNTS, *map(dropped_field, HISTORY)),
     "time": STAMPS,
     "queue": ("queueName", "queueKwargs", "queueState", "queueJobId", "priority"),
-    "run": ("owner", "running", "resultCode", "completeness", "tickcount", "tickval"),
+    "run": ("owner", "run", "maxEvents", "running", "resultCode", "completeness", "tickcount", "tickval"),
     "content": (*HISTORY, "lastError", "output", "headers"),
 }
 """All fields of a document, in groups."""
@@ -108,6 +109,12 @@ class PoisonRules(EngineRules):
     @pytest.mark.parametrize("group", [*FIELDS, "owner"])
     def test_verbs_on_a_damaged_document_raise_what_they_document(self, engine: Engine, group: str) -> None:
         """So a command that goes over many jobs reports one of them and goes on."""
+        dead = self.claimed(engine, GONE)
+        for field, value in _wrong(group)[::3]:
+            for uuid in self._plant(engine, field, value):
+                with suppress(ZerogError):
+                    take_back(engine, uuid, "the run", "its worker is back")
+        assert dead.uuid in bury(engine, "gone", was_stopping=False)
         for field, value in _wrong(group):
             for uuid in self._plant(engine, field, value):
                 for verb in (engine.cancel, engine.retry, engine.discard, engine.enqueue):
