@@ -67,6 +67,9 @@ COUNTERS = {
 }
 """Everything that ``Engine.counters`` may hold."""
 
+LONGEST_WAIT = 10.0**9
+"""Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
+
 LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
 """What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
 
@@ -113,12 +116,12 @@ class Parts:
         self.datastore.close()
 
     def early_by(self, head: Document) -> float:
-        """Seconds until a waiting document may run; 0 or less if it may. Raises CorruptDocument."""
+        """Seconds until a waiting document may run, LONGEST_WAIT at most; 0 or less if now. Raises CorruptDocument."""
         not_before = head.get("notBefore")
         if not not_before:
             return 0.0
         try:
-            return seconds_between(self._now(), not_before)
+            return min(seconds_between(self._now(), not_before), LONGEST_WAIT)
         except (TypeError, ValueError):
             raise CorruptDocument(
                 f"job {head.get('uuid')} has notBefore {not_before!r:.80}, which is no timestamp; it was left as it is"
