@@ -67,6 +67,9 @@ COUNTERS = {
 }
 """Everything that ``Engine.counters`` may hold."""
 
+LEFT = "sweep.left"
+"""The counter of jobs that a sweep sets aside, each once."""
+
 LONGEST_WAIT = 10.0**9
 """Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
 
@@ -141,7 +144,9 @@ class Parts:
         why = str(error)
         with self._setting_aside:  # the thread that claims and the one that sweeps may meet the same job
             is_known = self.unsuitable.get(uuid) == why
-            self.refuse(uuid, why, counter)
+            self.unsuitable[uuid], self._refused_at[uuid] = why, self.clock.monotonic()
+        if counter != LEFT or not is_known:  # a sweep meets a job on several ways, and the next sweep does again
+            self._count(counter)
         if not is_known:
             log.warning("job %s is set aside: %s", uuid, why)
 

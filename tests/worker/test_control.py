@@ -113,7 +113,7 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
 
 @pytest.mark.parametrize(
     ("key", "record"),
-    [(KEY, {"drain": "yes"}), (KEY, {"cancels": "all"}), (QUEUES, {"paused": ["slow"]})],
+    [(KEY, {"drain": "yes"}), (KEY, {"cancels": "all", "drain": {"forGood": False}}), (QUEUES, {"paused": ["slow"]})],
 )
 def test_orders_that_make_no_sense_change_nothing_and_are_told_once(
     channel: Channel, caplog: pytest.LogCaptureFixture, key: str, record: dict[str, Any]
