@@ -90,7 +90,7 @@ class Redelivery:
         gone = by_aside.pop(None, [])
         for aside, some in by_aside.items():
             try:
-                answers = self._engine.named(str(aside)).holds_all([_entry_of(head) for head in some])
+                answers = self._engine.named(str(aside)).holds_all([entry_of(head) for head in some])
             except (QueueError, ConfigurationError) as error:
                 log.debug("queue %s was not asked for %d jobs: %s", aside, len(some), error)
                 continue
