@@ -1,10 +1,11 @@
 """How far ahead of its free slots a worker claims, and how long ended jobs gather, by what its recent runs took.
 
-Nothing here reads a clock, calls an engine or takes a lock.
+Nothing here reads a clock, calls an engine or takes a lock; times are passed in.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from math import inf
 
@@ -71,3 +72,26 @@ class Pace:
     def gathers(self, ended: int, in_flight: int) -> bool:
         """True if what has ended is to wait for what is about to end."""
         return self.is_short and GATHER * ended < in_flight
+
+
+SHORTEST_PAUSE, SHORTEST_REFUSAL_PAUSE, LONGEST_CLAIM_PAUSE = 0.05, 0.1, 5.0
+"""Seconds until the next claim while claiming fails, or while jobs are only refused: at first, and at most."""
+
+
+class ClaimTimes:
+    """When a worker claims next: after pauses that grow while claiming fails or it can take none of the jobs."""
+
+    def __init__(self) -> None:
+        self._failed = 0.0
+        self._refused = 0.0
+        self.next_at = -inf
+        """Not before this time of the monotonic clock."""
+
+    def note(self, now: float, has_failed: bool, only_refused: bool) -> None:
+        """Take note of a call that was to claim."""
+        self._failed = min(max(self._failed * 2, SHORTEST_PAUSE), LONGEST_CLAIM_PAUSE) if has_failed else 0.0
+        longer = min(max(self._refused * 2, SHORTEST_REFUSAL_PAUSE), LONGEST_CLAIM_PAUSE)
+        self._refused = longer if only_refused else 0.0
+        if pause := max(self._failed, self._refused):
+            # Jittered, so that workers that were cut off together don't come back together.
+            self.next_at = now + pause * random.uniform(0.5, 1.0)

@@ -111,6 +111,15 @@ class Outage:
             log.warning("the datastore answers again: the worker can %s", self._what)
 
 
+def end_of(settlement: Settlement) -> str:
+    """How a run ended, in one word: the status of its job, or requeued or released."""
+    if settlement.status is not None:
+        return settlement.status
+    if settlement.kind != "finish":
+        return {"requeue": "requeued", "release": "released"}[settlement.kind]
+    return "succeeded" if 200 <= settlement.result_code < 300 else "failed"
+
+
 def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Clock) -> None:
     """Leave of a settlement its result and the reason. A release stays a release; any other end is a failure."""
     claim = settlement.claim

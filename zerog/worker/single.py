@@ -22,9 +22,8 @@ from zerog.transitions import Worker as Identity
 from zerog.worker.control import Control
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
-from zerog.worker.settling import LONGEST_PAUSE, settle_once
+from zerog.worker.settling import LONGEST_PAUSE, end_of, settle_once
 from zerog.worker.slots import ThreadSlots
-from zerog.worker.store import end_of
 
 if TYPE_CHECKING:
     from zerog.app import App

@@ -1,9 +1,8 @@
 """The thread of a worker that settles and claims, one call at a time, and the one that waits for work to come.
 
 While a call is under way, finished jobs gather; the next call settles them all and claims as many as there is
-room for, in one transaction where the engine can. So a durable commit is shared without anything waiting for company.
-The thread that sees work come while the other one has nothing to do makes that call itself: waking the other one would
-take longer.
+room for, in one transaction where the engine can, so that a durable commit is shared. The thread that sees work come
+while the other one has nothing to do makes that call itself: waking the other one would take longer.
 
 Settling and claiming fail apart, and so does each settlement: what was not stored is sent again after a pause of its
 own (``zerog.worker.settling``), while the worker goes on. The nonces of all runs that the worker holds are in its
@@ -13,7 +12,6 @@ record (``holdings``): a run is listed before the call that makes its claim, unt
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,17 +26,15 @@ from zerog.lifecycle import Accept, Engine, given_back, new_nonce
 from zerog.transitions import Claim, Settled, Settlement, Step, Worker
 from zerog.worker.gate import Gate
 from zerog.worker.outcome import Outcome
-from zerog.worker.pace import Pace
-from zerog.worker.settling import LONGEST_PAUSE, Outage, Postponed, settled_at_last
+from zerog.worker.pace import ClaimTimes, Pace
+from zerog.worker.settling import Outage, Postponed, end_of, settled_at_last
 from zerog.worker.slots import Slots
+from zerog.worker.waiting import POLL, Waiter
 
 log = logging.getLogger("zerog")
 
 GATHER_SECONDS = 0.002
 """For how long an ended job waits for others, at most."""
-
-POLL = 1.0
-"""Seconds between two looks for work while nothing wakes the worker."""
 
 FRESH = 1.0
 """Seconds for which a claim is begun without another look at its document; a third of the lease, if that is less."""
@@ -88,15 +84,10 @@ class Store:
         self._stepping = False
         self._gathering = False
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
-        self._claim_pause = 0.0
-        self._claim_at = 0.0
+        self._claims = ClaimTimes()
         self._only_refuses = False
-        self._refusal_pause = 0.0
-        self._listen = threading.Event()
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
-        self._listener = threading.Thread(
-            target=self._guarded, args=(self._listen_loop,), name="zerog-listener", daemon=True
-        )
+        self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.counts: Counter[str] = Counter()
         self.drained = threading.Event()
         """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
@@ -114,7 +105,7 @@ class Store:
     def start(self) -> None:
         """Start claiming."""
         self._thread.start()
-        self._listener.start()
+        self._waiter.start()
 
     def holdings(self) -> Document:
         """The runs that this worker holds, for its record: their nonces, and what those begin with that are asked for.
@@ -126,7 +117,7 @@ class Store:
 
     def _is_held(self, nonce: str) -> bool:
         with self._changed:
-            return nonce in self._held or (self._calling is not None and nonce.startswith(self._calling))
+            return nonce in self._held or nonce.startswith(self._calling or " ")
 
     def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         """A slot has ended a run: settle it, unless the document is dealt with already."""
@@ -157,8 +148,7 @@ class Store:
 
         A claim that has waited is looked at again: its job may have been cancelled, or have another owner.
         """
-        with self._changed:
-            self._taken_at = self._clock.monotonic()
+        self._taken_at = self._clock.monotonic()
         try:
             instead = self._gate.instead(claim, self._runner.is_cancelled(claim))
         except BaseException as error:  # not in a slot's thread, which would end without a word
@@ -198,14 +188,14 @@ class Store:
 
     def in_flight(self) -> int:
         """Jobs that are claimed and not settled."""
-        with self._changed:
-            return self._in_flight
+        return self._in_flight
 
     def close(self, timeout: float) -> bool:
         """Settle what has ended and stop the thread; False if it didn't stop in time."""
         with self._changed:
             self._finish = True
             self._notify()
+        self._waiter.stop()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -253,8 +243,8 @@ class Store:
     def _seconds_to_wait(self) -> float:
         now = self._clock.monotonic()
         times = [POLL, self._postponed.next_at - now]
-        if self._claim_at > now:
-            times.append(self._claim_at - now)
+        if self._claims.next_at > now:
+            times.append(self._claims.next_at - now)
         if self._runner.unstarted():
             times.append(HOARDED / 2)
         return max(0.0, min(times))
@@ -276,9 +266,8 @@ class Store:
         self._gathering = False
 
     def _has_turn(self) -> bool:
-        return not self._stepping and self._has_work()
-
-    def _has_work(self) -> bool:
+        if self._stepping:
+            return False
         if self._ended or self._finish or self._postponed.next_at <= self._clock.monotonic():
             return True
         return self._look and self._room() > 0
@@ -321,7 +310,7 @@ class Store:
         if not self._claiming or not self._queues or not self._may_claim():
             return 0
         now = self._clock.monotonic()
-        if now < self._claim_at:
+        if now < self._claims.next_at:
             return 0
         room = self._slots + self._pace.ahead(now) - self._occupied
         if self._most is not None:
@@ -361,14 +350,16 @@ class Store:
             self._in_flight += len(claims)
             self.counts["claimed"] += len(claims)
             if want > 0:
-                self._take_note(claims, want, step.trouble)
+                self._look = len(claims) >= want
+                self.answered = self.answered or step.trouble is None
+                self._claims.note(self._clock.monotonic(), step.trouble is not None, self._only_refuses)
             if self._in_flight == 0 and (want > 0 or not self._queues) and step.trouble is None:
                 self.drained.set()
             elif claims:
                 self.drained.clear()
             self.answered = self.answered or not self._queues
             if not self._look and want > 0:
-                self._listen.set()
+                self._waiter.ask()
             if not (self._claiming and self._may_claim() and set(queues) <= set(self._queues)):
                 self._occupied += len(claims)
                 self._give_back(claims)
@@ -380,23 +371,6 @@ class Store:
             self._runner.add(kept, are_short=self._pace.is_short)
             self._ended += back
             self._notify()
-
-    def _take_note(self, claims: list[Claim], want: int, trouble: Exception | None) -> None:
-        """Decide when to claim next: after a pause, longer each time, while claiming fails or jobs are only refused."""
-        self._look = len(claims) >= want
-        if trouble is None:
-            self.answered = True
-            self._claim_pause = 0.0
-        else:
-            self._claim_pause = min(max(self._claim_pause * 2, 0.05), LONGEST_PAUSE)
-        if self._only_refuses:
-            self._refusal_pause = min(max(self._refusal_pause * 2, 0.1), LONGEST_PAUSE)
-        elif claims:
-            self._refusal_pause = 0.0
-        pause = max(self._claim_pause, self._refusal_pause if self._only_refuses else 0.0)
-        if pause:
-            # Jittered, so that workers that were cut off together don't come back together.
-            self._claim_at = self._clock.monotonic() + pause * random.uniform(0.5, 1.0)
 
     def _divided(self, claims: list[Claim]) -> tuple[list[Claim], list[Settlement]]:
         """The claims for slots, and how the others end: no slot is free for them, and their jobs may take long."""
@@ -415,21 +389,6 @@ class Store:
         back.reverse()  # each goes ahead of all that wait, so the last one first
         return kept, back
 
-    def _listen_loop(self) -> None:
-        while not self._finish:
-            if not self._listen.wait(POLL):
-                continue
-            self._listen.clear()
-            queues = self._queues
-            if not queues:
-                continue
-            try:
-                self._engine.wait_ready(POLL, queues)
-            except Exception as error:  # a driver's, too: the loop has to go on
-                log.debug("could not wait for work: %s", error)
-                self._clock.pause(POLL)
-            self._take_up(queues)
-
     def _take_up(self, queues: Sequence[str]) -> None:
         """Poll for work from this thread unless the store thread is polling already."""
         with self._changed:
@@ -444,12 +403,3 @@ class Store:
             self._engine.unreserve()  # what came along is for other workers
         if is_here:
             self._step()
-
-
-def end_of(settlement: Settlement) -> str:
-    """How a run ended, in one word: the status of its job, or requeued or released."""
-    if settlement.status is not None:
-        return settlement.status
-    if settlement.kind != "finish":
-        return {"requeue": "requeued", "release": "released"}[settlement.kind]
-    return "succeeded" if 200 <= settlement.result_code < 300 else "failed"
