@@ -96,6 +96,8 @@ def test_beside_a_stranger_a_worker_keeps_its_rate(
     with working(capable):
         alone = [seconds_for(watching, submit(watching, count), 120)]
         with working(app_on(kind, tmp_path, version, job_type)):
+            for _ in range(3):  # by which both know which kinds are set aside
+                seconds_for(watching, submit(watching, 100), 30)
             beside = seconds_for(watching, submit(watching, count), 120)
         alone.append(seconds_for(watching, submit(watching, count), 120))
     watching.close()
