@@ -84,29 +84,6 @@ def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", "redis", "generic"])
-@pytest.mark.parametrize(("job_type", "version"), [("other", 1.0), ("known", 1.0)], ids=["stranger", "older"])
-def test_beside_a_stranger_a_worker_keeps_its_rate(
-    kind: str, job_type: str, version: float, tmp_path: Path, capsys: Any
-) -> None:
-    """Four fifths of it at least, of what it is alone on the same machine at the same time."""
-    capable = app_on(kind, tmp_path, 2.0, "known")
-    watching = app_on(kind, tmp_path, 2.0, "known")
-    count = 3_000
-    with working(capable):
-        alone = [seconds_for(watching, submit(watching, count), 120)]
-        with working(app_on(kind, tmp_path, version, job_type)):
-            for _ in range(3):  # by which both know which kinds are set aside
-                seconds_for(watching, submit(watching, 100), 30)
-            beside = seconds_for(watching, submit(watching, count), 120)
-        alone.append(seconds_for(watching, submit(watching, count), 120))
-    watching.close()
-    with capsys.disabled():
-        print(f"\n{kind}, {job_type} {version}: alone {count / min(alone):.0f}/s, beside {count / beside:.0f}/s")
-    assert beside <= max(alone) / 0.8
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "limit"), [("sqlite", 5.0), ("redis", 5.0), ("generic", 60.0)])
 def test_one_that_fits_behind_ten_thousand_that_don_t(kind: str, limit: float, tmp_path: Path, capsys: Any) -> None:
     """They are set aside at the first look."""

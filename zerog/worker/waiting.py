@@ -1,0 +1,65 @@
+"""The thread that waits for work while a worker has room for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from zerog.clock import Clock
+from zerog.lifecycle import Engine
+
+log = logging.getLogger("zerog")
+
+POLL = 1.0
+"""Seconds for which one wait lasts at most; after them the worker looks for work all the same."""
+
+
+class Waiter:
+    """Waits once for each ``ask``, and calls ``come`` with the queues that it waited for.
+
+    ``queues`` returns those to wait for; none, and it doesn't wait. ``guarded`` runs its loop and handles what ends it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        queues: Callable[[], Sequence[str]],
+        come: Callable[[Sequence[str]], None],
+        guarded: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._queues = queues
+        self._come = come
+        self._asked = threading.Event()
+        self._ends = False
+        self._thread = threading.Thread(target=guarded, args=(self._loop,), name="zerog-listener", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Wait for work from now on."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """End the thread after its present wait."""
+        self._ends = True
+
+    def _loop(self) -> None:
+        while not self._ends:
+            if not self._asked.wait(POLL):
+                continue
+            self._asked.clear()
+            queues = self._queues()
+            if not queues:
+                continue
+            try:
+                self._engine.wait_ready(POLL, queues)
+            except Exception as error:  # a driver's, too: the loop has to go on
+                log.debug("could not wait for work: %s", error)
+                self._clock.pause(POLL)
+            self._come(queues)
