@@ -149,19 +149,21 @@ def storm(w: Workers, target: str, seconds: float, total: int) -> int:
     return ended
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("executor", "processes"), [("thread", 1), ("async", 1), ("process", 1), ("process", 2)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(20, marks=pytest.mark.slow), pytest.param(120, marks=pytest.mark.long)]
+)
 def test_a_storm_of_deploys_costs_no_job_anything(
-    executor: str, processes: int, target: str, tmp_path: Path, capsys: Any
+    seconds: float, executor: str, processes: int, target: str, tmp_path: Path, capsys: Any
 ) -> None:
-    """Two minutes of SIGTERM every 2 s: nothing failed, crashes and lost stay 0."""
+    """SIGTERM every 2 s: nothing failed, crashes and lost stay 0."""
     options = ("--executor", executor, "--concurrency", "4", "--processes", str(processes), "--grace", "1")
     with Workers(tmp_path, *options, "--lease", "10") as w:
         kind = "async_steps" if executor == "async" else "steps"
         uuids = list(w.app.submit_many(kind, ({"steps": 100, "seconds": 0.05} for _ in range(40))))
-        ended = storm(w, target, 120, len(uuids))
+        ended = storm(w, target, seconds, len(uuids))
         done = w.counts()["succeeded"]
         w.start("--concurrency", "64", "--executor", "thread")
         w.until_ended(len(uuids), 120)
