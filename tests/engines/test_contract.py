@@ -114,6 +114,7 @@ class TestTwoVerbs(EngineContract):
 class TestChaos(EngineContract):
     """Over a queue that loses, repeats, delays and reorders; what needs a good queue is left out by the suite."""
 
+    sampling = 10
     lossless = False
 
     @pytest.fixture
@@ -166,17 +167,21 @@ class TestRedisLooking(RedisRules):
 class TestOlderRedis(RedisRules):
     """The same on the Redis that this machine has."""
 
+    sampling = 10
     server = "redis"
 
 
 class TestOldestRedis(RedisRules):
     """The same on Redis 6.2."""
 
+    sampling = 10
     server = "oldest redis"
 
 
 class TestRedisApart(EngineContract):
     """The generic engine over the same adapters."""
+
+    sampling = 10
 
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
@@ -189,6 +194,8 @@ class TestRedisApart(EngineContract):
 class TestRedisHere(EngineContract):
     """On a Redis in this process."""
 
+    sampling = 10
+
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Engine:
         datastore = RedisDatastore(FakeServer(fakeredis.FakeServer(), clock))
@@ -198,6 +205,7 @@ class TestRedisHere(EngineContract):
 class TestRq(EngineContract):
     """Documents and RQ queues on one real server."""
 
+    sampling = 10
     has_shares = False
 
     @pytest.fixture
@@ -210,6 +218,8 @@ class TestRq(EngineContract):
 
 class TestCouchbase(EngineContract):
     """Documents on a cluster without a query service, a queue elsewhere."""
+
+    sampling = 10
 
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Iterator[Engine]:

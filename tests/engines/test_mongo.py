@@ -28,6 +28,8 @@ def datastore(name: str) -> Iterator[MongoDatastore]:
 
 @pytest.mark.parametrize("name", NAMES)
 class TestWithMemory(EngineContract):
+    sampling = 20
+
     @pytest.fixture
     def engine(self, clock: ManualClock, datastore: MongoDatastore) -> Engine:
         return Engine(datastore, MemoryQueue(clock=clock), clock)
@@ -35,6 +37,8 @@ class TestWithMemory(EngineContract):
 
 @pytest.mark.parametrize("name", NAMES)
 class TestWithSqlite(EngineContract):
+    sampling = 20
+
     @pytest.fixture
     def engine(self, clock: ManualClock, datastore: MongoDatastore, tmp_path: Path) -> Iterator[Engine]:
         engine = Engine(datastore, SqliteQueue(tmp_path / "queue.db", synchronous="normal", clock=clock), clock)
