@@ -15,3 +15,7 @@ if os.environ.get("CI"):
 # nohup and a shell's & make what they start ignore Ctrl-C, and so would every command that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same for what nohup ignores: a worker that inherits that goes on when its terminal is closed.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

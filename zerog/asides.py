@@ -151,7 +151,8 @@ class Asides(Parts):
             if head is not None and aside is not None:
                 ttr = head["queueKwargs"].get("ttr")
                 identity = self.named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
-                self.note_entry(head["uuid"], head["queueName"], identity)
+                if not _is_newer(head, worker):  # which this code leaves untouched
+                    self.note_entry(head["uuid"], head["queueName"], identity)
                 reservation.delete()
                 return
         except (ZerogError, KeyError, AttributeError) as error:
@@ -188,6 +189,12 @@ class Asides(Parts):
         except (KeyError, TypeError, ValueError):
             waited = LONGEST
         return min(max(waited, SHORTEST), LONGEST)
+
+
+def _is_newer(head: Document, worker: Worker) -> bool:
+    """True if newer code than this has written a job: its layout, or a version that this code doesn't know."""
+    kind = Kind.of(head)
+    return kind is not None and (kind.layout > FORMAT or kind.version > dict(worker.knows).get(kind.job_type, math.inf))
 
 
 def _is_of_others(head: Document, worker: Worker) -> bool:

@@ -43,7 +43,7 @@ class Lives:
         self.finish(claims[finishing])
         self.discard(finishing)
         again = claims[requeued]
-        self.engine.settle([Settlement(again, "requeue", self.work(again), operations=[Add("continues", 1)])])
+        self.settle(Settlement(again, "requeue", self.work(again), operations=[Add("continues", 1)]))
         self.engine.cancel(cancelled)
         self.finish(claims[cancelled])
         self.engine.rescue(crashed, claims[crashed].run, "crashes", "it died")
@@ -95,7 +95,15 @@ class Lives:
         settlement = Settlement(
             claim, "finish", seq, code, status=status, operations=[Add("finishes", 1), Set("output", claim.epoch)]
         )
-        self.engine.settle([settlement])
+        self.settle(settlement)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Send a settlement as a worker does: again under the same numbers while it isn't answered."""
+        for _ in range(5):
+            [answer] = self.engine.settle([settlement])
+            if not isinstance(answer, Exception):
+                return
+        raise answer
 
 
 def recover(engine: Engine, clock: ManualClock, worker: Worker = SECOND) -> None:

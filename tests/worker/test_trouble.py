@@ -17,7 +17,7 @@ import pytest
 
 import zerog
 from tests.forks import in_a_fork
-from tests.processes import until
+from tests.processes import alive, until
 from tests.worker.kit import Body, Running
 from zerog.exceptions import DatastoreUnavailable
 from zerog.lifecycle import Engine
@@ -86,7 +86,7 @@ def test_a_first_renewal_that_fails_leaves_nothing_behind(on_file: zerog.App, mo
     with pytest.raises(DatastoreUnavailable):
         worker.run(burst=True)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-    assert until(lambda: os.waitpid(made[0].pid, os.WNOHANG)[0]) == made[0].pid
+    assert until(lambda: not alive(made[0].pid))
 
 
 # no thread, no process

@@ -171,8 +171,8 @@ class Run:
                 mutation = self.datastore.mutate(
                     self.key, operations, cas=cas, run=self.name._replace(seq=self.seq + 1)
                 )
-                self.seq += 1
                 point("run.written")
+                self.seq += 1
                 return mutation
             except ClaimLost as error:
                 self._revoked = str(error)
