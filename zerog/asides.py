@@ -78,7 +78,7 @@ class Asides(Parts):
         self._kinds: dict[str, dict[str, Kind]] = {}
         """By queue, the queues beside it and the kinds that they hold."""
         self._unlistable: set[str] = set()
-        self._looked = clock.monotonic()
+        self._looked = -math.inf
         self._latest: Worker | None = None
 
     def serving(self, queues: Sequence[str], worker: Worker | None = None) -> tuple[str, ...]:

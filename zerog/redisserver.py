@@ -299,12 +299,15 @@ class RedisServer:
         return mine
 
     def _new_pool(self, timeout: float) -> ConnectionPool:
+        # One call less, which a server before 7.2 doesn't know and a user may not be allowed. Over TLS its answer reads
+        # the session tickets along, which the pool would take for an answer that was left in the connection.
+        quiet: dict[str, Any] = {} if self._url.startswith("rediss:") else {"driver_info": None}
         try:
             return ConnectionPool.from_url(
                 self._url,
                 max_connections=CONNECTIONS,
                 protocol=2,  # works on every server, without a handshake
-                driver_info=None,  # one call less, which a server before 7.2 doesn't know and a user may not be allowed
+                **quiet,
                 socket_read_size=READ,
                 socket_timeout=timeout,
                 socket_connect_timeout=self.timeout,

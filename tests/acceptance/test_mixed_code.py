@@ -42,9 +42,10 @@ def stored(w: Workers, uuid: str) -> str:
 
 
 def put_back(w: Workers) -> int:
-    """Deliveries that a worker looked at and put back to come again later."""
+    """Deliveries that a worker has refused: on the queue of their kind, or to come again later."""
+    refused = "SELECT count(*) FROM zerog_queue WHERE due > 0 OR queue LIKE '%~%'"
     with w.app.datastore.file.reading() as sqlite:
-        return int(sqlite.execute("SELECT count(*) FROM zerog_queue WHERE due > 0").fetchone()[0])
+        return int(sqlite.execute(refused).fetchone()[0])
 
 
 def settled_by(app: zerog.App, uuid: str) -> dict[str, Any]:
