@@ -12,6 +12,11 @@ from math import inf
 AHEAD_BELOW = 0.005
 """Seconds that recent jobs may have taken on average for the worker to claim ahead of its slots."""
 
+WAIT_BELOW = 4 * AHEAD_BELOW
+"""Seconds that jobs of a type may have taken on average for one that was claimed ahead to be kept.
+
+More than AHEAD_BELOW: jobs about as long as that would be claimed and given back again and again."""
+
 AHEAD_SECONDS = 0.25
 """How much work, by that average, is claimed ahead at most; and for how long after the last end of a job."""
 
@@ -62,7 +67,7 @@ class Pace:
 
     def may_wait(self, job_type: str) -> bool:
         """True if a claimed job of this type may wait for a slot: one that was never measured may not."""
-        return self._by_type.get(job_type, inf) < AHEAD_BELOW and job_type not in self._given_back
+        return self._by_type.get(job_type, inf) < WAIT_BELOW and job_type not in self._given_back
 
     @property
     def is_short(self) -> bool:
