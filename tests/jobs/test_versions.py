@@ -60,6 +60,7 @@ def apps(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
     new = zerog.App(datastore=old.datastore, queue=old.queue)
     new.register(Third)
     yield old, new
+    new.close()
     old.close()
 
 
@@ -213,6 +214,7 @@ def test_a_migration_that_fails_leaves_the_document_as_it_is(apps: Any, function
     assert zerog.Worker(broken).run(burst=True).ran == 0
     assert old.datastore.read_with_cas(f"zerog_job_{uuid}") == before
     assert zerog.Worker(old).run(burst=True).ran == 0, "it was put back for later"
+    broken.close()
 
 
 def test_a_version_without_a_way_from_the_document_s_is_named(apps: Any) -> None:

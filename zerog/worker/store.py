@@ -195,7 +195,8 @@ class Store:
         with self._changed:
             self._finish = True
             self._notify()
-        self._waiter.stop()
+        with suppress(Exception):  # a queue that can't be woken ends its wait by itself
+            self._waiter.stop()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -14,6 +14,9 @@ log = logging.getLogger("zerog")
 POLL = 1.0
 """Seconds for which one wait lasts at most; after them the worker looks for work all the same."""
 
+END_SECONDS = 2.0
+"""Seconds within which the thread ends, unless a server keeps it."""
+
 
 class Waiter:
     """Waits once for each ``ask``, and calls ``come`` with the queues that it waited for.
@@ -46,14 +49,17 @@ class Waiter:
         self._asked.set()
 
     def stop(self) -> None:
-        """End the thread after its present wait."""
+        """End the thread, and wait for its end for a moment: afterwards the queue may be closed."""
         self._ends = True
+        self._asked.set()
+        self._engine.wake(self._queues())
+        self._thread.join(END_SECONDS)
 
     def _loop(self) -> None:
-        while not self._ends:
-            if not self._asked.wait(POLL):
-                continue
+        while self._asked.wait():
             self._asked.clear()
+            if self._ends:
+                return
             queues = self._queues()
             if not queues:
                 continue
