@@ -60,8 +60,9 @@ def one_stop(w: Workers, folder: Path, where: str, executor: str) -> tuple[int, 
         (folder / "gate").touch()
         w.until(lambda: is_stopped(late))
     else:
-        os.kill(late.pid, signal.SIGSTOP)
-        w.until(lambda: is_stopped(late))
+        with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
+            os.kill(late.pid, signal.SIGSTOP)
+            w.until(lambda: is_stopped(late))
     other = w.start("--executor", "thread")
     w.until(lambda: all(w.app.progress(uuid)["status"] == "succeeded" for uuid in uuids))
     before = documents(w, uuids)
