@@ -21,7 +21,7 @@ LEASE = 5
 
 
 class SqliteStore:
-    """A file, copied and restored by SQLite's own backup, as docs/deploying.md tells to."""
+    """A file, copied and restored by SQLite's own backup, as docs/adapters.md documents it."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder}/jobs.db"
