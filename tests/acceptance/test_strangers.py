@@ -83,7 +83,7 @@ def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
             seconds_for(capable, submit(capable, 40), 30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "limit"), [("sqlite", 5.0), ("redis", 5.0), ("generic", 60.0)])
 def test_one_that_fits_behind_ten_thousand_that_don_t(kind: str, limit: float, tmp_path: Path, capsys: Any) -> None:
     """They are set aside at the first look."""
