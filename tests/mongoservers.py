@@ -26,6 +26,9 @@ SHARED_VARIABLE = "ZEROG_TEST_MONGODB_STAND_IN"
 NAMES = ("secantus", *(("mongodb",) if os.environ.get(VARIABLE) else ()))
 """What the suites go over."""
 
+PATIENT = {"socketTimeoutMS": 60_000}
+"""Options for the shared server, which answers late where the machine is busy: no test of it is about that."""
+
 _numbers = itertools.count()
 _started: dict[str, RunningServer] = {}
 
@@ -77,7 +80,7 @@ def shared() -> RunningServer:
 
 def url_of(name: str, **options: object) -> str:
     """A URL of one of NAMES, with a collection that nobody else uses."""
-    return shared().url(**options) if name == "secantus" else with_options(os.environ[VARIABLE], **options)
+    return shared().url(**PATIENT, **options) if name == "secantus" else with_options(os.environ[VARIABLE], **options)
 
 
 def url_for(folder: Path) -> str:
@@ -88,7 +91,7 @@ def url_for(folder: Path) -> str:
     file = folder / "mongodb.url"
     if not file.exists():
         url = os.environ.get(SHARED_VARIABLE)
-        file.write_text(with_options(url) if url else shared().url())
+        file.write_text(with_options(url, **PATIENT) if url else shared().url(**PATIENT))
     return file.read_text()
 
 

@@ -14,7 +14,15 @@ from tests.worker.kit import Running
 from zerog.datastores.base import RunGuard
 from zerog.presence import worker_key
 from zerog.worker import store
-from zerog.worker.pace import AHEAD_BELOW, AHEAD_SECONDS, Pace
+from zerog.worker.pace import (
+    AHEAD_BELOW,
+    AHEAD_SECONDS,
+    CROWD,
+    LONGEST_CLAIM_PAUSE,
+    SHORTEST_REFUSAL_PAUSE,
+    ClaimTimes,
+    Pace,
+)
 
 
 class Short(zerog.BaseJob):
@@ -169,6 +177,20 @@ def test_nothing_is_claimed_ahead_of_types_that_were_not_measured() -> None:
     assert pace.ahead(99.0) == 0
     pace.ended("new", AHEAD_BELOW / 2, 99.0)
     assert pace.ahead(99.0) > 0
+
+
+def test_a_worker_that_only_refuses_looks_less_and_less_often() -> None:
+    """Unless it refuses a crowd, which it moves out of the way of what may fit behind it."""
+    times = ClaimTimes()
+
+    def pause_after(refused: int) -> float:
+        times.note(0.0, False, refused)
+        return max(times.next_at, 0.0)
+
+    pauses = [pause_after(1) for _ in range(10)]
+    assert pauses[0] <= SHORTEST_REFUSAL_PAUSE < LONGEST_CLAIM_PAUSE / 2 <= pauses[-1] <= LONGEST_CLAIM_PAUSE
+    assert max(pause_after(CROWD) for _ in range(10)) <= SHORTEST_REFUSAL_PAUSE
+    assert pause_after(1) <= 2 * SHORTEST_REFUSAL_PAUSE, "it begins anew"
 
 
 def test_nothing_is_claimed_ahead_where_each_claim_costs_a_call() -> None:

@@ -83,6 +83,10 @@ SHORTEST_PAUSE, SHORTEST_REFUSAL_PAUSE, LONGEST_CLAIM_PAUSE = 0.05, 0.1, 5.0
 """Seconds until the next claim while claiming fails, or while jobs are only refused: at first, and at most."""
 
 
+CROWD = 100
+"""Refusals in one call after which the next one comes soon: they are a backlog, which one refusal each moves away."""
+
+
 class ClaimTimes:
     """When a worker claims next: after pauses that grow while claiming fails or it can take none of the jobs."""
 
@@ -92,11 +96,11 @@ class ClaimTimes:
         self.next_at = -inf
         """Not before this time of the monotonic clock."""
 
-    def note(self, now: float, has_failed: bool, only_refused: bool) -> None:
-        """Take note of a call that was to claim."""
+    def note(self, now: float, has_failed: bool, refused: int) -> None:
+        """Take note of a call that was to claim; ``refused``: how many jobs, if it claimed none."""
         self._failed = min(max(self._failed * 2, SHORTEST_PAUSE), LONGEST_CLAIM_PAUSE) if has_failed else 0.0
-        longer = min(max(self._refused * 2, SHORTEST_REFUSAL_PAUSE), LONGEST_CLAIM_PAUSE)
-        self._refused = longer if only_refused else 0.0
+        longest = SHORTEST_REFUSAL_PAUSE if refused >= CROWD else LONGEST_CLAIM_PAUSE
+        self._refused = min(max(self._refused * 2, SHORTEST_REFUSAL_PAUSE), longest) if refused else 0.0
         if pause := max(self._failed, self._refused):
             # Jittered, so that workers that were cut off together don't come back together.
             self.next_at = now + pause * random.uniform(0.5, 1.0)

@@ -85,7 +85,7 @@ class Store:
         self._gathering = False
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
         self._claims = ClaimTimes()
-        self._only_refuses = False
+        self._refused = 0
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.counts: Counter[str] = Counter()
@@ -304,7 +304,7 @@ class Store:
         for claim in step.claims:
             claim.at = began
         self._account(settlements, settled)
-        self._only_refuses = not step.claims and self._engine.counters["released.unsuitable"] > refused
+        self._refused = 0 if step.claims else self._engine.counters["released.unsuitable"] - refused
         self._take_over(step, want, queues)
 
     def _room(self) -> int:
@@ -353,7 +353,7 @@ class Store:
             if want > 0:
                 self._look = len(claims) >= want
                 self.answered = self.answered or step.trouble is None
-                self._claims.note(self._clock.monotonic(), step.trouble is not None, self._only_refuses)
+                self._claims.note(self._clock.monotonic(), step.trouble is not None, self._refused)
             if self._in_flight == 0 and (want > 0 or not self._queues) and step.trouble is None:
                 self.drained.set()
             elif claims:
