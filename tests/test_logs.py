@@ -19,6 +19,7 @@ import pytest
 import zerog
 from tests.acceptance.harness import ROOT, Workers
 from tests.engines.kinds import KINDS
+from tests.marks import wide
 from tests.processes import output
 from zerog.cli.logs import _Plain
 from zerog.datastores.base import RunGuard
@@ -31,7 +32,8 @@ MODULE = "tests.logged_app"
 CANARY = "kanarienvogel"
 
 EXECUTORS = pytest.mark.parametrize(
-    "options", [("--executor", "thread"), ("--executor", "process"), ("--executor", "process", "--processes", "2")]
+    "options",
+    [("--executor", "thread"), *wide((("--executor", "process"),), (("--executor", "process", "--processes", "2"),))],
 )
 
 

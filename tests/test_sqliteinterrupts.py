@@ -75,6 +75,7 @@ def test_writes_of_documents(path: Path) -> None:
     datastore.close()
 
 
+@pytest.mark.wide
 def test_the_first_use_of_a_file(path: Path) -> None:
     """Opening, making it a WAL database, making the tables."""
     names = (f"{path}{n}" for n in count())

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
+from tests.marks import wide
 from tests.redisservers import url_for as redis_url_for
 from tests.rq.kit import url_for as rq_url_for
 
@@ -57,7 +58,7 @@ def zerog(w: Workers, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("sqlite", "thread"),
         pytest.param("sqlite", "async", marks=pytest.mark.slow),
-        ("redis", "process"),
+        *wide(("redis", "process")),
         pytest.param("rq", "thread", marks=pytest.mark.slow),
     ],
 )
@@ -108,7 +109,7 @@ def test_a_drained_worker_that_is_killed_costs_time_only(tmp_path: Path) -> None
         w.until(lambda: state_of(w, name) is None, 60)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", *wide("redis")])
 def test_drained_for_good_a_worker_ends_once_its_job_has(tmp_path: Path, kind: str) -> None:
     """No grace cuts the job short; then it ends with 0."""
     with workers(tmp_path, kind) as w:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.kills import KillRun, Plan
+from tests.marks import wide
 
 BOTH = ("thread", "process")
 
@@ -22,7 +23,9 @@ def check(plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan(2_000, 20, ("thread", "thread")), Plan(600, 6, ("process", "process"))], ids=["thread", "process"]
+    "plan",
+    [Plan(2_000, 20, ("thread", "thread")), *wide(Plan(600, 6, ("process", "process")))],
+    ids=["thread", "process"],
 )
 def test_killed_workers_lose_nothing(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two workers, one of which is killed again and again."""

@@ -14,6 +14,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import Workers
+from tests.marks import wide
 from tests.processes import stat_of
 
 AT_ONCE = 20
@@ -106,7 +107,7 @@ def test_200_runs_of_stopped_workers_change_nothing(
     stops(w, tmp_path, [*cases, ("write", "process"), ("settle", "process")], capsys)
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", *wide("process")])
 def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_path: Path) -> None:
     """In a thread it stops the beat too, and the run is fenced; in a child the worker keeps the lease."""
     uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 8.0}).uuid

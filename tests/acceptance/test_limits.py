@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.limited import LIMIT
+from tests.marks import wide
 from tests.processes import until
 from zerog.worker.supervisor import KILL_AFTER
 
@@ -47,7 +48,7 @@ def ended(folder: Path, job_type: str, do: str, *options: str, module: str = "te
 
 
 @pytest.mark.parametrize("job_type", ["soft", "soft_coroutine"])
-@pytest.mark.parametrize("do", ["sleep", "children", "deaf", "tick", "write"])
+@pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
 def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"])
@@ -67,6 +68,7 @@ def test_a_soft_limit_comes_through_hooks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("job_type", ["soft", "soft_coroutine"])
 @pytest.mark.parametrize("executor", ["thread", "async", "process"])
+@pytest.mark.wide
 def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: Path) -> None:
     """Nothing of Python runs meanwhile. Afterwards a process hears of it; what never calls ZeroG doesn't elsewhere."""
     job = ended(tmp_path, job_type, "compute", "--executor", executor)
@@ -95,7 +97,7 @@ def test_a_soft_limit_without_a_process(job_type: str, do: str, executor: str, t
 
 
 @pytest.mark.parametrize("job_type", ["hard", "hard_coroutine"])
-@pytest.mark.parametrize("do", ["sleep", "compute", "children", "deaf", "stubborn"])
+@pytest.mark.parametrize("do", ["sleep", *wide("compute", "children", "deaf", "stubborn")])
 def test_a_hard_limit_kills_a_process_whatever_it_does(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process", module="tests.acceptance.limited_hard")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["Timeout"])
@@ -129,7 +131,7 @@ def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any,
 
 
 @pytest.mark.parametrize("job_type", ["plain", "coroutine"])
-@pytest.mark.parametrize("do", ["sleep", "children", "deaf", "tick", "write"])
+@pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
 def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: Path) -> None:
     """Whether or not it ever writes; what it had started goes with it."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
@@ -139,6 +141,7 @@ def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: P
 
 @pytest.mark.parametrize("job_type", ["graceless", "graceless_coroutine"])
 @pytest.mark.parametrize("do", ["compute", "stubborn"])
+@pytest.mark.wide
 def test_a_cancelled_process_that_doesnt_end_is_killed_after_its_grace(job_type: str, do: str, tmp_path: Path) -> None:
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
     assert told(tmp_path, job) is None
@@ -224,6 +227,7 @@ def shut_down(
         ("stop", "sleep", "thread", 1),
     ],
 )
+@pytest.mark.wide
 def test_a_shutdown_cancels_what_it_stops(job_type: str, do: str, executor: str, grace: int, tmp_path: Path) -> None:
     """At once, and for good: whoever doesn't end within CANCEL_GRACE is ended, as with any cancellation."""
     job, took, _ = shut_down(tmp_path, job_type, do, "--executor", executor, "--grace", str(grace))
@@ -244,6 +248,7 @@ def test_a_shutdown_gives_back_what_doesnt_end_within_the_grace(do: str, tmp_pat
     ("job_type", "executor"), [("finish", "thread"), ("finish", "process"), ("finish_coroutine", "async")]
 )
 @pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.wide
 def test_a_shutdown_waits_for_what_it_finishes(job_type: str, executor: str, processes: str, tmp_path: Path) -> None:
     """Beyond the grace, and under a supervisor, too."""
     options = ("--executor", executor, "--grace", "0", "--processes", processes)

@@ -58,6 +58,7 @@ def server() -> Iterator[RunningServer]:
         ),
     ],
 )
+@pytest.mark.wide
 def test_killed_workers_and_servers_lose_nothing(
     scheme: str,
     plan: Plan,

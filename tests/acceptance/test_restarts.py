@@ -11,6 +11,7 @@ from tests.acceptance.test_ways_out import document, pid_in
 from zerog.datastores.operations import Set
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "restarts",
     [20, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
+from tests.marks import wide
 
 
 def checked_books(w: Workers, uuids: list[str]) -> None:
@@ -39,7 +40,7 @@ def steps(executor: str) -> str:
     return "async_steps" if executor == "async" else "steps"
 
 
-@pytest.mark.parametrize("executor", ["thread", "process", "async"])
+@pytest.mark.parametrize("executor", ["thread", *wide("process", "async")])
 def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> None:
     """Running jobs are released, nothing is settled twice, and the exit code is that of a clean end."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "5", "--log-level", "ERROR") as w:
@@ -56,7 +57,7 @@ def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> N
         assert w.log.read_text() == ""
 
 
-@pytest.mark.parametrize("executor", ["thread", "process", "async"])
+@pytest.mark.parametrize("executor", ["thread", *wide("process", "async")])
 def test_sigterm_then_sigkill_at_any_moment_loses_nothing(executor: str, tmp_path: Path) -> None:
     """The kill comes 0, 50, 100 … ms after the SIGTERM: in the middle of releasing, settling, leaving."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "1", "--log-level", "ERROR") as w:

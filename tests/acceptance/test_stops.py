@@ -18,6 +18,7 @@ import pytest
 from tests.acceptance.harness import Workers
 from tests.acceptance.test_recovery import descendants
 from tests.acceptance.test_ways_out import document, pid_in
+from tests.marks import wide
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 
@@ -46,11 +47,13 @@ def check_books(w: Workers, uuids: list[str]) -> None:
 @pytest.mark.parametrize(
     ("executor", "target", "processes", "number"),
     [
-        ("thread", "group", 1, signal.SIGHUP),
-        ("async", "all", 1, signal.SIGTERM),
-        ("process", "group", 1, signal.SIGTERM),
-        ("process", "all", 1, signal.SIGHUP),
         ("process", "all", 2, signal.SIGTERM),
+        *wide(
+            ("thread", "group", 1, signal.SIGHUP),
+            ("async", "all", 1, signal.SIGTERM),
+            ("process", "group", 1, signal.SIGTERM),
+            ("process", "all", 1, signal.SIGHUP),
+        ),
     ],
 )
 def test_a_stop_of_all_processes_costs_no_job_anything(
@@ -100,7 +103,7 @@ def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
         assert worker.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *wide(signal.SIGHUP)])
 def test_a_stop_signal_to_a_child_alone_is_a_crash(number: int, tmp_path: Path) -> None:
     """Its worker goes on: the job may be what kills its process each time, and has to end some day."""
     with Workers(tmp_path, "--executor", "process") as w:

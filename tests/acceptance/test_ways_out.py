@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Workers
+from tests.marks import wide
 from tests.processes import alive
 
 
@@ -23,7 +24,7 @@ def document(w: Workers, uuid: str) -> dict[str, Any]:
     return stored
 
 
-FORMS = [("thread", ""), ("process", ""), ("async", "async_")]
+FORMS = [("thread", ""), *wide(("process", ""), ("async", "async_"))]
 """Executors, and what the names of the jobs begin with that they run here: ``async_`` are coroutines."""
 
 
@@ -148,7 +149,7 @@ def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> Non
         assert document(w, uuid) == finished
 
 
-@pytest.mark.parametrize(("executor", "form"), [*FORMS, ("process", "async_"), ("async", "")])
+@pytest.mark.parametrize(("executor", "form"), [*FORMS, *wide(("process", "async_"), ("async", ""))])
 def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) -> None:
     """Cancel reaches a running job at its next write, and its progress stays where it was."""
     with Workers(tmp_path, "--executor", executor) as w:
@@ -161,7 +162,7 @@ def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) ->
         assert 0 < job.completeness < 1
 
 
-@pytest.mark.parametrize(("executor", "form"), [("thread", ""), ("async", "async_")])
+@pytest.mark.parametrize(("executor", "form"), [("thread", ""), *wide(("async", "async_"))])
 def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_path: Path) -> None:
     """The worker's beat keeps the job, however long it takes."""
     with Workers(tmp_path, "--lease", "1", "--executor", executor) as w:

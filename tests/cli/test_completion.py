@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Zerog
 from tests.cli.kit import Shop, without_app, zerog_command
+from tests.marks import wide
 from tests.servers import missing
 
 PLAIN = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
@@ -56,7 +57,7 @@ def offered(shell: str, shop: Shop, *words: str, **environment: str) -> set[str]
     return set(asked.stdout.split())
 
 
-@pytest.fixture(params=PLAIN)
+@pytest.fixture(params=["bash", *wide("zsh", "fish")])
 def shell(request: pytest.FixtureRequest) -> str:
     if shutil.which(request.param) is None:
         missing(request.param, f"apt-get install {request.param}")

@@ -14,6 +14,8 @@ from tests.processes import program
 from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 
+pytestmark = pytest.mark.wide
+
 WRITER = """
     import sys
     from concurrent.futures import ThreadPoolExecutor

@@ -58,6 +58,7 @@ def test_what_cannot_be_used_is_named(own: RunningStandIn, trouble: str) -> None
 @pytest.mark.parametrize(
     "command", [["doctor"], ["worker", "--connect-retries", "0"], ["submit", "count"], ["setup"]], ids=lambda c: c[0]
 )
+@pytest.mark.wide
 def test_a_command_says_it_in_one_line(own: RunningStandIn, trouble: str, command: list[str], tmp_path: Path) -> None:
     url, named = wrong_urls(own)[trouble]
     source = (

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 
 from tests.datastores.test_machine import explore
-from tests.redisservers import BINARIES, FakeServer, shared
+from tests.redisservers import NAMES, FakeServer, shared
 from zerog.datastores.base import Datastore, RunGuard
 from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore
@@ -45,7 +45,7 @@ class TestFake(RedisRules):
         return RedisDatastore(FakeServer(fake))
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("name", NAMES)
 class TestReal(RedisRules):
     @pytest.fixture
     def url(self, name):
@@ -74,7 +74,7 @@ def test_a_deletion_under_a_token() -> None:
     assert datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*") == []
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
     """Such code kept no index by the end and left the type in the body; what it ends or removes later is noticed."""
     datastore = RedisDatastore(shared(name).url())
@@ -113,7 +113,7 @@ def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
     datastore.close()
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_model(name: str) -> None:
     """Random sequences of calls, each answer compared with a model's."""
     explore(lambda: RedisDatastore(shared(name).url()), 60)

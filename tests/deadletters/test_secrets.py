@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 import zerog
 from tests.cli.kit import zerog_command
+from tests.marks import wide
 from zerog.clock import SYSTEM
 from zerog.datastores.operations import Set
 from zerog.document import make_key
@@ -57,7 +58,7 @@ app.register(Fetch)
 """
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", *wide("process")])
 def test_a_whole_session_shows_no_secret(tmp_path: Path, executor: str) -> None:
     """Submit, fail, look, edit, retry, succeed, with every command and a worker at DEBUG; one job can't be loaded."""
     (tmp_path / "myapp.py").write_text(APP)

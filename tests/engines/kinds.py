@@ -118,5 +118,6 @@ KINDS = {
 
 
 def long_test(kind: str, *values: object) -> Any:
-    """The parameters of a test that takes seconds where calls take long."""
-    return pytest.param(kind, *values, marks=[pytest.mark.slow] if KINDS[kind].takes_long else [])
+    """The parameters of a test that takes seconds, and longer where calls take long."""
+    mark = pytest.mark.slow if KINDS[kind].takes_long else pytest.mark.wide
+    return pytest.param(kind, *values, marks=[] if kind in ("memory", "sqlite") else [mark])

@@ -158,12 +158,14 @@ class TestRedis(RedisRules):
     pass
 
 
+@pytest.mark.wide
 class TestRedisLooking(RedisRules):
     """The same with a look at each job before it is claimed."""
 
     kind = LookingEngine
 
 
+@pytest.mark.wide
 class TestOlderRedis(RedisRules):
     """The same on the Redis that this machine has."""
 
@@ -171,6 +173,7 @@ class TestOlderRedis(RedisRules):
     server = "redis"
 
 
+@pytest.mark.wide
 class TestOldestRedis(RedisRules):
     """The same on Redis 6.2."""
 
@@ -191,6 +194,7 @@ class TestRedisApart(EngineContract):
         engine.close()
 
 
+@pytest.mark.wide
 class TestRedisHere(EngineContract):
     """On a Redis in this process."""
 
@@ -216,6 +220,7 @@ class TestRq(EngineContract):
         engine.close()
 
 
+@pytest.mark.wide
 class TestCouchbase(EngineContract):
     """Documents on a cluster without a query service, a queue elsewhere."""
 

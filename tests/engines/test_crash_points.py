@@ -149,6 +149,7 @@ def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.wide
 def test_two_faults_in_one_history_are_repaired(kind: str, tmp_path: Path) -> None:
     """Also the second step that fails, of the same worker or of the one that repairs, loses and doubles nothing."""
     actions = ("raise", "unknown")

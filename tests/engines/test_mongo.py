@@ -17,6 +17,8 @@ from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.engine_contract import EngineContract
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture
 def datastore(name: str) -> Iterator[MongoDatastore]:

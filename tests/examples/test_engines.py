@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import wide
 from tests.rq.kit import real_url
 
 FOLDER = (Path(__file__).parents[2] / "examples/engines/primes.py").parent
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "redis", "rq", "rq with RQ's worker"])
+@pytest.mark.parametrize("engine", ["sqlite", *wide("redis", "rq", "rq with RQ's worker")])
 def test_engines(engine: str, tmp_path: Path) -> None:
     server = real_url() if engine != "sqlite" else ""
     url = {"sqlite": f"sqlite:///{tmp_path}/primes.db", "redis": server}.get(engine, f"rq+{server}")

@@ -15,6 +15,7 @@ import pytest
 
 import zerog
 from tests.examples.servers import Processes
+from tests.marks import wide
 from tests.servers import free_port
 
 ROWS = json.dumps({"rows": "Ada, 12.50", "pace": 0}).encode()
@@ -53,7 +54,7 @@ def status(url: str, uuid: str) -> str:
         return str(json.load(response)["status"])
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [1, *wide(4)])
 def test_forked_processes_and_their_threads_share_an_app(threads: int, processes: Processes) -> None:
     url = serve(processes, threads)
     with ThreadPoolExecutor(16) as pool:

@@ -28,6 +28,8 @@ from zerog.exceptions import (
     DatastoreUnavailable,
 )
 
+pytestmark = pytest.mark.wide
+
 LOSSES = ("closed", "silent", "unsent")
 
 

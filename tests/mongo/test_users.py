@@ -126,6 +126,7 @@ def ran(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize(("command", "case"), [*(("doctor", case) for case in CASES), ("worker", "wrong password")])
+@pytest.mark.wide
 def test_commands_say_it_on_one_line(guarded: RunningServer, tmp_path: Path, command: str, case: str) -> None:
     """With the server's name, without the password, and without a traceback."""
     ended = ran(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.queues.bad import Writers, bad_entries
 from tests.queues.test_contract import explore
-from tests.redisservers import BINARIES, FakeServer, shared
+from tests.redisservers import NAMES, FakeServer, shared
 from zerog.queues.base import Queue
 from zerog.queues.redis import RedisQueue
 from zerog.redisserver import RedisServer
@@ -52,7 +52,7 @@ class TestFake(RedisRules):
         return RedisQueue(FakeServer(fake, clock))
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("name", NAMES)
 class TestReal(RedisRules):
     @pytest.fixture
     def url(self, name):
@@ -69,6 +69,6 @@ class TestReal(RedisRules):
         another.close()
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_model(name: str) -> None:
     explore(lambda clock: RedisQueue(shared(name).url(), clock=clock))

@@ -14,6 +14,8 @@ from zerog.document import new_uuid
 from zerog.queues.rq import RqQueue
 from zerog.reconcile import SWEEPER
 
+pytestmark = pytest.mark.wide
+
 OWN = "zerog.rqworker.ZerogWorker"
 
 

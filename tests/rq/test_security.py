@@ -18,6 +18,8 @@ from rq.serializers import JSONSerializer
 from tests.rq.kit import raw_client
 from zerog.document import new_uuid
 
+pytestmark = pytest.mark.wide
+
 TRAP = "tests.rq.trap.sprung"
 OWN = ["zerog.rqworker.ZerogWorker", "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.marks import wide
 from zerog.document import new_uuid
 
 KINDS = ["rq.Worker", "rq.worker.SpawnWorker", "rq.SimpleWorker"]
 OWN = ["zerog.rqworker.ZerogWorker", "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *OWN])
+@pytest.mark.parametrize("kind", ["rq.Worker", *wide(*KINDS[1:], *OWN)])
 def test_workers_of_rq(site, kind: str) -> None:
     """Each kind of worker runs, requeues and settles jobs, and leaves nothing in RQ's registries."""
     uuids = [site.line(), site.app.submit("twice").uuid, site.app.submit("fails").uuid]
@@ -24,7 +25,7 @@ def test_workers_of_rq(site, kind: str) -> None:
     assert not site.app.engine.roster()
 
 
-@pytest.mark.parametrize("kind", ["rq.Worker", "rq.SimpleWorker", "zerog.rqworker.ZerogWorker"])
+@pytest.mark.parametrize("kind", ["rq.Worker", *wide("rq.SimpleWorker", "zerog.rqworker.ZerogWorker")])
 def test_a_resource_is_closed_with_the_job_that_opened_it(site, kind: str) -> None:
     """RQ's worker leaves its forks in a way in which nothing else would close it."""
     closed = site.folder / "closed"
@@ -45,6 +46,7 @@ def test_worker_of_zerog(site) -> None:
 
 
 @pytest.mark.parametrize("kind", OWN)
+@pytest.mark.wide
 def test_bad_entries_end_no_worker(site, kind: str) -> None:
     """Ids that are no text, keys that are no jobs, payloads of any form: the worker goes on with what is behind."""
     key = "rq:queue:default"

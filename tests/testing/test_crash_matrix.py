@@ -141,6 +141,7 @@ def test_a_good_job_passes(matrix: Any, numbers: dict[str, str]) -> None:
     assert report.missed == []
 
 
+@pytest.mark.wide
 def test_a_checkpoint_that_skips_work_is_found(matrix: Any, numbers: dict[str, str]) -> None:
     """The message names each point after which the result is another, and shows the document."""
     with pytest.raises(AssertionError) as caught:
@@ -164,6 +165,7 @@ def test_a_side_effect_done_twice_is_found(matrix: Any) -> None:
     assert "3 of 10 crash points" in said
 
 
+@pytest.mark.wide
 def test_a_side_effect_that_may_be_repeated_passes(matrix: Any) -> None:
     """Each run has a directory of its own, so that nothing is left over from the one before."""
 
@@ -183,6 +185,7 @@ def test_a_check_that_fails_without_a_crash_says_so(matrix: Any, numbers: dict[s
         matrix(Adding, numbers, check=check)
 
 
+@pytest.mark.wide
 def test_the_caller_decides_what_is_the_same(matrix: Any, numbers: dict[str, str]) -> None:
     """A comparison of the caller's own takes the place of the usual one, both ways."""
     assert len(matrix(Skipping, numbers, same=lambda job, first: job.resultCode == first.resultCode).killed) == 20
@@ -190,6 +193,7 @@ def test_the_caller_decides_what_is_the_same(matrix: Any, numbers: dict[str, str
         matrix(Adding, numbers, same=lambda job, first: job.uuid == first.uuid)
 
 
+@pytest.mark.wide
 def test_a_job_of_several_runs_with_delays(matrix: Any) -> None:
     """Errors, backoff and an hour's delay cost no time, and no run is charged for a crash in another."""
     report: CrashReport = matrix(Stubborn)

@@ -28,6 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mypy")
 
 
+@pytest.mark.wide
 def test_code_that_uses_the_public_api_passes_a_strict_checker(cache: Path) -> None:
     checked = mypy(HERE / "public_api.py", cache)
     assert checked.returncode == 0, checked.stdout + checked.stderr

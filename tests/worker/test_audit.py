@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.marks import wide
 from tests.processes import until
 from tests.redisservers import url_for
 from tests.worker.kit import Running
@@ -40,7 +41,7 @@ class Lasting(zerog.BaseJob):
         return 200
 
 
-@pytest.fixture(params=["sqlite", "redis", "two files"])
+@pytest.fixture(params=["sqlite", *wide("redis", "two files")])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
     if request.param == "sqlite":
         made = zerog.App(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")

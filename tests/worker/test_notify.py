@@ -158,6 +158,7 @@ def test_a_watchdog_for_another_process_gets_no_beats(
         assert systemd.longest_silence(1.5 * PATIENCE) >= 1.5 * PATIENCE
 
 
+@pytest.mark.wide
 def test_several_processes_speak_with_one_voice(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_stuck_store_thread_ends_the_beats(systemd: Systemd, tmp_path: Path, m
         assert len(worker_pids(w)) == 1
 
 
+@pytest.mark.wide
 def test_a_stuck_store_thread_in_one_of_several_processes_costs_that_process(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +259,7 @@ def test_waiting_for_the_datastore_is_no_fault(
 
 
 @pytest.mark.parametrize("options", [(), ("--processes", "2")])
+@pytest.mark.wide
 def test_a_heartbeat_file_is_as_young_as_the_last_beat(
     options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
