@@ -10,7 +10,7 @@ import pytest
 
 import zerog
 from zerog.datastores.base import RunGuard
-from zerog.exceptions import AmbiguousWrite
+from zerog.exceptions import AmbiguousWrite, CorruptDocument
 from zerog.losses import bury, take_back
 from zerog.transitions import Claim, Worker
 
@@ -114,3 +114,40 @@ def test_a_lost_answer_takes_back_once(app: zerog.App, monkeypatch: pytest.Monke
     monkeypatch.setattr(datastore, "mutate", unanswered)
     take_back(app.engine, claim.uuid, claim.nonce, "it is back")
     assert (document(app, claim)["lost"], answers) == (1, [])
+
+
+def test_a_datastore_that_can_t_find_leaves_the_jobs_to_their_leases(
+    app: zerog.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(app.datastore), "can_find", False)
+    [claim] = claims(app, "gone", 1)
+    assert bury(app.engine, "gone", was_stopping=False) == []
+    assert document(app, claim)["owner"]["worker"] == "gone"
+
+
+def test_one_job_that_can_t_be_taken_keeps_no_other(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and its lease decides; however many pages of running jobs there are."""
+    gone = claims(app, "gone", 3)
+    find, rescue = app.datastore.find, app.engine.rescue
+    monkeypatch.setattr(app.datastore, "find", lambda **query: find(**{**query, "limit": 1}))
+
+    def refuse(uuid: str, *arguments: Any) -> bool:
+        if uuid == gone[1].uuid:
+            raise CorruptDocument("made up: it makes no sense")
+        return rescue(uuid, *arguments)
+
+    monkeypatch.setattr(app.engine, "rescue", refuse)
+    taken = bury(app.engine, "gone", was_stopping=False)
+    assert sorted(taken) == sorted([gone[0].uuid, gone[2].uuid])
+    assert app.engine.counters["sweep.left"] == 1
+
+
+def test_a_document_that_changes_all_the_time_keeps_its_count(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = rescued(app)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise app.datastore.casException("made up: it was changed")
+
+    monkeypatch.setattr(app.datastore, "mutate", refuse)
+    assert not take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    assert document(app, claim)["lost"] == 1

@@ -10,10 +10,11 @@ from tests.rq.kit import fake_queue, fakeredis, raw_client, real_url
 from zerog import redelivery
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
+from zerog.datastores.operations import Set
 from zerog.datastores.redis import RedisDatastore, stored
 from zerog.document import make_key, new_document, new_uuid
-from zerog.exceptions import ConfigurationError, QueueUnavailable
-from zerog.lifecycle import Engine
+from zerog.exceptions import ConfigurationError, CorruptDocument, QueueUnavailable
+from zerog.lifecycle import Engine, Unsuitable
 from zerog.queues.base import Entry, Queue, Reservation, as_queue
 from zerog.queues.memory import MemoryQueue
 from zerog.queues.rq import RqQueue
@@ -378,3 +379,87 @@ def reserved(queue: Queue) -> Reservation:
     reservation = queue.reserve()
     assert reservation is not None
     return reservation
+
+
+# Troubles on the way.
+
+
+def test_kinds_out_of_reach_are_looked_at_later(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was set aside and lost is put again once its queue answers."""
+    [uuid] = submit(engine)
+    stranger = Worker("stranger", 30.0, knows=(("other", 1.0),))
+
+    def refuse(head: Any) -> None:
+        raise Unsuitable("not mine")
+
+    assert engine.claim(1, stranger, refuse) == []
+    aside = engine.aside_of(engine.read(uuid)[0])
+    assert aside is not None
+    lose(engine, aside)
+
+    def fail(*_: object) -> None:
+        raise QueueUnavailable("no route")
+
+    reconciler = Reconciler(engine, "first", clock)
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.named(aside), "holds_all", fail)
+        assert reconciler.sweep().put_again == []
+    assert reconciler.sweep().put_again == [uuid]
+
+
+def test_a_next_entry_whose_job_can_t_be_read_is_no_answer(
+    silent: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is put again because of it."""
+    submit(silent, 2)
+    lose(silent)
+    clock.advance(30)
+    [damaged] = submit(silent)
+    read = silent.datastore.read_with_cas
+
+    def unreadable(key: str, head: bool = False) -> Any:
+        if key == make_key(damaged):
+            raise CorruptDocument("made up: no JSON")
+        return read(key, head)
+
+    monkeypatch.setattr(silent.datastore, "read_with_cas", unreadable)
+    assert Reconciler(silent, "first", clock).sweep().put_again == []
+
+
+def test_a_next_entry_that_went_to_another_consumer_stops_no_sweep(
+    silent: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = submit(silent, 2)
+    lose(silent)
+    clock.advance(30)
+    submit(silent)
+    reserve = silent.queue.reserve
+
+    def taken_over(timeout: float = 0) -> Any:
+        reservation = reserve(timeout)
+        assert reservation is not None
+        reservation.release(0)
+        return reservation
+
+    monkeypatch.setattr(silent.queue, "reserve", taken_over)
+    assert Reconciler(silent, "first", clock).sweep().put_again == lost
+
+
+def test_a_job_of_no_kind_is_named_and_keeps_no_other(engine: Engine, clock: ManualClock) -> None:
+    damaged, sound = submit(engine, 2)
+    engine.datastore.mutate(make_key(damaged), [Set("schemaVersion", "x")])
+    lose(engine)
+    report = Reconciler(engine, "first", clock).sweep()
+    assert report.put_again == [sound]
+    assert damaged in report.stuck
+
+
+def test_a_job_whose_times_make_no_sense_is_not_put_in_doubt(silent: Engine, clock: ManualClock) -> None:
+    """How long it has waited is not known."""
+    odd, sound = submit(silent, 2)
+    silent.datastore.mutate(make_key(odd), [Set("queuedAt", "")])
+    lose(silent)
+    clock.advance(30)
+    assert Reconciler(silent, "first", clock).sweep().put_again == [sound]

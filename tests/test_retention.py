@@ -381,3 +381,28 @@ def test_a_wrong_time_is_refused_at_registration(name: str, wrong: object) -> No
     broken = type("Broken", (Long,), {"JOB_TYPE": "broken", name: wrong})
     with pytest.raises(zerog.InvalidJobClass, match=f"{name} is .*expected a timedelta or seconds"):
         zerog.App("memory://").register(broken)
+
+
+def test_an_outage_is_logged_and_no_missing_index(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The next sweep removes what is due."""
+    old = ended(engine)
+    clock.advance(2 * DAY)
+    reconciler = sweeper(engine, registry)
+    find = engine.datastore.find
+
+    def fail(**query: Any) -> Any:
+        if query.get("until") is not None:
+            raise DatastoreUnavailable("made up: no route")
+        return find(**query)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.datastore, "find", fail)
+        assert reconciler.sweep().removed == []
+    assert "made up: no route" in caplog.text
+    assert reconciler.sweep().removed == old
+
+
+def test_without_a_type_that_is_removed_there_is_nothing_to_complain_about(engine: Engine) -> None:
+    assert retention.why_not(engine.datastore, {"succeeded": {}}) is None

@@ -93,6 +93,7 @@ class Asides(Parts):
         now = self.clock.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
+            self._unlistable.clear()
             with suppress(ZerogError):  # the last list holds; a claim meets the same trouble and raises it
                 self._kinds = _kinds_in(self.datastore.read_with_cas(QUEUES, head=True)[0])
 
@@ -112,13 +113,10 @@ class Asides(Parts):
         return aside if aside in self._kinds.get(name, {}) else None
 
     def aside_for(self, head: Document, worker: Worker) -> str | None:
-        """Return the queue for the entry of a job that ``worker`` has refused; None if it is only to be put back.
-
-        Raises what the datastore raises.
-        """
+        """Return the queue for the entry of a job that ``worker`` has refused; None if it is only to be put back."""
         kind = self.must_list(head, worker)
         if kind is not None:
-            self.list_kind(head["queueName"], kind)
+            self.list_or_give_up(head["queueName"], kind)
         return self.aside_of(head) if _is_of_others(head, worker) else None
 
     def must_list(self, head: Document, worker: Worker) -> Kind | None:
@@ -135,7 +133,7 @@ class Asides(Parts):
             return None
 
     def list_or_give_up(self, name: str, kind: Kind) -> None:
-        """List a kind; if that can't be done now, what is of it is put back with a delay."""
+        """List a kind; if that fails, what is of it is put back with a delay until the next look at the list."""
         try:
             self.list_kind(name, kind)
         except DatastoreError as error:

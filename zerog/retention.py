@@ -58,15 +58,14 @@ def why_not(datastore: Datastore, kept: Kept) -> str | None:
         return "this datastore can't list or can't delete jobs"
     if not datastore.can_find_ended:
         return "this datastore can't list jobs that have ended"
-    for status, types in kept.items():
-        for job_type in types:
-            try:
-                datastore.find(status=status, job_type=job_type, until="", limit=1)
-            except DatastoreUnavailable:
-                raise
-            except DatastoreError as error:
-                return str(error)
-            return None
+    status, job_type = next(((status, name) for status, types in kept.items() for name in types), ("", ""))
+    try:
+        if status:
+            datastore.find(status=status, job_type=job_type, until="", limit=1)
+    except DatastoreUnavailable:
+        raise
+    except DatastoreError as error:
+        return str(error)
     return None
 
 

@@ -11,11 +11,20 @@ import pytest
 from tests.engines.kinds import KINDS
 from zerog import crashpoints
 from zerog.clock import to_text
-from zerog.datastores.operations import Set
-from zerog.document import make_key, new_document
+from zerog.datastores.operations import Append, Set
+from zerog.document import make_key, new_document, new_uuid
 from zerog.engines.sqlite import SqliteEngine
-from zerog.exceptions import JobStateError
+from zerog.exceptions import (
+    AmbiguousWrite,
+    CasMismatch,
+    CorruptDocument,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    TooManyCollisions,
+)
 from zerog.lifecycle import Engine
+from zerog.orders import worker_key
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker
@@ -232,3 +241,128 @@ def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
     monkeypatch.setattr(parts.datastore, "mutate", overtaken)
     assert parts.cancel(uuid) == "cancelled"
     assert "cancelled" not in caplog.text
+
+
+def test_a_cancelled_job_whose_end_its_document_refuses_ends_as_cancelled(engine: Engine) -> None:
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    engine.cancel(uuid)
+    assert engine.give_up(mine, "its end could not be stored", is_release=False)
+    assert engine.read(uuid)[0]["status"] == "cancelled"
+
+
+def test_a_claim_without_an_answer_is_given_back_at_its_next_delivery(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no sweep can find it: the worker that the document names says that it doesn't hold that run."""
+    monkeypatch.setattr(type(parts.datastore), "can_find", False)
+    uuid = submit(parts)
+    [lost] = claim(parts)
+    parts.queue.put(uuid)
+    holding = Worker("alice", 30.0, holds=lambda nonce: nonce == lost.nonce)
+    assert claim(parts, holding) == claim(parts, BOB) == []
+    assert parts.read(uuid)[0]["owner"]["nonce"] == lost.nonce, "it runs"
+    parts.queue.put(uuid)
+    [again] = claim(parts, Worker("alice", 30.0, holds=lambda nonce: False))
+    assert (again.uuid, again.nonce != lost.nonce) == (uuid, True)
+    head = parts.read(uuid)[0]
+    assert (head["status"], head["attempts"], head["lost"]) == ("running", 1, 0)
+
+
+def test_a_repair_that_the_history_refuses_is_marked_without_it(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the job would be put again in each sweep."""
+    uuid = submit(parts)
+    parts.datastore.mutate(make_key(uuid), [Set("queueState", "pending")])
+    mutate = parts.datastore.mutate
+
+    def refuse(key: str, operations: Any, **guards: Any) -> Any:
+        if any(isinstance(operation, Append) for operation in operations):
+            raise InvalidValue("made up: the history is full")
+        return mutate(key, operations, **guards)
+
+    monkeypatch.setattr(parts.datastore, "mutate", refuse)
+    assert parts.put_again(uuid, "its writer did not")
+    assert not parts.put_again(uuid, "its writer did not")
+    assert parts.read(uuid)[0]["queueState"] == "queued"
+
+
+def test_only_a_damaged_job_is_removed_as_damaged(engine: Engine) -> None:
+    uuid, missing = submit(engine), new_uuid()
+    with pytest.raises(JobStateError, match="makes sense"):
+        engine.discard_damaged(uuid)
+    with pytest.raises(JobNotFound, match=missing):
+        engine.discard_damaged(missing)
+    assert engine.read(uuid)[0]["status"] == "queued"
+    engine.datastore.mutate(make_key(uuid), [Set("epoch", "x")])
+    engine.discard_damaged(uuid, "it was tested")
+    with pytest.raises(JobNotFound):
+        engine.read(uuid)
+
+
+def test_a_time_that_makes_no_sense_is_named(parts: Engine) -> None:
+    with pytest.raises(CorruptDocument, match="notBefore 'tomorrow'"):
+        parts.early_by({"uuid": "x", "notBefore": "tomorrow"})
+
+
+# workers' records
+
+
+@pytest.mark.parametrize(("error", "raised"), [(AmbiguousWrite, AmbiguousWrite), (CasMismatch, TooManyCollisions)])
+def test_a_record_that_can_t_be_stored_is_no_beat(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch, error: type[Exception], raised: type[Exception]
+) -> None:
+    """The worker learns it from the error, and its lease runs out."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error("made up")
+
+    monkeypatch.setattr(parts, "_wait_for_answer", lambda _attempt: None)
+    monkeypatch.setattr(parts.datastore, "create", refuse)
+    with pytest.raises(raised):
+        parts.renew(ALICE, 1)
+    assert parts.datastore.read(worker_key("alice")) is None
+
+
+def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker makes it anew with its next beat."""
+    parts.renew(ALICE, 1)
+    read = parts.datastore.read_with_cas
+
+    def damaged(key: str, head: bool = False) -> Any:
+        if key == worker_key("alice"):
+            raise CorruptDocument("made up: no JSON")
+        return read(key, head)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.datastore, "read_with_cas", damaged)
+        parts.mend_record("alice")
+    assert parts.datastore.read(worker_key("alice")) is None
+    parts.renew(ALICE, 2)
+    assert parts.datastore.read(worker_key("alice"))["beat"] == 2
+
+
+# sweeps
+
+
+def test_a_run_that_can_t_be_looked_at_keeps_no_other(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several runs of one worker that holds none of them: all but the one go back."""
+    uuids = [submit(engine) for _ in range(3)]
+    claim(engine)
+    read = engine.datastore.read_with_cas
+
+    def damaged(key: str, head: bool = False) -> Any:
+        if key == make_key(uuids[1]):
+            raise CorruptDocument("made up: no JSON")
+        return read(key, head)
+
+    monkeypatch.setattr(engine.datastore, "read_with_cas", damaged)
+    reconciler = Reconciler(engine, "sweeper", clock)
+    given_back: list[str] = []
+    for beat in range(1, 8):
+        engine.renew(ALICE, beat, lambda: {"held": [], "claiming": None})
+        given_back += reconciler.sweep().given_back
+        clock.advance(2)
+    assert sorted(given_back) == sorted([uuids[0], uuids[2]])
+    assert engine.counters["sweep.left"] > 0

@@ -20,6 +20,7 @@ from zerog.exceptions import (
     CasMismatch,
     CorruptDocument,
     DatastoreUnavailable,
+    InvalidValue,
 )
 from zerog.queues.base import SHARE
 from zerog.queues.redis import RedisQueue
@@ -314,3 +315,32 @@ def test_what_the_script_can_t_do_is_settled_for_itself(engine: RedisEngine) -> 
     assert engine.settle(settlements) == [True, True]
     assert (engine.datastore.read(first.key) or {})["events"] == [1, 2]
     assert (status(engine, replaced), engine.read(odd)[0]["queueState"]) == ("succeeded", "pending")
+
+
+def test_a_key_that_holds_no_queue_keeps_no_run_from_its_end(
+    engine: RedisEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, and nothing is claimed from it."""
+    submitted(engine)
+    [mine] = claims_of(engine, 1)
+    engine._server.ask("damaging", "SET", f"{engine._server.prefix}q:default:ready", "7")
+    step = engine.step([Settlement(mine, "finish", 1, 200)], 1, ALICE, lambda head: None)
+    assert (step.settled, step.claims) == ([True], [])
+    assert "holds something else under a key there" in caplog.text
+
+
+def test_one_settlement_that_can_t_be_made_keeps_no_other(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has an answer of its own."""
+    for _ in range(3):
+        submitted(engine)
+    claims = claims_of(engine, 3)
+    settlements = [Settlement(each, "finish", 1, 200) for each in claims]
+    prepare, error = engine.prepare, InvalidValue("made up: no such value")
+
+    def refuse(settlement: Settlement) -> None:
+        if settlement is settlements[1]:
+            raise error
+        prepare(settlement)
+
+    monkeypatch.setattr(engine, "prepare", refuse)
+    assert engine.settle(settlements) == [True, error, True]

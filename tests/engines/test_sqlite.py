@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.engines.unruly import claim, document, submit
+from tests.engines.unruly import ALICE, claim, document, submit
 from zerog import crashpoints
 from zerog.datastores.sqlite import SqliteDatastore
-from zerog.document import new_uuid
+from zerog.document import make_key, new_uuid
 from zerog.engines import sqlite as sqlite_engine
 from zerog.engines.sqlite import SqliteEngine
-from zerog.exceptions import (
-    AmbiguousWrite,
-)
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable
 from zerog.queues.sqlite import SqliteQueue
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Settlement
@@ -86,3 +84,43 @@ def test_repairs_leave_out_what_needs_none(shared: SqliteEngine) -> None:
     uuid = submit(shared)
     assert shared.put_again_all([new_uuid(), uuid], "its writer did not") == []
     assert shared.queue.size() == 1
+
+
+def test_nothing_to_settle_is_no_transaction(shared: SqliteEngine) -> None:
+    crashpoints.arm("settle.write", "raise")
+    assert shared.settle([]) == []
+
+
+def test_an_outage_leaves_each_settlement_to_be_sent_again(
+    shared: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is claimed."""
+    uuids = [submit(shared) for _ in range(3)]
+    claims = claim(shared, 2)
+    settlements = [Settlement(each, "finish", 1, 200) for each in claims]
+    outage = DatastoreUnavailable("made up: the disk is gone")
+
+    def fail() -> None:
+        raise outage
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared._file, "writing", fail)
+        step = shared.step(settlements, 1, ALICE, lambda head: None)
+    assert (step.settled, step.claims, step.trouble) == ([outage, outage], [], outage)
+    assert shared.settle(settlements) == [True, True]
+    assert [each.uuid for each in claim(shared)] == uuids[2:]
+
+
+def test_one_job_that_can_t_be_removed_keeps_no_other(shared: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a batch are removed one by one then."""
+    uuids = [submit(shared) for _ in range(3)]
+    shared.settle([Settlement(each, "finish", 1, 200) for each in claim(shared, 3)])
+    heads = [shared.read(uuid)[0] for uuid in uuids]
+    damaged = {**heads[1], "uuid": new_uuid()}
+
+    def refuse(*_: Any) -> list[str]:
+        raise CorruptDocument("made up: one of them makes no sense")
+
+    monkeypatch.setattr(shared, "_discard_at_once", refuse)
+    assert shared.discard_all([heads[0], damaged, heads[2]], "it is old") == [uuids[0], uuids[2]]
+    assert shared.datastore.read(make_key(uuids[1])) is not None

@@ -11,9 +11,12 @@ import pytest
 
 from tests.engines.kinds import KINDS
 from zerog.clock import to_text
+from zerog.datastores.memory import MemoryDatastore
 from zerog.document import new_document
+from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 from zerog.lifecycle import Engine, Unsuitable
 from zerog.orders import QUEUES
+from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Worker
@@ -160,6 +163,87 @@ def test_a_kind_that_can_t_be_listed_is_put_back(
     assert claimed(engine, CAPABLE) == []
     clock.advance(5)
     assert claimed(engine, CAPABLE) == uuids
+
+
+def unlisted(error: Exception) -> Callable[[Engine, pytest.MonkeyPatch], None]:
+    """A datastore that refuses to list kinds with this error."""
+
+    def prepare(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        write = engine.datastore.set_with_cas
+
+        def refuse(key: str, *arguments: Any) -> int:
+            if key == QUEUES:
+                raise error
+            return write(key, *arguments)
+
+        monkeypatch.setattr(engine.datastore, "set_with_cas", refuse)
+        monkeypatch.setattr(engine, "_wait_for_answer", lambda _attempt: None)
+
+    return prepare
+
+
+@pytest.mark.parametrize("error", [DatastoreUnavailable("no route"), AmbiguousWrite("no answer")], ids=repr)
+def test_a_kind_whose_listing_fails_is_put_back(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """At once, or again and again because others change the list; the jobs wait for workers that take them."""
+    uuids = submit(engine, 3)
+    with monkeypatch.context() as patch:
+        unlisted(error)(engine, patch)
+        assert claimed(engine, STRANGER) == []
+        assert engine.datastore.read(QUEUES) is None
+    clock.advance(5)
+    assert sorted(claimed(engine, CAPABLE)) == sorted(uuids)
+
+
+def test_a_listing_without_an_answer_is_made_once(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is read again, which shows it."""
+    write, left = engine.datastore.set_with_cas, [1]
+
+    def unanswered(key: str, *arguments: Any) -> int:
+        token = write(key, *arguments)
+        if key == QUEUES and left:
+            left.pop()
+            raise AmbiguousWrite("no answer")
+        return token
+
+    monkeypatch.setattr(engine.datastore, "set_with_cas", unanswered)
+    monkeypatch.setattr(engine, "_wait_for_answer", lambda _attempt: None)
+    uuids = submit(engine, 3)
+    assert claimed(engine, STRANGER) == []
+    assert not left
+    assert len((engine.datastore.read(QUEUES) or {})["asides"]["default"]) == 1
+    clock.advance(2)
+    assert claimed(engine, CAPABLE) == uuids
+
+
+class Choosy(MemoryQueue):
+    """A queue whose server takes no such names."""
+
+    def named(self, name: str) -> MemoryQueue:
+        if "~" in name:
+            raise ConfigurationError(f"{name} can't be a queue here")
+        return self
+
+
+def test_where_no_queue_can_have_the_name_of_a_kind_nothing_is_set_aside(clock: ManualClock) -> None:
+    """What was refused is put back with a delay."""
+    engine = Engine(MemoryDatastore(), Choosy(clock=clock), clock)
+    uuids = submit(engine, 2)
+    assert claimed(engine, STRANGER) == []
+    assert engine.datastore.read(QUEUES) is None
+    clock.advance(5)
+    assert sorted(claimed(engine, CAPABLE)) == sorted(uuids)
+
+
+def test_an_entry_of_a_job_that_has_moved_on_is_not_noted(engine: Engine) -> None:
+    """Set aside too late: its document names the queue, or the run, that it has now."""
+    [uuid] = submit(engine, 1)
+    before = engine.read(uuid)
+    engine.note_entry(uuid, "elsewhere", 7)
+    assert engine.read(uuid) == before
 
 
 def test_rq_queues_set_nothing_aside(tmp_path: Path, clock: ManualClock) -> None:
