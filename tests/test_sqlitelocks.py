@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -13,6 +14,7 @@ import pytest
 
 import zerog
 from tests.processes import program, until
+from tests.worker.kit import Running
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.doctor import Doctor
 from zerog.exceptions import DatastoreUnavailable
@@ -174,3 +176,40 @@ def test_a_listing_holds_no_state_while_its_caller_thinks(path) -> None:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
     assert len(list(listing)) == 4
     app.close()
+
+
+def test_code_of_a_class_runs_in_no_transaction(path, monkeypatch) -> None:
+    """While a migration takes its time, others write to the file."""
+    began, go = threading.Event(), threading.Event()
+
+    class Old(zerog.BaseJob):
+        JOB_TYPE = "moved"
+
+        def run(self) -> int:
+            raise AssertionError("it waits for newer code")
+
+    class New(zerog.BaseJob):
+        JOB_TYPE = "moved"
+        SCHEMA_VERSION = "2.0"
+
+        @zerog.migration("1.0", "2.0")
+        def slowly(document):
+            began.set()
+            assert go.wait(60)
+            return document
+
+        def run(self) -> int:
+            return 200
+
+    monkeypatch.setattr("zerog.sqliteconnection.BUSY_SECONDS", 0.5)
+    old, new = zerog.App(f"sqlite:///{path}"), zerog.App(f"sqlite:///{path}")
+    old.register(Old)
+    new.register(New)
+    first = old.submit("moved").uuid
+    with Running(new, concurrency=2):
+        assert began.wait(60)
+        second = old.submit("moved").uuid
+        go.set()
+        assert [new.wait(uuid, 60).status for uuid in (first, second)] == ["succeeded", "succeeded"]
+    for app in (old, new):
+        app.close()

@@ -1,11 +1,9 @@
-"""Jobs whose first run waits at a gate and then goes on as if nothing were; and a worker that stops itself."""
+"""Jobs whose first run waits at a gate and then goes on as if nothing were; and a worker that waits at a point."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -76,17 +74,17 @@ class Counted(zerog.BaseJob):
         return 200
 
 
-def stop_myself(point: str) -> None:
-    """At the first end of a run that is about to be stored: as SIGSTOP from outside, but always just there.
-
-    Sent to this very thread: one that is sent to the process lets it go on for a moment, into the transaction.
-    """
-    if point == os.environ["ZEROG_TEST_STOP_AT"]:
+def wait_there(point: str) -> None:
+    """Mark the first end of a run that is about to be stored, and wait there until the mark is gone."""
+    if point == os.environ["ZEROG_TEST_WAIT_AT"]:
         crashpoints.disarm()
-        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        mark = Path(os.environ["ZEROG_TEST_MARK"])
+        mark.touch()
+        while mark.exists():
+            time.sleep(0.01)
 
 
 app = zerog.App(os.environ.get("ZEROG_URL", "memory://"))
 app.register(Gated, Holding, Counted)
-if os.environ.get("ZEROG_TEST_STOP_AT"):
-    crashpoints.watch(stop_myself)
+if os.environ.get("ZEROG_TEST_WAIT_AT"):
+    crashpoints.watch(wait_there)

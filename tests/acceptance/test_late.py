@@ -50,24 +50,25 @@ def one_stop(w: Workers, folder: Path, where: str, executor: str) -> tuple[int, 
     ``where``: ``run`` stops it while they run, ``write`` too and each writes once more, ``settle`` when they end.
     """
     folder.mkdir()
+    mark = folder / "waits"
     if where == "settle":
-        os.environ["ZEROG_TEST_STOP_AT"] = "settle.write"
+        os.environ |= {"ZEROG_TEST_WAIT_AT": "settle.write", "ZEROG_TEST_MARK": str(mark)}
     late = w.start("--executor", executor)
-    os.environ.pop("ZEROG_TEST_STOP_AT", None)
+    os.environ.pop("ZEROG_TEST_WAIT_AT", None)
     params = {"marks": str(folder), "writes": where == "write"}
     uuids = list(w.app.submit_many("gated", (params for _ in range(AT_ONCE))))
     w.until(lambda: marked(folder, "begun") == AT_ONCE)
     if where == "settle":
         (folder / "gate").touch()
+        w.until(mark.exists)
+    with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
+        os.kill(late.pid, signal.SIGSTOP)
         w.until(lambda: is_stopped(late))
-    else:
-        with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
-            os.kill(late.pid, signal.SIGSTOP)
-            w.until(lambda: is_stopped(late))
     other = w.start("--executor", "thread")
     w.until(lambda: all(w.app.progress(uuid)["status"] == "succeeded" for uuid in uuids))
     before = documents(w, uuids)
     (folder / "gate").touch()
+    mark.unlink(missing_ok=True)
     os.kill(late.pid, signal.SIGCONT)
     w.until(lambda: marked(folder, "late") == AT_ONCE or executor == "process")
     end(late)

@@ -23,6 +23,7 @@ from zerog.datastores.redis import Command, head_of, replacing, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.engines.redistakes import Take, Taken, taken_in
 from zerog.engines.rediswrites import BATCH, NOT_DONE, RedisWrites
+from zerog.engines.sealed import SealedClaims
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
 from zerog.lifecycle import (
     EARLY,
@@ -30,7 +31,6 @@ from zerog.lifecycle import (
     UNTAKEABLE,
     Accept,
     Unsuitable,
-    given_back,
     new_nonce,
 )
 from zerog.queues.base import SHARE
@@ -44,7 +44,7 @@ ENTRIES = 1_000
 """Entries looked at in one claim at most, once it has something to show for it."""
 
 
-class RedisEngine(RedisWrites):
+class RedisEngine(SealedClaims, RedisWrites):
     """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
     claims_ahead = True
@@ -78,7 +78,7 @@ class RedisEngine(RedisWrites):
         if len(settled) < len(settlements[:BATCH]):
             settled = [trouble or AmbiguousWrite("settling was not answered")] * len(settlements[:BATCH])
         if not sealed:
-            claims = self._opened(claims, accept)
+            claims = self.opened(claims, accept)
         return Step(settled + rest, claims, trouble)
 
     def _claim_all(self, claims: list[Claim], taken: list[Taken], want: int, take: Take, accept: Accept) -> None:
@@ -129,34 +129,8 @@ class RedisEngine(RedisWrites):
         log.warning("%s", text)
         return 0, ()
 
-    def open(self, claim: Claim, accept: Accept) -> bool:
-        if claim.sealed is None:
-            return True
-        text, claim.sealed = claim.sealed, None
-        try:
-            head = head_of(claim.key, (b"", text))
-            check_head(claim.key, head)
-            claim.head = head
-            claim.loaded = self.look(head, accept)
-        except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
-            self.refuse(claim.uuid, str(error))
-            # All that putting it on a queue takes, if its head makes no sense.
-            claim.head = claim.head or {
-                "uuid": claim.uuid,
-                "queueName": self.queue.name,
-                "queueKwargs": {},
-                "priority": 0,
-            }
-            return False
-        return True
-
-    def _opened(self, claims: Sequence[Claim], accept: Accept) -> list[Claim]:
-        """Those that ``accept`` takes; the others are given back."""
-        opened = [claim for claim in claims if self.open(claim, accept)]
-        if len(opened) < len(claims):
-            names = {claim.nonce for claim in opened}
-            self.settle([given_back(claim) for claim in claims if claim.nonce not in names])
-        return opened
+    def unsealed(self, claim: Claim) -> Document:
+        return head_of(claim.key, (b"", claim.sealed))
 
     def _claim_taken(self, taken: Sequence[Taken], take: Take, accept: Accept) -> list[Claim]:
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""

@@ -19,6 +19,7 @@ from zerog.datastores.operations import Append, Operation, apply
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import head_of
 from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
+from zerog.engines.sealed import SealedClaims
 from zerog.exceptions import AmbiguousWrite, ClaimLost, CorruptDocument, DatastoreError, QueueError
 from zerog.interventions import Lost
 from zerog.lifecycle import (
@@ -26,7 +27,6 @@ from zerog.lifecycle import (
     LONGEST_EARLY,
     UNTAKEABLE,
     Accept,
-    Engine,
     Unsuitable,
     new_nonce,
     still_to_be_put,
@@ -44,12 +44,14 @@ ENTRIES = 1_000
 PUT_AGAIN = 200
 """Repairs, and removals of what has ended, in one transaction."""
 
+UNSEEN = object()
+"""In place of what ``accept`` returns, for jobs of a kind that the worker names: it is called after the commit."""
 
 OUTAGES = (DatastoreError, QueueError, OSError)
 """Trouble of the file rather than of a document: what was asked has to be asked again."""
 
 
-class SqliteEngine(Engine):
+class SqliteEngine(SealedClaims):
     """Both parts in one file: ``queue.file`` must be ``datastore.file``."""
 
     claims_ahead = True
@@ -150,11 +152,11 @@ class SqliteEngine(Engine):
             while more and not step.claims and step.trouble is None:
                 rest, more = self._step_once((), want, worker, accept, queues, batch)
                 step = Step(step.settled, rest.claims, rest.trouble)
-            return step
         except OUTAGES as error:
             return Step([error] * len(settlements), [], error)
         except Exception as error:  # of one settlement, or of the claims: neither keeps the other
             return Step(self.settle(settlements), [], error)
+        return step if sealed else Step(step.settled, self.opened(step.claims, accept), step.trouble)
 
     def _step_once(
         self,
@@ -293,7 +295,7 @@ class SqliteEngine(Engine):
         key = make_key(uuid)
         try:
             row = self.datastore.row(sqlite, key)
-            delay, loaded, head = self._consider(sqlite, key, row, accept)
+            delay, loaded, head = self._consider(sqlite, key, row, worker, accept)
         except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
             self.set_aside(uuid, error, "dropped.unreadable")
             delay, loaded, head = 0.0, None, None
@@ -309,6 +311,8 @@ class SqliteEngine(Engine):
             return None
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
+        if loaded is UNSEEN:
+            return Claim(key, uuid, head["epoch"], nonce, token, head, sealed=UNSEEN)
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
 
     def _refuse_entry(
@@ -329,9 +333,9 @@ class SqliteEngine(Engine):
         sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
 
     def _consider(
-        self, sqlite: sqlite3.Connection, key: str, row: Any, accept: Accept
+        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: Worker, accept: Accept
     ) -> tuple[float, Any, Document | None]:
-        """In how many seconds a delivery shall come again, or what ``accept`` said and the head, None to drop it."""
+        """Return when a delivery is due again, what ``accept`` returned (or UNSEEN), and the head, None to drop it."""
         if row is None:
             self._count("dropped.unknown")
             return 0.0, None, None
@@ -348,7 +352,14 @@ class SqliteEngine(Engine):
         if early > EARLY:
             self._count("released.early")
             return min(early, LONGEST_EARLY), None, None
-        return 0.0, self.look(head, accept), head
+        return 0.0, UNSEEN if self._is_known(head, worker) else self.look(head, accept), head
+
+    def _is_known(self, head: Document, worker: Worker) -> bool:
+        """True for a job of a kind that the worker names, unless ``accept`` has refused that very job."""
+        kind = Kind.of(head)
+        return (
+            bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.unsuitable
+        )
 
     def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         now = self._now()
