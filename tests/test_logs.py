@@ -163,7 +163,9 @@ def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> Non
         assert first.wait(20) == 0
         w.kill(begin())
         third = begin()
-        told = [(line["transition"], line["pid"]) for line in lines(w) if line.get("uuid") == uuid]
+        told = [
+            (line["transition"], line["pid"]) for line in lines(w) if line.get("uuid") == uuid and "transition" in line
+        ]
         assert [what for what, _ in told] == ["claimed", "released", "claimed", "rescued", "claimed"]
         assert told[1][1] == first.pid
         assert told[3][1] == told[4][1] == third.pid
@@ -327,6 +329,18 @@ def run_worker(folder: Path, app: str, *options: str, **streams: Any) -> subproc
     command = [sys.executable, "-m", "zerog", "worker", app, *options]
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
     return subprocess.run(command, cwd=folder, env=environment, timeout=60, check=False, **streams)
+
+
+def test_what_a_job_printed_last_is_there(tmp_path: Path) -> None:
+    """Without a newline, into a pipe, from a child that ends with its worker."""
+    (tmp_path / "printing.py").write_text(
+        "import zerog\napp = zerog.App('sqlite:///jobs.db')\n"
+        "@app.job\ndef speak(job):\n    print('last words', end='')\n"
+    )
+    submitted = [sys.executable, "-m", "zerog", "submit", "printing:app", "speak"]
+    subprocess.run(submitted, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    ended = run_worker(tmp_path, "printing:app", "--burst", "--executor", "process")
+    assert (ended.returncode, "last words" in ended.stdout) == (0, True)
 
 
 def closed() -> None:

@@ -192,7 +192,7 @@ def calls_of(server: RedisServer, call: Callable[[], object]) -> dict[str, int]:
 
 def test_a_late_event_costs_what_the_first_did(own: RunningServer) -> None:
     """The same commands, and no list is read."""
-    datastore = RedisDatastore(own.url())
+    datastore = RedisDatastore(own.url(timeout=60))
     datastore.create("key", {"status": "running", "events": [], "payload": "x" * 10_000})
     append = [Append("events", {"msg": "ran"}, 10_000)]
     datastore.mutate("key", append)

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -68,6 +69,9 @@ class _Child:
             self._idle.clear()
             if request is None:
                 self._app.resources.close()
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(Exception):  # closed by a job, or its reader is gone
+                        stream.flush()
                 self._closed.set()
                 continue
             if request["stopping"]:

@@ -96,11 +96,10 @@ class ProcessSlots(Slots):
         children = self._all()
         for child in children:
             child.end()
-        if self.app.resources:
-            deadline = self.clock.monotonic() + CLOSE_SECONDS
-            for child in children:
-                if child.nonce is None:
-                    self._nursery.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
+        deadline = self.clock.monotonic() + CLOSE_SECONDS
+        for child in children:
+            if child.nonce is None:  # it closes its resources and flushes what its jobs printed
+                self._nursery.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
         self._nursery.close()
 
     def _all(self) -> list[_Child]:
