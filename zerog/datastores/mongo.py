@@ -17,7 +17,6 @@ from zerog.datastores.mongochanges import SURE_BYTES, update_for
 from zerog.datastores.mongovalues import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.datastores.operations import Document, Operation, Remove, check, present
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
-from zerog.mongoclient import server_of
 from zerog.mongoserver import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
 
 INDEXES = {
@@ -54,6 +53,8 @@ class MongoDatastore(Datastore):
         if (server is None) == (client is None):
             raise ConfigurationError("MongoDatastore needs either a URL or client=…, and not both")
         if server is None:
+            from zerog.mongoclient import server_of  # after mongoserver, which names the extra if pymongo isn't there
+
             self.server: MongoServer = server_of(client, database, collection)
         else:
             self.server = MongoServer(server) if isinstance(server, str) else server
