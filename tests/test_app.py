@@ -177,9 +177,9 @@ def test_submit_many(app: Any) -> None:
 def test_submit_many_stores_nothing_if_one_is_wrong(app: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         app.submit_many("declared", [{"path": "x"}, {}, {"path": "y"}, {"path": 1}])
-    assert caught.value.messages == {
-        1: {"path": ["Missing data for required field."]},
-        3: {"path": ["Not a valid string."]},
+    assert {number: [*fields] for number, fields in caught.value.normalized_messages().items()} == {
+        1: ["path"],
+        3: ["path"],
     }
     assert everything(app) == []
 

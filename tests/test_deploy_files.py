@@ -139,7 +139,7 @@ def test_kubernetes_takes_the_deployment() -> None:
     """Against the schema of its newest version, strictly; no cluster was asked."""
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", str(DEPLOY / "kubernetes.yaml")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, "passed" in result.stderr + result.stdout) == (0, True)
+    assert result.returncode == 0, result.stderr + result.stdout
 
 
 def test_compose_names_what_is_there() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from textwrap import dedent
+
 import pytest
 
 from tests.processes import output, program
@@ -188,6 +192,33 @@ def test_threads_that_ended_leave_nothing_open(path) -> None:
     written, left = map(int, output(source, path).split())
     assert written == 20
     assert left <= 2  # SQLite keeps a closed file's descriptor to use it again
+
+
+def test_what_nobody_closed_is_closed_without_a_warning(path) -> None:
+    """An app that is part of a cycle when it is dropped, and one that a module holds until the process ends."""
+    source = """
+        import gc, os, sys
+        import zerog
+
+        held = []
+        url = f"sqlite:///{sys.argv[1]}"
+        app = zerog.App(url)
+        app.itself = app
+        with app.datastore.file.reading() as sqlite:
+            held.append(sqlite)
+        del sqlite
+        gc.collect()  # now the collector comes to the connection first
+        held.clear()
+        del app
+        gc.collect()
+        print(sum(os.path.exists(f"/dev/fd/{n}") and "jobs.db" in os.readlink(f"/dev/fd/{n}") for n in range(100)))
+        app = zerog.App(url)
+        print(os.path.exists(sys.argv[1] + "-wal"))
+    """
+    command = [sys.executable, "-W", "error", "-c", dedent(source), str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (ended.stdout.split(), ended.stderr) == (["0", "True"], "")
+    assert not path.with_name("jobs.db-wal").exists()
 
 
 def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:

@@ -63,7 +63,9 @@ SETTINGS: dict[str, Any] = {
 }
 """What holds unless the URL says otherwise."""
 
-_PLAIN = bson.CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
+PLAIN = bson.CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
+"""How documents are decoded: dates as numbers, since not every date of BSON is one of Python."""
+
 _RAW = bson.CodecOptions(
     RawBSONDocument, unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
@@ -100,6 +102,9 @@ class MongoServer:
     Raises ConfigurationError for a URL that makes no sense; whether there is a server is seen at the first call.
     """
 
+    is_stand_in = False
+    """True if the documents are kept in this process by a stand-in for a server."""
+
     def __init__(self, url: str) -> None:
         self.name = without_secrets(url)
         self._url, collection = _without_own_options(url)
@@ -112,6 +117,9 @@ class MongoServer:
             self._mine.client = self._new_client()  # a wrong URL fails here, at the start
         except _WRONG as error:
             raise ConfigurationError(f"{self.name} can't be used: {_explained(self._url, error)}") from None
+        self._read_settings()
+
+    def _read_settings(self) -> None:
         try:
             concern = self.collection.write_concern.document
         except errors.InvalidName as error:
@@ -124,13 +132,17 @@ class MongoServer:
         """The documents, through this process's client."""
         client = self._client()
         database = client.get_database(
-            self.database_name, codec_options=_PLAIN, read_preference=pymongo.ReadPreference.PRIMARY
+            self.database_name, codec_options=PLAIN, read_preference=pymongo.ReadPreference.PRIMARY
         )
         return database.get_collection(self.collection_name)
 
     def undecoded(self) -> Collection[Any]:
         """The same collection, giving what ``decoded`` takes, so that one broken document doesn't break a page."""
         return self.collection.with_options(codec_options=_RAW)
+
+    def packed(self, body: RawBSONDocument) -> Any:
+        """Return an encoded document as the client takes it for a write."""
+        return body
 
     def ask(self, what: str, command: str) -> dict[str, Any]:
         """The answer to a command that changes nothing and that everybody may give. Raises what ``translated`` does."""
@@ -264,10 +276,12 @@ def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
     return RawBSONDocument(bson.encode(document))
 
 
-def decoded(document: RawBSONDocument, key: str = "a document") -> dict[str, Any]:
+def decoded(document: Any, key: str = "a document") -> dict[str, Any]:
     """What ``undecoded`` gave as a dict. Raises CorruptDocument."""
+    if not isinstance(document, RawBSONDocument):
+        return dict(document)
     try:
-        return bson.decode(document.raw, _PLAIN)
+        return bson.decode(document.raw, PLAIN)
     except bson.errors.InvalidBSON as error:
         raise CorruptDocument(f"{key} can't be read ({_brief(error)}); it was left as it is") from None
 

@@ -45,15 +45,12 @@ class Connection:
         self._path = path
         self._synchronous = synchronous
         self._sqlite: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[..., Connection] | None = None
+        """Closes it once this object is gone, or the process ends."""
         self.files: Opened | None = None
         """Which files it has open."""
         self._patience: float | None = None
         _forking.add(self)
-
-    def __del__(self) -> None:
-        # Its thread has ended. A server with a thread for each request would soon be out of descriptors.
-        if self.pid == os.getpid():
-            self.close()
 
     def opened(self) -> sqlite3.Connection:
         """The connection itself, opened if it wasn't open in this process."""
@@ -69,9 +66,9 @@ class Connection:
     def close(self) -> None:
         """Close it; ``opened`` opens it again."""
         self.pid = 0
-        if self._sqlite is not None:
-            self._sqlite.close()
-        self._sqlite = self.files = None
+        if self._closing is not None:
+            self._closing()
+        self._sqlite = self._closing = self.files = None
 
     def close_if_unfinished(self) -> None:
         """Close it if a transaction is open still: one that can't be rolled back would refuse every later one."""
@@ -80,9 +77,10 @@ class Connection:
 
     def abandon(self) -> None:
         """In a forked child: forget a connection that the parent couldn't close. Closing it here would do harm."""
-        if self._sqlite is not None:
+        if self._closing is not None:
+            self._closing.detach()
             _abandoned.append(self._sqlite)
-        self._sqlite, self.pid = None, 0
+        self._sqlite, self._closing, self.pid = None, None, 0
 
     def wait(self, seconds: float) -> None:
         """Have SQLite wait that long for locks, within a statement."""
@@ -135,6 +133,9 @@ class Connection:
         self._sqlite = sqlite = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # When a thread ends; a server with a thread for each request would soon be out of descriptors. Not by __del__:
+        # where this object is part of a cycle, sqlite3 might warn of the connection first.
+        self._closing = weakref.finalize(self, _close, sqlite, os.getpid(), self.using)
         try:
             self.pid = os.getpid()
             sqlite.execute(f"PRAGMA synchronous={self._synchronous}")
@@ -152,6 +153,15 @@ class Connection:
         if after is None or after != before:
             raise DatastoreUnavailable(f"{self._path} was moved or replaced while it was opened; nothing was written")
         return after
+
+
+def _close(sqlite: sqlite3.Connection, pid: int, using: threading.RLock) -> None:
+    """Close a connection in the process that opened it, unless a thread that outlives the process's end uses it."""
+    if pid == os.getpid() and using.acquire(blocking=False):
+        try:
+            sqlite.close()
+        finally:
+            using.release()
 
 
 def locked(path: str, how_long: str = "") -> str:
@@ -208,5 +218,5 @@ class _Forking:
             connection.abandon()
 
 
-_abandoned: list[sqlite3.Connection] = []
+_abandoned: list[sqlite3.Connection | None] = []
 _forking = _Forking()

@@ -34,7 +34,7 @@ def wrong_urls(server: RunningStandIn) -> dict[str, tuple[str, str]]:
         "bucket": (server.url("nowhere"), "no bucket 'nowhere'"),
         "scope": (server.url("default/nowhere/c", timeout=1), "no collection nowhere.c"),
         "collection": (server.url("default/_default/nowhere", timeout=1), "no collection _default.nowhere"),
-        "port": (f"couchbase://Administrator:hunter2@127.0.0.1:{free_port()}/default?timeout=1", "refused"),
+        "port": (f"couchbase://Administrator:hunter2@127.0.0.1:{free_port()}/default?timeout=1", "can't be reached"),
         "host": ("couchbase://Administrator:hunter2@nowhere.invalid/default?timeout=1", "no host 'nowhere.invalid'"),
     }
 

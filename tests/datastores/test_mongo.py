@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bson
+import mongomock
 import pytest
 
 from tests.datastores.test_machine import explore
@@ -52,3 +53,27 @@ def test_model(name: str, examples: int) -> None:
         explore(empty, examples)
     finally:
         forget(opened[-1])
+
+
+class TestMongomock(DatastoreContract):
+    """The same on a stand-in within this process, which has no pipelines."""
+
+    @pytest.fixture
+    def client(self):
+        return mongomock.MongoClient()
+
+    @pytest.fixture
+    def datastore(self, client):
+        return MongoDatastore(client=client)
+
+    @pytest.fixture
+    def another(self, client):
+        return MongoDatastore(client=client)
+
+    def corrupt(self, datastore: Datastore, key: str) -> None:
+        assert isinstance(datastore, MongoDatastore)
+        datastore.server.collection.update_one({"_id": key}, {"$set": {"a": bson.ObjectId()}})
+
+
+def test_model_mongomock() -> None:
+    explore(lambda: MongoDatastore(client=mongomock.MongoClient()), 30)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from marshmallow import fields
 from playwright.sync_api import Browser, Page, expect
 
 import zerog
@@ -165,7 +166,9 @@ def test_wrong_values_are_marked_at_their_fields(page: Page, site: Site) -> None
     expect(wrong).to_have_text("Length must be between 1 and 10000.", timeout=PATIENCE)
     page.get_by_label("Seconds a row").fill("fast")
     page.get_by_role("button", name="Import").click()
-    expect(page.locator(".wrong[data-field=pace]")).to_have_text("Not a valid number.", timeout=PATIENCE)
+    expect(page.locator(".wrong[data-field=pace]")).to_have_text(
+        fields.Float().error_messages["invalid"], timeout=PATIENCE
+    )
     expect(page.get_by_label("Seconds a row")).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#job")).to_be_hidden()
     pictures.submit(page, pictures.ROWS, pace=0)

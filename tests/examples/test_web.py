@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from marshmallow import fields
 
 import zerog
 from tests.examples.servers import COMMANDS, WEB, away, stalled_job
@@ -117,7 +118,7 @@ def test_wrong_parameters_are_named_field_by_field(call: Call, web: SimpleNamesp
     status, answer = call("POST", "/jobs", b'{"rows": "", "pace": "fast", "uuid": "mine"}')
     assert status == 422
     assert set(answer["fields"]) == {"rows", "pace", "uuid"}
-    assert answer["fields"]["pace"] == ["Not a valid number."]
+    assert answer["fields"]["pace"] == [fields.Float().error_messages["invalid"]]
     assert count(web) == before
 
 

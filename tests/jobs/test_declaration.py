@@ -219,7 +219,7 @@ def test_state_is_not_a_client_s_to_set() -> None:
     registry = register(State=schema(offset=fields.Integer(load_default=0)))
     with pytest.raises(ValidationError) as caught:
         registry.make_job({"jobType": "made", "offset": 9}, MemoryDatastore(), PlainQueue())
-    assert caught.value.messages == {"offset": ["Unknown field."]}
+    assert [*caught.value.normalized_messages()] == ["offset"]
 
 
 class Positional:
@@ -259,7 +259,7 @@ def test_none_is_a_value_only_where_the_field_allows_it() -> None:
     job.save()
     with pytest.raises(ValidationError) as caught:
         job.update_attrs(done=None)
-    assert caught.value.messages == {"done": ["Field may not be null."]}
+    assert [*caught.value.normalized_messages()] == ["done"]
     job.update_attrs(last=7)
     job.update_attrs(last=None)
     loaded: Any = registry.get_job(job.uuid, job.datastore, PlainQueue())

@@ -65,11 +65,7 @@ def test_a_function_is_a_job(app: zerog.App) -> None:
     assert isinstance(resize, type(lambda: 0))
     with pytest.raises(ValidationError) as caught:
         app.submit("resize", {"width": "wide", "heigth": 1})
-    assert caught.value.messages == {
-        "path": ["Missing data for required field."],
-        "width": ["Not a valid integer."],
-        "heigth": ["Unknown field."],
-    }
+    assert set(caught.value.normalized_messages()) == {"path", "width", "heigth"}
 
 
 @pytest.mark.parametrize("executor", ["thread", "async"])

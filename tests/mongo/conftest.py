@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import mongomock
 import pytest
 
 from tests.mongo.proxy import Proxy
@@ -12,7 +13,11 @@ from zerog.datastores.mongo import MongoDatastore
 
 
 @pytest.fixture
-def datastore() -> Iterator[MongoDatastore]:
+def datastore(request: pytest.FixtureRequest) -> Iterator[MongoDatastore]:
+    """On the stand-in server, unless a test asks for mongomock by ``ON_BOTH``."""
+    if getattr(request, "param", "secantus") == "mongomock":
+        yield MongoDatastore(client=mongomock.MongoClient())
+        return
     datastore = MongoDatastore(shared().url())
     yield datastore
     forget(datastore)

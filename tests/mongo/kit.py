@@ -10,6 +10,9 @@ import zerog
 from tests.mongo.proxy import Proxy
 from tests.mongoservers import with_options
 
+ON_BOTH = pytest.mark.parametrize("datastore", ["secantus", "mongomock"], indirect=True)
+"""Runs a test on the stand-in server and on mongomock."""
+
 OWNED: dict[str, Any] = {"epoch": 1, "seq": 0, "owner": {"worker": "w", "nonce": "n"}, "n": 0, "events": []}
 
 

@@ -10,7 +10,7 @@ import pymongo.errors
 import pytest
 
 import zerog
-from tests.mongo.kit import NOW, Count, refused
+from tests.mongo.kit import NOW, ON_BOTH, Count, refused
 from zerog.datastores.mongo import INDEXES, MongoDatastore
 from zerog.datastores.mongochanges import SURE_BYTES
 from zerog.datastores.operations import Append, Set
@@ -20,6 +20,7 @@ from zerog.exceptions import (
 )
 
 
+@ON_BOTH
 def test_a_document_lies_there_as_one_would_expect(datastore: MongoDatastore) -> None:
     """Fields under their names, so that other tools can query them; only names that MongoDB can't bear are encoded."""
     document = {"status": "queued", "a.b": {"$x": 1, "y": [1.0]}, "_id": 5, "": None, "_": 1, "events": [{"n": 1}]}
@@ -38,12 +39,14 @@ def test_a_document_lies_there_as_one_would_expect(datastore: MongoDatastore) ->
     }
 
 
+@ON_BOTH
 def test_setup_makes_the_indexes_that_find_uses(datastore: MongoDatastore) -> None:
     assert len(datastore.setup()) == len(INDEXES)
     keys = [list(index["key"]) for index in datastore.server.collection.index_information().values()]
     assert [("status", 1), ("_id", 1)] in keys and [("due", 1), ("_id", 1)] in keys
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "broken",
     [
@@ -69,6 +72,7 @@ def test_what_others_have_written_is_left_alone(datastore: MongoDatastore, broke
     assert page.unreadable == ["b"]
 
 
+@ON_BOTH
 def test_a_document_too_large_for_the_server_is_refused_by_its_size(datastore: MongoDatastore) -> None:
     """Many small numbers are much larger in BSON than in JSON; what the server would refuse is refused here."""
     zeros = [0] * 1_400_000
@@ -90,6 +94,7 @@ def test_a_refusal_by_the_server_for_size_is_an_invalid_value(
         datastore.mutate("key", [])
 
 
+@ON_BOTH
 def test_what_may_grow_too_large_is_changed_by_reading_it(datastore: MongoDatastore) -> None:
     """Near the bound the size is counted exactly, so that a document can always be written whole again."""
     odd = "\x01"  # six bytes of JSON
@@ -102,6 +107,7 @@ def test_what_may_grow_too_large_is_changed_by_reading_it(datastore: MongoDatast
     assert datastore.set_with_cas("key", document, token)[0]
 
 
+@ON_BOTH
 def test_a_history_is_bounded(datastore: MongoDatastore) -> None:
     """The last 1,000 entries stay and the others are counted, with no more said by whoever records them."""
     app = zerog.App(datastore=datastore, queue="memory://")

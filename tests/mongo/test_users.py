@@ -56,10 +56,10 @@ def guarded_url(server: RunningServer, case: str) -> str:
 
 
 CASES = {
-    "no password": r"127\.0\.0\.1:\d+/jobs refuses this user, password or database .*requires authentication",
-    "wrong password": r"127\.0\.0\.1:\d+/jobs refuses this user, password or database .*authentication failed",
-    "forbidden database": r"127\.0\.0\.1:\d+/other refuses this user, password or database .*not authorized on other",
-    "no server": r"127\.0\.0\.1:1/jobs can't be reached .*Connection refused",
+    "no password": r"127\.0\.0\.1:\d+/jobs refuses this user, password or database",
+    "wrong password": r"127\.0\.0\.1:\d+/jobs refuses this user, password or database",
+    "forbidden database": r"127\.0\.0\.1:\d+/other refuses this user, password or database",
+    "no server": r"127\.0\.0\.1:1/jobs can't be reached",
     "no host": r"nowhere\.invalid/jobs: there is no such host",
 }
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -61,8 +62,12 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_the_fixture_is_there_and_its_message_tells(folder: Path) -> None:
     """A good job passes, another fails with the point and the document in what pytest prints."""
     (folder / "test_it.py").write_text(TEST)
-    printed = run_pytest(folder).stdout
-    assert "1 failed, 1 passed" in printed
+    printed = run_pytest(folder, "--junit-xml", "report.xml").stdout
+    report = ElementTree.parse(folder / "report.xml").getroot()
+    assert {case.get("name"): [part.tag for part in case] for case in report.iter("testcase")} == {
+        "test_fine": [],
+        "test_forgetful": ["failure"],
+    }
     assert "after a crash at claim.written #1: output is {'attempts': 2}" in printed
     assert '"jobType": "forgetful"' in printed
 

@@ -17,7 +17,7 @@ from zerog.datastores.mongochanges import SURE_BYTES, update_for
 from zerog.datastores.mongovalues import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.datastores.operations import Document, Operation, Remove, check, present
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
-from zerog.mongoserver import MAX_BSON, MongoServer, decoded, encoded
+from zerog.mongoserver import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
 
 INDEXES = {
     "zerog_status": ("status", "_id"),
@@ -38,13 +38,35 @@ class MongoDatastore(Datastore):
     can_find = True
     can_delete = True
 
-    def __init__(self, server: MongoServer | str) -> None:
-        self.server = MongoServer(server) if isinstance(server, str) else server
+    def __init__(
+        self,
+        server: MongoServer | str | None = None,
+        *,
+        client: Any = None,
+        database: str = "zerog",
+        collection: str = COLLECTION,
+    ) -> None:
+        """Take a URL, or a ``client`` that stays the caller's: pymongo's, or an object that acts like it (mongomock's).
+
+        ``database`` and ``collection`` are for a client; a URL names its own. Raises ConfigurationError.
+        """
+        if (server is None) == (client is None):
+            raise ConfigurationError("MongoDatastore needs either a URL or client=…, and not both")
+        if server is None:
+            from zerog.mongoclient import server_of  # after mongoserver, which names the extra if pymongo isn't there
+
+            self.server: MongoServer = server_of(client, database, collection)
+        else:
+            self.server = MongoServer(server) if isinstance(server, str) else server
+        self.shared = not self.server.is_stand_in  # type: ignore[misc]
+        self._has_pipelines = not self.server.is_stand_in
 
     @property
     def durability(self) -> str | None:  # type: ignore[override]
         """By the write concern and, if that isn't ``majority``, the kind of deployment; None if nobody can tell."""
         server = self.server
+        if server.is_stand_in:
+            return "process"
         journaled = "fsync" if server.journal else "1s"
         if server.w == "majority":
             return journaled
@@ -68,13 +90,15 @@ class MongoDatastore(Datastore):
             token = _first_token()
             stored = _checked(key, to_stored(key, value, token), value, values.JOB_BYTES)
             with self.server.translated(key):
-                self.server.collection.insert_one(stored)
+                self.server.collection.insert_one(self.server.packed(stored))
             return True, token
         if cas is None or not 0 < cas < _LARGEST:
             raise self.casException(f"{key} can't have the token {cas}; nothing was written")
         stored = _checked(key, to_stored(key, value, cas + 1), value)
         with self.server.translated(key):
-            found = self.server.collection.replace_one({"_id": key, "_cas": cas}, stored).matched_count
+            found = self.server.collection.replace_one(
+                {"_id": key, "_cas": cas}, self.server.packed(stored)
+            ).matched_count
         if not found:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         return True, cas + 1
@@ -93,7 +117,7 @@ class MongoDatastore(Datastore):
         self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
     ) -> Mutation:
         check(operations)
-        update = update_for(key, operations, cas, run, _size(operations))
+        update = update_for(key, operations, cas, run, _size(operations)) if self._has_pipelines else None
         if update is not None:
             with self.server.translated(key):
                 stored = self.server.collection.find_one_and_update(
@@ -145,6 +169,8 @@ class MongoDatastore(Datastore):
         return [f"index {name} of {self.server.collection_name}" for name in INDEXES if name not in there]
 
     def about(self) -> str:
+        if self.server.is_stand_in:
+            return f"{self.server.name}, in the memory of this process"
         version = self.server.ask("its version", "buildInfo").get("version", "of an unknown version")
         name = self.server.ask("its version", "hello").get("setName")
         where = f"replica set {name}" if name else "no replica set"
