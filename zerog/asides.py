@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -70,13 +70,17 @@ class Kind(NamedTuple):
         return f"{name}~{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+Kinds = dict[str, dict[str, Kind]]
+"""By queue, the queues beside it and the kinds that they hold."""
+
+
 class Asides(Parts):
     """Which kinds were set aside, and where."""
 
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
         super().__init__(datastore, queue, clock)
-        self._kinds: dict[str, dict[str, Kind]] = {}
-        """By queue, the queues beside it and the kinds that they hold."""
+        self._kinds: Kinds = {}
+        self._empty: set[tuple[str, str]] = set()
         self._unlistable: set[str] = set()
         self._looked = -math.inf
         self._latest: Worker | None = None
@@ -160,10 +164,44 @@ class Asides(Parts):
 
     def list_kind(self, name: str, kind: Kind) -> None:
         """List a kind of queue ``name``. Raises what the datastore raises."""
+
+        def add(kinds: Kinds) -> None:
+            kinds.setdefault(name, {})[kind.queue(name)] = kind
+
+        self._change_kinds(add)
+        log.warning(
+            "jobs of type %s, version %s, format %s on queue %s can't be taken by this worker; "
+            "they are set aside on %s for workers that can",
+            *(*kind, name, kind.queue(name)),
+        )
+
+    def drop_empty_kinds(self) -> None:
+        """Take those kinds off the list whose queues are empty now and were at the last call.
+
+        Each is one more queue to look at with every claim. An entry that is set aside at the very moment is taken for
+        lost by the next sweep, which puts its job again. Raises what the datastore raises.
+        """
+        empty = {(name, aside) for name, some in self._kinds.items() for aside in some if self._is_empty(aside)}
+        unused, self._empty = empty & self._empty, empty
+
+        def drop(kinds: Kinds) -> None:
+            for name, aside in unused:
+                kinds.get(name, {}).pop(aside, None)
+
+        if unused:
+            self._change_kinds(drop)
+
+    def _is_empty(self, name: str) -> bool:
+        try:
+            return self.named(name).size() == 0
+        except (QueueError, ConfigurationError):
+            return False
+
+    def _change_kinds(self, change: Callable[[Kinds], None]) -> None:
         for attempt in range(TRIES):
             record, token = self.datastore.read_with_cas(QUEUES)
             kinds = _kinds_in(record)
-            kinds.setdefault(name, {})[kind.queue(name)] = kind
+            change(kinds)
             stored = {queue: {aside: list(each) for aside, each in some.items()} for queue, some in kinds.items()}
             try:
                 changed = {**(record or {}), "documentType": QUEUES, "asides": stored}
@@ -172,13 +210,8 @@ class Asides(Parts):
                 self._wait_for_answer(min(attempt, 3))
                 continue
             self._kinds = kinds
-            log.warning(
-                "jobs of type %s, version %s, format %s on queue %s can't be taken by this worker; "
-                "they are set aside on %s for workers that can",
-                *(*kind, name, kind.queue(name)),
-            )
             return
-        raise DatastoreError(f"{QUEUES} has too many concurrent changes; {kind} is not listed")
+        raise DatastoreError(f"{QUEUES} has too many concurrent changes; the kinds that are set aside are not changed")
 
     def patience(self, head: Document | None) -> float:
         """Return for how long a refused entry is put back: as long as it has waited, so that it doubles each time."""
@@ -200,9 +233,9 @@ def _is_of_others(head: Document, worker: Worker) -> bool:
     return kind is not None and not kind.is_taken_by(worker)
 
 
-def _kinds_in(record: Document | None) -> dict[str, dict[str, Kind]]:
+def _kinds_in(record: Document | None) -> Kinds:
     """The listed kinds; what makes no sense is left out."""
-    kinds: dict[str, dict[str, Kind]] = {}
+    kinds: Kinds = {}
     stored = (record or {}).get("asides")
     for name, some in (stored if isinstance(stored, dict) else {}).items():
         read = {aside: Kind.read(kind) for aside, kind in some.items()} if isinstance(some, dict) else {}

@@ -39,6 +39,9 @@ DOUBTFUL = 100
 LOOKED_AT = 2_500
 """Waiting jobs, and scheduled ones, whose entries are looked for in one sweep: each costs about 80 microseconds."""
 
+EMPTY = 600.0
+"""Seconds between two looks for kinds that were set aside and of which nothing waits any more."""
+
 REMEMBERED = 10_000
 """Jobs that were put again in doubt and whose doubled patience is remembered."""
 
@@ -52,11 +55,13 @@ class Redelivery:
         self._puts: Counter[str] = Counter()
         self._known: dict[str, float] | None = None
         self._is_known = False
+        self._looked_for_empty = -EMPTY
 
     def sweep(self, report: Report) -> None:
         """Look at the next waiting jobs, and put again those whose entries are gone."""
         self._is_known = False
         self._engine.look_up_kinds()
+        self._drop_empty_kinds()
         doubtful: dict[str, list[Document]] = defaultdict(list)
         for course in self._courses:
             for heads in course.walk(self._engine, report):
@@ -68,6 +73,12 @@ class Redelivery:
                     self._judge(name, some, doubtful[name], report)
         for name, heads in doubtful.items():
             self._settle_doubts(name, heads, report)
+
+    def _drop_empty_kinds(self) -> None:
+        now = self._engine.clock.monotonic()
+        if now - self._looked_for_empty >= EMPTY:
+            self._looked_for_empty = now
+            self._engine.drop_empty_kinds()
 
     def _judge(self, name: str, heads: list[Document], doubtful: list[Document], report: Report) -> None:
         """Put again what the queue says is gone; add to ``doubtful`` what it knows nothing about."""

@@ -19,7 +19,7 @@ from zerog.orders import QUEUES
 from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Worker
+from zerog.transitions import Settlement, Worker
 
 OWN = ["memory", "sqlite", "two-files", "redis"]
 """Kinds whose queues set entries aside."""
@@ -163,6 +163,33 @@ def test_a_kind_that_can_t_be_listed_is_put_back(
     assert claimed(engine, CAPABLE) == []
     clock.advance(5)
     assert claimed(engine, CAPABLE) == uuids
+
+
+def test_a_kind_of_which_nothing_waits_is_forgotten(engine: Engine, clock: ManualClock) -> None:
+    """After a deploy its queue would be looked at with every claim; one that is needed again is listed again."""
+
+    def listed() -> list[str]:
+        return list((engine.datastore.read(QUEUES) or {})["asides"]["default"])
+
+    uuids = submit(engine, 2)
+    assert claimed(engine, STRANGER) == []
+    reconciler = Reconciler(engine, "sweeper", clock)
+    for _ in range(4):
+        reconciler.sweep()
+        clock.advance(601)
+    assert len(listed()) == 1, "its queue holds entries"
+    claims = engine.claim(100, *CAPABLE)
+    assert [claim.uuid for claim in claims] == uuids
+    engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
+    for _ in range(3):
+        clock.advance(601)
+        reconciler.sweep()
+    assert listed() == []
+    assert engine.serving(["default"], CAPABLE[0]) == ("default",)
+    again = submit(engine, 1)
+    assert claimed(engine, STRANGER) == []
+    clock.advance(2)
+    assert claimed(engine, CAPABLE) == again
 
 
 def unlisted(error: Exception) -> Callable[[Engine, pytest.MonkeyPatch], None]:
