@@ -27,6 +27,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.loading import construct
 from zerog.jobs.secrets import redacted
 from zerog.lifecycle import Unsuitable
 from zerog.retention import Keep
@@ -133,7 +134,8 @@ class JobRegistry:
         if jobType is None or parameters.get("jobType") == jobType:
             jobType = parameters.pop("jobType", None)
         job_class = self.get_class(jobType)
-        return job_class(datastore, queue, keepalive, **declaration_of(job_class).validated(parameters))
+        attributes = declaration_of(job_class).validated(parameters)
+        return construct(job_class, datastore, queue, keepalive, **attributes)
 
     def get_job(self, uuid: str, datastore: Any, queue: Any, keepalive: Callable[[], object] | None = None) -> BaseJob:
         """The job object of a stored document.

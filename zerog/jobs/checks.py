@@ -167,8 +167,28 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:
-    is_variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return not is_variable and parameter.default is inspect.Parameter.empty
+    return not _is_variable(parameter) and parameter.default is inspect.Parameter.empty
+
+
+def _is_variable(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def parameters_of(job_class: type[BaseJob]) -> dict[str, str]:
+    """The named parameters of ``update_attrs`` and ``__init__``, to which fields are given by name, and whose they are.
+
+    Of an ``__init__`` these are ZeroG's own alone: a class may take a field of its own as a parameter.
+    """
+    bases = job_class.__mro__
+    methods = [base.__dict__.get("update_attrs") for base in bases]
+    methods += [base.__dict__.get("__init__") for base in bases if base.__module__ == "zerog.jobs.base"]
+    return {
+        name: str(method.__qualname__)
+        for method in methods
+        if inspect.isfunction(method)
+        for name, one in inspect.signature(method).parameters.items()
+        if not _is_variable(one)
+    }
 
 
 def check_state(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> None:

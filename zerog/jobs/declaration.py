@@ -14,6 +14,7 @@ import copy
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
@@ -24,6 +25,7 @@ from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import checks, secrets
+from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
 
@@ -56,10 +58,14 @@ _PLAIN: dict[type, tuple[type, ...]] = {
 """Field types that are stored as they are, with the exact types for which that holds."""
 
 
+_CONTAINERS = ("queueKwargs", "headers", "owner", "lastError", "output")
+"""The engine's fields whose values a job could change in place."""
+
+
 class _Stored:
     """One field of the job's own: where it lies in the document and how it is converted."""
 
-    __slots__ = ("attribute", "declared", "default", "is_secret", "key", "plain", "reader", "required")
+    __slots__ = ("attribute", "declared", "default", "is_left_out", "is_secret", "key", "plain", "reader", "required")
 
     def __init__(self, name: str, declared: fields.Field[Any], reader: fields.Field[Any]) -> None:
         self.key = reader.data_key or name
@@ -68,6 +74,8 @@ class _Stored:
         self.reader = reader
         self.required = declared.required
         self.default = declared.load_default
+        self.is_left_out = self.default is missing and not declared.required and not declared.allow_none
+        """Whether the document does without it while it has no value, which its own schema would refuse as null."""
         self.plain = _PLAIN.get(type(declared), ())
         self.is_secret = secrets.is_secret(declared)
 
@@ -78,7 +86,10 @@ class _Stored:
         return self.default() if callable(self.default) else copy.deepcopy(self.default)
 
     def load(self, value: Any, document: Document) -> Any:
-        if value is None or type(value) in self.plain:
+        kind = type(value)
+        if kind is dict or kind is list:
+            value = values.copy(value)  # what the job does with it must not change what is known to be stored
+        if value is None or kind in self.plain:
             return value
         return self.reader.deserialize(value, self.key, document)
 
@@ -90,7 +101,7 @@ class _Stored:
             return self._dump_secret(value)
         if type(value) in self.plain:
             values.check(value, self.key)
-            return value
+            return values.copy(value)
         try:
             dumped = self.reader.serialize(self.attribute, {self.attribute: value})
         except (ValueError, TypeError, AttributeError) as error:
@@ -98,14 +109,14 @@ class _Stored:
                 f"{self.attribute}={value!r:.80} is no value for {_a(self.declared)} field ({error}); it was not stored"
             ) from error
         values.check(dumped, self.key)
-        return dumped
+        return values.copy(dumped)
 
     def _dump_secret(self, value: Any) -> Any:
         """The same, with errors that tell nothing of the value."""
         try:
             dumped = self.reader.serialize(self.attribute, {self.attribute: value})
             values.check(dumped, self.key)
-            return dumped
+            return values.copy(dumped)
         except (ValueError, TypeError, AttributeError):
             raise InvalidValue(
                 f"{self.attribute} was given what is no value for {_a(self.declared)} field; it was not stored"
@@ -215,6 +226,10 @@ class Declaration:
             attributes.pop(name, None)
         unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
+        for name in _CONTAINERS:
+            if name in attributes:
+                attributes[name] = values.copy(attributes[name])
+        attributes["completeness"] = share(attributes.get("completeness"))
         for key in TIMESTAMPS:
             value = head.get(key)
             if value is not None:
@@ -325,6 +340,7 @@ def _merge(
     """All own fields, by name. Raises InvalidJobClass for a name that is taken."""
     merged: dict[str, fields.Field[Any]] = {}
     seen: dict[str, str] = {}
+    parameters = checks.parameters_of(job_class)
     for group, declared in groups.items():
         for name, field in declared.items():
             for taken in {name, field.data_key or name, field.attribute or name}:
@@ -336,6 +352,8 @@ def _merge(
                     raise InvalidJobClass(f"{where}, but {taken} is a name of BaseJob itself; {better}")
                 if _is_method(job_class, taken):
                     raise InvalidJobClass(f"{where}, but {taken} is a method of {job_class.__qualname__}; {better}")
+                if taken in parameters:
+                    raise InvalidJobClass(f"{where}, but {taken} is a parameter of {parameters[taken]}; {better}")
                 if taken in seen:
                     raise InvalidJobClass(f"{where}, which {seen[taken]} has already; a field is declared once")
             seen.update(dict.fromkeys({name, field.data_key or name, field.attribute or name}, f"its {group}"))
@@ -364,6 +382,8 @@ def _unvalidated(field: fields.Field[Any]) -> fields.Field[Any]:
     field = copy.copy(field)  # its parts are still those of the original, and are copied as they are replaced
     field.validators = []
     field.allow_none = True
+    if isinstance(field, fields.AwareDateTime) and field.default_timezone is None:
+        field.default_timezone = UTC
     for name in ("inner", "key_field", "value_field"):
         part = getattr(field, name, None)
         if isinstance(part, fields.Field):
