@@ -11,7 +11,6 @@ whenever a value is written.
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from datetime import UTC
@@ -24,10 +23,11 @@ from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
-from zerog.jobs import checks, secrets
+from zerog.jobs import bounds, checks, secrets
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
+from zerog.suggestions import close_to
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -102,9 +102,13 @@ class _Stored:
         if type(value) in self.plain:
             values.check(value, self.key)
             return values.copy(value)
+        if not bounds.has_small_exponents(value):
+            raise InvalidValue(
+                f"{self.attribute} holds a number with an exponent beyond {bounds.MAX_EXPONENT:,}; it was not stored"
+            )
         try:
             dumped = self.reader.serialize(self.attribute, {self.attribute: value})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
             raise InvalidValue(
                 f"{self.attribute}={value!r:.80} is no value for {_a(self.declared)} field ({error}); it was not stored"
             ) from error
@@ -195,7 +199,7 @@ class Declaration:
         for schema in self.client_schemas:
             part = own if schema is self._extras_schema else rest
             try:
-                loaded: object = schema.load(part)
+                loaded: object = bounds.load(schema, part)
             except ValidationError as error:
                 messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
                 continue
@@ -293,8 +297,8 @@ class Declaration:
 
     def suggestion(self, name: str) -> str:
         """', did you mean …?' for a name that isn't declared, or nothing."""
-        close = difflib.get_close_matches(name, [*self.fields, *ENGINE_FIELDS], 1)
-        return f"; did you mean {close[0]}?" if close else ""
+        close = close_to(name, [*self.fields, *ENGINE_FIELDS])
+        return f"; did you mean {close}?" if close else ""
 
 
 def declaration_of(job_class: type[BaseJob]) -> Declaration:
