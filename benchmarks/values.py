@@ -84,7 +84,7 @@ def _load(body: Any) -> None:
     stored = declaration.fields["data"]
     try:
         loaded = declaration.validated({"data": body})["data"]
-        stored.load(values.decode(values.encode_checked(stored.dump(loaded))), {})
+        stored.load(values.decode(values.encode_checked(stored.dump(loaded))))
     except InvalidValue:
         return
 

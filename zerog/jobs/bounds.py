@@ -17,42 +17,25 @@ _BEYOND = (OverflowError, InvalidOperation, RecursionError)
 """What conversions raise of values that their type can't hold."""
 
 
+class OutOfRange(ValueError):
+    """A number that isn't stored."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has an exponent beyond {MAX_EXPONENT:,}")
+
+
 def load(schema: Schema, data: Any) -> Any:
     """Load ``data``. Raises marshmallow's ValidationError, with messages by field also for values out of range."""
     try:
-        loaded = schema.load(data)
+        return schema.load(data)
     except _BEYOND as error:
         raise ValidationError(_out_of_range(schema, data)) from error
-    messages = {name: [TOO_LARGE] for name, value in _items(loaded) if not has_small_exponents(value)}
-    if messages:
-        raise ValidationError(messages)
-    return loaded
 
 
-def has_small_exponents(value: Any) -> bool:
-    """True if no Decimal in ``value``, or in lists and dicts of it, has an exponent beyond MAX_EXPONENT."""
-    todo: list[Any] = [[value]]
-    while todo:
-        parts = todo.pop()
-        if isinstance(parts, dict):
-            todo.append([*parts])
-            parts = parts.values()
-        for kind in set(map(type, parts)):
-            if issubclass(kind, Decimal):
-                if not all(_is_small(part) for part in parts if isinstance(part, Decimal)):
-                    return False
-            elif issubclass(kind, (list, dict, tuple, set, frozenset)):
-                todo.extend(part for part in parts if type(part) is kind and part)
-    return True
-
-
-def _is_small(number: Decimal) -> bool:
+def has_small_exponent(number: Decimal) -> bool:
+    """True if neither end of the number has an exponent beyond MAX_EXPONENT."""
     exponent = number.as_tuple().exponent
     return not isinstance(exponent, int) or max(abs(exponent), abs(number.adjusted())) <= MAX_EXPONENT
-
-
-def _items(loaded: Any) -> Any:
-    return loaded.items() if isinstance(loaded, dict) else ()
 
 
 def _out_of_range(schema: Schema, data: Any) -> dict[str, Any]:

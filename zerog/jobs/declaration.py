@@ -10,10 +10,8 @@ whenever a value is written.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterable, Mapping
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
@@ -24,6 +22,7 @@ from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import bounds, checks, secrets
+from zerog.jobs.ownfield import OwnField
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
@@ -48,99 +47,8 @@ _ENGINE_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """What the engine's fields hold that a job may set."""
 
-_PLAIN: dict[type, tuple[type, ...]] = {
-    fields.String: (str,),
-    fields.Integer: (int,),
-    fields.Float: (float,),
-    fields.Boolean: (bool,),
-    fields.Raw: (str, int, float, bool, list, dict),
-}
-"""Field types that are stored as they are, with the exact types for which that holds."""
-
-
 _CONTAINERS = ("queueKwargs", "headers", "owner", "lastError", "output")
 """The engine's fields whose values a job could change in place."""
-
-
-class _Stored:
-    """One field of the job's own: where it lies in the document and how it is converted."""
-
-    __slots__ = ("attribute", "declared", "default", "is_left_out", "is_secret", "key", "plain", "reader", "required")
-
-    def __init__(self, name: str, declared: fields.Field[Any], reader: fields.Field[Any]) -> None:
-        self.key = reader.data_key or name
-        self.attribute = reader.attribute or name
-        self.declared = declared
-        self.reader = reader
-        self.required = declared.required
-        self.default = declared.load_default
-        self.is_left_out = self.default is missing and not declared.required and not declared.allow_none
-        """Whether the document does without it while it has no value, which its own schema would refuse as null."""
-        self.plain = _PLAIN.get(type(declared), ())
-        self.is_secret = secrets.is_secret(declared)
-
-    def initial(self) -> Any:
-        """The value of a field that the document doesn't have."""
-        if self.default is missing:
-            return None
-        return self.default() if callable(self.default) else copy.deepcopy(self.default)
-
-    def load(self, value: Any, document: Document) -> Any:
-        kind = type(value)
-        if kind is dict or kind is list:
-            value = values.copy(value)  # what the job does with it must not change what is known to be stored
-        if value is None or kind in self.plain:
-            return value
-        return self.reader.deserialize(value, self.key, document)
-
-    def dump(self, value: Any) -> Any:
-        """The JSON of a value. Raises InvalidValue, naming the field."""
-        if value is None:
-            return None
-        if self.is_secret:
-            return self._dump_secret(value)
-        if type(value) in self.plain:
-            values.check(value, self.key)
-            return values.copy(value)
-        if not bounds.has_small_exponents(value):
-            raise InvalidValue(
-                f"{self.attribute} holds a number with an exponent beyond {bounds.MAX_EXPONENT:,}; it was not stored"
-            )
-        try:
-            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
-        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
-            raise InvalidValue(
-                f"{self.attribute}={value!r:.80} is no value for {_a(self.declared)} field ({error}); it was not stored"
-            ) from error
-        values.check(dumped, self.key)
-        return values.copy(dumped)
-
-    def _dump_secret(self, value: Any) -> Any:
-        """The same, with errors that tell nothing of the value."""
-        try:
-            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
-            values.check(dumped, self.key)
-            return values.copy(dumped)
-        except (ValueError, TypeError, AttributeError):
-            raise InvalidValue(
-                f"{self.attribute} was given what is no value for {_a(self.declared)} field; it was not stored"
-            ) from None
-
-    def validate(self, dumped: Any) -> None:
-        """Run the declared validators on what is about to be written. Raises marshmallow's ValidationError."""
-        if self.declared.validators or type(dumped) not in self.plain:
-            try:
-                self.declared.deserialize(dumped, self.key, {})
-            except ValidationError as error:
-                if self.is_secret:
-                    raise ValidationError({self.attribute: [secrets.REFUSED]}) from None
-                raise ValidationError({self.attribute: error.messages}) from error
-
-
-def _a(field: fields.Field[Any]) -> str:
-    """The type of a field with its article."""
-    kind = type(field).__name__
-    return f"{'an' if kind[0] in 'AEIOU' and not kind.startswith('U') else 'a'} {kind}"
 
 
 class Declaration:
@@ -162,8 +70,8 @@ class Declaration:
         checks.check_place(job_class)
         self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY}
         groups = {
-            "Params": _declared(self._params),
-            "State": _declared(state),
+            "Params": _declared(job_class, self._params),
+            "State": _declared(job_class, state),
             "SCHEMA": self._extras,
         }
         declared = _merge(job_class, groups, set(reserved))
@@ -172,10 +80,8 @@ class Declaration:
             for name, field in own.items():
                 checks.check_storable(f"{job_class.__qualname__}.{group} declares {name}", field)
                 secrets.check_marks(f"{job_class.__qualname__}.{group} declares {name}", field)
-        self.schema_class = _composed(job_class, declared)
-        schema = self.schema_class()
-        self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
-        self._params_schema = self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE)
+        self.fields = {name: OwnField(name, field) for name, field in declared.items()}
+        self._params_schema = (self._params or Schema)()
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
         """The schemas that together take a client's parameters."""
@@ -208,12 +114,25 @@ class Declaration:
                     f"{type(schema).__qualname__} of {self.job_type} makes {type(loaded).__name__} of a client's "
                     "parameters; expected the dict of fields. Nothing was stored."
                 )
+            for name in part.keys() & (loaded.keys() - self.attributes):  # a schema that includes what is unknown
+                messages[name] = ["Unknown field: the job has no place for it. A fields.Dict takes free parameters."]
             result.update(loaded)
+        messages.update(self._not_kept(result))
         if messages:
             for name in self.secrets & messages.keys() & data.keys():
                 messages[name] = [secrets.REFUSED]
             raise ValidationError(messages)
         return result
+
+    def _not_kept(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Messages for the values that the run would see as others, by key. Raises InvalidValue."""
+        messages: dict[str, Any] = {}
+        for field in self.fields.values():
+            try:
+                field.check_kept(result.get(field.attribute))
+            except ValidationError as error:
+                messages[field.key] = error.messages
+        return messages
 
     def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
         """The engine's attributes of a job that isn't stored yet."""
@@ -255,7 +174,7 @@ class Declaration:
                     attributes[field.attribute] = field.initial()
                 continue
             try:
-                attributes[field.attribute] = field.load(value, head)
+                attributes[field.attribute] = field.load(value)
             except Exception as error:  # a field of the user's own may raise anything
                 kind = type(field.declared).__name__
                 what = f"{field.key}={value!r:.80}, which is no {kind} ({error})"
@@ -286,14 +205,14 @@ class Declaration:
         if not is_sound(name, value):
             raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
 
-    def by_key(self, key: str) -> _Stored | None:
+    def by_key(self, key: str) -> OwnField | None:
         """The job's own field that lies under this key of the document."""
         return self._by_key.get(key)
 
-    def validate(self, name: str, dumped: Any) -> None:
+    def validate(self, name: str, value: Any, dumped: Any) -> None:
         """Run the validators of one of the job's own fields."""
         if name in self.fields:
-            self.fields[name].validate(dumped)
+            self.fields[name].validate(value, dumped)
 
     def suggestion(self, name: str) -> str:
         """', did you mean …?' for a name that isn't declared, or nothing."""
@@ -327,8 +246,13 @@ def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
     return schema
 
 
-def _declared(schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
-    return {} if schema is None else dict(schema().fields)
+def _declared(job_class: type[BaseJob], schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
+    try:
+        return {} if schema is None else dict(schema().fields)
+    except Exception as error:  # schemas are code, and marshmallow looks at some of it first now
+        raise InvalidJobClass(
+            f"{job_class.__qualname__} has a schema that can't be made ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
@@ -369,29 +293,3 @@ def _is_method(job_class: type[BaseJob], name: str) -> bool:
     """Whether a field of this name would hide something that the class defines to be called."""
     found = inspect.getattr_static(job_class, name, None)
     return inspect.isroutine(found) or isinstance(found, (property, staticmethod, classmethod))
-
-
-def _composed(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> type[Schema]:
-    """The schema of the whole document: converts, but doesn't validate."""
-    readers = {}
-    for name, field in declared.items():
-        reader = _unvalidated(field)
-        reader.parent = reader.root = reader.name = None
-        readers[name] = reader
-    return type(f"{job_class.__name__}Schema", (job_class.SCHEMA,), readers)
-
-
-def _unvalidated(field: fields.Field[Any]) -> fields.Field[Any]:
-    """A copy of a field that, with all that it is made of, takes any value that it can convert."""
-    field = copy.copy(field)  # its parts are still those of the original, and are copied as they are replaced
-    field.validators = []
-    field.allow_none = True
-    if isinstance(field, fields.AwareDateTime) and field.default_timezone is None:
-        field.default_timezone = UTC
-    for name in ("inner", "key_field", "value_field"):
-        part = getattr(field, name, None)
-        if isinstance(part, fields.Field):
-            setattr(field, name, _unvalidated(part))
-    if isinstance(field, fields.Tuple):
-        field.tuple_fields = [_unvalidated(part) for part in field.tuple_fields]
-    return field

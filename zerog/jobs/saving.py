@@ -196,7 +196,7 @@ def _shown(job: StoredJob, operations: Sequence[Operation]) -> dict[str, Any]:
 def _set_attribute(job: StoredJob, field: str, value: Any) -> None:
     own = job._declaration.by_key(field)
     if own is not None:
-        setattr(job, own.attribute, own.load(value, {}))
+        setattr(job, own.attribute, own.load(value))
     elif field in TIMESTAMPS and isinstance(value, str):
         setattr(job, field, from_text(value))
     elif field in ENGINE_FIELDS:

@@ -158,7 +158,7 @@ class StoredJob:
         for name, value in kwargs.items():
             self._check_settable(name)
             key, dumped = self._declaration.dump_value(name, value)
-            self._declaration.validate(name, dumped)
+            self._declaration.validate(name, value, dumped)
             if name == "completeness":
                 kwargs[name] = dumped = self._clamped(dumped)
             operations.append(Set(key, dumped))

@@ -201,6 +201,7 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     if value is None:
         return _nothing(job, start)
     if isinstance(value, dict):
+        value = dict(value)  # an OrderedDict or defaultdict is no JSON, what it holds may be
         try:
             values.encode(value, "output")
             job._gathered(job.update_attrs, output=value)
