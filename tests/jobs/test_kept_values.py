@@ -360,6 +360,7 @@ def test_params_say_what_becomes_of_unknown_parameters(inherited: bool) -> None:
             "Params", (base if inherited else Schema,), {"a": fields.Integer(), **({} if inherited else meta)}
         )
         app.register(type("Job", (Seeing,), {"JOB_TYPE": name, "Params": params}))
+    assert [shown["params"]["additionalProperties"] for shown in app.types()] == [True, False, False]
     job: Any = app.submit("exclude", {"a": 1, "b": 2})
     assert job.a == 1
     assert "b" not in app.datastore.read(job.key())

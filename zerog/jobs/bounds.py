@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -24,10 +25,13 @@ class OutOfRange(ValueError):
         super().__init__(f"it has an exponent beyond {MAX_EXPONENT:,}")
 
 
-def load(schema: Schema, data: Any) -> Any:
-    """Load ``data``. Raises marshmallow's ValidationError, with messages by field also for values out of range."""
+def load(schema: Schema, data: Any, partial: Sequence[str] = ()) -> Any:
+    """Load ``data``, of which the fields ``partial`` may be missing.
+
+    Raises marshmallow's ValidationError, with messages by field also for values out of range.
+    """
     try:
-        return schema.load(data)
+        return schema.load(data, partial=tuple(partial) or None)
     except _BEYOND as error:
         raise ValidationError(_out_of_range(schema, data)) from error
 

@@ -11,7 +11,7 @@ whenever a value is written.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
@@ -92,8 +92,11 @@ class Declaration:
         """The keys of the fields that are shown to nobody."""
         self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
 
-    def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
+    def validated(self, data: Mapping[str, Any], partial: Sequence[str] = ()) -> dict[str, Any]:
+        """The values of a client's parameters; the fields ``partial`` may be missing, and get no default then.
+
+        Raises marshmallow's ValidationError with messages by field.
+        """
         if not isinstance(data, Mapping):
             raise ValidationError({"_schema": [f"expected an object of parameters, not {type(data).__name__}"]})
         messages: dict[str, Any] = {
@@ -105,7 +108,7 @@ class Declaration:
         for schema in self.client_schemas:
             part = own if schema is self._extras_schema else rest
             try:
-                loaded: object = bounds.load(schema, part)
+                loaded: object = bounds.load(schema, part, partial)
             except ValidationError as error:
                 messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
                 continue

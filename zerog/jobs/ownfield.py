@@ -29,7 +29,8 @@ class OwnField:
         self.attribute = declared.attribute or name
         self.declared = declared
         self._codec = codec_of(declared)
-        self._is_straight = is_straight(declared)
+        self.is_straight = is_straight(declared)
+        """Whether what is stored may be validated as if a client had sent it."""
         self.required = declared.required
         self.default = declared.load_default
         self.is_left_out = self.default is missing and not declared.required and not declared.allow_none
@@ -96,7 +97,7 @@ class OwnField:
         if not self.declared.validators and type(dumped) in self._codec.plain:
             return
         try:
-            if self._is_straight:
+            if self.is_straight:
                 self.declared.deserialize(dumped, self.key, {})
             else:
                 self._codec.validate(value)
