@@ -290,6 +290,7 @@ def test_what_json_can_t_hold_is_refused() -> None:
     ("field", "says"),
     [
         (fields.List(fields.Method("show")), "schema that can't be made .*show"),
+        (fields.Nested("NowhereSchema"), "nested schema isn't there .*NowhereSchema"),
         (fields.Dict(keys=fields.Integer()), "keys of type Integer"),
         (fields.Nested({"inner": fields.Dict(keys=fields.Boolean())}), "inner is declared.*keys of type Boolean"),
         (fields.Nested({"a.b": fields.Integer()}), "attribute 'a.b'"),

@@ -8,12 +8,14 @@ is called for nothing but to make the object that it made before.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from marshmallow import fields, missing
+from marshmallow import ValidationError, fields, missing
 
 from zerog.jobs import checks
 from zerog.jobs.bounds import OutOfRange, has_small_exponent
@@ -90,11 +92,21 @@ class _Leaf(Codec):
     def _dump(self, value: Any) -> Any:
         name = self.field.name or ""
         dumped = self._write(self._reader, value, name, {name: value})
+        if type(dumped) is float and isinstance(value, (datetime, timedelta)):
+            return self._nearest(value, dumped)
         if not isinstance(dumped, Decimal):
             return dumped
         if not has_small_exponent(dumped):
             raise OutOfRange
         return str(dumped)  # as short as it came, where marshmallow would write out its exponent
+
+    def _nearest(self, value: Any, dumped: float) -> float:
+        """The number that reads as this time to the microsecond, which the division that made it may have missed."""
+        for number in (dumped, math.nextafter(dumped, math.inf), math.nextafter(dumped, -math.inf)):
+            with suppress(ValidationError):
+                if self._load(number) == value:
+                    return number
+        return dumped
 
     def _load(self, value: Any) -> Any:
         return self._read(self._reader, value, self.field.name, {})

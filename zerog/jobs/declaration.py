@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
+from marshmallow.exceptions import RegistryError
 
 from zerog import values
 from zerog.clock import from_text, to_text
@@ -78,8 +79,7 @@ class Declaration:
         checks.check_state(job_class, groups["State"])
         for group, own in groups.items():
             for name, field in own.items():
-                checks.check_storable(f"{job_class.__qualname__}.{group} declares {name}", field)
-                secrets.check_marks(f"{job_class.__qualname__}.{group} declares {name}", field)
+                _check(f"{job_class.__qualname__}.{group} declares {name}", field)
         self.fields = {name: OwnField(name, field) for name, field in declared.items()}
         self._params_schema = (self._params or Schema)()
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
@@ -263,6 +263,16 @@ def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
     added = [name for name, field in schema._declared_fields.items() if base.get(name) is not field]
     bound = schema().fields
     return {name: bound[name] for name in added}
+
+
+def _check(where: str, field: fields.Field[Any]) -> None:
+    try:
+        checks.check_storable(where, field)
+        secrets.check_marks(where, field)
+    except RegistryError as error:
+        raise InvalidJobClass(
+            f"{where}, whose nested schema isn't there ({error}); the class was not registered"
+        ) from error
 
 
 def _merge(
