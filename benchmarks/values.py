@@ -30,7 +30,7 @@ ROUNDS = 5
 LEAST = (1e-3, 2**20, 1e-3, 2**20)
 """Seconds and bytes below which a cost counts as so much."""
 
-FASTER = 3.0
+FASTER = 4.0
 """How much faster than its size a cost may grow from the largest but one to the largest."""
 
 
@@ -56,8 +56,12 @@ def _nested(size: int) -> Any:
     return [row] * max(1, size // 105)
 
 
+def _key(size: int) -> int:
+    return min(size // 2, values.MAX_KEY)
+
+
 def _refused(size: int) -> Any:
-    return {"k" * min(size // 2, values.MAX_KEY): [*[0] * (size // 4), float("nan")]}
+    return {"k" * _key(size): [*[0] * ((size - _key(size)) // 2), float("nan")]}
 
 
 SHAPES: dict[str, Callable[[int], Any]] = {
@@ -65,7 +69,7 @@ SHAPES: dict[str, Callable[[int], Any]] = {
     "empty lists": lambda size: [[] for _ in range(size // 3)],
     "one text": lambda size: "x" * size,
     "one text beyond ASCII": lambda size: "ü" * (size // 2),
-    "one long key above many values": lambda size: {"k" * min(size // 2, values.MAX_KEY): [0] * (size // 4)},
+    "one long key above many values": lambda size: {"k" * _key(size): [0] * ((size - _key(size)) // 2)},
     "many keys": lambda size: {f"{number:06}": 0 for number in range(size // 11)},
     "50 levels, many times": _nested,
     "refused at its end": _refused,
