@@ -23,6 +23,7 @@ from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.batches import submit_all
 from zerog.jobs.edit import change_of
 from zerog.jobs.function import FunctionJob, job_class_of
+from zerog.jobs.loading import construct
 from zerog.jobs.options import (
     check_delay,
     check_headers,
@@ -182,9 +183,9 @@ class App:
         """Accept a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
-        (timezone-aware) start it later. ``priority`` and ``queue`` are those of its class unless given.
-        ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError with
-        messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
+        (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
+        given. ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError
+        with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
         job_class = self.registry._class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
@@ -242,7 +243,7 @@ class App:
         self.engine.named(common["queueName"])
         jobs: list[BaseJob] = []
         for own in attributes:
-            job = job_class(self.datastore, self.queue, headers=check_headers(headers), **common, **own)
+            job = construct(job_class, self.datastore, self.queue, headers=check_headers(headers), **common, **own)
             self._attach(job)
             jobs.append(job)
         submit_all(self.engine, jobs, delay)

@@ -38,9 +38,17 @@ SYSTEM = Clock()
 
 
 def to_text(moment: datetime) -> str:
-    """A stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do."""
-    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    """A stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do.
+
+    A moment without a timezone is taken as UTC, whatever the timezone of this machine.
+    """
+    moment = moment if moment.tzinfo is UTC else in_utc(moment)
     return moment.isoformat(timespec="microseconds")
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC; one without a timezone is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def from_text(text: str) -> datetime:

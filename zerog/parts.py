@@ -26,10 +26,11 @@ from zerog.exceptions import (
     InvalidValue,
     JobNotFound,
     QueueError,
+    QueueUnavailable,
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.queues.base import Queue, as_queue
+from zerog.queues.base import PUT_TAKES, Queue, as_queue
 
 log = logging.getLogger("zerog")
 
@@ -192,9 +193,14 @@ class Parts:
         return head, token
 
     def _put(self, head: Document, delay: float, ahead: bool = False) -> int | str:
-        return self.named(head["queueName"]).put(
-            head["uuid"], delay=delay, priority=head["priority"], ttr=head["queueKwargs"].get("ttr"), ahead=ahead
+        queue, options = self.named(head["queueName"]), head["queueKwargs"]
+        more = {name: value for name, value in options.items() if name not in PUT_TAKES and queue.takes(name)}
+        identity: int | str | None = queue.put(
+            head["uuid"], delay=delay, priority=head["priority"], ttr=options.get("ttr"), ahead=ahead, **more
         )
+        if identity is None:
+            raise QueueUnavailable(f"{head['uuid']} was not put on {queue.name}: its put answered None")
+        return identity
 
     def _wait_for_answer(self, attempt: int) -> None:
         """Give a datastore whose answer was lost a moment, longer each time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -27,9 +26,12 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.loading import construct
 from zerog.jobs.secrets import redacted
 from zerog.lifecycle import Unsuitable
 from zerog.retention import Keep
+from zerog.suggestions import close_to
+from zerog.values import shown
 
 T = TypeVar("T")
 
@@ -133,7 +135,8 @@ class JobRegistry:
         if jobType is None or parameters.get("jobType") == jobType:
             jobType = parameters.pop("jobType", None)
         job_class = self.get_class(jobType)
-        return job_class(datastore, queue, keepalive, **declaration_of(job_class).validated(parameters))
+        attributes = declaration_of(job_class).validated(parameters)
+        return construct(job_class, datastore, queue, keepalive, **attributes)
 
     def get_job(self, uuid: str, datastore: Any, queue: Any, keepalive: Callable[[], object] | None = None) -> BaseJob:
         """The job object of a stored document.
@@ -177,9 +180,9 @@ class JobRegistry:
 
     def _unknown(self, job_type: object) -> str:
         known = sorted(self._classes)
-        close = difflib.get_close_matches(str(job_type), known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        return f"no class is registered for the job type {job_type!r}{hint} Known: {', '.join(known) or 'none'}."
+        close = close_to(job_type, known)
+        hint = f"; did you mean {close!r}?" if close else "."
+        return f"no class is registered for the job type {shown(job_type)}{hint} Known: {', '.join(known) or 'none'}."
 
 
 def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:

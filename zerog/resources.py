@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import difflib
 import inspect
 import keyword
 import logging
@@ -17,6 +16,7 @@ from typing import Any
 from zerog import values
 from zerog.exceptions import ConfigurationError
 from zerog.signatures import misfit
+from zerog.suggestions import close_to
 
 log = logging.getLogger("zerog")
 
@@ -117,8 +117,8 @@ class Resources:
             return value
 
     def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self._factories, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        close = close_to(name, self._factories)
+        hint = f"; did you mean {close!r}?" if close else "."
         known = ", ".join(sorted(self._factories)) or "none"
         return f"there is no resource {name!r}{hint} Declared with app.resource(name, factory): {known}."
 

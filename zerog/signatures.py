@@ -16,3 +16,15 @@ def misfit(function: Callable[..., Any], *arguments: object) -> str | None:
     except ValueError:  # some that are written in C
         return None
     return None
+
+
+def takes_keyword(function: Callable[..., Any], name: str) -> bool:
+    """True if ``function`` can be given a keyword argument ``name``, or doesn't show its parameters."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some that are written in C
+        return True
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if name in parameters and parameters[name].kind in by_name:
+        return True
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())

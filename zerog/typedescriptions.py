@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import EXCLUDE, fields, validate
 
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob, declaration_of
@@ -48,7 +48,8 @@ def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
     spec, converter = _apispec()
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for schema in declaration_of(job_class).client_schemas:
+    client_schemas = declaration_of(job_class).client_schemas
+    for schema in client_schemas:
         part = converter.schema2jsonschema(schema)
         properties.update(part.get("properties", {}))
         required += part.get("required", [])
@@ -56,7 +57,7 @@ def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
     described: dict[str, Any] = {"$schema": DIALECT, "type": "object", "properties": properties}
     if required:
         described["required"] = sorted(required)
-    described["additionalProperties"] = False
+    described["additionalProperties"] = all(schema.unknown == EXCLUDE for schema in client_schemas)
     if definitions:
         described["$defs"] = definitions
     result: dict[str, Any] = _standing_alone(described)

@@ -7,6 +7,8 @@ A value that would not come back as it went in is refused here, at the write, wi
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from zerog.exceptions import InvalidValue
@@ -26,6 +28,15 @@ HISTORY_BYTES = 16 * 1024 * 1024
 MAX_TEXT = 64 * 1024
 """Characters kept of one message or traceback in a document's history."""
 
+MAX_KEY = 64 * 1024
+"""Characters of one key of an object."""
+
+MAX_PARTS = MAX_BYTES
+"""Parts of one value: each takes a byte of JSON at least, so more of them can't be stored."""
+
+SHOWN = 80
+"""Characters of a value, or of each end of a path, that a message shows."""
+
 _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 
@@ -33,54 +44,154 @@ _SMALLEST = -(2**63)
 def check(value: Any, path: str = "value", depth: int = 0) -> None:
     """Refuse what JSON can't give back unchanged. Raises InvalidValue, naming the path within ``value``.
 
-    ``depth``: how many levels deep the value will lie in what is stored.
+    ``depth``: how many levels deep the value will lie in what is stored. Costs time and memory in proportion to the
+    value's size: paths are made for the message alone.
     """
     if value is None or type(value) is bool:
         return
-    todo: list[tuple[Any, str, int]] = [(value, path, depth)]
+    if not _is_sound(value, depth):
+        _complain(value, path, depth)
+
+
+def _is_sound(value: Any, depth: int) -> bool:
+    todo: list[tuple[Any, int]] = [([value], depth)]
+    left = MAX_PARTS
     while todo:
-        item, where, depth = todo.pop()
-        kind = type(item)
-        if kind is str:
-            _check_text(item, where)
-        elif kind is int:
-            if not _SMALLEST <= item <= _LARGEST:
-                raise InvalidValue(f"{where} is an integer beyond 64 bits; store it as text")
-        elif kind is float:
-            if item != item or item in (float("inf"), float("-inf")):
-                raise InvalidValue(f"{where} is {item}, which JSON can't hold; store null or a finite number")
-        elif kind is list or kind is dict:
-            if depth >= MAX_DEPTH:
-                raise InvalidValue(f"{where[:200]} is nested more than {MAX_DEPTH} levels deep")
-            todo.extend(_children(item, where, depth + 1))
-        elif item is not None and kind is not bool:
-            _refuse(item, where)
+        parts, depth = todo.pop()
+        if type(parts) is dict:
+            if not all(map(_is_key, parts)):
+                return False
+            parts = parts.values()
+        left -= len(parts)
+        if left < 0:
+            return False
+        if len(parts) > FEW and _are_alike(parts):
+            continue
+        for part in parts:
+            kind = type(part)
+            if kind is list or kind is dict:
+                if depth >= MAX_DEPTH:
+                    return False
+                if part:
+                    todo.append((part, depth + 1))
+            elif not _is_scalar(part, kind):
+                return False
+    return True
 
 
-def _children(item: Any, where: str, depth: int) -> list[tuple[Any, str, int]]:
+FEW = 8
+"""Parts that are looked at one by one rather than all together."""
+
+
+def _are_alike(parts: Any) -> bool:
+    """True if all of many parts are scalars of one type that can be stored, found out without a step for each."""
+    kinds = set(map(type, parts))
+    if len(kinds) > 1:
+        return False
+    kind = kinds.pop()
+    if kind is int:
+        return min(parts) >= _SMALLEST and max(parts) <= _LARGEST  # type: ignore[no-any-return]
+    if kind is str:
+        return all(map(str.isascii, parts))
+    if kind is float:
+        return all(map(math.isfinite, parts))
+    return kind is bool or kind is type(None)
+
+
+def _is_scalar(value: Any, kind: type) -> bool:
+    if kind is int:
+        return _SMALLEST <= value <= _LARGEST  # type: ignore[no-any-return]
+    if kind is str:
+        return value.isascii() or _is_utf8(value)
+    if kind is float:
+        return value - value == 0.0  # type: ignore[no-any-return]  # neither infinite nor NaN
+    return value is None or kind is bool
+
+
+def _is_key(key: Any) -> bool:
+    return type(key) is str and len(key) <= MAX_KEY and (key.isascii() or _is_utf8(key))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+Place = tuple[Any, Any]
+"""A part's place: that of what holds it, or None, and its key or index there."""
+
+
+def _complain(value: Any, path: str, depth: int) -> NoReturn:
+    """Find what ``_is_sound`` refused, and say where it is."""
+    if type(value) not in _CONTAINERS:
+        _refuse(value, path)
+    todo: list[tuple[Any, Place, int]] = [(value, (None, path), depth)]
+    left = MAX_PARTS
+    while todo:
+        item, place, depth = todo.pop()
+        if depth >= MAX_DEPTH:
+            raise InvalidValue(f"{_where(place)} is nested more than {MAX_DEPTH} levels deep")
+        left -= len(item)
+        if left < 0:
+            raise InvalidValue(f"{path} has more than {MAX_PARTS:,} parts, which is more than can be stored")
+        for name, part in _named(item, place):
+            if type(part) in _CONTAINERS:
+                todo.append((part, (place, name), depth + 1))
+            elif not _is_scalar(part, type(part)):
+                _refuse(part, _where((place, name)))
+    raise AssertionError(f"{path} was changed while it was checked")
+
+
+def _named(item: Any, place: Place) -> Iterator[tuple[Any, Any]]:
     if type(item) is list:
-        return [(part, f"{where}[{index}]", depth) for index, part in enumerate(item)]
-    children = []
+        yield from enumerate(item)
+        return
     for key, part in item.items():
-        if type(key) is not str:
-            raise InvalidValue(f"{where} has the key {shown(key)} of type {type(key).__name__}; JSON keys are text")
-        _check_text(key, f"a key of {where}")
-        children.append((part, f"{where}.{key}", depth))
-    return children
+        if not _is_key(key):
+            _refuse_key(key, _where(place))
+        yield key, part
 
 
-def _check_text(text: str, where: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidValue(
-                f"{where} holds a lone surrogate at position {error.start}, which UTF-8 can't store; "
-                "decode the text properly or escape it with errors='backslashreplace'"
-            ) from None
+def _where(place: Place) -> str:
+    """The path of a part as a message shows it; of a long one the beginning and the end."""
+    names: list[str] = []
+    outer, name = place
+    while outer is not None:
+        names.append(f".{name[:SHOWN]}" if type(name) is str else f"[{name}]")
+        outer, name = outer
+    text = "".join([name, *reversed(names)])
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]}…{text[-SHOWN:]}"
+
+
+def _refuse_key(key: Any, where: str) -> NoReturn:
+    if type(key) is not str:
+        raise InvalidValue(f"{where} has the key {shown(key)} of type {type(key).__name__}; JSON keys are text")
+    if len(key) > MAX_KEY:
+        raise InvalidValue(f"{where} has a key of {len(key):,} characters; at most {MAX_KEY:,} are stored")
+    _refuse_text(key, f"a key of {where}")
+
+
+def _refuse_text(text: str, where: str) -> NoReturn:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            f"{where} holds a lone surrogate at position {error.start}, which UTF-8 can't store; "
+            "decode the text properly or escape it with errors='backslashreplace'"
+        ) from None
+    raise AssertionError(f"{where} can be stored")
 
 
 def _refuse(item: Any, where: str) -> NoReturn:
+    if type(item) is str:
+        _refuse_text(item, where)
+    if type(item) is int:
+        raise InvalidValue(f"{where} is an integer beyond 64 bits; store it as text")
+    if type(item) is float:
+        raise InvalidValue(f"{where} is {item}, which JSON can't hold; store null or a finite number")
     names: dict[type, str] = {tuple: "use a list", bytes: "decode it to text", set: "use a list"}
     advice = names.get(type(item), "use text, numbers, true, false, null, lists and dicts with text keys")
     raise InvalidValue(f"{where} is of type {type(item).__name__}, which JSON can't hold; {advice}")
@@ -125,17 +236,33 @@ def shown(value: Any) -> str:
         text = repr(value)
     except Exception:  # an integer of thousands of digits, endless nesting, whatever a class's own repr raises
         return f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def copy(value: Any) -> Any:
-    """A deep copy of a JSON value."""
+    """A deep copy of a JSON value. Raises InvalidValue if it is nested too deep to be one."""
+    try:
+        return _copy(value)
+    except RecursionError:
+        raise InvalidValue(f"{shown(value)} is nested more than {MAX_DEPTH} levels deep") from None
+
+
+def _copy(value: Any) -> Any:
     kind = type(value)
-    if kind is dict:
-        return {key: copy(part) for key, part in value.items()}
     if kind is list:
-        return [copy(part) for part in value]
+        if len(value) > FEW and _holds_none_of(value, list, dict):
+            return value[:]
+        return [_copy(part) if type(part) in _CONTAINERS else part for part in value]
+    if kind is dict:
+        return {key: _copy(part) if type(part) in _CONTAINERS else part for key, part in value.items()}
     return value
+
+
+_CONTAINERS = frozenset([list, dict])
+
+
+def _holds_none_of(parts: list[Any], *kinds: type) -> bool:
+    return set(map(type, parts)).isdisjoint(kinds)
 
 
 def storable_text(text: str) -> str:

@@ -110,6 +110,39 @@ def test_an_edit_without_a_name_is_refused(app: zerog.App, failed: str, wrong: d
         app.edit(failed, given.pop("params"), **given)
 
 
+def test_other_parameters_that_convert_are_left_as_they_are(app: zerog.App) -> None:
+    """What is stored is no client's input: it isn't converted and validated once more."""
+
+    class Hundredfold(fields.Integer):
+        def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+            return super()._deserialize(value, *args, **kwargs) * 100
+
+    class Cents(Schema):
+        amount = Hundredfold(required=True)
+
+        @pre_load
+        def unwrap(self, data: Any, **_: Any) -> Any:
+            return data["wrapped"]
+
+    class Pay(zerog.BaseJob):
+        JOB_TYPE = "pay"
+
+        class Params(Schema):
+            cents = fields.Nested(Cents, required=True)
+            hundreds = Hundredfold(required=True, data_key="theHundreds", validate=validate.Range(max=500))
+            note = fields.String(load_default="")
+
+        def run(self) -> Any:
+            return {"cents": self.cents, "hundreds": self.hundreds, "note": self.note}  # type: ignore[attr-defined]
+
+    app.register(Pay)
+    uuid = app.submit("pay", {"cents": {"wrapped": {"amount": 2}}, "theHundreds": 5}).uuid
+    app.edit(uuid, {"note": "n"}, who="me", reason="r")
+    app.edit(uuid, {"theHundreds": 4}, who="me", reason="r")
+    zerog.Worker(app).run(burst=True)
+    assert app.get_job(uuid).output == {"cents": {"amount": 200}, "hundreds": 400, "note": "n"}
+
+
 def test_a_name_that_the_schema_turns_into_another_is_refused(app: zerog.App) -> None:
     """What a hook takes and what is stored are two things; only what is stored can be edited."""
 

@@ -19,7 +19,7 @@ def test_enqueue_stores_the_job_and_puts_its_uuid(app: Any) -> None:
     job.enqueue(priority=5, ttr=30)
     stored = app.datastore.read(job.key())
     assert (stored["status"], stored["queueState"], stored["priority"]) == ("queued", "queued", 5)
-    assert stored["queueKwargs"] == {"ttr": 30}
+    assert stored["queueKwargs"] == {"priority": 5, "ttr": 30}
     assert stored["queueJobId"] == job.queueJobId != -1
     entry = app.queue.reserve(0)
     assert (entry.uuid, entry.stats()["priority"]) == (job.uuid, 5)
@@ -137,4 +137,5 @@ def test_a_waiting_job_takes_new_options(app: Any) -> None:
     job = app.submit("declared", {"path": "x"}, priority=1)
     job.enqueue(priority=9, ttr=5)
     stored = app.datastore.read(job.key())
-    assert (stored["priority"], stored["queueKwargs"]) == (9, {"ttr": 5}) == (job.priority, job.queueKwargs)
+    assert stored["queueKwargs"] == {"priority": 9, "ttr": 5} == job.queueKwargs
+    assert stored["priority"] == 9 == job.priority

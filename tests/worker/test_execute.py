@@ -97,10 +97,7 @@ def test_any_other_value_is_a_failure_that_names_it(value: Any, named: str) -> N
 
 
 def test_a_generator_is_no_result() -> None:
-    def run(self: Any) -> Any:
-        yield 200
-
-    assert "generator" in finished(run).errors[0].msg
+    assert "generator" in finished(lambda self: (code for code in [200])).errors[0].msg
 
 
 def test_a_result_that_the_run_recorded_itself_is_kept_when_it_returns_nothing() -> None:

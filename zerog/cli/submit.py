@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,23 +16,17 @@ from zerog.cli.target import app_command, complete_types, load_shared
 
 
 class Time(click.ParamType[datetime]):
-    """A time with its zone."""
+    """A time, in UTC unless it has a zone."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time. One without a zone is refused: nobody can say whose clock was meant."""
+        """The time; one without a zone is in UTC."""
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is no time such as 2027-01-04T08:00+01:00; nothing was stored", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(
-                f"{value!r} doesn't say in which zone; add Z for UTC or an offset such as +01:00; nothing was stored",
-                param,
-                ctx,
-            )
-        return moment
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @app_command()
@@ -40,7 +34,12 @@ class Time(click.ParamType[datetime]):
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
 @click.option("--delay", type=float, default=0.0, metavar="SECONDS", help="Seconds until it may start.")
-@click.option("--at", type=Time(), metavar="TIME", help="When it may start, for example 2027-01-04T08:00+01:00.")
+@click.option(
+    "--at",
+    type=Time(),
+    metavar="TIME",
+    help="When it may start: 2027-01-04T08:00+01:00; in UTC if no zone is given.",
+)
 @click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
 @click.option("--queue", metavar="NAME", help="The queue it goes to; the type's own unless given.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from marshmallow import Schema
 
-from zerog import backoff
+from zerog import backoff, values
 from zerog.clock import SYSTEM, to_text
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import Set, dropped_field
 from zerog.document import DOCUMENT_TYPE, INTERNAL_ERROR, NO_RESULT, Document, make_key
-from zerog.exceptions import InvalidJobClass, JobStateError
+from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue, JobStateError
 from zerog.jobs import saving
 from zerog.jobs.declaration import declaration_of as declaration_of
 from zerog.jobs.error import Error
@@ -32,6 +33,7 @@ from zerog.jobs.loading import after_claim as after_claim
 from zerog.jobs.loading import load_job as load_job
 from zerog.jobs.loading import read_head as read_head
 from zerog.jobs.options import check_delay, check_priority, check_queue_options
+from zerog.jobs.progress import share
 from zerog.jobs.schema import BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.stored import HEAD_FIELDS
@@ -120,11 +122,15 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._stored = None
         self._unknown = {}
         self._pending = saving.Pending()
-        self._gathering = False
         self._history = {field: [] for field in HISTORY}
         self._last_write = self._clock.monotonic()
         self._latest = ""
         self._token = int(kwargs.pop("cas", None) or 0)
+        if kwargs.get("jobType", declaration.job_type) != declaration.job_type:
+            raise InvalidValue(
+                f"{type(self).__name__} was given the document of a {values.shown(kwargs['jobType'])}; expected one of "
+                f"a {declaration.job_type!r}. Nothing was stored."
+            )
         known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields
             self._unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
@@ -144,6 +150,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
             entries = kwargs.pop(field_name, [])
             if entries:
                 self._history[field_name] = [_dumped_entry(entry) for entry in entries]
+        if "completeness" in kwargs:
+            kwargs["completeness"] = share(kwargs["completeness"])
         self.__dict__.update(kwargs)
 
     # what the subclass writes
@@ -172,14 +180,21 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         and then the exception goes on. Not called with the four exceptions, and not when the job is cancelled.
         """
 
-    def get_data(self) -> Any:
-        """The job's result data. Override it to compute them; by default ``output``."""
-        return self.output
+    def get_data(self) -> dict[str, Any]:
+        """The job's result data, as a dict. Override it to compute them.
+
+        By default a copy of ``output``: empty without one, and ``{"output": …}`` of one that is no dict.
+        """
+        output = values.copy(self.output)
+        if output is None:
+            return {}
+        return output if isinstance(output, dict) else {"output": output}
 
     def continue_running(self) -> int:
         """After an exception: NO_RESULT to run again, INTERNAL_ERROR to end. Override it for other rules.
 
-        By default a job ends once MAX_ERRORS errors are recorded.
+        Called after every exception that doesn't end the job by itself, WarningContinue included. By default a job
+        ends once MAX_ERRORS errors are recorded; a warning is none.
         """
         return NO_RESULT if self.errorCount < self.MAX_ERRORS else INTERNAL_ERROR
 
@@ -193,16 +208,19 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     def enqueue(self, **kwargs: Any) -> None:
         """Accept the job: store it if it is new, and put it on its queue.
 
-        ``kwargs`` go to the queue: ``delay`` (seconds), ``priority``, ``ttr``. A queue out of reach is no error: the
+        ``kwargs`` go to the queue and are kept as ``queueKwargs``: ``delay`` (seconds), ``priority``, ``ttr``, and what
+        else the ``put`` of the queue takes. A queue out of reach, or whose ``put`` answers None, is no error: the
         document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
         the document can't be stored, ``casException`` if it was changed since this object last saw it, InvalidValue
-        for a wrong option, and JobStateError for a job that runs or has ended.
+        for a wrong option, TypeError for one that the queue doesn't take, and JobStateError for a job that runs or has
+        ended.
         """
-        delay = check_delay(kwargs.pop("delay", 0))
-        priority = check_priority(kwargs.pop("priority", self.priority))
-        check_queue_options(kwargs)
+        delay = check_delay(kwargs.get("delay", 0))
+        priority = check_priority(kwargs.get("priority", self.priority))
+        check_queue_options(kwargs, self._takes)
+        kept = {name: value for name, value in self.queueKwargs.items() if name != "delay"}
         if self._stored is None and not self._token:
-            self.priority, self.queueKwargs = priority, {**self.queueKwargs, **kwargs}
+            self.priority, self.queueKwargs = priority, {**kept, **kwargs}
             [(document, token)] = self._engine.submit([saving.new_document_of(self)], delay)
             self._show({f: value for f, value in document.items() if f not in HISTORY}, token)
             return
@@ -210,10 +228,17 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
             raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
         if self._stored is not None:
             self._engine.check_waits(self.uuid)  # before anything is written
-        self.save()
-        options = [Set("priority", priority), Set("queueKwargs", {**self.queueKwargs, **kwargs})]
+        if saving.has_changes(self):
+            self.save()
+        options = [Set("priority", priority), Set("queueKwargs", {**kept, **kwargs})]
         head, token = self._engine.enqueue(self.uuid, delay, options)
         self._show(head, token)
+
+    def _takes(self, option: str) -> bool:
+        """True if the job's queue takes an option of this name."""
+        with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
+            return self._engine.named(self.queueName).takes(option)
+        return True
 
 
 BaseJob._RESERVED = frozenset({*dir(BaseJob), *map(dropped_field, HISTORY), "datastore", "queue", "keepalive"})

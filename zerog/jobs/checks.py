@@ -132,6 +132,7 @@ def check_methods(job_class: type[BaseJob]) -> None:
                 f"{job_class.__qualname__} has a class {name.lower()}, which means nothing; did you mean {name}?"
             )
     run = inspect.getattr_static(job_class, "run", None)
+    check_yields_nothing(f"{job_class.__qualname__}.run", run)
     if inspect.isfunction(run):
         wanted = [name for name, one in [*inspect.signature(run).parameters.items()][1:] if _must_be_given(one)]
         if wanted:
@@ -147,6 +148,15 @@ def check_methods(job_class: type[BaseJob]) -> None:
         raise InvalidJobClass(
             f"{job_class.__qualname__}.__init__ takes no **kwargs, in which the fields of a stored job come; expected "
             "def __init__(self, *args, **kwargs) that calls super().__init__(*args, **kwargs)"
+        )
+
+
+def check_yields_nothing(where: str, function: object) -> None:
+    """Refuse a function that yields: calling it would run nothing of it."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidJobClass(
+            f"{where} yields, so calling it would do nothing; expected def or async def that returns. What a job keeps "
+            "between its steps is its State"
         )
 
 
@@ -167,8 +177,28 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:
-    is_variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return not is_variable and parameter.default is inspect.Parameter.empty
+    return not _is_variable(parameter) and parameter.default is inspect.Parameter.empty
+
+
+def _is_variable(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def parameters_of(job_class: type[BaseJob]) -> dict[str, str]:
+    """The named parameters of ``update_attrs`` and ``__init__``, to which fields are given by name, and whose they are.
+
+    Of an ``__init__`` these are ZeroG's own alone: a class may take a field of its own as a parameter.
+    """
+    bases = job_class.__mro__
+    methods = [base.__dict__.get("update_attrs") for base in bases]
+    methods += [base.__dict__.get("__init__") for base in bases if base.__module__ == "zerog.jobs.base"]
+    return {
+        name: str(method.__qualname__)
+        for method in methods
+        if inspect.isfunction(method)
+        for name, one in inspect.signature(method).parameters.items()
+        if not _is_variable(one)
+    }
 
 
 def check_state(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> None:
@@ -181,14 +211,45 @@ def check_state(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]
             )
 
 
+_NO_KEYS = (fields.Number, fields.Boolean, fields.TimeDelta, fields.List, fields.Tuple, fields.Mapping, fields.Nested)
+"""Fields whose values aren't texts in JSON, as its keys are."""
+
+
 def check_storable(where: str, field: fields.Field[Any]) -> None:
-    """Refuse fields whose values JSON can't hold, however good they are."""
+    """Refuse fields whose values JSON can't hold, however good they are, and those that have no value to store."""
     if type(field) is fields.Decimal and not field.as_string:
         raise InvalidJobClass(f"{where} as a Decimal that JSON can't hold; expected fields.Decimal(as_string=True)")
     if type(field) is fields.Tuple:
         raise InvalidJobClass(f"{where} as a Tuple, which JSON can't hold; expected fields.List")
+    if isinstance(field, fields.Method):
+        raise InvalidJobClass(
+            f"{where} as a Method, whose schema a job doesn't have; expected a field of the value's own type"
+        )
     for part in parts(field):
         check_storable(where, part)
+    _check_names(where, field, frozenset())
+
+
+def _check_names(where: str, field: fields.Field[Any], seen: frozenset[type]) -> None:
+    """Refuse names and keys of a field, and of what is nested in it, that can't come back as they are."""
+    name = field.attribute or field.name or ""
+    if "." in name and not field.dump_only:
+        raise InvalidJobClass(
+            f"{where} as the attribute {name!r}, of whose dots marshmallow makes objects; expected a name without, and "
+            "data_key for what a client calls it"
+        )
+    key = getattr(field, "key_field", None)
+    if isinstance(key, _NO_KEYS) and not (isinstance(key, fields.Decimal) and key.as_string):
+        raise InvalidJobClass(
+            f"{where} as a Dict with keys of type {type(key).__name__}, which JSON can't hold; expected keys that are "
+            "texts in JSON, such as fields.String()"
+        )
+    if isinstance(field, fields.Nested) and type(field.schema) not in seen:
+        seen |= {type(field.schema)}
+        for inner, part in field.schema.fields.items():
+            _check_names(f"{where}, in which {inner} is declared", part, seen)
+    for part in parts(field):
+        _check_names(where, part, seen)
 
 
 def parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:

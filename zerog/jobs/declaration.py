@@ -10,22 +10,24 @@ whenever a value is written.
 
 from __future__ import annotations
 
-import copy
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
+from marshmallow.exceptions import RegistryError
 
 from zerog import values
 from zerog.clock import from_text, to_text
 from zerog.datastores.base import HISTORY
 from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
-from zerog.jobs import checks, secrets
+from zerog.jobs import bounds, checks, secrets
+from zerog.jobs.ownfield import OwnField
+from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.versions import Chain, find_migrations, parse_version
+from zerog.suggestions import close_to
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -46,86 +48,8 @@ _ENGINE_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """What the engine's fields hold that a job may set."""
 
-_PLAIN: dict[type, tuple[type, ...]] = {
-    fields.String: (str,),
-    fields.Integer: (int,),
-    fields.Float: (float,),
-    fields.Boolean: (bool,),
-    fields.Raw: (str, int, float, bool, list, dict),
-}
-"""Field types that are stored as they are, with the exact types for which that holds."""
-
-
-class _Stored:
-    """One field of the job's own: where it lies in the document and how it is converted."""
-
-    __slots__ = ("attribute", "declared", "default", "is_secret", "key", "plain", "reader", "required")
-
-    def __init__(self, name: str, declared: fields.Field[Any], reader: fields.Field[Any]) -> None:
-        self.key = reader.data_key or name
-        self.attribute = reader.attribute or name
-        self.declared = declared
-        self.reader = reader
-        self.required = declared.required
-        self.default = declared.load_default
-        self.plain = _PLAIN.get(type(declared), ())
-        self.is_secret = secrets.is_secret(declared)
-
-    def initial(self) -> Any:
-        """The value of a field that the document doesn't have."""
-        if self.default is missing:
-            return None
-        return self.default() if callable(self.default) else copy.deepcopy(self.default)
-
-    def load(self, value: Any, document: Document) -> Any:
-        if value is None or type(value) in self.plain:
-            return value
-        return self.reader.deserialize(value, self.key, document)
-
-    def dump(self, value: Any) -> Any:
-        """The JSON of a value. Raises InvalidValue, naming the field."""
-        if value is None:
-            return None
-        if self.is_secret:
-            return self._dump_secret(value)
-        if type(value) in self.plain:
-            values.check(value, self.key)
-            return value
-        try:
-            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InvalidValue(
-                f"{self.attribute}={value!r:.80} is no value for {_a(self.declared)} field ({error}); it was not stored"
-            ) from error
-        values.check(dumped, self.key)
-        return dumped
-
-    def _dump_secret(self, value: Any) -> Any:
-        """The same, with errors that tell nothing of the value."""
-        try:
-            dumped = self.reader.serialize(self.attribute, {self.attribute: value})
-            values.check(dumped, self.key)
-            return dumped
-        except (ValueError, TypeError, AttributeError):
-            raise InvalidValue(
-                f"{self.attribute} was given what is no value for {_a(self.declared)} field; it was not stored"
-            ) from None
-
-    def validate(self, dumped: Any) -> None:
-        """Run the declared validators on what is about to be written. Raises marshmallow's ValidationError."""
-        if self.declared.validators or type(dumped) not in self.plain:
-            try:
-                self.declared.deserialize(dumped, self.key, {})
-            except ValidationError as error:
-                if self.is_secret:
-                    raise ValidationError({self.attribute: [secrets.REFUSED]}) from None
-                raise ValidationError({self.attribute: error.messages}) from error
-
-
-def _a(field: fields.Field[Any]) -> str:
-    """The type of a field with its article."""
-    kind = type(field).__name__
-    return f"{'an' if kind[0] in 'AEIOU' and not kind.startswith('U') else 'a'} {kind}"
+_CONTAINERS = ("queueKwargs", "headers", "owner", "lastError", "output")
+"""The engine's fields whose values a job could change in place."""
 
 
 class Declaration:
@@ -147,20 +71,17 @@ class Declaration:
         checks.check_place(job_class)
         self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY}
         groups = {
-            "Params": _declared(self._params),
-            "State": _declared(state),
+            "Params": _declared(job_class, self._params),
+            "State": _declared(job_class, state),
             "SCHEMA": self._extras,
         }
         declared = _merge(job_class, groups, set(reserved))
         checks.check_state(job_class, groups["State"])
         for group, own in groups.items():
             for name, field in own.items():
-                checks.check_storable(f"{job_class.__qualname__}.{group} declares {name}", field)
-                secrets.check_marks(f"{job_class.__qualname__}.{group} declares {name}", field)
-        self.schema_class = _composed(job_class, declared)
-        schema = self.schema_class()
-        self.fields = {name: _Stored(name, field, schema.fields[name]) for name, field in declared.items()}
-        self._params_schema = self._params(unknown=RAISE) if self._params else Schema(unknown=RAISE)
+                _check(f"{job_class.__qualname__}.{group} declares {name}", field)
+        self.fields = {name: OwnField(name, field) for name, field in declared.items()}
+        self._params_schema = (self._params or Schema)()
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
         """The schemas that together take a client's parameters."""
@@ -171,8 +92,11 @@ class Declaration:
         """The keys of the fields that are shown to nobody."""
         self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
 
-    def validated(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of a client's parameters. Raises marshmallow's ValidationError with messages by field."""
+    def validated(self, data: Mapping[str, Any], partial: Sequence[str] = ()) -> dict[str, Any]:
+        """The values of a client's parameters; the fields ``partial`` may be missing, and get no default then.
+
+        Raises marshmallow's ValidationError with messages by field.
+        """
         if not isinstance(data, Mapping):
             raise ValidationError({"_schema": [f"expected an object of parameters, not {type(data).__name__}"]})
         messages: dict[str, Any] = {
@@ -184,7 +108,7 @@ class Declaration:
         for schema in self.client_schemas:
             part = own if schema is self._extras_schema else rest
             try:
-                loaded: object = schema.load(part)
+                loaded: object = bounds.load(schema, part, partial)
             except ValidationError as error:
                 messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
                 continue
@@ -193,12 +117,25 @@ class Declaration:
                     f"{type(schema).__qualname__} of {self.job_type} makes {type(loaded).__name__} of a client's "
                     "parameters; expected the dict of fields. Nothing was stored."
                 )
+            for name in part.keys() & (loaded.keys() - self.attributes):  # a schema that includes what is unknown
+                messages[name] = ["Unknown field: the job has no place for it. A fields.Dict takes free parameters."]
             result.update(loaded)
+        messages.update(self._not_kept(result))
         if messages:
             for name in self.secrets & messages.keys() & data.keys():
                 messages[name] = [secrets.REFUSED]
             raise ValidationError(messages)
         return result
+
+    def _not_kept(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Messages for the values that the run would see as others, by key. Raises InvalidValue."""
+        messages: dict[str, Any] = {}
+        for field in self.fields.values():
+            try:
+                field.check_kept(result.get(field.attribute))
+            except ValidationError as error:
+                messages[field.key] = error.messages
+        return messages
 
     def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
         """The engine's attributes of a job that isn't stored yet."""
@@ -215,6 +152,10 @@ class Declaration:
             attributes.pop(name, None)
         unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
+        for name in _CONTAINERS:
+            if name in attributes:
+                attributes[name] = values.copy(attributes[name])
+        attributes["completeness"] = share(attributes.get("completeness"))
         for key in TIMESTAMPS:
             value = head.get(key)
             if value is not None:
@@ -236,7 +177,7 @@ class Declaration:
                     attributes[field.attribute] = field.initial()
                 continue
             try:
-                attributes[field.attribute] = field.load(value, head)
+                attributes[field.attribute] = field.load(value)
             except Exception as error:  # a field of the user's own may raise anything
                 kind = type(field.declared).__name__
                 what = f"{field.key}={value!r:.80}, which is no {kind} ({error})"
@@ -267,19 +208,19 @@ class Declaration:
         if not is_sound(name, value):
             raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
 
-    def by_key(self, key: str) -> _Stored | None:
+    def by_key(self, key: str) -> OwnField | None:
         """The job's own field that lies under this key of the document."""
         return self._by_key.get(key)
 
-    def validate(self, name: str, dumped: Any) -> None:
+    def validate(self, name: str, value: Any, dumped: Any) -> None:
         """Run the validators of one of the job's own fields."""
         if name in self.fields:
-            self.fields[name].validate(dumped)
+            self.fields[name].validate(value, dumped)
 
     def suggestion(self, name: str) -> str:
         """', did you mean …?' for a name that isn't declared, or nothing."""
-        close = difflib.get_close_matches(name, [*self.fields, *ENGINE_FIELDS], 1)
-        return f"; did you mean {close[0]}?" if close else ""
+        close = close_to(name, [*self.fields, *ENGINE_FIELDS])
+        return f"; did you mean {close}?" if close else ""
 
 
 def declaration_of(job_class: type[BaseJob]) -> Declaration:
@@ -308,8 +249,13 @@ def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
     return schema
 
 
-def _declared(schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
-    return {} if schema is None else dict(schema().fields)
+def _declared(job_class: type[BaseJob], schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
+    try:
+        return {} if schema is None else dict(schema().fields)
+    except Exception as error:  # schemas are code, and marshmallow looks at some of it first now
+        raise InvalidJobClass(
+            f"{job_class.__qualname__} has a schema that can't be made ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
@@ -319,12 +265,23 @@ def _added_fields(schema: type[BaseJobSchema]) -> dict[str, fields.Field[Any]]:
     return {name: bound[name] for name in added}
 
 
+def _check(where: str, field: fields.Field[Any]) -> None:
+    try:
+        checks.check_storable(where, field)
+        secrets.check_marks(where, field)
+    except RegistryError as error:
+        raise InvalidJobClass(
+            f"{where}, whose nested schema isn't there ({error}); the class was not registered"
+        ) from error
+
+
 def _merge(
     job_class: type[BaseJob], groups: dict[str, dict[str, fields.Field[Any]]], reserved: set[str]
 ) -> dict[str, fields.Field[Any]]:
     """All own fields, by name. Raises InvalidJobClass for a name that is taken."""
     merged: dict[str, fields.Field[Any]] = {}
     seen: dict[str, str] = {}
+    parameters = checks.parameters_of(job_class)
     for group, declared in groups.items():
         for name, field in declared.items():
             for taken in {name, field.data_key or name, field.attribute or name}:
@@ -336,6 +293,8 @@ def _merge(
                     raise InvalidJobClass(f"{where}, but {taken} is a name of BaseJob itself; {better}")
                 if _is_method(job_class, taken):
                     raise InvalidJobClass(f"{where}, but {taken} is a method of {job_class.__qualname__}; {better}")
+                if taken in parameters:
+                    raise InvalidJobClass(f"{where}, but {taken} is a parameter of {parameters[taken]}; {better}")
                 if taken in seen:
                     raise InvalidJobClass(f"{where}, which {seen[taken]} has already; a field is declared once")
             seen.update(dict.fromkeys({name, field.data_key or name, field.attribute or name}, f"its {group}"))
@@ -347,27 +306,3 @@ def _is_method(job_class: type[BaseJob], name: str) -> bool:
     """Whether a field of this name would hide something that the class defines to be called."""
     found = inspect.getattr_static(job_class, name, None)
     return inspect.isroutine(found) or isinstance(found, (property, staticmethod, classmethod))
-
-
-def _composed(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]) -> type[Schema]:
-    """The schema of the whole document: converts, but doesn't validate."""
-    readers = {}
-    for name, field in declared.items():
-        reader = _unvalidated(field)
-        reader.parent = reader.root = reader.name = None
-        readers[name] = reader
-    return type(f"{job_class.__name__}Schema", (job_class.SCHEMA,), readers)
-
-
-def _unvalidated(field: fields.Field[Any]) -> fields.Field[Any]:
-    """A copy of a field that, with all that it is made of, takes any value that it can convert."""
-    field = copy.copy(field)  # its parts are still those of the original, and are copied as they are replaced
-    field.validators = []
-    field.allow_none = True
-    for name in ("inner", "key_field", "value_field"):
-        part = getattr(field, name, None)
-        if isinstance(part, fields.Field):
-            setattr(field, name, _unvalidated(part))
-    if isinstance(field, fields.Tuple):
-        field.tuple_fields = [_unvalidated(part) for part in field.tuple_fields]
-    return field

@@ -34,11 +34,15 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
         raise InvalidValue(f"no parameter was given for job {head['uuid']}; nothing was changed")
     declaration = declaration_of(job_class)
     lifted = declaration.chain.lift(head)
-    keys = [
-        field.data_key or name for schema in declaration.client_schemas for name, field in schema.load_fields.items()
-    ]
-    kept = {key: lifted[key] for key in keys if lifted.get(key) is not None}
-    loaded = declaration.validated({**kept, **params})
+    names = {
+        field.data_key or name: name
+        for schema in declaration.client_schemas
+        for name, field in schema.load_fields.items()
+    }
+    kept = {key: lifted[key] for key in names if lifted.get(key) is not None and key not in params}
+    converting = [key for key in kept if (own := declaration.by_key(key)) is not None and not own.is_straight]
+    given = {**{key: value for key, value in kept.items() if key not in converting}, **params}
+    loaded = declaration.validated(given, partial=[names[key] for key in converting])
     operations: list[Operation] = []
     fields: dict[str, Any] = {}
     for key in params:

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from zerog.jobs.record import RecordSchema
+from zerog.jobs.record import RecordSchema, Timestamp
 
 
 class ErrorSchema(RecordSchema):
@@ -17,7 +17,7 @@ class ErrorSchema(RecordSchema):
     itself had to say about it.
     """
 
-    timestamp = fields.AwareDateTime(required=True)
+    timestamp = Timestamp(required=True)
     errorCode = fields.Integer(required=True)
     msg = fields.String(required=True)
     type = fields.String()

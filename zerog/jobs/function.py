@@ -18,6 +18,7 @@ from zerog import values
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.annotations import Unsupported, field_of
 from zerog.jobs.base import BaseJob
+from zerog.jobs.checks import check_yields_nothing
 from zerog.jobs.declaration import declaration_of
 
 P = ParamSpec("P")
@@ -43,6 +44,7 @@ def job_class_of(function: Callable[..., Any], job_type: str | None, base: Calla
         raise InvalidJobClass(f"{function!r} is no function; a job is made of a def or an async def")
     if not (isinstance(base, type) and issubclass(base, BaseJob)):
         raise InvalidJobClass(f"{function.__qualname__}: base={base!r}; expected a subclass of BaseJob")
+    check_yields_nothing(function.__qualname__, function)
     parameters = _parameters(function)
     names = tuple(parameters)
     attributes = {

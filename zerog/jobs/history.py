@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, NoReturn
 
 from zerog import values
+from zerog.clock import from_text
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import INTERNAL_ERROR, Document
 from zerog.exceptions import InvalidValue, SoftTimeout
@@ -134,7 +134,7 @@ class HistoryMethods(StoredJob):
 
     def _entries(self, field: str) -> list[Document]:
         return [
-            {name: datetime.fromisoformat(value) if name == "timestamp" else value for name, value in entry.items()}
+            {name: from_text(value) if name == "timestamp" else values.copy(value) for name, value in entry.items()}
             for entry in self._raw_entries(field)
         ]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog.document import Document
 from zerog.jobs.declaration import declaration_of, engine_attributes
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
+
+J = TypeVar("J", bound="BaseJob")
 
 CLAIM_CHANGES = (
     "status",
@@ -31,6 +33,15 @@ Loaded = tuple[Document, Document, dict[str, Any], Document]
 """A stored head, its lifted form, the attributes in it, and its unknown fields."""
 
 
+def construct(job_class: type[J], *args: Any, **kwargs: Any) -> J:
+    """Make a job object; what its own ``__init__`` changes is stored with its first save, or its next one."""
+    job = job_class.__new__(job_class, *args, **kwargs)
+    job._gathering = True
+    job.__init__(*args, **kwargs)  # type: ignore[misc]
+    job._gathering = False
+    return job
+
+
 def load_job(
     job_class: type[BaseJob],
     loaded: Loaded,
@@ -41,7 +52,7 @@ def load_job(
 ) -> BaseJob:
     """A job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
     head, lifted, attributes, unknown = loaded
-    job = job_class(datastore, queue, keepalive, **attributes)
+    job = construct(job_class, datastore, queue, keepalive, **attributes)
     job._unknown = unknown
     job._bind(head, lifted, token)
     return job

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
+from zerog import values
+from zerog.clock import in_utc
 from zerog.exceptions import InvalidValue
+from zerog.queues.base import PUT_TAKES
 
 LONGEST_DELAY = 10**9
 """Seconds, about 30 years: more is a mistake in units."""
@@ -29,14 +32,20 @@ def check_delay(value: Any, name: str = "delay") -> float:
 
 
 def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) -> float:
-    """The seconds to wait, said as ``delay`` or as the time ``at``. Raises InvalidValue, and what ``now`` raises."""
+    """The seconds to wait, said as ``delay`` or as the time ``at``, in UTC unless it has a timezone.
+
+    Raises InvalidValue, and what ``now`` raises."""
     if at is None:
         return check_delay(delay)
     if delay:
         raise InvalidValue("give either delay= or at=, not both; nothing was stored")
-    if not isinstance(at, datetime) or at.utcoffset() is None:
-        raise InvalidValue(f"at={at!r:.80} is no datetime with a timezone; nothing was stored")
-    return check_delay(max(0.0, (at - now()).total_seconds()), "delay until at")
+    if not isinstance(at, datetime):
+        raise InvalidValue(f"at={at!r:.80} is no datetime; nothing was stored")
+    try:
+        moment = in_utc(at)
+    except OverflowError:
+        raise InvalidValue(f"at={at!r:.80} is out of range in UTC; nothing was stored") from None
+    return check_delay(max(0.0, (moment - now()).total_seconds()), "delay until at")
 
 
 def check_named(value: object, name: str) -> None:
@@ -74,13 +83,20 @@ def check_headers(value: Mapping[str, str] | None) -> dict[str, str]:
     return dict(headers)
 
 
-def check_queue_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The rest of what ``enqueue`` takes for the queue. Raises TypeError for an unknown name, InvalidValue."""
+def check_queue_options(options: dict[str, Any], takes: Callable[[str], bool]) -> None:
+    """Check what ``enqueue`` gets for the queue; ``takes`` is the queue's own.
+
+    Raises TypeError for a name that the queue's ``put`` doesn't take, InvalidValue.
+    """
     for name, value in options.items():
-        if name != "ttr":
+        if name in ("delay", "priority"):
+            continue  # checked where they are read
+        if name == "ttr":
+            if not is_delay(value) or value == 0:
+                raise InvalidValue(f"ttr={value!r:.80}; expected seconds, more than 0. Nothing was stored.")
+        elif name in PUT_TAKES or not takes(name):
             raise TypeError(
-                f"enqueue() got {name}={value!r:.80}; it takes delay, priority and ttr. Nothing was stored."
+                f"enqueue() got {name}={value!r:.80}; it takes delay, priority, ttr and what the put of the job's "
+                "queue takes. Nothing was stored."
             )
-        if not is_delay(value) or value == 0:
-            raise InvalidValue(f"ttr={value!r:.80}; expected seconds, more than 0. Nothing was stored.")
-    return options
+    values.check(options, "what enqueue() got")

@@ -49,6 +49,11 @@ def clamp(completeness: float) -> float:
     return max(0.0, min(1.0, float(completeness)))
 
 
+def share(completeness: Any) -> Any:
+    """A completeness as it is shown: within 0.0 and 1.0; what is no number stays as it is."""
+    return clamp(completeness) if type(completeness) in (int, float) and completeness == completeness else completeness
+
+
 def is_stalled(head: Document, now: datetime) -> bool:
     """Whether a job runs but has written nothing for STALLED_AFTER seconds.
 
@@ -64,7 +69,7 @@ def progress_of(head: Document, now: datetime) -> dict[str, Any]:
     """What a poller is shown: ``completeness``, ``result``, ``status``, and what goes with them. JSON values."""
     # A listing must not end at the one document in a thousand that somebody truncated.
     shown = {
-        "completeness": head.get("completeness"),
+        "completeness": share(head.get("completeness")),
         "result": head.get("resultCode"),
         "status": head.get("status"),
     }

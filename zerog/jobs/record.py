@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import INCLUDE, Schema, fields
+
+from zerog.clock import to_text
+
+
+class Timestamp(fields.AwareDateTime):
+    """A moment as documents hold it: in UTC, which is meant by one without a timezone, too."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(default_timezone=UTC, **kwargs)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return to_text(value) if isinstance(value, datetime) else value
 
 
 class RecordSchema(Schema):

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog import values
 from zerog.clock import SYSTEM, from_text
-from zerog.datastores.base import HISTORY, Mutation
+from zerog.datastores.base import HISTORY, Mutation, without_history
 from zerog.datastores.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.document import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
 from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError, TooManyCollisions
 from zerog.jobs import outside, sizes
 from zerog.jobs.outside import MAX_COLLISIONS
+from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ class Pending:
 
 
 def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -> None:
-    """Change the job object and its document. An unsaved job changes only itself; ``save`` stores it."""
+    """Change the job object and its document, which is stored if it never was."""
     check(operations)
+    if job._stored is None:
+        _write_new(job, operations, flush and not job._gathering)
+        return
     operations = sizes.bounded(job, operations)
-    if flush and not job._gathering and job._stored is not None:
+    if flush and not job._gathering:
         with _turn(job):
             before = _shown(job, operations)
             apply_locally(job, operations)
@@ -99,8 +103,21 @@ def write(job: StoredJob, operations: Sequence[Operation], flush: bool = True) -
         return
     with _turn(job):  # what a thread adds to, another one may be reading
         apply_locally(job, operations)
-        if job._stored is not None:
-            job._pending.add(operations)
+        job._pending.add(operations)
+
+
+def _write_new(job: StoredJob, operations: Sequence[Operation], flush: bool) -> None:
+    """Change a job that was never saved; ``flush`` saves it. If that fails, nothing is changed."""
+    before = _shown(job, operations)
+    history = {field: list(entries) for field, entries in (job._history or {}).items()}
+    apply_locally(job, operations)
+    if flush:
+        try:
+            save(job)
+        except Exception:
+            job.__dict__.update(before)
+            job._history = history
+            raise
 
 
 def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
@@ -137,7 +154,7 @@ def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None =
         _set_attribute(job, field, value)
     assert job._stored is not None
     job._stored.update(mutation.values)
-    for operation in waiting:
+    for operation in [*waiting, *operations]:
         if isinstance(operation, Remove) and operation not in left and operation.field not in mutation.values:
             job._stored.pop(operation.field, None)
     if job._run is not None:
@@ -179,31 +196,38 @@ def _shown(job: StoredJob, operations: Sequence[Operation]) -> dict[str, Any]:
 def _set_attribute(job: StoredJob, field: str, value: Any) -> None:
     own = job._declaration.by_key(field)
     if own is not None:
-        setattr(job, own.attribute, own.load(value, {}))
+        setattr(job, own.attribute, own.load(value))
     elif field in TIMESTAMPS and isinstance(value, str):
         setattr(job, field, from_text(value))
     elif field in ENGINE_FIELDS:
         if field not in HISTORY:
-            setattr(job, field, value)
+            setattr(job, field, share(value) if field == "completeness" else values.copy(value))
     else:
         job._unknown[field] = value  # a count of dropped events, or a field of newer code
 
 
 def save(job: StoredJob) -> None:
-    """Store what differs from the document as this object last saw it, if nobody wrote meanwhile.
+    """Store what differs from the document as this object last saw it, if that is the present one.
 
-    The first save creates the document. Raises ``casException`` on a stale token.
+    The first save creates the document. Raises ``casException`` on a stale token, also if there is nothing to store.
     """
     datastore = job._engine.datastore
+    job.completeness = share(job.completeness)
     if job._stored is None:
         document = new_document_of(job)
         # A job that was given a token by hand claims to be stored already: the token decides.
         token = datastore.set_with_cas(job.key(), document, job._token)[1]
-        job._stored, job._token = values.copy(document), token
+        job._stored, job._token = document, token
         return
     try:
         with _turn(job):
-            send(job, sizes.bounded(job, _differences(job)), cas=job._token)
+            operations = sizes.bounded(job, _differences(job))
+            if not operations and not [*job._pending]:
+                if job._run is None:
+                    _check_token(job)
+                    return
+                operations = [Max("updatedAt", job._now())]
+            send(job, operations, cas=job._token)
     except datastore.casException:
         if job._run is not None and _is_cancelled(job):
             job._run.cancelled = True
@@ -211,14 +235,24 @@ def save(job: StoredJob) -> None:
         raise
 
 
+def has_changes(job: StoredJob) -> bool:
+    """True if ``save`` has something to store."""
+    return job._stored is None or bool([*job._pending]) or bool(_differences(job))
+
+
+def _check_token(job: StoredJob) -> None:
+    datastore = job._engine.datastore
+    token = datastore.read_with_cas(job.key(), head=True)[1]
+    if token != job._token:
+        raise datastore.casException(
+            f"job {job.uuid} was changed or removed since this object last saw it; this object has changed nothing, "
+            "and nothing was written"
+        )
+
+
 def new_document_of(job: StoredJob) -> dict[str, Any]:
     """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
-    document = job.dump()
-    document.pop("cas")
-    for key in job._declaration.secrets:
-        own = job._declaration.by_key(key)
-        assert own is not None
-        document[key] = own.dump(job.__dict__.get(own.attribute))
+    document = {**job._dump_head(), **{field: values.copy(job._raw_entries(field)) for field in HISTORY}}
     for field, default in _DEFAULTS.items():
         value = document[field]
         if value is not default and (value != default or type(value) is not type(default)):
@@ -239,7 +273,10 @@ def _differences(job: StoredJob) -> list[Operation]:
     assert job._stored is not None
     changed: list[Operation] = []
     waiting = {operation.field for operation in job._pending}
-    for key, value in job._dump_head().items():
+    dumped = job._dump_head()
+    unset = [key for key in job._stored if key not in dumped and job._declaration.by_key(key) is not None]
+    changed.extend(Remove(key) for key in unset if key not in waiting and job._stored[key] is not None)
+    for key, value in dumped.items():
         if key in waiting:
             continue
         if key in job._stored and job._stored[key] == value and type(job._stored[key]) is type(value):
@@ -253,15 +290,20 @@ def _differences(job: StoredJob) -> list[Operation]:
     return changed
 
 
-def reload(job: StoredJob) -> None:
-    """Read the head again into this object. Changes that wait stay; attributes outside the schema are not touched."""
+def reload(job: StoredJob, history: bool = True) -> None:
+    """Read the document again into this object, with its history in the same read unless that isn't asked for.
+
+    Changes that wait stay; attributes outside the schema are not touched.
+    """
     key = make_key(job.uuid)
-    head, token = job._engine.datastore.read_with_cas(key, head=True)
-    if head is None or token is None:
+    document, token = job._engine.datastore.read_with_cas(key, head=not history)
+    if document is None or token is None:
         raise JobNotFound(f"job {job.uuid} is not stored any more")
-    check_head(key, head)
-    job._show(head, token)
-    apply_locally(job, [operation for operation in job._pending if not isinstance(operation, Append)])
+    check_head(key, document)
+    job._show(without_history(document), token)
+    if history:
+        job._history = {field: document.get(field) or [] for field in HISTORY}
+    apply_locally(job, list(job._pending))
 
 
 def record_change(job: StoredJob, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -289,7 +331,7 @@ def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
     """Reload, and keep what had been assigned on this object and not saved. Raises ``casException`` if others changed
     one of those fields, too: which of the two values is right, only the caller knows."""
     before = dict(job._stored or {})
-    reload(job)
+    reload(job, history=False)
     assert job._stored is not None
     for operation in unsaved:
         if job._stored.get(operation.field) != before.get(operation.field):
@@ -325,7 +367,7 @@ def _absorb_ticks(job: StoredJob, delta: float) -> None:
             return
         except job._engine.datastore.casException:
             SYSTEM.pause(random.uniform(0, 0.002))
-            reload(job)
+            reload(job, history=False)
     raise TooManyCollisions(
         f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; {delta} is not added"
     )

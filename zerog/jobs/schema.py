@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields
 from zerog.exceptions import InvalidJobClass
 from zerog.jobs.error import ErrorSchema
 from zerog.jobs.event import EventSchema
-from zerog.jobs.record import RecordSchema
+from zerog.jobs.record import RecordSchema, Timestamp
 from zerog.jobs.versions import parse_version
 from zerog.jobs.warning import WarningSchema
 
@@ -47,8 +47,8 @@ class BaseJobSchema(RecordSchema):
     jobType = fields.String()
     schemaVersion = VersionField()
     format = fields.Integer()
-    createdAt = fields.AwareDateTime()
-    updatedAt = fields.AwareDateTime()
+    createdAt = Timestamp()
+    updatedAt = Timestamp()
     cas = CasField(allow_none=True)
     uuid = fields.String()
     logId = fields.String()
@@ -56,9 +56,9 @@ class BaseJobSchema(RecordSchema):
     queueKwargs = fields.Dict(keys=fields.String())
     queueJobId = fields.Raw()
     queueState = fields.String()
-    queuedAt = fields.AwareDateTime(allow_none=True)
-    notBefore = fields.AwareDateTime(allow_none=True)
-    due = fields.AwareDateTime(allow_none=True)
+    queuedAt = Timestamp(allow_none=True)
+    notBefore = Timestamp(allow_none=True)
+    due = Timestamp(allow_none=True)
     priority = fields.Integer()
     status = fields.String()
     epoch = fields.Integer()
@@ -71,9 +71,9 @@ class BaseJobSchema(RecordSchema):
     crashes = fields.Integer()
     lost = fields.Integer()
     continues = fields.Integer()
-    startedAt = fields.AwareDateTime(allow_none=True)
-    finishedAt = fields.AwareDateTime(allow_none=True)
-    cancelRequested = fields.AwareDateTime(allow_none=True)
+    startedAt = Timestamp(allow_none=True)
+    finishedAt = Timestamp(allow_none=True)
+    cancelRequested = Timestamp(allow_none=True)
     completeness = fields.Float()
     tickcount = fields.Float()
     tickval = fields.Float()
@@ -85,6 +85,4 @@ class BaseJobSchema(RecordSchema):
     warnings = fields.List(fields.Nested(WarningSchema))
 
 
-TIMESTAMPS = frozenset(
-    name for name, field in BaseJobSchema._declared_fields.items() if isinstance(field, fields.AwareDateTime)
-)
+TIMESTAMPS = frozenset(name for name, field in BaseJobSchema._declared_fields.items() if isinstance(field, Timestamp))

@@ -6,30 +6,55 @@ classes themselves, too.
 
 from __future__ import annotations
 
+from typing import Any
+
 from zerog.document import INTERNAL_ERROR
 
 
-class _Signal(Exception):
-    """``recorded``: whether the error or warning is in the job's history already."""
+def _init(
+    self: Any, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
+) -> None:
+    """Keep what the end of the run needs; ``recorded``: whether the job's history has the error or warning already."""
+    Exception.__init__(self, *args)
+    self.code = code
+    self.delay = delay
+    self.recorded = recorded
 
-    def __init__(self, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False):
-        super().__init__(*args)
-        self.code = code
-        self.delay = delay
-        self.recorded = recorded
+
+# By the documented API each of the four derives from Exception directly: what catches one catches no other.
 
 
-class ErrorContinue(_Signal):
+class ErrorContinue(Exception):
     """Ends this run with an error; the job may run again."""
 
+    code: int
+    delay: float | None
+    recorded: bool
+    __init__ = _init
 
-class ErrorFinish(_Signal):
+
+class ErrorFinish(Exception):
     """Ends the job with an error."""
 
+    code: int
+    delay: float | None
+    recorded: bool
+    __init__ = _init
 
-class WarningContinue(_Signal):
+
+class WarningContinue(Exception):
     """Ends this run with a warning; the job may run again."""
 
+    code: int
+    delay: float | None
+    recorded: bool
+    __init__ = _init
 
-class WarningFinish(_Signal):
+
+class WarningFinish(Exception):
     """Ends the job with a warning."""
+
+    code: int
+    delay: float | None
+    recorded: bool
+    __init__ = _init

@@ -17,9 +17,10 @@ from zerog.clock import Clock, to_text
 from zerog.datastores.base import HISTORY
 from zerog.datastores.operations import Append, Operation, Set
 from zerog.document import ENGINE_FIELDS, PROTECTED, Document, make_key
+from zerog.exceptions import CorruptDocument
 from zerog.jobs import saving
 from zerog.jobs.declaration import Declaration
-from zerog.jobs.progress import ROUNDING, clamp
+from zerog.jobs.progress import ROUNDING, clamp, share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.secrets import redacted
 from zerog.jobs.sizes import Sizes
@@ -100,7 +101,7 @@ class StoredJob:
     _stored: Document | None
     _unknown: Document
     _pending: saving.Pending
-    _gathering: bool
+    _gathering: bool = False
     _history: dict[str, list[Document]] | None
     _last_write: float
     _latest: str
@@ -117,7 +118,10 @@ class StoredJob:
         return str(self._token) if self._token else None
 
     def dump(self) -> Document:
-        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields."""
+        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields.
+
+        It shares nothing with the job. Optional fields without a value are left out: ``SCHEMA().load`` takes it.
+        """
         history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
         return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
 
@@ -131,27 +135,30 @@ class StoredJob:
     def save(self) -> None:
         """Store what was changed on this object. The first save of a job that isn't enqueued makes it ``new``.
 
-        Raises ``datastore.casException`` if the document was changed since this object last saw it, and ClaimLost or
-        Cancelled within a run.
+        Raises ``datastore.casException`` if the document was changed since this object last saw it, also if there is
+        nothing to store, and ClaimLost or Cancelled within a run.
         """
         saving.save(self)
 
     def reload(self) -> None:
-        """Show the document as it is now. Attributes outside the schema and the keepalive stay."""
+        """Show the document as it is now, with its history. Attributes outside the schema and the keepalive stay.
+
+        Raises JobNotFound, and CorruptDocument if what is stored is the document of another type.
+        """
         saving.reload(self)
 
     def update_attrs(self, *, flush: bool = True, **kwargs: Any) -> None:
         """Set the named fields, here and in the document; other fields and other writers' changes stay.
 
-        With ``flush=False`` the change rides with this object's next write. Raises InvalidValue or marshmallow's
-        ValidationError for a value that the field can't hold, and nothing is changed then. A ``completeness`` is
-        clamped as by ``set_completeness``.
+        A job that was never saved is saved. With ``flush=False`` the change rides with this object's next write.
+        Raises InvalidValue or marshmallow's ValidationError for a value that the field can't hold, and nothing is
+        changed then. A ``completeness`` is clamped as by ``set_completeness``.
         """
         operations: list[Operation] = []
         for name, value in kwargs.items():
             self._check_settable(name)
             key, dumped = self._declaration.dump_value(name, value)
-            self._declaration.validate(name, dumped)
+            self._declaration.validate(name, value, dumped)
             if name == "completeness":
                 kwargs[name] = dumped = self._clamped(dumped)
             operations.append(Set(key, dumped))
@@ -234,17 +241,27 @@ class StoredJob:
         head: Document = {}
         for name in HEAD_FIELDS:
             value = self.__dict__[name]
+            if type(value) is dict or type(value) is list:
+                value = values.copy(value)
             head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
+        head["completeness"] = share(head["completeness"])
         return head
 
     def _dump_head(self) -> Document:
         head = self._dump_engine_fields()
         for field in self._declaration.fields.values():
-            head[field.key] = field.dump(self.__dict__.get(field.attribute))
-        return {**self._unknown, **head}
+            value = self.__dict__.get(field.attribute)
+            if value is not None or not field.is_left_out:
+                head[field.key] = field.dump(value)
+        return {**values.copy(self._unknown), **head}
 
     def _show(self, head: Document, token: int) -> None:
         """Take over a stored head: attributes of the schema change, everything else stays."""
+        if head["jobType"] != self.jobType:
+            raise CorruptDocument(
+                f"job {self.uuid} is stored as a {values.shown(head['jobType'])}, and this object is a "
+                f"{self.jobType!r}; neither was changed"
+            )
         lifted = self._declaration.chain.lift(head)
         attributes, self._unknown = self._declaration.load(lifted)
         self.__dict__.update(attributes)

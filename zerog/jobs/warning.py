@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from zerog.jobs.record import RecordSchema
+from zerog.jobs.record import RecordSchema, Timestamp
 
 
 class WarningSchema(RecordSchema):
     """Something a job's owner should look at: ``timestamp`` and ``msg``."""
 
-    timestamp = fields.AwareDateTime(required=True)
+    timestamp = Timestamp(required=True)
     msg = fields.String(required=True)

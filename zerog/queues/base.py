@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable, ZerogError
+from zerog.signatures import takes_keyword
 from zerog.troubles import Trouble
 
 log = logging.getLogger("zerog")
@@ -26,11 +27,18 @@ DEFAULT = "default"
 LONGEST = 10**9
 """Seconds, about 30 years: an entry with a longer time is a mistake."""
 
+LONGEST_IDENTITY = 200
+"""Characters kept of what an object that isn't ZeroG's answers as the id of an entry."""
+
 TTR = 60.0
 """Seconds for which a reserved entry is kept from other consumers, unless touched."""
 
 SHARE = 10
 """Every so-manieth job that a worker claims is the oldest of the lowest priority, of its last queue that has any."""
+
+
+PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "ahead"])
+"""What the ``put`` of every queue takes."""
 
 
 class Entry(NamedTuple):
@@ -90,6 +98,10 @@ class Queue:
         time to run of 0), QueueUnavailable (nothing was put).
         """
         raise NotImplementedError
+
+    def takes(self, option: str) -> bool:
+        """True if ``put`` takes an option of this name beside those of the contract, as those of ``enqueue`` may be."""
+        return takes_keyword(self.put, option)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         """The next entry, or None if none came within ``timeout`` seconds. An entry that isn't a uuid is set aside."""
@@ -158,14 +170,28 @@ class _Wrapped(Queue):
         self.name = getattr(queue, "name", DEFAULT)
 
     def put(
-        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+        self,
+        uuid: str,
+        delay: float = 0,
+        priority: int = 0,
+        ttr: float | None = None,
+        ahead: bool = False,
+        **options: Any,
     ) -> int | str:
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
-        options = {"delay": delay, "priority": priority, "ttr": ttr}
+        given = {"delay": delay, "priority": priority, "ttr": ttr}
+        options.update((name, value) for name, value in given.items() if value)
         with _translated(f"{uuid} was not put on {self._queue!r}"):
-            identity: int | str = self._queue.put(uuid, **{name: value for name, value in options.items() if value})
-        return identity
+            identity: object = self._queue.put(uuid, **options)
+        if identity is None or identity is False:
+            raise QueueUnavailable(f"{uuid} was not put on {self._queue!r}: its put answered {identity}")
+        if isinstance(identity, (int, str)) and identity is not True:
+            return identity
+        return str(identity)[:LONGEST_IDENTITY]
+
+    def takes(self, option: str) -> bool:
+        return takes_keyword(self._queue.put, option)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         if not callable(getattr(self._queue, "reserve", None)):

@@ -29,6 +29,12 @@ class OrderRules(QueueRules):
         (uuid,) = self.put(queue, 1)
         assert self.reserved(another).uuid == uuid
 
+    def test_put_answers_an_id(self, queue: Queue) -> None:
+        """A text or a whole number, another for each entry; None would mean that nothing was put."""
+        ids = [queue.put(new_uuid()) for _ in range(3)]
+        assert len(set(ids)) == len(ids)
+        assert all(isinstance(identity, (int, str)) and not isinstance(identity, bool) for identity in ids)
+
     def test_first_in_first_out(self, queue: Queue) -> None:
         """Entries of one priority come in the order in which they were put."""
         uuids = self.put(queue, 12)

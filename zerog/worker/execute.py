@@ -201,6 +201,7 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     if value is None:
         return _nothing(job, start)
     if isinstance(value, dict):
+        value = dict(value)  # an OrderedDict or defaultdict is no JSON, what it holds may be
         try:
             values.encode(value, "output")
             job._gathered(job.update_attrs, output=value)
@@ -281,7 +282,8 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
         job._gathered(job.record_warning, message_of(signal))
     if not _is_delay(signal.delay):
         return _failed(job, f"run() raised WarningContinue with delay={_shown(signal.delay)}; expected seconds")
-    return _continued(job, "continue", signal.delay or 0.0)
+    code = _asked(job)
+    return _continued(job, "continue", signal.delay or 0.0) if code is None else _result(job, "continue", code)
 
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
@@ -299,6 +301,14 @@ def _another_try(job: BaseJob, branch: str, error: BaseException, start: Start) 
     if job.errorCount <= start.errors:
         # An overridden record_error that doesn't count would otherwise let the job fail for ever.
         job._gathered(job._write, [Add("errorCount", 1)])
+    code = _asked(job)
+    if code is None:
+        return Outcome(branch, REQUEUE, delay=_pause(job, error), operations=job._pending.take())
+    return _result(job, branch, code)
+
+
+def _asked(job: BaseJob) -> int | None:
+    """Return the code with which ``continue_running`` ends the job; None if it lets the job run again."""
     decision: Any = None
 
     def ask() -> None:
@@ -307,15 +317,14 @@ def _another_try(job: BaseJob, branch: str, error: BaseException, start: Start) 
 
     job._gathered(ask)
     if decision == NO_RESULT and type(decision) is int:
-        return Outcome(branch, REQUEUE, delay=_pause(job, error), operations=job._pending.take())
-    code = decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
-    return _result(job, branch, code)
+        return None
+    return decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
 
 
 def _pause(job: BaseJob, error: BaseException) -> float:
     """Seconds until the next try: those the job named when it raised, or its class's BACKOFF."""
     if isinstance(error, ErrorContinue) and error.delay is not None:
-        return error.delay
+        return float(error.delay)
     pause = pause_after(type(job), job.errorCount, error)
     if pause.complaint:
         _complain(job, pause.complaint)
