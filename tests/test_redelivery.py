@@ -340,6 +340,7 @@ def fill(engine: Engine, url: str, count: int, entries: bool = True) -> list[str
     ("count", "looked_at"),
     [(600, 200), pytest.param(500_000, redelivery.LOOKED_AT, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
 )
+@pytest.mark.wide
 def test_an_hour_of_many_waiting_jobs_on_rq(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch, count: int, looked_at: int
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import zerog
 from tests.cli.kit import zerog_command
+from tests.marks import wide
 from tests.redisservers import url_for
 from tests.rq.kit import url_for as rq_url_for
 from zerog.clock import from_text
@@ -203,7 +204,7 @@ def shell(tmp_path: Path) -> Callable[..., Any]:
     return submit
 
 
-@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "memory"])
+@pytest.mark.parametrize("engine", ["sqlite", *wide(*(name for name in ENGINES if name not in ("memory", "sqlite")))])
 def test_a_shell_says_when_and_where(tmp_path: Path, shell: Callable[..., Any], engine: str) -> None:
     """All options together, on every engine that a shell can reach."""
     parts = ENGINES[engine](tmp_path)

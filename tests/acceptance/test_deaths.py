@@ -34,6 +34,7 @@ def test_one_dead_child_disturbs_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("children_too", [False, True])
+@pytest.mark.wide
 def test_a_worker_that_can_fork_no_child_any_more_gives_up(children_too: bool, tmp_path: Path) -> None:
     """The process that forks its children is killed: it ends with a code other than 0, and another worker goes on."""
     options = ("--executor", "process", "--concurrency", "2", "--lease", "1", "--grace", "1")

@@ -51,6 +51,7 @@ def run_all(app: zerog.App, job_type: str, ended: str) -> list[dict[str, Any]]:
     return [app.datastore.read(f"zerog_job_{uuid}") for uuid in uuids]
 
 
+@pytest.mark.wide
 def test_jobs_that_fail_together_do_not_come_back_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each waits for its own share of the pause, and a failed run writes at most twice what a good one does."""
     (tmp_path / "good").mkdir()

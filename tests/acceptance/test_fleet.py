@@ -90,6 +90,7 @@ def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind
         assert w.app.wait(late, 2 * SOON).output == {"square": 49}
 
 
+@pytest.mark.wide
 def test_a_drained_worker_that_is_killed_costs_time_only(tmp_path: Path) -> None:
     """Its job goes on elsewhere after the lease, and its record goes."""
     with workers(tmp_path) as w:
@@ -110,6 +111,7 @@ def test_a_drained_worker_that_is_killed_costs_time_only(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["sqlite", *wide("redis")])
+@pytest.mark.wide
 def test_drained_for_good_a_worker_ends_once_its_job_has(tmp_path: Path, kind: str) -> None:
     """No grace cuts the job short; then it ends with 0."""
     with workers(tmp_path, kind) as w:
@@ -125,6 +127,7 @@ def test_drained_for_good_a_worker_ends_once_its_job_has(tmp_path: Path, kind: s
         assert w.app.workers() == []
 
 
+@pytest.mark.wide
 def test_a_supervisor_does_not_replace_what_was_drained_for_good(tmp_path: Path) -> None:
     """One of two goes and the other works on; after the second one the supervisor ends, too, with 0."""
     with workers(tmp_path, "sqlite", "--processes", "2", "--build-id", "7") as w:
@@ -152,6 +155,7 @@ def test_a_supervisor_does_not_replace_what_was_drained_for_good(tmp_path: Path)
         pytest.param("rq", "process", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.wide
 def test_nobody_claims_from_a_paused_queue(tmp_path: Path, kind: str, executor: str) -> None:
     """With several workers; the other queue is served, submissions are taken, and all of it runs once resumed."""
     with workers(tmp_path, kind, "--queues", "slow,fast", "--executor", executor) as w:

@@ -109,6 +109,7 @@ def test_200_runs_of_stopped_workers_change_nothing(
 
 
 @pytest.mark.parametrize("executor", ["thread", *wide("process")])
+@pytest.mark.wide
 def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_path: Path) -> None:
     """In a thread it stops the beat too, and the run is fenced; in a child the worker keeps the lease."""
     uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 8.0}).uuid

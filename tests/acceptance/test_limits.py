@@ -89,6 +89,7 @@ def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: P
         ("soft_coroutine", "sleep", "thread"),
     ],
 )
+@pytest.mark.wide
 def test_a_soft_limit_without_a_process(job_type: str, do: str, executor: str, tmp_path: Path) -> None:
     """A coroutine hears of it where it awaits, a thread where it ticks or writes."""
     job = ended(tmp_path, job_type, do, "--executor", executor)
@@ -175,6 +176,7 @@ def test_a_cancelled_run_without_a_process(job_type: str, do: str, executor: str
         ("graceless", "sleep", "async"),
     ],
 )
+@pytest.mark.wide
 def test_a_cancelled_thread_that_doesnt_listen_loses_its_job(
     job_type: str, do: str, executor: str, tmp_path: Path
 ) -> None:
@@ -237,6 +239,7 @@ def test_a_shutdown_cancels_what_it_stops(job_type: str, do: str, executor: str,
 
 
 @pytest.mark.parametrize("do", ["sleep", "compute", "children", "deaf"])
+@pytest.mark.wide
 def test_a_shutdown_gives_back_what_doesnt_end_within_the_grace(do: str, tmp_path: Path) -> None:
     """The default: the job waits again, and the run has cost it nothing."""
     job, took, _ = shut_down(tmp_path, "plain", do, "--executor", "process", "--grace", "1")
@@ -257,6 +260,7 @@ def test_a_shutdown_waits_for_what_it_finishes(job_type: str, executor: str, pro
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.wide
 def test_a_second_signal_hurries_what_a_shutdown_waits_for(processes: str, tmp_path: Path) -> None:
     options = ("--executor", "process", "--grace", "0", "--processes", processes)
     job, took, _ = shut_down(tmp_path, "finish", "sleep", *options, go="is shutting down", signals=2)

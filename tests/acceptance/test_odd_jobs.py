@@ -60,6 +60,7 @@ def look(w: Workers) -> dict[str, Any]:
         ),
     ],
 )
+@pytest.mark.wide
 def test_a_job_that_ends_its_process_ends_itself(how: str, named: str, w: Workers) -> None:
     """Three runs, each with the way it died, then a failure that says why there is no fourth; nobody else is hurt."""
     uuid = odd(w, how)
@@ -82,6 +83,7 @@ def test_a_job_that_needs_more_memory_than_there_is(w: Workers) -> None:
     assert look(w)["memory"] == before
 
 
+@pytest.mark.wide
 def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str) -> None:
     job = either.app.wait(odd(either, "str", form=form), 30)
     assert (job.status, job.errorCount, job.crashes) == ("failed", 3, 0)
@@ -102,6 +104,7 @@ def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str)
         ("stack_limit", "a changed recursion limit"),
     ],
 )
+@pytest.mark.wide
 def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: Workers, tmp_path: Path) -> None:
     """What a job changed about its process goes with that process; a job that changed nothing leaves it in use."""
     w.start()
@@ -115,6 +118,7 @@ def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: 
 
 
 @pytest.mark.parametrize("how", ["thread", "daemon"])
+@pytest.mark.wide
 def test_a_thread_that_outlives_its_run_can_write_nothing(how: str, either: Workers, form: str, tmp_path: Path) -> None:
     uuid = odd(either, how, tmp_path, form)
     assert either.app.wait(uuid, 20).status == "succeeded"

@@ -29,6 +29,7 @@ def descendants(pid: int) -> list[int]:
     ("lease", "limit"),
     [(5, 20), pytest.param(30, 55, marks=[pytest.mark.slow, pytest.mark.timeout(180)])],
 )
+@pytest.mark.wide
 def test_every_process_of_the_only_worker_is_killed(
     lease: int, limit: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

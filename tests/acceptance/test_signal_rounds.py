@@ -120,6 +120,7 @@ def test_200_rounds_of_signals_settle_nothing_twice(
     assert rounds.codes[-9] >= 10, "no kill came in time; the test shows nothing"
 
 
+@pytest.mark.wide
 def test_sigterm_gives_running_jobs_back_in_time(
     rounds: Rounds, executor: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

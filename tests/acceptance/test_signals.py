@@ -58,6 +58,7 @@ def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("executor", ["thread", *wide("process", "async")])
+@pytest.mark.wide
 def test_sigterm_then_sigkill_at_any_moment_loses_nothing(executor: str, tmp_path: Path) -> None:
     """The kill comes 0, 50, 100 … ms after the SIGTERM: in the middle of releasing, settling, leaving."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "1", "--log-level", "ERROR") as w:

@@ -56,6 +56,7 @@ def check_books(w: Workers, uuids: list[str]) -> None:
         ),
     ],
 )
+@pytest.mark.wide
 def test_a_stop_of_all_processes_costs_no_job_anything(
     executor: str, target: str, processes: int, number: int, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, *wide(signal.SIGHUP)])
+@pytest.mark.wide
 def test_a_stop_signal_to_a_child_alone_is_a_crash(number: int, tmp_path: Path) -> None:
     """Its worker goes on: the job may be what kills its process each time, and has to end some day."""
     with Workers(tmp_path, "--executor", "process") as w:

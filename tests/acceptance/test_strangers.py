@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.marks import wide
 from tests.processes import until
 from tests.redisservers import url_for
 from zerog.clock import to_text
@@ -71,7 +72,7 @@ def seconds_for(app: zerog.App, uuids: list[str], limit: float) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis", "generic"])
+@pytest.mark.parametrize("kind", ["sqlite", *wide("redis", "generic")])
 @pytest.mark.parametrize(("job_type", "version"), [("other", 1.0), ("known", 1.0)], ids=["stranger", "older"])
 def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
     kind: str, job_type: str, version: float, tmp_path: Path

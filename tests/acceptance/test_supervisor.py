@@ -29,6 +29,7 @@ def w(tmp_path: Path) -> Workers:
     return Workers(tmp_path, "--processes", "2", "--lease", "2")
 
 
+@pytest.mark.wide
 def test_the_processes_share_the_work_and_end_together(w: Workers) -> None:
     """Two processes run jobs; one SIGTERM to the supervisor ends all, with exit code 0."""
     with w:
@@ -65,6 +66,7 @@ def test_workers_notice_that_their_supervisor_is_gone(w: Workers) -> None:
         w.until(lambda: not any(map(alive, pids)), 20)
 
 
+@pytest.mark.wide
 def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:
     """Workers that can't live are replaced ever more slowly, then the supervisor gives up with a code of its own."""
     (tmp_path / "doomed.py").write_text(
@@ -215,6 +217,7 @@ def test_a_start_that_fails_is_tried_again_and_leaves_the_other_workers_alone(tm
     assert "killed" not in log
 
 
+@pytest.mark.wide
 def test_workers_that_end_at_once_by_themselves_are_replaced_ever_more_slowly(tmp_path: Path) -> None:
     worker = "import os, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()"
     code, log, starts = run_supervisor(tmp_path, "", worker, seconds=4)
@@ -282,6 +285,7 @@ def test_the_jobs_of_a_killed_worker_run_again_long_before_its_lease_is_over(
         assert (again != pid, job.lost, job.attempts) == (True, lost, 1 + lost)
 
 
+@pytest.mark.wide
 def test_a_job_that_kills_its_worker_each_time_ends(tmp_path: Path) -> None:
     """At once rather than a lease later each time, and by MAX_LOST; the other jobs go on."""
     code = tmp_path / "poison.py"

@@ -21,6 +21,8 @@ from supervisor.xmlrpc import SupervisorTransport
 from tests.acceptance.harness import ROOT, Workers
 from tests.acceptance.test_supervisor import worker_pids
 
+pytestmark = pytest.mark.wide
+
 DEPLOY = ROOT / "examples" / "deploy"
 
 JOBS = 4

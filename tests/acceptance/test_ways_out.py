@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.marks import wide
-from tests.processes import alive
+from tests.processes import alive, stat_of
 
 
 def pid_in(file: Path) -> int | None:
@@ -137,7 +137,9 @@ def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> Non
         uuid = w.app.submit("steps", {"steps": 150}).uuid
         late = w.start()
         w.until(lambda: w.app.progress(uuid)["completeness"] >= 0.1)
-        os.kill(late.pid, signal.SIGSTOP)
+        with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
+            os.kill(late.pid, signal.SIGSTOP)
+            w.until(lambda: stat_of(late.pid)[:1] == ["T"])
         w.start()
         job = w.app.wait(uuid, 30)
         finished = document(w, uuid)

@@ -59,6 +59,7 @@ app.register(Fetch)
 
 
 @pytest.mark.parametrize("executor", ["thread", *wide("process")])
+@pytest.mark.wide
 def test_a_whole_session_shows_no_secret(tmp_path: Path, executor: str) -> None:
     """Submit, fail, look, edit, retry, succeed, with every command and a worker at DEBUG; one job can't be loaded."""
     (tmp_path / "myapp.py").write_text(APP)

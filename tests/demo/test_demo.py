@@ -23,6 +23,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.wide
 def test_the_demo_kills_a_worker_and_the_totals_agree() -> None:
     """Without arguments: jobs run, a worker is killed, they resume, and the figures are those of a plain count."""
     result = demo()

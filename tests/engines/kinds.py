@@ -120,4 +120,4 @@ KINDS = {
 def long_test(kind: str, *values: object) -> Any:
     """The parameters of a test that takes seconds, and longer where calls take long."""
     mark = pytest.mark.slow if KINDS[kind].takes_long else pytest.mark.wide
-    return pytest.param(kind, *values, marks=[] if kind in ("memory", "sqlite") else [mark])
+    return pytest.param(kind, *values, marks=[] if kind == "memory" else [mark])

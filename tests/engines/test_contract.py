@@ -155,7 +155,7 @@ class RedisRules(EngineContract):
 
 
 class TestRedis(RedisRules):
-    pass
+    sampling = 10
 
 
 @pytest.mark.wide

@@ -132,6 +132,7 @@ def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, 
 
 
 @pytest.mark.parametrize(("kind", "point"), [long_test(kind, point) for kind, point in EACH if KINDS[kind].outlives])
+@pytest.mark.wide
 def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) -> None:
     """A process killed with SIGKILL at any step loses no accepted job and doubles no result."""
     KINDS[kind].open(tmp_path, ManualClock()).close()  # a server that this needs must not be the killed one's

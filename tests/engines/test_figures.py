@@ -80,6 +80,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LosesAnswe
     losing.close()
 
 
+@pytest.mark.wide
 def test_no_write_without_an_answer_is_applied_twice_or_never(store: LosesAnswers) -> None:
     """Creations, claims, writes of runs and settlements: each is there once, whatever became of the answers."""
     clock = ManualClock()

@@ -79,6 +79,7 @@ def check_pairs(
 
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.wide
 def test_any_two_kills_lose_nothing(step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every ordered pair of points of the engine that does each verb in one transaction, the same one twice too.
 
@@ -89,6 +90,7 @@ def test_any_two_kills_lose_nothing(step: int, tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("number", [30, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.wide
 def test_random_pairs_of_kills_lose_nothing(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Documents and queue in two files, so in several writes; points are also meant at the later turns of passing."""
     seed = 20_260_101

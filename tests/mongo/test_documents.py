@@ -73,6 +73,7 @@ def test_what_others_have_written_is_left_alone(datastore: MongoDatastore, broke
 
 
 @ON_BOTH
+@pytest.mark.wide
 def test_a_document_too_large_for_the_server_is_refused_by_its_size(datastore: MongoDatastore) -> None:
     """Many small numbers are much larger in BSON than in JSON; what the server would refuse is refused here."""
     zeros = [0] * 1_400_000

@@ -154,6 +154,7 @@ def test_a_checkpoint_that_skips_work_is_found(matrix: Any, numbers: dict[str, s
     assert '"jobType": "skipping"' in said
 
 
+@pytest.mark.wide
 def test_a_side_effect_done_twice_is_found(matrix: Any) -> None:
     """The result is right every time; what the caller looks at isn't."""
     matrix(Mailing, mailed)

@@ -48,6 +48,7 @@ def test_every_public_name_is_used_there() -> None:
     assert sorted(public - used) == []
 
 
+@pytest.mark.wide
 def test_wrong_uses_are_refused_where_they_are(cache: Path) -> None:
     """Line by line, with mypy's name for each error, and nothing else is."""
     file = HERE / "wrong_uses.py"

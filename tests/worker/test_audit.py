@@ -86,6 +86,7 @@ def test_jobs_of_lost_answers_run_and_nothing_that_is_held_is_given_back(
     assert books(app, [*brief, *lasting]) == {("succeeded", 0, 0, 0)}
 
 
+@pytest.mark.wide
 def test_a_claim_that_outlasts_many_beats_is_not_given_back(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call that claims is done at once and answered only after the record was renewed many times."""
     step, slow = app.engine.step, threading.Event()
@@ -108,6 +109,7 @@ def test_a_claim_that_outlasts_many_beats_is_not_given_back(app: zerog.App, monk
     assert app.engine.counters["released.unheld"] == 0
 
 
+@pytest.mark.wide
 def test_many_held_runs_stay_where_they_are(app: zerog.App) -> None:
     """A worker with 300 runs renews one record, and sweeps find each of them in it."""
     with Running(app, lease=6.0, concurrency=300) as running:

@@ -166,6 +166,7 @@ def test_no_handler_of_signals_takes_a_lock_logs_or_calls_user_code() -> None:
         assert calls(function) <= allowed, f"{module}: {ast.unparse(function)}"
 
 
+@pytest.mark.wide
 def test_a_signal_right_after_the_fork_is_not_lost() -> None:
     """Python drops what a new process gets before it has its own handlers, and ``terminate()`` would wait for ever."""
 
