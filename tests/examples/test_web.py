@@ -105,7 +105,7 @@ def test_a_job_from_its_submission_to_its_result(call: Call, web: SimpleNamespac
     uuid = submit(call)
     status, progress = call("GET", f"/jobs/{uuid}")
     assert (status, progress["status"], progress["completeness"], progress["result"]) == (200, "queued", 0.0, -1)
-    assert call("GET", f"/jobs/{uuid}/result") == (200, {"result": None})
+    assert call("GET", f"/jobs/{uuid}/result") == (200, {"result": {}})
     work(web)
     assert call("GET", f"/jobs/{uuid}")[1]["completeness"] == 1.0
     info = call("GET", f"/jobs/{uuid}/info")[1]
