@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES_WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text())]
+LONG = {"adapters.md", "deadletters.md", "testing.md"}
+"""Pages whose examples run a suite, or several workers."""
 
 
 def test_there_is_code_to_run() -> None:
@@ -20,7 +22,11 @@ def test_there_is_code_to_run() -> None:
     assert {page.name for page in PAGES_WITH_CODE} >= {"README.md", "jobs.md"}
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.wide if page.name in LONG else []) for page in PAGES_WITH_CODE],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     """A block that begins with ``# name.py`` is saved under that name first; every block runs in the same folder."""
     for number, block in enumerate(BLOCK.findall(page.read_text()), 1):

@@ -165,6 +165,7 @@ def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("executor", "form"), [("thread", ""), *wide(("async", "async_"))])
+@pytest.mark.wide
 def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_path: Path) -> None:
     """The worker's beat keeps the job, however long it takes."""
     with Workers(tmp_path, "--lease", "1", "--executor", executor) as w:
@@ -189,6 +190,7 @@ def test_a_worker_wakes_for_a_job_at_once(tmp_path: Path) -> None:
         assert sorted(waits)[5] < 0.25, waits
 
 
+@pytest.mark.wide
 def test_a_run_over_its_timeout_is_killed_and_counted(tmp_path: Path) -> None:
     """A hard limit costs one error; the class decides about another try, and the second one counts."""
     with Workers(tmp_path, "--executor", "process", module="tests.acceptance.timed") as w:

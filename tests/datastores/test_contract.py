@@ -80,6 +80,7 @@ class ForeignStore:
             return True, self._documents[key][1]
 
 
+@pytest.mark.wide
 class TestForeignStore(DatastoreContract):
     @pytest.fixture
     def datastore(self) -> Datastore:

@@ -45,6 +45,7 @@ class TestWithQueries(CouchbaseRules):
         pytest.skip("the query service knows no documents that are no JSON")
 
 
+@pytest.mark.wide
 class TestWithoutQueries(CouchbaseRules):
     @pytest.fixture
     def url(self) -> str:

@@ -55,6 +55,7 @@ def test_model(name: str, examples: int) -> None:
         forget(opened[-1])
 
 
+@pytest.mark.wide
 class TestMongomock(DatastoreContract):
     """The same on a stand-in within this process, which has no pipelines."""
 

@@ -31,6 +31,7 @@ class RedisRules(DatastoreContract):
         server.ask(key, "HSET", name, "body", body[:5])
 
 
+@pytest.mark.wide
 class TestFake(RedisRules):
     @pytest.fixture
     def fake(self) -> fakeredis.FakeServer:

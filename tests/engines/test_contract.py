@@ -181,6 +181,7 @@ class TestOldestRedis(RedisRules):
     server = "oldest redis"
 
 
+@pytest.mark.wide
 class TestRedisApart(EngineContract):
     """The generic engine over the same adapters."""
 

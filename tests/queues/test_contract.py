@@ -62,6 +62,7 @@ def put_raw(queue: SqliteQueue, body: Any, expression: str = "?") -> None:
     sqlite.close()
 
 
+@pytest.mark.wide
 class TestWrapped(QueueContract):
     """Somebody else's object, whose ``put`` and ``reserve`` have the usual names."""
 

@@ -38,6 +38,7 @@ class RedisRules(QueueContract):
         return bad_entries(queue)
 
 
+@pytest.mark.wide
 class TestFake(RedisRules):
     @pytest.fixture
     def fake(self) -> fakeredis.FakeServer:

@@ -28,6 +28,7 @@ class RqContract(QueueContract):
         return bad_entries(queue)
 
 
+@pytest.mark.wide
 class TestFake(RqContract):
     @pytest.fixture
     def fake(self) -> fakeredis.FakeServer:

@@ -19,6 +19,8 @@ from tests.worker.kit import Running
 from zerog.exceptions import AmbiguousWrite
 from zerog.presence import worker_key
 
+pytestmark = pytest.mark.wide
+
 LEASE = 3.0
 
 
