@@ -11,7 +11,8 @@ from zerog import redelivery
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set
-from zerog.datastores.redis import RedisDatastore, stored
+from zerog.datastores.redis import RedisDatastore
+from zerog.datastores.rediscommands import stored
 from zerog.document import make_key, new_document, new_uuid
 from zerog.exceptions import ConfigurationError, CorruptDocument, QueueUnavailable
 from zerog.lifecycle import Engine, Unsuitable

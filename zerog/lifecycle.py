@@ -3,7 +3,7 @@
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
 when it comes, and ``zerog.reconcile`` repairs the rest. ``submit`` is in ``zerog.submission``, what others than an
-owner do (rescue, cancel, retry, discard) in ``zerog.interventions``, an operator's edit in ``zerog.edits``, workers'
+owner do in ``zerog.recovery`` and ``zerog.interventions``, an operator's edit in ``zerog.edits``, workers'
 records in ``zerog.presence``:
 
 =======  ==============================================================  =========================
@@ -35,9 +35,9 @@ from zerog import logs, transitions
 from zerog.asides import Asides
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
-from zerog.datastores.base import Mutation, RunGuard
+from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import apply
-from zerog.document import CANCELLED_STATUS, PENDING, WAITING, Document, check_head, make_key
+from zerog.document import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.edits import Edits
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -51,18 +51,15 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.interventions import Interventions
 from zerog.listening import Listeners
 from zerog.parts import LEAVE_ALONE, TRIES, UNANSWERED
 from zerog.presence import Presence
 from zerog.queues.base import SHARE, Reservation
+from zerog.recovery import Recovery
 from zerog.submission import Submission
-from zerog.transitions import Claim, Settled, Settlement, Step, Worker
+from zerog.transitions import Claim, Settled, Settlement, Step, Worker, is_claimed, still_to_be_put
 
 log = logging.getLogger("zerog")
-
-UNSUITABLE_DELAY = 5.0
-"""Seconds until a delivery comes again that this worker's code could not take."""
 
 LONGEST_LOOK = 1.0
 """Seconds for which one claim goes on past deliveries that it can't use; what has ended is to be settled, too."""
@@ -84,7 +81,7 @@ class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
 
-class Engine(Submission, Interventions, Edits, Presence, Asides):
+class Engine(Submission, Recovery, Edits, Presence, Asides):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.parts.COUNTERS``.
@@ -380,27 +377,6 @@ class Engine(Submission, Interventions, Edits, Presence, Asides):
         settled = self.settle(settlements)
         claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce()) if want > 0 else ([], None)
         return Step(settled, claims, trouble)
-
-
-def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
-    """Whether a settled job has to go to the queue: it goes on, and nobody has changed that since.
-
-    A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
-    """
-    if settlement.kind == "finish":
-        return False
-    return mutation.values.get("status") in WAITING and mutation.values.get("queueState") == PENDING
-
-
-def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
-    """The settlement that gives a claimed job back before its run has begun; it costs the job nothing."""
-    return Settlement(claim, "release", claim.seq + 1, delay=delay)
-
-
-def is_claimed(head: Document, nonce: str) -> bool:
-    """True if the claim of this nonce owns the job of a head."""
-    owner = head.get("owner")
-    return isinstance(owner, dict) and owner.get("nonce") == nonce
 
 
 def new_nonce() -> str:

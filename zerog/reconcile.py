@@ -31,12 +31,13 @@ from zerog.datastores.base import RunGuard
 from zerog.datastores.operations import Set
 from zerog.document import PENDING, RUNNING, WAITING, Document, is_count, is_timestamp, make_key
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
-from zerog.lifecycle import UNSUITABLE_DELAY, Engine
+from zerog.lifecycle import Engine
 from zerog.parts import LEAVE_ALONE
 from zerog.redelivery import Redelivery
 from zerog.retention import Kept, Retention
 from zerog.sweep import PAGE, Course
 from zerog.sweep import Report as Report
+from zerog.transitions import UNSUITABLE_DELAY
 from zerog.watch import Watch, lease_of
 
 log = logging.getLogger("zerog")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zerog.clock import text_after
-from zerog.datastores.base import RunGuard
+from zerog.datastores.base import Mutation, RunGuard
 from zerog.datastores.operations import Add, Append, Max, Operation, Set
 from zerog.document import (
     CANCELLED,
@@ -26,6 +26,7 @@ from zerog.document import (
     RUNNING,
     SCHEDULED,
     SUCCEEDED,
+    WAITING,
     Document,
 )
 from zerog.values import storable_text
@@ -35,6 +36,9 @@ LAST_ERROR_CHARACTERS = 500
 
 PENDING_GRACE = 5.0
 """Seconds that whoever wrote a pending document has to put it on the queue, before reconcile does."""
+
+UNSUITABLE_DELAY = 5.0
+"""Seconds until a job that was claimed is ready again whose class could not load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +311,24 @@ def error_record(
     record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
     known = {"attempt": attempt, "build": build}
     return record | {name: value for name, value in known.items() if value is not None}
+
+
+def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
+    """Whether a settled job has to go to the queue: it goes on, and nobody has changed that since.
+
+    A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
+    """
+    if settlement.kind == "finish":
+        return False
+    return mutation.values.get("status") in WAITING and mutation.values.get("queueState") == PENDING
+
+
+def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
+    """The settlement that gives a claimed job back before its run has begun; it costs the job nothing."""
+    return Settlement(claim, "release", claim.seq + 1, delay=delay)
+
+
+def is_claimed(head: Document, nonce: str) -> bool:
+    """True if the claim of this nonce owns the job of a head."""
+    owner = head.get("owner")
+    return isinstance(owner, dict) and owner.get("nonce") == nonce

@@ -17,7 +17,8 @@ from tests.rq.kit import real_url
 from zerog.datastores.base import HISTORY
 from zerog.datastores.couchbase import CouchbaseDatastore
 from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.redis import RedisDatastore, named
+from zerog.datastores.redis import RedisDatastore
+from zerog.datastores.rediscommands import named
 from zerog.datastores.sqlite import SqliteDatastore
 from zerog.datastores.sqliterows import HOT
 from zerog.engines.redis import RedisEngine

@@ -19,7 +19,7 @@ from typing import Any
 from zerog import logs, transitions
 from zerog.crashpoints import point
 from zerog.datastores.operations import Set, apply
-from zerog.datastores.redis import Command, head_of, replacing, token_of
+from zerog.datastores.rediscommands import Command, head_of, replacing, token_of
 from zerog.document import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.engines.redistakes import Take, Taken, taken_in
 from zerog.engines.rediswrites import BATCH, NOT_DONE, RedisWrites

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from zerog import transitions, values
 from zerog.datastores.operations import Set
-from zerog.datastores.redis import Command, named, text_of
+from zerog.datastores.rediscommands import Command, named, text_of
 from zerog.document import DOCUMENT_TYPE, FORMAT, make_key
 from zerog.lifecycle import new_nonce
 from zerog.queues.redis import uuid_of

@@ -13,14 +13,15 @@ from zerog import logs, transitions, values
 from zerog.clock import SYSTEM, Clock
 from zerog.crashpoints import point
 from zerog.datastores.operations import apply
-from zerog.datastores.redis import Command, RedisDatastore, change, named, stored, text_of
+from zerog.datastores.redis import RedisDatastore
+from zerog.datastores.rediscommands import Command, change, named, stored, text_of
 from zerog.document import Document, make_key
 from zerog.engines.redistakes import kind_of
 from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
-from zerog.interventions import Lost
 from zerog.lifecycle import Engine
 from zerog.parts import LEAVE_ALONE, UNANSWERED
 from zerog.queues.redis import RedisQueue
+from zerog.recovery import Lost
 from zerog.redisscript import encoded
 from zerog.redisserver import BROKEN
 from zerog.transitions import Settled, Settlement

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from zerog.document import Document, check_head
 from zerog.exceptions import CorruptDocument
-from zerog.lifecycle import UNTAKEABLE, Accept, Engine, Unsuitable, given_back
-from zerog.transitions import Claim
+from zerog.lifecycle import UNTAKEABLE, Accept, Engine, Unsuitable
+from zerog.transitions import Claim, given_back
 
 
 class SealedClaims(Engine):

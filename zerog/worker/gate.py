@@ -8,8 +8,8 @@ from typing import Literal
 from zerog.clock import Clock
 from zerog.document import CANCELLED, CANCELLED_STATUS, RUNNING
 from zerog.exceptions import CorruptDocument, DatastoreError
-from zerog.lifecycle import Accept, Engine, given_back, is_claimed
-from zerog.transitions import Claim, Settlement
+from zerog.lifecycle import Accept, Engine
+from zerog.transitions import Claim, Settlement, given_back, is_claimed
 
 log = logging.getLogger("zerog")
 

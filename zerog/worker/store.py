@@ -22,8 +22,8 @@ from math import inf
 from zerog import logs
 from zerog.clock import Clock
 from zerog.document import Document
-from zerog.lifecycle import Accept, Engine, given_back, new_nonce
-from zerog.transitions import Claim, Settled, Settlement, Step, Worker
+from zerog.lifecycle import Accept, Engine, new_nonce
+from zerog.transitions import Claim, Settled, Settlement, Step, Worker, given_back
 from zerog.worker.gate import Gate
 from zerog.worker.outcome import Outcome
 from zerog.worker.pace import ClaimTimes, Pace
