@@ -314,7 +314,7 @@ def error_record(
 
 
 def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
-    """Whether a settled job has to go to the queue: it goes on, and nobody has changed that since.
+    """Whether a settled job has to be put on its queue: it goes on, and no other write has changed that since.
 
     A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
     """

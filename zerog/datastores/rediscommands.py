@@ -150,7 +150,7 @@ def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutati
 
 @lru_cache(4096)
 def named(field: str) -> str:
-    """A field's name as it lies in the hash: a part of a JSON text."""
+    """Return a field's name as the hash has it: a part of a JSON text."""
     return f",{encode_basestring(field)}:"
 
 

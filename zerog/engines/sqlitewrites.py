@@ -128,7 +128,7 @@ class SqliteWrites(Engine):
         return transitions.cancelled(head, now)
 
     def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
-        """Who must hear of these settlements: nobody, unless one of them puts a job on the queue."""
+        """Return the sockets of idle workers to notify, if one of these settlements puts a job on the queue."""
         return self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
 
     def _named(self, name: str) -> SqliteQueue:

@@ -1,4 +1,4 @@
-"""How a validated value lies in a document, and how it comes back: conversion alone, field by field.
+"""Conversion of validated values to what a document stores, and back, field by field.
 
 What a client sent has gone through the hooks, conversions and validators of its schema once, at submit. Here none of
 them runs again: a stored value is written and read by the fields' own pair of conversions, and a schema's ``post_load``
@@ -333,7 +333,7 @@ def initial(field: fields.Field[Any]) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """True if two values can't be told apart by a job: of the same types, and equal in all their parts."""
+    """True if two values are the same for a job: of the same types, and equal in all their parts."""
     if one is other:
         return True
     kind = type(one)

@@ -1,4 +1,4 @@
-"""One field of a job's own: where it lies in the document, and how its values are stored, read and validated."""
+"""One field that a job class declares: its key in the document, and how its values are stored, read and validated."""
 
 from __future__ import annotations
 
