@@ -12,6 +12,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.kit import Running
+from zerog.datastores.base import RunGuard
 from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Set
 from zerog.exceptions import DatastoreUnavailable
@@ -112,3 +113,36 @@ def test_ends_that_are_not_stored_in_an_outage_are_stored_later(monkeypatch: pyt
         away.clear()
         assert app.wait(job.uuid, 30).status == "succeeded"
     app.close()
+
+
+def test_a_run_that_ended_in_an_outage_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job was rescued before its end could be stored: it runs again, and that costs it nothing."""
+    store = MemoryDatastore()
+    app = zerog.App(datastore=store, queue=MemoryQueue())
+    app.register(Held, Other)
+    Held.began.clear()
+    Held.go.clear()
+    mutate, away, refused = store.mutate, threading.Event(), threading.Event()
+
+    with Running(app):
+        job = app.submit("held")
+        assert Held.began.wait(20)
+
+        def failing(key: str, *args: Any, **kwargs: Any) -> Any:
+            if key == key_of(job) and away.is_set() and threading.current_thread() is not threading.main_thread():
+                refused.set()
+                raise DatastoreUnavailable("made up: out of reach for the worker")
+            return mutate(key, *args, **kwargs)
+
+        monkeypatch.setattr(store, "mutate", failing)
+        away.set()
+        Held.go.set()
+        assert refused.wait(20)
+        Held.go.clear()
+        run = RunGuard.of(app.engine.read(job.uuid)[0])
+        assert app.engine.rescue(job.uuid, run, "lost", "its worker was silent")
+        away.clear()
+        until(lambda: app.get_job(job.uuid).lost == 0)
+        Held.go.set()
+        ended = app.wait(job.uuid, 30)
+    assert (ended.status, ended.attempts) == ("succeeded", 2)

@@ -21,8 +21,10 @@ from zerog.exceptions import (
     QueueError,
     SchemaTooNew,
     TooManyCollisions,
+    ZerogError,
 )
 from zerog.lifecycle import Engine
+from zerog.losses import take_back
 from zerog.transitions import Settled, Settlement, build_of, erred, error_record, stamp
 
 log = logging.getLogger("zerog")
@@ -50,7 +52,12 @@ def settle_once(engine: Engine, settlement: Settlement, clock: Clock) -> Settled
 
 
 def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
-    """The answer itself, unless the document has refused the settlement for good: then what became of it instead."""
+    """The answer itself, unless the document has refused the settlement for good: then what became of it instead.
+
+    A run whose job was rescued while an outage kept it from being settled does not count as lost.
+    """
+    if answer is False and settlement.tries:
+        _take_back(engine, settlement)
     if not isinstance(answer, LASTING):
         return answer
     if not settlement.is_short:
@@ -132,6 +139,15 @@ def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Cl
     record = error_record(at, INTERNAL_ERROR, message, claim.head.get("attempts"), build_of(claim.head))
     settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
     settlement.operations = erred(record, engine.kept(claim.head))
+
+
+def _take_back(engine: Engine, settlement: Settlement) -> None:
+    claim = settlement.claim
+    try:
+        why = "its run had ended in an outage, before another worker took the job; it does not count as lost"
+        take_back(engine, claim.uuid, claim.nonce, why)
+    except ZerogError as error:
+        log.warning("job %s: its run counts as lost, which an outage has caused: %s", claim.uuid, error)
 
 
 def _give_up(engine: Engine, settlement: Settlement, error: Exception) -> Settled:
