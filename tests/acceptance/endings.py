@@ -91,7 +91,7 @@ def check(app: zerog.App, uuid: str, kind: str, number: int) -> None:
         return
     codes = {"code": 201, "warned": 299, "gives_up": 500, "raises": 500, "refuses": 422}
     assert job.resultCode == codes.get(kind, 200)
-    assert job.get_data() == ({"number": number} if kind in ("output", "later") else None)
+    assert job.get_data() == ({"number": number} if kind in ("output", "later") else {})
     assert job.errorCount == {"recovers": 1, "gives_up": 2, "raises": 1, "refuses": 1}.get(kind, 0)
     assert len(info["errors"]) == job.errorCount + job.crashes + job.lost
     assert len(info["warnings"]) == (kind == "warned")

@@ -46,12 +46,12 @@ def test_a_job_that_blocks_the_loop_for_many_leases_is_run_once_and_by_nobody_el
         job.record_event("done")
 
     uuid = add(app, run)
-    with Running(app, executor="async", lease=0.5) as first:
+    with Running(app, executor="async", lease=1.5) as first:
         assert began.wait(20)
         name = f"zerog_worker_{first.worker.name}"
         before = app.datastore.read(name)["beat"]
-        with Running(app, executor="async", lease=0.5):
-            until(lambda: app.datastore.read(name)["beat"] >= before + 15)  # three beats a lease: five leases
+        with Running(app, executor="async", lease=1.5):
+            until(lambda: app.datastore.read(name)["beat"] >= before + 9)  # three beats a lease: three leases
             assert app.progress(uuid)["status"] == "running"
             go.set()
             job = app.wait(uuid, 20)
