@@ -89,9 +89,12 @@ def life(own: RunningStandIn, folder: Path) -> zerog.BaseJob:
 @pytest.mark.parametrize("kind", ["unanswered", "dropped", "closed"])
 def test_an_answer_that_is_lost_at_any_write_of_a_life(own: RunningStandIn, kind: str, tmp_path: Path) -> None:
     """Each write in turn, of documents, index and records: it is applied once, whether it was done or not."""
-    own.heal()
-    life(own, tmp_path)
-    writes = sum(count for name, count in own.heal().items() if name.startswith("durability."))
+    counts = []
+    for _ in range(3):  # one that takes longer has further beats of the worker
+        own.heal()
+        life(own, tmp_path)
+        counts.append(sum(count for name, count in own.heal().items() if name.startswith("durability.")))
+    writes = min(counts)
     assert writes >= 15
     hit = 0
     for skip in range(writes):
