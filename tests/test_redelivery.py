@@ -461,7 +461,7 @@ def test_a_job_of_no_kind_is_named_and_keeps_no_other(engine: Engine, clock: Man
 def test_a_job_whose_times_make_no_sense_is_not_put_in_doubt(silent: Engine, clock: ManualClock) -> None:
     """How long it has waited is not known."""
     odd, sound = submit(silent, 2)
-    silent.datastore.mutate(make_key(odd), [Set("queuedAt", "")])
+    silent.datastore.mutate(make_key(odd), [Set("queuedAt", None)])
     lose(silent)
     clock.advance(30)
     assert Reconciler(silent, "first", clock).sweep().put_again == [sound]

@@ -10,7 +10,9 @@ import pytest
 
 from tests.engines.kinds import KINDS
 from zerog import crashpoints
+from zerog.audit import Audit
 from zerog.clock import to_text
+from zerog.datastores.memory import MemoryDatastore
 from zerog.datastores.operations import Append, Set
 from zerog.document import make_key, new_document, new_uuid
 from zerog.engines.sqlite import SqliteEngine
@@ -25,6 +27,7 @@ from zerog.exceptions import (
 )
 from zerog.lifecycle import Engine
 from zerog.orders import worker_key
+from zerog.queues.memory import MemoryQueue
 from zerog.reconcile import Reconciler
 from zerog.testing.clock import ManualClock
 from zerog.transitions import Claim, Settlement, Worker
@@ -366,3 +369,48 @@ def test_a_run_that_can_t_be_looked_at_keeps_no_other(
         clock.advance(2)
     assert sorted(given_back) == sorted([uuids[0], uuids[2]])
     assert engine.counters["sweep.left"] > 0
+
+
+def test_a_run_that_was_replaced_before_it_is_watched_is_not_watched(parts: Engine) -> None:
+    """Its token would be that of the next run, which has done nothing wrong."""
+    uuid = submit(parts)
+    [old] = claim(parts)
+    stale = parts.read(uuid)[0]
+    assert parts.rescue(uuid, old.run, "lost", "a test")
+    [again] = claim(parts)
+    audit = Audit(parts.datastore)
+    for beat in range(1, 9):
+        assert audit.look(stale, {"beat": beat, "held": [], "claiming": None}) is None
+    assert parts.read(uuid)[0]["owner"]["nonce"] == again.nonce
+
+
+def test_a_standby_watches_each_worker_once_however_many_jobs_it_has(parts: Engine, clock: ManualClock) -> None:
+    """So that it takes its jobs at once when it becomes the sweeper."""
+    uuids = [submit(parts) for _ in range(3)]
+    claim(parts)
+    first, standby = Reconciler(parts, "first", clock), Reconciler(parts, "standby", clock)
+    first.turn()
+    assert standby.turn() is None
+    clock.advance(31)
+    first.release()
+    report = standby.turn()
+    assert report is not None and sorted(report.rescued) == sorted(uuids)
+
+
+def test_a_queue_that_answers_none_has_put_nothing(clock: ManualClock) -> None:
+    """The job is pending, and a sweep puts it."""
+
+    class Busy(MemoryQueue):
+        is_busy = True
+
+        def put(self, *arguments: Any, **options: Any) -> Any:
+            return None if self.is_busy else super().put(*arguments, **options)
+
+    queue = Busy(clock=clock)
+    engine = Engine(MemoryDatastore(), queue, clock)
+    uuid = submit(engine)
+    head = engine.read(uuid)[0]
+    assert (head["queueState"], head["queueJobId"]) == ("pending", -1)
+    queue.is_busy = False
+    clock.advance(6)
+    assert Reconciler(engine, "sweeper", clock).sweep().put_again == [uuid]

@@ -13,7 +13,7 @@ from tests.engines.kinds import KINDS
 from zerog.clock import to_text
 from zerog.datastores.memory import MemoryDatastore
 from zerog.document import new_document
-from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
+from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable, QueueUnavailable
 from zerog.lifecycle import Engine, Unsuitable
 from zerog.orders import QUEUES
 from zerog.queues.memory import MemoryQueue
@@ -190,6 +190,26 @@ def test_a_kind_of_which_nothing_waits_is_forgotten(engine: Engine, clock: Manua
     assert claimed(engine, STRANGER) == []
     clock.advance(2)
     assert claimed(engine, CAPABLE) == again
+
+
+def test_kinds_whose_queues_are_out_of_reach_stay_listed(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they hold is not known."""
+    [uuid] = submit(engine, 1)
+    assert claimed(engine, STRANGER) == []
+    aside = engine.aside_of(engine.read(uuid)[0])
+    assert aside is not None and engine.aside_of({"jobType": None}) is None
+
+    def fail() -> int:
+        raise QueueUnavailable("no route")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.named(aside), "size", fail)
+        for _ in range(3):
+            engine.drop_empty_kinds()
+    assert engine.aside_of(engine.read(uuid)[0]) == aside
+    assert claimed(engine, CAPABLE) == [uuid]
 
 
 def unlisted(error: Exception) -> Callable[[Engine, pytest.MonkeyPatch], None]:
