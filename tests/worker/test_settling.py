@@ -85,64 +85,56 @@ def test_a_damaged_history_holds_up_no_worker(app: zerog.App, damage: dict[str, 
         until(lambda: app.progress(job.uuid)["status"] in ("succeeded", "failed"))
 
 
-def test_ends_that_are_not_stored_in_an_outage_are_stored_later(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def memory() -> Iterator[zerog.App]:
+    made = zerog.App(datastore=MemoryDatastore(), queue=MemoryQueue())
+    made.register(Held, Other)
+    Held.began.clear()
+    Held.go.clear()
+    yield made
+    made.close()
+
+
+def ended_in_an_outage(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, threading.Event]:
+    """A job whose run has ended, which the worker can't store while the returned event is set."""
+    job = app.submit("held")
+    assert Held.began.wait(20)
+    mutate, away, refused = app.datastore.mutate, threading.Event(), threading.Event()
+
+    def failing(key: str, *args: Any, **kwargs: Any) -> Any:
+        if key == key_of(job) and away.is_set() and threading.current_thread() is not threading.main_thread():
+            refused.set()
+            raise DatastoreUnavailable("made up: out of reach for the worker")
+        return mutate(key, *args, **kwargs)
+
+    monkeypatch.setattr(app.datastore, "mutate", failing)
+    away.set()
+    Held.go.set()
+    assert refused.wait(20)
+    return job, away
+
+
+def test_ends_that_are_not_stored_in_an_outage_are_stored_later(
+    memory: zerog.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One key can't be written for a while: other jobs end and begin meanwhile, and that one ends as it had."""
-    store = MemoryDatastore()
-    app = zerog.App(datastore=store, queue=MemoryQueue())
-    app.register(Held, Other)
-    Held.began.clear()
-    Held.go.clear()
-    mutate, away, refused = store.mutate, threading.Event(), threading.Event()
-
-    with Running(app):
-        job = app.submit("held")
-        assert Held.began.wait(20)
-
-        def failing(key: str, *args: Any, **kwargs: Any) -> Any:
-            if key == key_of(job) and away.is_set():
-                refused.set()
-                raise DatastoreUnavailable("made up: this key is out of reach")
-            return mutate(key, *args, **kwargs)
-
-        monkeypatch.setattr(store, "mutate", failing)
-        away.set()
-        Held.go.set()
-        assert refused.wait(20)
-        others_run(app)
-        assert app.progress(job.uuid)["status"] == "running"
+    with Running(memory):
+        job, away = ended_in_an_outage(memory, monkeypatch)
+        others_run(memory)
+        assert memory.progress(job.uuid)["status"] == "running"
         away.clear()
-        assert app.wait(job.uuid, 30).status == "succeeded"
-    app.close()
+        assert memory.wait(job.uuid, 30).status == "succeeded"
 
 
-def test_a_run_that_ended_in_an_outage_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ended_in_an_outage_is_not_lost(memory: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its job was rescued before its end could be stored: it runs again, and that costs it nothing."""
-    store = MemoryDatastore()
-    app = zerog.App(datastore=store, queue=MemoryQueue())
-    app.register(Held, Other)
-    Held.began.clear()
-    Held.go.clear()
-    mutate, away, refused = store.mutate, threading.Event(), threading.Event()
-
-    with Running(app):
-        job = app.submit("held")
-        assert Held.began.wait(20)
-
-        def failing(key: str, *args: Any, **kwargs: Any) -> Any:
-            if key == key_of(job) and away.is_set() and threading.current_thread() is not threading.main_thread():
-                refused.set()
-                raise DatastoreUnavailable("made up: out of reach for the worker")
-            return mutate(key, *args, **kwargs)
-
-        monkeypatch.setattr(store, "mutate", failing)
-        away.set()
-        Held.go.set()
-        assert refused.wait(20)
+    with Running(memory):
+        job, away = ended_in_an_outage(memory, monkeypatch)
         Held.go.clear()
-        run = RunGuard.of(app.engine.read(job.uuid)[0])
-        assert app.engine.rescue(job.uuid, run, "lost", "its worker was silent")
+        run = RunGuard.of(memory.engine.read(job.uuid)[0])
+        assert memory.engine.rescue(job.uuid, run, "lost", "its worker was silent")
         away.clear()
-        until(lambda: app.get_job(job.uuid).lost == 0)
+        until(lambda: memory.get_job(job.uuid).lost == 0)
         Held.go.set()
-        ended = app.wait(job.uuid, 30)
+        ended = memory.wait(job.uuid, 30)
     assert (ended.status, ended.attempts) == ("succeeded", 2)
