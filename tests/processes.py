@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,13 @@ def until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> 
         assert time.monotonic() < deadline, f"{what or condition}: not within {seconds} s"
         time.sleep(0.005)
     return value
+
+
+def leave(file: Path | str, text: str = "") -> None:
+    """Write a file for another process to find: it is there with the whole of its text, or it isn't there."""
+    part = Path(f"{file}.part-{os.getpid()}")
+    part.write_text(text)
+    part.rename(file)
 
 
 def stat_of(pid: int) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from marshmallow import Schema, fields
 
 import zerog
+from tests.processes import leave
 
 FORK = multiprocessing.get_context("fork")
 
@@ -22,7 +23,7 @@ def square(number: int) -> int:
 def go_on(started: str) -> None:
     """Run for long, whatever signal comes but SIGKILL."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Path(started).write_text(str(os.getpid()))
+    leave(started, str(os.getpid()))
     time.sleep(300)
 
 

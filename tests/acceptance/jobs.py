@@ -7,13 +7,13 @@ import ctypes
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from marshmallow import Schema, fields
 
 import zerog
 from tests.acceptance.lines import EFFECT_BYTES, append_line
+from tests.processes import leave
 
 
 class Square(zerog.BaseJob):
@@ -76,7 +76,7 @@ class Steps(zerog.BaseJob):
 
     def run(self) -> Any:
         if self.started:
-            Path(self.started).write_text(str(os.getpid()))
+            leave(self.started, str(os.getpid()))
         self.set_tick_value(1 / self.steps)
         while self.step < self.steps:
             time.sleep(self.seconds)
@@ -100,7 +100,7 @@ class Deaf(zerog.BaseJob):
     seconds: float
 
     def run(self) -> None:
-        Path(self.started).write_text(str(os.getpid()))
+        leave(self.started, str(os.getpid()))
         time.sleep(self.seconds)
 
 
@@ -111,7 +111,7 @@ class AsyncSteps(Steps):
 
     async def run(self) -> Any:
         if self.started:
-            Path(self.started).write_text(str(os.getpid()))
+            leave(self.started, str(os.getpid()))
         self.set_tick_value(1 / self.steps)
         while self.step < self.steps:
             await asyncio.sleep(self.seconds)
@@ -128,7 +128,7 @@ class AsyncDeaf(Deaf):
     JOB_TYPE = "async_deaf"
 
     async def run(self) -> None:
-        Path(self.started).write_text(str(os.getpid()))
+        leave(self.started, str(os.getpid()))
         await asyncio.to_thread(time.sleep, self.seconds)
 
 

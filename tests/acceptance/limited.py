@@ -15,6 +15,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
+from tests.processes import leave
 
 LIMIT = 1.0
 """Seconds of every limit here."""
@@ -51,7 +52,7 @@ class Plain(zerog.BaseJob):
         try:
             getattr(self, f"do_{self.do}")()
         except BaseException as error:
-            marks.with_suffix(".told").write_text(type(error).__name__)
+            leave(marks.with_suffix(".told"), type(error).__name__)
             raise
         marks.with_suffix(".ended").touch()
 
@@ -66,7 +67,7 @@ class Plain(zerog.BaseJob):
 
     def do_children(self) -> None:
         process = subprocess.Popen(["sleep", str(self.CHILDREN_WAIT)], start_new_session=True)
-        Path(self.marks, self.uuid).with_suffix(".pid").write_text(str(process.pid))
+        leave(Path(self.marks, f"{self.uuid}.pid"), str(process.pid))
         process.wait()
 
     def do_deaf(self) -> None:
@@ -107,7 +108,7 @@ class Coroutine(Plain):
         try:
             await self.act()
         except BaseException as error:
-            marks.with_suffix(".told").write_text(type(error).__name__)
+            leave(marks.with_suffix(".told"), type(error).__name__)
             raise
         marks.with_suffix(".ended").touch()
 
@@ -116,7 +117,7 @@ class Coroutine(Plain):
             await asyncio.sleep(60)
         elif self.do == "children":
             process = await asyncio.create_subprocess_exec("sleep", str(self.CHILDREN_WAIT), start_new_session=True)
-            Path(self.marks, self.uuid).with_suffix(".pid").write_text(str(process.pid))
+            leave(Path(self.marks, f"{self.uuid}.pid"), str(process.pid))
             await process.wait()
         elif self.do == "stubborn":
             end = time.monotonic() + 60

@@ -20,6 +20,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
+from tests.processes import leave
 
 
 class Mute(Exception):
@@ -34,7 +35,7 @@ class Mute(Exception):
 def sleeper(marks: Path, name: str) -> subprocess.Popen[bytes]:
     """A process that does nothing for ten minutes, in a session of its own for some names."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=name.startswith("session"))
-    (marks / f"{name}.pid").write_text(str(process.pid))
+    leave(marks / f"{name}.pid", str(process.pid))
     return process
 
 
@@ -44,11 +45,11 @@ def double_fork(marks: Path) -> None:
     if pid == 0:
         os.setsid()
         if os.fork() == 0:
-            (marks / "daemon.pid").write_text(str(os.getpid()))
+            leave(marks / "daemon.pid", str(os.getpid()))
             time.sleep(600)
         os._exit(0)
     os.waitpid(pid, 0)
-    while not (marks / "daemon.pid").exists() or not (marks / "daemon.pid").read_text():
+    while not (marks / "daemon.pid").exists():
         time.sleep(0.01)
 
 
@@ -71,7 +72,7 @@ class Leaving(zerog.BaseJob):
         sleeper(marks, "plain")
         sleeper(marks, "session")
         double_fork(marks)
-        (marks / "job.pid").write_text(str(os.getpid()))
+        leave(marks / "job.pid", str(os.getpid()))
         if self.then == "wait":
             time.sleep(600)
         if self.then == "die":
@@ -181,7 +182,7 @@ class Odd(zerog.BaseJob):
             while True:
                 self.record_event("from a thread")
         except BaseException as error:
-            Path(self.marks, name).write_text(type(error).__name__)
+            leave(Path(self.marks, name), type(error).__name__)
 
     def do_fork(self) -> dict[str, Any]:
         """Returns in both processes, and the copy tries to write first."""
@@ -192,9 +193,9 @@ class Odd(zerog.BaseJob):
             return {"who": "original"}
         try:
             self.record_event("the copy")
-            Path(self.marks, "copy").write_text("wrote")
+            leave(Path(self.marks, "copy"), "wrote")
         except BaseException as error:
-            Path(self.marks, "copy").write_text(type(error).__name__)
+            leave(Path(self.marks, "copy"), type(error).__name__)
         return {"who": "copy"}
 
 

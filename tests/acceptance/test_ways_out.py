@@ -16,7 +16,7 @@ from tests.processes import alive, stat_of
 
 
 def pid_in(file: Path) -> int | None:
-    return int(file.read_text()) if file.exists() and file.read_text() else None
+    return int(file.read_text()) if file.exists() else None
 
 
 def document(w: Workers, uuid: str) -> dict[str, Any]:
