@@ -258,7 +258,7 @@ class Session:
             "memory": self._slots.memory(),
             "renewedAt": to_text(self._app.engine.now()),
             "knows": [list(known) for known in self._app.registry.versions()],
-            **self._store.holdings(),
+            **self._store.holdings.record(),
         }
 
     def _state(self) -> str:

@@ -6,14 +6,14 @@ while the other one has nothing to do makes that call itself: waking the other o
 
 Settling and claiming fail apart, and so does each settlement: what was not stored is sent again after a pause of its
 own (``zerog.worker.settling``), while the worker goes on. The nonces of all runs that the worker holds are in its
-record (``holdings``): a run is listed before the call that makes its claim, until its settlement was answered.
+record (``zerog.worker.holdings``).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,10 +21,10 @@ from math import inf
 
 from zerog import logs
 from zerog.clock import Clock
-from zerog.document import Document
 from zerog.lifecycle import Accept, Engine, new_nonce
 from zerog.transitions import Claim, Settled, Settlement, Step, Worker, given_back
 from zerog.worker.gate import Gate
+from zerog.worker.holdings import Holdings
 from zerog.worker.outcome import Outcome
 from zerog.worker.pace import ClaimTimes, Pace
 from zerog.worker.settling import Outage, Postponed, end_of, settled_at_last
@@ -60,8 +60,10 @@ class Store:
         may_claim: Callable[[], bool],
         most: int | None = None,
     ) -> None:
+        self.holdings = Holdings()
+        """The runs that this worker holds."""
         self._engine = engine
-        self._worker = replace(worker, holds=self._is_held)
+        self._worker = replace(worker, holds=self.holdings.has)
         self._accept = accept
         self._queues = tuple(queues)
         self._slots = slots
@@ -73,8 +75,7 @@ class Store:
         self._changed = threading.Condition()
         self._ended: list[Settlement] = []
         self._postponed = Postponed()
-        self._held: set[str] = set()
-        self._calling: str | None = None
+        self._runs_over: deque[tuple[Claim, Settlement | None, float]] = deque()
         self._in_flight = 0
         self._occupied = 0
         self._taken_at = 0.0
@@ -107,18 +108,6 @@ class Store:
         self._thread.start()
         self._waiter.start()
 
-    def holdings(self) -> Document:
-        """The runs that this worker holds, for its record: their nonces, and what those begin with that are asked for.
-
-        A run that is neither in ``held`` nor named by ``claiming`` is not this worker's, whatever its document says.
-        """
-        with self._changed:
-            return {"held": sorted(self._held), "claiming": self._calling}
-
-    def _is_held(self, nonce: str) -> bool:
-        with self._changed:
-            return nonce in self._held or nonce.startswith(self._calling or " ")
-
     def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         """A slot has ended a run: settle it, unless the document is dealt with already."""
         settlement = None
@@ -127,8 +116,18 @@ class Store:
             settlement.seconds = seconds
             with suppress(Exception):  # what can't be stored is found when it is settled
                 self._engine.prepare(settlement)
-        with self._changed:
-            self._pace.ended(claim.head["jobType"], seconds, self._clock.monotonic())
+        self._runs_over.append((claim, settlement, seconds))
+        # Under way, the step or the gathering looks there when it is over; many slots would only wait for the lock.
+        if not self._stepping and not (self._gathering and self._gathers()):
+            with self._changed:
+                self._notify()
+
+    def _collect(self) -> None:
+        """Take over the runs that slots have ended."""
+        now = self._clock.monotonic()
+        while self._runs_over:
+            claim, settlement, seconds = self._runs_over.popleft()
+            self._pace.ended(claim.head["jobType"], seconds, now)
             self.counts["ran"] += 1
             self._vacate(claim, settlement)
 
@@ -137,11 +136,10 @@ class Store:
         self._occupied -= 1
         if settlement is None:
             self._in_flight -= 1
-            self._held.discard(claim.nonce)
+            self.holdings.drop([claim.nonce])
+            self._look = True
         else:
             self._ended.append(settlement)
-        self._look = self._look or settlement is None
-        self._notify()
 
     def opened(self, claim: Claim) -> bool:
         """Make a claim ready for a slot; False if its run is not to begin, which then is dealt with here.
@@ -160,6 +158,7 @@ class Store:
         with self._changed:
             self.counts["claimed"] -= 1
             self._vacate(claim, instead)
+            self._notify()
         return False
 
     def stop_claiming(self) -> None:
@@ -259,7 +258,7 @@ class Store:
 
     def _gathers(self) -> bool:
         """True if what has ended is to wait for what is about to end."""
-        return not self._finish and self._pace.gathers(len(self._ended), self._in_flight)
+        return not self._finish and self._pace.gathers(len(self._ended) + len(self._runs_over), self._in_flight)
 
     def _gather(self) -> None:
         self._gathering = True
@@ -269,6 +268,7 @@ class Store:
     def _has_turn(self) -> bool:
         if self._stepping:
             return False
+        self._collect()
         if self._ended or self._finish or self._postponed.next_at <= self._clock.monotonic():
             return True
         return self._look and self._room() > 0
@@ -277,17 +277,19 @@ class Store:
         """Settle what has ended and claim what there is room for, in the thread that has set ``_stepping``."""
         batch = new_nonce()
         with self._changed:
+            self._collect()
             now = self.turned = self._clock.monotonic()
             settlements, self._ended = self._postponed.take(inf if self._finish else now) + self._ended, []
             want = self._room()
-            self._calling = batch if want > 0 else None
+            if want > 0:
+                self.holdings.calling(batch)
             queues = self._queues
         try:
             self._exchange(settlements, want, queues, batch)
         finally:
             with self._changed:
                 self._stepping = False
-                self._calling = None
+                self.holdings.called()
                 self._changed.notify()
 
     def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str], batch: str) -> None:
@@ -333,7 +335,7 @@ class Store:
                     log.error("job %s can't be settled, its lease decides: %s", settlement.claim.uuid, answer)
                 answered.append(settlement)
                 ends.append(end_of(settlement) if answer is True else "lost")
-                self._held.discard(settlement.claim.nonce)
+            self.holdings.drop(settlement.claim.nonce for settlement in answered)
             self._in_flight -= len(answered)
             self.counts.update(ends)
             is_over = bool(answered) and not self._postponed
@@ -346,8 +348,7 @@ class Store:
         if want > 0:
             self._claim_outage.note(step.trouble, step.trouble is None)
         with self._changed:
-            self._held.update(claim.nonce for claim in claims)
-            self._calling = None
+            self.holdings.called(claim.nonce for claim in claims)
             self._in_flight += len(claims)
             self.counts["claimed"] += len(claims)
             if want > 0:
@@ -394,6 +395,7 @@ class Store:
         """Poll for work from this thread unless the store thread is polling already."""
         with self._changed:
             self._look = True
+            self._collect()
             has_room = self._room() > 0 and set(queues) <= set(self._queues)
             if not has_room or self._stepping or self._finish:
                 self._notify()
