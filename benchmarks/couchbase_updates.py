@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.couchbaseservers import RunningStandIn, started
-from zerog.clock import SYSTEM, to_text
-from zerog.datastores.couchbase import CouchbaseDatastore
-from zerog.datastores.operations import Append, Max, Set
-from zerog.document import new_document, new_uuid
+from tests.backends.couchbase.servers import RunningStandIn, started
+from zerog.backends.couchbase.datastore import CouchbaseDatastore
+from zerog.records.job import new_document, new_uuid
+from zerog.records.operations import Append, Max, Set
+from zerog.support.clock import SYSTEM, to_text
 
 ROUNDS, UPDATES = 5, 200
 LENGTHS = (10, 1_000)

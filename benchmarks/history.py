@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from marshmallow import Schema, fields
 
 import zerog
-from zerog.transitions import Settlement
-from zerog.transitions import Worker as Identity
+from zerog.engine.transitions import Settlement
+from zerog.engine.transitions import Worker as Identity
 
 POINTS = (10, 100, 1_000, 10_000)
 """Numbers of recorded events up to which the last ones are timed."""

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 import zerog
-from zerog.clock import to_text
-from zerog.document import new_document
+from zerog.records.job import new_document
+from zerog.support.clock import to_text
 
 MODULE = """
 import os

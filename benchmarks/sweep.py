@@ -11,13 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from zerog.clock import to_text
-from zerog.datastores.sqlite import SqliteDatastore
-from zerog.document import new_document
-from zerog.engines.sqlite import SqliteEngine
-from zerog.queues.sqlite import SqliteQueue
-from zerog.reconcile import Reconciler
-from zerog.transitions import Settlement, Worker
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.backends.sqlite.engine import SqliteEngine
+from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.engine.transitions import Settlement, Worker
+from zerog.maintenance.reconcile import Reconciler
+from zerog.records.job import new_document
+from zerog.support.clock import to_text
 
 FINISHED = (1_000, 1_000_000)
 UNFINISHED = 100

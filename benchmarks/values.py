@@ -17,9 +17,9 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
-from zerog import values
 from zerog.exceptions import InvalidValue
 from zerog.jobs.declaration import declaration_of
+from zerog.support import jsonvalues
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 """Bytes of the bodies, as JSON."""
@@ -57,7 +57,7 @@ def _nested(size: int) -> Any:
 
 
 def _key(size: int) -> int:
-    return min(size // 2, values.MAX_KEY)
+    return min(size // 2, jsonvalues.MAX_KEY)
 
 
 def _refused(size: int) -> Any:
@@ -78,7 +78,7 @@ SHAPES: dict[str, Callable[[int], Any]] = {
 
 def _check(body: Any) -> None:
     try:
-        values.check({"data": body}, "params")
+        jsonvalues.check({"data": body}, "params")
     except InvalidValue:
         return
 
@@ -88,7 +88,7 @@ def _load(body: Any) -> None:
     stored = declaration.fields["data"]
     try:
         loaded = declaration.validated({"data": body})["data"]
-        stored.load(values.decode(values.encode_checked(stored.dump(loaded))))
+        stored.load(jsonvalues.decode(jsonvalues.encode_checked(stored.dump(loaded))))
     except InvalidValue:
         return
 

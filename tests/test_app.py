@@ -9,8 +9,10 @@ import pytest
 from marshmallow import ValidationError
 
 import zerog
-from tests.jobs.kit import Declared, Documented
-from zerog.datastores.memory import MemoryDatastore
+from tests.jobs.builders import Declared, Documented
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import (
     CasMismatch,
     ConfigurationError,
@@ -23,9 +25,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.batches import BATCH
-from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Worker as Identity
 
 NOBODY = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 
@@ -286,7 +286,7 @@ def bring_to(app: Any, status: str) -> str:
     elif status == "succeeded":
         zerog.Worker(app).run(burst=True)
     elif status == "failed":
-        app.datastore.mutate(f"zerog_job_{uuid}", zerog.transitions.finished(500, "2026-01-01T00:00:00+00:00"))
+        app.datastore.mutate(f"zerog_job_{uuid}", zerog.engine.transitions.finished(500, "2026-01-01T00:00:00+00:00"))
     elif status == "cancelled":
         app.cancel(uuid)
     assert app.progress(uuid)["status"] == status

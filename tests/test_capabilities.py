@@ -12,8 +12,8 @@ import click
 import pytest
 
 import zerog
-from zerog.backends import QUEUES
-from zerog.cli.commands import cli
+from zerog.backends.urls import QUEUES
+from zerog.cli.root import cli
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "capabilities.md"

@@ -18,7 +18,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from tests.acceptance.harness import ROOT
-from zerog.cli.worker import worker
+from zerog.cli.commands.worker import worker
 from zerog.worker.settings import GRACE
 from zerog.worker.supervisor import KILL_AFTER
 

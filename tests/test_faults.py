@@ -14,16 +14,16 @@ import pytest
 from marshmallow import Schema, fields
 
 import zerog
-from tests.jobs.kit import PlainStore
-from zerog import values
-from zerog.asides import LONGEST
-from zerog.document import make_key
+from tests.jobs.builders import PlainStore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.set_aside import LONGEST
+from zerog.engine.transitions import Settlement, Worker
 from zerog.exceptions import ClaimLost
-from zerog.queues.memory import MemoryQueue
-from zerog.reconcile import INTERVAL
+from zerog.maintenance.reconcile import INTERVAL
+from zerog.records.job import make_key
+from zerog.support import jsonvalues
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline
-from zerog.transitions import Settlement, Worker
 
 ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
 
@@ -156,8 +156,8 @@ def test_a_long_history_makes_each_write_longer(app: Any, monkeypatch: pytest.Mo
     """The two-thousandth event wrote 272 kB; here it writes what the tenth wrote."""
     job = app.submit("plain")
     written: list[int] = []
-    encode = values.encode_checked
-    monkeypatch.setattr(values, "encode_checked", lambda *a: written.append(len(text := encode(*a))) or text)
+    encode = jsonvalues.encode_checked
+    monkeypatch.setattr(jsonvalues, "encode_checked", lambda *a: written.append(len(text := encode(*a))) or text)
 
     def cost() -> int:
         written.clear()

@@ -11,9 +11,8 @@ import pytest
 from marshmallow import Schema, ValidationError, fields
 
 import zerog
-from tests.jobs.kit import Declared, Documented, PlainQueue
-from zerog.datastores.memory import MemoryDatastore
-from zerog.document import DOCUMENTED, PROTECTED
+from tests.jobs.builders import Declared, Documented, PlainQueue
+from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import (
     CorruptDocument,
     DuplicateJobType,
@@ -22,6 +21,7 @@ from zerog.exceptions import (
     JobNotFound,
     UnknownJobType,
 )
+from zerog.records.job import DOCUMENTED, PROTECTED
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_two_classes_of_one_type_are_refused_naming_both_and_nothing_is_register
     registry = zerog.JobRegistry()
     with pytest.raises(DuplicateJobType) as caught:
         registry.add_classes([Documented, Declared, Twin])
-    assert "tests.jobs.kit.Declared" in str(caught.value)
+    assert "tests.jobs.builders.Declared" in str(caught.value)
     assert "test_registry" in str(caught.value)
     assert "Twin" in str(caught.value)
     assert registry.get_registered_classes() == {}

@@ -14,8 +14,8 @@ import pytest
 
 import zerog
 from tests.processes import output, until
-from tests.worker.beds import EXECUTORS, Bed
-from tests.worker.kit import Running
+from tests.worker.builders import Running
+from tests.worker.worker_fixtures import EXECUTORS, Bed
 from zerog import backoff
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob

@@ -1,9 +1,7 @@
 """ZeroG: long background jobs as objects with documents."""
 
 from zerog import backoff
-from zerog import steadylog as steadylog
 from zerog.app import App
-from zerog.document import INTERNAL_ERROR, NO_RESULT
 from zerog.exceptions import (
     AmbiguousWrite,
     Cancelled,
@@ -27,8 +25,10 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.versions import migration
+from zerog.jobs.migrations import migration
+from zerog.records.job import INTERNAL_ERROR, NO_RESULT
 from zerog.registry import JobRegistry, find_subclasses, import_submodules
+from zerog.support import logger as logger
 from zerog.worker.worker import Worker
 
 __version__ = "0.1.0"

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from marshmallow import ValidationError
 
-from zerog import logs
-from zerog.backends import open_engine, urls_from_environment
-from zerog.clock import SYSTEM, Clock
-from zerog.document import TERMINAL, Document, check_shown, make_key
-from zerog.edits import Change
+from zerog.backends.urls import open_engine, urls_from_environment
+from zerog.engine import joblog
+from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError, JobNotFound
-from zerog.fleet import Fleet
+from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.batches import submit_all
-from zerog.jobs.edit import change_of
 from zerog.jobs.function import FunctionJob, job_class_of
-from zerog.jobs.loading import construct
-from zerog.jobs.options import (
+from zerog.jobs.load import construct
+from zerog.jobs.parameters import change_of
+from zerog.jobs.progress import info_of, progress_of
+from zerog.jobs.submit_options import (
     check_delay,
     check_headers,
     check_named,
@@ -33,13 +32,14 @@ from zerog.jobs.options import (
     check_token,
     delay_until,
 )
-from zerog.jobs.progress import info_of, progress_of
-from zerog.listing import Query
+from zerog.jsonschema import described_type
+from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
-from zerog.reconcile import INTERVAL, Reconciler, Report
+from zerog.query import Query
+from zerog.records.job import TERMINAL, Document, check_shown, make_key
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
-from zerog.typedescriptions import described_type
+from zerog.support.clock import SYSTEM, Clock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -312,7 +312,7 @@ class App:
             self.registry._expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
-            if (waiting := logs.running.get()) is not None:
+            if (waiting := joblog.running.get()) is not None:
                 waiting.keep_alive()  # a job that waits for another one can be cancelled, too
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:

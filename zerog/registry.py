@@ -12,10 +12,9 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import ValidationError
 
-from zerog.datastores.base import HISTORY
-from zerog.datastores.foreign import as_datastore
-from zerog.datastores.operations import dropped_field
-from zerog.document import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
+from zerog.contracts.datastore import HISTORY
+from zerog.contracts.foreign import as_datastore
+from zerog.engine.engine import Unsuitable
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -26,12 +25,13 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
-from zerog.jobs.loading import construct
+from zerog.jobs.load import construct
 from zerog.jobs.secrets import redacted
-from zerog.lifecycle import Unsuitable
-from zerog.retention import Keep
-from zerog.suggestions import close_to
-from zerog.values import shown
+from zerog.maintenance.retention import Keep
+from zerog.records.job import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
+from zerog.records.operations import dropped_field
+from zerog.support.jsonvalues import shown
+from zerog.support.suggestions import close_to
 
 T = TypeVar("T")
 

@@ -27,13 +27,13 @@ from rq.utils import as_text, ensure_job_list, now
 from rq.worker import BaseWorker
 
 from zerog.app import App
-from zerog.cli.loading import load_app
+from zerog.backends.rq.queue import ENTRY, RqQueue
+from zerog.contracts.queue import Queue, Reservation, check_uuid
+from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError
-from zerog.lifecycle import Engine
-from zerog.queues.base import Queue, Reservation, check_uuid
-from zerog.queues.rq import ENTRY, RqQueue
+from zerog.loading import load_app
+from zerog.worker.delivery import run_delivery
 from zerog.worker.settings import LEASE
-from zerog.worker.single import run_delivery
 
 log = logging.getLogger("zerog")
 

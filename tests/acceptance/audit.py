@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import zerog
-from zerog.document import RUNNING, TERMINAL
+from zerog.records.job import RUNNING, TERMINAL
 
 TRIGGERS = """
 CREATE TABLE audit (n INTEGER PRIMARY KEY, key, old_status, old_epoch, status, epoch, attempts, pause, owner);

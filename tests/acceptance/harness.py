@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import zerog
-from zerog.document import STATUSES
+from zerog.records.job import STATUSES
 
 ROOT = Path(__file__).parents[2]
 

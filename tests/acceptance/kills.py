@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.lines import EFFECT_BYTES
-from zerog.document import TERMINAL, make_key
+from zerog.records.job import TERMINAL, make_key
 
 SEED_VARIABLE = "ZEROG_KILL_SEED"
 

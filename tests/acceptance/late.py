@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
-from zerog import crashpoints
+from zerog.support import failpoints
 
 
 class Gated(zerog.BaseJob):
@@ -77,7 +77,7 @@ class Counted(zerog.BaseJob):
 def wait_there(point: str) -> None:
     """Mark the first end of a run that is about to be stored, and wait there until the mark is gone."""
     if point == os.environ["ZEROG_TEST_WAIT_AT"]:
-        crashpoints.disarm()
+        failpoints.disarm()
         mark = Path(os.environ["ZEROG_TEST_MARK"])
         mark.touch()
         while mark.exists():
@@ -87,4 +87,4 @@ def wait_there(point: str) -> None:
 app = zerog.App(os.environ.get("ZEROG_URL", "memory://"))
 app.register(Gated, Holding, Counted)
 if os.environ.get("ZEROG_TEST_WAIT_AT"):
-    crashpoints.watch(wait_there)
+    failpoints.watch(wait_there)

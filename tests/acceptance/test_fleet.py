@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
+from tests.backends.redis.servers import url_for as redis_url_for
+from tests.backends.rq.queues import url_for as rq_url_for
 from tests.marks import wide
-from tests.redisservers import url_for as redis_url_for
-from tests.rq.kit import url_for as rq_url_for
 
 SOON = 5.0
 """Seconds within which an order is obeyed, on a machine that is busy with other tests."""
@@ -236,7 +236,7 @@ def test_a_worker_that_starts_without_its_datastore_waits_for_it(tmp_path: Path)
         other.execute("BEGIN EXCLUSIVE")
         script = tmp_path / "impatient.py"
         script.write_text(
-            "from zerog import sqliteconnection\nsqliteconnection.BUSY_SECONDS = 0.2\n"
+            "from zerog.backends.sqlite import connection\nconnection.BUSY_SECONDS = 0.2\n"
             "from tests.acceptance.jobs import app\n"
         )
         waiting = w.start(code=script)

@@ -25,7 +25,8 @@ def left(marks: Path) -> list[str]:
 @pytest.fixture
 def w(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workers:
     monkeypatch.setenv("ZEROG_TEST_LIMITS", "1")
-    return Workers(tmp_path, "--executor", "process", "--lease", "2", "--grace", "0.5", module="tests.acceptance.odd")
+    options = ("--executor", "process", "--lease", "2", "--grace", "0.5")
+    return Workers(tmp_path, *options, module="tests.acceptance.misbehaving_jobs")
 
 
 def started(w: Workers, marks: Path) -> list[str]:
@@ -47,7 +48,7 @@ def test_nothing_is_left_when_the_job_is_settled(w: Workers, tmp_path: Path) -> 
 
 def test_nothing_is_left_when_the_run_timed_out(w: Workers, tmp_path: Path) -> None:
     with w:
-        w.app.register(importlib.import_module("tests.acceptance.odd").LeavingLate)
+        w.app.register(importlib.import_module("tests.acceptance.misbehaving_jobs").LeavingLate)
         uuid = w.app.submit("leaving_late", {"marks": str(tmp_path), "then": "wait"}).uuid
         w.start()
         assert started(w, tmp_path) == list(NAMES)

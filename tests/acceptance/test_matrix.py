@@ -12,11 +12,11 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import ROOT
-from tests.couchbaseservers import url_for as couchbase_url_for
-from tests.mongoservers import url_for as mongo_url_for
+from tests.backends.couchbase.servers import url_for as couchbase_url_for
+from tests.backends.mongo.servers import url_for as mongo_url_for
+from tests.backends.redis.servers import shared
+from tests.backends.rq.queues import real_url
 from tests.processes import until
-from tests.redisservers import shared
-from tests.rq.kit import real_url
 
 JOBS = 200
 

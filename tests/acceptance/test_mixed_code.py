@@ -12,7 +12,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import Workers
-from zerog.document import make_key
+from zerog.records.job import make_key
 
 SHOP = Path(__file__).parent / "shop"
 OLD, NEW, BROKEN = (SHOP / name / "shop.py" for name in ("old", "new", "broken"))

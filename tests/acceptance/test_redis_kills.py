@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.kills import KillRun, Plan
-from tests.redisservers import RunningServer, started
+from tests.backends.redis.servers import RunningServer, started
 
 
 class RedisKillRun(KillRun):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.test_ways_out import document, pid_in
-from zerog.datastores.operations import Set
+from zerog.records.operations import Set
 
 
 @pytest.mark.wide

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Workers
-from tests.redisservers import started
-from zerog.document import TERMINAL
+from tests.backends.redis.servers import started
+from zerog.records.job import TERMINAL
 
 LEASE = 5
 """Of the workers, in seconds."""

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.redis.servers import url_for
 from tests.marks import wide
 from tests.processes import until
-from tests.redisservers import url_for
-from zerog.clock import to_text
-from zerog.document import new_document
+from zerog.records.job import new_document
+from zerog.support.clock import to_text
 
 
 def app_on(kind: str, folder: Path, version: float, job_type: str) -> zerog.App:

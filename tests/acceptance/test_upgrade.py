@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
-from tests.redisservers import started
+from tests.backends.redis.servers import started
 
 EARLIER = "2bf3123"
 """The commit whose workers are started. Its runs keep no nonce once they are settled, its workers' records list no

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.cli.kit import Shop
-from zerog.cli.commands import cli
+from tests.cli.builders import Shop
+from zerog.cli.root import cli
 
 Zerog = Callable[..., Result]
 

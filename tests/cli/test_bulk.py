@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.builders import Shop, without_app
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app
-from zerog.cli.bulk import _Round
-from zerog.document import make_key
+from zerog.cli.commands.jobs_bulk import _Round
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
+from zerog.records.job import make_key
 
 ABSENT = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 
@@ -121,7 +121,7 @@ def test_filters_spare_the_others(shop: Shop, zerog: Zerog) -> None:
 
 def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Removing while reading on loses nobody, and no more than a page is in memory."""
-    monkeypatch.setattr("zerog.listing.PAGE", 3)
+    monkeypatch.setattr("zerog.query.PAGE", 3)
     for _ in range(10):
         shop.cancelled()
     limits: list[int] = []

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import zerog
-from zerog.cli.commands import cli
-from zerog.cli.loading import load_app
+from zerog.cli.root import cli
+from zerog.loading import load_app
 
 APP = """
 import zerog

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from tests.cli.builders import Shop, without_app, zerog_command
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app, zerog_command
 from tests.marks import wide
 from tests.servers import missing
 

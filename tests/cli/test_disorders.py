@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 import zerog as package
+from tests.cli.builders import ALICE, Shop, WordCount, without_app, zerog_command
 from tests.cli.conftest import Zerog
-from tests.cli.kit import ALICE, Shop, WordCount, without_app, zerog_command
 from tests.processes import until
-from zerog.clock import SYSTEM
-from zerog.datastores.operations import Set
-from zerog.document import make_key
+from zerog.engine.transitions import Worker
+from zerog.records.job import make_key
+from zerog.records.operations import Set
+from zerog.support.clock import SYSTEM
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Worker
 
 BRIEF = Worker("brief", 0.5)
 
@@ -182,8 +182,8 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     shop: Shop, zerog: Zerog, disorder: Disorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found, told whether a person is needed; after its command has run the doctor is content."""
-    monkeypatch.setattr("zerog.symptoms.CANCEL_GRACE", 0.5)
-    monkeypatch.setattr("zerog.reconcile.CANCEL_GRACE", 0.5)
+    monkeypatch.setattr("zerog.maintenance.job_findings.CANCEL_GRACE", 0.5)
+    monkeypatch.setattr("zerog.maintenance.reconcile.CANCEL_GRACE", 0.5)
     shop.app.engine.renew(ALICE, 1, lambda: {"host": "here", "queues": ["default"]})
     assert examined(zerog, disorder) == (0, [])
     disorder.make(shop)

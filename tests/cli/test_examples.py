@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.kit import Shop, without_app
-from zerog.cli.commands import cli
-from zerog.transitions import Worker
+from tests.cli.builders import Shop, without_app
+from zerog.cli.root import cli
+from zerog.engine.transitions import Worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -31,7 +31,7 @@ LONG = ("zerog worker ", "zerog reconcile myapp:app --every ")
 """They run until they are told to end."""
 
 PLAYED_ELSEWHERE = "zerog demo"
-"""tests/demo is about it, and it takes its time."""
+"""tests/cli/demo is about it, and it takes its time."""
 
 
 def commands(group: click.Group = cli, path: str = "zerog") -> Iterator[tuple[str, click.Command]]:
@@ -79,7 +79,7 @@ def job_for(shop: Shop, example: str) -> str:
 def test_every_example_works(shop: Shop, example: str) -> None:
     """Run in a shell's place, in a folder with the app, with a real uuid: exit code 0."""
     if example == PLAYED_ELSEWHERE:
-        pytest.skip("tests/demo plays it")
+        pytest.skip("tests/cli/demo plays it")
     line = example.replace(STAND_IN, job_for(shop, example)) if STAND_IN in example else example
     for patient, quick in QUICKER.items():
         line = line.replace(patient, quick)

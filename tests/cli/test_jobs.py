@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.builders import Shop, without_app
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app
-from zerog.datastores.operations import Append, Set
-from zerog.document import make_key, new_uuid
+from zerog.records.job import make_key, new_uuid
+from zerog.records.operations import Append, Set
 
 
 def rows(output: str) -> list[list[str]]:
@@ -125,7 +125,7 @@ def test_a_limit_says_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
 
 def test_long_listings_are_tables_of_bounded_size(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, the header comes once and the columns go on."""
-    monkeypatch.setattr("zerog.cli.jobs.CHUNK", 3)
+    monkeypatch.setattr("zerog.cli.commands.jobs.CHUNK", 3)
     made = sorted(shop.submitted() for _ in range(7))
     assert uuids(zerog("jobs", "ls", "myapp:app", "--all").stdout) == made
 

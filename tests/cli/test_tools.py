@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.cli.builders import Shop, without_app, zerog_command
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop, without_app, zerog_command
 from tests.processes import until
-from zerog.cli.following import follow
-from zerog.document import make_key
+from zerog.cli.follow import follow
+from zerog.engine.transitions import Worker
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
-from zerog.transitions import Worker
+from zerog.records.job import make_key
 
 BRIEF = Worker("brief", 0.5)
 

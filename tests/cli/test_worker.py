@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tests.cli.builders import Shop
 from tests.cli.conftest import Zerog
-from tests.cli.kit import Shop
 from zerog.exceptions import ConfigurationError, InvalidValue, ZerogError
 from zerog.worker.session import Session
 

@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 import zerog
 from tests.servers import missing
+from zerog.engine.transitions import Worker as Identity
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Worker as Identity
 
 ROOT = Path(__file__).parents[2]
 WEB = (ROOT / "examples/web/jobs.py").parent

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.rq.queues import real_url
 from tests.marks import wide
-from tests.rq.kit import real_url
 
 FOLDER = (Path(__file__).parents[2] / "examples/engines/primes.py").parent
 

@@ -1,3 +1,3 @@
-from tests.jobs.kit import app
+from tests.jobs.builders import app
 
 __all__ = ["app"]

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
 
-from zerog.testing.datastore_machine import json_values
+from zerog.testing.contracts.datastore.machine import json_values
 
 DEPTH = 3
 

@@ -9,8 +9,8 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 import zerog
-from tests.jobs.kit import Declared, PlainQueue
-from zerog.datastores.memory import MemoryDatastore
+from tests.jobs.builders import Declared, PlainQueue
+from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.base import BaseJob, BaseJobSchema
 

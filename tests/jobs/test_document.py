@@ -10,7 +10,7 @@ import pytest
 from marshmallow import ValidationError
 
 import zerog
-from tests.jobs.kit import Declared, Documented, PlainQueue, PlainStore, again, declared, documented, head_of
+from tests.jobs.builders import Declared, Documented, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.jobs.base import BaseJobSchema, make_key
 from zerog.jobs.error import Error, ErrorSchema
 from zerog.jobs.event import EventSchema

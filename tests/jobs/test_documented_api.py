@@ -11,11 +11,11 @@ import pytest
 from marshmallow import Schema, fields
 
 import zerog
-from tests.jobs.kit import Declared, Documented, PlainQueue, PlainStore, again, declared, documented, head_of
-from zerog.datastores.operations import Set
+from tests.jobs.builders import Declared, Documented, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs.base import BaseJobSchema
 from zerog.jobs.error import Error, ErrorSchema
+from zerog.records.operations import Set
 
 Keys = dict[str, Any]
 

@@ -10,8 +10,8 @@ import pytest
 from marshmallow import fields
 
 import zerog
-from tests import redisservers
-from tests.rq import kit as rq
+from tests.backends.redis import servers
+from tests.backends.rq import queues as rq
 
 
 class ImportSchema(zerog.BaseJobSchema):
@@ -70,7 +70,7 @@ def _two_files(folder: Path) -> zerog.App:
 
 
 def _redis(folder: Path) -> zerog.App:
-    return zerog.App(redisservers.url_for(folder))
+    return zerog.App(servers.url_for(folder))
 
 
 def _rq(folder: Path) -> zerog.App:

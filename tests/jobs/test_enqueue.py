@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.jobs.kit import Declared, DownQueue, again, declared, documented, head_of
-from zerog.datastores.memory import MemoryDatastore
+from tests.jobs.builders import Declared, DownQueue, again, declared, documented, head_of
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.transitions import Worker
 from zerog.exceptions import DatastoreUnavailable, InvalidValue, JobStateError
-from zerog.queues.memory import MemoryQueue
-from zerog.transitions import Worker
 
 
 def test_enqueue_stores_the_job_and_puts_its_uuid(app: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.jobs.kit import Declared, again, declared, head_of
-from zerog.datastores.memory import MemoryDatastore
+from tests.jobs.builders import Declared, again, declared, head_of
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
 from zerog.exceptions import DatastoreUnavailable
 from zerog.jobs.error import Error
-from zerog.queues.memory import MemoryQueue
 
 
 def test_what_is_recorded_is_stored_at_once_and_shown_in_order(app: Any) -> None:

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
 
 import zerog
-from tests import couchbaseservers, mongoservers, redisservers
+from tests.backends.couchbase import servers as couchbase_servers
+from tests.backends.mongo import servers as mongo_servers
+from tests.backends.redis import servers as redis_servers
+from tests.backends.rq import queues as rq
 from tests.jobs.generated import Hashed, Hundredfold, Made, as_sent, generated, shown, submitted
-from tests.rq import kit as rq
-from zerog.document import make_key
 from zerog.exceptions import InvalidJobClass, InvalidValue
+from zerog.records.job import make_key
 from zerog.testing import run_inline
 
 MANY = 10_000
@@ -71,7 +73,7 @@ def _sqlite(folder: Path) -> zerog.App:
 
 
 def _redis(folder: Path) -> zerog.App:
-    return zerog.App(redisservers.url_for(folder))
+    return zerog.App(redis_servers.url_for(folder))
 
 
 def _rq(folder: Path) -> zerog.App:
@@ -79,11 +81,11 @@ def _rq(folder: Path) -> zerog.App:
 
 
 def _mongodb(folder: Path) -> zerog.App:
-    return zerog.App(datastore=mongoservers.url_for(folder), queue="memory://")
+    return zerog.App(datastore=mongo_servers.url_for(folder), queue="memory://")
 
 
 def _couchbase(folder: Path) -> zerog.App:
-    return zerog.App(datastore=couchbaseservers.url_for(folder), queue="memory://")
+    return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
 
 
 @pytest.fixture(params=[_memory, _sqlite, _redis, _rq, _mongodb, _couchbase], ids=lambda make: make.__name__[1:])

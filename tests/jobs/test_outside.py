@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.jobs.kit import Declared, InterferingStore, declared, head_of
-from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.operations import Set
+from tests.jobs.builders import Declared, InterferingStore, declared, head_of
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.engine.transitions import Worker
 from zerog.exceptions import JobStateError
-from zerog.transitions import Worker
+from zerog.records.operations import Set
 
 
 def assigned(job: Any) -> None:

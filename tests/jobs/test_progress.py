@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 import zerog
-from tests.jobs.kit import InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
-from zerog.datastores.memory import MemoryDatastore
+from tests.jobs.builders import InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
+from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.jobs.base import FLUSH_EVERY
 from zerog.jobs.progress import is_stalled
 from zerog.testing.clock import ManualClock

@@ -11,12 +11,12 @@ import pytest
 from marshmallow import Schema, fields
 
 import zerog
-from zerog.datastores.memory import MemoryDatastore
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.transitions import Worker
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
-from zerog.queues.memory import MemoryQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline, ways_out
-from zerog.transitions import Worker
 
 
 class Steps(zerog.BaseJob):

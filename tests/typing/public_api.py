@@ -14,7 +14,7 @@ import zerog
 from tests.typing import somejobs
 from zerog.jobs.base import BaseJob, BaseJobSchema, make_key
 from zerog.jobs.error import Error, ErrorSchema
-from zerog.reconcile import Report
+from zerog.maintenance.reconcile import Report
 from zerog.testing.inline import run_inline, ways_out
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.beds import EXECUTORS, Bed, as_async
+from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async
 
 KINDS = list(itertools.product(EXECUTORS, [False, True]))
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.redis.servers import url_for
 from tests.marks import wide
 from tests.processes import until
-from tests.redisservers import url_for
-from tests.worker.kit import Running
+from tests.worker.builders import Running
 from zerog.exceptions import AmbiguousWrite
-from zerog.presence import worker_key
+from zerog.fleet.heartbeat import worker_key
 
 pytestmark = pytest.mark.wide
 

@@ -11,12 +11,12 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import ASYNC, Running, app_with, work
-from zerog.clock import SYSTEM
-from zerog.orders import named
-from zerog.transitions import Worker
-from zerog.worker.eventloop import AsyncSlots
-from zerog.worker.slots import ThreadSlots
+from tests.worker.builders import ASYNC, Running, app_with, work
+from zerog.engine.transitions import Worker
+from zerog.records.commands import named
+from zerog.support.clock import SYSTEM
+from zerog.worker.executors.async_ import AsyncSlots
+from zerog.worker.executors.thread import ThreadSlots
 
 # cancel
 

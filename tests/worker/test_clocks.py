@@ -14,7 +14,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from zerog.clock import Clock
+from zerog.support.clock import Clock
 
 DAY = 86_400.0
 

@@ -9,12 +9,12 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.operations import Append, Remove, Set
+from tests.worker.builders import Running
+from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable
-from zerog.orders import CANCELS, QUEUES, Orders
-from zerog.presence import worker_key
+from zerog.fleet.heartbeat import worker_key
+from zerog.records.commands import CANCELS, QUEUES, Orders
+from zerog.records.operations import Append, Remove, Set
 from zerog.testing.clock import ManualClock
 from zerog.worker.control import PERIOD, Control
 
@@ -96,7 +96,7 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
     channel.control.turn()
     assert channel.control.orders.drain is not None
     app = zerog.App(datastore=channel.store, queue="memory://")
-    identity = zerog.transitions.Worker("w", 30.0)
+    identity = zerog.engine.transitions.Worker("w", 30.0)
     app.engine.renew(identity, 2, lambda: {"state": "drained"}, lambda: {"host": "here", **channel.control.kept()})
     assert channel.store.read(KEY) == {
         "documentType": "zerog_worker",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Body, Started, finished, job_of, raising
-from zerog.datastores.base import RunGuard
-from zerog.datastores.operations import Set
-from zerog.document import make_key
+from tests.worker.builders import Body, Started, finished, job_of, raising
+from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import Cancelled, ClaimLost
+from zerog.records.job import make_key
+from zerog.records.operations import Set
 from zerog.testing.inline import run_inline
 from zerog.worker.outcome import FINISH, LOST, RELEASE
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import Started, finished, raising
+from tests.worker.builders import Started, finished, raising
 from zerog.jobs.base import MAX_TRACEBACK
 from zerog.testing.inline import ways_out
 from zerog.worker.outcome import REQUEUE

@@ -10,10 +10,10 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.datastores.base import RunGuard
-from zerog.presence import worker_key
-from zerog.worker import store
+from tests.worker.builders import Running
+from zerog.contracts.datastore import RunGuard
+from zerog.fleet.heartbeat import worker_key
+from zerog.worker import fetcher
 from zerog.worker.pace import (
     AHEAD_BELOW,
     AHEAD_SECONDS,
@@ -68,7 +68,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers claim three jobs ahead, whatever these took, and keep them."""
     monkeypatch.setattr(Pace, "ahead", lambda self, now: 3)
     monkeypatch.setattr(Pace, "may_wait", lambda self, job_type: True)
-    monkeypatch.setattr(store, "HOARDED", 60.0)
+    monkeypatch.setattr(fetcher, "HOARDED", 60.0)
 
 
 @pytest.mark.usefixtures("eager")
@@ -96,7 +96,7 @@ def test_a_job_that_was_cancelled_while_it_waited_for_a_slot_does_not_begin(app:
 @pytest.mark.parametrize("change", ["cancelled", "taken"])
 def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """The worker was not notified; the document says that the run is not to begin."""
-    monkeypatch.setattr(store, "FRESH", 0.0)
+    monkeypatch.setattr(fetcher, "FRESH", 0.0)
     with Running(app) as running:
         slow = app.submit("slow").uuid
         assert Slow.began.acquire(timeout=20)

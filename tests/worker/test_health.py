@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.kit import app_with, work
+from tests.worker.builders import app_with, work
 from zerog.exceptions import ZerogError
-from zerog.steadylog import SteadyLogger, make_steady
+from zerog.support.logger import SteadyLogger, make_steady
 from zerog.worker.control import Control
+from zerog.worker.executors.thread import ThreadSlots
 from zerog.worker.lease import Lease
 from zerog.worker.session import Session
-from zerog.worker.slots import ThreadSlots
 
 
 class Broken(logging.Handler):

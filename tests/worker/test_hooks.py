@@ -17,11 +17,11 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.beds import EXECUTORS, Bed, as_async, noting, told
-from tests.worker.kit import Running, Started, async_generator, generator, raising
+from tests.worker.builders import Running, Started, async_generator, generator, raising
+from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async, noting, told
 from zerog import backoff
-from zerog.document import make_key
 from zerog.exceptions import Cancelled, InvalidJobClass
+from zerog.records.job import make_key
 from zerog.testing.inline import run_inline
 
 

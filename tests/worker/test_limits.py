@@ -11,7 +11,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import ASYNC, Started, app_with, finished, work
+from tests.worker.builders import ASYNC, Started, app_with, finished, work
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import ways_out
 from zerog.worker.outcome import REQUEUE

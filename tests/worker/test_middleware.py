@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.beds import Bed, noting, told
-from tests.worker.kit import async_generator, generator, raising
+from tests.worker.builders import async_generator, generator, raising
+from tests.worker.worker_fixtures import Bed, noting, told
 from zerog.exceptions import ConfigurationError
 
 

@@ -11,12 +11,12 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.datastores.memory import MemoryDatastore
+from tests.worker.builders import Running
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreUnavailable
-from zerog.queues.memory import MemoryQueue
-from zerog.reconcile import Reconciler
-from zerog.transitions import Worker as Identity
+from zerog.maintenance.reconcile import Reconciler
 from zerog.worker.lease import Lease
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.worker.beds import EXECUTORS, Bed
-from tests.worker.kit import Started
+from tests.worker.builders import Started
+from tests.worker.worker_fixtures import EXECUTORS, Bed
 from zerog.testing.inline import run_inline
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.redis.servers import shared
 from tests.processes import until
-from tests.redisservers import shared
-from tests.worker.kit import Running
-from zerog.datastores.sqlite import SqliteDatastore
-from zerog.document import make_key, new_document
+from tests.worker.builders import Running
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.records.job import make_key, new_document
 
 PAST = "2026-01-01T00:00:00.000000+00:00"
 WAITS = {"status": "queued", "queueState": "queued", "queuedAt": PAST, "queueJobId": 7}

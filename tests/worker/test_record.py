@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import zerog
-import zerog.worker.notify
+import zerog.worker.health
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.clock import Clock
-from zerog.transitions import Worker
+from tests.worker.builders import Running
+from zerog.engine.transitions import Worker
+from zerog.support.clock import Clock
 from zerog.worker.lease import Lease
 from zerog.worker.session import UUIDS
 
@@ -102,7 +102,7 @@ def test_a_worker_of_paused_queues_only_is_ready_and_has_nothing_to_do(tmp_path:
     crowd.app.fleet.pause("default")
     crowd.submit(1)
     told: list[str] = []
-    notifier = zerog.worker.notify.Notifier([told.append])
+    notifier = zerog.worker.health.Notifier([told.append])
     stats = zerog.Worker(crowd.app, notifier=notifier).run(burst=True)
     assert stats.ran == 0
     with Running(crowd.app, notifier=notifier):

@@ -14,7 +14,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running, Started, finished, raising
+from tests.worker.builders import Running, Started, finished, raising
 from zerog import backoff
 from zerog.exceptions import InvalidJobClass
 from zerog.testing.inline import run_inline

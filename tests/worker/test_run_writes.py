@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.worker.kit import Started
-from zerog.datastores.memory import MemoryDatastore
+from tests.worker.builders import Started
+from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline

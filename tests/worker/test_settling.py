@@ -11,12 +11,12 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.datastores.base import RunGuard
-from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.operations import Set
+from tests.worker.builders import Running
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import DatastoreUnavailable
-from zerog.queues.memory import MemoryQueue
+from zerog.records.operations import Set
 
 
 class Held(zerog.BaseJob):

@@ -18,13 +18,14 @@ import pytest
 import zerog
 from tests.forks import in_a_fork
 from tests.processes import alive, until
-from tests.worker.kit import Body, Running
+from tests.worker.builders import Body, Running
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Settled
 from zerog.exceptions import DatastoreUnavailable
-from zerog.lifecycle import Engine
-from zerog.transitions import Settled
-from zerog.worker import nursery, store
-from zerog.worker.daemons import DaemonPool
-from zerog.worker.nursery import Nursery
+from zerog.worker import fetcher
+from zerog.worker.executors import forkserver
+from zerog.worker.executors.forkserver import Nursery
+from zerog.worker.executors.pool import DaemonPool
 from zerog.worker.pace import Pace
 from zerog.worker.session import Session
 
@@ -152,7 +153,7 @@ def test_a_fork_that_fails_is_told_and_ends_nobody(monkeypatch: pytest.MonkeyPat
 
         def serve() -> None:
             os.fork = no_process  # type: ignore[assignment]
-            nursery._serve(its_own, lambda connection: None, set())
+            forkserver._serve(its_own, lambda connection: None, set())
 
         assert in_a_fork(serve) == 0
         assert ours.recv(100) == b'{"born": -%d}\n' % errno.EAGAIN
@@ -187,7 +188,7 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
     monkeypatch.setattr(app.engine, "renew", failing)
     monkeypatch.setattr(Pace, "ahead", lambda self, now: 3)
     monkeypatch.setattr(Pace, "may_wait", lambda self, job_type: True)
-    monkeypatch.setattr(store, "HOARDED", 60.0)
+    monkeypatch.setattr(fetcher, "HOARDED", 60.0)
     add(app, slow, "slow")
     app.register(type("Quick", (zerog.BaseJob,), {"JOB_TYPE": "quick", "run": lambda job: ran.append(job.uuid)}))
     quick = [app.submit("quick").uuid for _ in range(3)]

@@ -12,16 +12,16 @@ from marshmallow import Schema, fields
 
 import zerog
 from tests.processes import until
-from tests.worker.kit import Running
-from zerog.clock import Clock, from_text
-from zerog.datastores.memory import MemoryDatastore
-from zerog.datastores.operations import Add as AddTo
+from tests.worker.builders import Running
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Claim, Settled, Settlement
+from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreUnavailable, InvalidValue
-from zerog.lifecycle import Engine
-from zerog.queues.memory import MemoryQueue
-from zerog.transitions import Claim, Settled, Settlement
-from zerog.transitions import Worker as Identity
-from zerog.worker import store
+from zerog.records.operations import Add as AddTo
+from zerog.support.clock import Clock, from_text
+from zerog.worker import fetcher
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.pace import Pace
@@ -154,7 +154,7 @@ def test_stop_waits_for_a_running_job(app: zerog.App) -> None:
 def test_jobs_claimed_ahead_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short jobs are claimed ahead of the slots; at shutdown those not begun are released, uncounted."""
     monkeypatch.setattr(Pace, "may_wait", lambda self, job_type: True)
-    monkeypatch.setattr(store, "HOARDED", 60.0)
+    monkeypatch.setattr(fetcher, "HOARDED", 60.0)
     Blocking.reset()
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
     app.register(Add, Blocking)

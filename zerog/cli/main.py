@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; says which extra is missing if click or rich isn't installed."""
     try:
-        from zerog.cli.commands import cli
+        from zerog.cli.root import cli
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise

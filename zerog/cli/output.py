@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 import unicodedata
 from datetime import datetime
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from zerog.clock import from_text
+from zerog.support.clock import from_text
 
 ENDLESS = 100_000
 """Columns of what is no terminal: lines are never cut or broken there."""
@@ -98,3 +100,34 @@ def print_json_line(value: Any) -> None:
 def plural(count: int, noun: str) -> str:
     """``1 job``, ``1,234 jobs``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def described(entry: object, now: datetime | None = None) -> str:
+    """Since when (at ``now``: how long ago), by whom and why a queue was paused, as its entry says."""
+    known = entry if isinstance(entry, dict) else {}
+    since = known.get("since")
+    when = f"since {since}" if now is None else f"{age(since, now)} ago"
+    by = f" by {known['by']}" if known.get("by") else ""
+    return f"{when}{by}: {known['reason']}" if known.get("reason") else f"{when}{by}"
+
+
+LIST = "ls"
+
+
+class ListingGroup(click.Group):
+    """``zerog workers myapp:app`` is ``zerog workers ls myapp:app``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take ``ls`` for meant unless the first argument is a command or asks for help."""
+        if not args or (args[0] not in self.commands and args[0] not in self.get_help_option_names(ctx)):
+            args = [LIST, *args]
+        return super().parse_args(ctx, args)
+
+
+def somebody() -> str:
+    """Who calls a command, for others to see: user and host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

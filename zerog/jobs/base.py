@@ -1,9 +1,9 @@
 """``BaseJob``: a job as an object with a document.
 
 The object shows the document as it was when last read, and every method that changes something writes it there, too.
-What is done where: the document as an object in ``stored``, history in ``history``, progress in ``ticking``, loading in
-``loading``; declarations and conversion in ``declaration``, writes and collisions in ``saving``, the numbers of a run
-in ``run``, versions in ``versions``.
+What is done where: the document as an object in ``document``, history in ``history``, progress in ``ticking``, loading
+in ``load``; declarations and conversion in ``declaration``, writes and collisions in ``writes``, the numbers of a run
+in ``zerog.engine.run``, versions in ``migrations``.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema
 
-from zerog import backoff, values
-from zerog.clock import SYSTEM, to_text
-from zerog.datastores.base import HISTORY
-from zerog.datastores.operations import Set, dropped_field
-from zerog.document import DOCUMENT_TYPE, INTERNAL_ERROR, NO_RESULT, Document, make_key
+from zerog import backoff
+from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue, JobStateError
-from zerog.jobs import saving
+from zerog.jobs import writes
 from zerog.jobs.declaration import declaration_of as declaration_of
+from zerog.jobs.document import HEAD_FIELDS
 from zerog.jobs.error import Error
 from zerog.jobs.history import MAX_TRACEBACK as MAX_TRACEBACK
 from zerog.jobs.history import HistoryMethods
 from zerog.jobs.history import described as described
-from zerog.jobs.loading import Loaded as Loaded
-from zerog.jobs.loading import after_claim as after_claim
-from zerog.jobs.loading import load_job as load_job
-from zerog.jobs.loading import read_head as read_head
-from zerog.jobs.options import check_delay, check_priority, check_queue_options
+from zerog.jobs.load import Loaded as Loaded
+from zerog.jobs.load import after_claim as after_claim
+from zerog.jobs.load import load_job as load_job
+from zerog.jobs.load import read_head as read_head
 from zerog.jobs.progress import share
 from zerog.jobs.schema import BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.stored import HEAD_FIELDS
+from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
+from zerog.records.job import DOCUMENT_TYPE, INTERNAL_ERROR, NO_RESULT, Document, make_key
+from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
+from zerog.support import jsonvalues
+from zerog.support.clock import SYSTEM, to_text
 
 _HEAD_SET = frozenset(HEAD_FIELDS)
 
@@ -121,15 +122,15 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._resources = _NONE
         self._stored = None
         self._unknown = {}
-        self._pending = saving.Pending()
+        self._pending = writes.Pending()
         self._history = {field: [] for field in HISTORY}
         self._last_write = self._clock.monotonic()
         self._latest = ""
         self._token = int(kwargs.pop("cas", None) or 0)
         if kwargs.get("jobType", declaration.job_type) != declaration.job_type:
             raise InvalidValue(
-                f"{type(self).__name__} was given the document of a {values.shown(kwargs['jobType'])}; expected one of "
-                f"a {declaration.job_type!r}. Nothing was stored."
+                f"{type(self).__name__} was given the document of a {jsonvalues.shown(kwargs['jobType'])}; expected "
+                f"one of a {declaration.job_type!r}. Nothing was stored."
             )
         known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields
@@ -185,7 +186,7 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
 
         By default a copy of ``output``: empty without one, and ``{"output": …}`` of one that is no dict.
         """
-        output = values.copy(self.output)
+        output = jsonvalues.copy(self.output)
         if output is None:
             return {}
         return output if isinstance(output, dict) else {"output": output}
@@ -221,14 +222,14 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         kept = {name: value for name, value in self.queueKwargs.items() if name != "delay"}
         if self._stored is None and not self._token:
             self.priority, self.queueKwargs = priority, {**kept, **kwargs}
-            [(document, token)] = self._engine.submit([saving.new_document_of(self)], delay)
+            [(document, token)] = self._engine.submit([writes.new_document_of(self)], delay)
             self._show({f: value for f, value in document.items() if f not in HISTORY}, token)
             return
         if self._run is not None:
             raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
         if self._stored is not None:
             self._engine.check_waits(self.uuid)  # before anything is written
-        if saving.has_changes(self):
+        if writes.has_changes(self):
             self.save()
         options = [Set("priority", priority), Set("queueKwargs", {**kept, **kwargs})]
         head, token = self._engine.enqueue(self.uuid, delay, options)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
-from zerog import values
 from zerog.exceptions import InvalidJobClass, InvalidValue
-from zerog.jobs.options import check_priority, check_queue_name
-from zerog.jobs.sizes import SMALLEST
-from zerog.signatures import misfit
-from zerog.values import JOB_BYTES
+from zerog.jobs.size_limit import SMALLEST
+from zerog.jobs.submit_options import check_priority, check_queue_name
+from zerog.support import jsonvalues
+from zerog.support.callables import misfit
+from zerog.support.jsonvalues import JOB_BYTES
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -107,7 +107,7 @@ def check_backoff(job_class: type[BaseJob]) -> None:
         "(error_count, error) -> seconds"
     )
     if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
-        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {values.shown(given)}; {expected}")
+        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {jsonvalues.shown(given)}; {expected}")
     why = misfit(given, 1, None)
     if why:
         raise InvalidJobClass(
@@ -165,7 +165,7 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
     where, expected = f"{job_class.__qualname__}.{name}", "error" if arguments else ""
     form = f"expected def {name}({', '.join(filter(None, ['self', expected]))}), or async def"
     if not callable(hook):
-        raise InvalidJobClass(f"{where} is {values.shown(hook)}; {form}")
+        raise InvalidJobClass(f"{where} is {jsonvalues.shown(hook)}; {form}")
     if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
         raise InvalidJobClass(
             f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"

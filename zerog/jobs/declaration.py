@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
 from marshmallow.exceptions import RegistryError
 
-from zerog import values
-from zerog.clock import from_text, to_text
-from zerog.datastores.base import HISTORY
-from zerog.document import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
+from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import bounds, checks, secrets
-from zerog.jobs.ownfield import OwnField
+from zerog.jobs.declared_field import OwnField
+from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
-from zerog.jobs.versions import Chain, find_migrations, parse_version
-from zerog.suggestions import close_to
+from zerog.records.job import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
+from zerog.support import jsonvalues
+from zerog.support.clock import from_text, to_text
+from zerog.support.suggestions import close_to
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -154,7 +154,7 @@ class Declaration:
         own = {key: attributes.pop(key, missing) for key in self._by_key}
         for name in _CONTAINERS:
             if name in attributes:
-                attributes[name] = values.copy(attributes[name])
+                attributes[name] = jsonvalues.copy(attributes[name])
         attributes["completeness"] = share(attributes.get("completeness"))
         for key in TIMESTAMPS:
             value = head.get(key)
@@ -200,7 +200,7 @@ class Declaration:
 
     def check_engine_value(self, name: str, value: Any) -> None:
         """Refuse what would make the document unreadable. Raises InvalidValue, naming the field."""
-        values.check(value, name)
+        jsonvalues.check(value, name)
         kind = _ENGINE_KINDS.get(name)
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from zerog.jobs.record import RecordSchema, Timestamp
+from zerog.jobs.entry_schema import RecordSchema, Timestamp
 
 
 class ErrorSchema(RecordSchema):

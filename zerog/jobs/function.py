@@ -1,4 +1,4 @@
-"""Jobs that are functions: the class is made of the signature.
+"""Jobs that are functions: a class made of a signature, and marshmallow fields made of its annotations.
 
 The first parameter is the job object, the others become the ``Params`` of the class, by their annotations.
 """
@@ -6,20 +6,130 @@ The first parameter is the job object, the others become the ``Params`` of the c
 from __future__ import annotations
 
 import copy
+import enum
 import inspect
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, ParamSpec, Protocol, TypeVar, Union
+from uuid import UUID
 
-from marshmallow import Schema, ValidationError, fields, missing
+from marshmallow import Schema, ValidationError, fields, missing, validate
 
-from zerog import values
 from zerog.exceptions import InvalidJobClass, InvalidValue
-from zerog.jobs.annotations import Unsupported, field_of
 from zerog.jobs.base import BaseJob
 from zerog.jobs.checks import check_yields_nothing
 from zerog.jobs.declaration import declaration_of
+from zerog.support import jsonvalues
+
+SUPPORTED = (
+    "str, int, float, bool, datetime, date, time, timedelta, UUID, Decimal, an Enum of texts or of whole numbers, "
+    "Literal, list[T], dict[str, T], T | None, Any, or Annotated[T, a marshmallow field or validator]"
+)
+
+
+class Unsupported(Exception):
+    """An annotation that no field stands for."""
+
+
+class WholeNumber(fields.Integer):
+    """An integer, or a text of one; a fraction is refused rather than cut off."""
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, (float, Decimal)) and value % 1:
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+_FIELDS: dict[Any, Callable[[], fields.Field[Any]]] = {
+    str: fields.String,
+    int: WholeNumber,
+    float: fields.Float,
+    bool: fields.Boolean,
+    datetime: lambda: fields.AwareDateTime(default_timezone=UTC),
+    date: fields.Date,
+    time: fields.Time,
+    timedelta: fields.TimeDelta,
+    UUID: fields.UUID,
+    Decimal: lambda: fields.Decimal(as_string=True),
+    Any: lambda: fields.Raw(allow_none=True),
+    list: lambda: fields.List(fields.Raw(allow_none=True)),
+    dict: lambda: fields.Dict(keys=fields.String()),
+}
+
+
+def field_of(annotation: Any) -> fields.Field[Any]:
+    """A new field for values of this type. Raises Unsupported, saying what is expected."""
+    try:
+        if annotation in _FIELDS:
+            return _FIELDS[annotation]()
+    except TypeError:  # not hashable: an instance of something, or Annotated with a list
+        pass
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _annotated(arguments[0], arguments[1:])
+    if origin in (Union, types.UnionType):
+        return _optional(annotation, arguments)
+    if origin is Literal:
+        return _literal(annotation, arguments)
+    if origin is list:
+        return fields.List(field_of(arguments[0]))
+    if origin is dict and arguments[0] is str:
+        return fields.Dict(keys=fields.String(), values=field_of(arguments[1]))
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _enum(annotation)
+    raise _unsupported(annotation)
+
+
+def _annotated(annotation: Any, extras: tuple[Any, ...]) -> fields.Field[Any]:
+    """The given field, or that of the type, with the given validators; what is neither is somebody else's."""
+    made = [extra() if _is_field_class(extra) else extra for extra in extras]
+    given = [extra for extra in made if isinstance(extra, fields.Field)]
+    if len(given) > 1:
+        raise Unsupported(f"is annotated with {len(given)} fields; expected one")
+    field = copy.deepcopy(given[0]) if given else field_of(annotation)
+    field.validators = [*field.validators, *(extra for extra in made if callable(extra))]
+    return field
+
+
+def _is_field_class(extra: Any) -> bool:
+    return isinstance(extra, type) and issubclass(extra, fields.Field)
+
+
+def _optional(annotation: Any, arguments: tuple[Any, ...]) -> fields.Field[Any]:
+    others = [argument for argument in arguments if argument is not type(None)]
+    if len(others) != 1 or len(arguments) != 2:
+        raise _unsupported(annotation)
+    field = field_of(others[0])
+    field.allow_none = True
+    return field
+
+
+def _literal(annotation: Any, choices: tuple[Any, ...]) -> fields.Field[Any]:
+    stated = [choice for choice in choices if choice is not None]
+    kinds = {type(choice) for choice in stated}
+    if kinds not in ({str}, {int}):
+        raise _unsupported(annotation)
+    field = field_of(kinds.pop())
+    field.validators = [validate.OneOf(stated)]
+    field.allow_none = None in choices
+    return field
+
+
+def _enum(annotation: type[enum.Enum]) -> fields.Field[Any]:
+    """By value, which is what a client knows and what a document shows."""
+    for kind in (str, int):
+        if all(isinstance(member.value, kind) and not isinstance(member.value, bool) for member in annotation):
+            return fields.Enum(annotation, by_value=field_of(kind))
+    raise _unsupported(annotation)
+
+
+def _unsupported(annotation: Any) -> Unsupported:
+    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return Unsupported(f"is annotated {shown!r:.100}; expected {SUPPORTED}")
+
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -124,7 +234,7 @@ def _set_default(where: str, field: fields.Field[Any], default: Any) -> None:
         dumped = _through_json(field, default)
     except (InvalidValue, ValidationError, ValueError, TypeError, AttributeError) as error:
         raise InvalidJobClass(
-            f"{where} has the default {values.shown(default)}; expected a value of its own type that JSON can hold "
+            f"{where} has the default {jsonvalues.shown(default)}; expected a value of its own type that JSON can hold "
             f"({error})"
         ) from None
     field.required = False
@@ -141,9 +251,9 @@ def _through_json(field: fields.Field[Any], default: Any) -> Any:
             raise ValueError("None needs an annotation such as str | None")
         return None
     dumped = field.serialize("default", {"default": default})
-    values.check(dumped, "it")
+    jsonvalues.check(dumped, "it")
     loaded = field._deserialize(dumped, "default", {})  # validators are for what a client gives
     is_same_kind = type(loaded) is type(default) or (type(loaded), type(default)) == (float, int)  # rate: float = 1
     if loaded != default or not is_same_kind:
-        raise ValueError(f"it would come back as {values.shown(loaded)}")
+        raise ValueError(f"it would come back as {jsonvalues.shown(loaded)}")
     return dumped

@@ -7,17 +7,17 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zerog import values
-from zerog.clock import from_text
-from zerog.datastores.operations import Add, Append, Max, Operation, Set
-from zerog.document import INTERNAL_ERROR, Document
+from zerog.engine.joblog import fields_of
+from zerog.engine.transitions import erred, error_record, event_record
 from zerog.exceptions import InvalidValue, SoftTimeout
+from zerog.jobs.document import StoredJob
 from zerog.jobs.error import Error
-from zerog.jobs.options import check_delay
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.stored import StoredJob
-from zerog.logs import fields_of
-from zerog.transitions import erred, error_record, event_record
+from zerog.jobs.submit_options import check_delay
+from zerog.records.job import INTERNAL_ERROR, Document
+from zerog.records.operations import Add, Append, Max, Operation, Set
+from zerog.support import jsonvalues
+from zerog.support.clock import from_text
 
 log = logging.getLogger("zerog")
 
@@ -134,7 +134,7 @@ class HistoryMethods(StoredJob):
 
     def _entries(self, field: str) -> list[Document]:
         return [
-            {name: from_text(value) if name == "timestamp" else values.copy(value) for name, value in entry.items()}
+            {name: from_text(value) if name == "timestamp" else jsonvalues.copy(value) for name, value in entry.items()}
             for entry in self._raw_entries(field)
         ]
 
@@ -151,8 +151,8 @@ def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
     if data is None:
         return {}, msg
     try:
-        values.check(data, "data", 2)  # of lists and objects around it in the document
-        size = len(values.encode_checked(data, "data").encode())
+        jsonvalues.check(data, "data", 2)  # of lists and objects around it in the document
+        size = len(jsonvalues.encode_checked(data, "data").encode())
     except InvalidValue as error:
         return {}, f"{msg} (its data can't be stored: {error})"
     if size > MAX_DATA:
@@ -160,7 +160,7 @@ def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
             {},
             f"{msg} (its data can't be stored: they take {size:,} bytes of JSON, and at most {MAX_DATA:,} are kept)",
         )
-    return {"data": values.copy(data)}, msg
+    return {"data": jsonvalues.copy(data)}, msg
 
 
 def described(exception: BaseException | None) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def described(exception: BaseException | None) -> dict[str, Any]:
     if exception is None:
         return {}
     kind = type(exception)
-    text = values.storable_text("".join(traceback.format_exception(exception)))
+    text = jsonvalues.storable_text("".join(traceback.format_exception(exception)))
     raw = text.encode()
     if len(raw) > MAX_TRACEBACK:
         half = MAX_TRACEBACK // 2 - 100

@@ -10,15 +10,15 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zerog.clock import SYSTEM
-from zerog.datastores.base import Mutation
-from zerog.datastores.operations import Append, Max, Operation
-from zerog.document import TERMINAL, Document
+from zerog.contracts.datastore import Mutation
 from zerog.exceptions import JobStateError, TooManyCollisions
-from zerog.jobs.versions import lifting
+from zerog.jobs.migrations import lifting
+from zerog.records.job import TERMINAL, Document
+from zerog.records.operations import Append, Max, Operation
+from zerog.support.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from zerog.jobs.stored import StoredJob
+    from zerog.jobs.document import StoredJob
 
 MAX_COLLISIONS = 200
 """How often a change starts again because somebody else wrote first."""

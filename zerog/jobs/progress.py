@@ -6,8 +6,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from zerog.clock import from_text
-from zerog.document import RUNNING, Document
+from zerog.records.job import RUNNING, Document
+from zerog.support.clock import from_text
 
 RECORDED_AT = 0.01
 """Ticks are written once they add up to this much completeness."""

@@ -7,10 +7,10 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from zerog.exceptions import InvalidJobClass
+from zerog.jobs.entry_schema import RecordSchema, Timestamp
 from zerog.jobs.error import ErrorSchema
 from zerog.jobs.event import EventSchema
-from zerog.jobs.record import RecordSchema, Timestamp
-from zerog.jobs.versions import parse_version
+from zerog.jobs.migrations import parse_version
 from zerog.jobs.warning import WarningSchema
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerog.document import INTERNAL_ERROR
+from zerog.records.job import INTERNAL_ERROR
 
 
 def _init(

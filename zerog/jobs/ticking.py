@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerog import values
-from zerog.datastores.base import HISTORY
-from zerog.datastores.operations import Add, Set
-from zerog.jobs import saving
+from zerog.contracts.datastore import HISTORY
+from zerog.jobs import writes
+from zerog.jobs.document import StoredJob
 from zerog.jobs.progress import info_of, is_worth_recording, progress_of
-from zerog.jobs.stored import StoredJob
+from zerog.records.operations import Add, Set
+from zerog.support import jsonvalues
 
 FLUSH_EVERY = 5.0
 """Seconds after which a tick writes what has collected, however little."""
@@ -27,7 +27,7 @@ class ProgressMethods(StoredJob):
 
     def add_to_completeness(self, delta: float) -> None:
         """Add to how much is done, together with ticks not yet recorded."""
-        saving.absorb_ticks(self, float(delta))
+        writes.absorb_ticks(self, float(delta))
         self._last_write = self._clock.monotonic()
 
     def set_tick_value(self, tickval: float) -> None:
@@ -48,5 +48,5 @@ class ProgressMethods(StoredJob):
 
     def info(self) -> dict[str, Any]:
         """``progress()`` with ``events``, ``warnings`` and ``errors``."""
-        history = {field: values.copy(self._raw_entries(field)) for field in HISTORY}
+        history = {field: jsonvalues.copy(self._raw_entries(field)) for field in HISTORY}
         return info_of({**self._dump_engine_fields(), **history}, self._clock.now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from zerog.jobs.record import RecordSchema, Timestamp
+from zerog.jobs.entry_schema import RecordSchema, Timestamp
 
 
 class WarningSchema(RecordSchema):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from zerog.app import App
-from zerog.document import ENGINE_FIELDS
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.secrets import HIDDEN
+from zerog.records.job import ENGINE_FIELDS
 
 SHOWN = 10
 """Jobs that a failed assertion lists."""

@@ -9,7 +9,7 @@ import random
 import threading
 from zlib import crc32
 
-from zerog.queues.base import Entry, Queue, Reservation, check_options, check_uuid
+from zerog.contracts.queue import Entry, Queue, Reservation, check_options, check_uuid
 
 MAX_DELAY = 5.0
 """Seconds by which an entry is delayed at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-from zerog.clock import Clock
+from zerog.support.clock import Clock
 
 
 class ManualClock(Clock):

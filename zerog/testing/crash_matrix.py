@@ -21,18 +21,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from zerog import crashpoints
 from zerog.app import App
-from zerog.clock import SYSTEM, from_text
-from zerog.document import TERMINAL, Document, make_key
+from zerog.engine.transitions import Worker
 from zerog.exceptions import ZerogError
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.secrets import redacted
-from zerog.reconcile import Reconciler
+from zerog.maintenance.reconcile import Reconciler
+from zerog.records.job import TERMINAL, Document, make_key
+from zerog.support import failpoints
+from zerog.support.clock import SYSTEM, from_text
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_claim
-from zerog.transitions import Worker
-from zerog.worker.slots import ThreadSlots
+from zerog.worker.executors.thread import ThreadSlots
 
 LEASE = 30.0
 
@@ -143,9 +143,9 @@ class _Matrix:
         passed: list[str] = []
 
         def live() -> None:
-            crashpoints.watch(passed.append)
+            failpoints.watch(passed.append)
             self._work("first")
-            crashpoints.disarm()
+            failpoints.disarm()
             (self._place / "points.json").write_text(json.dumps(passed))
 
         self._fork(live, FIRST)
@@ -156,7 +156,7 @@ class _Matrix:
         self._submit()
 
         def live() -> None:
-            crashpoints.arm(point, "kill", skip)
+            failpoints.arm(point, "kill", skip)
             self._work("first")
 
         was_killed = self._fork(live, when, may_be_killed=True)

@@ -11,18 +11,18 @@ import json
 from collections.abc import Iterator
 
 from zerog.app import App
-from zerog.clock import from_text, to_text
-from zerog.document import TERMINAL, WAITING, Document
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Claim, Worker
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.base import BaseJob
-from zerog.lifecycle import Engine
-from zerog.queues.memory import MemoryQueue
+from zerog.records.job import TERMINAL, WAITING, Document
+from zerog.support.clock import from_text, to_text
 from zerog.testing.clock import ManualClock
-from zerog.transitions import Claim, Worker
+from zerog.worker.executors.thread import ThreadSlots
 from zerog.worker.outcome import LOST, Outcome
 from zerog.worker.settings import LEASE
 from zerog.worker.settling import settle_once
-from zerog.worker.slots import ThreadSlots
 
 MAX_RUNS = 100
 """Runs after which a job that goes on and on is given up."""

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from zerog.clock import Clock
-from zerog.datastores.base import Datastore
-from zerog.document import Document
+from zerog.contracts.datastore import Datastore
 from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
-from zerog.orders import QUEUES, Orders, cancels_in, drain_in, paused_in, worker_key
-from zerog.workerrecords import read_record
+from zerog.records.commands import QUEUES, Orders, cancels_in, drain_in, paused_in, worker_key
+from zerog.records.job import Document
+from zerog.records.worker import read_record
+from zerog.support.clock import Clock
 
 log = logging.getLogger("zerog")
 

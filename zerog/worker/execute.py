@@ -10,19 +10,20 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zerog import logs, values
-from zerog.clock import to_text
-from zerog.datastores.operations import Add, Append, Max, Operation, Set
-from zerog.document import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
+from zerog.engine import joblog
+from zerog.engine.run import Run
+from zerog.engine.transitions import erred, error_record, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
-from zerog.jobs.options import is_delay
-from zerog.jobs.run import Run
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.transitions import erred, error_record, stamp
+from zerog.jobs.submit_options import is_delay
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
+from zerog.records.operations import Add, Append, Max, Operation, Set
+from zerog.support import jsonvalues
+from zerog.support.clock import to_text
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
-from zerog.worker.pauses import pause_after
+from zerog.worker.retry import pause_after
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -49,7 +50,7 @@ def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int
     try:
         job = load_job(job_class, loaded, token, app.datastore, app.queue)
     except BaseException as error:
-        log.exception("job %s could not be started", loaded[0]["uuid"], extra=logs.fields(loaded[0]))
+        log.exception("job %s could not be started", loaded[0]["uuid"], extra=joblog.fields(loaded[0]))
         return _not_started(app, job_class, loaded[0], error, run.build)
     app._attach(job)
     job._run = run
@@ -98,11 +99,11 @@ class Start(NamedTuple):
 
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
-    token = logs.running.set(job)
+    token = joblog.running.set(job)
     try:
         return conclude(job, begin(job), lambda: called(job))
     finally:
-        logs.running.reset(token)
+        joblog.running.reset(token)
 
 
 def begin(job: BaseJob) -> Start:
@@ -140,9 +141,9 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
         return _cancelled(job)
     except BaseException as error:
         if isinstance(error, ClaimLost) and _is_revoked(job):
-            log.warning("%s %s", job.logId, error, extra=logs.fields_of(job))
+            log.warning("%s %s", job.logId, error, extra=joblog.fields_of(job))
             return Outcome("claim lost", LOST)
-        log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=logs.fields_of(job))
+        log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=joblog.fields_of(job))
         return _unhooked(job, error)
 
 
@@ -203,7 +204,7 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     if isinstance(value, dict):
         value = dict(value)  # an OrderedDict or defaultdict is no JSON, what it holds may be
         try:
-            values.encode(value, "output")
+            jsonvalues.encode(value, "output")
             job._gathered(job.update_attrs, output=value)
         except InvalidValue as error:
             return _failed(job, f"run() returned a dict that can't be stored: {error}")
@@ -237,7 +238,7 @@ def _shown(value: object) -> str:
         text = repr(value)
     except Exception as failure:
         text = f"{type(value).__name__} whose repr() raised {type(failure).__name__}"
-    return values.storable_text(text[:200] + ("…" if len(text) > 200 else ""))
+    return jsonvalues.storable_text(text[:200] + ("…" if len(text) > 200 else ""))
 
 
 def _code_and_delay(value: Any) -> tuple[Any, Any]:
@@ -287,7 +288,7 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
-    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=logs.fields_of(job))
+    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=joblog.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
     if job._run is not None and job._run.cancelled:
         return _cancelled(job)  # it was told so, and failed while it was cleaning up
@@ -333,7 +334,7 @@ def _pause(job: BaseJob, error: BaseException) -> float:
 
 def _complain(job: BaseJob, complaint: str) -> None:
     """Record what is wrong with the class; ``errorCount`` counts runs that failed, and this was none."""
-    log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=logs.fields_of(job))
+    log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=joblog.fields_of(job))
     record = error_record(job._now(), INTERNAL_ERROR, complaint, job.attempts, job._build)
     job._gathered(job._record, "errors", record)
 
@@ -353,7 +354,7 @@ def _cancelled(job: BaseJob) -> Outcome:
 
 def _failed(job: BaseJob, message: str) -> Outcome:
     """Ended by the engine's own decision."""
-    log.error("%s job %s: %s", job.logId, job.uuid, message, extra=logs.fields_of(job))
+    log.error("%s job %s: %s", job.logId, job.uuid, message, extra=joblog.fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message)
     return _result(job, "exception", INTERNAL_ERROR)
 
@@ -374,13 +375,13 @@ def _is_implied(operation: Operation, code: int) -> bool:
 def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
     """Refuse here what the datastore would refuse when the run is settled, together with other jobs' ends."""
     written = [o for o in outcome.operations if isinstance(o, (Set, Append)) and type(o.value) not in _SMALL]
-    if sum(len(values.encode(o.value, o.field)) for o in written) < COMFORTABLE_BYTES:
+    if sum(len(jsonvalues.encode(o.value, o.field)) for o in written) < COMFORTABLE_BYTES:
         return outcome
     stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
     try:
         what = f"the document of job {job.uuid}"
-        values.check(stored, what)
-        values.encode_checked(stored, what, values.JOB_BYTES)
+        jsonvalues.check(stored, what)
+        jsonvalues.encode_checked(stored, what, jsonvalues.JOB_BYTES)
     except InvalidValue as error:
         job._pending.take()
         return _failed(job, f"the end of the run can't be stored: {error}")

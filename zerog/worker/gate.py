@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-from zerog.clock import Clock
-from zerog.document import CANCELLED, CANCELLED_STATUS, RUNNING
+from zerog.engine.engine import Accept, Engine
+from zerog.engine.transitions import Claim, Settlement, given_back, is_claimed
 from zerog.exceptions import CorruptDocument, DatastoreError
-from zerog.lifecycle import Accept, Engine
-from zerog.transitions import Claim, Settlement, given_back, is_claimed
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, RUNNING
+from zerog.support.clock import Clock
 
 log = logging.getLogger("zerog")
 

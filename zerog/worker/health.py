@@ -1,14 +1,182 @@
-"""Whether a worker is well, told to whoever started it."""
+"""A worker's health, reported to its supervisor, to systemd, or in a file that a probe looks at.
+
+The messages are those of systemd's sd_notify(3): ``READY=1`` once, when the worker holds its lease and claims jobs;
+``STATUS=`` for people; ``WATCHDOG=1`` again and again while it is well; ``STOPPING=1`` at the end, and then
+``EXTEND_TIMEOUT_USEC=`` while it waits for jobs beyond the grace. Its supervisor gets
+the same lines through the link between them; a heartbeat file gets a new modification time with each ``WATCHDOG=1``.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from zerog.clock import Clock
-from zerog.transitions import Worker
+from zerog.engine.transitions import Worker
+from zerog.exceptions import ConfigurationError
+from zerog.support.clock import SYSTEM, Clock
+from zerog.worker.fetcher import Store
 from zerog.worker.lease import Lease
-from zerog.worker.notify import Notifier
-from zerog.worker.store import Store
+
+log = logging.getLogger("zerog")
+
+SOCKET_VARIABLE, PATIENCE_VARIABLE, PID_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
+"""The variables of sd_notify(3) and sd_watchdog_enabled(3)."""
+
+PATIENCE = 60.0
+"""Seconds without a heartbeat after which a file's owner counts as stuck, unless WATCHDOG_USEC says otherwise."""
+
+RETIRED = "X_ZEROG_RETIRED=1"
+"""What a worker that was drained for good tells its supervisor; others ignore a message that begins like that."""
+
+RECYCLED = "X_ZEROG_RECYCLED=1"
+"""What a worker that has done its share sends to its supervisor, which replaces it at once."""
+
+STATUS_SECONDS = 5.0
+"""Seconds between two changes of the status text at least."""
+
+EXTENSION = 10.0
+"""Seconds for which a process that needs longer to end asks at a time."""
+
+EXTEND = "EXTEND_TIMEOUT_USEC="
+"""What it asks with; of sd_notify(3), too."""
+
+Outlet = Callable[[str], None]
+
+
+class Notifier:
+    """Passes on how this process is. Without outlets it does nothing.
+
+    ``patience``: seconds after which whoever listens takes silence for a hang; None if nobody watches.
+    """
+
+    def __init__(self, outlets: Sequence[Outlet] = (), patience: float | None = None, clock: Clock = SYSTEM) -> None:
+        self._outlets = tuple(outlets)
+        self._clock = clock
+        self.patience = patience
+        self.pace = patience / 4 if patience is not None else STATUS_SECONDS
+        """Seconds between two calls of ``beat`` at most."""
+        self._is_ready = False
+        self._is_told = True
+        self._status = ""
+        self._beat_at = self._status_at = self._extended_at = float("-inf")
+
+    def beat(self, status: str, is_ready: bool = True) -> None:
+        """This process is well. To be called every ``pace`` seconds or faster; tells only what is due."""
+        if not self._outlets:
+            return
+        lines = []
+        now = self._clock.monotonic()
+        if is_ready and not self._is_ready:
+            lines.append("READY=1")
+        is_ready = is_ready or self._is_ready
+        if self.patience is not None and is_ready and now - self._beat_at >= self.pace:
+            self._beat_at = now
+            lines.append("WATCHDOG=1")
+        if status != self._status and (now - self._status_at >= STATUS_SECONDS or "READY=1" in lines):
+            self._status, self._status_at = status, now
+            lines.append(f"STATUS={status}")
+        if self._tell(lines):
+            self._is_ready = is_ready
+
+    def retiring(self) -> None:
+        """This process is about to end for good; nobody shall start another one in its place."""
+        self._tell([RETIRED])
+
+    def recycling(self) -> None:
+        """This process has done its share and ends; its supervisor may start another one at once."""
+        self._tell([RECYCLED])
+
+    def stopping(self, status: str) -> None:
+        """This process ends; beats are not to be expected any more."""
+        self._tell(["STOPPING=1", f"STATUS={status}"])
+
+    def extend(self, status: str) -> None:
+        """This process ends, and needs longer for it than it said. To be called again and again meanwhile."""
+        now = self._clock.monotonic()
+        if now - self._extended_at >= EXTENSION / 10:
+            self._extended_at = now
+            self._tell([f"{EXTEND}{round(EXTENSION * 1e6)}", f"STATUS={status}"])
+
+    def _tell(self, lines: list[str]) -> bool:
+        """Whether all of them heard; what they missed is logged once until they hear again."""
+        if not lines:
+            return True
+        failure: OSError | None = None
+        for outlet in self._outlets:
+            try:
+                outlet("\n".join(lines))
+            except OSError as error:
+                failure = error
+        if failure is not None and self._is_told:
+            log.warning("whoever watches this process could not be told %s: %s", lines[0], failure)
+        self._is_told = failure is None
+        return self._is_told
+
+
+def from_environment(
+    heartbeat: Path | None = None, link: socket.socket | None = None, clock: Clock = SYSTEM
+) -> Notifier:
+    """A notifier for everybody who listens. Takes the variables out of the environment: they are not for children.
+
+    ``heartbeat``: a file to touch; ``link``: to the supervisor of this process. Raises ConfigurationError.
+    """
+    address = os.environ.pop(SOCKET_VARIABLE, "")
+    patience = _patience(os.environ.pop(PATIENCE_VARIABLE, ""), os.environ.pop(PID_VARIABLE, ""))
+    outlets: list[Outlet] = []
+    if address:
+        outlets.append(_to_socket(address))
+    if link is not None:
+        outlets.append(_to_link(link))
+    if heartbeat is not None:
+        outlets.append(_to_file(heartbeat))
+        patience = patience or PATIENCE
+    return Notifier(outlets, patience if outlets else None, clock)
+
+
+def _patience(text: str, pid: str) -> float | None:
+    if not text or (pid and pid != str(os.getpid())):
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigurationError(f"{PATIENCE_VARIABLE}={text!r} in the environment; expected microseconds, 1 or more")
+    return int(text) / 1e6
+
+
+def _to_socket(address: str) -> Outlet:
+    """``address``: a path, or a name in Linux's abstract namespace written with @."""
+    if address[0] not in "/@" or len(address) < 2:
+        raise ConfigurationError(f"{SOCKET_VARIABLE}={address!r} in the environment; expected /a/path or @name")
+    name = "\0" + address[1:] if address[0] == "@" else address
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.settimeout(1.0)  # systemd may be busy, but a worker has other things to do than to wait for it
+
+    def tell(message: str) -> None:
+        sender.sendto(message.encode(), name)
+
+    return tell
+
+
+def _to_link(link: socket.socket) -> Outlet:
+    def tell(message: str) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # that the supervisor is gone is told elsewhere
+            link.send(f"{message}\n".encode(), socket.MSG_DONTWAIT)
+
+    return tell
+
+
+def _to_file(path: Path) -> Outlet:
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--heartbeat {path}: there is no folder {path.parent}")
+
+    def tell(message: str) -> None:
+        if "WATCHDOG=1" in message:
+            path.touch()
+
+    return tell
+
 
 log = logging.getLogger("zerog")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from zerog.document import Document
+from zerog.records.job import Document
 
 
 class Holdings:

@@ -11,10 +11,10 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
-from zerog import values
 from zerog.exceptions import Cancelled, ClaimLost
 from zerog.jobs.base import BaseJob
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.support import jsonvalues
 
 HOOKS = ("before_run", "after_run", "on_error")
 
@@ -63,7 +63,7 @@ def _managers(job: BaseJob) -> list[Any]:
         manager = middleware(job)
         if not hasattr(manager, "__aenter__") and not hasattr(manager, "__enter__"):
             raise TypeError(
-                f"the middleware {middleware!r} returned {values.shown(manager)}; expected a context manager"
+                f"the middleware {middleware!r} returned {jsonvalues.shown(manager)}; expected a context manager"
             )
         managers.append(manager)
     return managers
@@ -85,7 +85,7 @@ def _is_undecided(job: BaseJob, error: BaseException) -> bool:
 
 def _nothing(hook: str, value: object) -> None:
     if value is not None:
-        raise TypeError(f"{hook}() returned {values.shown(value)}; expected None (it may raise to end the run)")
+        raise TypeError(f"{hook}() returned {jsonvalues.shown(value)}; expected None (it may raise to end the run)")
 
 
 # plain
@@ -123,7 +123,7 @@ def _result(job: BaseJob, value: Any) -> Any:
 
 def _run_coroutine(job: BaseJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
     # asyncio is a third of this package's whole import time, for jobs that most workers don't have.
-    from zerog.worker.coroutines import run_alone
+    from zerog.worker.executors.coroutines import run_alone
 
     assert job._run is not None
     return run_alone(coroutine, job._run)

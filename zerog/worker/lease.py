@@ -10,11 +10,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from zerog.clock import Clock
-from zerog.datastores.operations import Document
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Worker
 from zerog.exceptions import ZerogError
-from zerog.lifecycle import Engine
-from zerog.transitions import Worker
+from zerog.records.operations import Document
+from zerog.support.clock import Clock
 
 log = logging.getLogger("zerog")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerog.datastores import operations
-from zerog.datastores.operations import Operation
-from zerog.document import NO_RESULT, Document
-from zerog.transitions import Claim, Settlement
+from zerog.engine.transitions import Claim, Settlement
+from zerog.records import operations
+from zerog.records.job import NO_RESULT, Document
+from zerog.records.operations import Operation
 
 FINISH, REQUEUE, RELEASE, LOST = "finish", "requeue", "release", "lost"
 

@@ -1,7 +1,7 @@
 """One run of a worker, from its first look at the datastore to the removal of its record.
 
-The thread that calls ``run`` only waits for the end. Beside it run the store thread (``store``), the slots (``slots``,
-``eventloop`` or ``children``), the lease (``lease``), the control channel (``control``) and the reconciler.
+The thread that calls ``run`` only waits for the end. Beside it run the fetcher's thread (``fetcher``), the slots
+(``executors``), the lease (``lease``), the control channel (``control``) and the reconciler.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zerog.clock import Clock, to_text
-from zerog.document import Document
+from zerog.engine.engine import Unsuitable
+from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreError, ZerogError
-from zerog.lifecycle import Unsuitable
-from zerog.losses import bury
-from zerog.orders import DRAINED, DRAINING, RUNNING, STOPPING, Orders
-from zerog.reconcile import INTERVAL
-from zerog.transitions import Worker as Identity
-from zerog.worker.child import child_main
-from zerog.worker.children import JOBS_PER_CHILD, ProcessSlots
+from zerog.maintenance.losses import bury
+from zerog.maintenance.reconcile import INTERVAL
+from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, Orders
+from zerog.records.job import Document
+from zerog.support.clock import Clock, to_text
 from zerog.worker.control import Control
-from zerog.worker.ending import Ending
-from zerog.worker.health import Health
+from zerog.worker.executors.child import child_main
+from zerog.worker.executors.cleanup import resident_memory
+from zerog.worker.executors.forkserver import Nursery
+from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessSlots
+from zerog.worker.executors.thread import Slots, ThreadSlots
+from zerog.worker.fetcher import Store
+from zerog.worker.health import Health, Notifier
 from zerog.worker.lease import Lease
-from zerog.worker.leftovers import resident_memory
-from zerog.worker.notify import Notifier
-from zerog.worker.nursery import Nursery
 from zerog.worker.settings import Settings
-from zerog.worker.shutdown import Shutdown
-from zerog.worker.slots import Slots, ThreadSlots
-from zerog.worker.store import Store
+from zerog.worker.shutdown import Ending, Shutdown
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -196,7 +194,7 @@ class Session:
         count, lease = self._settings.concurrency, self._settings.lease
         done, clock = self._store.done, self._clock
         if self._settings.executor == "async":
-            from zerog.worker.eventloop import AsyncSlots  # asyncio is a third of the package's import time
+            from zerog.worker.executors.async_ import AsyncSlots  # asyncio is a third of the package's import time
 
             return AsyncSlots(self._app, count, lease, done, clock)
         if self._nursery is None:

@@ -12,8 +12,8 @@ import logging
 import random
 from math import inf
 
-from zerog.clock import Clock, to_text
-from zerog.document import INTERNAL_ERROR
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Settled, Settlement, build_of, erred, error_record, stamp
 from zerog.exceptions import (
     CorruptDocument,
     DatastoreError,
@@ -23,9 +23,9 @@ from zerog.exceptions import (
     TooManyCollisions,
     ZerogError,
 )
-from zerog.lifecycle import Engine
-from zerog.losses import take_back
-from zerog.transitions import Settled, Settlement, build_of, erred, error_record, stamp
+from zerog.maintenance.losses import take_back
+from zerog.records.job import INTERNAL_ERROR
+from zerog.support.clock import Clock, to_text
 
 log = logging.getLogger("zerog")
 

@@ -1,18 +1,58 @@
-"""How a worker parts with its running jobs: each type by its ON_SHUTDOWN, then what is left is given back."""
+"""Shut down: the request to end, its urgency, each job's ON_SHUTDOWN, and the release of what is still running."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
-from zerog.clock import Clock
+from zerog.engine.engine import Engine
 from zerog.exceptions import ZerogError
-from zerog.lifecycle import Engine
-from zerog.worker.ending import Ending
+from zerog.support.clock import Clock
+from zerog.worker.executors.thread import Slots
+from zerog.worker.fetcher import Store
+from zerog.worker.health import Notifier
 from zerog.worker.lease import Lease
-from zerog.worker.notify import Notifier
-from zerog.worker.slots import Slots
-from zerog.worker.store import Store
+from zerog.worker.signal_thread import SignalThread
+
+
+class Ending:
+    """Requested by ``stop``, by a supervisor, by signals, or by a worker that has done its share."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        """Set once the worker shall end."""
+        self._asked = self._signals = self._hurried = 0
+
+    @property
+    def urgency(self) -> int:
+        """How often the end was requested: at the second time running jobs are not waited for any more.
+
+        A signal that reached both this process and its supervisor, which passes it on, counts once.
+        """
+        return max(self._asked, self._signals) + self._hurried
+
+    def ask(self, times: int = 1) -> None:
+        """Request the end, for the ``times``-th time; harmless when repeated."""
+        self._asked = max(self._asked, times)
+        self.event.set()
+
+    def hurry(self) -> None:
+        """Request it once more."""
+        self._hurried += 1
+        self.event.set()
+
+    def on_signals(self, numbers: Sequence[int]) -> AbstractContextManager[object]:
+        """Have each of these signals request it, if this is the main thread, which alone may handle signals."""
+        if threading.current_thread() is threading.main_thread():
+            return SignalThread(numbers, self._on_signal)
+        return nullcontext()
+
+    def _on_signal(self, _number: int) -> None:
+        self._signals += 1
+        self.event.set()
+
 
 log = logging.getLogger("zerog")
 

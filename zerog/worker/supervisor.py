@@ -23,11 +23,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from zerog.clock import SYSTEM, Clock
-from zerog.worker.notify import EXTEND, PATIENCE_VARIABLE, RECYCLED, RETIRED, Notifier
-from zerog.worker.nursery import describe
+from zerog.support.clock import SYSTEM, Clock
+from zerog.worker.executors.forkserver import describe
+from zerog.worker.health import EXTEND, PATIENCE_VARIABLE, RECYCLED, RETIRED, Notifier
 from zerog.worker.settings import SIGNALS
-from zerog.worker.signalthread import STOPS, SignalThread
+from zerog.worker.signal_thread import STOPS, SignalThread
 
 log = logging.getLogger("zerog")
 

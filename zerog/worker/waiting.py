@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from zerog.clock import Clock
-from zerog.lifecycle import Engine
+from zerog.engine.engine import Engine
+from zerog.support.clock import Clock
 
 log = logging.getLogger("zerog")
 

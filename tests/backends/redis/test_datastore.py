@@ -1,0 +1,120 @@
+"""The datastore contract on Redis: one in this process, and real servers."""
+
+from __future__ import annotations
+
+import fakeredis
+import pytest
+
+from tests.backends.redis.servers import NAMES, FakeServer, shared
+from tests.contracts.test_datastore_machine import explore
+from zerog.backends.redis.datastore import RedisDatastore
+from zerog.backends.redis.server import RedisServer
+from zerog.contracts.datastore import Datastore, RunGuard
+from zerog.records.operations import Set
+from zerog.testing.contracts.datastore import DatastoreContract
+
+
+class RedisRules(DatastoreContract):
+    """The contract, and how to break a document."""
+
+    @pytest.fixture
+    def datastore(self, server: RedisServer):
+        datastore = RedisDatastore(server)
+        yield datastore
+        datastore.close()
+
+    def corrupt(self, datastore: Datastore, key: str) -> None:
+        assert isinstance(datastore, RedisDatastore)
+        server = datastore.server
+        name = f"{server.prefix}d:{key}"
+        body = server.ask(key, "HGET", name, "body")
+        server.ask(key, "HSET", name, "body", body[:5])
+
+
+@pytest.mark.wide
+class TestFake(RedisRules):
+    @pytest.fixture
+    def fake(self) -> fakeredis.FakeServer:
+        return fakeredis.FakeServer()
+
+    @pytest.fixture
+    def server(self, fake):
+        return FakeServer(fake)
+
+    @pytest.fixture
+    def another(self, fake):
+        return RedisDatastore(FakeServer(fake))
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestReal(RedisRules):
+    @pytest.fixture
+    def url(self, name):
+        return shared(name).url()
+
+    @pytest.fixture
+    def server(self, url):
+        return RedisServer(url)
+
+    @pytest.fixture
+    def another(self, url):
+        another = RedisDatastore(url)
+        yield another
+        another.close()
+
+
+def test_a_deletion_under_a_token() -> None:
+    """It removes that state of the document and no other."""
+    datastore = RedisDatastore(shared("valkey").url())
+    token = datastore.create("key", {"status": "failed", "events": [1]})
+    with pytest.raises(datastore.casException):
+        datastore.delete("key", token + 1)
+    assert datastore.read_with_cas("key") == ({"status": "failed", "events": [1]}, token)
+    assert datastore.delete("key", token) is True
+    assert datastore.delete("key", token) is False
+    assert datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*") == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
+    """Such code kept no index by the end and left the type in the body; what it ends or removes later is noticed."""
+    datastore = RedisDatastore(shared(name).url())
+    server, prefix = datastore.server, datastore.server.prefix
+    query = {"status": "failed", "job_type": "x", "until": "9"}
+    a, b, c, d = (f"zerog_job_{number}" for number in range(4))
+    for key in (a, b, c):
+        datastore.create(key, {"status": "failed", "jobType": "x", "finishedAt": "1", "key": key, "events": []})
+    datastore.create(d, {"status": "failed", "key": d})
+    body, finished = (server.ask(a, "HGET", f"{prefix}d:{a}", field) for field in ("body", ',"finishedAt":'))
+    server.ask(a, "HSET", f"{prefix}d:{a}", "body", b'%b,"jobType":"x","finishedAt":%b' % (body, finished))
+    server.ask(a, "HDEL", f"{prefix}d:{a}", ',"jobType":', ',"finishedAt":')
+    server.ask(a, "DEL", f"{prefix}ended")
+    assert datastore.find(**query).heads == []
+    assert datastore.setup() == [f"3 entries of the index {prefix}ended"]
+    assert [head["key"] for head in datastore.find(**query).heads] == [a, b, c]
+    server.ask(b, "DEL", f"{prefix}d:{b}")
+    server.ask(c, "HSET", f"{prefix}d:{c}", ',"finishedAt":', '"2"')
+    assert [head["key"] for head in datastore.find(**query).heads] == [a]
+    assert server.ask("a test", "ZCARD", f"{prefix}ended") == 1
+    datastore.close()
+
+
+def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
+    """Its type is in the body, where the script doesn't look."""
+    datastore = RedisDatastore(shared("valkey").url())
+    server = datastore.server
+    datastore.create("a", {"status": "running", "finishedAt": None, "epoch": 1, "owner": {"nonce": "n"}, "seq": 0})
+    name = f"{server.prefix}d:a"
+    server.ask("a", "HSET", name, "body", server.ask("a", "HGET", name, "body") + b',"jobType":"x"')
+    end = [Set("status", "failed"), Set("finishedAt", "1"), Set("owner", None)]
+    datastore.mutate("a", end, run=RunGuard(1, "n", 1))
+    datastore.mutate("a", end, run=RunGuard(1, "n", 1))
+    [head] = datastore.find(status="failed", job_type="x", until="1").heads
+    assert head["jobType"] == "x"
+    datastore.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model(name: str) -> None:
+    """Random sequences of calls, each answer compared with a model's."""
+    explore(lambda: RedisDatastore(shared(name).url()), 60)

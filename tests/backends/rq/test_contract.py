@@ -1,0 +1,67 @@
+"""The queue contract over RQ queues, in this process and on a real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fakeredis
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.backends.rq.queues import fake_queue, real_url
+from tests.contracts.bad_entries import Writers, bad_entries
+from zerog.backends.rq.queue import RqQueue
+from zerog.contracts.queue import Queue
+from zerog.testing.contracts.queue import QueueContract
+from zerog.testing.contracts.queue.machine import queue_machine
+
+
+class RqContract(QueueContract):
+    has_priorities = False
+
+    def put_raw(self, queue: Queue, body: Any) -> None:
+        assert isinstance(queue, RqQueue)
+        queue.server.client().rpush("rq:queue:default", body)
+
+    def bad_entries(self, queue: Queue) -> Writers:
+        return bad_entries(queue)
+
+
+@pytest.mark.wide
+class TestFake(RqContract):
+    @pytest.fixture
+    def fake(self) -> fakeredis.FakeServer:
+        return fakeredis.FakeServer()
+
+    @pytest.fixture
+    def queue(self, fake, clock) -> Queue:
+        return fake_queue(fake, clock)
+
+    @pytest.fixture
+    def another(self, fake, queue, clock) -> Queue:
+        return fake_queue(fake, clock)
+
+
+class TestReal(RqContract):
+    @pytest.fixture
+    def url(self) -> str:
+        return real_url()
+
+    @pytest.fixture
+    def queue(self, url, clock):
+        queue = RqQueue(url, clock=clock)
+        yield queue
+        queue.close()
+
+    @pytest.fixture
+    def another(self, url, queue, clock):
+        another = RqQueue(url, clock=clock)
+        yield another
+        another.close()
+
+
+def test_model() -> None:
+    """An RQ list keeps no place for what comes back from several consumers, so that only the weaker rules hold."""
+    machine = queue_machine(lambda clock: fake_queue(fakeredis.FakeServer(), clock), lossy=True)
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))

@@ -1,0 +1,78 @@
+"""What is in the way of a reservation, and what an idle consumer costs."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import rq
+from rq.suspension import resume, suspend
+
+from tests.backends.rq.queues import real_url
+from zerog.backends.rq.queue import RqQueue
+from zerog.backends.rq.scripts import WINDOW
+from zerog.records.job import new_uuid
+
+
+@pytest.fixture
+def queue():
+    queue = RqQueue(real_url())
+    yield queue
+    queue.close()
+
+
+def calls(queue: RqQueue) -> int:
+    """Commands that the server has had for scripts and pops."""
+    stats = queue.server.client().info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blmove"))
+
+
+def foreign(queue: RqQueue, count: int) -> None:
+    jobs = [rq.Queue.prepare_data("os.getpid") for _ in range(count)]
+    rq.Queue("default", connection=queue.server.client()).enqueue_many(jobs)
+
+
+def test_jobs_of_others_are_looked_past(queue: RqQueue) -> None:
+    foreign(queue, WINDOW - 1)
+    uuids = [new_uuid() for _ in range(3)]
+    for uuid in uuids[:2]:
+        queue.put(uuid)
+    reservations = [queue.reserve(), queue.reserve()]
+    assert [reservation.uuid for reservation in reservations if reservation] == uuids[:2]
+    foreign(queue, 2)
+    queue.put(uuids[2])
+    assert queue.reserve() is None, "farther back than anybody looks"
+    assert queue.rejected == 0
+
+
+def test_waiting_behind_jobs_of_others_is_no_spinning(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
+    """It is looked at a few times a second, and said once."""
+    foreign(queue, 1)
+    with caplog.at_level(logging.WARNING, "zerog"):
+        before = calls(queue)
+        assert queue.reserve(1) is None
+        assert calls(queue) - before < 12
+        assert queue.reserve() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "queue default: there are RQ jobs of others, which are left to RQ's workers"
+    ]
+
+
+def test_an_idle_consumer_asks_twice_a_second(queue: RqQueue) -> None:
+    queue.reserve()
+    before = calls(queue)
+    assert queue.reserve(2) is None
+    assert calls(queue) - before <= 6
+
+
+def test_suspension_is_said_once(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
+    uuid = new_uuid()
+    queue.put(uuid)
+    suspend(queue.server.client())
+    with caplog.at_level(logging.WARNING, "zerog"):
+        assert queue.reserve(0.5) is None and queue.reserve() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "queue default: RQ is suspended, nothing is taken until `rq resume`"
+    ]
+    resume(queue.server.client())
+    assert queue.reserve().uuid == uuid

@@ -1,0 +1,414 @@
+"""What the logs tell of jobs: each transition once, by whoever made it, with fields, and nothing secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+from tests.acceptance.harness import ROOT, Workers
+from tests.engine.engines import KINDS
+from tests.marks import wide
+from tests.processes import output
+from zerog.cli.logging import _Plain
+from zerog.contracts.datastore import RunGuard
+from zerog.engine.joblog import JobFields
+from zerog.engine.transitions import Settlement, Worker
+from zerog.records.job import CANCELLED, new_document
+from zerog.testing.clock import ManualClock
+
+MODULE = "tests.engine.logged_app"
+CANARY = "kanarienvogel"
+
+EXECUTORS = pytest.mark.parametrize(
+    "options",
+    [("--executor", "thread"), *wide((("--executor", "process"),), (("--executor", "process", "--processes", "2"),))],
+)
+
+
+def lines(w: Workers) -> list[dict[str, Any]]:
+    """What the workers logged as JSON, line by line."""
+    return [json.loads(line) for line in w.log.read_text().splitlines() if line.startswith("{")]
+
+
+def transitions(w: Workers) -> dict[str, list[str]]:
+    """By uuid: what became of a job, in the order in which it was told."""
+    told = defaultdict(list)
+    for line in lines(w):
+        if "transition" in line:
+            told[line["uuid"]].append(" ".join([line["transition"], *filter(None, [line.get("status")])]))
+    return told
+
+
+@EXECUTORS
+def test_each_transition_is_told_once(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever processes are between the worker and the run: one line a transition, errors beside them."""
+    with Workers(tmp_path, "--log-format", "json", *options, module=MODULE) as w:
+        talking = w.app.submit("talking", {"password": CANARY}).uuid
+        twice = w.app.submit("twice").uuid
+        raising = w.app.submit("raising").uuid
+        worker = w.start()
+        w.until_ended(3)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        assert transitions(w) == {
+            talking: ["claimed", "finished succeeded"],
+            twice: ["claimed", "requeued", "claimed", "requeued", "claimed", "finished succeeded"],
+            raising: ["claimed", "finished failed"],
+        }
+        errors = {line["uuid"]: line for line in lines(w) if line["level"] == "ERROR"}
+        assert errors.keys() == {twice, raising}
+        assert "ZeroDivisionError" in errors[raising]["exc_info"]
+        assert sum(line["level"] == "ERROR" for line in lines(w)) == 2
+
+
+@EXECUTORS
+def test_every_line_has_what_a_log_store_needs(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Timestamps in UTC, level, process; the job's names on its lines and on those of other loggers within its run."""
+    with Workers(tmp_path, "--log-format", "json", *options, module=MODULE) as w:
+        before = datetime.now(UTC)
+        talking = w.app.submit("talking", {"password": CANARY})
+        worker = w.start()
+        w.until_ended(1)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        for line in lines(w):
+            moment = datetime.fromisoformat(line["timestamp"])
+            assert moment.utcoffset() == timedelta(0)
+            assert before - timedelta(seconds=1) < moment < datetime.now(UTC)
+            assert line["level"] in ("INFO", "WARNING")
+            assert line["pid"] != os.getpid()
+        named = {"logId": talking.logId, "uuid": talking.uuid, "jobType": "talking", "epoch": 1}
+        about = [line for line in lines(w) if line.get("uuid") == talking.uuid]
+        assert [line["logger"] for line in about] == ["zerog", "zerog", "shop", "zerog"]
+        claimed, recorded, foreign, finished = about
+        for line in about:
+            assert line.items() >= named.items()
+            assert line["worker"] == claimed["worker"]
+        assert recorded["message"] == f"{talking.logId} recorded"
+        assert foreign["message"] == "from the shop's own logger"
+        assert (claimed["attempts"], finished["resultCode"]) == (1, 200)
+        assert 0 <= finished["seconds"] < 10
+
+
+def test_no_parameter_and_no_output_is_logged(tmp_path: Path) -> None:
+    """A parameter's value appears in no line at the finest level."""
+    with Workers(tmp_path, "--log-level", "DEBUG", module=MODULE) as w:
+        w.app.submit("talking", {"password": CANARY})
+        worker = w.start()
+        w.until_ended(1)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        assert "finished: succeeded" in w.log.read_text()
+        assert CANARY not in w.log.read_text()
+
+
+def test_a_url_is_logged_without_its_user(tmp_path: Path) -> None:
+    """Even when it is the URL that is wrong."""
+    (tmp_path / "far.py").write_text(
+        f"import zerog\napp = zerog.App('nosuch://me:{CANARY}@db.example/0?key={CANARY}')\n"
+    )
+    result = run_worker(tmp_path, "far:app", "--log-level", "DEBUG")
+    assert result.returncode == 2
+    assert "nosuch://db.example/0" in result.stderr
+    assert CANARY not in result.stdout + result.stderr
+
+
+def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
+    """Time in UTC, level, process, logger, then the job's logId, whoever wrote the line."""
+    with Workers(tmp_path, module=MODULE) as w:
+        talking = w.app.submit("talking", {"password": CANARY})
+        worker = w.start()
+        w.until_ended(1)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        told = [line.split(" ", 5) for line in w.log.read_text().splitlines() if " zerog " in line or " shop " in line]
+        assert all(datetime.fromisoformat(line[0]).utcoffset() == timedelta(0) for line in told)
+        about = [line[1:] for line in told if line[4] == talking.logId]
+        assert [line[4] for line in about] == [
+            f"talking {talking.uuid} claimed by {about[0][4].split()[-3].rstrip(',')}, run 1",
+            "recorded",
+            "from the shop's own logger",
+            about[3][4],
+        ]
+        assert about[3][4].startswith(f"talking {talking.uuid} finished: succeeded with 200 after ")
+        assert [line[0] for line in about] == ["INFO", "INFO", "WARNING", "INFO"]
+
+
+def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> None:
+    """The worker that ends gives its job back; the one that is killed can't, so another one tells of it."""
+    with Workers(tmp_path, "--lease", "1", "--log-format", "json", module=MODULE) as w:
+        started = tmp_path / "started"
+        uuid = w.app.submit("long", {"started": str(started)}).uuid
+
+        def begin() -> subprocess.Popen[bytes]:
+            worker = w.start()
+            w.until(started.exists)
+            started.unlink()
+            return worker
+
+        first = begin()
+        first.terminate()
+        assert first.wait(20) == 0
+        w.kill(begin())
+        third = begin()
+        told = [
+            (line["transition"], line["pid"]) for line in lines(w) if line.get("uuid") == uuid and "transition" in line
+        ]
+        assert [what for what, _ in told] == ["claimed", "released", "claimed", "rescued", "claimed"]
+        assert told[1][1] == first.pid
+        assert told[3][1] == told[4][1] == third.pid
+        rescued = next(line for line in lines(w) if line.get("transition") == "rescued")
+        assert rescued["level"] == "WARNING"
+        assert "silent for its lease" in rescued["reason"]
+
+
+def test_nothing_is_told_below_the_level(tmp_path: Path) -> None:
+    """At WARNING a day without trouble leaves an empty log."""
+    with Workers(tmp_path, "--log-level", "WARNING", "--processes", "2", module="tests.acceptance.jobs") as w:
+        w.app.submit_many("square", ({"number": number} for number in range(50)))
+        worker = w.start()
+        w.until_ended(50)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        assert w.log.read_text() == ""
+
+
+def test_the_library_configures_nothing() -> None:
+    """A program with its own logging sees every transition with its fields, through its own formatter alone."""
+    printed = output(
+        """
+        import logging, sys, zerog
+        app = zerog.App("memory://")
+
+        class Hello(zerog.BaseJob):
+            JOB_TYPE = "hello"
+            def run(self):
+                logging.getLogger("mine").info("hello")
+
+        app.register(Hello)
+        uuid = app.submit("hello").uuid
+        zerog.Worker(app).run(burst=True)
+        assert not logging.root.handlers and not logging.getLogger("zerog").handlers
+        assert logging.getLogger("zerog").level == logging.NOTSET
+
+        handler = logging.StreamHandler(sys.stdout)
+        handler.addFilter(zerog.engine.joblog.JobFields())
+        handler.addFilter(lambda record: hasattr(record, "uuid"))
+        handler.setFormatter(logging.Formatter("%(jobType)s %(epoch)s %(name)s %(msg).7s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
+        app.retry(uuid)
+        zerog.Worker(app).run(burst=True)
+        """
+    )
+    assert printed.splitlines() == [
+        "hello 2 zerog %s %s %",
+        "hello 3 zerog %s %s %",
+        "hello 3 mine hello",
+        "hello 3 zerog %s %s %",
+    ]
+
+
+# what is told by clients and by reconcile, on every engine
+
+
+@pytest.fixture(params=KINDS)
+def told(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
+    """An engine, and what it told so far."""
+    clock = ManualClock()
+    engine = KINDS[request.param].open(tmp_path, clock)
+    caplog.set_level(logging.INFO, "zerog")
+
+    def so_far() -> list[tuple[str, str]]:
+        return [(r.transition, r.uuid) for r in caplog.records if hasattr(r, "transition")]
+
+    yield engine, clock, so_far
+    engine.close()
+
+
+def submitted(engine: Any, delay: float = 0) -> str:
+    now = engine.clock.now().isoformat()
+    [(document, _)] = engine.submit([new_document("demo", 1.0, now)], delay)
+    return str(document["uuid"])
+
+
+def claim(engine: Any) -> Any:
+    [claim] = engine.claim(1, Worker("w", 30), lambda head: None)
+    return claim
+
+
+def test_submit_cancel_and_retry_are_told(told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    engine, _, so_far = told
+    uuid = submitted(engine, delay=60)
+    engine.enqueue(uuid)
+    engine.cancel(uuid)
+    with pytest.raises(zerog.JobStateError):
+        engine.cancel(uuid)
+    engine.retry(uuid, "because\nwe can")
+    assert so_far() == [(what, uuid) for what in ("submitted", "submitted", "cancelled", "retried")]
+    texts = [record.getMessage() for record in caplog.records]
+    assert "not before 2026-01-01T00:01:00" in texts[0]
+    assert "enqueued again" in texts[1]
+    assert texts[3].endswith("retried after cancelled with 410: because we can")
+    assert all(text.startswith(f"{uuid[-8:]} demo {uuid} ") for text in texts)
+
+
+def test_cancelling_a_running_job_is_told_once(told: Any) -> None:
+    engine, _, so_far = told
+    uuid = submitted(engine)
+    claim(engine)
+    engine.cancel(uuid)
+    engine.cancel(uuid)
+    assert so_far() == [("submitted", uuid), ("cancel requested", uuid)]
+
+
+def test_a_rescued_and_a_released_run_are_told_with_the_reason(told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    engine, _, so_far = told
+    uuid = submitted(engine)
+    assert engine.rescue(uuid, claim(engine).run, "crashes", "its process died")
+    assert engine.release(uuid, claim(engine).run, "the worker leaves")
+    assert not engine.release(uuid, RunGuard(1, "n"), "too late")
+    assert so_far() == [(what, uuid) for what in ("submitted", "rescued", "released")]
+    assert [(r.levelname, r.reason) for r in caplog.records[1:]] == [
+        ("ERROR", "its process died"),
+        ("INFO", "the worker leaves"),
+    ]
+    run = claim(engine).run
+    engine.cancel(uuid)
+    assert engine.rescue(uuid, run, "lost", "its worker was silent")
+    assert (caplog.records[-1].transition, caplog.records[-1].status) == ("finished", "cancelled")
+
+
+def test_a_repair_is_told(told: Any) -> None:
+    """A document whose writer died before it reached the queue."""
+    engine, clock, so_far = told
+    now = clock.now().isoformat()
+    uuid = new_document("demo", 1.0, now)["uuid"]
+    [(document, _)] = engine.submit([new_document("demo", 1.0, now, uuid)])
+    engine.datastore.update(f"zerog_job_{uuid}", {**document, "queueState": "pending", "due": now})
+    assert engine.put_again_all([uuid], "its writer did not") == [uuid]
+    assert so_far() == [("submitted", uuid), ("put again", uuid)]
+
+
+def test_a_job_given_back_that_was_cancelled_is_told_as_cancelled(told: Any) -> None:
+    """The run asks for another one, and there won't be any."""
+    engine, _, so_far = told
+    uuid = submitted(engine)
+    mine = claim(engine)
+    engine.cancel(uuid)
+    settlement = Settlement(mine, "requeue", 1)
+    assert engine.settle([settlement]) == [True]
+    assert settlement.status == "cancelled"
+    assert engine.read(uuid)[0]["resultCode"] == CANCELLED
+    assert so_far() == [("submitted", uuid), ("cancel requested", uuid)]
+
+
+def test_records_outside_any_run_are_left_alone() -> None:
+    record = logging.LogRecord("shop", logging.INFO, "", 0, "hello", (), None)
+    assert JobFields().filter(record)
+    assert not hasattr(record, "logId")
+
+
+# logs that can't be written
+
+
+def run_worker(folder: Path, app: str, *options: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    """A worker run to its end. ``streams``: its standard files; by default its output is captured."""
+    streams = streams or {"capture_output": True, "text": True}
+    command = [sys.executable, "-m", "zerog", "worker", app, *options]
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+    return subprocess.run(command, cwd=folder, env=environment, timeout=60, check=False, **streams)
+
+
+def test_what_a_job_printed_last_is_there(tmp_path: Path) -> None:
+    """Without a newline, into a pipe, from a child that ends with its worker."""
+    (tmp_path / "printing.py").write_text(
+        "import zerog\napp = zerog.App('sqlite:///jobs.db')\n"
+        "@app.job\ndef speak(job):\n    print('last words', end='')\n"
+    )
+    submitted = [sys.executable, "-m", "zerog", "submit", "printing:app", "speak"]
+    subprocess.run(submitted, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    ended = run_worker(tmp_path, "printing:app", "--burst", "--executor", "process")
+    assert (ended.returncode, "last words" in ended.stdout) == (0, True)
+
+
+def closed() -> None:
+    os.close(0)
+    os.close(1)
+    os.close(2)
+
+
+@EXECUTORS
+@pytest.mark.parametrize("trouble", ["closed", "disk full", "broken pipe"])
+def test_a_log_that_cant_be_written_fails_no_job(options: tuple[str, ...], trouble: str, tmp_path: Path) -> None:
+    """Jobs print and log, nothing of it can be written, and every job succeeds; the worker ends as asked."""
+    with Workers(tmp_path, module=MODULE) as w:
+        uuids = w.app.submit_many("talking", [{"password": CANARY}] * 5)
+        with Path("/dev/full").open("w") as full:
+            if trouble == "closed":
+                result = run_worker(tmp_path, f"{MODULE}:app", "--burst", *options, preexec_fn=closed)
+            elif trouble == "disk full":
+                result = run_worker(tmp_path, f"{MODULE}:app", "--burst", *options, stdout=full, stderr=full)
+            else:
+                reading, writing = os.pipe()
+                os.close(reading)
+                result = run_worker(tmp_path, f"{MODULE}:app", "--burst", *options, stdout=writing, stderr=writing)
+                os.close(writing)
+        assert result.returncode == 0
+        assert [w.app.progress(uuid)["result"] for uuid in uuids] == [200] * 5
+        assert all(w.app.get_job(uuid).attempts == 1 for uuid in uuids)
+
+
+def test_no_file_takes_the_number_of_a_closed_standard_file(tmp_path: Path) -> None:
+    """What a library writes to descriptor 2 must not end up in a database."""
+    code = (
+        "import os; from zerog.cli.logging import keep_streams; keep_streams();"
+        "file = os.open('opened', os.O_CREAT | os.O_WRONLY); os.write(file, str(file).encode()); os.write(2, b'oops')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=tmp_path, env=environment, preexec_fn=closed, timeout=60, check=True)
+    assert int((tmp_path / "opened").read_text()) > 2
+
+
+def test_a_pipe_that_breaks_while_the_worker_runs_changes_nothing(tmp_path: Path) -> None:
+    """Whoever read the log is gone; jobs go on and the worker still listens to signals."""
+    with Workers(tmp_path, module=MODULE) as w:
+        command = [sys.executable, "-m", "zerog", "worker", f"{MODULE}:app"]
+        worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        w.running.append(worker)
+        assert worker.stdout is not None
+        assert b" runs default" in worker.stdout.readline()
+        worker.stdout.close()
+        w.app.submit_many("talking", [{"password": CANARY}] * 3)
+        assert w.until_ended(3)["succeeded"] == 3
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
+
+
+@pytest.mark.parametrize("log_id", [None, 7, "x\ny"])
+def test_a_record_is_one_line_whatever_it_says(log_id: object) -> None:
+    """What looks like a record of its own could be believed; a logId may be anything that some logger gave."""
+    record = logging.LogRecord("shop", logging.INFO, "", 0, "one\ntwo\r\nthree", (), None)
+    record.logId = log_id
+    line = _Plain().format(record)
+    assert line.endswith("one\\ntwo\\r\\nthree")
+    assert len(line.splitlines()) == 1
+
+
+def test_the_last_words_of_a_worker_are_a_sentence(tmp_path: Path) -> None:
+    with Workers(tmp_path, module=MODULE) as w:
+        w.app.submit("talking", {"password": CANARY})
+        assert w.start("--burst").wait(30) == 0
+        assert re.search(r"worker \S+ ended after \d+\.\d s; 1 runs: 1 succeeded\n$", w.log.read_text())

@@ -1,0 +1,113 @@
+"""Two deaths in one history: a process killed at one crash point, and the one that repairs after it at another.
+
+Both are killed with SIGKILL and never run a line more. Not on memory: documents there die with the process, so that
+nothing is left to repair; pairs of failures without a death are in ``test_crash_points`` for it, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.engine import crash_scenario
+from tests.engine.engines import KINDS
+from tests.engine.test_crash_points import accepted_in
+from tests.forks import in_a_fork
+from zerog.engine.transitions import Worker
+from zerog.records.job import TERMINAL
+from zerog.support import failpoints
+from zerog.testing.clock import ManualClock
+
+KILLED = -9
+
+
+class Death(NamedTuple):
+    """A crash point, and how often it is passed before."""
+
+    point: str
+    skip: int = 0
+
+
+def clock_of(life: int) -> ManualClock:
+    """Each life begins long after the one before: leases are over, reserved entries are back."""
+    clock = ManualClock()
+    clock.advance(life * 10_000)
+    return clock
+
+
+def live(kind: str, folder: Path, life: int, death: Death) -> None:
+    """Bring what is left to its end, then live a life of one's own, and die on the way."""
+    failpoints.arm(death.point, "kill", death.skip)
+    clock = clock_of(life)
+    engine = KINDS[kind].open(folder, clock)
+    if life:
+        crash_scenario.recover(engine, clock, Worker(f"{life}", 30.0))
+    (folder / f"recovered-{life}").touch()
+    crash_scenario.Lives(engine, folder / "accepted").play()
+
+
+def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
+    """Whether the second process died while it repaired what the first had left, and not in a life of its own."""
+    folder.mkdir()
+    for life, death in enumerate(pair):
+        assert in_a_fork(lambda life=life, death=death: live(kind, folder, life, death)) == KILLED, pair
+    clock = clock_of(2)
+    engine = KINDS[kind].open(folder, clock)
+    try:
+        crash_scenario.recover(engine, clock, Worker("last", 30.0, knows=crash_scenario.KNOWN))
+        crash_scenario.check(engine, accepted_in(folder))
+        assert {head["status"] for head in engine.datastore.find().heads} <= set(TERMINAL)
+    except AssertionError as error:
+        raise AssertionError(f"killed at {pair[0]}, then at {pair[1]}: {error}") from error
+    finally:
+        engine.close()
+    return not (folder / "recovered-1").exists()
+
+
+def check_pairs(
+    kind: str, folder: Path, pairs: list[tuple[Death, Death]], capsys: pytest.CaptureFixture[str], note: str = ""
+) -> None:
+    died = Counter(check_pair(kind, folder / f"{number}", pair) for number, pair in enumerate(pairs))
+    with capsys.disabled():
+        print(f"\n{kind}: {len(pairs)} pairs of kills, {died[True]} of them inside a repair{note}; lost 0, doubled 0")
+    assert died[True] > len(pairs) / 10
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.wide
+def test_any_two_kills_lose_nothing(step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every ordered pair of points of the engine that does each verb in one transaction, the same one twice too.
+
+    Every run of the tests takes each seventh of them, so that each point comes first and second.
+    """
+    points = [Death(point) for point in KINDS["sqlite"].points]
+    check_pairs("sqlite", tmp_path, list(itertools.product(points, points))[::step], capsys)
+
+
+@pytest.mark.parametrize("number", [30, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.wide
+def test_random_pairs_of_kills_lose_nothing(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Documents and queue in two files, so in several writes; points are also meant at the later turns of passing."""
+    seed = 20_260_101
+    chance = random.Random(seed)
+    passed = turns("two-files", tmp_path / "whole")
+    deaths = [Death(point, skip) for point, times in passed.items() for skip in range(times)]
+    pairs = [(chance.choice(deaths), chance.choice(deaths)) for _ in range(number)]
+    check_pairs("two-files", tmp_path, pairs, capsys, f", seed {seed}")
+
+
+def turns(kind: str, folder: Path) -> Counter[str]:
+    """How often each point is passed by a life without a death."""
+    folder.mkdir()
+    passed: Counter[str] = Counter()
+    engine = KINDS[kind].open(folder, ManualClock())
+    failpoints.watch(lambda name: passed.update([name]))
+    crash_scenario.Lives(engine, folder / "accepted").play()
+    failpoints.disarm()
+    engine.close()
+    return passed

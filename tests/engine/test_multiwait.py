@@ -1,0 +1,231 @@
+"""Waiting for several queues at once: what the suite of engines can't see of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import until
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.backends.sqlite.engine import SqliteEngine
+from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.contracts.queue import Queue, Reservation
+from zerog.engine.engine import Engine
+from zerog.engine.multiwait import Listeners
+from zerog.engine.transitions import Worker
+from zerog.exceptions import QueueUnavailable
+from zerog.records.job import new_document, new_uuid
+from zerog.support.clock import to_text
+
+ALICE = Worker("alice", 30.0)
+
+
+class Held(Reservation):
+    """A delivery that remembers whether it was given back."""
+
+    def __init__(self, trouble: bool = False) -> None:
+        self.uuid = new_uuid()
+        self.released = threading.Event()
+        self._trouble = trouble
+
+    def release(self, delay: float = 0) -> None:
+        self.released.set()
+        if self._trouble:
+            raise QueueUnavailable("away")
+
+
+class Told(Queue):
+    """A queue that gives what it is told to, when it is told to; ``asked`` while somebody waits for it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked = threading.Event()
+        self._changed = threading.Condition()
+        self._given: list[Reservation | Exception | None] = []
+
+    def give(self, what: Reservation | Exception | None) -> None:
+        with self._changed:
+            self._given.append(what)
+            self._changed.notify()
+
+    def wake(self) -> None:
+        self.give(None)
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        if not timeout:
+            return None
+        self.asked.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._given)
+            given = self._given.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+
+class Bench:
+    """Two told queues, a waiting thread, and what it brought."""
+
+    def __init__(self) -> None:
+        self.queues = {"told-a": Told("told-a"), "told-b": Told("told-b")}
+        self.listeners = Listeners(self.queues.__getitem__)
+        self.brought: list[Reservation] = []
+        self.trouble: list[Exception] = []
+        self.waiting: threading.Thread | None = None
+
+    def wait(self) -> None:
+        """Begin a wait, and return once both queues are waited for."""
+        self.waiting = threading.Thread(target=self._wait)
+        self.waiting.start()
+        for queue in self.queues.values():
+            assert queue.asked.wait(20)
+
+    def _wait(self) -> None:
+        try:
+            self.brought += self.listeners.wait(20, ("told-a", "told-b"))
+        except QueueUnavailable as error:
+            self.trouble.append(error)
+
+    def ended(self) -> None:
+        assert self.waiting is not None
+        self.waiting.join(20)
+        assert not self.waiting.is_alive()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.listeners.close()
+    assert not listening()
+
+
+def listening() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-told-")]
+
+
+def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
+    """Whoever waited may be busy for hours; others must have it at once."""
+    bench.wait()
+    wanted, late = Held(), Held()
+    bench.queues["told-b"].give(wanted)
+    bench.ended()
+    assert bench.brought == [wanted]
+    bench.queues["told-a"].give(late)
+    assert late.released.wait(20)
+    assert not wanted.released.is_set()
+
+
+def test_giving_back_may_fail(bench: Bench) -> None:
+    """The queue brings it back by itself then, and nothing else is the worse for it."""
+    bench.wait()
+    bench.queues["told-b"].give(Held())
+    bench.ended()
+    late = Held(trouble=True)
+    bench.queues["told-a"].give(late)
+    assert late.released.wait(20)
+    until(lambda: "zerog-listener-told-a" not in listening())
+
+
+def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
+    """A thread that still waits for its queue serves the next wait, too."""
+    bench.wait()
+    bench.queues["told-b"].give(Held())
+    bench.ended()
+    bench.wait()
+    second = Held()
+    bench.queues["told-a"].give(second)
+    bench.ended()
+    assert bench.brought[1:] == [second]
+
+
+def test_trouble_is_told(bench: Bench) -> None:
+    """A queue that can't be asked ends the wait with its reason; so the worker says so and tries again later."""
+    bench.wait()
+    bench.queues["told-a"].give(QueueUnavailable("away"))
+    bench.ended()
+    assert [str(error) for error in bench.trouble] == ["away"] and bench.brought == []
+
+
+def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
+    """``close`` ends what still waits."""
+    bench.wait()
+    bench.listeners.wake()
+    bench.ended()
+    bench.listeners.close()
+    assert not listening()
+
+
+def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is about to wait hears of the end the next time."""
+    bench.wait()
+    bench.queues["told-b"].give(Held())
+    bench.ended()
+    heard = bench.queues["told-a"].wake
+    calls: list[int] = []
+
+    def deaf_at_first() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            heard()
+
+    monkeypatch.setattr(bench.queues["told-a"], "wake", deaf_at_first)
+    bench.listeners.close()
+    assert not listening() and len(calls) > 1
+
+
+def both(queue: MemoryQueue) -> Callable[[str], Queue]:
+    return {"told-a": queue, "told-b": queue.named("told-b")}.__getitem__
+
+
+def test_what_is_there_already_needs_no_thread() -> None:
+    """The queues are looked at first, in their order."""
+    queue = MemoryQueue("told-a")
+    listeners = Listeners(both(queue))
+    queue.named("told-b").put(new_uuid())
+    uuid = new_uuid()
+    queue.put(uuid)
+    assert [one.uuid for one in listeners.wait(0, ("told-a", "told-b"))] == [uuid]
+    assert len(listeners.wait(0, ("told-a", "told-b"))) == 1
+    assert not listening()
+
+
+def test_more_than_is_wanted_goes_back() -> None:
+    """Two queues may have something at the same moment, and a worker with one slot takes one."""
+    engine = Engine(MemoryDatastore(), MemoryQueue())
+    documents = [{**new_document("test", 1.0, to_text(engine.clock.now())), "queueName": name} for name in ("a", "b")]
+    engine.submit(documents)
+    assert engine.wait_ready(0, ("a",)) and engine.wait_ready(0, ("b",))
+    [claim] = engine.claim(1, ALICE, lambda head: head["jobType"], ("a", "b"))
+    [other] = {document["uuid"] for document in documents} - {claim.uuid}
+    assert [one.uuid for one in engine.claim(1, Worker("bob", 30.0), lambda head: 1, ("a", "b"))] == [other]
+
+
+def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None:
+    """What is no uuid is set aside within the same look."""
+    datastore = SqliteDatastore(tmp_path / "jobs.db")
+    engine = SqliteEngine(datastore, SqliteQueue(datastore.file.path, file=datastore.file))
+    with datastore.file.writing() as sqlite:
+        sqlite.execute("INSERT INTO zerog_queue (queue, uuid) VALUES ('a', 'rubbish')")
+    document = {**new_document("test", 1.0, to_text(engine.clock.now())), "queueName": "b"}
+    engine.submit([document])
+    assert [one.uuid for one in engine.claim(1, ALICE, lambda head: 1, ("a", "b"))] == [document["uuid"]]
+    engine.close()
+
+
+def test_a_queue_that_does_not_answer_holds_up_no_close(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is left behind after some tries, and ends by itself once the queue answers."""
+    monkeypatch.setattr("zerog.engine.multiwait.TRIES", 2)
+    monkeypatch.setattr(bench.queues["told-a"], "wake", lambda: None)
+    bench.wait()
+    bench.listeners.wake()
+    bench.ended()
+    bench.listeners.close()
+    assert listening() == ["zerog-listener-told-a"]
+    bench.queues["told-a"].give(None)
+    until(lambda: not listening())

@@ -1,0 +1,416 @@
+"""Ways through the verbs that take two coincidences: an answer that was lost, and somebody else in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.engines import KINDS
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.backends.sqlite.engine import SqliteEngine
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.exceptions import (
+    AmbiguousWrite,
+    CasMismatch,
+    CorruptDocument,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+    TooManyCollisions,
+)
+from zerog.maintenance.audit import Audit
+from zerog.maintenance.reconcile import Reconciler
+from zerog.records.commands import worker_key
+from zerog.records.job import make_key, new_document, new_uuid
+from zerog.records.operations import Append, Set
+from zerog.support import failpoints
+from zerog.support.clock import to_text
+from zerog.testing.clock import ManualClock
+
+ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=KINDS)
+def engine(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
+    made = KINDS[request.param].open(tmp_path, clock)
+    yield made
+    failpoints.disarm()
+    made.close()
+
+
+@pytest.fixture
+def parts(clock: ManualClock, tmp_path: Path) -> Engine:
+    """The engine of two parts, whose verbs are several writes."""
+    return KINDS["memory"].open(tmp_path, clock)
+
+
+@pytest.fixture
+def shared(clock: ManualClock, tmp_path: Path) -> Iterator[SqliteEngine]:
+    made = KINDS["sqlite"].open(tmp_path, clock)
+    assert isinstance(made, SqliteEngine)
+    yield made
+    failpoints.disarm()
+    made.close()
+
+
+def document(engine: Engine) -> dict[str, Any]:
+    return new_document("test", 1.0, to_text(engine.clock.now()))
+
+
+def submit(engine: Engine) -> str:
+    return str(engine.submit([document(engine)])[0][0]["uuid"])
+
+
+def claim(engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+    return engine.claim(10, worker, lambda head: head["jobType"])
+
+
+def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen while the engine waits for the answer that it lost."""
+    left = [happens]
+    monkeypatch.setattr(engine, "_wait_for_answer", lambda _attempt: left and left.pop()())
+
+
+# submissions
+
+
+def test_a_submission_that_arrives_after_it_was_read_back_is_stored_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was there, so it is sent again; but the first one has just come through, and the second is refused."""
+    made = document(engine)
+    engine_read = engine.datastore.read_with_cas
+    looks: list[str] = []
+
+    def first_arrives_late(key: str, head: bool = False) -> Any:
+        found = engine_read(key, head)
+        if not looks:
+            looks.append(key)
+            engine.submit([made])
+        return found
+
+    failpoints.arm("submit.create", "unknown")
+    monkeypatch.setattr(engine.datastore, "read_with_cas", first_arrives_late)
+    [(stored, token)] = engine.submit([made])
+    assert looks
+    assert engine_read(make_key(made["uuid"])) == (stored, token)
+    assert (stored["status"], stored["queueState"]) == ("queued", "queued")
+    assert [one.uuid for one in claim(engine)] == [made["uuid"]]
+    assert claim(engine) == []
+
+
+def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_alone(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was so late that others have put it, run it and stored its result: nobody puts it once more."""
+
+    def others() -> None:
+        parts.clock.pause(6)
+        Reconciler(parts, "others", parts.clock).sweep()
+        parts.settle([Settlement(mine, "finish", 1, 200) for mine in claim(parts, BOB)])
+
+    failpoints.arm("submit.created", "unknown")
+    meanwhile(parts, monkeypatch, others)
+    [(stored, _)] = parts.submit([document(parts)])
+    assert (stored["status"], stored["resultCode"]) == ("succeeded", 200)
+    assert parts.queue.size() == 0
+
+
+@pytest.mark.parametrize(("status", "instead"), [("running", "NO_RESULT"), ("succeeded", r"retry\(\)")])
+def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str, instead: str) -> None:
+    """Of others it says what they are, and what to do instead."""
+    uuid = submit(engine)
+    engine.check_waits(uuid)
+    [mine] = claim(engine)
+    if status == "succeeded":
+        engine.settle([Settlement(mine, "finish", 1, 200)])
+    before = engine.read(uuid)
+    for refused in (engine.check_waits, engine.enqueue):
+        with pytest.raises(JobStateError, match=f"{status}.*{instead}"):
+            refused(uuid)
+    assert engine.read(uuid) == before
+    assert engine.queue.size() == 0
+
+
+# claims and settlements
+
+
+def test_a_step_that_wants_nothing_only_settles(engine: Engine) -> None:
+    """A worker that shuts down claims no more."""
+    first = submit(engine)
+    [mine] = claim(engine)
+    submit(engine)
+    assert engine.step([Settlement(mine, "finish", 1, 200)], 0, ALICE, lambda head: None) == ([True], [], None)
+    assert engine.read(first)[0]["status"] == "succeeded"
+    assert engine.queue.size() == 1
+
+
+# repairs
+
+
+def test_a_job_that_began_after_it_was_found_missing_is_not_put_again(engine: Engine) -> None:
+    """Between the look at a page of heads and the repair others may have delivered it."""
+    uuid = submit(engine)
+    claim(engine)
+    assert not engine.put_again(uuid, "it was missing there")
+    assert engine.put_again_all([uuid], "it was missing there") == []
+    assert (engine.queue.size(), engine.counters["put.again"]) == (0, 0)
+
+
+def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sweeps see the same silent worker; one of them takes the job, the other says that it did nothing."""
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    reconciler = Reconciler(engine, "late", clock)
+    reconciler.sweep()
+    clock.advance(31)
+    find = engine.datastore.find
+
+    def others_are_quicker(**query: Any) -> Any:
+        page = find(**query)
+        if query.get("status") == "running":
+            engine.rescue(uuid, mine.run, "lost", "alice was silent")
+        return page
+
+    monkeypatch.setattr(engine.datastore, "find", others_are_quicker)
+    report = reconciler.sweep()
+    assert (report.rescued, report.cancelled) == ([], [])
+    head = engine.read(uuid)[0]
+    assert (head["lost"], head["epoch"]) == (1, 2)
+
+
+def test_a_batch_of_repairs_without_an_answer_is_found_out_by_the_next_sweep(shared: SqliteEngine) -> None:
+    """Nothing is counted on a guess; what was not put is put then."""
+    uuids = [submit(shared) for _ in range(3)]
+    claim(shared)
+    pending = [Set("status", "queued"), Set("owner", None), Set("running", False), Set("queueState", "pending")]
+    for uuid in uuids:
+        shared.datastore.mutate(make_key(uuid), pending)
+    failpoints.arm("reconcile.put", "unknown")
+    assert shared.put_again_all(uuids, "its writer did not") == []
+    assert (shared.queue.size(), shared.counters["put.again"]) == (0, 0)
+    assert shared.put_again_all(uuids, "its writer did not") == uuids
+    assert shared.queue.size() == 3
+
+
+def test_a_job_that_could_not_be_ended_as_cancelled_is_not_told_as_such(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else was faster, or will be; until then it is what the document says."""
+    uuid = submit(parts)
+    [claim] = parts.claim(1, ALICE, lambda head: None)
+    parts.cancel(uuid)
+    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    settlement = Settlement(claim, "requeue", 1)
+    assert parts.settle([settlement]) == [True]
+    assert settlement.status is None
+    assert parts.read(uuid)[0]["status"] == "queued"
+
+
+def test_a_repair_leaves_a_cancelled_job_that_can_t_be_ended_now(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid = submit(parts)
+    asked = Set("cancelRequested", "2026-01-01T00:00:00+00:00")
+    parts.datastore.mutate(make_key(uuid), [asked, Set("queueState", "pending")])
+    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    assert not parts.put_again(uuid, "a test")
+    assert parts.read(uuid)[0]["status"] == "queued"
+
+
+def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told by the one who made it."""
+    uuid = submit(parts)
+    mutate = parts.datastore.mutate
+
+    def overtaken(*args: Any, **kwargs: Any) -> None:
+        mutate(*args, **kwargs)
+        raise parts.datastore.casException("made up: somebody was faster")
+
+    monkeypatch.setattr(parts.datastore, "mutate", overtaken)
+    assert parts.cancel(uuid) == "cancelled"
+    assert "cancelled" not in caplog.text
+
+
+def test_a_cancelled_job_whose_end_its_document_refuses_ends_as_cancelled(engine: Engine) -> None:
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    engine.cancel(uuid)
+    assert engine.give_up(mine, "its end could not be stored", is_release=False)
+    assert engine.read(uuid)[0]["status"] == "cancelled"
+
+
+def test_a_claim_without_an_answer_is_given_back_at_its_next_delivery(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no sweep can find it: the worker that the document names says that it doesn't hold that run."""
+    monkeypatch.setattr(type(parts.datastore), "can_find", False)
+    uuid = submit(parts)
+    [lost] = claim(parts)
+    parts.queue.put(uuid)
+    holding = Worker("alice", 30.0, holds=lambda nonce: nonce == lost.nonce)
+    assert claim(parts, holding) == claim(parts, BOB) == []
+    assert parts.read(uuid)[0]["owner"]["nonce"] == lost.nonce, "it runs"
+    parts.queue.put(uuid)
+    [again] = claim(parts, Worker("alice", 30.0, holds=lambda nonce: False))
+    assert (again.uuid, again.nonce != lost.nonce) == (uuid, True)
+    head = parts.read(uuid)[0]
+    assert (head["status"], head["attempts"], head["lost"]) == ("running", 1, 0)
+
+
+def test_a_repair_that_the_history_refuses_is_marked_without_it(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the job would be put again in each sweep."""
+    uuid = submit(parts)
+    parts.datastore.mutate(make_key(uuid), [Set("queueState", "pending")])
+    mutate = parts.datastore.mutate
+
+    def refuse(key: str, operations: Any, **guards: Any) -> Any:
+        if any(isinstance(operation, Append) for operation in operations):
+            raise InvalidValue("made up: the history is full")
+        return mutate(key, operations, **guards)
+
+    monkeypatch.setattr(parts.datastore, "mutate", refuse)
+    assert parts.put_again(uuid, "its writer did not")
+    assert not parts.put_again(uuid, "its writer did not")
+    assert parts.read(uuid)[0]["queueState"] == "queued"
+
+
+def test_only_a_damaged_job_is_removed_as_damaged(engine: Engine) -> None:
+    uuid, missing = submit(engine), new_uuid()
+    with pytest.raises(JobStateError, match="makes sense"):
+        engine.discard_damaged(uuid)
+    with pytest.raises(JobNotFound, match=missing):
+        engine.discard_damaged(missing)
+    assert engine.read(uuid)[0]["status"] == "queued"
+    engine.datastore.mutate(make_key(uuid), [Set("epoch", "x")])
+    engine.discard_damaged(uuid, "it was tested")
+    with pytest.raises(JobNotFound):
+        engine.read(uuid)
+
+
+def test_a_time_that_makes_no_sense_is_named(parts: Engine) -> None:
+    with pytest.raises(CorruptDocument, match="notBefore 'tomorrow'"):
+        parts.early_by({"uuid": "x", "notBefore": "tomorrow"})
+
+
+# workers' records
+
+
+@pytest.mark.parametrize(("error", "raised"), [(AmbiguousWrite, AmbiguousWrite), (CasMismatch, TooManyCollisions)])
+def test_a_record_that_can_t_be_stored_is_no_beat(
+    parts: Engine, monkeypatch: pytest.MonkeyPatch, error: type[Exception], raised: type[Exception]
+) -> None:
+    """The worker learns it from the error, and its lease runs out."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error("made up")
+
+    monkeypatch.setattr(parts, "_wait_for_answer", lambda _attempt: None)
+    monkeypatch.setattr(parts.datastore, "create", refuse)
+    with pytest.raises(raised):
+        parts.renew(ALICE, 1)
+    assert parts.datastore.read(worker_key("alice")) is None
+
+
+def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker makes it anew with its next beat."""
+    parts.renew(ALICE, 1)
+    read = parts.datastore.read_with_cas
+
+    def damaged(key: str, head: bool = False) -> Any:
+        if key == worker_key("alice"):
+            raise CorruptDocument("made up: no JSON")
+        return read(key, head)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.datastore, "read_with_cas", damaged)
+        parts.mend_record("alice")
+    assert parts.datastore.read(worker_key("alice")) is None
+    parts.renew(ALICE, 2)
+    assert parts.datastore.read(worker_key("alice"))["beat"] == 2
+
+
+# sweeps
+
+
+def test_a_run_that_can_t_be_looked_at_keeps_no_other(
+    engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several runs of one worker that holds none of them: all but the one go back."""
+    uuids = [submit(engine) for _ in range(3)]
+    claim(engine)
+    read = engine.datastore.read_with_cas
+
+    def damaged(key: str, head: bool = False) -> Any:
+        if key == make_key(uuids[1]):
+            raise CorruptDocument("made up: no JSON")
+        return read(key, head)
+
+    monkeypatch.setattr(engine.datastore, "read_with_cas", damaged)
+    reconciler = Reconciler(engine, "sweeper", clock)
+    given_back: list[str] = []
+    for beat in range(1, 8):
+        engine.renew(ALICE, beat, lambda: {"held": [], "claiming": None})
+        given_back += reconciler.sweep().given_back
+        clock.advance(2)
+    assert sorted(given_back) == sorted([uuids[0], uuids[2]])
+    assert engine.counters["sweep.left"] > 0
+
+
+def test_a_run_that_was_replaced_before_it_is_watched_is_not_watched(parts: Engine) -> None:
+    """Its token would be that of the next run, which has done nothing wrong."""
+    uuid = submit(parts)
+    [old] = claim(parts)
+    stale = parts.read(uuid)[0]
+    assert parts.rescue(uuid, old.run, "lost", "a test")
+    [again] = claim(parts)
+    audit = Audit(parts.datastore)
+    for beat in range(1, 9):
+        assert audit.look(stale, {"beat": beat, "held": [], "claiming": None}) is None
+    assert parts.read(uuid)[0]["owner"]["nonce"] == again.nonce
+
+
+def test_a_standby_watches_each_worker_once_however_many_jobs_it_has(parts: Engine, clock: ManualClock) -> None:
+    """So that it takes its jobs at once when it becomes the sweeper."""
+    uuids = [submit(parts) for _ in range(3)]
+    claim(parts)
+    first, standby = Reconciler(parts, "first", clock), Reconciler(parts, "standby", clock)
+    first.turn()
+    assert standby.turn() is None
+    clock.advance(31)
+    first.release()
+    report = standby.turn()
+    assert report is not None and sorted(report.rescued) == sorted(uuids)
+
+
+def test_a_queue_that_answers_none_has_put_nothing(clock: ManualClock) -> None:
+    """The job is pending, and a sweep puts it."""
+
+    class Busy(MemoryQueue):
+        is_busy = True
+
+        def put(self, *arguments: Any, **options: Any) -> Any:
+            return None if self.is_busy else super().put(*arguments, **options)
+
+    queue = Busy(clock=clock)
+    engine = Engine(MemoryDatastore(), queue, clock)
+    uuid = submit(engine)
+    head = engine.read(uuid)[0]
+    assert (head["queueState"], head["queueJobId"]) == ("pending", -1)
+    queue.is_busy = False
+    clock.advance(6)
+    assert Reconciler(engine, "sweeper", clock).sweep().put_again == [uuid]

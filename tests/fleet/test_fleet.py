@@ -1,0 +1,312 @@
+"""What an operator sees of workers and queues, and what they are told, without any worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+import zerog.fleet.fleet
+from tests.engine.engines import KINDS
+from zerog.contracts.datastore import without_history
+from zerog.engine.base import TRIES
+from zerog.engine.transitions import Worker
+from zerog.exceptions import AmbiguousWrite, DatastoreError, QueueUnavailable
+from zerog.fleet.heartbeat import worker_key
+from zerog.maintenance.doctor import Doctor
+from zerog.records.commands import QUEUES
+from zerog.testing.clock import ManualClock
+
+ALICE, BOB = Worker("alice-1", 30.0), Worker("bob-2", 6.0)
+
+
+class Place:
+    """An app over one of the engines, whose time moves when told."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.app = zerog.App("memory://", clock=self.clock)
+        self.app.engine = KINDS[kind].open(folder, self.clock)
+        self.app.fleet = zerog.fleet.fleet.Fleet(self.app.engine)
+
+    def work(self, worker: Worker = ALICE, beat: int = 1, **details: Any) -> None:
+        """Have a worker renew its lease."""
+        first = {"host": worker.name[:3], "queues": ["default"], "config": {"name": worker.name.split("-")[0]}}
+        renewed = {"renewedAt": self.clock.now().isoformat(), "state": "running", "jobs": 0, **details}
+        self.app.engine.renew(worker, beat, lambda: renewed, lambda: first)
+
+    def states(self) -> dict[str, str]:
+        return {worker["name"]: worker["state"] for worker in self.app.workers()}
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    made = Place(request.param, tmp_path)
+    yield made
+    made.app.close()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Place:
+    return Place("memory", tmp_path)
+
+
+def test_workers_are_shown_as_their_records_say(place: Place) -> None:
+    assert place.app.workers() == []
+    place.work(ALICE, jobs=2, uuids=["a", "b"], memory=5)
+    place.clock.advance(4)
+    place.work(BOB)
+    [alice, bob] = place.app.workers()
+    assert (alice["name"], alice["host"], alice["jobs"], alice["uuids"]) == ("alice-1", "ali", 2, ["a", "b"])
+    assert (alice["age"], alice["lease"], alice["build"], alice["drain"]) == (4.0, 30.0, None, None)
+    assert (bob["name"], bob["age"]) == ("bob-2", 0.0)
+
+
+def test_a_worker_whose_lease_has_expired_is_silent(place: Place) -> None:
+    place.work(ALICE)
+    place.work(BOB)
+    place.clock.advance(7)
+    assert place.states() == {"alice-1": "running", "bob-2": "silent"}
+    place.work(BOB, 2)
+    assert place.states() == {"alice-1": "running", "bob-2": "running"}
+
+
+def test_workers_are_drained_by_name_host_or_all(place: Place) -> None:
+    fleet = place.app.fleet
+    place.work(ALICE, jobs=1)
+    place.work(BOB)
+    [told] = fleet.drain("alice-1", by="ann")
+    order = {"since": "2026-01-01T00:00:00.000000+00:00", "by": "ann", "forGood": False}
+    assert told["name"] == "alice-1" and told["drain"] == order
+    assert place.states() == {"alice-1": "draining", "bob-2": "running"}
+    [told] = fleet.drain("bob", for_good=True)
+    assert told["name"] == "bob-2" and told["drain"]["forGood"] is True
+    assert place.states() == {"alice-1": "draining", "bob-2": "draining"}  # neither has obeyed yet
+    place.work(BOB, 2, state="drained")
+    assert [worker["name"] for worker in fleet.undrain(host="ali")] == ["alice-1"]
+    assert place.states() == {"alice-1": "running", "bob-2": "drained"}
+    assert len(fleet.undrain(everyone=True)) == 2
+    assert [worker["drain"] for worker in place.app.workers()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "words"),
+    [
+        (["carl"], {}, "called 'carl'; known: alice-1, bob-2"),
+        (["alice-1", "carl"], {}, "called 'carl'"),
+        ([], {"host": "moon"}, "on host 'moon'; known: ali, bob"),
+    ],
+)
+def test_an_unknown_worker_is_an_error_that_names_the_known_ones(
+    memory: Place, names: list[str], options: dict[str, Any], words: str
+) -> None:
+    memory.work(ALICE)
+    memory.work(BOB)
+    with pytest.raises(zerog.WorkerNotFound, match=words):
+        memory.app.fleet.drain(*names, **options)
+    assert set(memory.states().values()) == {"running"}
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        ([], {}),
+        (["alice-1"], {"host": "ali"}),
+        (["alice-1"], {"everyone": True}),
+        ([], {"host": "x", "everyone": True}),
+    ],
+)
+def test_who_is_meant_is_said_one_way(memory: Place, names: list[str], options: dict[str, Any]) -> None:
+    memory.work(ALICE)
+    with pytest.raises(zerog.InvalidValue, match="one of these"):
+        memory.app.fleet.drain(*names, **options)
+
+
+@pytest.mark.parametrize("options", [{"by": 7}, {"by": "x" * 501}])
+def test_a_wrong_by_is_refused(memory: Place, options: dict[str, Any]) -> None:
+    memory.work(ALICE)
+    with pytest.raises(zerog.InvalidValue, match="expected text"):
+        memory.app.fleet.drain("alice-1", **options)
+    with pytest.raises(zerog.InvalidValue, match="queue=''"):
+        memory.app.fleet.pause("")
+    with pytest.raises(zerog.InvalidValue, match="reason="):
+        memory.app.fleet.pause("slow", reason=None)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_has_just_left_is_not_told(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made of its record."""
+    memory.work(ALICE)
+    workers = memory.app.fleet.workers
+
+    def then_it_leaves() -> Any:
+        shown = workers()
+        memory.app.engine.retire(ALICE)
+        return shown
+
+    monkeypatch.setattr(memory.app.fleet, "workers", then_it_leaves)
+    assert memory.app.fleet.drain(everyone=True) == []
+    assert memory.app.datastore.read(worker_key("alice-1")) is None
+
+
+def test_a_worker_of_one_delivery_takes_no_orders(memory: Place) -> None:
+    memory.app.engine.renew(ALICE, 1, first=lambda: {"executor": "single"})
+    assert memory.app.fleet.drain(everyone=True) == []
+    with pytest.raises(zerog.WorkerNotFound):
+        memory.app.fleet.drain("alice-1")
+
+
+def test_a_name_without_a_record_is_not_shown(memory: Place) -> None:
+    """It is about to come, or has left."""
+    memory.work(ALICE)
+    memory.app.datastore.delete(worker_key("alice-1"))
+    assert memory.app.workers() == []
+
+
+def test_a_record_of_other_code_is_shown_as_far_as_it_goes(memory: Place) -> None:
+    memory.app.engine.renew(ALICE, 1)
+    [worker] = memory.app.workers()
+    assert (worker["state"], worker["age"], worker["jobs"]) == ("running", None, None)
+
+
+def test_queues_are_paused_and_resumed(place: Place) -> None:
+    fleet = place.app.fleet
+    assert fleet.queues() == [{"name": "default", "waiting": 0, "workers": 0, "paused": None}]
+    assert fleet.pause("slow", reason="the disk", by="ann")
+    place.clock.advance(60)
+    assert not fleet.pause("slow", reason="another")
+    assert fleet.pause("fast")
+    entry = {"since": "2026-01-01T00:00:00.000000+00:00", "by": "ann", "reason": "the disk"}
+    assert fleet.paused()["slow"] == entry
+    assert fleet.resume("fast")
+    assert not fleet.resume("fast")
+    assert [(queue["name"], queue["paused"]) for queue in fleet.queues()] == [("default", None), ("slow", entry)]
+
+
+def test_queues_say_what_waits_and_who_serves(place: Place) -> None:
+    app = place.app
+
+    @app.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    for queue in ("default", "slow", "slow"):
+        app.submit(quick, queue=queue)
+    place.work(ALICE)
+    place.work(BOB)
+    app.fleet.drain("bob")
+    assert [tuple(queue.values())[:3] for queue in app.fleet.queues()] == [("default", 1, 1), ("slow", 2, 0)]
+
+
+def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> int:
+        raise QueueUnavailable("away")
+
+    monkeypatch.setattr(memory.app.queue, "size", away)
+    assert memory.app.fleet.queues() == [{"name": "default", "waiting": None, "workers": 0, "paused": None}]
+
+
+def test_pauses_by_two_at_once_both_hold(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a compare-and-swap; who comes second does it over."""
+    store = memory.app.datastore
+    write = store.set_with_cas
+
+    def overtaken(key: str, value: Any, cas: int) -> Any:
+        monkeypatch.setattr(store, "set_with_cas", write)
+        assert memory.app.fleet.pause("other")
+        return write(key, value, cas)
+
+    monkeypatch.setattr(store, "set_with_cas", overtaken)
+    assert memory.app.fleet.pause("slow")
+    assert set(memory.app.fleet.paused()) == {"slow", "other"}
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_an_order_whose_answer_was_lost_is_given_again(
+    memory: Place, monkeypatch: pytest.MonkeyPatch, is_stored: bool
+) -> None:
+    store = memory.app.datastore
+    memory.work(ALICE)
+    for verb in ("mutate", "set_with_cas"):
+        original = getattr(store, verb)
+
+        def lost(*args: Any, verb: str = verb, original: Any = original, **kwargs: Any) -> Any:
+            monkeypatch.setattr(store, verb, original)
+            if is_stored:
+                original(*args, **kwargs)
+            raise AmbiguousWrite("made up")
+
+        monkeypatch.setattr(store, verb, lost)
+    assert memory.app.fleet.pause("slow")
+    assert set(memory.app.fleet.paused()) == {"slow"}
+    assert len(memory.app.fleet.drain("alice-1")) == 1
+    assert memory.states() == {"alice-1": "draining"}
+
+
+def test_endless_trouble_is_told(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.work(ALICE)
+    tried: list[str] = []
+
+    def lost(key: str, *_args: Any, **_kwargs: Any) -> Any:
+        tried.append(key)
+        raise AmbiguousWrite("made up")
+
+    monkeypatch.setattr(memory.app.datastore, "mutate", lost)
+    monkeypatch.setattr(memory.app.datastore, "set_with_cas", lost)
+    with pytest.raises(DatastoreError, match="nobody can say whether worker alice-1"):
+        memory.app.fleet.drain("alice-1")
+    with pytest.raises(DatastoreError, match="nothing was paused"):
+        memory.app.fleet.pause("slow")
+    assert len(tried) == 2 * TRIES
+
+
+# the doctor, and reconcile
+
+
+def test_the_doctor_names_a_paused_queue_and_calls_nobody(place: Place) -> None:
+    app = place.app
+
+    @app.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    app.submit(quick, queue="slow")
+    place.work(ALICE)
+    assert any("which no worker serves" in finding.what for finding in Doctor(app, "m:app").examine().findings)
+    app.fleet.pause("slow", reason="the disk", by="ann")
+    diagnosis = Doctor(app, "m:app").examine()
+    [finding] = [finding for finding in diagnosis.findings if "queue slow" in finding.what]
+    assert finding.what == "1 jobs wait on queue slow, which is paused" and not finding.needs_person
+    assert finding.command == "zerog queues resume m:app slow"
+    assert diagnosis.queues["slow"]["paused"]["reason"] == "the disk"
+
+
+def test_the_doctor_says_that_all_workers_of_a_queue_are_drained(place: Place) -> None:
+    app = place.app
+
+    @app.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    app.submit(quick)
+    place.work(ALICE)
+    place.work(BOB)
+    app.fleet.drain("bob")
+    assert not any("drained" in finding.what for finding in Doctor(app).examine().findings)
+    app.fleet.drain(everyone=True)
+    [finding] = [finding for finding in Doctor(app, "m:app").examine().findings if "drained" in finding.what]
+    assert finding.needs_person and finding.command == "zerog workers undrain m:app alice-1"
+
+
+def test_the_doctor_survives_pauses_that_make_no_sense(memory: Place) -> None:
+    memory.app.datastore.create(QUEUES, {"paused": 7})
+    [finding] = [finding for finding in Doctor(memory.app).examine().findings if "paused" in finding.what]
+    assert finding.needs_person
+
+
+def test_the_pauses_are_a_document_without_history(memory: Place) -> None:
+    memory.app.fleet.pause("slow")
+    stored = memory.app.datastore.read(QUEUES)
+    assert stored == without_history(stored) and stored["documentType"] == QUEUES

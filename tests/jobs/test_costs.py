@@ -1,0 +1,235 @@
+"""What a client sends costs what its size says: time, memory, and messages instead of exceptions."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from marshmallow import Schema, ValidationError, fields
+
+import zerog
+from zerog.exceptions import InvalidValue, UnknownJobType
+from zerog.support import jsonvalues
+
+MOST_SECONDS, MOST_BYTES = 0.25, 20 * 2**20
+"""What 100 kB may cost: 50 ms and 20 MB; in time five times as much, because test machines are busy."""
+
+
+class Take(zerog.BaseJob):
+    JOB_TYPE = "take"
+
+    class Params(Schema):
+        data = fields.Raw(allow_none=True)
+        table = fields.Dict()
+        amount = fields.Decimal(as_string=True)
+        amounts = fields.List(fields.Decimal(as_string=True))
+        places = fields.Decimal(as_string=True, places=2)
+        number = fields.Integer()
+        share = fields.Float()
+        span = fields.TimeDelta()
+        moment = fields.DateTime(format="timestamp")
+        naive = fields.NaiveDateTime(timezone=None)
+
+    def run(self) -> int:
+        return 200
+
+
+@pytest.fixture
+def app() -> zerog.App:
+    made = zerog.App("memory://")
+    made.register(Take)
+    return made
+
+
+def _deep(size: int) -> Any:
+    row: Any = 0
+    for _ in range(60):
+        row = [row]
+    return [json.loads(json.dumps(row)) for _ in range(size // 122)]
+
+
+SHAPES: dict[str, Callable[[int], Any]] = {
+    "numbers": lambda size: [0] * (size // 2),
+    "mixed": lambda size: [0, "a", None, 1.5] * (size // 14),
+    "empty lists": lambda size: [[] for _ in range(size // 3)],
+    "empty objects": lambda size: [{} for _ in range(size // 3)],
+    "text": lambda size: "x" * size,
+    "a long key": lambda size: {"k" * (size // 2): [0] * (size // 4)},
+    "long keys within": lambda size: {"k" * (size // 4): {"l" * (size // 4): [{"m": 0}] * (size // 16)}},
+    "many keys": lambda size: {f"{number:06}": 0 for number in range(size // 11)},
+    "deep": _deep,
+    "refused at its end": lambda size: {"k" * (size // 2): [*[0] * (size // 4), 2**64]},
+    "refused deep": lambda size: [*[[0]] * (size // 4), ["\ud800"]],
+}
+
+
+def cost_of(function: Callable[[], object]) -> tuple[float, int]:
+    """The least processor time of three calls, and the peak of memory of another."""
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        function()
+        seconds.append(time.process_time() - began)
+    tracemalloc.start()
+    try:
+        function()
+        return min(seconds), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_what_a_client_sends_costs_what_its_size_says(app: zerog.App, shape: str) -> None:
+    """``values.check`` and ``submit`` of 100 kB of each shape; what is refused costs no more."""
+    body = SHAPES[shape](100_000)
+
+    refused: list[str] = []
+
+    def check() -> None:
+        try:
+            jsonvalues.check({"data": body}, "params")
+        except InvalidValue as error:
+            refused.append(str(error))
+
+    def submit() -> None:
+        try:
+            app.submit("take", {"data": body})
+        except InvalidValue as error:
+            refused.append(str(error))
+
+    for function in (check, submit):
+        seconds, peak = cost_of(function)
+        assert max(map(len, refused), default=0) < 500
+        assert seconds < MOST_SECONDS
+        assert peak < MOST_BYTES
+
+
+def test_the_path_of_a_refused_value_is_short() -> None:
+    """Beginning and end of a long path; long keys are cut."""
+    value: Any = float("nan")
+    for _ in range(60):
+        value = {"k" * 1000: [value]}
+        if len(str(value)) > 30_000:
+            break
+    with pytest.raises(InvalidValue, match=r"^params\.kkk.*….*\[0\] is nan") as caught:
+        jsonvalues.check(value, "params")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_value_that_holds_one_part_many_times_is_refused_at_once() -> None:
+    """Lists of lists that a program shares would be written out in full."""
+    shared: Any = [0] * 1000
+    for _ in range(50):
+        shared = [shared, shared]
+    began = time.process_time()
+    with pytest.raises(InvalidValue, match="more than can be stored"):
+        jsonvalues.check(shared, "data")
+    assert time.process_time() - began < 30
+
+
+def test_keys_are_bounded(app: zerog.App) -> None:
+    """A key of MAX_KEY characters is stored, a longer one is refused."""
+    app.submit("take", {"data": {"k" * jsonvalues.MAX_KEY: 1}})
+    with pytest.raises(InvalidValue, match="data has a key of 65,537 characters; at most 65,536"):
+        app.submit("take", {"data": {"k" * (jsonvalues.MAX_KEY + 1): 1}})
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "-1e-999999999", "1e100000000", "0e999999999", "1e1001"])
+def test_exponents_are_bounded(app: zerog.App, number: str) -> None:
+    """A Decimal of eleven characters is not written out to gigabytes; it is a message."""
+    for params in ({"amount": number}, {"amounts": ["1", number]}):
+        began = time.process_time()
+        with pytest.raises(ValidationError) as caught:
+            app.submit("take", params)
+        assert time.process_time() - began < 1
+        assert "Out of range" in str(caught.value.messages[next(iter(params))])
+    job = app.submit("take", {"amount": "1e100"})
+    with pytest.raises(InvalidValue, match=r"amount.*exponent beyond 1,000"):
+        job.update_attrs(amount=Decimal(number))
+    assert app.get_job(job.uuid).amount == Decimal("1e100")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"span": 1e300},
+        {"span": 10**400},
+        {"span": -1e15},
+        {"moment": 1e300},
+        {"moment": 10**400},
+        {"moment": 1e18},
+        {"share": 10**400},
+        {"share": "1e999"},
+        {"number": 1e400},
+        {"number": "9" * 10_000},
+        {"places": "1e999999999"},
+        {"naive": "2027-01-01T00:00:00+14:00"},
+    ],
+    ids=lambda params: str(params)[:30],
+)
+def test_what_is_out_of_range_is_a_message(app: zerog.App, params: dict[str, Any]) -> None:
+    """OverflowError and its like never come out of a submit; other fields' messages are there, too."""
+    with pytest.raises(ValidationError) as caught:
+        app.submit("take", params)
+    assert list(caught.value.messages) == list(params)
+
+
+def test_a_value_that_is_out_of_range_in_utc_is_refused(app: zerog.App) -> None:
+    """The time ``at`` which a job starts, too."""
+    for at in (datetime.max, datetime.fromisoformat("9999-12-31T23:59:59-10:00")):
+        with pytest.raises(InvalidValue, match="othing was stored"):
+            app.submit("take", at=at)
+
+
+def test_deep_values_of_a_schema_of_itself_are_a_message() -> None:
+    """A nested schema may nest itself; what a client sends may be nested deeper than Python's stack."""
+
+    class Tree(Schema):
+        left = fields.Nested(lambda: Tree(), allow_none=True)
+
+    class Grow(Take):
+        JOB_TYPE = "grow"
+
+        class Params(Schema):
+            tree = fields.Nested(Tree)
+
+    app = zerog.App("memory://")
+    app.register(Grow)
+    tree: Any = None
+    for _ in range(5_000):
+        tree = {"left": tree}
+    with pytest.raises(ValidationError) as caught:
+        app.submit("grow", {"tree": tree})
+    assert caught.value.messages == {"tree": ["Out of range: too large, too small or too deep to be stored."]}
+
+
+def test_a_long_name_costs_no_search(app: zerog.App) -> None:
+    """Near matches are looked for among names that could be one."""
+    with pytest.raises(UnknownJobType, match="did you mean 'take'"):
+        app.submit("tak")
+    messages: list[str] = []
+
+    def submit() -> None:
+        try:
+            app.submit("take" * 250_000)
+        except UnknownJobType as error:
+            messages.append(str(error))
+
+    seconds, peak = cost_of(submit)
+    assert seconds < 0.1
+    assert peak < MOST_BYTES
+    assert len(messages) == 4
+    assert max(map(len, messages)) < 300
+
+
+def test_a_timedelta_of_a_job_itself_is_stored_as_it_is(app: zerog.App) -> None:
+    """The largest that there is can be stored, and read again."""
+    job = app.submit("take", {"span": 1})
+    job.update_attrs(span=timedelta(days=999_999_999))
+    assert app.get_job(job.uuid).span == timedelta(days=999_999_999)

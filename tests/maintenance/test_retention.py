@@ -1,0 +1,409 @@
+"""What has ended is removed once its class keeps it no longer: which, when, how many at a time, and by whom."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+from tests.engine.engines import KINDS
+from tests.jobs.builders import PlainStore
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.backends.redis.datastore import RedisDatastore
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.contracts.datastore import ENDED, Page
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Settlement, Worker
+from zerog.exceptions import DatastoreError, DatastoreUnavailable
+from zerog.maintenance import reconcile, retention
+from zerog.maintenance.doctor import Doctor
+from zerog.maintenance.reconcile import Reconciler
+from zerog.records.job import make_key, new_document
+from zerog.records.operations import Set
+from zerog.registry import JobRegistry
+from zerog.support import failpoints
+from zerog.support.clock import to_text
+from zerog.testing.clock import ManualClock
+
+ALICE = Worker("alice", 30.0)
+DAY = 86_400.0
+
+
+class Short(zerog.BaseJob):
+    """Kept for a day; a week if it failed."""
+
+    JOB_TYPE = "short"
+    SCHEMA_VERSION = "2.0"
+    RETAIN = timedelta(days=1)
+    RETAIN_FAILED = 7 * DAY
+
+    def run(self) -> Any:
+        return 200
+
+
+class Long(zerog.BaseJob):
+    """Kept for ever."""
+
+    JOB_TYPE = "long"
+
+    def run(self) -> Any:
+        return 200
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=KINDS)
+def engine(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
+    opened = KINDS[request.param].open(tmp_path, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def registry() -> JobRegistry:
+    registry = JobRegistry()
+    registry.add_classes([Short, Long])
+    return registry
+
+
+def sweeper(engine: Engine, registry: JobRegistry, name: str = "sweeper") -> Reconciler:
+    return Reconciler(engine, name, engine.clock, kept=registry.kept)
+
+
+def ended(engine: Engine, code: int = 200, job_class: type[zerog.BaseJob] = Short, number: int = 1) -> list[str]:
+    now = to_text(engine.clock.now())
+    version = float(job_class.SCHEMA_VERSION)
+    documents = [new_document(job_class.JOB_TYPE, version, now) for _ in range(number)]
+    engine.submit(documents)
+    if code == 410:
+        for document in documents:
+            engine.cancel(document["uuid"])
+        return [document["uuid"] for document in documents]
+    claims = engine.claim(number, ALICE, lambda head: head["jobType"])
+    assert all(engine.settle([Settlement(claim, "finish", 1, code) for claim in claims]))
+    return [claim.uuid for claim in claims]
+
+
+def stored(engine: Engine, uuids: list[str]) -> list[bool]:
+    return [engine.datastore.read(make_key(uuid)) is not None for uuid in uuids]
+
+
+def test_each_kind_is_kept_as_long_as_its_class_says(engine: Engine, registry: JobRegistry, clock: ManualClock) -> None:
+    """A day for what succeeded or was cancelled, a week for what failed, for ever what says nothing."""
+    done, failed, cancelled = (ended(engine, code) for code in (200, 500, 410))
+    other = ended(engine, 500, Long)
+    waiting = engine.submit([new_document("short", 2.0, to_text(clock.now()))])
+    reconciler = sweeper(engine, registry)
+    clock.advance(DAY - 1)
+    assert reconciler.sweep().removed == []
+    clock.advance(2)
+    assert sorted(reconciler.sweep().removed) == sorted(done + cancelled)
+    assert stored(engine, done + cancelled + failed + other) == [False, False, True, True]
+    clock.advance(6 * DAY)
+    assert reconciler.sweep().removed == failed
+    clock.advance(1_000 * DAY)
+    assert reconciler.sweep().removed == []
+    assert stored(engine, [*other, waiting[0][0]["uuid"]]) == [True, True]
+    assert engine.counters["removed.old"] == 3
+
+
+def test_a_sweep_reads_nothing_but_what_is_due(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many older jobs are kept, by another type, and younger ones of the same type, one sweep removes all."""
+    monkeypatch.setattr(retention, "PAGE", 3)
+    kept = ended(engine, job_class=Long, number=10)
+    old = ended(engine, number=10)
+    clock.advance(2 * DAY)
+    kept += ended(engine, number=10)
+    find = engine.datastore.find
+    read: list[str] = []
+
+    def counted(*args: Any, **query: Any) -> Any:
+        page = find(*args, **query)
+        read.extend(head["uuid"] for head in page.heads)
+        return page
+
+    monkeypatch.setattr(engine.datastore, "find", counted)
+    assert sorted(sweeper(engine, registry).sweep().removed) == sorted(old)
+    assert sorted(read) == sorted(old)
+    assert stored(engine, kept) == [True] * 20
+
+
+class Brief(Short):
+    """Kept for 20 seconds, two sweeps."""
+
+    JOB_TYPE = "brief"
+    RETAIN = 20.0
+
+
+def test_a_steady_load_takes_no_more_room(engine: Engine, clock: ManualClock) -> None:
+    """After the time for which jobs are kept, what is stored stays as much as it is, sweep for sweep."""
+    registry = JobRegistry()
+    registry.add_classes([Brief])
+    reconciler = sweeper(engine, registry)
+    held, room = [], []
+    for _ in range(12):
+        ended(engine, job_class=Brief, number=8)
+        clock.advance(10)
+        reconciler.sweep()
+        held.append(len(engine.datastore.find(status="succeeded").heads))
+        room.append(room_of(engine))
+    assert set(held[3:]) == {8}
+    assert max(room[3:]) <= 1.1 * max(room[:3])
+
+
+def room_of(engine: Engine) -> int:
+    """What the documents take: pages in use of a file, keys on a Redis server, elsewhere jobs."""
+    datastore = engine.datastore
+    if isinstance(datastore, SqliteDatastore):
+        with datastore.file.reading() as sqlite:
+            pages, free = (sqlite.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_count", "freelist_count"))
+        return int(pages - free)
+    if isinstance(datastore, RedisDatastore):
+        return len(datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*"))
+    return len(datastore.find().heads)
+
+
+def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims and settlements have their turn after each page, and so has every status and type."""
+    monkeypatch.setattr(retention, "PAGE", 1)
+    old = [*ended(engine, number=10), *ended(engine, 410, number=10)]
+    clock.advance(2 * DAY)
+    discard_all = engine.discard_all
+    times: list[float] = []
+
+    def slow(*args: Any) -> list[str]:
+        clock.advance(0.5)
+        times.append(clock.monotonic())
+        return discard_all(*args)
+
+    monkeypatch.setattr(engine, "discard_all", slow)
+    reconciler = sweeper(engine, registry)
+    began = clock.monotonic()
+    first = reconciler.sweep().removed
+    assert 5 <= len(first) < 15
+    assert clock.monotonic() - began <= retention.BUDGET + 1
+    assert all(later - earlier > 0.54 for earlier, later in itertools.pairwise(times))
+    assert {uuid in old[:10] for uuid in first} == {True, False}
+    assert reconciler.pause() < reconcile.INTERVAL / 5
+    for _ in range(6):
+        first += reconciler.sweep().removed
+    assert sorted(first) == sorted(old)
+    reconciler.turn()
+    assert reconciler.pause() > reconcile.INTERVAL / 2
+
+
+def test_jobs_that_can_not_be_removed_hold_up_no_others(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep reads at most LEFT of them, and the next one goes on behind those."""
+    monkeypatch.setattr(retention, "PAGE", 2)
+    monkeypatch.setattr(retention, "LEFT", 4)
+    newer = ended(engine, number=10)
+    for uuid in newer:
+        engine.datastore.mutate(make_key(uuid), [Set("schemaVersion", 3.0)])
+    clock.advance(1)
+    old = ended(engine, number=2)
+    clock.advance(2 * DAY)
+    reconciler = sweeper(engine, registry)
+    reports = [reconciler.sweep().removed for _ in range(6)]
+    assert [sorted(removed) for removed in reports if removed] == [sorted(old)]
+    assert stored(engine, newer) == [True] * 10
+
+
+class NoQuery(MemoryDatastore):
+    """As Couchbase without its query service."""
+
+    can_find_ended = False
+
+    def find(self, status: str | None = None, due: str | None = None, **query: Any) -> Page:
+        if due is None and (status is None or status in ENDED):
+            raise DatastoreError("there is no query service")
+        return super().find(status=status, due=due, **query)
+
+
+class NoIndex(NoQuery):
+    """As Couchbase without ``zerog setup``."""
+
+    can_find_ended = True
+
+
+@pytest.mark.parametrize(
+    ("store", "why"), [(NoQuery, "can't list jobs that have ended"), (NoIndex, "no query service")]
+)
+def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
+    store: type[MemoryDatastore], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it found stuck is reported; the log names RETAIN once, and doctor names the types and the reason."""
+    app = zerog.App(datastore=store(), queue="memory://")
+    app.register(Short)
+    reconciler = app._make_reconciler("worker")
+    app.engine.refuse("0199", "of an unknown type")
+    with caplog.at_level(logging.WARNING, "zerog"):
+        reports = [reconciler.sweep() for _ in range(3)]
+    assert [report.stuck for report in reports] == [{"0199": "of an unknown type"}] * 3
+    [record] = [record for record in caplog.records if "RETAIN" in record.message]
+    assert why in record.message
+    [finding] = [finding for finding in Doctor(app).examine().findings if "RETAIN" in finding.what]
+    assert "short" in finding.what
+    assert why in finding.what
+
+
+def test_an_outage_in_between_ends_no_sweep(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was removed before it is reported, and the next sweep goes on."""
+    monkeypatch.setattr(retention, "PAGE", 2)
+    old = ended(engine, number=6)
+    clock.advance(2 * DAY)
+    discard_all = engine.discard_all
+    calls = iter([False, True])
+
+    def unsteady(*args: Any) -> list[str]:
+        if next(calls, False):
+            raise DatastoreUnavailable("no route to the server")
+        return discard_all(*args)
+
+    monkeypatch.setattr(engine, "discard_all", unsteady)
+    reconciler = sweeper(engine, registry)
+    first = reconciler.sweep().removed
+    assert len(first) == 2
+    assert sorted(first + reconciler.sweep().removed + reconciler.sweep().removed) == sorted(old)
+
+
+def test_several_workers_remove_each_job_once(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the one whose turn it is looks; sweeps on demand at the same time do no harm. Each removal is logged."""
+    old = ended(engine, number=20)
+    clock.advance(2 * DAY)
+    first, second = (sweeper(engine, registry, name) for name in ("first", "second"))
+    with caplog.at_level(logging.INFO, "zerog"):
+        reports = [first.turn(), second.turn(), first.sweep(), second.sweep()]
+    assert reports[1] is None
+    assert sorted(uuid for report in reports if report is not None for uuid in report.removed) == sorted(old)
+    told = [record for record in caplog.records if record.__dict__.get("transition") == "discarded"]
+    assert sorted(record.__dict__["uuid"] for record in told) == sorted(old)
+    assert "keeps it no longer" in told[0].message
+
+
+def test_a_job_that_is_retried_meanwhile_stays(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was old when the page was read waits, runs, or has ended anew by now."""
+    old = ended(engine, number=3)
+    clock.advance(2 * DAY)
+    find = engine.datastore.find
+    again: list[str] = []
+
+    def slow(*args: Any, **query: Any) -> Any:
+        page = find(*args, **query)
+        if query.get("status") == "succeeded" and not again:
+            again.append(old[0])
+            engine.retry(old[0])
+            engine.retry(old[1])
+            claims = engine.claim(2, ALICE, lambda head: head["jobType"])
+            [claim] = [claim for claim in claims if claim.uuid == old[1]]
+            assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
+        return page
+
+    monkeypatch.setattr(engine.datastore, "find", slow)
+    assert sweeper(engine, registry).sweep().removed == [old[2]]
+    assert stored(engine, old) == [True, True, False]
+
+
+@pytest.mark.parametrize("fields", [{"schemaVersion": 3.0}, {"format": 99}, {"finishedAt": None}, {"finishedAt": 5}])
+def test_what_newer_code_wrote_is_left_to_it(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, fields: dict[str, Any]
+) -> None:
+    """And so is what doesn't say when it ended."""
+    [uuid] = ended(engine)
+    engine.datastore.mutate(make_key(uuid), [Set(field, value) for field, value in fields.items()])
+    clock.advance(2 * DAY)
+    assert sweeper(engine, registry).sweep().removed == []
+    assert stored(engine, [uuid]) == [True]
+
+
+@pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
+def test_an_answer_that_is_lost_ends_no_sweep(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, point: str
+) -> None:
+    """The next one finds what is left."""
+    old = ended(engine, number=3)
+    clock.advance(2 * DAY)
+    failpoints.arm(point, "unknown")
+    try:
+        sweeper(engine, registry).sweep()
+    finally:
+        failpoints.disarm()
+    sweeper(engine, registry).sweep()
+    assert stored(engine, old) == [False] * 3
+
+
+def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
+    """With what its app's classes say."""
+    app = zerog.App("memory://", clock=clock)
+    app.register(Short)
+    job = app.submit(Short)
+    zerog.Worker(app).run(burst=True)
+    clock.advance(2 * DAY)
+    assert app._make_reconciler("worker").sweep().removed == [job.uuid]
+    assert list(app.jobs()) == []
+
+
+def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> None:
+    """A class that wants its jobs removed, on a datastore that can't."""
+    app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
+    app.register(Long)
+    assert not any("RETAIN" in finding.what for finding in Doctor(app).examine().findings)
+    app.register(Short)
+    [finding] = [finding for finding in Doctor(app).examine().findings if "RETAIN" in finding.what]
+    assert "short" in finding.what
+    assert sweeper(app.engine, registry)._retention.sweep() == []
+
+
+@pytest.mark.parametrize("name", ["RETAIN", "RETAIN_FAILED"])
+@pytest.mark.parametrize("wrong", [0, -1, "7 days", True, timedelta(0), 1e12, float("nan"), [1]])
+def test_a_wrong_time_is_refused_at_registration(name: str, wrong: object) -> None:
+    """With what was expected."""
+    broken = type("Broken", (Long,), {"JOB_TYPE": "broken", name: wrong})
+    with pytest.raises(zerog.InvalidJobClass, match=f"{name} is .*expected a timedelta or seconds"):
+        zerog.App("memory://").register(broken)
+
+
+def test_an_outage_is_logged_and_no_missing_index(
+    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The next sweep removes what is due."""
+    old = ended(engine)
+    clock.advance(2 * DAY)
+    reconciler = sweeper(engine, registry)
+    find = engine.datastore.find
+
+    def fail(**query: Any) -> Any:
+        if query.get("until") is not None:
+            raise DatastoreUnavailable("made up: no route")
+        return find(**query)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.datastore, "find", fail)
+        assert reconciler.sweep().removed == []
+    assert "made up: no route" in caplog.text
+    assert reconciler.sweep().removed == old
+
+
+def test_without_a_type_that_is_removed_there_is_nothing_to_complain_about(engine: Engine) -> None:
+    assert retention.why_not(engine.datastore, {"succeeded": {}}) is None

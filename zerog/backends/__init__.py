@@ -1,0 +1,1 @@
+"""Datastores, queues and engines, one package a backend."""

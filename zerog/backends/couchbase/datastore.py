@@ -1,0 +1,406 @@
+"""Documents on a Couchbase cluster: each is a JSON document under its key, in the bucket or collection of the URL.
+
+A change reads the paths that it needs, decides here, and sends the changed paths under the token of what was read; who
+wrote in between makes it start again. So it costs the same however long the document is. Jobs that have not ended are
+found by an index of ZeroG's own (``index``), all others by SQL++ (``query``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from zerog.backends.couchbase.changes import Known, Reading, change, reading
+from zerog.backends.couchbase.index import (
+    DUE,
+    LOCKED,
+    OPEN,
+    PREFIX,
+    RUNNING,
+    UNREADABLE,
+    OpenIndex,
+    Places,
+    is_job,
+    new_places,
+    places_of,
+)
+from zerog.backends.couchbase.query import JobQuery
+from zerog.backends.couchbase.server import CouchbaseServer, options, sdk
+from zerog.contracts.datastore import (
+    ENDED,
+    HISTORY,
+    MAX_COLLISIONS,
+    Datastore,
+    Mutation,
+    Page,
+    RunGuard,
+    check_document,
+    check_limit,
+    check_until,
+    fence,
+    repeated,
+    without_history,
+)
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
+from zerog.records.operations import Document, Operation, apply, check
+from zerog.records.room import drop_oldest, limit_of
+from zerog.support import jsonvalues
+from zerog.support.clock import SYSTEM
+
+LARGEST = 8 * 1024 * 1024
+"""Bytes of a whole document, its history included. The server takes 20 MiB."""
+
+AT_ONCE = 100
+"""Documents read by one call."""
+
+LAST = ["\U0010ffff"]
+"""Behind all keys and times."""
+
+
+class CouchbaseDatastore(Datastore):
+    """Documents on the cluster of a URL, for example ``couchbase://user@host/bucket``."""
+
+    can_find = True
+    can_delete = True
+
+    def __init__(self, server: CouchbaseServer | str) -> None:
+        self.server = CouchbaseServer(server) if isinstance(server, str) else server
+        self._index = OpenIndex(self.server)
+        self._query = JobQuery(self.server)
+
+    @property
+    def durability(self) -> str:  # type: ignore[override]
+        """By the URL's option: what is on disk somewhere survives a power cut, what is in memory doesn't."""
+        return "fsync" if "persist" in self.server.address.durability else "process"
+
+    @property
+    def can_find_ended(self) -> bool:  # type: ignore[override]
+        """Whether there is a query service. Raises what connecting raises."""
+        return self._query.answers()
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        try:
+            answer = self.server.reading(key, lambda collection: collection.get(key))
+        except sdk.DocumentNotFoundException:
+            return None, None
+        document = _decoded(key, answer.value)
+        return (without_history(document) if head else document), answer.cas
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        text = _encoded(key, value, jsonvalues.MAX_BYTES if cas else jsonvalues.JOB_BYTES)
+        if cas is None or not 0 <= cas < LOCKED:
+            raise self.casException(f"{key} has another token than {cas}; nothing was written")
+        return True, self._store(key, value, text, cas, places_of(value))
+
+    def delete(self, key: str, cas: int | None = None) -> bool:
+        if cas is not None and not 0 < cas < LOCKED:
+            if self.read_with_cas(key)[1] is None:
+                return False
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        how = options.RemoveOptions(cas=cas or 0, **self.server.durable)
+        try:
+            self._written(key, lambda collection: collection.remove(key, how))
+        except sdk.DocumentNotFoundException:
+            return False
+        except sdk.CasMismatchException:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted") from None
+        return True
+
+    def mutate(
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
+    ) -> Mutation:
+        check(operations)
+        needed = reading(operations)
+        for _ in range(MAX_COLLISIONS):
+            try:
+                if needed is not None:
+                    mutation = self._mutate_paths(key, needed, operations, cas, run)
+                    if mutation is not None:
+                        return mutation
+                return self._mutate_whole(key, operations, cas, run)
+            except sdk.CasMismatchException:
+                SYSTEM.pause(random.uniform(0, 0.002))
+        raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+        until: str | None = None,
+    ) -> Page:
+        """Heads of the job documents that have all the given values.
+
+        Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
+        """
+        check_limit(limit)
+        check_until(until, status, job_type, due, queue)
+        asked = {"status": status, "jobType": job_type, "queueName": queue}
+        wanted = {field: value for field, value in asked.items() if value is not None}
+        start = [] if after is None else jsonvalues.decode(after)
+        listed = None if due is None and (status is None or status in ENDED) else _listed_at(status, due)
+        time, latest = ("due", due) if until is None else ("finishedAt", until)
+        found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
+        stale: list[str] = []
+        for keys, surely in self._keys(listed, wanted, latest, start, limit):
+            for key, (head, token) in self._look(keys).items():
+                if head is None and token:
+                    unreadable.append(key)
+                    continue
+                places = places_of(head)
+                if listed is not None and listed not in places:
+                    stale.append(key)
+                elif head is not None and type(head.get("status")) is str and _is_by(head.get(time), latest):
+                    place = [key] if latest is None else [head[time], key]
+                    if place > start and all(head.get(field) == value for field, value in wanted.items()):
+                        found.append((place, head))
+            if sum(place < surely for place, _ in found) > limit:
+                break
+        self._index.tidy(stale, self._look)
+        page = sorted(found, key=lambda each: each[0])
+        more = jsonvalues.encode_checked(page[limit - 1][0]) if len(page) > limit else None
+        return Page([head for _, head in page[:limit]], more, unreadable)
+
+    def setup(self) -> list[str]:
+        """Make the indexes for listing jobs that have ended, where there is a query service."""
+        return self._query.make_indexes()
+
+    def close(self) -> None:
+        self.server.close()
+
+    # reading
+
+    def _look(self, keys: Sequence[str]) -> dict[str, tuple[Document | None, int]]:
+        """The heads of documents and their tokens.
+
+        (None, 0) for what isn't there, (None, UNREADABLE) for what can't be read.
+        """
+        heads: dict[str, tuple[Document | None, int]] = {}
+        if not keys:
+            return heads
+        answer = self.server.reading(keys[0], lambda collection: collection.get_multi(list(keys)))
+        for key in keys:
+            error = answer.exceptions.get(key)
+            try:
+                if error is None:
+                    stored = answer.results[key]
+                    heads[key] = without_history(_decoded(key, stored.value)), stored.cas
+                elif isinstance(error, sdk.DocumentNotFoundException):
+                    heads[key] = None, 0
+                else:  # asked for by itself it comes, or tells what is the matter
+                    head, token = self.read_with_cas(key, head=True)
+                    heads[key] = head, token or 0
+            except CorruptDocument:
+                heads[key] = None, UNREADABLE
+        return heads
+
+    def _keys(
+        self, listed: str | None, wanted: dict[str, str], latest: str | None, start: list[str], limit: int
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Some keys at a time that may belong to a page, each with a place before which no later one will come."""
+        if listed is None:
+            return self._queried(wanted, start, limit) if latest is None else self._ended(wanted, latest, start, limit)
+        return self._listed(listed, start) if latest is None else self._listed_due(start, latest)
+
+    def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the index has in a place."""
+        keys = [key for key in self._index.keys(place) if [key] > start]
+        for number in range(0, len(keys), AT_ONCE):
+            yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or LAST
+
+    def _listed_due(self, start: list[str], due: str) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that may be due, by the earliest time that the index knows of each."""
+        after = start[0] if start else ""
+        entries = [each for each in self._index.due() if each.earliest <= due and each.latest >= after]
+        for number in range(0, len(entries), AT_ONCE):
+            later = entries[number + AT_ONCE : number + AT_ONCE + 1]
+            yield [each.key for each in entries[number : number + AT_ONCE]], [later[0].earliest] if later else LAST
+
+    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys that the query service names."""
+        after = start[-1] if start else PREFIX
+        while True:
+            keys = self._query.keys(wanted, after, min(limit + 1, AT_ONCE))
+            if not keys:
+                return
+            after = keys[-1]
+            yield keys, [f"{after}\0"]
+
+    def _ended(
+        self, wanted: dict[str, str], until: str, start: list[str], limit: int
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """The keys of ended jobs that the query service names, by the time they ended at."""
+        while places := self._query.ended(wanted, until, start, min(limit + 1, AT_ONCE)):
+            start = places[-1]
+            yield [key for _, key in places], [start[0], f"{start[1]}\0"]
+
+    # writing
+
+    def _store(self, key: str, document: Document, text: bytes, cas: int, places: Places) -> int:
+        """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
+        began = self._index.announce(key, places, cas)
+        try:
+            if cas:
+                replacing = options.ReplaceOptions(cas=cas, **self.server.durable)
+                answer = self._written(key, lambda collection: collection.replace(key, text, replacing))
+            else:
+                inserting = options.InsertOptions(**self.server.durable)
+                answer = self._written(key, lambda collection: collection.insert(key, text, inserting))
+        except (sdk.CasMismatchException, sdk.DocumentNotFoundException, sdk.DocumentExistsException):
+            raise self.casException(f"{key} has another token than {cas}; nothing was written") from None
+        self._index.confirm(key, places, answer.cas, began)
+        return int(answer.cas)
+
+    def _mutate_paths(
+        self,
+        key: str,
+        needed: Reading,
+        operations: Sequence[Operation],
+        cas: int | None,
+        run: RunGuard | None,
+    ) -> Mutation | None:
+        """The change, path by path; None if it takes the whole document. Raises CasMismatchException to start again."""
+        known = self._known(key, needed)
+        if known is None:
+            return None
+        if fence(self, key, known.fields, known.token, cas, run):
+            return None  # the answer to a repeated write is told from the whole head
+        sent = change(known, operations, None if run is None else run.seq)
+        if sent is None or known.size + sent.growth > jsonvalues.JOB_BYTES:
+            return None
+        old, new = places_of(known.fields), places_of(sent.head)
+        coming = new_places(old, new)
+        began = self._index.announce(key, coming, known.token)
+        how = options.MutateInOptions(cas=known.token, **self.server.durable)
+        try:
+            answer = self._written(key, lambda collection: collection.mutate_in(key, sent.specs, how))
+        except (sdk.CasMismatchException, sdk.DocumentNotFoundException):
+            raise sdk.CasMismatchException from None
+        except sdk.CouchbaseException:
+            return None  # there is something else than expected, or it lies too deep: that shows in the whole
+        self._index.confirm(key, coming, answer.cas, began)
+        self._tidy_after(key, old, new)
+        return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
+
+    def _known(self, key: str, needed: Reading) -> Known | None:
+        """What was asked for of a document; None if that can't be told path by path. Raises DocumentLocked."""
+        try:
+            answer = self.server.reading(key, lambda collection: collection.lookup_in(key, needed.specs))
+        except sdk.CouchbaseException:
+            return None
+        if answer.cas == LOCKED:
+            # A write would wait for the whole timeout, and nobody could say afterwards whether it came through.
+            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+        told: list[Any] = []
+        for number in range(len(needed.specs)):
+            try:
+                told.append(jsonvalues.decode(answer.content_as[bytes](number)))
+            except sdk.PathNotFoundException:
+                told.append(_ABSENT)
+            except (sdk.CouchbaseException, ValueError, RecursionError):
+                return None
+        size, fields, lengths = told[0], told[1 : 1 + len(needed.fields)], told[1 + len(needed.fields) :]
+        return Known(answer.cas, size, _present(needed.fields, fields), _present(needed.lists, lengths))
+
+    def _mutate_whole(
+        self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
+    ) -> Mutation:
+        """The change of a document that is read and written as a whole. Raises CasMismatchException to start again."""
+        document, token = self.read_with_cas(key)
+        if fence(self, key, document, token, cas, run):
+            return repeated(document, token, operations)
+        assert document is not None and token is not None
+        if token == LOCKED:
+            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+        old = places_of(document)
+        changed = apply(document, operations)
+        if run is not None and run.seq is not None:
+            document["seq"] = run.seq
+        text = _shortened(key, document, operations, changed)
+        try:
+            written = self._store(key, document, text, token, new_places(old, places_of(document)))
+        except self.casException:
+            raise sdk.CasMismatchException from None
+        self._tidy_after(key, old, places_of(document))
+        return Mutation(written, changed, document.get("cancelRequested") is not None)
+
+    def _tidy_after(self, key: str, old: Places, new: Places) -> None:
+        if OPEN in old.keys() - new.keys() and RUNNING not in old and is_job(key):
+            # One that ran is met by every find of those that run; nothing else would come by this one.
+            self._index.tidy([key], self._look)
+
+    def _written(self, key: str, call: Any) -> Any:
+        """What a write gives. Raises AmbiguousWrite where the SDK only says that it met a lock at some time."""
+        try:
+            return self.server.writing(key, call)
+        except DocumentLocked as error:
+            if self.read_with_cas(key)[1] == LOCKED:
+                raise
+            raise AmbiguousWrite(f"{key} was locked for a while, and may be written since: {error}") from error
+
+
+_ABSENT = object()
+
+
+def _listed_at(status: str | None, due: str | None) -> str:
+    """The place of the index where such jobs are."""
+    if due is not None:
+        return DUE
+    return RUNNING if status == RUNNING else OPEN
+
+
+def _is_by(time: object, latest: str | None) -> bool:
+    return latest is None or (type(time) is str and time <= latest)
+
+
+def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:
+    return {name: value for name, value in zip(names, told, strict=True) if value is not _ABSENT}
+
+
+def _decoded(key: str, text: bytes) -> Document:
+    try:
+        document = jsonvalues.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDocument(f"{key} holds no JSON ({error}); it was left as it is") from None
+    if type(document) is not dict:
+        raise CorruptDocument(f"{key} holds {jsonvalues.shown(document)}, not a JSON object; it was left as it is")
+    return document
+
+
+def _encoded(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> bytes:
+    """The text of a document.
+
+    Raises InvalidValue for a head of more than ``limit`` bytes, and for an entry of the history or a whole that is too
+    large.
+    """
+    check_document(key, document)
+    head, parts = 0, []
+    for field, value in document.items():
+        if field in HISTORY and type(value) is list:
+            text = f"[{','.join(jsonvalues.encode_checked(entry, field) for entry in value)}]"
+        else:
+            text = jsonvalues.encode_checked(value, key)
+            head += len(text.encode())
+        parts.append(f"{jsonvalues.encode_checked(field)}:{text}")
+    whole = f"{{{','.join(parts)}}}".encode()
+    if head > limit or len(whole) > LARGEST:
+        raise InvalidValue(
+            f"{key} takes {head:,} bytes as JSON, {len(whole):,} with its history; at most {limit:,} and "
+            f"{LARGEST:,} are stored"
+        )
+    return whole
+
+
+def _shortened(key: str, document: Document, operations: Sequence[Operation], changed: Document) -> bytes:
+    """The text of a changed document, without the oldest entries of a history that would make it too large."""
+    while True:
+        try:
+            return _encoded(key, document, limit_of(operations))
+        except InvalidValue:
+            if not drop_oldest(document, 0, operations, changed):
+                raise

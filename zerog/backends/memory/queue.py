@@ -1,0 +1,192 @@
+"""The reference queue: entries in this process, gone with it."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.exceptions import InvalidUuid, ReservationLost
+from zerog.support.clock import SYSTEM, Clock
+
+
+@dataclass
+class _Entry:
+    id: int
+    body: str
+    priority: int
+    ttr: float
+    deliveries: int = 0
+    token: int = 0
+    """Names the present reservation; 0 while there is none."""
+
+
+class _Entries:
+    """What all queues of one family share: the entries by queue name, under one lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.changed = threading.Condition()
+        self.ids = count(1)
+        self.ids_ahead = count(-2, -1)
+        self.tokens = count(1)
+        self.entries: dict[str, dict[int, _Entry]] = {}
+        self.ready: dict[str, dict[int, list[int]]] = {}
+        self.later: dict[str, list[tuple[float, int, int]]] = {}
+        self.wakes = 0
+
+
+class MemoryQueue(Queue):
+    """Entries in heaps: ready ones by age, one heap a priority; delayed and reserved ones by when they come back."""
+
+    shared = False
+
+    def __init__(self, name: str = DEFAULT, clock: Clock = SYSTEM, _family: _Entries | None = None) -> None:
+        self.name = name
+        self._family = _family or _Entries(clock)
+        family = self._family
+        with family.changed:
+            self._entries = family.entries.setdefault(name, {})
+            self._ready = family.ready.setdefault(name, {})
+            self._later = family.later.setdefault(name, [])
+
+    def named(self, name: str) -> MemoryQueue:
+        return self if name == self.name else MemoryQueue(name, _family=self._family)
+
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
+        return self.put_raw(check_uuid(uuid), delay, priority, ttr, ahead)
+
+    def put_raw(
+        self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int:
+        """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
+        check_options(delay, priority, ttr)
+        family = self._family
+        with family.changed:
+            identity = next(family.ids_ahead if ahead else family.ids)
+            entry = _Entry(identity, body, priority, TTR if ttr is None else ttr)
+            self._entries[entry.id] = entry
+            self._schedule(entry, delay)
+            family.changed.notify_all()
+        return entry.id
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        family = self._family
+        deadline = family.clock.monotonic() + timeout
+        with family.changed:
+            wakes = family.wakes
+            while True:
+                entry = self._next()
+                if entry is not None:
+                    return _MemoryReservation(self, entry)
+                left = deadline - family.clock.monotonic()
+                if left <= 0 or family.wakes != wakes:
+                    return None
+                if self._later:
+                    left = min(left, max(0.0, self._later[0][0] - family.clock.monotonic()))
+                family.changed.wait(left)
+
+    def reserve_lowest(self) -> Reservation | None:
+        with self._family.changed:
+            entry = self._next(min)
+            return None if entry is None else _MemoryReservation(self, entry)
+
+    def wake(self) -> None:
+        with self._family.changed:
+            self._family.wakes += 1
+            self._family.changed.notify_all()
+
+    def size(self) -> int:
+        with self._family.changed:
+            return len(self._entries)
+
+    def holds(self, entry: Entry) -> bool:
+        with self._family.changed:
+            stored = self._entries.get(entry.id) if type(entry.id) is int else None
+            return stored is not None and stored.body == entry.uuid
+
+    def flush(self) -> None:
+        """Lose every entry, as a queue server without a log does when it restarts."""
+        with self._family.changed:
+            self._entries.clear()
+
+    def _schedule(self, entry: _Entry, delay: float) -> None:
+        if delay > 0:
+            heapq.heappush(self._later, (self._family.clock.monotonic() + delay, entry.id, entry.token))
+        else:
+            heapq.heappush(self._ready.setdefault(entry.priority, []), entry.id)
+
+    def _next(self, which: Callable[[Iterable[int]], int] = max) -> _Entry | None:
+        """Reserve the oldest entry of the priority that ``which`` picks."""
+        now = self._family.clock.monotonic()
+        while self._later and self._later[0][0] <= now:
+            _, identity, token = heapq.heappop(self._later)
+            entry = self._entries.get(identity)
+            if entry is not None and entry.token == token:
+                entry.token = 0
+                self._schedule(entry, 0)
+        while self._ready:
+            priority = which(self._ready)
+            entry = self._entries.get(heapq.heappop(self._ready[priority]))
+            if not self._ready[priority]:
+                del self._ready[priority]
+            if entry is None or entry.token:
+                continue
+            try:
+                check_uuid(entry.body)
+            except InvalidUuid:
+                del self._entries[entry.id]
+                self.reject(1)
+                continue
+            entry.deliveries += 1
+            entry.token = next(self._family.tokens)
+            heapq.heappush(self._later, (now + entry.ttr, entry.id, entry.token))
+            return entry
+        return None
+
+    def _held(self, entry: _Entry, token: int) -> None:
+        if self._entries.get(entry.id) is not entry or entry.token != token:
+            raise self._lost(entry)
+
+    def _lost(self, entry: _Entry) -> ReservationLost:
+        return ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
+
+
+class _MemoryReservation(Reservation):
+    def __init__(self, queue: MemoryQueue, entry: _Entry) -> None:
+        self.uuid = entry.body
+        self._queue = queue
+        self._entry = entry
+        self._token = entry.token
+
+    def delete(self) -> None:
+        with self._queue._family.changed:
+            self._queue._held(self._entry, self._token)
+            del self._queue._entries[self._entry.id]
+
+    def release(self, delay: float = 0) -> None:
+        check_delay(delay)
+        family = self._queue._family
+        with family.changed:
+            self._queue._held(self._entry, self._token)
+            self._entry.token = next(family.tokens) if delay > 0 else 0
+            self._queue._schedule(self._entry, delay)
+            self._token = -1
+            family.changed.notify_all()
+
+    def touch(self) -> None:
+        family = self._queue._family
+        with family.changed:
+            self._queue._held(self._entry, self._token)
+            self._entry.token = self._token = next(family.tokens)
+            self._queue._schedule(self._entry, self._entry.ttr)
+
+    def stats(self) -> dict[str, Any]:
+        with self._queue._family.changed:
+            if self._queue._entries.get(self._entry.id) is not self._entry:
+                raise self._queue._lost(self._entry)
+            return {"deliveries": self._entry.deliveries, "priority": self._entry.priority}

@@ -1,0 +1,233 @@
+"""Documents in a MongoDB collection, one each. How a document lies there is in ``values``.
+
+``mutate`` is one update in most cases, made by ``updates``. If that finds nothing to change, the document is read:
+either it says why the change is refused, or that it was done before, or it is changed here and written by
+compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from zerog.backends.mongo.server import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
+from zerog.backends.mongo.updates import SURE_BYTES, update_for
+from zerog.backends.mongo.values import HEAD, field_name, from_stored, to_stored, to_value
+from zerog.contracts.datastore import Datastore, Mutation, Page, RunGuard, check_document, check_limit, check_until
+from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
+from zerog.records.operations import Document, Operation, Remove, check, present
+from zerog.support import jsonvalues
+
+INDEXES = {
+    "zerog_status": ("status", "_id"),
+    "zerog_due": ("due", "_id"),
+    "zerog_end": ("status", "jobType", "finishedAt", "_id"),
+}
+"""What ``setup`` makes, so that ``find`` reads what it gives and little more."""
+
+_SOME = {"zerog_end": {"finishedAt": {"$gt": ""}}}
+"""Which documents are in an index, if not all: a job that has not ended costs nothing there."""
+
+_LARGEST = 2**63 - 1
+
+
+class MongoDatastore(Datastore):
+    """Documents in the database of a URL, for example ``mongodb://localhost:27017/zerog``."""
+
+    can_find = True
+    can_delete = True
+
+    def __init__(
+        self,
+        server: MongoServer | str | None = None,
+        *,
+        client: Any = None,
+        database: str = "zerog",
+        collection: str = COLLECTION,
+    ) -> None:
+        """Take a URL, or a ``client`` that stays the caller's: pymongo's, or an object that acts like it (mongomock's).
+
+        ``database`` and ``collection`` are for a client; a URL names its own. Raises ConfigurationError.
+        """
+        if (server is None) == (client is None):
+            raise ConfigurationError("MongoDatastore needs either a URL or client=…, and not both")
+        if server is None:
+            from zerog.backends.mongo.client import (
+                server_of,  # after mongoserver, which names the extra if pymongo isn't there
+            )
+
+            self.server: MongoServer = server_of(client, database, collection)
+        else:
+            self.server = MongoServer(server) if isinstance(server, str) else server
+        self.shared = not self.server.is_stand_in  # type: ignore[misc]
+        self._has_pipelines = not self.server.is_stand_in
+
+    @property
+    def durability(self) -> str | None:  # type: ignore[override]
+        """By the write concern and, if that isn't ``majority``, the kind of deployment; None if nobody can tell."""
+        server = self.server
+        if server.is_stand_in:
+            return "process"
+        journaled = "fsync" if server.journal else "1s"
+        if server.w == "majority":
+            return journaled
+        if isinstance(server.w, str):  # by tags that only its configuration explains
+            return None
+        try:
+            hello = server.ask("durability", "hello")
+        except (ConfigurationError, DatastoreError):
+            return None
+        is_alone = "setName" not in hello and hello.get("msg") != "isdbgrid"
+        return journaled if is_alone else "process"  # a failover may take it back
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        with self.server.translated(key, writes=False):
+            stored = self.server.collection.find_one({"_id": key}, HEAD if head else None)
+        return (None, None) if stored is None else from_stored(key, stored)
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        check_document(key, value)
+        if cas == 0:
+            token = _first_token()
+            stored = _checked(key, to_stored(key, value, token), value, jsonvalues.JOB_BYTES)
+            with self.server.translated(key):
+                self.server.collection.insert_one(self.server.packed(stored))
+            return True, token
+        if cas is None or not 0 < cas < _LARGEST:
+            raise self.casException(f"{key} can't have the token {cas}; nothing was written")
+        stored = _checked(key, to_stored(key, value, cas + 1), value)
+        with self.server.translated(key):
+            found = self.server.collection.replace_one(
+                {"_id": key, "_cas": cas}, self.server.packed(stored)
+            ).matched_count
+        if not found:
+            raise self.casException(f"{key} has another token than {cas}; nothing was written")
+        return True, cas + 1
+
+    def delete(self, key: str, cas: int | None = None) -> bool:
+        wanted: Document = {"_id": key}
+        if cas is not None:
+            wanted["_cas"] = cas if 0 < cas < _LARGEST else 0  # what no document has
+        with self.server.translated(key):
+            deleted = self.server.collection.delete_one(wanted).deleted_count
+        if not deleted and cas is not None and self.read_with_cas(key, head=True)[1] is not None:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        return bool(deleted)
+
+    def mutate(
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
+    ) -> Mutation:
+        check(operations)
+        update = update_for(key, operations, cas, run, _size(operations)) if self._has_pipelines else None
+        if update is not None:
+            with self.server.translated(key):
+                stored = self.server.collection.find_one_and_update(
+                    update.filter, update.pipeline, update.projection, return_document=True
+                )
+            if stored is not None:
+                changed, token = from_stored(key, stored)
+                answer = present({**changed, **update.known}, operations)
+                return Mutation(token, answer, changed.get("cancelRequested") is not None)
+        return super().mutate(key, operations, cas, run)
+
+    def find(
+        self,
+        status: str | None = None,
+        due: str | None = None,
+        job_type: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+        until: str | None = None,
+    ) -> Page:
+        check_limit(limit)
+        check_until(until, status, job_type, due, queue)
+        place = [] if after is None else jsonvalues.decode(after)
+        time, latest = ("due", due) if until is None else ("finishedAt", until)
+        query = _query(status, time, latest, job_type, queue, place)
+        order = [("_id", 1)] if latest is None else [(time, 1), ("_id", 1)]
+        with self.server.translated("find", writes=False):
+            rows = list(self.server.undecoded().find(query, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
+        heads: list[Document] = []
+        unreadable: list[str] = []
+        for row in rows[:limit]:
+            try:
+                heads.append(from_stored(row["_id"], decoded(row))[0])
+            except CorruptDocument:
+                unreadable.append(row["_id"])
+        if len(rows) <= limit:
+            return Page(heads, None, unreadable)
+        last = rows[limit - 1]
+        return Page(heads, jsonvalues.encode_checked([last[name] for name, _ in order]), unreadable)
+
+    def setup(self) -> list[str]:
+        with self.server.translated("setup"):
+            collection = self.server.collection
+            there = collection.index_information()
+            for name, fields in INDEXES.items():
+                options: dict[str, Any] = {"partialFilterExpression": _SOME[name]} if name in _SOME else {}
+                collection.create_index([(field, 1) for field in fields], name=name, **options)
+        return [f"index {name} of {self.server.collection_name}" for name in INDEXES if name not in there]
+
+    def about(self) -> str:
+        if self.server.is_stand_in:
+            return f"{self.server.name}, in the memory of this process"
+        version = self.server.ask("its version", "buildInfo").get("version", "of an unknown version")
+        name = self.server.ask("its version", "hello").get("setName")
+        where = f"replica set {name}" if name else "no replica set"
+        journal = "journaled" if self.server.journal else "not journaled at once"
+        return f"MongoDB {version} ({where}, w={self.server.w}, {journal})"
+
+    def close(self) -> None:
+        self.server.close()
+
+
+def _query(
+    status: str | None, time: str, latest: str | None, job_type: str | None, queue: str | None, place: list[str]
+) -> dict[str, Any]:
+    """The filter of a page: a field that is a list never matches, though the server compares its elements, too.
+
+    With ``latest`` that is the most of the field ``time``.
+    """
+    query: dict[str, Any] = {"status": {"$type": "string"} if status is None else {"$eq": status}}
+    for field, value in (("jobType", job_type), ("queueName", queue)):
+        if value is not None:
+            query[field] = {"$eq": value}
+    if latest is None:
+        query["_id"] = {"$gt": place[0] if place else ""}
+    else:
+        query[time] = {"$lte": latest}
+        query["_id"] = {"$gt": ""}
+        if time == "finishedAt":
+            query[time]["$gt"] = ""  # or the server would not take the index, which has only such ones
+        if place:
+            query[time]["$gte"] = place[0]
+            query["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
+    for field in query.keys() - {"_id", "$or"}:
+        query[field]["$not"] = {"$type": "array"}
+    return query
+
+
+def _checked(key: str, stored: Document, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Any:
+    """The encoded document, if it is not too large. Raises InvalidValue with its size."""
+    body = encoded(stored)
+    size = len(body.raw)
+    if size > MAX_BSON:
+        raise InvalidValue(f"{key} takes {size:,} bytes as BSON; MongoDB stores at most {MAX_BSON:,}")
+    if size > SURE_BYTES:
+        jsonvalues.encode_checked(document, key, limit)
+    return body
+
+
+def _size(operations: Sequence[Operation]) -> int:
+    """How many bytes of BSON the operations may add to a document, or a little more."""
+    added = {
+        str(n): [field_name(o.field), to_value(o[1])] for n, o in enumerate(operations) if not isinstance(o, Remove)
+    }
+    return len(encoded(added).raw) + 64
+
+
+def _first_token() -> int:
+    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    return int.from_bytes(os.urandom(6)) + 1

@@ -1,0 +1,96 @@
+"""A document as MongoDB keeps it: its fields beside ``_id`` (its key) and ``_cas`` (its token).
+
+JSON and BSON differ in little: keys of BSON hold no NUL, and dots and dollar signs in them mean something to the
+server, so they are percent-encoded. A field whose name begins with an underscore is, too, for those are the adapter's
+own. A history field that is no list lies under its name with an underscore, so that a head is a document without three
+fields.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from zerog.contracts.datastore import HISTORY
+from zerog.exceptions import CorruptDocument
+from zerog.records.operations import Document
+from zerog.support import jsonvalues
+
+HEAD = dict.fromkeys(HISTORY, False)
+"""The projection that leaves out the history."""
+
+OWN = {f"_{field}": field for field in HISTORY}
+"""Where history fields lie that are no list."""
+
+_odd = re.compile(r"[.$%\0]").search
+
+
+@lru_cache(4096)
+def quoted(name: str) -> str:
+    """A key as it is stored within a value."""
+    if not name:
+        return "%"
+    return re.sub(r"[.$%\0]", lambda odd: f"%{ord(odd[0]):02X}", name) if _odd(name) else name
+
+
+@lru_cache(4096)
+def field_name(field: str) -> str:
+    """A field of the document as it is stored."""
+    if not field.startswith("_"):
+        return quoted(field)
+    return "%5F" + (quoted(field[1:]) if len(field) > 1 else "")
+
+
+def unquoted(name: str) -> str:
+    """What ``quoted`` or ``field_name`` was given."""
+    if "%" not in name:
+        return name
+    return "" if name == "%" else re.sub("%([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), name)
+
+
+def to_stored(key: str, document: Document, token: int) -> Document:
+    """A checked document as it is stored under ``key``."""
+    stored: Document = {"_id": key, "_cas": token}
+    for field, value in document.items():
+        apart = field in HISTORY and type(value) is not list
+        stored[f"_{field}" if apart else field_name(field)] = to_value(value)
+    return stored
+
+
+def to_value(value: Any) -> Any:
+    """A checked value as it is stored."""
+    kind = type(value)
+    if kind is dict:
+        return {quoted(key): to_value(part) for key, part in value.items()}
+    if kind is list:
+        return [to_value(part) for part in value]
+    return value
+
+
+def from_stored(key: str, stored: Document) -> tuple[Document, int]:
+    """The document and its token. Raises CorruptDocument for what ZeroG has not written."""
+    document: Document = {}
+    for name, value in stored.items():
+        if name not in ("_id", "_cas"):
+            document[OWN.get(name) or unquoted(name)] = from_value(value, key, name)
+    token = from_value(stored.get("_cas"), key, "_cas")
+    if type(token) is not int or token < 1:
+        raise CorruptDocument(f"{key} has the token {jsonvalues.shown(token)}; it was left as it is")
+    return document, token
+
+
+def from_value(value: Any, key: str, path: str) -> Any:
+    """A value as it was before ``to_value``."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool or kind is int:
+        return value
+    if kind is dict:
+        return {unquoted(name): from_value(part, key, f"{path}.{name}") for name, part in value.items()}
+    if kind is list:
+        return [from_value(part, key, path) for part in value]
+    if isinstance(value, int):
+        return int(value)  # the driver has a type of its own for integers of 64 bits
+    if kind is float and value - value == 0:
+        return value
+    raise CorruptDocument(f"{key} holds {jsonvalues.shown(value)} under {path}, which is no JSON; it was left as it is")

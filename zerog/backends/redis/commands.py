@@ -1,0 +1,196 @@
+"""The commands that the script on a Redis server takes for documents, and what its answers say.
+
+A document's verbs and the engine of one server share them; how a document lies there is in ``script``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any
+
+from zerog.backends.redis.script import APART
+from zerog.contracts.datastore import HISTORY, Mutation, RunGuard
+from zerog.exceptions import CorruptDocument
+from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set, dropped_field
+from zerog.records.room import is_measured
+from zerog.support import jsonvalues
+
+Command = dict[str, Any]
+
+IS_APART = frozenset(APART)
+
+_SIMPLE = {None: "null", True: "true", False: "false"}
+_COUNTERS = frozenset(f',"{dropped_field(field)}":' for field in HISTORY)
+
+
+def reading(key: str, head: bool = True) -> Command:
+    """The command for a document's head, or all of it."""
+    return {"c": "read", "k": key} if head else {"c": "read", "k": key, "w": "1"}
+
+
+def head_of(key: str, answer: Sequence[Any]) -> Document:
+    """The head in the answer to ``reading``. Raises CorruptDocument."""
+    return json_of(key, b"{%b}" % answer[1][1:], dict)  # type: ignore[no-any-return]
+
+
+def token_of(key: str, answer: Sequence[Any]) -> int:
+    """The token in the answer to ``reading``. Raises CorruptDocument."""
+    if not answer[0].isdigit():
+        raise CorruptDocument(f"{key} has the token {answer[0]!r}; it was left as it is")
+    return int(answer[0])
+
+
+def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Command:
+    """The parts of a document as they are stored. Raises InvalidValue for a body of more than ``limit`` bytes."""
+    lists = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
+    body = {field: value for field, value in document.items() if field not in IS_APART and field not in lists}
+    fields: list[str] = []
+    for field in APART:
+        if field in document:
+            fields += (named(field), text_of(document[field], field))
+    command: Command = {
+        "k": key,
+        "n": str(_first_token()),
+        "b": f",{inside}" if (inside := jsonvalues.encode_checked(body, key, limit)[1:-1]) else "",
+        "l": "".join(map(named, lists)),
+        "f": fields,
+    }
+    history = {
+        named(field): [jsonvalues.encode_checked(entry, field) for entry in entries]
+        for field, entries in lists.items()
+        if entries
+    }
+    if history:
+        command["h"] = history
+    return command
+
+
+def change(
+    key: str,
+    operations: Sequence[Operation],
+    cas: int | None = None,
+    run: RunGuard | None = None,
+) -> Command | None:
+    """The command for a ``mutate``; None if the script could not do it. The operations are checked already."""
+    command: Command = {"c": "mutate", "k": key}
+    if cas is not None:
+        command["t"] = str(cas)
+    if run is not None:
+        if type(run.epoch) is not int or type(run.nonce) is not str:
+            return None
+        command["e"], command["r"] = str(run.epoch), f'"nonce":{encode_basestring(run.nonce)}'
+        if run.seq is not None:
+            if run.seq < 1:
+                return None
+            command["s"], command["n"] = str(run.seq - 1), str(run.seq)
+    fields: dict[str, str] = {}
+    others: list[Operation] = []
+    for operation in operations:
+        kind, field = type(operation), operation.field
+        if (field in HISTORY) != (kind is Append) or kind is Remove:
+            return None
+        if kind is Set:
+            fields[named(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
+        else:
+            others.append(operation)
+    if others:
+        if any(named(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
+            fields, others = {}, list(operations)  # their order matters
+        coded = [_coded(operation) for operation in others]
+        command["o"] = [text for texts in coded for text in texts]
+        if is_measured(sum(len(texts[2]) for texts in coded if texts[0] == "h")):
+            command["y"] = "1"
+    command["f"] = [text for pair in fields.items() for text in pair]
+    return command
+
+
+def _coded(operation: Operation) -> tuple[str, ...]:
+    """An operation as the script takes it."""
+    field = operation.field
+    name = named(field)
+    if isinstance(operation, Max):
+        return "m", name, text_of(operation.value, field)
+    if isinstance(operation, Add):
+        low, high = ("" if bound is None else text_of(bound, field) for bound in (operation.low, operation.high))
+        return "a", name, text_of(operation.amount, field), low, high
+    if isinstance(operation, Append):
+        keep = "" if operation.keep is None else str(operation.keep)
+        return "h", name, jsonvalues.encode_checked(operation.value, field), keep
+    assert isinstance(operation, Set)
+    return "s", name, text_of(operation.value, field)
+
+
+def replacing(key: str, fields: Document, cas: int) -> Command:
+    """The command that gives fields of a head new values under its token."""
+    flat: list[str] = []
+    for field, value in fields.items():
+        flat += (named(field), text_of(value, field))
+    return {"c": "mutate", "k": key, "t": str(cas), "f": flat}
+
+
+def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:
+    """What the answer to a ``change`` says of it."""
+    changed: Document = {}
+    texts = iter(answer[2])
+    for operation in operations:
+        field = operation.field
+        if type(operation) is Set:
+            changed[field] = jsonvalues.copy(operation.value)
+        elif type(operation) is Append:
+            dropped = next(texts)
+            if dropped:
+                changed[dropped_field(field)] = jsonvalues.decode(dropped)
+        else:
+            changed[field] = jsonvalues.decode(next(texts))
+    return Mutation(int(answer[0]), changed, answer[1] == 1)
+
+
+@lru_cache(4096)
+def named(field: str) -> str:
+    """Return a field's name as the hash has it: a part of a JSON text."""
+    return f",{encode_basestring(field)}:"
+
+
+def text_of(value: Any, field: str) -> str:
+    """A checked value as JSON. Raises InvalidValue for what is too large."""
+    kind = type(value)
+    if kind is str and len(value) < 1_000:
+        return encode_basestring(value)
+    if kind is int or kind is float:
+        return repr(value)
+    if value is None or kind is bool:
+        return _SIMPLE[value]
+    return jsonvalues.encode_checked(value, field)
+
+
+def needs_whole(operations: Sequence[Operation], lists: bytes) -> bool:
+    """Whether the operations can only be applied to the document as a whole."""
+    for operation in operations:
+        if type(operation) is Remove:
+            return True
+        if operation.field in HISTORY and (
+            type(operation) is not Append or named(operation.field).encode() not in lists
+        ):
+            return True
+    counters = {dropped_field(operation.field) for operation in operations if operation.field in HISTORY}
+    return any(operation.field in counters for operation in operations)
+
+
+def json_of(key: str, text: bytes, kind: type) -> Any:
+    """The value of a stored text. Raises CorruptDocument, also for one of another kind."""
+    try:
+        value = jsonvalues.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDocument(f"{key} can't be read ({error}); it was left as it is") from None
+    if type(value) is not kind:
+        holds = jsonvalues.shown(value)
+        raise CorruptDocument(f"{key} holds {holds}, not a JSON {kind.__name__}; it was left as it is")
+    return value
+
+
+def _first_token() -> int:
+    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    return int.from_bytes(os.urandom(6)) + 1

@@ -1,0 +1,215 @@
+"""The lifecycle when documents and queue are on one Redis server: submit, settle and claim in one call each.
+
+A claim is one call for jobs that the script may claim by itself (``zerog.backends.redis.takes``). For others it is two:
+the first reserves entries and brings the heads of their jobs, the second claims those that were accepted, each under
+its token, and takes their entries off the queue. What dies in between leaves reserved entries, which come back after
+their time to run. The settlements of ``step`` ride with the first call. The rarer verbs are inherited: they are as
+safe, in more calls.
+
+Several queues are served in the order of their names' priority, and each by the priority of its entries; but every
+SHAREth entry that an engine takes is the oldest one of the lowest priority, so that nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from zerog.backends.redis.commands import Command, head_of, replacing, token_of
+from zerog.backends.redis.queue import taking
+from zerog.backends.redis.server import BROKEN
+from zerog.backends.redis.takes import Take, Taken, taken_in
+from zerog.backends.redis.writes import BATCH, NOT_DONE, RedisWrites
+from zerog.contracts.queue import SHARE
+from zerog.engine import joblog, transitions
+from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
+from zerog.engine.sealed import SealedClaims
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
+from zerog.records.job import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
+from zerog.records.operations import Set, apply
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+ENTRIES = 1_000
+"""Entries looked at in one claim at most, once it has something to show for it."""
+
+
+class RedisEngine(SealedClaims, RedisWrites):
+    """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
+
+    claims_ahead = True
+
+    def _claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        step = self.step([], want, worker, accept, queues, batch=batch)
+        return step.claims, step.trouble
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str] = (),
+        sealed: bool = False,
+        batch: str = "",
+    ) -> Step:
+        take = Take(worker, self.serving(queues, worker), batch or new_nonce())
+        rest = self.settle(settlements[BATCH:])
+        claims: list[Claim] = []
+        settled: list[Settled] = []
+        trouble: Exception | None = None
+        try:
+            settled, taken = self._settle_and_take(settlements[:BATCH], want, take)
+            self._claim_all(claims, taken, want, take, accept)
+        except Exception as error:
+            trouble = error
+        if len(settled) < len(settlements[:BATCH]):
+            settled = [trouble or AmbiguousWrite("settling was not answered")] * len(settlements[:BATCH])
+        if not sealed:
+            claims = self.opened(claims, accept)
+        return Step(settled + rest, claims, trouble)
+
+    def _claim_all(self, claims: list[Claim], taken: list[Taken], want: int, take: Take, accept: Accept) -> None:
+        """Add to ``claims`` what was taken, and take on while there is more and too few could be claimed."""
+        looked, asked = 0, want
+        while taken:
+            looked += len(taken)
+            there_is_more = len(taken) >= min(asked, BATCH)
+            claims += [each.claim() for each in taken if each.nonce]
+            claims += self._claim_taken([each for each in taken if not each.nonce], take, accept)
+            asked = want - len(claims)
+            if asked <= 0 or not there_is_more or (claims and looked >= ENTRIES):
+                break
+            taken = self._settle_and_take((), asked, take)[1]
+
+    def _settle_and_take(
+        self, settlements: Sequence[Settlement], want: int, take: Take
+    ) -> tuple[list[Settled], list[Taken]]:
+        """Settle, and claim or reserve what comes next, in one call. Raises what the call raises."""
+        if want <= 0:
+            return self.settle(settlements), []
+        commands = self._commands(settlements)
+        sent = [command for command in commands if isinstance(command, str)]
+        if settlements:
+            point("settle.write")
+        if take.worker.knows:
+            point("claim.write")
+        taking_command = taking(take.queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        taking_command |= take.claiming(self._now())
+        answers = self._server.call([*sent, taking_command], "settling and claiming")
+        rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))
+        taken = taken_in(flat)
+        if settlements:
+            point("settle.written")
+        if any(each.nonce for each in taken):
+            point("claim.written")
+        self._turn = (self._turn + len(taken)) % SHARE
+        self.queue.reject(rejected)
+        return self._answers(settlements, commands, answers), taken
+
+    def _taken(self, answer: Any, queues: Sequence[str], has_settled: bool) -> Any:
+        """Return what a take has answered; nothing, or QueueUnavailable, if a key of its queues is no queue's."""
+        if answer is not BROKEN:
+            return answer
+        text = f"nothing was taken from {', '.join(queues)}: {self._server.name} holds something else under a key there"
+        if not has_settled:
+            raise QueueUnavailable(f"{text}; it was left as it is")
+        log.warning("%s", text)
+        return 0, ()
+
+    def unsealed(self, claim: Claim) -> Document:
+        return head_of(claim.key, (b"", claim.sealed))
+
+    def _claim_taken(self, taken: Sequence[Taken], take: Take, accept: Accept) -> list[Claim]:
+        """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
+        if not taken:
+            return []
+        point("claim.reserved")
+        now = self._now()
+        made: list[tuple[Claim, Document]] = []
+        commands: list[Command] = []
+        others: list[Command] = []
+        for each in taken:
+            where, head, loaded = self._consider(each, take.worker, accept)
+            if head is None:
+                others.append(each.moved(where))
+                continue
+            nonce = take.next_nonce()
+            changed = apply(head, transitions.claimed(head, take.worker, nonce, now))
+            claim = Claim(make_key(each.uuid), each.uuid, head["epoch"], nonce, int(each.token), head, loaded)
+            made.append((claim, changed))
+            commands.append({**replacing(claim.key, changed, claim.token), "c": "claim", "z": "1", "a": each.place})
+        try:
+            if made:
+                point("claim.write")
+            answers = self._server.call([*commands, *others], "claiming")
+            if made:
+                point("claim.written")
+        except AmbiguousWrite as error:
+            log.warning("%d claims were not answered and are read back: %s", len(made), error)
+            return self.read_back([claim for claim, _ in made])
+        won = []
+        for (claim, changed), answer in zip(made, answers, strict=False):
+            if answer not in NOT_DONE:
+                claim.token = int(answer)
+            elif not self._claim_alone(claim, changed):
+                continue
+            won.append(claim)
+        return won
+
+    def _claim_alone(self, claim: Claim, changed: Document) -> bool:
+        """Claim a job by a write of its own, which tells apart a head that was changed and one that is too large."""
+        try:
+            operations = [Set(field, value) for field, value in changed.items()]
+            claim.token = self.datastore.mutate(claim.key, operations, cas=claim.token).token
+        except self._refusals:
+            return False  # its entry is on the queue again
+        except AmbiguousWrite:
+            return bool(self.read_back([claim]))
+        except (CorruptDocument, *UNTAKEABLE, DatastoreError) as error:
+            self.refuse(claim.uuid, str(error))
+            return False
+        return True
+
+    def _consider(self, taken: Taken, worker: Worker, accept: Accept) -> tuple[float | str, Document | None, Any]:
+        """In how many seconds an entry shall come again (0: never), or on which queue; or the head to claim and what
+        ``accept`` said."""
+        key, head = make_key(taken.uuid), {}
+        try:
+            if not taken.token:
+                self._count("dropped.unknown")
+                return 0.0, None, None
+            token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
+            check_head(key, head)
+            if head["status"] not in WAITING:
+                self._count(f"dropped.{head['status']}")
+                return 0.0, None, None
+            if head.get("cancelRequested") is not None:
+                if not self._end_cancelled(key, head, token):
+                    return 1.0, None, None
+                joblog.cancelled(head)
+                return 0.0, None, None
+            early = self.early_by(head)
+            if early > EARLY:
+                self._count("released.early")
+                return min(early, LONGEST_EARLY), None, None
+            return 0.0, head, self.look(head, accept)
+        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+            self.set_aside(taken.uuid, error, "dropped.unreadable")
+            return 0.0, None, None
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self.refuse(taken.uuid, str(error))
+            return self.aside_for(head, worker) or self.patience(head), None, None
+
+    def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
+        waiting = self._named(queues[0] if queues else self.queue.name)
+        names = self.serving(queues)
+        return bool(waiting.wait(timeout, names)) or waiting.is_ready(names)
+
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        self._named((queues or (self.queue.name,))[0]).wake()

@@ -1,0 +1,94 @@
+"""The script that does all the work on a Redis server, in parts that are read as one, and what it takes.
+
+It is not a module of the server's client: whoever only wants to know what lies where needs no client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from zerog.contracts.queue import LONGEST, SHARE
+from zerog.support import jsonvalues
+
+HOT = (
+    "status",
+    "epoch",
+    "seq",
+    "owner",
+    "run",
+    "due",
+    "updatedAt",
+    "attempts",
+    "errorCount",
+    "continues",
+    "completeness",
+    "tickcount",
+    "cancelRequested",
+    "eventsDropped",
+    "errorsDropped",
+    "warningsDropped",
+)
+"""Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
+
+APART = (*HOT, "jobType", "finishedAt")
+"""Fields that are stored apart from the body: these two, because an index has them."""
+
+ORDERS = 999_999_999_999_999
+"""The highest number of an entry; those put ahead are numbered downwards from it."""
+
+REJECTED = 1_000
+"""Bodies that were no uuid kept for a look at them, per queue."""
+
+BUSY = {
+    "OOM": "it has used all of its memory (maxmemory) and takes no writes",
+    "READONLY": "it is a read-only replica",
+    "LOADING": "it is loading its data",
+    "MASTERDOWN": "it is a replica whose primary is gone",
+    "CLUSTERDOWN": "its cluster is down",
+    "TRYAGAIN": "its cluster is moving the keys",
+    "MOVED": "another node of its cluster has the keys of this prefix; name that one in the URL",
+    "ASK": "its cluster is moving the keys",
+    "MISCONF": "it can't save its data and takes no writes",
+    "NOREPLICAS": "it has too few replicas to take writes",
+    "BUSY": "it is busy with somebody's script",
+    "UNBLOCKED": "its role has changed",
+}
+"""What a server's words for a refusal by which nothing was done mean."""
+
+PARTS = ("names", "documents", "queues", "changes", "jobs", "commands")
+"""Each knows those before it."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def source() -> bytes:
+    """The whole script, with its settings."""
+    text = "\n".join(files("zerog.backends.redis.script").joinpath(f"{part}.lua").read_text() for part in PARTS)
+    settings = {
+        "HOT": ", ".join(f"""[',"{name}":'] = true""" for name in HOT),
+        "REFUSALS": " ".join((*BUSY, "NOPERM")),
+        "MAX_BYTES": jsonvalues.MAX_BYTES,
+        "JOB_BYTES": jsonvalues.JOB_BYTES,
+        "HISTORY_BYTES": jsonvalues.HISTORY_BYTES,
+        "SHARE": SHARE,
+        "REJECTED": REJECTED,
+        "ORDERS": ORDERS,
+        "LONGEST": LONGEST,
+        "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
+    }
+    for name, value in settings.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text.encode()
+
+
+def encoded(command: dict[str, Any]) -> str:
+    """A command as JSON text."""
+    return _encode(command)
+
+
+def listed(commands: Sequence[dict[str, Any] | str]) -> str:
+    """The commands of a call, some of which may be JSON texts already."""
+    return f"[{','.join([command if type(command) is str else _encode(command) for command in commands])}]"

@@ -1,0 +1,397 @@
+"""One Redis server: connections per process, the script that does all the work, errors in ZeroG's own names.
+
+The adapters and the engine send lists of commands; ``script`` does all those of one call in one atomic step.
+A connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, but for
+a call whose script the server doesn't know, of which nothing was done: it is sent once more with the script's text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from zerog.backends.redis.script import BUSY, listed, source
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DatastoreUnavailable,
+    ZerogError,
+)
+from zerog.support.clock import SYSTEM, Clock
+from zerog.support.urls import without_secrets
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.connection import Connection, ConnectionPool
+    from redis.retry import Retry
+except ImportError as error:  # pragma: no cover
+    raise ConfigurationError(
+        f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
+    ) from None
+
+log = logging.getLogger("zerog")
+
+PREFIX = "zerog"
+"""What the keys of an app begin with, unless its URL says ``?prefix=``."""
+
+TIMEOUT = 5.0
+"""Seconds that connecting and each answer may take, unless the URL says ``?timeout=``."""
+
+BLOCK = 5.0
+"""Seconds for which one blocking pop is left to the server; a longer wait is several of them."""
+
+TOLD = 60.0
+"""Seconds for which the server's clock is taken from its last answer that told it."""
+
+READ = 256 * 1024
+"""Bytes of an answer read at a time."""
+
+CONNECTIONS = 2**31
+"""No limit to the connections of a process: it opens one for each thread that waits for an answer at the same time. The
+client's own limit refuses calls at once while the server is slow for a moment."""
+
+BROKEN = (b"-1", b"?")
+"""In place of an answer: what lies there makes no sense, and was left as it is."""
+
+_OPTIONS = ("prefix", "timeout")
+_PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+
+_BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
+
+
+class RedisServer:
+    """The server that a URL names. Safe to share between threads; a forked child opens its own connections.
+
+    ``clock``: what delays and ``now`` go by if it stands for servers; otherwise they go by the server's own. Raises
+    ConfigurationError for a URL that makes no sense; whether there is a server is seen at the first call.
+    """
+
+    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.name = without_secrets(url)
+        for option in options:
+            if option not in (*_OPTIONS, *_PASSED_ON):
+                raise ConfigurationError(
+                    f"{self.name} has the option {option!r}; expected {', '.join((*_OPTIONS, *_PASSED_ON))}"
+                )
+        prefix = options.pop("prefix", PREFIX)
+        if not prefix or re.search(r"[{}\s]", prefix):
+            raise ConfigurationError(
+                f"{self.name} has the prefix {prefix!r}; expected a text without spaces and braces"
+            )
+        self.prefix = f"{{{prefix}}}:"
+        self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
+        self.clock = clock
+        self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
+        self._clients: dict[float, redis.Redis] = {}
+        self._mine = _OfProcess()
+        self._ahead: float | None = None
+        self._told_at = 0.0
+        self._was_reached = False
+        self._is_checked = False
+        self._source = source()
+        self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        self._new_pool(self.timeout)  # a wrong URL fails here, at the start
+
+    def call(self, commands: Sequence[dict[str, Any] | str], what: str, writes: bool = True) -> list[Any]:
+        """Do the commands, some of which may be JSON texts already, in one atomic step.
+
+        Returns an answer for each, BROKEN for what met a key that makes no sense.
+
+        ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
+        answer was lost), ConfigurationError.
+        """
+        now = b"%d" % int(self.clock.now().timestamp() * 1_000_000) if self.clock.stands_for_servers else b""
+        arguments = (b"1", self.prefix, now, listed(commands))
+        sent = self.clock.monotonic()
+        try:
+            answers: list[Any] = self._send(what, writes, b"EVALSHA", self._sha, *arguments)
+        except redis.exceptions.NoScriptError:
+            answers = self._send(what, writes, b"EVAL", self._source, *arguments)
+        self._note_time(int(answers.pop()) / 1_000_000, sent)
+        if not self._is_checked:
+            self._check_once()
+        for number, answer in enumerate(answers):
+            if isinstance(answer, redis.exceptions.RedisError):
+                error = self._translated(what, answer)
+                if not isinstance(error, CorruptDocument):
+                    raise error
+                answers[number] = BROKEN
+        return answers
+
+    def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
+        """The answer to one command. Raises CorruptDocument, too."""
+        answer = self.call((command,), what, writes)[0]
+        if answer is BROKEN:
+            raise CorruptDocument(
+                f"{what}: {self.name} holds something there that makes no sense; it was left as it is"
+            )
+        return answer
+
+    def now(self) -> datetime:
+        """Return the server's clock, going by the last answer that told it. It is asked only if that is long ago."""
+        if self.clock.stands_for_servers:
+            return self.clock.now()
+        sent = self.clock.monotonic()
+        if self._ahead is None or sent - self._told_at > TOLD:
+            seconds, microseconds = self.ask("the time", b"TIME")
+            self._note_time(int(seconds) + int(microseconds) / 1_000_000, sent)
+        return datetime.fromtimestamp(self.clock.monotonic() + (self._ahead or 0.0), UTC)
+
+    def _note_time(self, seconds: float, sent: float) -> None:
+        """Note what the server's clock showed at some moment since ``sent``.
+
+        By how much it is ahead of this process's monotonic clock is known as exactly as the answer was quick; what is
+        known stays unless the answer contradicts it, as after a step of the server's clock.
+        """
+        received = self.clock.monotonic()
+        least, most = seconds - received, seconds - sent
+        self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
+        self._told_at = received
+
+    def _check_once(self) -> None:
+        """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""
+        self._is_checked = True
+        try:
+            answer = self.ask("checking the settings", b"CONFIG", b"GET", b"maxmemory-policy")
+        except ZerogError:
+            return
+        if len(answer) == 2 and answer[1] != b"noeviction":
+            log.warning(
+                "%s has maxmemory-policy %s, which throws jobs away when memory is full; set it to noeviction",
+                self.name,
+                answer[1].decode(),
+            )
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """The answer to a Redis command that changes nothing. Raises DatastoreUnavailable, ConfigurationError."""
+        return self._send(what, False, *arguments)
+
+    def wait(self, lists: Sequence[str], seconds: float) -> str | None:
+        """Wait until one of these lists has an element, which is taken off; its name, or None if the time is over."""
+        limit = max(0.002, min(seconds, BLOCK))  # Redis 6.2 takes 0.001 for ever
+        keys = [f"{self.prefix}{name}" for name in lists]
+        patience = BLOCK + self.timeout
+        popped = self._send("waiting for work", False, b"BLPOP", *keys, f"{limit:.3f}", patience=patience)
+        return None if popped is None else str(popped[0].decode().removeprefix(self.prefix))
+
+    def wake(self, name: str) -> None:
+        """End one wait for this list, which is forgotten if nobody waits for it."""
+        self.one({"c": "wake", "l": name}, "waking", writes=False)
+
+    def close(self) -> None:
+        """Close every idle connection of this process. A later call opens new ones."""
+        mine = self._of_this_process()
+        with mine.lock:
+            for pool in mine.pools.values():
+                pool.disconnect(inuse_connections=False)
+            mine.pools.clear()
+
+    def client(self, patience: float | None = None) -> redis.Redis:
+        """The usual client over this process's connections, for a library that asks for one."""
+        seconds = patience or self.timeout
+        pool, client = self._open(seconds), self._clients.get(seconds)
+        if client is None or client.connection_pool is not pool:
+            client = self._clients[seconds] = redis.Redis(connection_pool=pool)
+        return client
+
+    def run(self, source: bytes, keys: Sequence[str], arguments: Sequence[str | bytes], what: str) -> Any:
+        """The answer of another script than ZeroG's own. Raises what ``call`` raises for a write."""
+        sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
+        try:
+            return self._send(what, True, b"EVALSHA", sha, str(len(keys)), *keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            return self._send(what, True, b"EVAL", source, str(len(keys)), *keys, *arguments)
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Have what such a client raises come out as what ``call`` raises for a write."""
+        try:
+            yield
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise self._not_allowed(what, error) from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+            if _code(error):
+                raise self._translated(what, error) from error
+            raise AmbiguousWrite(f"{what}: {self.name} did not answer ({_brief(error)}); it may be done") from error
+        except redis.exceptions.RedisError as error:
+            raise self._translated(what, error) from error
+
+    def _send(self, what: str, writes: bool, *arguments: Any, patience: float | None = None) -> Any:
+        pool = self._open(patience or self.timeout)
+        connection = self._connection(pool, what)
+        is_answered = False
+        try:
+            try:
+                connection.send_packed_command(_packed(arguments))  # type: ignore[no-untyped-call]
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+                # Not all of it left this process, so the server can't have a whole command.
+                raise self._unavailable(what, error) from error
+            try:
+                answer = connection.read_response()
+                self._was_reached = is_answered = True
+                return answer
+            except redis.exceptions.AuthenticationError as error:
+                raise self._not_allowed(what, error) from None
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+                if _code(error):
+                    raise self._translated(what, error) from error
+                if writes:
+                    raise AmbiguousWrite(
+                        f"{what}: {self.name} did not answer ({_brief(error)}); it may be done"
+                    ) from error
+                raise self._unavailable(what, error) from error
+            except redis.exceptions.ResponseError as error:
+                is_answered = True
+                if isinstance(error, redis.exceptions.NoScriptError) and arguments[0] == b"EVALSHA":
+                    raise
+                raise self._translated(what, error) from error
+            except redis.exceptions.RedisError as error:  # no answer that the client understands
+                if not writes:
+                    raise self._unavailable(what, error) from error
+                raise AmbiguousWrite(f"{what}: {self.name} answered {_brief(error)}; it may be done") from error
+        finally:
+            if not is_answered:  # an answer that comes later must not be taken for the next call's
+                connection.disconnect()  # type: ignore[no-untyped-call]
+            pool.release(connection)
+
+    def _connection(self, pool: ConnectionPool, what: str) -> Connection:
+        try:
+            connection = pool.get_connection()
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise self._not_allowed(what, error) from None
+        except redis.exceptions.ResponseError as error:
+            raise self._translated(what, error) from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+            if _code(error):
+                raise self._translated(what, error) from error
+            if not self._was_reached and isinstance(_cause(error), socket.gaierror):
+                raise ConfigurationError(f"{self.name}: there is no such host ({_brief(error)})") from None
+            raise self._unavailable(what, error) from error
+        return connection
+
+    def _open(self, patience: float) -> ConnectionPool:
+        """The connections of this process that wait so many seconds for an answer."""
+        mine = self._of_this_process()
+        with mine.lock:
+            pool = mine.pools.get(patience)
+            if pool is None:
+                pool = mine.pools[patience] = self._new_pool(patience)
+            return pool
+
+    def _of_this_process(self) -> _OfProcess:
+        mine = self._mine
+        if mine.pid != os.getpid():
+            mine = self._mine = _OfProcess()  # the parent's lock may have been held when it forked
+        return mine
+
+    def _new_pool(self, timeout: float) -> ConnectionPool:
+        # One call less, which a server before 7.2 doesn't know and a user may not be allowed. Over TLS its answer reads
+        # the session tickets along, which the pool would take for an answer that was left in the connection.
+        quiet: dict[str, Any] = {} if self._url.startswith("rediss:") else {"driver_info": None}
+        try:
+            return ConnectionPool.from_url(
+                self._url,
+                max_connections=CONNECTIONS,
+                protocol=2,  # works on every server, without a handshake
+                **quiet,
+                socket_read_size=READ,
+                socket_timeout=timeout,
+                socket_connect_timeout=self.timeout,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"{self.name} can't be used: {error}") from None
+
+    def _unavailable(self, what: str, error: Exception) -> DatastoreUnavailable:
+        return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
+
+    def _not_allowed(self, what: str, error: Exception) -> Exception:
+        """At first use somebody's mistake; later on, of a server that took this user before, one more outage."""
+        text = f"{what}: {self.name} refuses this user, password or command ({_brief(error)}); nothing was changed"
+        if self._was_reached:
+            return DatastoreUnavailable(text)
+        return ConfigurationError(text)
+
+    def _translated(self, what: str, error: Exception) -> Exception:
+        code = _code(error)
+        if code:
+            return DatastoreUnavailable(f"{what}: {self.name} refuses, {BUSY[code]} ({_brief(error)})")
+        text = str(error)
+        if any(word in text for word in ("NOAUTH", "WRONGPASS", "NOPERM", "no permissions")):
+            return self._not_allowed(what, error)
+        if "WRONGTYPE" in text or "script" in text:
+            return CorruptDocument(f"{what}: {self.name} holds something that makes no sense ({_brief(error)})")
+        return DatastoreError(f"{what}: {self.name} answered {_brief(error)}")
+
+
+class _OfProcess:
+    """The connections of one process, by the seconds that they wait for an answer."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.pools: dict[float, ConnectionPool] = {}
+
+
+def _packed(arguments: Sequence[Any]) -> list[bytes]:
+    """A command as one piece, for each piece sent gives the interpreter away to other threads."""
+    parts = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        data = argument if type(argument) is bytes else str(argument).encode()
+        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return [b"".join(parts)]
+
+
+def _seconds(text: str, name: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 3600:
+        raise ConfigurationError(f"{name} has the timeout {text!r}; expected seconds from 0.01 to 3600")
+    return seconds
+
+
+def _code(error: Exception) -> str | None:
+    """The server's word for a refusal by which nothing was done. Its client cuts some of them off the message."""
+    kinds = {
+        redis.exceptions.BusyLoadingError: "LOADING",
+        redis.exceptions.ReadOnlyError: "READONLY",
+        redis.exceptions.OutOfMemoryError: "OOM",
+        redis.exceptions.MasterDownError: "MASTERDOWN",
+        redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+        redis.exceptions.MovedError: "MOVED",
+        redis.exceptions.AskError: "ASK",
+        redis.exceptions.TryAgainError: "TRYAGAIN",
+    }
+    for kind, code in kinds.items():
+        if isinstance(error, kind):
+            return code
+    if not isinstance(error, redis.exceptions.ResponseError):
+        return None
+    found = _BUSY_CODE.search(str(error))
+    return found[1] if found else None
+
+
+def _cause(error: BaseException) -> BaseException:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"

@@ -1,0 +1,260 @@
+"""What the engine on one Redis server writes without claiming: submit, settle, and putting again; one call each.
+
+Jobs go in batches: the server serves nobody else during a call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from zerog.backends.redis.commands import Command, change, named, stored, text_of
+from zerog.backends.redis.datastore import RedisDatastore
+from zerog.backends.redis.queue import RedisQueue
+from zerog.backends.redis.script import encoded
+from zerog.backends.redis.server import BROKEN
+from zerog.backends.redis.takes import kind_of
+from zerog.engine import joblog, transitions
+from zerog.engine.base import LEAVE_ALONE, UNANSWERED
+from zerog.engine.engine import Engine
+from zerog.engine.recovery import Lost
+from zerog.engine.transitions import Settled, Settlement
+from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
+from zerog.records.job import Document, make_key
+from zerog.records.operations import apply
+from zerog.support import jsonvalues
+from zerog.support.clock import SYSTEM, Clock
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+BATCH = 250
+"""Jobs in one call at most: the server serves nobody else meanwhile."""
+
+NOT_DONE = (0, BROKEN)
+"""Answers to a change that was not made."""
+
+
+class RedisWrites(Engine):
+    """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
+
+    datastore: RedisDatastore
+    queue: RedisQueue
+
+    def __init__(self, datastore: RedisDatastore, queue: RedisQueue, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        if queue.server is not datastore.server:
+            raise ValueError(
+                f"{datastore.server.name} and {queue.server.name} are opened apart; use the generic engine"
+            )
+        self._server = datastore.server
+
+    # submit
+
+    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
+        answers: list[tuple[Document, int]] = []
+        for start in range(0, len(documents), BATCH):
+            answers += self._submit_batch(documents[start : start + BATCH], delay)
+        return answers
+
+    def _submit_batch(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
+        for attempt in range(UNANSWERED):
+            try:
+                return self._submit_once(documents, delay)
+            except AmbiguousWrite as error:
+                unanswered = error
+            except self._refusals:
+                if not attempt:
+                    raise
+            except DatastoreError as error:
+                if not attempt:
+                    raise
+                raise self._may_exist(documents[0], error) from error
+            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
+            if all(found):
+                joblog.submitted(one[0] for one in found if one is not None)
+                return [one for one in found if one is not None]
+            self._wait_for_answer(attempt)
+        raise self._may_exist(documents[0], unanswered) from unanswered
+
+    def _submit_once(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
+        now = self._now()
+        made = []
+        commands: list[Command] = []
+        for document in documents:
+            document = dict(document)
+            key = make_key(document["uuid"])
+            apply(document, transitions.waiting(now, delay))
+            apply(document, transitions.queued(now, ""))
+            document.pop("queueJobId")
+            put = self._putting(document, delay)
+            kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
+            commands.append({**stored(key, document, jsonvalues.JOB_BYTES), "q": put, "i": kind})
+            made.append(document)
+        point("submit.create")
+        answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")
+        if answers == 0:
+            raise self.datastore.casException(f"a job of these {len(made)} is there already; nothing was written")
+        point("submit.created")
+        for document, (_, identity) in zip(made, answers, strict=True):
+            document["queueJobId"] = int(identity)
+        joblog.submitted(made)
+        return [(document, int(token)) for document, (token, _) in zip(made, answers, strict=True)]
+
+    def _putting(self, head: Document, delay: float, ahead: bool = False) -> list[str]:
+        queue = self._named(head["queueName"])
+        return queue.insert(head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead)
+
+    def _named(self, name: str) -> RedisQueue:
+        queue = self.named(name)
+        assert isinstance(queue, RedisQueue)
+        return queue
+
+    # settle
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        results: list[Settled] = []
+        for start in range(0, len(settlements), BATCH):
+            results += self._settle_batch(settlements[start : start + BATCH])
+        return results
+
+    def _settle_batch(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        commands = self._commands(settlements)
+        sent = [command for command in commands if isinstance(command, str)]
+        try:
+            point("settle.write")
+            answers = self._server.call(sent, "settling") if sent else []
+            point("settle.written")
+        except Exception as error:
+            return [command if isinstance(command, Exception) else error for command in commands]
+        return self._answers(settlements, commands, answers)
+
+    def prepare(self, settlement: Settlement) -> None:
+        command = self._settling(settlement)
+        settlement.prepared = None if command is None else encoded(command)
+
+    def _commands(self, settlements: Sequence[Settlement]) -> list[str | Exception | None]:
+        """The command for each settlement; None if it takes more than one, an error if there can be none."""
+        return [self._command(settlement) for settlement in settlements]
+
+    def _command(self, settlement: Settlement) -> str | Exception | None:
+        try:
+            if settlement.prepared is None:
+                self.prepare(settlement)
+            return None if settlement.prepared is None else str(settlement.prepared)
+        except Exception as error:  # of this one's values: the others have to be settled
+            return error
+
+    def _answers(
+        self, settlements: Sequence[Settlement], commands: Sequence[str | Exception | None], answers: list[Any]
+    ) -> list[Settled]:
+        """What became of each settlement, by what the server has answered to those that were sent."""
+        left = iter(answers)
+        settled: list[Settled] = []
+        for settlement, command in zip(settlements, commands, strict=True):
+            if isinstance(command, Exception):
+                settled.append(command)
+            elif command is not None and next(left) not in NOT_DONE:
+                settled.append(True)
+            else:  # settled by itself, which gives the reason of a refusal
+                settled.append(self._answer(settlement))
+        return settled
+
+    def _settling(self, settlement: Settlement) -> Command | None:
+        """The command for a settlement; None if it takes more than one."""
+        claim = settlement.claim
+        now = self._now()
+        operations = transitions.settled(settlement, now)
+        put = None
+        if settlement.kind != "finish":
+            try:
+                put = self._putting(claim.head, settlement.delay, settlement.kind == "release")
+            except (InvalidValue, QueueError):
+                return None
+            operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+        command = change(claim.key, operations, run=settlement.run)
+        if command is None:
+            return None
+        command["z"] = "1"
+        if put is not None:
+            command["q"] = put
+        return command
+
+    # for reconcile
+
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed: list[str] = []
+        for start in range(0, len(heads), BATCH):
+            batch = heads[start : start + BATCH]
+            try:
+                point("discard.delete")
+                answers = self._server.call([_discarding(head) for head in batch], "removing ended jobs")
+                point("discard.deleted")
+            except AmbiguousWrite as error:
+                log.debug("the next sweep finds which ended jobs are removed: %s", error)
+                continue
+            gone = [head for head, answer in zip(batch, answers, strict=True) if answer not in NOT_DONE]
+            for head in gone:
+                joblog.discarded(head, reason)
+            removed += [head["uuid"] for head in gone]
+        self._count("removed.old", len(removed))
+        return removed
+
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
+        done: list[str] = []
+        for start in range(0, len(uuids), BATCH):
+            done += self._put_again_batch(uuids[start : start + BATCH], why, lost)
+        return done
+
+    def _put_again_batch(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
+        heads = self.datastore.heads_with_cas([make_key(uuid) for uuid in uuids])
+        now = self._now()
+        commands: dict[str, Command] = {}
+        alone: list[str] = []  # what takes more than one call, or can't be repaired and says why
+        for uuid, (head, token) in zip(uuids, heads, strict=True):
+            try:
+                command = self._putting_again(uuid, head, token, now, why, lost)
+            except LEAVE_ALONE:
+                command = None
+            if command is None:
+                alone.append(uuid)
+            elif command:
+                commands[uuid] = command
+        done: list[str] = []
+        if commands:
+            point("reconcile.put")
+            try:
+                answers = self._server.call(list(commands.values()), "putting jobs again")
+            except AmbiguousWrite as error:
+                log.warning(
+                    "the next sweep will tell whether %d jobs are on their queue again: %s", len(commands), error
+                )
+                return done
+            for uuid, answer in zip(commands, answers, strict=True):
+                (alone if answer in NOT_DONE else done).append(uuid)
+            self._count("put.again", len(done))
+            joblog.put_again([head for uuid, (head, _) in zip(uuids, heads, strict=True) if head and uuid in done], why)
+        return done + super().put_again_all(alone, why, lost)
+
+    def _putting_again(
+        self, uuid: str, head: Document | None, token: int, now: str, why: str, lost: Lost | None
+    ) -> Command | None:
+        """The command that puts a waiting job once more; None if it takes more, {} if nothing is to be done."""
+        if head is None:
+            return None
+        key = make_key(uuid)
+        if not self._is_missing(key, head, lost):
+            return {}
+        put = self._putting(head, max(0.0, self.early_by(head)))
+        marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+        command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
+        return None if command is None else {**command, "q": put}
+
+
+def _discarding(head: Document) -> Command:
+    """The command that removes a document if it still is as it ended in its head."""
+    texts = [
+        part for field in ("status", "epoch", "finishedAt") for part in (named(field), text_of(head[field], field))
+    ]
+    return {"c": "discard", "k": make_key(head["uuid"]), "f": texts}

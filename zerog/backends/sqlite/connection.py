@@ -1,0 +1,222 @@
+"""One thread's connection to an SQLite file, and what a fork does to all connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+
+from zerog.backends.sqlite.identity import Opened, identity_of
+from zerog.backends.sqlite.locks import Holder, lock_holder
+from zerog.exceptions import DatastoreUnavailable
+from zerog.support.clock import SYSTEM
+
+log = logging.getLogger("zerog")
+
+BUSY_SECONDS = 60.0
+"""How long a transaction waits for the file's lock before it gives up with DatastoreUnavailable."""
+
+WARN_SECONDS = 5.0
+"""After how long a transaction that waits for the file's lock logs who has it, once for each holder."""
+
+FORK_SECONDS = 5.0
+"""How long a fork waits for another thread's statements."""
+
+
+LOG_LIMIT = 16 * 2**20
+"""Bytes to which the log is cut when it is begun anew; usually it is 4 MiB long."""
+
+
+_logged: dict[str, Holder | None] = {}
+"""Who was last logged to have which file locked, until something could be written again."""
+
+
+class Connection:
+    """A connection to one file, for one thread. Use it, and open it, only within ``with connection.using``."""
+
+    pid = 0
+    """The process that may use it; 0 while it is closed."""
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        self.using = threading.RLock()
+        """Held while statements may run; a fork waits for it."""
+        self._path = path
+        self._synchronous = synchronous
+        self._sqlite: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[..., Connection] | None = None
+        """Closes it once this object is gone, or the process ends."""
+        self.files: Opened | None = None
+        """Which files it has open."""
+        self._patience: float | None = None
+        _forking.add(self)
+
+    def opened(self) -> sqlite3.Connection:
+        """The connection itself, opened if it wasn't open in this process."""
+        if self.pid != os.getpid() or self._sqlite is None:
+            self._open()
+        assert self._sqlite is not None
+        return self._sqlite
+
+    def opened_another(self, identity: tuple[int, int]) -> bool:
+        """True if what it has open is not the file with this device and inode."""
+        return self.files is not None and self.files.database != identity
+
+    def close(self) -> None:
+        """Close it; ``opened`` opens it again."""
+        self.pid = 0
+        if self._closing is not None:
+            self._closing()
+        self._sqlite = self._closing = self.files = None
+
+    def close_if_unfinished(self) -> None:
+        """Close it if a transaction is open still: one that can't be rolled back would refuse every later one."""
+        if self._sqlite is not None and self._sqlite.in_transaction:
+            self.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forget a connection that the parent couldn't close. Closing it here would do harm."""
+        if self._closing is not None:
+            self._closing.detach()
+            _abandoned.append(self._sqlite)
+        self._sqlite, self._closing, self.pid = None, None, 0
+
+    def wait(self, seconds: float) -> None:
+        """Have SQLite wait that long for locks, within a statement."""
+        if self._patience != seconds:
+            self._patience = None
+            self.opened().execute(f"PRAGMA busy_timeout={seconds * 1_000:.0f}")
+            self._patience = seconds
+
+    def insist(self, statement: str) -> None:
+        """Execute a statement again and again until the file's lock is free.
+
+        SQLite's own waiting pauses in growing steps, which leaves the file idle meanwhile, and no signal ends it.
+        Raises DatastoreUnavailable after BUSY_SECONDS.
+        """
+        sqlite = self.opened()
+        self.wait(0)
+        began = None
+        look_at = WARN_SECONDS
+        pause = 0.0001
+        while True:
+            try:
+                sqlite.execute(statement)
+                if _logged:
+                    _logged.pop(self._path, None)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            began = began or SYSTEM.monotonic()
+            waited = SYSTEM.monotonic() - began
+            if waited > BUSY_SECONDS:
+                raise DatastoreUnavailable(f"{locked(self._path, f' for {waited:.0f} s')}; nothing was written")
+            if waited > look_at:
+                self._log_holder()
+                look_at = 2 * waited
+            SYSTEM.pause(pause)
+            pause = min(pause * 1.5, 0.002)
+
+    def _log_holder(self) -> None:
+        """Log who has the file locked, unless that is known already."""
+        holder = lock_holder(self._path)
+        if self._path not in _logged or _logged[self._path] != holder:
+            _logged[self._path] = holder
+            log.warning("waiting to write: %s", locked(self._path))
+
+    def _open(self) -> None:
+        self.close()
+        self._patience = None
+        before = identity_of(self._path)
+        self._sqlite = sqlite = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        # When a thread ends; a server with a thread for each request would soon be out of descriptors. Not by __del__:
+        # where this object is part of a cycle, sqlite3 might warn of the connection first.
+        self._closing = weakref.finalize(self, _close, sqlite, os.getpid(), self.using)
+        try:
+            self.pid = os.getpid()
+            sqlite.execute(f"PRAGMA synchronous={self._synchronous}")
+            if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self.insist("PRAGMA journal_mode=wal")
+            sqlite.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}").fetchone()
+            sqlite.execute("PRAGMA schema_version").fetchone()  # which opens the log
+            self.files = Opened(self._identity(before), identity_of(f"{self._path}-wal"))
+        except BaseException:
+            self.close()
+            raise
+
+    def _identity(self, before: tuple[int, int] | None) -> tuple[int, int]:
+        after = identity_of(self._path)
+        if after is None or after != before:
+            raise DatastoreUnavailable(f"{self._path} was moved or replaced while it was opened; nothing was written")
+        return after
+
+
+def _close(sqlite: sqlite3.Connection, pid: int, using: threading.RLock) -> None:
+    """Close a connection in the process that opened it, unless a thread that outlives the process's end uses it."""
+    if pid == os.getpid() and using.acquire(blocking=False):
+        try:
+            sqlite.close()
+        finally:
+            using.release()
+
+
+def locked(path: str, how_long: str = "") -> str:
+    """Name a locked file, the process that has it locked, and the command that ends that."""
+    holder = lock_holder(path)
+    if holder is None:
+        return f"{path} has been locked by another process{how_long}"
+    mend = "" if holder.pid == os.getpid() else f"; if it doesn't go on: {holder.mend}"
+    return f"{path} has been locked by {holder}{how_long}{mend}"
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """True if a statement failed because another connection has the file locked."""
+    return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
+
+
+class _Forking:
+    """Lets no connection cross a fork.
+
+    SQLite believes that what a process has locked, it still holds in the child; it doesn't, and neither using nor
+    closing an inherited connection, nor opening a new one beside it, is safe there
+    (https://www.sqlite.org/howtocorrupt.html, section 2.6). So a fork waits until no statement runs and closes all
+    connections; parent and child open new ones when they need them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._held: list[Connection] = []
+        os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._after_in_child)
+
+    def add(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        for connection in list(self._connections):
+            if connection.using._is_owned():  # type: ignore[attr-defined]
+                continue  # this very thread is using it, further up its stack
+            if connection.using.acquire(timeout=FORK_SECONDS):
+                self._held.append(connection)
+                if connection.pid == os.getpid():
+                    connection.close()
+
+    def _after(self) -> None:
+        while self._held:
+            self._held.pop().using.release()
+        self._lock.release()
+
+    def _after_in_child(self) -> None:
+        self._after()
+        for connection in list(self._connections):
+            connection.abandon()
+
+
+_abandoned: list[sqlite3.Connection | None] = []
+_forking = _Forking()

@@ -1,0 +1,247 @@
+"""The lifecycle when documents and queue are in one SQLite file: submit, claim and settle in one transaction each.
+
+``step`` settles whatever has ended and claims whatever is free in a single commit, which is what makes a durable
+commit (one fsync) cheap: 64 jobs share it. The rarer verbs are inherited: they are as safe, in more transactions.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.backends.sqlite.rows import head_of
+from zerog.backends.sqlite.writes import OUTAGES, SqliteWrites
+from zerog.contracts.queue import SHARE
+from zerog.engine import joblog, transitions
+from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
+from zerog.engine.sealed import SealedClaims
+from zerog.engine.set_aside import Kind
+from zerog.engine.transitions import Claim, Settlement, Step, Worker
+from zerog.exceptions import AmbiguousWrite, CorruptDocument
+from zerog.records.job import WAITING, Document, check_head, make_key
+from zerog.records.operations import apply
+from zerog.support.clock import SYSTEM, Clock
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+ENTRIES = 1_000
+"""Entries looked at in one transaction at most: others wait for it, and a queue may hold any number of stale ones."""
+
+UNSEEN = object()
+"""In place of what ``accept`` returns, for jobs of a kind that the worker names: it is called after the commit."""
+
+
+class SqliteEngine(SealedClaims, SqliteWrites):
+    """Both parts in one file: ``queue.file`` must be ``datastore.file``."""
+
+    claims_ahead = True
+
+    def __init__(self, datastore: SqliteDatastore, queue: SqliteQueue, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        self._turn = 0
+        self._unlisted: tuple[str, Kind] | None = None
+
+    def _claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        step = self.step([], want, worker, accept, queues, batch=batch)
+        return step.claims, step.trouble
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str] = (),
+        sealed: bool = False,
+        batch: str = "",
+    ) -> Step:
+        queues = self.serving(queues, worker)
+        batch = batch or new_nonce()
+        try:
+            step, more = self._step_once(settlements, want, worker, accept, queues, batch)
+            while more and not step.claims and step.trouble is None:
+                rest, more = self._step_once((), want, worker, accept, queues, batch)
+                step = Step(step.settled, rest.claims, rest.trouble)
+        except OUTAGES as error:
+            return Step([error] * len(settlements), [], error)
+        except Exception as error:  # of one settlement, or of the claims: neither keeps the other
+            return Step(self.settle(settlements), [], error)
+        return step if sealed else Step(step.settled, self.opened(step.claims, accept), step.trouble)
+
+    def _step_once(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+        batch: str,
+    ) -> tuple[Step, bool]:
+        """One transaction; True if there was more to look at than fits in one."""
+        if not settlements and (want <= 0 or self._all_empty(queues)):
+            return Step([], []), False
+        claims: list[Claim] = []
+        more = False
+        try:
+            if settlements:
+                point("settle.write")
+            with self._file.writing() as sqlite:
+                results = [self._settle_in(sqlite, settlement) for settlement in settlements]
+                if want > 0:
+                    point("claim.write")
+                    more = self._claim_in(sqlite, claims, want, worker, accept, queues, batch)
+                waiters = self._waiters_for(sqlite, settlements)
+            if settlements:
+                point("settle.written")
+            if claims:
+                point("claim.written")
+        except AmbiguousWrite as error:
+            return Step([error] * len(settlements), self.read_back(claims), error), False
+        self._count("settle.lost", results.count(False))
+        self.queue.notify(waiters)
+        if self._unlisted is not None:
+            unlisted, self._unlisted = self._unlisted, None
+            self.list_or_give_up(*unlisted)
+        return Step(list(results), claims), more
+
+    def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
+        queues = self.serving(queues)
+        if not self._all_empty(queues):
+            return True
+        self.queue.wait(timeout)  # all queues of the file wake it
+        return not self._all_empty(queues)
+
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        self.queue.wake()
+
+    def _all_empty(self, queues: Sequence[str]) -> bool:
+        with self._file.reading() as sqlite:
+            for name in queues:
+                if not self._named(name).is_empty(sqlite):
+                    return False
+        return True
+
+    def _claim_in(
+        self,
+        sqlite: sqlite3.Connection,
+        claims: list[Claim],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+        batch: str,
+    ) -> bool:
+        """Add to ``claims``; True if there may be more entries, after ENTRIES of them, or more that are due."""
+        looked = 0
+        more_due = self.queue.promote(sqlite)
+        while len(claims) < want:
+            if looked >= ENTRIES:
+                return True
+            entries = self._next_entries(sqlite, min(want - len(claims), ENTRIES - looked), queues)
+            if not entries:
+                break
+            looked += len(entries)
+            for identity, uuid, _ttr in entries:
+                claim = self._claim_entry(sqlite, identity, uuid, worker, accept, f"{batch}{len(claims)}")
+                if claim is not None:
+                    claims.append(claim)
+                if self._unlisted is not None:
+                    return True
+        return more_due
+
+    def _next_entries(
+        self, sqlite: sqlite3.Connection, want: int, queues: Sequence[str]
+    ) -> list[tuple[int, str, float]]:
+        """Up to ``want`` entries in one go: as many as are in line before the turn of the lowest, which is one."""
+        ends: list[tuple[str, int]] = []
+        for name in queues:
+            ends += ((name, priority) for priority in self._named(name).ends(sqlite))
+        if not ends:
+            return []
+        before = SHARE - 1 - self._turn
+        if ends[0] == ends[-1]:  # the next ones are the lowest, too
+            before = want
+        name = ends[0][0] if before else ends[-1][0]
+        entries = self._named(name).take(sqlite, min(want, before or 1), lowest=not before)
+        self._turn = (self._turn + len(entries)) % SHARE
+        return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
+
+    def _claim_entry(
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept, nonce: str
+    ) -> Claim | None:
+        """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
+        key = make_key(uuid)
+        try:
+            row = self.datastore.row(sqlite, key)
+            delay, loaded, head = self._consider(sqlite, key, row, worker, accept)
+        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+            self.set_aside(uuid, error, "dropped.unreadable")
+            delay, loaded, head = 0.0, None, None
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self._refuse_entry(sqlite, identity, uuid, row, worker, error)
+            return None
+        if delay > 0:
+            due = self.clock.now().timestamp() + delay
+            sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
+            return None
+        sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (identity,))
+        if head is None:
+            return None
+        operations = transitions.claimed(head, worker, nonce, self._now())
+        token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
+        if loaded is UNSEEN:
+            return Claim(key, uuid, head["epoch"], nonce, token, head, sealed=UNSEEN)
+        return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
+
+    def _refuse_entry(
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, row: Any, worker: Worker, error: Exception
+    ) -> None:
+        """Set an entry aside, or put it back; leave it where it is while its kind must be listed first."""
+        head = head_of(row)
+        kind = self.must_list(head, worker)
+        if kind is not None:
+            self._unlisted = head["queueName"], kind
+            return
+        self.refuse(uuid, str(error))
+        aside = self.aside_for(head, worker)
+        if aside is not None:
+            sqlite.execute("UPDATE zerog_queue SET queue = ?, token = NULL WHERE id = ?", (aside, identity))
+            return
+        due = self.clock.now().timestamp() + self.patience(head)
+        sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
+
+    def _consider(
+        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: Worker, accept: Accept
+    ) -> tuple[float, Any, Document | None]:
+        """Return when a delivery is due again, what ``accept`` returned (or UNSEEN), and the head, None to drop it."""
+        if row is None:
+            self._count("dropped.unknown")
+            return 0.0, None, None
+        head = head_of(row)
+        check_head(key, head)
+        if head["status"] not in WAITING:
+            self._count(f"dropped.{head['status']}")
+            return 0.0, None, None
+        if head.get("cancelRequested") is not None:
+            self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
+            joblog.cancelled(head)
+            return 0.0, None, None
+        early = self.early_by(head)
+        if early > EARLY:
+            self._count("released.early")
+            return min(early, LONGEST_EARLY), None, None
+        return 0.0, UNSEEN if self._is_known(head, worker) else self.look(head, accept), head
+
+    def _is_known(self, head: Document, worker: Worker) -> bool:
+        """True for a job of a kind that the worker names, unless ``accept`` has refused that very job."""
+        kind = Kind.of(head)
+        return (
+            bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.unsuitable
+        )

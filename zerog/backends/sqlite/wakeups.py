@@ -1,0 +1,94 @@
+"""Wake the consumers of an SQLite file by datagrams."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from contextlib import suppress
+
+from zerog.backends.sqlite.file import SqliteFile
+from zerog.exceptions import DatastoreError
+
+
+class Waiter:
+    """The datagram socket at which this process is woken, opened at the first wait and never used by a forked child.
+
+    Where the system has no abstract socket names (anything but Linux) there is only the poll.
+    """
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._socket: socket.socket | None = None
+        self._interrupted = threading.Event()
+        self.address = ""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for a datagram or the end of ``timeout``; False if ``interrupt`` was called."""
+        if self._interrupted.is_set():
+            self._interrupted.clear()
+            return False
+        known = self._pid == os.getpid()
+        receiver = self._open()
+        if receiver is None:
+            woken = self._interrupted.wait(timeout)
+        elif not known:
+            return True  # who put an entry until now did not know the address: look once more
+        else:
+            with suppress(OSError):  # the time is over, or close() was called
+                receiver.settimeout(max(timeout, 0.001))
+                receiver.recv(16)
+            woken = self._interrupted.is_set()
+        self._interrupted.clear()
+        return not woken
+
+    def interrupt(self) -> None:
+        """Make a ``wait`` in another thread return, or the next one if none is waiting."""
+        self._interrupted.set()
+        if self.address and self._pid == os.getpid():
+            send(self.address)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._socket is None or self._pid != os.getpid():
+                return
+            self._socket.close()
+            self._socket, self._pid = None, 0
+            with suppress(DatastoreError), self._file.writing() as sqlite:  # it will be found dead otherwise
+                sqlite.execute("DELETE FROM zerog_waiters WHERE address = ?", (self.address,))
+
+    def _open(self) -> socket.socket | None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return self._socket
+            self._socket = None
+            self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}"
+            try:
+                receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                receiver.bind(f"\0{self.address}")
+            except OSError:
+                self.address, self._pid = "", os.getpid()
+                return None
+            try:
+                with self._file.writing() as sqlite:
+                    sqlite.execute("INSERT OR REPLACE INTO zerog_waiters VALUES (?)", (self.address,))
+            except BaseException:
+                receiver.close()
+                raise
+            self._socket, self._pid = receiver, os.getpid()
+            return receiver
+
+
+def send(address: str) -> bool:
+    """Send one datagram; False if no socket has that address any more."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(b"!", f"\0{address}")
+    except OSError as error:
+        # Anything else (its buffer is full, no descriptors left here) says nothing about the other side.
+        return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
+    return True

@@ -1,0 +1,217 @@
+"""The writes of the engine of one SQLite file that need no claim: each verb in one transaction for many jobs."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.backends.sqlite.rows import head_of
+from zerog.engine import joblog, transitions
+from zerog.engine.base import LEAVE_ALONE, UNANSWERED
+from zerog.engine.engine import Engine
+from zerog.engine.recovery import Lost
+from zerog.engine.transitions import Settled, Settlement, still_to_be_put
+from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
+from zerog.records.job import CANCELLED_STATUS, Document, make_key
+from zerog.records.operations import Append, Operation, apply
+from zerog.support.clock import SYSTEM, Clock
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+PUT_AGAIN = 200
+"""Repairs, and removals of what has ended, in one transaction."""
+
+OUTAGES = (DatastoreError, QueueError, OSError)
+"""Trouble of the file rather than of a document: what was asked has to be asked again."""
+
+
+class SqliteWrites(Engine):
+    """Submit, settle, put again and remove, in one file."""
+
+    datastore: SqliteDatastore
+    queue: SqliteQueue
+
+    def __init__(self, datastore: SqliteDatastore, queue: SqliteQueue, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        if queue.file is not datastore.file:
+            raise ValueError(f"{datastore.file.path} and {queue.file.path} are opened apart; use the generic engine")
+        self._file = datastore.file
+
+    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
+        for attempt in range(UNANSWERED):
+            try:
+                stored, waiters = self._submit_all(documents, delay)
+            except AmbiguousWrite as error:
+                unanswered = error
+            except self._refusals:
+                if not attempt:
+                    raise
+            else:
+                self.queue.notify(waiters)
+                joblog.submitted(document for document, _ in stored)
+                return stored
+            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
+            if all(found):
+                joblog.submitted(one[0] for one in found if one is not None)
+                return [one for one in found if one is not None]
+            self._wait_for_answer(attempt)
+        raise self._may_exist(documents[0], unanswered) from unanswered
+
+    def _submit_all(self, documents: Sequence[Document], delay: float) -> tuple[list[tuple[Document, int]], list[str]]:
+        now = self._now()
+        stored = []
+        point("submit.create")
+        with self._file.writing() as sqlite:
+            for document in documents:
+                document = dict(document)
+                key = make_key(document["uuid"])
+                apply(document, transitions.waiting(now, delay))
+                apply(document, self._put_in(sqlite, document, delay, now))
+                stored.append((document, self.datastore.write(sqlite, key, document, 0)))
+            waiters = self.queue.waiters(sqlite)
+        point("submit.created")
+        return stored, waiters
+
+    def _put_in(
+        self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str, ahead: bool = False
+    ) -> list[Operation]:
+        identity = self._named(head["queueName"]).insert(
+            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead
+        )
+        return transitions.queued(now, identity)
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        if not settlements:
+            return []
+        try:
+            return self._settle_all(settlements)
+        except OUTAGES as error:
+            return [error] * len(settlements)
+        except Exception as error:  # of one of them: the others must not wait for it
+            return [error] if len(settlements) == 1 else [self.settle([each])[0] for each in settlements]
+
+    def _settle_all(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        point("settle.write")
+        with self._file.writing() as sqlite:
+            results = [self._settle_in(sqlite, settlement) for settlement in settlements]
+            waiters = self._waiters_for(sqlite, settlements)
+        point("settle.written")
+        self._count("settle.lost", results.count(False))
+        self.queue.notify(waiters)
+        return list(results)
+
+    def _settle_in(self, sqlite: sqlite3.Connection, settlement: Settlement) -> bool:
+        claim = settlement.claim
+        now = self._now()
+        operations = transitions.settled(settlement, now)
+        try:
+            mutation = self.datastore.change(sqlite, claim.key, operations, run=settlement.run)
+        except ClaimLost as error:
+            log.warning("%s", error)
+            return False
+        if still_to_be_put(settlement, mutation):
+            if mutation.cancel_requested:
+                settlement.status = CANCELLED_STATUS
+                follow = self._ended({**claim.head, **mutation.values}, now)
+            else:
+                follow = self._put_in(sqlite, claim.head, settlement.delay, now, settlement.kind == "release")
+            self.datastore.change(sqlite, claim.key, follow, cas=mutation.token)
+        return True
+
+    def _ended(self, head: Document, now: str) -> list[Operation]:
+        """For a waiting job whose run gave it back without having seen that it was cancelled."""
+        self._count("cancelled.waiting")
+        return transitions.cancelled(head, now)
+
+    def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
+        """Return the sockets of idle workers to notify, if one of these settlements puts a job on the queue."""
+        return self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
+
+    def _named(self, name: str) -> SqliteQueue:
+        queue = self.named(name)
+        assert isinstance(queue, SqliteQueue)
+        return queue
+
+    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+        now = self._now()
+        with self._file.writing() as sqlite:
+            changed = self.datastore.change(sqlite, key, operations, cas=token)
+            marks = self._put_in(sqlite, head, 0, now)
+            self.datastore.change(sqlite, key, marks, cas=changed.token)
+            waiters = self.queue.waiters(sqlite)
+        self.queue.notify(waiters)
+        apply(head, [operation for operation in [*operations, *marks] if not isinstance(operation, Append)])
+        return head
+
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed: list[str] = []
+        for start in range(0, len(heads), PUT_AGAIN):
+            batch = heads[start : start + PUT_AGAIN]
+            try:
+                point("discard.delete")
+                removed += self._discard_at_once(batch, reason)
+                point("discard.deleted")
+            except AmbiguousWrite as error:
+                log.debug("the next sweep finds which ended jobs are removed: %s", error)
+            except LEAVE_ALONE:  # one of them; find out which
+                removed += super().discard_all(batch, reason)
+        return removed
+
+    def _discard_at_once(self, heads: Sequence[Document], reason: str) -> list[str]:
+        removed = []
+        with self._file.writing() as sqlite:
+            for head in heads:
+                key = make_key(head["uuid"])
+                stored = self.datastore.hot(sqlite, key)
+                same = ("status", "epoch", "finishedAt")
+                if stored is not None and [stored.get(f) for f in same] == [head.get(f) for f in same]:
+                    self.datastore.remove(sqlite, key)
+                    removed.append(head)
+        self._count("removed.old", len(removed))
+        for head in removed:
+            joblog.discarded(head, reason)
+        return [head["uuid"] for head in removed]
+
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
+        done: list[str] = []
+        for start in range(0, len(uuids), PUT_AGAIN):
+            batch = uuids[start : start + PUT_AGAIN]
+            try:
+                point("reconcile.put")
+                done += self._put_again_at_once(batch, why, lost)
+            except AmbiguousWrite as error:
+                log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)
+            except LEAVE_ALONE:  # one of them; find out which
+                done += super().put_again_all(batch, why, lost)
+        return done
+
+    def _put_again_at_once(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
+        done = []
+        heads = []
+        now = self._now()
+        with self._file.writing() as sqlite:
+            for uuid in uuids:
+                key = make_key(uuid)
+                row = self.datastore.row(sqlite, key)
+                if row is None:
+                    continue
+                head = head_of(row)
+                if not self._is_missing(key, head, lost):
+                    continue
+                if head.get("cancelRequested") is not None:
+                    self.datastore.change(sqlite, key, self._ended(head, now), row=row)
+                    joblog.cancelled(head)
+                    continue
+                marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
+                self.datastore.change(sqlite, key, [*marks, *self._repair_told(head, now, why)], row=row)
+                done.append(uuid)
+                heads.append(head)
+            waiters = self.queue.waiters(sqlite)
+        self._count("put.again", len(done))
+        joblog.put_again(heads, why)
+        self.queue.notify(waiters)
+        return done

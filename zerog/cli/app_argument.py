@@ -1,0 +1,83 @@
+"""The first argument of nearly every command: which app. It may come from the environment instead."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from zerog.app import App
+from zerog.cli.errors import spoken
+from zerog.exceptions import ConfigurationError
+from zerog.loading import load_app
+
+VARIABLE = "ZEROG_APP"
+
+_names_an_app = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*").fullmatch
+
+
+class AppCommand(click.Command):
+    """A command whose first argument is the app.
+
+    The first argument is taken for the app if it looks like MODULE:APP: names joined by dots, a colon, a name.
+    Otherwise the environment variable ZEROG_APP names the app, if it is set.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the app of the environment in front of the arguments if they don't begin with one."""
+        if ctx.resilient_parsing and args and args[-1].startswith("-"):
+            args = args[:-1]  # its value is what is to be completed; without it click would read no argument at all
+        first = self.make_parser(ctx).parse_args(list(args))[0].get("app")
+        default = os.environ.get(VARIABLE)
+        if default and not (isinstance(first, str) and _names_an_app(first)):
+            args = [default, *args]
+        return super().parse_args(ctx, args)
+
+
+def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command that takes the app as its first parameter ``app``, as text, and tells its errors."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        argument = click.argument("app", metavar="[MODULE:APP]", required=False, callback=_check)
+        return click.command(name, cls=AppCommand)(argument(spoken(function)))
+
+    return decorate
+
+
+def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if ctx.resilient_parsing or (value and _names_an_app(value)):
+        return value
+    if os.environ.get(VARIABLE):
+        raise click.UsageError(
+            f"{VARIABLE} is {value!r}, which names no app; expected MODULE:APP, for example myapp:app"
+        )
+    said = f"{value!r} names no app" if value else "no app was named"
+    raise click.UsageError(
+        f"{said} and {VARIABLE} is not set. Give MODULE:APP first, for example {ctx.command_path} myapp:app, "
+        f"or set {VARIABLE}=myapp:app."
+    )
+
+
+def load_shared(target: str) -> App:
+    """The app that ``MODULE:NAME`` names, if its jobs can be seen from here. Raises ConfigurationError."""
+    app = load_app(target)
+    if not app.datastore.shared:
+        raise ConfigurationError(
+            f"{target} keeps its jobs in the memory of each process, where no command can see those of another one. "
+            "Nothing was done. Use a datastore that processes share, for example sqlite:///jobs.db."
+        )
+    return app
+
+
+def complete_types(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The job types of the app, for a shell; none if it can't be loaded."""
+    types: dict[str, Any] = {}
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+        types = load_app(ctx.params["app"]).registry.get_registered_classes()
+    return [CompletionItem(name) for name in sorted(types) if name.startswith(incomplete)]

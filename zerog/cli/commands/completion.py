@@ -1,0 +1,34 @@
+"""``zerog completion``: a shell learns to complete commands, options, statuses and job types."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from zerog.cli.errors import spoken
+
+VARIABLE = "_ZEROG_COMPLETE"
+"""What the scripts set to ask for completions; click derives it from the command's name."""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_context
+@spoken
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print a script that lets a shell complete commands, options, statuses and job types.
+
+    \b
+    To install it, for bash in ~/.bashrc, for zsh in ~/.zshrc, for fish in ~/.config/fish/config.fish:
+        eval "$(zerog completion bash)"
+        eval "$(zerog completion zsh)"
+        zerog completion fish | source
+
+    Job types are completed once the app is named, or ZEROG_APP is set; that imports the app.
+
+    \b
+    Example: zerog completion bash
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(ctx.find_root().command, {}, "zerog", VARIABLE).source())

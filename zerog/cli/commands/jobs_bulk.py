@@ -1,0 +1,228 @@
+"""``zerog jobs cancel``, ``retry`` and ``rm``: the same for some jobs by uuid, or for all that match filters."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from zerog.app import App
+from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.errors import FAILED
+from zerog.cli.options import Filters, filter_options, who_option
+from zerog.cli.output import clean, make_console, plural, print_json_line
+from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogError
+from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, WAITING, make_key
+from zerog.records.job import FAILED as FAILED_STATUS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Act = Callable[[App, str, str | None], str]
+"""Does it to one job, by its uuid; answers what became of the job, in a word or two. The last one is when the job had
+ended as the filters found it: if it has ended again since, it may be none that is meant any more."""
+
+STOPPING = "told to stop"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is to be done, and in which words it is told."""
+
+    name: str
+    done: str
+    statuses: tuple[str, ...]
+    """Those looked through unless others are asked for."""
+    act: Act
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The jobs that somebody named, one way or the other, and how they want to be told."""
+
+    uuids: tuple[str, ...]
+    filters: Filters
+    yes: bool
+    as_json: bool
+
+
+def bulk_options(command: F) -> F:
+    """Give a command the uuids, the filters, ``--yes`` and ``--json``, as its parameter ``selection``."""
+
+    @wraps(command)
+    def run(*args: Any, uuids: tuple[str, ...], filters: Filters, yes: bool, as_json: bool, **kwargs: Any) -> Any:
+        return command(*args, selection=Selection(uuids, filters, yes, as_json), **kwargs)
+
+    run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each job.")(run)
+    run = click.option("--yes", is_flag=True, help="Don't ask, for what the filters find.")(run)
+    return click.argument("uuids", metavar="[UUID]...", nargs=-1)(filter_options(run))  # type: ignore[return-value]
+
+
+@app_command()
+@bulk_options
+def cancel(app: str, selection: Selection) -> None:
+    """Cancel jobs: those named, or all unfinished ones that match the filters.
+
+    One that waits never starts. One that runs is told within about a second, and has its class's CANCEL_GRACE to end;
+    those that were told already are left out.
+
+    \b
+    Example: zerog jobs cancel myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
+    Example: zerog jobs cancel myapp:app --type word_count --older-than 1d --yes
+    """
+
+    def act(the_app: App, uuid: str, _ended: str | None) -> str:
+        return CANCELLED_STATUS if the_app.cancel(uuid) == CANCELLED_STATUS else STOPPING
+
+    _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
+
+
+@app_command()
+@bulk_options
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
+@who_option
+def retry(app: str, selection: Selection, reason: str, who: str) -> None:
+    """Let jobs that have ended run again: those named, or all failed ones that match the filters.
+
+    They go on from the state they have, with their counters of trouble at 0. --status finds others than failed ones.
+
+    \b
+    Example: zerog jobs retry myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --reason "the disk was full"
+    Example: zerog jobs retry myapp:app --type word_count --since 6h --yes
+    Example: zerog jobs retry myapp:app --error ConnectionError --reason "the network is back" --yes
+    """
+
+    def act(the_app: App, uuid: str, ended: str | None) -> str:
+        the_app.retry(uuid, reason, who, ended)
+        return "queued"
+
+    _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
+
+
+@app_command("rm")
+@bulk_options
+@click.option("--damaged", is_flag=True, help="Remove the jobs named, whose documents make no sense.")
+def remove(app: str, selection: Selection, damaged: bool) -> None:
+    """Remove jobs that have ended, with their history: those named, or all that match the filters.
+
+    What waits or runs is never removed: cancel it first. What was saved and never enqueued is found by --status new.
+    With --damaged jobs are removed that zerog doctor names as making no sense, whatever their status, and no others.
+
+    \b
+    Example: zerog jobs rm myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
+    Example: zerog jobs rm myapp:app --status succeeded --older-than 30d --yes
+    """
+
+    def act(the_app: App, uuid: str, ended: str | None) -> str:
+        the_app.discard(uuid, ended=ended, damaged=damaged)
+        return "removed"
+
+    if damaged and not selection.uuids:
+        raise ConfigurationError("--damaged takes jobs by uuid, no filters; nothing was changed")
+    _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, act))
+
+
+def _run(app: App, selection: Selection, verb: Verb) -> None:
+    """Do it and exit with 1 if it could not be done to all."""
+    if bool(selection.uuids) == bool(selection.filters):
+        raise ConfigurationError("name jobs by uuid or give filters, one of both; nothing was changed")
+    console = make_console(stderr=True)
+    found: Iterable[tuple[str, str | None]] = dict.fromkeys((uuid, None) for uuid in selection.uuids)
+    total: int | None = None
+    if selection.uuids:
+        for uuid in selection.uuids:
+            make_key(uuid)  # a wrong one is told before anything is done
+    else:
+        if console.is_terminal or not selection.yes:
+            total = sum(1 for _ in _found(app, selection, verb))
+        if not selection.yes and not _is_wanted(total or 0, verb):
+            return
+        found = ((str(each["uuid"]), each["finishedAt"]) for each in _found(app, selection, verb))
+    round = _Round(app, verb, selection.as_json, console)
+    try:
+        round.go(found, total)
+    finally:
+        if not selection.as_json:
+            round.sum_up()
+    if round.undone:
+        sys.exit(FAILED)
+
+
+def _found(app: App, selection: Selection, verb: Verb) -> Iterable[dict[str, Any]]:
+    for progress in selection.filters.jobs(app, verb.statuses):
+        if verb.name != "cancel" or not progress["cancelRequested"] or progress["status"] in TERMINAL:
+            yield progress
+
+
+def _is_wanted(total: int, verb: Verb) -> bool:
+    """Ask somebody. Raises ConfigurationError if nobody is there, and exits if they don't want it."""
+    if not total:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"this would {verb.name} {plural(total, 'job')}; say --yes to do it without a question"
+        )
+    if not click.confirm(f"{verb.name.capitalize()} {plural(total, 'job')}?", err=True):
+        click.echo("Nothing was changed.", err=True)
+        sys.exit(FAILED)
+    return True
+
+
+class _Round:
+    """One go over the jobs."""
+
+    def __init__(self, app: App, verb: Verb, as_json: bool, console: Console) -> None:
+        self.app = app
+        self.verb = verb
+        self.as_json = as_json
+        self.console = console
+        self.done: Counter[str] = Counter()
+        """How many jobs, by what became of them."""
+        self.undone = 0
+
+    def go(self, found: Iterable[tuple[str, str | None]], total: int | None) -> None:
+        """Do it to each; what one job refuses doesn't keep the others from their turn.
+
+        Raises DatastoreUnavailable: then it would be the same with all.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
+        with shown:
+            task = shown.add_task(self.verb.name, total=total)
+            for uuid, ended in found:
+                self._do(uuid, ended)
+                shown.advance(task)
+
+    def _do(self, uuid: str, ended: str | None) -> None:
+        try:
+            became = self.verb.act(self.app, uuid, ended)
+        except (DatastoreUnavailable, ConfigurationError):
+            raise
+        except ZerogError as error:
+            self.undone += 1
+            if self.as_json:
+                print_json_line({"uuid": uuid, "done": False, "why": str(error)})
+            else:
+                named = "" if uuid in str(error) else f"{uuid}: "
+                self.console.print(clean(f"{named}{error}"), soft_wrap=True)
+            return
+        self.done[became] += 1
+        if self.as_json:
+            print_json_line({"uuid": uuid, "done": True, "became": became})
+
+    def sum_up(self) -> None:
+        """Say what was done, and to how many it could not be done."""
+        told = self.done.pop(STOPPING, 0)
+        count = sum(self.done.values())
+        parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (told or self.undone) else []
+        if told:
+            parts.append(f"{plural(told, 'job')} {STOPPING} at the next write")
+        if self.undone:
+            parts.append(f"{plural(self.undone, 'job')} could not be {self.verb.done}, see above")
+        click.echo(f"{'; '.join(parts)}.")

@@ -1,0 +1,78 @@
+"""``zerog queues``: what waits on which queue; ``pause`` and ``resume``."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.output import ListingGroup, described, flat, make_console, print_json_line, somebody
+
+
+@click.group(cls=ListingGroup)
+def queues() -> None:
+    """List queues; pause and resume them.
+
+    Without a command: zerog queues myapp:app lists them.
+    """
+
+
+@app_command("ls")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a queue, as App.fleet.queues gives it.")
+def list_queues(app: str, as_json: bool) -> None:
+    """List the queues that are known from workers, waiting jobs and pauses.
+
+    WAITING counts the entries on the queue, WORKERS those that claim from it now.
+
+    \b
+    Example: zerog queues ls myapp:app
+    """
+    the_app = load_shared(app)
+    found = the_app.fleet.queues()
+    if as_json:
+        for queue in found:
+            print_json_line(queue)
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for column, justify in (("QUEUE", "left"), ("WAITING", "right"), ("WORKERS", "right"), ("PAUSED", "left")):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    now = the_app.clock.now()
+    for queue in found:
+        waiting = "-" if queue["waiting"] is None else str(queue["waiting"])
+        paused = "" if queue["paused"] is None else described(queue["paused"], now)
+        table.add_row(flat(queue["name"]), waiting, str(queue["workers"]), flat(paused))
+    make_console().print(table)
+
+
+@app_command()
+@click.argument("name")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for others to see.")
+def pause(app: str, name: str, reason: str) -> None:
+    """Have no worker claim from a queue, within seconds. What runs goes on, and jobs are accepted as always.
+
+    \b
+    Example: zerog queues pause myapp:app slow --reason "the disk is full"
+    """
+    fleet = load_shared(app).fleet
+    if fleet.pause(name, reason, somebody()):
+        [queue] = [queue for queue in fleet.queues() if queue["name"] == name]
+        is_idle = queue["waiting"] == 0 and not queue["workers"]
+        click.echo(flat(f"Queue {name} is paused{'; nothing waits on it and no worker serves it' * is_idle}."))
+    else:
+        click.echo(flat(f"Queue {name} was paused already {described(fleet.paused().get(name))}."))
+
+
+@app_command()
+@click.argument("name")
+def resume(app: str, name: str) -> None:
+    """Have workers claim from a paused queue again, within seconds.
+
+    \b
+    Example: zerog queues resume myapp:app slow
+    """
+    was_paused = load_shared(app).fleet.resume(name)
+    click.echo(flat(f"Queue {name} is served again." if was_paused else f"Queue {name} was not paused."))
+
+
+for _command in (list_queues, pause, resume):
+    queues.add_command(_command)

@@ -1,0 +1,51 @@
+"""``zerog setup``: make what datastore and queue need, before the first worker starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.errors import FAILED
+from zerog.cli.output import print_json
+from zerog.exceptions import ZerogError
+from zerog.fleet.heartbeat import ROSTER
+
+
+@app_command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list: an object for each part.")
+def setup(app: str, as_json: bool) -> None:
+    """Make what datastore and queue need (tables, indexes), as far as it isn't there. Safe to repeat.
+
+    Says what it made and which part can't be reached; exits with 1 if one can't.
+
+    \b
+    Example: zerog setup myapp:app
+    """
+    the_app = load_shared(app)
+    datastore, queue = the_app.datastore, the_app.queue
+    told = [
+        _set_up("datastore", datastore, lambda: datastore.read(ROSTER)),
+        _set_up("queue", queue, queue.size),
+    ]
+    if as_json:
+        print_json(told)
+    for part in [] if as_json else told:
+        made = f"made {', '.join(part['made'])}" if part["made"] else "all is there"
+        said = f"can't be used: {part['error']}" if part["error"] else f"{made}."
+        click.echo(f"{part['part']} {part['adapter']}: {said}", err=bool(part["error"]))
+    if any(part["error"] for part in told):
+        sys.exit(FAILED)
+
+
+def _set_up(name: str, part: Any, look: Callable[[], object]) -> dict[str, Any]:
+    told: dict[str, Any] = {"part": name, "adapter": type(part).__name__, "made": [], "error": None}
+    try:
+        told["made"] = part.setup()
+        look()  # one that needs no setup has not been asked anything yet
+    except ZerogError as error:
+        told["error"] = str(error)
+    return told

@@ -1,0 +1,78 @@
+"""``zerog submit``: parameters from a shell or a file, a uuid back."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+import zerog
+from zerog.cli.app_argument import app_command, complete_types, load_shared
+from zerog.cli.follow import follow
+from zerog.cli.options import pair, read_json
+from zerog.cli.output import make_console
+
+
+class Time(click.ParamType[datetime]):
+    """A time, in UTC unless it has a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time; one without a zone is in UTC."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2027-01-04T08:00+01:00; nothing was stored", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@app_command()
+@click.argument("job_type", metavar="TYPE", shell_complete=complete_types)
+@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
+@click.option("--delay", type=float, default=0.0, metavar="SECONDS", help="Seconds until it may start.")
+@click.option(
+    "--at",
+    type=Time(),
+    metavar="TIME",
+    help="When it may start: 2027-01-04T08:00+01:00; in UTC if no zone is given.",
+)
+@click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
+@click.option("--queue", metavar="NAME", help="The queue it goes to; the type's own unless given.")
+@click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; the job goes on.")
+def submit(
+    app: str,
+    job_type: str,
+    parameters: tuple[str, ...],
+    source: str | None,
+    wait: bool,
+    timeout: float | None,
+    **options: Any,
+) -> None:
+    """Submit a job and print its uuid; a JSON list of objects submits several.
+
+    With --wait the exit code is 0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
+
+    \b
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --at 2027-01-04T08:00+01:00 --priority 5
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --wait --timeout 60
+    """
+    if source is not None and parameters:
+        raise zerog.ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
+    if timeout is not None and not wait:
+        raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
+    given = read_json(source) if source is not None else dict(map(pair, parameters))
+    the_app = load_shared(app)
+    if isinstance(given, list):
+        uuids = the_app.submit_many(job_type, given, **options)
+    else:
+        uuids = [the_app.submit(job_type, given, **options).uuid]
+    for uuid in uuids:
+        click.echo(uuid)
+    if wait:
+        sys.exit(follow(the_app, uuids, make_console(stderr=True), timeout))

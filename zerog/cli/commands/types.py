@@ -1,0 +1,58 @@
+"""``zerog types``: which jobs an app knows, and what they take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from zerog.cli.app_argument import app_command
+from zerog.cli.output import clean, make_console, print_json
+from zerog.loading import load_app
+
+
+@app_command()
+@click.option("--schema", is_flag=True, help="Also the JSON Schema of each type's parameters.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, always with the schemas.")
+def types(app: str, schema: bool, as_json: bool) -> None:
+    """List the job types that the app knows, with their schema versions.
+
+    \b
+    Example: zerog types myapp:app
+    Example: zerog types myapp:app --schema
+    """
+    known = load_app(app).types()
+    if as_json:
+        print_json(known)
+    elif not known:
+        click.echo("No job types: the app has registered none.")
+    elif schema:
+        _print_schemas(known)
+    else:
+        _print_table(known)
+
+
+def _print_table(known: list[dict[str, Any]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("TYPE", no_wrap=True)
+    table.add_column("VERSION", no_wrap=True)
+    table.add_column("WHAT IT DOES")
+    for entry in known:
+        table.add_row(clean(entry["jobType"]), clean(entry["schemaVersion"]), clean(_said(entry)))
+    make_console().print(table)
+
+
+def _print_schemas(known: list[dict[str, Any]]) -> None:
+    console = make_console()
+    for entry in known:
+        console.print(Text(f"{clean(entry['jobType'])}, version {clean(entry['schemaVersion'])}", style="bold"))
+        if _said(entry):
+            console.print(clean(_said(entry)), soft_wrap=True)
+        console.print(clean(json.dumps(entry["params"], indent=4, ensure_ascii=False)), soft_wrap=True)
+
+
+def _said(entry: dict[str, Any]) -> str:
+    return str(entry.get("summary") or entry.get("title") or "")

@@ -1,0 +1,90 @@
+"""``zerog worker``: run jobs, in this process or in several that it watches."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import zerog
+from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.errors import FAILED, fail
+from zerog.cli.logging import FORMATS, configure, keep_streams
+from zerog.worker.executors.cleanup import end_daemons
+from zerog.worker.health import from_environment
+from zerog.worker.session import WorkerStats
+from zerog.worker.settings import EXECUTORS, GRACE, LEASE
+from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
+
+
+@app_command()
+@click.option("--concurrency", type=int, default=1, show_default=True, help="Jobs at once.")
+@click.option("--executor", type=click.Choice(EXECUTORS), default="thread", show_default=True)
+@click.option(
+    "--lease", type=float, default=LEASE, show_default=True, help="Seconds of silence before others take over."
+)
+@click.option("--grace", type=float, default=GRACE, show_default=True, help="Seconds for running jobs at shutdown.")
+@click.option("--queues", default="", metavar="A,B", help="Queues to serve, in order of priority.")
+@click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--max-jobs", type=int, help="Runs after which a child, or a worker without children, is replaced.")
+@click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
+@click.option("--name", help="What the worker's name begins with.  [default: the host's name]")
+@click.option("--build-id", metavar="TEXT", help="Names the code that runs here.  [default: $ZEROG_BUILD]")
+@click.option("--connect-retries", type=int, metavar="N", help="Tries to reach the datastore again at the start.")
+@click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
+@click.option("--log-format", type=click.Choice(FORMATS), default="plain", show_default=True)
+@click.option(
+    "--heartbeat",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Touch this file while all is well.",
+)
+def worker(
+    app: str, processes: int, log_level: str, log_format: str, heartbeat: Path | None, burst: bool, **options: Any
+) -> None:
+    """Run jobs until SIGTERM, SIGINT or SIGHUP, under any supervisor.
+
+    With more than one process this one only watches them and replaces what dies. Exit codes: 0 ended as asked,
+    1 failed, 2 wrongly called or configured, 3 gave up because its workers died again and again.
+
+    \b
+    Example: zerog worker myapp:app --processes 2 --concurrency 4 --executor process
+    """
+    keep_streams()
+    configure(log_level, log_format)
+    link, buried = link_to_supervisor(), buried_workers()
+    notifier = from_environment(heartbeat, link)
+    if processes > 1:
+        options |= {"log_level": log_level, "log_format": log_format}
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+        command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
+        sys.exit(Supervisor(command, processes, options["grace"], burst, notifier=notifier).run())
+    the_worker = _make_worker(app, notifier=notifier, **options)
+    the_worker.buried = buried
+    if link is not None:
+        watch_supervisor(link, the_worker.name, the_worker.stop)
+    try:
+        stats = the_worker.run(burst=burst)
+    except zerog.ZerogError as error:
+        if not the_worker.has_worked:
+            raise
+        fail(f"the worker failed: {error}", FAILED)  # whatever it is: how it was started is no mistake
+    finally:
+        end_daemons()
+    logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
+
+
+def _told(stats: WorkerStats) -> str:
+    names = ("succeeded", "failed", "cancelled", "requeued", "released", "lost")
+    ends = [f"{count} {name}" for name in names if (count := getattr(stats, name))]
+    return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"
+
+
+def _make_worker(app: str, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    memory = None if max_memory is None else max_memory * 1024 * 1024
+    return zerog.Worker(load_shared(app), queues=names, max_memory=memory, **options)

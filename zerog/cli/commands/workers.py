@@ -1,0 +1,141 @@
+"""``zerog workers``: who works and how they are; ``drain`` and ``undrain``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.output import ListingGroup, age, flat, make_console, plural, print_json_line, somebody, span
+from zerog.records.commands import DRAINED, DRAINING, RUNNING, SILENT, STOPPING
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STYLES = {RUNNING: "green", DRAINING: "yellow", DRAINED: "dim", STOPPING: "yellow", SILENT: "red"}
+"""The style of each state."""
+
+COLUMNS = ("NAME", "STATE", "HOST", "PID", "BUILD", "EXECUTOR", "QUEUES", "JOBS", "MEMORY", "UP", "BEAT")
+NUMBERS = ("PID", "JOBS", "MEMORY", "UP", "BEAT")
+
+
+@click.group(cls=ListingGroup)
+def workers() -> None:
+    """List workers; drain them, and let them claim again.
+
+    Without a command: zerog workers myapp:app lists them.
+    """
+
+
+@app_command("ls")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a worker, as App.workers gives it.")
+def list_workers(app: str, as_json: bool) -> None:
+    """List the workers that have a record, by name.
+
+    A worker is running, draining (it claims nothing more), drained (and runs nothing), stopping, or silent: it gave no
+    sign of life for its lease. BEAT is how long ago the last one was; one comes every third of the lease.
+
+    \b
+    Example: zerog workers ls myapp:app
+    Example: zerog workers ls myapp:app --json
+    """
+    the_app = load_shared(app)
+    found = the_app.workers()
+    if as_json:
+        for worker in found:
+            print_json_line(worker)
+        return
+    if not found:
+        click.echo("No workers.")
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
+    now = the_app.clock.now()
+    for worker in found:
+        name, state, *rest = _cells(worker, now)
+        table.add_row(name, Text(state, style=STYLES.get(state, "")), *rest)
+    make_console().print(table)
+
+
+def _cells(worker: dict[str, Any], now: datetime) -> list[str]:
+    memory = worker["memory"]
+    queues = worker["queues"]
+    cells = [
+        worker["name"],
+        worker["state"],
+        worker["host"],
+        worker["pid"],
+        worker["build"],
+        worker["executor"],
+        ",".join(map(str, queues)) if isinstance(queues, list) else None,
+        worker["jobs"],
+        f"{memory >> 20}M" if type(memory) is int else None,
+        None if worker["startedAt"] is None else age(worker["startedAt"], now),
+        None if worker["age"] is None else span(worker["age"]),
+    ]
+    return ["-" if cell is None else flat(cell) for cell in cells]
+
+
+def choice_options(command: F) -> F:
+    """Give a command the ways to say which workers it is about, as its parameter ``chosen`` for ``Fleet``."""
+
+    @wraps(command)
+    def run(*args: Any, names: tuple[str, ...], host: str | None, everyone: bool, **kwargs: Any) -> Any:
+        return command(*args, names=names, chosen={"host": host, "everyone": everyone}, **kwargs)
+
+    run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each worker.")(run)
+    run = click.option("--all", "everyone", is_flag=True, help="All workers.")(run)
+    run = click.option("--host", metavar="HOST", help="All workers on this host.")(run)
+    return click.argument("names", metavar="[NAME]...", nargs=-1)(run)  # type: ignore[return-value]
+
+
+@app_command()
+@choice_options
+@click.option("--for-good", is_flag=True, help="They end once their jobs have, and are not replaced.")
+def drain(app: str, names: tuple[str, ...], chosen: dict[str, Any], for_good: bool, as_json: bool) -> None:
+    """Have workers claim nothing more. What they run goes on, for as long as it takes.
+
+    NAME is a worker's name, or what it got by --name. They obey within seconds and stay, with nothing to do, until
+    undrain; with --for-good they end with exit code 0 once their jobs have ended. A worker that is started later, or in
+    place of one that died, claims as usual.
+
+    \b
+    Example: zerog workers drain myapp:app web1-4711-a1b2c3
+    Example: zerog workers drain myapp:app --host web1
+    Example: zerog workers drain myapp:app --all --for-good
+    """
+    told = load_shared(app).fleet.drain(*names, **chosen, for_good=for_good, by=somebody())
+    _report(told, "drains for good" if for_good else "drains", as_json)
+
+
+@app_command()
+@choice_options
+def undrain(app: str, names: tuple[str, ...], chosen: dict[str, Any], as_json: bool) -> None:
+    """Have drained workers claim again, within seconds.
+
+    \b
+    Example: zerog workers undrain myapp:app --host web1
+    """
+    _report(load_shared(app).fleet.undrain(*names, **chosen), "claims again", as_json)
+
+
+def _report(told: list[dict[str, Any]], does: str, as_json: bool) -> None:
+    for worker in told:
+        if as_json:
+            print_json_line(worker)
+        elif worker["state"] == SILENT:
+            click.echo(flat(f"{worker['name']} is silent for {span(worker['age'])}; it will obey if it comes back."))
+        else:
+            click.echo(flat(f"{worker['name']} {does}; it runs {plural(worker['jobs'] or 0, 'job')}."))
+    if not told and not as_json:
+        click.echo("No workers.")
+
+
+for _command in (list_workers, drain, undrain):
+    workers.add_command(_command)

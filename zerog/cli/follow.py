@@ -1,0 +1,122 @@
+"""Live bars for running jobs, one a line: status, completeness, rate, time left; waiting for jobs with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from zerog.app import App
+from zerog.cli.errors import FAILED, UNFINISHED, fail
+from zerog.cli.output import STALLED, STYLES
+from zerog.records.job import SUCCEEDED, TERMINAL
+
+
+class _Rate(ProgressColumn):
+    """Percent a second, from the latest samples."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed * 100:5.1f} %/s" if speed else "        ", style="progress.data.speed")
+
+
+class _Status(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        status = str(task.fields["status"])
+        return Text(f"{status:<9}", style=STYLES.get(status, ""))
+
+
+class Bars:
+    """A bar for each job, drawn anew as ``update`` is told what ``App.progress`` answered. Use as ``with``."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            _Status(),
+            BarColumn(bar_width=32),
+            TextColumn("{task.percentage:5.1f} %"),
+            _Rate(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            refresh_per_second=10,
+            speed_estimate_period=10,
+        )
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._progress.stop()
+
+    def add(self, uuid: str, name: str) -> None:
+        """Begin a bar, unless the job has one."""
+        if uuid in self._tasks:
+            return
+        self._tasks[uuid] = self._progress.add_task(name, total=1.0, status="queued", note="")
+
+    def update(self, progress: dict[str, Any], note: str = "") -> None:
+        """Show a job's progress."""
+        runs = progress["attempts"]
+        if runs > 1 and not note:
+            note = f"run {runs}"
+        status = STALLED if progress.get("stalled") else progress["status"]
+        self._progress.update(
+            self._tasks[progress["uuid"]], completed=progress["completeness"], status=status, note=note
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(line, highlight=False)
+
+
+LOOK = 0.2
+"""Seconds between two looks."""
+
+SHOWN = 10
+"""Jobs with a bar each; more share one."""
+
+ALL = "all"
+"""The name of the bar that many jobs share."""
+
+
+def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | None = None) -> int:
+    """Draw until all jobs have ended; the exit code that tells how: 1 if any of them failed or was cancelled.
+
+    Exits with 4 if ``timeout`` seconds weren't enough. Raises JobNotFound.
+    """
+    deadline = None if timeout is None else app.clock.monotonic() + timeout
+    with Bars(console) as bars:
+        together = len(uuids) > SHOWN
+        if together:
+            bars.add(ALL, f"{len(uuids):,} jobs")
+        ended: dict[str, str] = {}
+        left = dict.fromkeys(uuids)
+        while True:
+            for uuid in list(left):
+                progress = app.progress(uuid)
+                if not together:
+                    bars.add(uuid, str(progress["jobType"]))
+                    bars.update(progress)
+                if progress["status"] in TERMINAL:
+                    ended[uuid] = progress["status"]
+                    del left[uuid]
+            if together:
+                bars.update(_overall(len(ended), len(uuids)), f"{len(ended):,} ended")
+            if not left or (deadline is not None and app.clock.monotonic() >= deadline):
+                break
+            app.clock.pause(LOOK)
+    if left:
+        which = f"job {next(iter(left))} goes" if len(left) == 1 else f"{len(left):,} jobs go"
+        fail(f"after {timeout:g} s {which} on", UNFINISHED)
+    return 0 if all(status == SUCCEEDED for status in ended.values()) else FAILED
+
+
+def _overall(ended: int, total: int) -> dict[str, Any]:
+    return {"uuid": ALL, "completeness": ended / total, "status": "running", "attempts": 1}

@@ -1,0 +1,153 @@
+"""Options that several commands share: which jobs a command is about, and parameters of jobs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import zerog
+from zerog.app import App
+from zerog.cli.app_argument import complete_types
+from zerog.records.job import STATUSES
+from zerog.support import jsonvalues
+from zerog.support.clock import from_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Moment(click.ParamType[timedelta | datetime]):
+    """An age (``90s 15m 6h 30d 2w``) or a time (``2026-11-01``, ``2026-11-01T12:00+01:00``; in UTC unless it says)."""
+
+    name = "age or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
+        """The age as a timedelta, or the time."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+        try:
+            if match is not None:
+                return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+            moment = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither an age such as 90s, 15m, 6h, 30d or 2w nor a time such as 2026-11-01 or "
+                "2026-11-01T12:00+01:00",
+                param,
+                ctx,
+            )
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which jobs are meant; nothing given means all of them."""
+
+    statuses: tuple[str, ...]
+    job_type: str | None
+    queue: str | None
+    since: timedelta | datetime | None
+    older_than: timedelta | datetime | None
+    error: str | None = None
+    code: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != Filters((), None, None, None, None)
+
+    def jobs(self, app: App, statuses: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+        """The progress of those jobs, read page by page, by status and then oldest first.
+
+        ``statuses`` are those looked through if none was asked for; all if that is empty, too.
+        """
+        now = app.clock.now()
+        since, before = _cutoff(self.since, now), _cutoff(self.older_than, now)
+        for status in self.statuses or statuses or (None,):
+            found = app.jobs(status=status, job_type=self.job_type, queue=self.queue, error=self.error, code=self.code)
+            for progress in found:
+                if (since is None and before is None) or _is_between(progress["createdAt"], since, before):
+                    yield progress
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:  # a user without a name, as in some containers
+        return f"user {os.getuid()}"
+
+
+who_option = click.option(
+    "--who", default=_user, show_default="the user of this shell", metavar="NAME", help="Who, for the jobs' events."
+)
+
+
+def filter_options(command: F) -> F:
+    """Give a command the options, as its parameter ``filters``."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        status: tuple[str, ...],
+        job_type: str | None,
+        queue: str | None,
+        since: timedelta | datetime | None,
+        older_than: timedelta | datetime | None,
+        error: str | None,
+        code: int | None,
+        **kwargs: Any,
+    ) -> Any:
+        filters = Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than, error, code)
+        return command(*args, filters=filters, **kwargs)
+
+    options = [
+        click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Of this status; may be repeated."),
+        click.option("--type", "job_type", metavar="TYPE", help="Of this job type.", shell_complete=complete_types),
+        click.option("--queue", metavar="NAME", help="Of this queue."),
+        click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
+        click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
+        click.option("--error", metavar="TEXT", help="Whose last error is of this type, or says this."),
+        click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
+    ]
+    for option in reversed(options):
+        run = option(run)
+    return run  # type: ignore[return-value]
+
+
+def _cutoff(given: timedelta | datetime | None, now: datetime) -> datetime | None:
+    return now - given if isinstance(given, timedelta) else given
+
+
+def _is_between(created: object, since: datetime | None, before: datetime | None) -> bool:
+    try:
+        made = from_text(str(created))
+    except ValueError:
+        return False
+    return (since is None or made >= since) and (before is None or made < before)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """A name and its value, from KEY=VALUE. Raises ConfigurationError."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise zerog.ConfigurationError(f"{text!r} is no parameter; expected KEY=VALUE")
+    return name, value
+
+
+def read_json(source: str) -> Any:
+    """The JSON of a file, - for standard input. Raises ConfigurationError, InvalidValue."""
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return jsonvalues.decode(text)
+    except OSError as error:
+        raise zerog.ConfigurationError(f"{source} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise zerog.InvalidValue(f"{source} holds no JSON: {error}; nothing was stored") from None

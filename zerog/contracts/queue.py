@@ -1,0 +1,281 @@
+"""The queue contract: uuids to be delivered, at least once.
+
+A queue may lose, repeat, reorder or delay anything without a job being lost: the documents are the truth, and
+``reconcile`` puts again what went missing. What it must not do is invent a uuid. ``zerog.testing.contracts.queue`` is
+the definition of all this.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any, ClassVar, NamedTuple
+from uuid import UUID
+
+from zerog.contracts.troubles import Trouble
+from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable, ZerogError
+from zerog.support.callables import takes_keyword
+
+log = logging.getLogger("zerog")
+
+DEFAULT = "default"
+"""The queue a job goes to if nobody names one."""
+
+LONGEST = 10**9
+"""Seconds, about 30 years: an entry with a longer time is a mistake."""
+
+LONGEST_IDENTITY = 200
+"""Characters kept of what an object that isn't ZeroG's answers as the id of an entry."""
+
+TTR = 60.0
+"""Seconds for which a reserved entry is kept from other consumers, unless touched."""
+
+SHARE = 10
+"""Every so-manieth job that a worker claims is the oldest of the lowest priority, of its last queue that has any."""
+
+
+PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "ahead"])
+"""What the ``put`` of every queue takes."""
+
+
+class Entry(NamedTuple):
+    """What identifies an entry: the answer of its ``put``, and what was put."""
+
+    id: Any
+    uuid: str
+    priority: int = 0
+    ttr: float | None = None
+
+
+class Reservation:
+    """One delivery, kept from other consumers until it is deleted, released or its time is over."""
+
+    uuid: str
+
+    def delete(self) -> None:
+        """Take the entry off the queue. Raises ReservationLost if it is somebody else's by now."""
+        raise NotImplementedError
+
+    def release(self, delay: float = 0) -> None:
+        """Give the entry back, to be delivered again after ``delay`` seconds.
+
+        Raises ReservationLost, InvalidValue (a negative delay).
+        """
+        raise NotImplementedError
+
+    def touch(self) -> None:
+        """Start the time to run anew. Raises ReservationLost."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, Any]:
+        """What the queue knows of the entry, at least ``deliveries`` and ``priority``."""
+        raise NotImplementedError
+
+
+class Queue:
+    """One named queue. Calls may be made from any thread and, after a fork, from the child."""
+
+    name: str = DEFAULT
+    shared: ClassVar[bool] = True
+    """Whether other processes see the same entries."""
+    sets_aside: ClassVar[bool] = True
+    """Whether entries that a worker refuses may be moved to other queues here: none but ZeroG's workers serve it."""
+    rejected: int = 0
+    """How many entries this object set aside because they lead to no job: no uuid, or options that make no sense."""
+    rejects: str = ""
+    """Where the latest of them are kept, for a look at them."""
+
+    def put(
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+    ) -> int | str:
+        """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
+
+        ``ahead``: before the others of its priority, for a job that had its turn and lost it; a queue without an order
+        may ignore it. Returns the queue's own id of the entry. Raises InvalidUuid, InvalidValue (a negative delay, a
+        time to run of 0), QueueUnavailable (nothing was put).
+        """
+        raise NotImplementedError
+
+    def takes(self, option: str) -> bool:
+        """True if ``put`` takes an option of this name beside those of the contract, as those of ``enqueue`` may be."""
+        return takes_keyword(self.put, option)
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        """The next entry, or None if none came within ``timeout`` seconds. An entry that isn't a uuid is set aside."""
+        raise NotImplementedError
+
+    def reserve_lowest(self) -> Reservation | None:
+        """The oldest entry of the lowest priority, without waiting: the share of those that would never have a turn.
+
+        An adapter that can't tell which one that is gives the next one, as ``reserve``.
+        """
+        return self.reserve(0)
+
+    def wake(self) -> None:
+        """Make a ``reserve`` that waits in another thread return early. An adapter without it just waits longer."""
+
+    def size(self) -> int:
+        """Entries on the queue: waiting, delayed and reserved."""
+        raise NotImplementedError
+
+    def holds(self, entry: Entry) -> bool | None:
+        """Return whether an entry is on the queue: ready, delayed or reserved. None if the queue can't find out.
+
+        False makes reconcile put the job again at once. An entry whose fields make no sense is on no queue. Raises
+        QueueUnavailable.
+        """
+        return None
+
+    def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
+        """Return what ``holds`` returns for each entry, in one round trip where the server can."""
+        return [self.holds(entry) for entry in entries]
+
+    def reject(self, count: int) -> None:
+        """Count entries that were set aside because they can lead to no job, and log where they are kept."""
+        if count:
+            self.rejected += count
+            kept = f"kept in {self.rejects}" if self.rejects else "not kept"
+            log.warning("queue %s: %d entries that lead to no job were set aside, %s", self.name, count, kept)
+
+    def setup(self) -> list[str]:
+        """Make what the server needs before its first use, as far as it isn't there.
+
+        Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
+        and has not named yet. Raises QueueUnavailable.
+        """
+        return []
+
+    def troubles(self) -> Sequence[Trouble]:
+        """What is wrong with what keeps the entries, for ``zerog doctor``. Raises QueueUnavailable."""
+        return []
+
+    def named(self, name: str) -> Queue:
+        """The queue of another name on the same server. Raises ConfigurationError if there can be only one."""
+        if name == self.name:
+            return self
+        raise ConfigurationError(f"{type(self).__name__} has the one queue {self.name!r}, not {name!r}")
+
+    def close(self) -> None:
+        """Give back connections. Harmless when repeated."""
+
+
+class _Wrapped(Queue):
+    """The contract around an object that has only ``put`` (enough to submit) and perhaps ``reserve``."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self.name = getattr(queue, "name", DEFAULT)
+
+    def put(
+        self,
+        uuid: str,
+        delay: float = 0,
+        priority: int = 0,
+        ttr: float | None = None,
+        ahead: bool = False,
+        **options: Any,
+    ) -> int | str:
+        uuid = check_uuid(uuid)
+        check_options(delay, priority, ttr)
+        given = {"delay": delay, "priority": priority, "ttr": ttr}
+        options.update((name, value) for name, value in given.items() if value)
+        with _translated(f"{uuid} was not put on {self._queue!r}"):
+            identity: object = self._queue.put(uuid, **options)
+        if identity is None or identity is False:
+            raise QueueUnavailable(f"{uuid} was not put on {self._queue!r}: its put answered {identity}")
+        if isinstance(identity, (int, str)) and identity is not True:
+            return identity
+        return str(identity)[:LONGEST_IDENTITY]
+
+    def takes(self, option: str) -> bool:
+        return takes_keyword(self._queue.put, option)
+
+    def reserve(self, timeout: float = 0) -> Reservation | None:
+        if not callable(getattr(self._queue, "reserve", None)):
+            raise QueueUnavailable(f"{self._queue!r} has no reserve(timeout), so nothing can be taken from it here")
+        with _translated(f"nothing was taken from {self._queue!r}"):
+            reservation = self._queue.reserve(timeout)
+        return None if reservation is None else _WrappedReservation(reservation)
+
+    def size(self) -> int:
+        if not callable(getattr(self._queue, "size", None)):
+            raise QueueUnavailable(f"{self._queue!r} has no size() and so can't say how much is on it")
+        with _translated(f"the size of {self._queue!r} is unknown"):
+            return int(self._queue.size())
+
+
+class _WrappedReservation(Reservation):
+    """A delivery of an object that isn't ZeroG's."""
+
+    def __init__(self, reservation: Any) -> None:
+        self._reservation = reservation
+        self.uuid = reservation.uuid
+
+    def delete(self) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not deleted"):
+            self._reservation.delete()
+
+    def release(self, delay: float = 0) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not released"):
+            self._reservation.release(delay)
+
+    def touch(self) -> None:
+        with _translated(f"the delivery of {self.uuid} was perhaps not kept"):
+            self._reservation.touch()
+
+    def stats(self) -> dict[str, Any]:
+        with _translated(f"nothing is known of the delivery of {self.uuid}"):
+            return dict(self._reservation.stats())
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Raise what a driver raises as QueueUnavailable; ZeroG's own exceptions stay as they are."""
+    try:
+        yield
+    except ZerogError:
+        raise
+    except Exception as error:
+        raise QueueUnavailable(f"{what}: {error!r:.200}") from error
+
+
+def as_queue(queue: Any) -> Queue:
+    """``queue`` itself, or the contract around an object that has ``put``."""
+    if isinstance(queue, Queue):
+        return queue
+    if not callable(getattr(queue, "put", None)):
+        raise TypeError(f"{queue!r} is no queue: it has no put(uuid)")
+    return _Wrapped(queue)
+
+
+def check_delay(delay: float) -> None:
+    """Refuse a delay that isn't a number of seconds. Raises InvalidValue."""
+    if type(delay) not in (int, float) or not delay >= 0 or not isfinite(delay):
+        raise InvalidValue(f"a delay of {delay!r:.80} seconds; expected 0 or more. The queue was not changed.")
+
+
+def check_options(delay: float, priority: int, ttr: float | None) -> None:
+    """Refuse what ``put`` can't honour. Raises InvalidValue."""
+    check_delay(delay)
+    if type(priority) is not int or not -(2**31) <= priority < 2**31:
+        raise InvalidValue(f"a priority of {priority!r:.80}; expected an integer of 32 bits. Nothing was put.")
+    if ttr is not None and (type(ttr) not in (int, float) or not ttr > 0 or not isfinite(ttr)):
+        raise InvalidValue(f"a ttr (time to run) of {ttr!r:.80} seconds; expected more than 0. Nothing was put.")
+
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+def check_uuid(uuid: object) -> str:
+    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
+    if isinstance(uuid, UUID):
+        return str(uuid)
+    if type(uuid) is not str or not _CANONICAL(uuid):
+        shown = repr(uuid)
+        raise InvalidUuid(
+            f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."
+        )
+    return uuid

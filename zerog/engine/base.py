@@ -1,0 +1,225 @@
+"""What every lifecycle verb needs of a datastore and a queue: reading, delivering, counting, leaving alone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from zerog.contracts.datastore import Datastore
+from zerog.contracts.foreign import as_datastore
+from zerog.contracts.queue import PUT_TAKES, Queue, as_queue
+from zerog.engine import transitions
+from zerog.exceptions import (
+    CasMismatch,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    DocumentLocked,
+    InvalidUuid,
+    InvalidValue,
+    JobNotFound,
+    QueueError,
+    QueueUnavailable,
+    SchemaTooNew,
+    TooManyCollisions,
+)
+from zerog.records.job import IN_QUEUE, Document, check_head, entries_kept, make_key
+from zerog.records.operations import Set, apply
+from zerog.support.clock import SYSTEM, Clock, seconds_between, to_text
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+TRIES = 100
+"""How often a verb tries again because others changed the document at the same moment."""
+
+UNANSWERED = 6
+"""How often a verb tries again because the answer to its write was lost, with growing pauses, before it says so."""
+
+REMEMBERED = 1_000
+"""Jobs that were left alone and whose reasons are remembered, the latest."""
+
+COUNTERS = {
+    "put.failed": "puts that the queue did not take; the job is pending",
+    "put.again": "waiting jobs that reconcile put on their queue again",
+    "rescued.crashes": "runs taken back because their process died",
+    "rescued.lost": "runs taken back because their worker was silent, or did not stop a cancelled job in time",
+    "cancelled.waiting": "jobs given back by a run although they had been cancelled, and ended as cancelled",
+    "claim.recovered": "claims whose answer was lost and that were read back as stored",
+    "released.unheld": "jobs given back because the worker that they named did not hold them",
+    "settle.lost": "runs that ended after their job had been taken from them",
+    "dropped.unknown": "deliveries of a uuid without a document",
+    "dropped.invalid": "deliveries of something that is no uuid",
+    "dropped.unreadable": "deliveries of a document that makes no sense, which was set aside",
+    "dropped.new": "deliveries of a job that was saved but never enqueued",
+    "dropped.running": "deliveries of a job that somebody runs",
+    "dropped.succeeded": "deliveries of a job that has ended",
+    "dropped.failed": "deliveries of a job that has ended",
+    "dropped.cancelled": "deliveries of a job that has ended",
+    "released.early": "deliveries that came before their time and were put back",
+    "released.unsuitable": "deliveries put back because this code can't take the job",
+    "sweep.left": "jobs that reconcile could not repair and left as they are",
+    "removed.old": "jobs that had ended and that their class keeps no longer, removed",
+    "workers.forgotten": "records of dead workers that were removed",
+}
+"""Everything that ``Engine.counters`` may hold."""
+
+LEFT = "sweep.left"
+"""The counter of jobs that a sweep sets aside, each once."""
+
+LONGEST_WAIT = 10.0**9
+"""Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
+
+LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
+"""What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
+
+
+class Parts:
+    """A datastore, a family of queues and a clock, and what happened between them.
+
+    ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``unsuitable`` maps
+    the uuids of jobs that were left alone to the reason.
+    """
+
+    def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
+        self.datastore: Datastore = as_datastore(datastore)
+        self.queue: Queue = as_queue(queue)
+        self.clock = clock
+        self.counters: Counter[str] = Counter()
+        self.unsuitable: dict[str, str] = {}
+        self._refused_at: dict[str, float] = {}
+        self._setting_aside = threading.Lock()
+        self._queues = {self.queue.name: self.queue}
+        self._refusals: tuple[type[Exception], ...] = tuple(
+            {self.datastore.casException, self.datastore.lockedException, CasMismatch, DocumentLocked}
+        )
+
+    def read(self, uuid: str) -> tuple[Document, int]:
+        """A job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""
+        key = make_key(uuid)
+        head, token = self.datastore.read_with_cas(key, head=True)
+        if head is None or token is None:
+            raise JobNotFound(f"there is no job {uuid}")
+        check_head(key, head)
+        return head, token
+
+    def named(self, name: str) -> Queue:
+        """The queue of a name."""
+        if name not in self._queues:
+            self._queues[name] = self.queue.named(name)
+        return self._queues[name]
+
+    def close(self) -> None:
+        """Close both parts."""
+        for queue in self._queues.values():
+            queue.close()
+        self.datastore.close()
+
+    def early_by(self, head: Document) -> float:
+        """Seconds until a waiting document may run, LONGEST_WAIT at most; 0 or less if now. Raises CorruptDocument."""
+        not_before = head.get("notBefore")
+        if not not_before:
+            return 0.0
+        try:
+            return min(seconds_between(self._now(), not_before), LONGEST_WAIT)
+        except (TypeError, ValueError):
+            raise CorruptDocument(
+                f"job {head.get('uuid')} has notBefore {not_before!r:.80}, which is no timestamp; it was left as it is"
+            ) from None
+
+    def refuse(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
+        """Leave a job alone, and remember why and when."""
+        self.forgive(uuid)
+        while len(self.unsuitable) >= REMEMBERED:
+            self.forgive(next(iter(self.unsuitable)))
+        self.unsuitable[uuid] = why
+        self._refused_at[uuid] = self.clock.monotonic()
+        self._count(counter)
+
+    def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
+        """``refuse`` what a job's own document brought about, and name it in the log, once."""
+        why = str(error)
+        with self._setting_aside:  # the thread that claims and the one that sweeps may meet the same job
+            is_known = self.unsuitable.get(uuid) == why
+            self.unsuitable[uuid], self._refused_at[uuid] = why, self.clock.monotonic()
+        if counter != LEFT or not is_known:  # a sweep meets a job on several ways, and the next sweep does again
+            self._count(counter)
+        if not is_known:
+            log.warning("job %s is set aside: %s", uuid, why)
+
+    def forgive(self, uuid: str) -> None:
+        """Forget that a job was left alone."""
+        self.unsuitable.pop(uuid, None)
+        self._refused_at.pop(uuid, None)
+
+    def was_refused_within(self, uuid: str, seconds: float) -> bool:
+        """Whether a delivery of this job was put back lately, so that it must be on the queue."""
+        return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
+
+    def note_entry(self, uuid: str, name: str, identity: int | str) -> None:
+        """Note the new entry of a waiting job whose delivery could only be given back by another put on queue ``name``.
+
+        Reconcile would take the job for lost otherwise.
+        """
+        key = make_key(uuid)
+        with suppress(*self._refusals, DatastoreError):
+            head, token = self.datastore.read_with_cas(key, head=True)
+            if head is not None and head.get("queueState") == IN_QUEUE and head.get("queueName") == name:
+                self.datastore.mutate(key, [Set("queueJobId", identity)], cas=token)
+
+    def _deliver(
+        self, key: str, head: Document, token: int, delay: float, step: str, ahead: bool = False
+    ) -> tuple[Document, int]:
+        """Put a pending document's uuid on its queue and mark it; whatever fails here leaves it pending.
+
+        The document is stored, so the job is accepted and nothing that happens here may look like a refusal.
+        """
+        point(f"{step}.put")
+        try:
+            identity = self._put(head, delay, ahead)
+        except (QueueError, ConfigurationError, InvalidValue) as error:
+            log.warning("job %s is stored but not yet on queue %s: %s", head["uuid"], head["queueName"], error)
+            self._count("put.failed")
+            return head, token
+        point(f"{step}.mark")
+        marks = transitions.queued(self._now(), identity)
+        with suppress(*self._refusals, DatastoreError):
+            token = self.datastore.mutate(key, marks, cas=token).token
+        apply(head, marks)
+        return head, token
+
+    def _put(self, head: Document, delay: float, ahead: bool = False) -> int | str:
+        queue, options = self.named(head["queueName"]), head["queueKwargs"]
+        more = {name: value for name, value in options.items() if name not in PUT_TAKES and queue.takes(name)}
+        identity: int | str | None = queue.put(
+            head["uuid"], delay=delay, priority=head["priority"], ttr=options.get("ttr"), ahead=ahead, **more
+        )
+        if identity is None:
+            raise QueueUnavailable(f"{head['uuid']} was not put on {queue.name}: its put answered None")
+        return identity
+
+    def _wait_for_answer(self, attempt: int) -> None:
+        """Give a datastore whose answer was lost a moment, longer each time."""
+        self.clock.pause(min(0.01 * 2**attempt, 0.5))
+
+    def now(self) -> datetime:
+        """Return the time that delays and due times go by: the datastore's, or this machine's where it has none."""
+        return self.datastore.now() or self.clock.now()
+
+    def kept(self, head: Document) -> int:
+        """How many entries each history list of a job keeps, whether or not its class is known here."""
+        return entries_kept(head, self.datastore.history_limit)
+
+    def _now(self) -> str:
+        return to_text(self.now())
+
+    def _count(self, what: str, times: int = 1) -> None:
+        if times:
+            self.counters[what] += times
+
+    def _collisions(self, key: str) -> TooManyCollisions:
+        return TooManyCollisions(f"{key} was changed by others {TRIES} times in a row; nothing was written")

@@ -1,0 +1,384 @@
+"""The life of a job between a datastore and a queue: the only place where the order of writes matters.
+
+``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
+told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
+when it comes, and ``zerog.maintenance.reconcile`` repairs the rest. ``submit`` is in ``zerog.engine.submit``, what
+others than an owner do in ``zerog.engine.recovery`` and ``zerog.engine.operator``, workers' records in
+``zerog.fleet.heartbeat``:
+
+=======  ==============================================================  =========================
+verb     writes, in this order                                           a crash in between leaves
+=======  ==============================================================  =========================
+submit   create (pending), put, mark                                     a pending document
+claim    reserve, verify, compare-and-swap to the new owner, ack         an owner, and a delivery
+settle   fenced write of the outcome; if it goes on: put, mark           a pending document
+rescue   compare-and-swap away from a dead owner, put, mark              a pending document
+cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+edit     compare-and-swap; if it is retried, too: put, mark              a pending document
+discard  compare-and-swap away of a document that has ended              perhaps a delivery
+=======  ==============================================================  =========================
+
+Engines for a datastore and a queue on one server do each verb in one transaction (``zerog.backends``); they share the
+names of the crash points and the conformance suite ``zerog.testing.contracts.engine``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from zerog.contracts.datastore import RunGuard
+from zerog.contracts.queue import SHARE, Reservation
+from zerog.engine import joblog, transitions
+from zerog.engine.base import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.engine.multiwait import Listeners
+from zerog.engine.operator import Edits
+from zerog.engine.recovery import Recovery
+from zerog.engine.set_aside import Asides
+from zerog.engine.submit import Submission
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker, is_claimed, still_to_be_put
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ClaimLost,
+    CorruptDocument,
+    DatastoreError,
+    InvalidUuid,
+    InvalidValue,
+    QueueError,
+    ReservationLost,
+    SchemaTooNew,
+    TooManyCollisions,
+)
+from zerog.fleet.heartbeat import Presence
+from zerog.records.job import CANCELLED_STATUS, WAITING, Document, check_head, make_key
+from zerog.records.operations import apply
+from zerog.support.clock import SYSTEM, Clock
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+LONGEST_LOOK = 1.0
+"""Seconds for which one claim goes on past deliveries that it can't use; what has ended is to be settled, too."""
+
+EARLY = 0.05
+"""Seconds by which a delivery may be early and still count as due."""
+
+LONGEST_EARLY = 60.0
+"""Seconds for which an early delivery is put back at most: this clock may be the one that is wrong."""
+
+Accept = Callable[[Document], Any]
+"""Looks at a head before it is claimed; raises Unsuitable, or returns what the claim's ``loaded`` shall be."""
+
+UNTAKEABLE = (SchemaTooNew, InvalidValue, TooManyCollisions)
+"""What a document raises that can't be claimed now, by what it holds or by who else writes to it."""
+
+
+class Unsuitable(Exception):
+    """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
+
+
+class Engine(Submission, Recovery, Edits, Presence, Asides):
+    """The lifecycle verbs over one datastore and one family of queues.
+
+    ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.engine.base.COUNTERS``.
+    ``unsuitable`` maps the uuids of jobs that were left alone to the reason.
+    """
+
+    claims_ahead: ClassVar[bool] = False
+    """True if many claims cost little more than one, so that short jobs may be claimed before a slot is free."""
+
+    def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        self._inbox: list[Reservation] = []
+        self._inbox_lock = threading.Lock()
+        self._listeners = Listeners(self.named)
+        self._turn = 0
+
+    # claim
+
+    def claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = (), batch: str = ""
+    ) -> list[Claim]:
+        """Become the owner of up to ``want`` jobs that are ready, without waiting for any.
+
+        ``queues`` in order of priority; by default the engine's own. Every SHAREth job is the oldest of the lowest
+        priority, of the last of them that has any. ``batch``: what the nonces of these claims begin with; by default
+        it is made up. Raises what a part raises only if nothing was claimed: a claim that is not returned would be a
+        job that nothing runs.
+        """
+        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce())
+        if trouble is not None:
+            if not claims:
+                raise trouble
+            log.warning("claimed %d jobs, then claiming failed: %s", len(claims), trouble)
+        return claims
+
+    def _claim(
+        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        """The claims, and why there are no more if something failed."""
+        claims: list[Claim] = []
+        looked = 0
+        queues = self.serving(queues, worker)
+        end = self.clock.monotonic() + LONGEST_LOOK
+        try:
+            while len(claims) < want and (claims or self.clock.monotonic() < end):
+                reservation = self._reserve(queues)
+                if reservation is None:
+                    break
+                looked += 1
+                claim = self.claim_one(reservation, worker, accept, f"{batch}{looked}")
+                if claim is not None:
+                    claims.append(claim)
+        except Exception as error:  # a driver's, too: what was claimed by then must be returned
+            return claims, error
+        self.unreserve()
+        return claims, None
+
+    def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
+        """Block until one of the queues may have something to claim, ``timeout`` passed or ``wake`` was called.
+
+        For a thread of its own. True is a hint: others may be quicker. Raises QueueError.
+        """
+        names = self.serving(queues)
+        if len(names) > 1:
+            reservations = self._listeners.wait(timeout, names)
+        else:
+            reservation = self.named(names[0]).reserve(timeout)
+            reservations = [] if reservation is None else [reservation]
+        with self._inbox_lock:
+            self._inbox += reservations
+        return bool(reservations)
+
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        """Make ``wait_ready`` return early."""
+        self._listeners.wake()
+        if len(queues) <= 1:
+            self.named(queues[0] if queues else self.queue.name).wake()
+
+    def close(self) -> None:
+        self._listeners.close()
+        super().close()
+
+    def retire(self, worker: Worker) -> None:
+        """Remove the record of a worker that holds no job any more, and give back what it had reserved."""
+        self.unreserve()
+        super().retire(worker)
+
+    def unreserve(self) -> None:
+        """Give back what ``wait_ready`` has reserved and nobody has claimed yet."""
+        with self._inbox_lock:
+            reservations, self._inbox = self._inbox, []
+        for reservation in reservations:
+            self._put_back(reservation, 0)
+
+    def open(self, claim: Claim, accept: Accept) -> bool:
+        """Read a claim that ``step`` left sealed. False if ``accept`` refuses its job, which then is given back.
+
+        For any thread, before anything else is done with the claim.
+        """
+        return True
+
+    def _reserve(self, queues: Sequence[str]) -> Reservation | None:
+        with self._inbox_lock:
+            if self._inbox:
+                self._turn += 1
+                return self._inbox.pop()
+        is_for_the_lowest = self._turn >= SHARE - 1
+        for name in reversed(queues) if is_for_the_lowest else queues:
+            queue = self.named(name)
+            reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
+            if reservation is not None:
+                self._turn = 0 if is_for_the_lowest else self._turn + 1
+                return reservation
+        return None
+
+    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str = "") -> Claim | None:
+        """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
+
+        The delivery is dealt with in any case: taken off its queue, or put back for later. ``nonce`` names the claim;
+        by default it is made up.
+        """
+        point("claim.reserved")
+        try:
+            claim = self._win(reservation, worker, accept, nonce or new_nonce())
+        except InvalidUuid:
+            self._drop(reservation, "dropped.invalid")
+            return None
+        except CorruptDocument as error:  # the sweep looks at it; a delivery would come again and again
+            self.set_aside(reservation.uuid, error, "dropped.unreadable")
+            self._ack(reservation)
+            return None
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self.refuse(reservation.uuid, str(error))
+            self.put_aside(reservation, worker)
+            return None
+        except Exception:
+            self._put_back(reservation, 1.0)
+            raise
+        if claim is not None:
+            point("claim.ack")
+            self._ack(reservation)
+        return claim
+
+    def _win(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str) -> Claim | None:
+        key = make_key(reservation.uuid)
+        unanswered = 0
+        for _ in range(TRIES):
+            head, token = self.datastore.read_with_cas(key, head=True)
+            if head is None or token is None:
+                self._drop(reservation, "dropped.unknown")
+                return None
+            check_head(key, head)
+            if unanswered and is_claimed(head, nonce):
+                self._count("claim.recovered")
+                return Claim(key, head["uuid"], head["epoch"], nonce, token, head, self.look(head, accept))
+            if not self._may_run(reservation, key, head, token, worker):
+                return None
+            try:
+                return self._take(key, head, token, worker, self.look(head, accept), nonce)
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
+        raise self._collisions(key)
+
+    def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: Worker) -> bool:
+        """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""
+        if not self.datastore.can_find and self._give_back_unheld(head, worker):
+            self._put_back(reservation, 1.0)
+        elif head["status"] not in WAITING:
+            self._drop(reservation, f"dropped.{head['status']}")
+        elif head.get("cancelRequested") is not None:
+            if self._end_cancelled(key, head, token):
+                joblog.cancelled(head)
+                self._ack(reservation)
+            else:
+                self._put_back(reservation, 1.0)
+        elif (early := self.early_by(head)) > EARLY:
+            self._count("released.early")
+            self._put_back(reservation, min(early, LONGEST_EARLY))
+        else:
+            return True
+        return False
+
+    def look(self, head: Document, accept: Accept) -> Any:
+        """Ask ``accept``, and forget an earlier refusal."""
+        loaded = accept(head)
+        self.forgive(head["uuid"])
+        return loaded
+
+    def _give_back_unheld(self, head: Document, worker: Worker) -> bool:
+        """Give a job back that names this worker as its owner, which doesn't hold it: its claim was never answered."""
+        owner = head.get("owner")
+        if not isinstance(owner, dict) or owner.get("worker") != worker.name or worker.holds is None:
+            return False
+        if worker.holds(str(owner.get("nonce"))):
+            return False
+        return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered")
+
+    def _take(self, key: str, head: Document, token: int, worker: Worker, loaded: Any, nonce: str) -> Claim:
+        operations = transitions.claimed(head, worker, nonce, self._now())
+        apply(head, operations)
+        point("claim.write")
+        token = self.datastore.mutate(key, operations, cas=token).token
+        point("claim.written")
+        return Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded)
+
+    def read_back(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of the claims whose answer was lost that are stored.
+
+        What can't be read now is left out: the audit gives its job back, should it be claimed.
+        """
+        stored = []
+        for claim in claims:
+            try:
+                head, token = self.datastore.read_with_cas(claim.key, head=True)
+            except (DatastoreError, *LEAVE_ALONE) as error:
+                log.warning("the claim of job %s is not answered and can't be read back: %s", claim.uuid, error)
+                continue
+            if head is not None and token is not None and is_claimed(head, claim.nonce):
+                self._count("claim.recovered")
+                claim.head, claim.token, claim.seq = head, token, head["seq"]
+                stored.append(claim)
+        return stored
+
+    def _ack(self, reservation: Reservation) -> None:
+        try:
+            reservation.delete()
+        except QueueError as error:
+            log.debug("the delivery of %s will come again and be dropped: %s", reservation.uuid, error)
+
+    def _drop(self, reservation: Reservation, counter: str) -> None:
+        self._count(counter)
+        self._ack(reservation)
+
+    def _put_back(self, reservation: Reservation, delay: float) -> None:
+        with suppress(QueueError, ReservationLost):
+            reservation.release(delay)
+
+    # settle
+
+    def prepare(self, settlement: Settlement) -> None:
+        """Do the part of ``settle`` that needs no server, for the thread that settles has enough to do."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """End runs, each by one write under its numbers, so that the same settlements may be sent again."""
+        return [self._answer(settlement) for settlement in settlements]
+
+    def _answer(self, settlement: Settlement) -> Settled:
+        """Settle one run by itself."""
+        try:
+            return self._settle_one(settlement)
+        except Exception as error:  # a driver's, too: the others have to be settled
+            return error
+
+    def _settle_one(self, settlement: Settlement) -> bool:
+        claim = settlement.claim
+        operations = transitions.settled(settlement, self._now())
+        point("settle.write")
+        try:
+            mutation = self.datastore.mutate(claim.key, operations, run=settlement.run)
+        except ClaimLost as error:
+            log.warning("%s", error)
+            self._count("settle.lost")
+            return False
+        point("settle.written")
+        if still_to_be_put(settlement, mutation):
+            if mutation.cancel_requested:
+                if self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token):
+                    settlement.status = CANCELLED_STATUS
+            else:
+                ahead = settlement.kind == "release"
+                self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)
+        return True
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str] = (),
+        sealed: bool = False,
+        batch: str = "",
+    ) -> Step:
+        """Settle and claim in one call, which an engine on one server makes one transaction. Raises nothing.
+
+        ``sealed``: claims may be left for ``open`` to read. ``batch`` as for ``claim``.
+        """
+        settled = self.settle(settlements)
+        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce()) if want > 0 else ([], None)
+        return Step(settled, claims, trouble)
+
+
+def new_nonce() -> str:
+    """A name for one claim, or the beginning of the names of several: of a length that all of them have."""
+    return os.urandom(6).hex()

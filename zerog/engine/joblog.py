@@ -1,0 +1,161 @@
+"""How the transitions of jobs are told: one line each, by the process that made it, once it is stored.
+
+Everything goes to the logger ``zerog``, which nothing here configures. The message begins with the job's ``logId``,
+type and uuid; the same, and what belongs to the transition, are fields of the record, so that a formatter of the
+user's own sees them:
+
+===================================  ==================================================================
+``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
+``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, retried,
+                                     edited, discarded, put again, cancel requested
+``status``, ``resultCode``           of a job that has ended
+``seconds``, ``delay``               how long the run took; when the next one may begin
+``attempts``, ``reason``             which run it is; why it was taken from its owner, put again, edited or discarded
+``who``, ``changed``                 who edited it, and the names of the fields
+===================================  ==================================================================
+
+Parameters, state and output of a job are never among them. Where many transitions are told at once, whether anybody
+listens is asked once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from zerog.records.job import CANCELLED, CANCELLED_STATUS
+
+if TYPE_CHECKING:
+    from zerog.engine.transitions import Claim, Settlement
+    from zerog.jobs.document import StoredJob
+
+log = logging.getLogger("zerog")
+
+INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
+
+running: ContextVar[StoredJob | None] = ContextVar("zerog_running", default=None)
+"""The job whose run this thread or task is in."""
+
+
+def fields(head: Mapping[str, Any]) -> dict[str, Any]:
+    """What names a job, for ``extra=`` of a log call, from the head of its document."""
+    return _named(head.get("logId"), head.get("uuid"), head.get("jobType"), head.get("epoch"), head.get("owner"))
+
+
+def fields_of(job: StoredJob) -> dict[str, Any]:
+    """What names a job, for ``extra=`` of a log call, from the job object."""
+    return _named(job.logId, job.uuid, job.jobType, job.epoch, job.owner)
+
+
+def _named(log_id: Any, uuid: Any, job_type: Any, epoch: Any, owner: Any) -> dict[str, Any]:
+    worker = owner.get("worker") if isinstance(owner, dict) else None
+    return {"logId": log_id, "uuid": uuid, "jobType": job_type, "epoch": epoch, "worker": worker}
+
+
+class JobFields(logging.Filter):
+    """Gives records that were made within a job's run, by whatever logger, the fields that name the job.
+
+    To be added to a handler: ``handler.addFilter(zerog.engine.joblog.JobFields())``. ``zerog worker`` does so itself.
+    Threads that the job starts are not within its run unless they run in a copy of its context.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        job = running.get()
+        if job is not None and not hasattr(record, "logId"):
+            record.__dict__.update(fields_of(job))
+        return True
+
+
+# the transitions
+
+
+def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False) -> None:
+    """Accepted and stored; with ``again`` a waiting job that was enqueued once more."""
+    if log.isEnabledFor(INFO):
+        what = "enqueued again on" if again else "submitted to"
+        for head in heads:
+            until = f", not before {head['notBefore']}" if head.get("notBefore") else ""
+            _tell(head, "submitted", f"{what} queue {head.get('queueName')}{until}")
+
+
+def claimed(claims: Sequence[Claim]) -> None:
+    """This worker owns them now, and runs them as its slots get free."""
+    if claims and log.isEnabledFor(INFO):
+        for claim in claims:
+            attempts = claim.head.get("attempts")
+            who = claim.head["owner"]["worker"]
+            _tell(claim.head, "claimed", f"claimed by {who}, run {attempts}", attempts=attempts)
+
+
+def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
+    """Runs have ended; ``ends``: a terminal status, requeued, released, or lost for a job that is somebody else's."""
+    if settlements and log.isEnabledFor(INFO):
+        for settlement, end in zip(settlements, ends, strict=True):
+            if end != "lost":
+                _tell_end(settlement, end)
+
+
+def _tell_end(settlement: Settlement, end: str) -> None:
+    head, seconds = settlement.claim.head, round(settlement.seconds, 3)
+    if end == "released":
+        _tell(head, "released", f"released after {seconds} s, uncounted", seconds=seconds)
+    elif end == "requeued":
+        delay = round(settlement.delay, 3)
+        _tell(head, "requeued", f"requeued after {seconds} s, runs again in {delay} s", seconds=seconds, delay=delay)
+    else:
+        code = CANCELLED if end == CANCELLED_STATUS else settlement.result_code
+        text = f"finished: {end} with {code} after {seconds} s"
+        _tell(head, "finished", text, status=end, resultCode=code, seconds=seconds)
+
+
+def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> None:
+    """Taken from an owner that could not end the run itself; ``head`` as it is now."""
+    if head.get("finishedAt"):
+        status, code = head.get("status"), head.get("resultCode")
+        text = f"finished: {status} with {code}: {reason}"
+        _tell(head, "finished", text, level, reason=reason, status=status, resultCode=code)
+    else:
+        _tell(head, transition, f"{transition}: {reason}", level, reason=reason)
+
+
+def cancelled(head: Mapping[str, Any]) -> None:
+    """Ended before it ran, or before it ran again."""
+    _tell(head, "cancelled", "cancelled", status=CANCELLED_STATUS, resultCode=CANCELLED)
+
+
+def cancel_requested(head: Mapping[str, Any]) -> None:
+    """Somebody wants a running job to end; its owner, or reconcile, tells when it has."""
+    _tell(head, "cancel requested", "is to be cancelled while it runs")
+
+
+def retried(head: Mapping[str, Any], reason: str) -> None:
+    """Taken out of a terminal state by an operator."""
+    _tell(head, "retried", reason, reason=reason)
+
+
+def edited(head: Mapping[str, Any], who: str, reason: str, changed: Sequence[str]) -> None:
+    """Given other values by an operator; only the names of the fields are told."""
+    _tell(head, "edited", f"edited by {who}: {', '.join(changed)}; {reason}", who=who, reason=reason, changed=changed)
+
+
+def discarded(head: Mapping[str, Any], reason: str = "") -> None:
+    """Removed, with its history; ``head`` as it was last seen."""
+    why = f": {reason}" if reason else ""
+    _tell(head, "discarded", f"discarded after {head.get('status')}{why}", status=head.get("status"), reason=reason)
+
+
+def put_again(heads: Iterable[Mapping[str, Any]], reason: str) -> None:
+    """Put on their queue once more, because they may have been missing there."""
+    if log.isEnabledFor(INFO):
+        for head in heads:
+            _tell(head, "put again", f"put on queue {head.get('queueName')} again: {reason}", reason=reason)
+
+
+def _tell(head: Mapping[str, Any], transition: str, text: str, level: int = INFO, **more: Any) -> None:
+    if log.isEnabledFor(level):
+        named = fields(head)
+        extra = {**named, "transition": transition, **more}
+        text = text.replace("\n", " ")  # a reason that somebody gave stays within its line
+        log.log(level, "%s %s %s %s", named["logId"], named["jobType"], named["uuid"], text, extra=extra)

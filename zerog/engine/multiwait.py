@@ -1,0 +1,110 @@
+"""Waiting for several queues at once, where each of them can only be waited for by itself.
+
+Each queue has a thread of its own while somebody waits. A thread reserves what comes; what comes when nobody waits any
+more is given back at once, for whoever wanted it may be busy for hours. Threads outlive the pause between two waits,
+so an idle worker doesn't start new ones all the time, and end soon after the last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from zerog.contracts.queue import Queue, Reservation
+from zerog.exceptions import DatastoreError, QueueError
+
+TURN = 1.0
+"""Seconds for which a thread waits before it looks whether it is still wanted."""
+
+PAUSE, TRIES = 0.05, 100
+"""Seconds between two tries of ``close`` to wake a thread, and how many it makes: a queue may not answer."""
+
+
+class Listeners:
+    """Reserves from whichever of several queues has something first; ``named`` gives the queue of a name."""
+
+    def __init__(self, named: Callable[[str], Queue]) -> None:
+        self._named = named
+        self._changed = threading.Condition()
+        self._wanted: frozenset[str] = frozenset()
+        self._listening: dict[str, threading.Thread] = {}
+        self._reserved: list[Reservation] = []
+        self._trouble: Exception | None = None
+        self._woken = False
+
+    def wait(self, timeout: float, names: Sequence[str]) -> list[Reservation]:
+        """What could be reserved, mostly one entry; nothing after ``timeout`` seconds or a ``wake``.
+
+        For one thread at a time. Raises what a queue raises that can't be asked.
+        """
+        for name in names:
+            reservation = self._named(name).reserve(0)
+            if reservation is not None:
+                return [reservation]
+        with self._changed:
+            self._woken = False
+            self._wanted = frozenset(names)
+            for name in self._wanted.difference(self._listening):
+                thread = threading.Thread(target=self._listen, args=(name,), name=f"zerog-listener-{name}", daemon=True)
+                self._listening[name] = thread
+                thread.start()
+            self._changed.wait_for(lambda: self._reserved or self._trouble or self._woken, timeout)
+            self._wanted = frozenset()
+            reserved, self._reserved = self._reserved, []
+            trouble, self._trouble = self._trouble, None
+        if trouble is not None and not reserved:
+            raise trouble
+        return reserved
+
+    def wake(self) -> None:
+        """End a ``wait``, and those of the threads on their queues."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+        for name in self._threads():
+            self._named(name).wake()
+
+    def close(self) -> None:
+        """End the threads; nobody may wait any more."""
+        for name, thread in self._threads().items():
+            for _ in range(TRIES):  # one that is about to wait hears of it the next time
+                self._named(name).wake()
+                thread.join(PAUSE)
+                if not thread.is_alive():
+                    break
+
+    def _threads(self) -> dict[str, threading.Thread]:
+        with self._changed:
+            return dict(self._listening)
+
+    def _listen(self, name: str) -> None:
+        while self._is_wanted(name):
+            try:
+                reservation = self._named(name).reserve(TURN)
+            except (DatastoreError, QueueError) as error:
+                self._fail(error)
+                continue
+            if reservation is not None and not self._hand_over(name, reservation):
+                with suppress(QueueError):  # it comes back by itself, later
+                    reservation.release()
+
+    def _is_wanted(self, name: str) -> bool:
+        with self._changed:
+            if name not in self._wanted:
+                self._listening.pop(name, None)
+            return name in self._wanted
+
+    def _hand_over(self, name: str, reservation: Reservation) -> bool:
+        with self._changed:
+            if name not in self._wanted:
+                return False
+            self._reserved.append(reservation)
+            self._changed.notify_all()
+            return True
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._trouble = error
+            self._wanted = frozenset()
+            self._changed.notify_all()

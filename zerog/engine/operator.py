@@ -1,0 +1,341 @@
+"""Changes of a job by an operator: cancel, retry, edit, discard.
+
+An edit is one write under the token of the document that the operator looked at, with who made it and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from zerog.contracts.datastore import RunGuard
+from zerog.engine import joblog, transitions
+from zerog.engine.base import LEAVE_ALONE, TRIES, UNANSWERED, Parts
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ClaimLost,
+    CorruptDocument,
+    DatastoreError,
+    InvalidValue,
+    JobNotFound,
+    JobStateError,
+)
+from zerog.records.commands import CANCELS, named, worker_key
+from zerog.records.job import (
+    CANCELLED_STATUS,
+    NEW,
+    PENDING,
+    RUNNING,
+    TERMINAL,
+    Document,
+    check_head,
+    check_layout,
+    make_key,
+)
+from zerog.records.operations import Append, Operation, Set, apply, dropped_field
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+
+class Interventions(Parts):
+    """Verbs that write by compare-and-swap, from a head they have just read."""
+
+    def cancel(self, uuid: str, why: str = "") -> str:
+        """Cancel a job: one that waits never starts, one that runs is told at its next write or tick.
+
+        The mark in the document is what counts. A running job's worker is given a hint, so that it tells a run that
+        writes nothing, too. ``why``: for the job's events.
+
+        Returns the status it has now: ``cancelled``, or ``running`` until its owner has stopped it. Raises
+        JobNotFound, and JobStateError for a job that has ended.
+        """
+        key = make_key(uuid)
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            check_layout(head)
+            status = str(head["status"])
+            if status in TERMINAL:
+                raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
+            now = self._now()
+            try:
+                point("cancel.write")
+                if status == RUNNING:
+                    if head.get("cancelRequested") is None:
+                        asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._told(head, now, why)]
+                        self.datastore.mutate(key, asked, run=RunGuard.of(head))
+                        joblog.cancel_requested(head)
+                    self._hint(head)
+                else:
+                    ended = [*transitions.cancelled(head, now), *self._told(head, now, why)]
+                    self.datastore.mutate(key, ended, cas=token)
+                    status = CANCELLED_STATUS
+                    joblog.cancelled(head)
+                point("cancel.written")
+                return status
+            except (ClaimLost, AmbiguousWrite, *self._refusals) as error:  # type: ignore[misc]
+                if self._is_cancelled(key):
+                    if isinstance(error, AmbiguousWrite) and status != CANCELLED_STATUS:
+                        joblog.cancelled(head)
+                    return CANCELLED_STATUS
+        raise self._collisions(key)
+
+    def _hint(self, head: Document) -> None:
+        """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
+        point("cancel.hint")
+        key, run = worker_key(head["owner"]["worker"]), named(head["uuid"], head["epoch"])
+        with suppress(DatastoreError, CorruptDocument, *self._refusals):  # a worker or a datastore that is gone
+            try:
+                self.datastore.mutate(key, [Append("cancels", run, CANCELS)])
+            except InvalidValue:  # what lies there is no list of runs
+                self.datastore.mutate(key, [Set("cancels", [run]), Set(dropped_field("cancels"), 0)])
+
+    def _told(self, head: Document, now: str, why: str) -> list[Operation]:
+        event = transitions.event_record(transitions.stamp(head, now), why)
+        return [Append("events", event, self.kept(head))] if why else []
+
+    def _is_cancelled(self, key: str) -> bool:
+        head = self.datastore.read_with_cas(key, head=True)[0]
+        return head is not None and head.get("status") == CANCELLED_STATUS
+
+    def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
+        """End a waiting job whose run gave it back without having seen that it was cancelled."""
+        try:
+            self.datastore.mutate(key, transitions.cancelled(head, self._now()), cas=token)
+        except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
+            return False  # whoever sees the document next does it
+        self._count("cancelled.waiting")
+        return True
+
+    def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> Document:
+        """Let a job that has ended run again, with its state as it is and its counters of trouble at 0.
+
+        ``ended``: the ``finishedAt`` that was seen; a job that has ended again since is left alone. Returns the head.
+        Raises JobNotFound, JobStateError for a job that hasn't ended, or not then, AmbiguousWrite if nobody can say
+        whether it will run again.
+        """
+        key = make_key(uuid)
+        unanswered: list[int] = []  # the epochs that a write without an answer may have given
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            check_layout(head)
+            if head["status"] not in TERMINAL:
+                if head["epoch"] in unanswered and head["queueState"] == PENDING:
+                    return self._deliver(key, head, token, 0, "submit")[0]
+                if unanswered:
+                    return head
+                raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
+            _check_end(head, ended)
+            now = self._now()
+            text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
+            text += f": {reason}" if reason else ""
+            event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
+            operations = transitions.retried(head, event, now, self.kept(head))
+            try:
+                again = self._let_run(key, head, operations, token)
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered.append(head["epoch"] + 1)
+                if len(unanswered) > UNANSWERED:
+                    raise
+                self._wait_for_answer(len(unanswered))
+                continue
+            joblog.retried(again, text)
+            return again
+        raise self._collisions(key)
+
+    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+        """Write what makes a job wait, under its token, and put it on its queue; returns the head."""
+        token = self.datastore.mutate(key, operations, cas=token).token
+        apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+        return self._deliver(key, head, token, 0, "submit")[0]
+
+    def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
+        """Remove a job that has ended, or that was never enqueued, with its history.
+
+        A delivery that still comes is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. Raises
+        JobNotFound, JobStateError for a job that waits or runs or has ended at another time, SchemaTooNew for a layout
+        that newer code has written, AmbiguousWrite if nobody can say whether it is gone, DatastoreError if the
+        datastore can't delete.
+        """
+        key = make_key(uuid)
+        head: Document = {}
+        unanswered = 0
+        for _ in range(TRIES):
+            try:
+                head, token = self.read(uuid)
+            except JobNotFound:
+                if unanswered:
+                    joblog.discarded(head, reason)
+                    return
+                raise
+            if head["status"] not in (NEW, *TERMINAL):
+                raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
+            check_layout(head)
+            _check_end(head, ended)
+            try:
+                point("discard.delete")
+                self.datastore.delete(key, cas=token)
+                point("discard.deleted")
+                joblog.discarded(head, reason)
+                return
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
+        raise self._collisions(key)
+
+    def discard_damaged(self, uuid: str, reason: str = "") -> None:
+        """Remove a job whose document makes no sense, whatever its status is; nothing can be done with it otherwise.
+
+        Raises JobNotFound, JobStateError for a sound document, SchemaTooNew for what newer code can read, and
+        DatastoreError if the document was changed meanwhile or the datastore can't delete.
+        """
+        key = make_key(uuid)
+        token = None
+        try:
+            document, token = self.datastore.read_with_cas(key)
+            if document is None:
+                raise JobNotFound(f"there is no job {uuid}")
+            check_head(key, document)
+        except CorruptDocument as error:
+            self.datastore.delete(key, cas=token)
+            self.forgive(uuid)
+            log.warning("job %s was removed%s: %s", uuid, f", {reason}" if reason else "", error)
+            return
+        raise JobStateError(f"job {uuid} is {document['status']} and its document makes sense; nothing was removed")
+
+    # for reconcile
+
+    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+        """Remove ended jobs, each only if it is still as it ended in its head; returns the uuids of those removed.
+
+        What can't be removed now, whatever the reason, is left for another time.
+        """
+        removed = []
+        for head in heads:
+            try:
+                self.discard(head["uuid"], reason, head["finishedAt"])
+            except (JobNotFound, JobStateError, AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
+                log.debug("an ended job is not removed: %s", error)
+            else:
+                removed.append(head["uuid"])
+        self._count("removed.old", len(removed))
+        return removed
+
+
+def _check_end(head: Document, ended: str | None) -> None:
+    """Refuse a job that has ended again since somebody found it. Raises JobStateError."""
+    if ended is not None and head.get("finishedAt") != ended:
+        raise JobStateError(
+            f"job {head['uuid']} was found as it ended at {ended}, and has ended at {head.get('finishedAt')} again; "
+            "nothing was changed"
+        )
+
+
+class Change(NamedTuple):
+    """What is to be written to a document, and how it may be shown."""
+
+    operations: list[Operation]
+    fields: dict[str, Any]
+    """By field: ``{"old": value, "new": value}``, shortened and without secrets."""
+
+
+class Edits(Parts):
+    """The verb of whoever mends a job by hand."""
+
+    def edit(
+        self,
+        uuid: str,
+        build: Callable[[Document], Change],
+        who: str,
+        reason: str,
+        retry: bool = False,
+        cas: int | None = None,
+        dry_run: bool = False,
+    ) -> Change:
+        """Change a job that waits or has ended, if nobody else does meanwhile; recorded in its events.
+
+        ``build`` makes the change from the present head. With ``retry`` a job that has ended is let run again by the
+        same write. With ``cas`` a document that has another token is left alone; without it the token read here
+        counts. With ``dry_run`` nothing is written. Returns the change; one without fields writes nothing, unless it
+        is a retry.
+
+        Raises JobNotFound, JobStateError for a job that runs, ``casException`` if somebody else changed it,
+        AmbiguousWrite if nobody can say whether it is changed, and what ``build`` raises.
+        """
+        head, token = self.read(uuid)
+        check_layout(head)
+        _check_editable(head, retry)
+        if cas is not None and cas != token:
+            raise self._beaten(uuid)
+        change = build(head)
+        again = retry and head["status"] in TERMINAL
+        if dry_run or not (change.fields or again):
+            return change
+        now, mark = self._now(), os.urandom(6).hex()
+        text = f"edited by {who}: {', '.join(change.fields) or 'nothing'}; {reason}"
+        if again:
+            text = f"retried after {head['status']} with {head['resultCode']}, {text}"
+        event = transitions.event_record(
+            transitions.stamp(head, now), text, who=who, reason=reason, changed=change.fields, edit=mark
+        )
+        limit = self.kept(head)
+        if again:
+            operations = [*change.operations, *transitions.retried(head, event, now, limit)]
+        else:
+            operations = transitions.edited(change.operations, event, now, limit)
+        head, token = self._edit(head, token, operations, mark)
+        joblog.edited(head, who, reason, list(change.fields))
+        if again and head["queueState"] == PENDING:
+            joblog.retried(head, text)
+            self._deliver(make_key(uuid), head, token, 0, "submit")
+        return change
+
+    def _edit(self, head: Document, token: int, operations: list[Operation], mark: str) -> tuple[Document, int]:
+        """Write under ``token``, and again under it while the answer is lost: only one of these writes is stored."""
+        uuid, key = head["uuid"], make_key(head["uuid"])
+        for attempt in range(UNANSWERED):
+            try:
+                point("edit.write")
+                stored = self.datastore.mutate(key, operations, cas=token).token
+                point("edit.written")
+                apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+                return head, stored
+            except self._refusals as error:
+                if attempt and self._is_marked(key, mark):
+                    return self.read(uuid)
+                raise self._beaten(uuid) from error
+            except AmbiguousWrite:
+                self._wait_for_answer(attempt)
+        if self._is_marked(key, mark):
+            return self.read(uuid)
+        raise AmbiguousWrite(f"job {uuid} is edited or not: the answers to the write were lost; look at its events")
+
+    def _is_marked(self, key: str, mark: str) -> bool:
+        """Whether the document's events hold this very edit."""
+        events = (self.datastore.read(key) or {}).get("events")
+        return any(isinstance(event, dict) and event.get("edit") == mark for event in reversed(events or []))
+
+    def _beaten(self, uuid: str) -> Exception:
+        return self.datastore.casException(
+            f"job {uuid} was changed, or is held, by somebody else; nothing was written. Look at it again."
+        )
+
+
+def _check_editable(head: Document, retry: bool) -> None:
+    """Refuse what can't be edited as it stands. Raises JobStateError."""
+    uuid, status = head["uuid"], head["status"]
+    if status == RUNNING:
+        raise JobStateError(
+            f"job {uuid} is running, and only its run changes it; cancel it first. Nothing was changed."
+        )
+    if retry and status == NEW:
+        raise JobStateError(f"job {uuid} was never enqueued, so it can't be retried; nothing was changed")

@@ -1,0 +1,190 @@
+"""Taking a job from a run that is dead, stopped or can't end, and putting waiting jobs on their queue again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from zerog.contracts.datastore import RunGuard
+from zerog.engine import joblog, transitions
+from zerog.engine.base import LEAVE_ALONE, TRIES
+from zerog.engine.operator import Interventions
+from zerog.engine.transitions import Claim
+from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
+from zerog.records.job import IN_QUEUE, PENDING, WAITING, Document, check_head, check_layout, make_key
+from zerog.records.operations import Append, Max, Operation, apply
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+Lost = Mapping[str, Any]
+"""By uuid, the id of the entry that a job's queue has lost."""
+
+
+class Recovery(Interventions):
+    """The verbs of sweeps, supervisors and workers that can't go on with a run."""
+
+    def rescue(self, uuid: str, run: RunGuard, counter: str, message: str, code: int = 500) -> bool:
+        """Take a job from a dead owner and let it run again; False if ``run`` doesn't own it any more.
+
+        ``counter``: ``crashes`` if only the run died, ``lost`` if its worker did.
+        """
+
+        def operations(head: Document, now: str) -> list[Operation]:
+            at = transitions.stamp(head, now)
+            # By the run's name its worker finds out that it was taken for dead (``zerog.maintenance.losses``).
+            run = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
+            build = transitions.build_of(head)
+            record = transitions.error_record(at, code, message, head.get("attempts"), build, **run)
+            return transitions.rescued(head, counter, record, now, self.kept(head))
+
+        level = joblog.ERROR if counter == "crashes" else joblog.WARNING
+        taken = self.take_away(uuid, run, operations, "rescued", message, level)
+        if taken:
+            self._count(f"rescued.{counter}")
+        return taken
+
+    def release(self, uuid: str, run: RunGuard, message: str) -> bool:
+        """Take a job from a run that has to end through no fault of its own, and let it run again, uncounted."""
+
+        def build(head: Document, now: str) -> list[Operation]:
+            event = transitions.event_record(transitions.stamp(head, now), message)
+            return transitions.released(head, event, now, self.kept(head))
+
+        return self.take_away(uuid, run, build, "released", message)
+
+    def give_back_unheld(self, uuid: str, run: RunGuard, token: int, message: str) -> bool:
+        """Give back a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
+
+        def build(head: Document, now: str) -> list[Operation]:
+            event = transitions.event_record(transitions.stamp(head, now), message)
+            return transitions.released(head, event, now, self.kept(head))
+
+        given_back = self.take_away(uuid, run, build, "released", message, joblog.WARNING, token)
+        if given_back:
+            self._count("released.unheld")
+        return given_back
+
+    def give_up(self, claim: Claim, why: str, is_release: bool) -> bool:
+        """Take a job from its own run, whose end its document refuses: it fails, or with ``is_release`` waits again.
+
+        False if the run doesn't own the job any more.
+        """
+
+        def build(head: Document, now: str) -> list[Operation]:
+            return transitions.given_up(head, why, now, is_release)
+
+        return self.take_away(claim.uuid, claim.run, build, "released", why, joblog.ERROR, is_damaged=True)
+
+    def take_away(
+        self,
+        uuid: str,
+        run: RunGuard,
+        build: Callable[[Document, str], list[Operation]],
+        what: str = "requeued",
+        why: str = "its run was ended from outside",
+        level: int = joblog.INFO,
+        seen: int | None = None,
+        is_damaged: bool = False,
+    ) -> bool:
+        """End a run from outside, by compare-and-swap; False if ``run`` doesn't own the job any more.
+
+        ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
+        are logged at ``level``. ``seen``: the token of the only state of the document in which to do so.
+        ``is_damaged``: the document may hold nonsense, with which ``build`` doesn't compute.
+        """
+        key = make_key(uuid)
+        for _ in range(TRIES):
+            head, token = self.datastore.read_with_cas(key, head=True)
+            if head is None or token is None or not run.owns(head):
+                return False
+            if seen is not None and token != seen:
+                return False
+            if not is_damaged:
+                check_head(key, head)
+            check_layout(head)
+            operations = build(head, self._now())
+            try:
+                point("rescue.write")
+                token = self.datastore.mutate(key, operations, cas=token).token
+                point("rescue.written")
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                stored, token = self.datastore.read_with_cas(key, head=True)
+                if stored is None or token is None or stored.get("epoch") != run.epoch + 1 or stored.get("owner"):
+                    continue
+            apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+            joblog.taken(head, what, why, level)
+            if head["queueState"] == PENDING:
+                ahead = transitions.keeps_its_place(head)
+                self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
+            return True
+        raise self._collisions(key)
+
+    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
+        """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason.
+
+        ``lost``: by uuid, the ids of the entries that are not on their queue any more.
+        """
+        done = []
+        for uuid in uuids:
+            try:
+                if self.put_again(uuid, why, lost):
+                    done.append(uuid)
+            except LEAVE_ALONE as error:
+                self.set_aside(uuid, error, "sweep.left")
+        return done
+
+    def put_again(self, uuid: str, why: str, lost: Lost | None = None) -> bool:
+        """Put a waiting document on its queue once more; recorded in its events.
+
+        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A job that was
+        cancelled is ended instead. Raises what is in LEAVE_ALONE, and what the datastore raises.
+        """
+        key = make_key(uuid)
+        head, token = self.datastore.read_with_cas(key, head=True)
+        if head is None or token is None or not self._is_missing(key, head, lost):
+            return False
+        if head.get("cancelRequested") is not None:
+            if self._end_cancelled(key, head, token):
+                joblog.cancelled(head)
+            return False
+        point("reconcile.put")
+        try:
+            identity = self._put(head, max(0.0, self.early_by(head)))
+        except QueueError as error:
+            log.warning("job %s could not be put on queue %s again: %s", uuid, head["queueName"], error)
+            self._count("put.failed")
+            return False
+        point("reconcile.mark")
+        with suppress(AmbiguousWrite, *self._refusals):
+            self._mark_repair(key, head, identity, why, token)
+        self._count("put.again")
+        joblog.put_again([head], why)
+        return True
+
+    def _is_missing(self, key: str, head: Document, lost: Lost | None) -> bool:
+        """Whether a waiting document is to be put again. Raises CorruptDocument."""
+        if head.get("status") not in WAITING:
+            return False
+        check_head(key, head)
+        check_layout(head)
+        if lost is None:
+            return head.get("queueState") == PENDING
+        return head.get("queueState") == IN_QUEUE and head.get("queueJobId") == lost[head["uuid"]]
+
+    def _mark_repair(self, key: str, head: Document, identity: int | str, why: str, token: int) -> None:
+        now = self._now()
+        marks = transitions.queued(now, identity)
+        try:
+            self.datastore.mutate(key, [*marks, *self._repair_told(head, now, why)], cas=token)
+        except InvalidValue as error:  # a history that can't take it; unmarked, the job would be put for ever
+            log.warning("job %s was put on the queue again, which its events can't show: %s", key, error)
+            self.datastore.mutate(key, marks, cas=token)
+
+    def _repair_told(self, head: Document, now: str, why: str) -> list[Operation]:
+        event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
+        return [Append("events", event, self.kept(head)), Max("updatedAt", now)]

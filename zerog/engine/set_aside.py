@@ -1,0 +1,243 @@
+"""Entries of jobs that a worker can't take, set aside so that they are in the way of no job that it can.
+
+At its first refusal an entry leaves its queue for one that holds nothing but its *kind*: job type, schema version and
+layout. That queue is named ``<queue>~<12 hexadecimal digits>``, and listed beside the pauses in one document. A worker
+serves the queues of the kinds that it takes before the queue itself, as a part of it: with its pause, its order and its
+share. The kind is a hint, corrected at the next refusal.
+
+Queues that other programs serve, too, and those that have no others beside them, get a refused entry back with a delay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from zerog.contracts.queue import Reservation
+from zerog.engine.base import TRIES, Parts
+from zerog.engine.transitions import Worker
+from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreError, QueueError, ZerogError
+from zerog.records.commands import QUEUES
+from zerog.records.job import FORMAT, Document, make_key
+from zerog.support import jsonvalues
+from zerog.support.clock import SYSTEM, Clock, from_text
+
+log = logging.getLogger("zerog")
+
+LOOK = 1.0
+"""Seconds between two looks at the list of kinds."""
+
+LISTED = 1_000
+"""Kinds of one queue that are listed, at most; what is refused beyond comes back with a delay."""
+
+SHORTEST, LONGEST = 1.0, 60.0
+"""Seconds for which an entry is put back that can't be set aside: as long as its job has waited, within these."""
+
+
+class Kind(NamedTuple):
+    """What decides whether a worker's code can take a job."""
+
+    job_type: str
+    version: float
+    layout: int
+
+    @classmethod
+    def of(cls, head: Document) -> Kind | None:
+        """Return the kind of a job, None if its document doesn't say."""
+        return cls.read([head.get("jobType"), head.get("schemaVersion"), head.get("format")])
+
+    @classmethod
+    def read(cls, stored: Any) -> Kind | None:
+        """Return a kind as it is listed, None if it makes no sense."""
+        if not isinstance(stored, list) or len(stored) != 3 or not isinstance(stored[0], str):
+            return None
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in stored[1:]):
+            return None
+        return cls(stored[0], stored[1], stored[2])
+
+    def is_taken_by(self, worker: Worker) -> bool:
+        """True if the worker's code may take such jobs, as far as its identity says what it knows."""
+        known = dict(worker.knows)
+        return not known or (self.layout <= FORMAT and self.version <= known.get(self.job_type, -math.inf))
+
+    def queue(self, name: str) -> str:
+        """Return the name of the queue for entries of this kind that were refused on queue ``name``."""
+        text = jsonvalues.encode_checked([self.job_type, float(self.version), int(self.layout)])
+        return f"{name}~{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+Kinds = dict[str, dict[str, Kind]]
+"""By queue, the queues beside it and the kinds that they hold."""
+
+
+class Asides(Parts):
+    """Which kinds were set aside, and where."""
+
+    def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
+        super().__init__(datastore, queue, clock)
+        self._kinds: Kinds = {}
+        self._empty: set[tuple[str, str]] = set()
+        self._unlistable: set[str] = set()
+        self._looked = -math.inf
+        self._latest: Worker | None = None
+
+    def serving(self, queues: Sequence[str], worker: Worker | None = None) -> tuple[str, ...]:
+        """Return the queues that a worker of ``queues`` looks at, in its order; by default the latest worker's."""
+        self._latest = worker or self._latest
+        names = tuple(queues) or (self.queue.name,)
+        self.look_up_kinds()
+        return tuple(self._with_asides(names)) if self._kinds else names
+
+    def look_up_kinds(self) -> None:
+        """Read which kinds were set aside, unless that was done lately."""
+        now = self.clock.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self._unlistable.clear()
+            with suppress(ZerogError):  # the last list holds; a claim meets the same trouble and raises it
+                self._kinds = _kinds_in(self.datastore.read_with_cas(QUEUES, head=True)[0])
+
+    def _with_asides(self, queues: Sequence[str]) -> Iterator[str]:
+        for name in queues:
+            for aside, kind in self._kinds.get(name, {}).items():
+                if self._latest is None or kind.is_taken_by(self._latest):
+                    yield aside
+            yield name
+
+    def aside_of(self, head: Document) -> str | None:
+        """Return the queue on which the entry of a waiting job lies if it was set aside; None if its kind never was."""
+        kind, name = Kind.of(head), head.get("queueName")
+        if kind is None or not isinstance(name, str):
+            return None
+        aside = kind.queue(name)
+        return aside if aside in self._kinds.get(name, {}) else None
+
+    def aside_for(self, head: Document, worker: Worker) -> str | None:
+        """Return the queue for the entry of a job that ``worker`` has refused; None if it is only to be put back."""
+        kind = self.must_list(head, worker)
+        if kind is not None:
+            self.list_or_give_up(head["queueName"], kind)
+        return self.aside_of(head) if _is_of_others(head, worker) else None
+
+    def must_list(self, head: Document, worker: Worker) -> Kind | None:
+        """Return the kind of a refused job that is to be listed before its entry can be set aside."""
+        kind, name = Kind.of(head), head.get("queueName")
+        if kind is None or not isinstance(name, str) or kind.is_taken_by(worker):
+            return None
+        listed = self._kinds.get(name, {})
+        if kind.queue(name) in listed or kind.queue(name) in self._unlistable or len(listed) >= LISTED:
+            return None
+        try:
+            return kind if self.named(name).sets_aside and self.named(kind.queue(name)) else None
+        except ConfigurationError:
+            return None
+
+    def list_or_give_up(self, name: str, kind: Kind) -> None:
+        """List a kind; if that fails, what is of it is put back with a delay until the next look at the list."""
+        try:
+            self.list_kind(name, kind)
+        except DatastoreError as error:
+            log.warning("%s is not listed as set aside from queue %s: %s", kind, name, error)
+            self._unlistable.add(kind.queue(name))
+
+    def put_aside(self, reservation: Reservation, worker: Worker) -> None:
+        """Move the entry of a refused delivery to the queue of its kind, or put it back."""
+        head: Document | None = None
+        try:
+            head = self.datastore.read_with_cas(make_key(reservation.uuid), head=True)[0]
+            aside = None if head is None else self.aside_for(head, worker)
+            if head is not None and aside is not None:
+                ttr = head["queueKwargs"].get("ttr")
+                identity = self.named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
+                if not _is_newer(head, worker):  # which this code leaves untouched
+                    self.note_entry(head["uuid"], head["queueName"], identity)
+                reservation.delete()
+                return
+        except (ZerogError, KeyError, AttributeError) as error:
+            log.debug("the entry of job %s is put back: %s", reservation.uuid, error)
+        with suppress(QueueError):
+            reservation.release(self.patience(head))
+
+    def list_kind(self, name: str, kind: Kind) -> None:
+        """List a kind of queue ``name``. Raises what the datastore raises."""
+
+        def add(kinds: Kinds) -> None:
+            kinds.setdefault(name, {})[kind.queue(name)] = kind
+
+        self._change_kinds(add)
+        log.warning(
+            "jobs of type %s, version %s, format %s on queue %s can't be taken by this worker; "
+            "they are set aside on %s for workers that can",
+            *(*kind, name, kind.queue(name)),
+        )
+
+    def drop_empty_kinds(self) -> None:
+        """Take those kinds off the list whose queues are empty now and were at the last call.
+
+        Each is one more queue to look at with every claim. An entry that is set aside at the very moment is taken for
+        lost by the next sweep, which puts its job again. Raises what the datastore raises.
+        """
+        empty = {(name, aside) for name, some in self._kinds.items() for aside in some if self._is_empty(aside)}
+        unused, self._empty = empty & self._empty, empty
+
+        def drop(kinds: Kinds) -> None:
+            for name, aside in unused:
+                kinds.get(name, {}).pop(aside, None)
+
+        if unused:
+            self._change_kinds(drop)
+
+    def _is_empty(self, name: str) -> bool:
+        try:
+            return self.named(name).size() == 0
+        except (QueueError, ConfigurationError):
+            return False
+
+    def _change_kinds(self, change: Callable[[Kinds], None]) -> None:
+        for attempt in range(TRIES):
+            record, token = self.datastore.read_with_cas(QUEUES)
+            kinds = _kinds_in(record)
+            change(kinds)
+            stored = {queue: {aside: list(each) for aside, each in some.items()} for queue, some in kinds.items()}
+            try:
+                changed = {**(record or {}), "documentType": QUEUES, "asides": stored}
+                self.datastore.set_with_cas(QUEUES, changed, token or 0)
+            except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]  # read again, which shows what is stored
+                self._wait_for_answer(min(attempt, 3))
+                continue
+            self._kinds = kinds
+            return
+        raise DatastoreError(f"{QUEUES} has too many concurrent changes; the kinds that are set aside are not changed")
+
+    def patience(self, head: Document | None) -> float:
+        """Return for how long a refused entry is put back: as long as it has waited, so that it doubles each time."""
+        try:
+            waited = (self.now() - from_text((head or {})["queuedAt"])).total_seconds()
+        except (KeyError, TypeError, ValueError):
+            waited = LONGEST
+        return min(max(waited, SHORTEST), LONGEST)
+
+
+def _is_newer(head: Document, worker: Worker) -> bool:
+    """True if newer code than this has written a job: its layout, or a version that this code doesn't know."""
+    kind = Kind.of(head)
+    return kind is not None and (kind.layout > FORMAT or kind.version > dict(worker.knows).get(kind.job_type, math.inf))
+
+
+def _is_of_others(head: Document, worker: Worker) -> bool:
+    kind = Kind.of(head)
+    return kind is not None and not kind.is_taken_by(worker)
+
+
+def _kinds_in(record: Document | None) -> Kinds:
+    """The listed kinds; what makes no sense is left out."""
+    kinds: Kinds = {}
+    stored = (record or {}).get("asides")
+    for name, some in (stored if isinstance(stored, dict) else {}).items():
+        read = {aside: Kind.read(kind) for aside, kind in some.items()} if isinstance(some, dict) else {}
+        kinds[name] = {aside: kind for aside, kind in read.items() if kind is not None and kind.queue(name) == aside}
+    return kinds

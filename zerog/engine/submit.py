@@ -1,0 +1,130 @@
+"""Accepting jobs: the document first, then the queue; an answer that was lost is settled by reading back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from zerog.engine import joblog, transitions
+from zerog.engine.base import TRIES, UNANSWERED, Parts
+from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
+from zerog.records.job import NEW, PENDING, TERMINAL, WAITING, Document, check_layout, make_key
+from zerog.records.operations import Operation, apply
+from zerog.support.failpoints import point
+
+log = logging.getLogger("zerog")
+
+SAME = ("createdAt", "jobType", "queueName", "priority")
+"""Fields by which a document that was read back is known as the one whose creation was not answered."""
+
+
+class Submission(Parts):
+    """The verbs of whoever wants a job done."""
+
+    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
+        """Accept new documents; returns each as stored, with its token.
+
+        A document that was stored is accepted even if the queue can't be reached: it stays pending, ``queueJobId``
+        is -1, and reconcile delivers it. Raises ``casException`` if a document of that uuid exists, AmbiguousWrite
+        (naming the uuid that may exist) if nobody can say.
+        """
+        return [self._submit_one(document, delay) for document in documents]
+
+    def _submit_one(self, document: Document, delay: float) -> tuple[Document, int]:
+        key = make_key(document["uuid"])
+        document = dict(document)
+        apply(document, transitions.waiting(self._now(), delay))
+        stored, token = self._create(key, document)
+        joblog.submitted([stored])
+        if stored["epoch"] or stored["status"] not in WAITING or stored["queueState"] != PENDING:
+            return stored, token  # its answer was so late that others have brought it on its way
+        return self._deliver(key, stored, token, delay, "submit")
+
+    def _create(self, key: str, document: Document) -> tuple[Document, int]:
+        """Store a new document; one whose answer was lost is read back, and created again if it isn't there."""
+        unanswered: Exception | None = None
+        for attempt in range(UNANSWERED):
+            try:
+                point("submit.create")
+                token = self.datastore.create(key, document)
+                point("submit.created")
+                return document, token
+            except AmbiguousWrite as error:
+                log.warning("the answer to the creation of %s was lost; reading it back", key)
+                unanswered = error
+                self._wait_for_answer(attempt)
+            except self._refusals:
+                if unanswered is None:
+                    raise
+            except DatastoreError as error:
+                if unanswered is None:
+                    raise
+                raise self._may_exist(document, error) from error
+            stored = self._read_back(key, document)
+            if stored is not None:
+                return stored
+        raise self._may_exist(document, unanswered) from unanswered
+
+    def _read_back(self, key: str, document: Document) -> tuple[Document, int] | None:
+        """What is stored of a document whose creation was not answered, if it is that one.
+
+        Raises ``casException`` if it is somebody else's, AmbiguousWrite if that can't be said.
+        """
+        try:
+            stored, token = self.datastore.read_with_cas(key)
+        except DatastoreError as error:
+            raise self._may_exist(document, error) from error
+        if stored is None or token is None:
+            return None
+        if any(stored.get(field) != document[field] for field in SAME):
+            raise self.datastore.casException(f"{key} is there already, and another job; nothing was written")
+        return stored, token
+
+    def _may_exist(self, document: Document, error: object) -> AmbiguousWrite:
+        return AmbiguousWrite(
+            f"job {document['uuid']} may exist or not: {error}. Look it up before you submit it again."
+        )
+
+    def check_waits(self, uuid: str) -> None:
+        """Refuse what ``enqueue`` would refuse. Raises JobNotFound, JobStateError."""
+        head, _ = self.read(uuid)
+        if head["status"] not in (NEW, *WAITING):
+            raise _not_waiting(head)
+
+    def enqueue(self, uuid: str, delay: float = 0, changes: Sequence[Operation] = ()) -> tuple[Document, int]:
+        """Bring a stored ``new`` document on its way, or put a waiting one on the queue once more.
+
+        ``changes`` are made in the same write. Raises JobNotFound, and JobStateError for a job that runs or has ended.
+        """
+        key = make_key(uuid)
+        unanswered = 0
+        for _ in range(TRIES):
+            head, token = self.read(uuid)
+            check_layout(head)
+            if head["status"] not in (NEW, *WAITING):
+                if unanswered:
+                    return head, token  # on its way already
+                raise _not_waiting(head)
+            operations = [*changes, *transitions.waiting(self._now(), delay)]
+            try:
+                token = self.datastore.mutate(key, operations, cas=token).token
+            except self._refusals:
+                continue
+            except AmbiguousWrite:
+                unanswered += 1
+                if unanswered > UNANSWERED:
+                    raise
+                self._wait_for_answer(unanswered)
+                continue
+            is_again = head["status"] != NEW
+            apply(head, operations)
+            joblog.submitted([head], is_again)
+            return self._deliver(key, head, token, delay, "submit")
+        raise self._collisions(key)
+
+
+def _not_waiting(head: Document) -> JobStateError:
+    state, instead = f"is {head['status']}", "return NO_RESULT from run() to run again"
+    if head["status"] in TERMINAL:
+        state, instead = f"has ended ({head['status']})", "retry() lets it run again"
+    return JobStateError(f"job {head['uuid']} {state} and can't be enqueued; {instead}. Nothing was changed.")

@@ -1,0 +1,334 @@
+"""Each transition of a job's life as a list of operations. Pure functions: no clock, no store, no queue.
+
+The engines decide when, and in which order with the queue; what a transition does to the document is decided here,
+once, whatever does the writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from zerog.contracts.datastore import Mutation, RunGuard
+from zerog.records.job import (
+    CANCELLED,
+    CANCELLED_STATUS,
+    FAILED,
+    IN_QUEUE,
+    INTERNAL_ERROR,
+    NO_RESULT,
+    NOT_QUEUED,
+    PENDING,
+    QUEUED,
+    RUNNING,
+    SCHEDULED,
+    SUCCEEDED,
+    WAITING,
+    Document,
+)
+from zerog.records.operations import Add, Append, Max, Operation, Set
+from zerog.support.clock import text_after
+from zerog.support.jsonvalues import storable_text
+
+LAST_ERROR_CHARACTERS = 500
+"""Characters of an error's message that ``lastError`` in the head holds; the whole of it is in ``errors``."""
+
+PENDING_GRACE = 5.0
+"""Seconds that whoever wrote a pending document has to put it on the queue, before reconcile does."""
+
+UNSUITABLE_DELAY = 5.0
+"""Seconds until a job that was claimed is ready again whose class could not load it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who claims: a worker's name, for how many seconds its silence is tolerated, which build of the code it runs."""
+
+    name: str
+    lease: float
+    build: str | None = None
+    knows: tuple[tuple[str, float], ...] = ()
+    """Job types and schema versions that its code writes itself. An engine may claim such jobs before their heads were
+    looked at."""
+    holds: Callable[[str], bool] | None = field(default=None, compare=False)
+    """True if the worker holds the run of a nonce. Used where the datastore can't find, so that no sweep can compare
+    the worker's record with the documents."""
+
+    def as_owner(self, nonce: str) -> Document:
+        """The ``owner`` of a job that this worker claims."""
+        owner = {"worker": self.name, "nonce": nonce, "lease": self.lease}
+        return owner if self.build is None else {**owner, "build": self.build}
+
+
+@dataclass(slots=True)
+class Claim:
+    """A job that this worker owns: the numbers its writes must carry, and the head as of the claim."""
+
+    key: str
+    uuid: str
+    epoch: int
+    nonce: str
+    token: int
+    head: Document
+    loaded: Any = None
+    """What ``accept`` made of the head before it was claimed."""
+    seq: int = 0
+    at: float = 0.0
+    """When the call that made it began, by the worker's monotonic clock; 0.0 if that was not noted."""
+    sealed: Any = None
+    """What an engine has not read yet of a job that it claimed unseen, from which ``Engine.open`` makes ``head`` and
+    ``loaded``."""
+
+    @property
+    def run(self) -> RunGuard:
+        """The name of the run that this claim allows."""
+        return RunGuard(self.epoch, self.nonce)
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How a run ended, with everything that its last write must carry."""
+
+    claim: Claim
+    kind: str
+    """``finish``, ``requeue`` or ``release`` (requeue that costs the job nothing)."""
+    seq: int
+    """The number of this write: one more than the run's last."""
+    result_code: int = NO_RESULT
+    delay: float = 0.0
+    status: str | None = None
+    """Of a finished job, if not to be read off the result code."""
+    operations: list[Operation] = field(default_factory=list)
+    """Changes of the run that were waiting for its next write, records of errors, output."""
+    at: str = ""
+    """The latest time that the run has written or is about to; its end is not earlier, whatever the clock says."""
+    seconds: float = 0.0
+    """How long the run took; for whoever tells of it, not stored."""
+    prepared: Any = None
+    """What ``Engine.prepare`` made of it ahead; None again if anything of it is changed."""
+    is_short: bool = False
+    """Whether it holds no more than result and reason, because its document refused the rest."""
+    tries: int = 0
+    """How often it was sent without having been stored."""
+
+    @property
+    def run(self) -> RunGuard:
+        """The run that this ends, and the number of its last write."""
+        return RunGuard(self.claim.epoch, self.claim.nonce, self.seq)
+
+
+Settled = bool | Exception
+"""What became of a settlement: True, it is stored, now or before; False, another run owns the job; an exception, why
+it is not stored. Nothing of one settlement's fate changes that of another."""
+
+
+class Step(NamedTuple):
+    """The answer of ``Engine.step``."""
+
+    settled: list[Settled]
+    """One for each settlement, in their order."""
+    claims: list[Claim]
+    trouble: Exception | None = None
+    """Why the call claimed less than it could have, if something failed."""
+
+
+def stamp(head: Document, now: str) -> str:
+    """The time to write into a document: never earlier than what it holds, since clocks are set back now and then."""
+    last = head.get("updatedAt")
+    return max(now, last) if isinstance(last, str) else now
+
+
+def waiting(now: str, delay: float) -> list[Operation]:
+    """To be put on the queue, by this writer now or by reconcile soon."""
+    return [
+        Set("status", SCHEDULED if delay > 0 else QUEUED),
+        Set("queueState", PENDING),
+        Set("notBefore", text_after(now, delay) if delay > 0 else None),
+        Set("due", text_after(now, PENDING_GRACE)),
+        Max("updatedAt", now),
+    ]
+
+
+def queued(now: str, queue_job_id: int | str) -> list[Operation]:
+    """Put on the queue."""
+    return [
+        Set("queueState", IN_QUEUE),
+        Set("queuedAt", now),
+        Set("queueJobId", queue_job_id),
+        Set("due", None),
+    ]
+
+
+def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operation]:
+    """Owned: a new epoch, whose writes start at 1."""
+    return [
+        Set("status", RUNNING),
+        Set("epoch", head["epoch"] + 1),
+        Set("seq", 0),
+        Set("owner", worker.as_owner(nonce)),
+        Set("run", nonce),
+        Set("running", True),
+        Add("attempts", 1),
+        Set("startedAt", stamp(head, now)),
+        Max("updatedAt", now),
+        Set("queueState", NOT_QUEUED),
+        Set("notBefore", None),
+        Set("due", None),
+    ]
+
+
+_DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
+_OFF_QUEUE: list[Operation] = [Set("queueState", NOT_QUEUED), Set("notBefore", None), Set("due", None)]
+
+
+def settled(settlement: Settlement, now: str) -> list[Operation]:
+    """The end of a run."""
+    operations = [*settlement.operations, *_DISOWNED]
+    if settlement.kind == "finish":
+        ended = max(stamp(settlement.claim.head, now), settlement.at)
+        return operations + finished(settlement.result_code, ended, settlement.status)
+    if settlement.kind == "release":
+        operations.append(Add("attempts", -1, low=0))
+    return operations + waiting(now, settlement.delay)
+
+
+def keeps_its_place(head: Document) -> bool:
+    """Whether a job that was taken from its owner goes ahead of those that wait: it had its turn.
+
+    Not if runs of it died before. It may be what kills workers, and would take those that run beside it along again
+    and again.
+    """
+    return bool(head["crashes"] + head["lost"] <= 1)
+
+
+def finished(result_code: int, now: str, status: str | None = None) -> list[Operation]:
+    """Terminal. A job that failed keeps the completeness it had."""
+    succeeded = 200 <= result_code < 300
+    operations: list[Operation] = [
+        Set("status", status or (SUCCEEDED if succeeded else FAILED)),
+        Set("resultCode", result_code),
+        Set("finishedAt", now),
+        Max("updatedAt", now),
+        *_OFF_QUEUE,
+    ]
+    if succeeded:
+        operations.append(Max("completeness", 1.0))
+    return operations
+
+
+def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
+    """Taken from a dead owner. ``counter`` is ``crashes`` (only the run died) or ``lost`` (its worker did)."""
+    taken = [*_taken(head), *erred(record, keep)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    return [*taken, Add(counter, 1), *waiting(now, 0)]
+
+
+def released(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
+    """Taken from a run that had to end through no fault of its own; it costs the job nothing."""
+    taken = [*_taken(head), Append("events", event, keep)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
+
+
+def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Operation]:
+    """Taken from a run whose end its document refuses. Only fields are set: a history may be what refuses."""
+    taken = _taken(head)
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    if is_release:
+        return taken + waiting(now, 0)
+    at = stamp(head, now)
+    last = {"timestamp": at, "errorCode": INTERNAL_ERROR, "type": None, "msg": _cut(storable_text(why))}
+    return [*taken, Set("lastError", last), *finished(INTERNAL_ERROR, at)]
+
+
+def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
+    """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
+    taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
+    if head.get("cancelRequested") is not None:
+        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    return taken + (finished(INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after))
+
+
+def _taken(head: Document) -> list[Operation]:
+    return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED]
+
+
+def cancelled(head: Document, now: str) -> list[Operation]:
+    """Cancelled before it ran."""
+    at = stamp(head, now)
+    return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(CANCELLED, at, CANCELLED_STATUS)]
+
+
+def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
+    """Taken out of a terminal state by an operator, with all counters of trouble at 0 again."""
+    return [
+        Set("epoch", head["epoch"] + 1),
+        Set("seq", 0),
+        Set("resultCode", NO_RESULT),
+        Set("output", None),
+        Set("finishedAt", None),
+        Set("cancelRequested", None),
+        *(Set(counter, 0) for counter in ("errorCount", "crashes", "lost", "continues")),
+        Append("events", event, keep),
+        *waiting(now, 0),
+    ]
+
+
+def edited(changes: list[Operation], event: Document, now: str, keep: int) -> list[Operation]:
+    """Given other values by an operator, while it waits or after it has ended."""
+    return [*changes, Append("events", event, keep), Max("updatedAt", now)]
+
+
+def erred(record: Document, keep: int) -> list[Operation]:
+    """An error, in the history and, shortened, in the head, where lists and filters see it without the history."""
+    last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
+    return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LAST_ERROR_CHARACTERS else f"{text[: LAST_ERROR_CHARACTERS - 1]}…"
+
+
+def event_record(now: str, message: str, **more: Any) -> Document:
+    """An entry of ``events``; ``more`` may hold who did it (``who``) and what else is to be kept with it."""
+    return {"timestamp": now, "msg": storable_text(message), **more}
+
+
+def build_of(head: Document) -> str | None:
+    """The build of the code that a job's owner runs, if it has one and says so."""
+    owner = head.get("owner")
+    return owner.get("build") if isinstance(owner, dict) else None
+
+
+def error_record(
+    now: str, code: int, message: str, attempt: int | None = None, build: str | None = None, **more: Any
+) -> Document:
+    """An entry of ``errors``; ``build`` is the code that ran, ``more`` may hold ``type``, ``traceback``, ``data``."""
+    record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
+    known = {"attempt": attempt, "build": build}
+    return record | {name: value for name, value in known.items() if value is not None}
+
+
+def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
+    """Whether a settled job has to be put on its queue: it goes on, and no other write has changed that since.
+
+    A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
+    """
+    if settlement.kind == "finish":
+        return False
+    return mutation.values.get("status") in WAITING and mutation.values.get("queueState") == PENDING
+
+
+def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
+    """The settlement that gives a claimed job back before its run has begun; it costs the job nothing."""
+    return Settlement(claim, "release", claim.seq + 1, delay=delay)
+
+
+def is_claimed(head: Document, nonce: str) -> bool:
+    """True if the claim of this nonce owns the job of a head."""
+    owner = head.get("owner")
+    return isinstance(owner, dict) and owner.get("nonce") == nonce

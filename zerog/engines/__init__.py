@@ -1,1 +1,0 @@
-"""Lifecycles for a datastore and a queue on one server."""

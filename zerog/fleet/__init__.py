@@ -1,0 +1,1 @@
+"""Workers as other processes see them."""

@@ -1,0 +1,244 @@
+"""The fleet: which workers there are and how they are, and what an operator may tell them and everybody.
+
+All of it goes through documents in the datastore. Workers read their orders about once a second, so that they are
+obeyed within seconds, wherever the workers run and whatever the datastore is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zerog.engine.base import TRIES
+from zerog.engine.engine import Engine
+from zerog.exceptions import (
+    AmbiguousWrite,
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    InvalidValue,
+    QueueError,
+    WorkerNotFound,
+)
+from zerog.fleet.heartbeat import worker_key
+from zerog.jobs.submit_options import check_queue_name
+from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
+from zerog.records.job import QUEUED, Document, is_name
+from zerog.records.operations import Set
+from zerog.records.worker import lease_of, read_record, read_worker
+from zerog.support.clock import seconds_between, to_text
+
+log = logging.getLogger("zerog")
+
+SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory", "startedAt", "drain", "config")
+"""What is passed on of a worker's record as it is."""
+
+SINGLE = "single"
+"""The executor of a worker that lives for one delivery of another system's worker: it takes no orders."""
+
+SAMPLE = 100
+"""Waiting jobs that are asked for the names of their queues."""
+
+LONGEST_TEXT = 500
+"""Characters of a reason, or of who gave an order."""
+
+
+class Fleet:
+    """The workers and queues of one app, as ``app.fleet``. Every method raises what the datastore raises."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def workers(self) -> list[dict[str, Any]]:
+        """All workers that have a record, by name.
+
+        Each has ``name``, ``state`` (``running``, ``draining``, ``drained``, ``stopping``, ``silent``), ``host``,
+        ``pid``, ``build``, ``executor``, ``queues``, ``jobs`` (how many run), ``uuids`` (of up to 20 of them),
+        ``memory`` (bytes resident, with those of child processes), ``startedAt``, ``drain`` (the order, or None),
+        ``config``, ``lease`` and ``age`` (seconds since its last sign of life, which it gives every third of its
+        lease). What isn't known is None. A worker is silent when its age exceeds its lease: by the datastore's clock,
+        or, where that has none, by this machine's and the worker's, which may differ. This is for people to see; jobs
+        are taken from a worker only once its beat was seen to stand still for a lease.
+        """
+        now = self._now()
+        found = []
+        for name in sorted(self._engine.roster()):
+            record = read_worker(self._engine.datastore, name).fields
+            if record is not None:
+                found.append(self._shown(name, record, now))
+        return found
+
+    def drain(
+        self,
+        *names: str,
+        host: str | None = None,
+        everyone: bool = False,
+        for_good: bool = False,
+        by: str = "",
+    ) -> list[dict[str, Any]]:
+        """Have workers claim nothing more; what they run goes on. Returns those that were told, as in ``workers``.
+
+        They are named (a worker's own name, or what it was told to begin its name with), or are all on a ``host``, or
+        ``everyone``. ``for_good``: they end once their jobs have, and no supervisor of ZeroG replaces them. Otherwise
+        they wait for ``undrain``. A worker that is started later claims as usual. ``by``: who wants that.
+
+        Raises WorkerNotFound if a name, or the host, is nobody's; then nobody was told. Raises InvalidValue.
+        """
+        order = {"since": self._now(), "by": _text("by", by), "forGood": for_good}
+        return self._tell(order, names, host, everyone)
+
+    def undrain(self, *names: str, host: str | None = None, everyone: bool = False) -> list[dict[str, Any]]:
+        """Have drained workers claim again; the same as ``drain`` otherwise."""
+        return self._tell(None, names, host, everyone)
+
+    def queues(self) -> list[dict[str, Any]]:
+        """The queues that are known from workers, waiting jobs and pauses, by name.
+
+        Each has ``name``, ``waiting`` (entries on the queue, those of delayed and reserved jobs among them; None if it
+        can't say), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``,
+        ``by`` and ``reason``, or None).
+        """
+        paused = self.paused()
+        serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(paused, 0)}
+        for worker in self.workers():
+            for name in worker["queues"] or ():
+                serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
+        if self._engine.datastore.can_find:
+            for head in self._engine.datastore.find(status=QUEUED, limit=SAMPLE).heads:
+                if is_name(head.get("queueName")):
+                    serving.setdefault(head["queueName"], 0)
+        return [
+            {"name": name, "waiting": self._size(name), "workers": count, "paused": paused.get(name)}
+            for name, count in sorted(serving.items())
+        ]
+
+    def paused(self) -> Document:
+        """The paused queues by name, each with ``since``, ``by`` and ``reason``; none if their document is damaged."""
+        try:
+            return paused_in(read_record(self._engine.datastore, QUEUES).fields)
+        except CorruptDocument:  # named by doctor; pausing or resuming a queue makes the document anew
+            return {}
+
+    def pause(self, queue: str, reason: str = "", by: str = "") -> bool:
+        """Have nobody claim from a queue; jobs are accepted on. False, and nothing is changed, if it is paused already.
+
+        Running jobs go on. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
+        """
+        self._engine.named(check_queue_name(queue))
+        entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
+        return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
+
+    def resume(self, queue: str) -> bool:
+        """Have a paused queue served again; False if it was not paused."""
+        return self._change_paused(lambda paused: paused.pop(queue, None) is not None)
+
+    def _shown(self, name: str, record: Document, now: str) -> dict[str, Any]:
+        age = _age(record.get("renewedAt"), now)
+        lease = lease_of(record)
+        state = SILENT if age is not None and age > lease else record.get("state", RUNNING)
+        if state == RUNNING and record.get("drain"):
+            state = DRAINING  # it has not obeyed yet
+        return {"name": name, "state": state, "lease": lease, "age": age, **{f: record.get(f) for f in SHOWN}}
+
+    def _tell(
+        self, order: Document | None, names: tuple[str, ...], host: str | None, everyone: bool
+    ) -> list[dict[str, Any]]:
+        told = []
+        for worker in self._chosen(names, host, everyone):
+            if self._order(worker["name"], order):
+                told.append({**worker, "drain": order})
+        return told
+
+    def _chosen(self, names: tuple[str, ...], host: str | None, everyone: bool) -> list[dict[str, Any]]:
+        if bool(names) + (host is not None) + everyone != 1:
+            raise InvalidValue("name workers, or give a host, or say everyone, one of these; nobody was told anything")
+        workers = [worker for worker in self.workers() if worker["executor"] != SINGLE]
+        if everyone:
+            return workers
+        if host is not None:
+            chosen = [worker for worker in workers if worker["host"] == host]
+            if not chosen:
+                raise _unknown(f"on host {host!r}", (str(worker["host"]) for worker in workers))
+            return chosen
+        for name in names:
+            if not any(name in _names(worker) for worker in workers):
+                raise _unknown(f"called {name!r}", (worker["name"] for worker in workers))
+        return [worker for worker in workers if not _names(worker).isdisjoint(names)]
+
+    def _order(self, worker: str, order: Document | None) -> bool:
+        """Write an order into a worker's record; False if it has left meanwhile."""
+        datastore = self._engine.datastore
+        for _ in range(TRIES):
+            try:
+                datastore.mutate(worker_key(worker), [Set("drain", order)])
+                return True
+            except (AmbiguousWrite, datastore.lockedException):
+                self._pause()  # it may be written twice
+            except datastore.casException:
+                return False
+            except CorruptDocument as error:
+                log.warning("worker %s got no order: %s", worker, error)
+                return False
+        raise DatastoreError(f"nobody can say whether worker {worker} got its order; give it again")
+
+    def _change_paused(self, change: Callable[[Document], bool]) -> bool:
+        datastore = self._engine.datastore
+        is_unknown = False
+        for _ in range(TRIES):
+            record, token = self._engine.read_or_remove(QUEUES)
+            is_damaged = False
+            try:
+                paused = dict(paused_in(record))
+            except CorruptDocument as error:
+                log.warning("the queues that were paused can't be read and are forgotten: %s", error)
+                paused, is_damaged = {}, True
+            if not change(paused) and not is_damaged:
+                return is_unknown  # it may be this that has changed it
+            kept = {} if is_damaged else record or {}
+            try:
+                datastore.set_with_cas(QUEUES, {**kept, "documentType": QUEUES, "paused": paused}, token or 0)
+                return True
+            except AmbiguousWrite:
+                is_unknown = True
+                self._pause()
+            except (datastore.casException, datastore.lockedException):
+                self._pause()
+        raise DatastoreError(f"{QUEUES} is changed by others all the time; nothing was paused or resumed")
+
+    def _pause(self) -> None:
+        self._engine.clock.pause(0.02)
+
+    def _size(self, queue: str) -> int | None:
+        try:
+            return self._engine.named(queue).size()
+        except (QueueError, ConfigurationError):  # out of reach, or a name that this queue can't have
+            return None
+
+    def _now(self) -> str:
+        return to_text(self._engine.now())
+
+
+def _names(worker: dict[str, Any]) -> set[str]:
+    """What a worker can be called by."""
+    config = worker["config"]
+    return {worker["name"], str(config.get("name"))} if isinstance(config, dict) else {worker["name"]}
+
+
+def _unknown(which: str, known: Iterable[str]) -> WorkerNotFound:
+    return WorkerNotFound(
+        f"there is no worker {which}; known: {', '.join(sorted(set(known))) or 'none'}. Nobody was told anything."
+    )
+
+
+def _age(renewed: object, now: str) -> float | None:
+    try:
+        return max(0.0, seconds_between(str(renewed), now))
+    except ValueError:
+        return None
+
+
+def _text(option: str, value: object) -> str:
+    if type(value) is not str or len(value) > LONGEST_TEXT:
+        raise InvalidValue(f"{option}={value!r:.80}; expected text of up to {LONGEST_TEXT} characters")
+    return value

@@ -1,0 +1,78 @@
+"""From a stored document to a job object. What is read before a claim serves after it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zerog.jobs.declaration import declaration_of, engine_attributes
+from zerog.records.job import Document
+
+if TYPE_CHECKING:
+    from zerog.jobs.base import BaseJob
+
+J = TypeVar("J", bound="BaseJob")
+
+CLAIM_CHANGES = (
+    "status",
+    "epoch",
+    "seq",
+    "owner",
+    "run",
+    "running",
+    "attempts",
+    "startedAt",
+    "updatedAt",
+    "queueState",
+    "notBefore",
+    "due",
+)
+"""The fields that a claim changes."""
+
+Loaded = tuple[Document, Document, dict[str, Any], Document]
+"""A stored head, its lifted form, the attributes in it, and its unknown fields."""
+
+
+def construct(job_class: type[J], *args: Any, **kwargs: Any) -> J:
+    """Make a job object; what its own ``__init__`` changes is stored with its first save, or its next one."""
+    job = job_class.__new__(job_class, *args, **kwargs)
+    job._gathering = True
+    job.__init__(*args, **kwargs)  # type: ignore[misc]
+    job._gathering = False
+    return job
+
+
+def load_job(
+    job_class: type[BaseJob],
+    loaded: Loaded,
+    token: int,
+    datastore: Any,
+    queue: Any,
+    keepalive: Callable[[], object] | None = None,
+) -> BaseJob:
+    """A job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
+    head, lifted, attributes, unknown = loaded
+    job = construct(job_class, datastore, queue, keepalive, **attributes)
+    job._unknown = unknown
+    job._bind(head, lifted, token)
+    return job
+
+
+def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
+    """Lift and convert a stored head that ``check_head`` found to make sense.
+
+    Raises CorruptDocument or SchemaTooNew; nothing is changed.
+    """
+    declaration = declaration_of(job_class)
+    lifted = declaration.chain.lift(head)
+    return head, lifted, *declaration.load(lifted)
+
+
+def after_claim(loaded: Loaded, head: Document) -> Loaded:
+    """What was loaded before a claim, brought up to the head that the claim left."""
+    before, lifted, attributes, unknown = loaded
+    if attributes["epoch"] == head["epoch"]:  # a claim raises it, so this was loaded after the claim
+        return loaded
+    changed = {field: head[field] for field in CLAIM_CHANGES}
+    lifted = head if lifted is before else {**lifted, **changed}
+    return head, lifted, {**attributes, **engine_attributes(changed)}, unknown

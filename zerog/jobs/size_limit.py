@@ -1,0 +1,110 @@
+"""MAX_DOCUMENT: how many bytes the fields of a job take, known without encoding again what doesn't change.
+
+The history isn't part of it: datastores keep it apart, and MAX_EVENTS bounds it. Only what a job itself makes large is
+refused; the engine's own small fields are counted and always written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from zerog.contracts.datastore import HISTORY
+from zerog.engine.joblog import fields_of
+from zerog.engine.transitions import event_record
+from zerog.exceptions import InvalidValue
+from zerog.records.job import ENGINE_FIELDS, Document
+from zerog.records.operations import Append, Operation, Remove, Set
+from zerog.support import jsonvalues
+
+if TYPE_CHECKING:
+    from zerog.jobs.base import BaseJob
+    from zerog.jobs.document import StoredJob
+
+log = logging.getLogger("zerog")
+
+SMALLEST = 2_048
+"""Bytes of the least that MAX_DOCUMENT may allow: twice what a new job's engine fields take."""
+
+WARNED_AT = 0.8
+"""The share of MAX_DOCUMENT from which a write is warned of."""
+
+_SMALL = ENGINE_FIELDS - {"output", "headers", "queueKwargs"}
+
+
+class Sizes:
+    """The bytes of each field of one head, as JSON."""
+
+    def __init__(self, head: Document) -> None:
+        self._bytes = {field: _size(field, value) for field, value in head.items() if field not in HISTORY}
+        self.total = sum(self._bytes.values())
+
+    def change(self, operations: Iterable[Operation]) -> dict[str, int]:
+        """Count what these write; returns by how much each field grows. Numbers that are added to stay as they are."""
+        growth: dict[str, int] = {}
+        for operation in operations:
+            if isinstance(operation, (Set, Remove)):
+                field = operation.field
+                size = _size(field, operation.value) if isinstance(operation, Set) else 0
+                growth[field] = growth.get(field, 0) + size - self._bytes.get(field, 0)
+                self._bytes[field] = size
+        self.total += sum(growth.values())
+        return growth
+
+
+def _size(field: str, value: object) -> int:
+    return len(jsonvalues.encode_checked({field: value}).encode())
+
+
+def check_growth(job_class: type[BaseJob], uuid: str, sizes: Sizes, operations: Sequence[Operation]) -> bool:
+    """Count a change; tells whether it takes the job over WARNED_AT of what it may be.
+
+    Raises InvalidValue, naming the field that grows most, if that takes the job over MAX_DOCUMENT.
+    """
+    limit = job_class.MAX_DOCUMENT
+    before = sizes.total
+    growth = sizes.change(operations)
+    if limit is None:
+        return False
+    field = max((field for field in growth if field not in _SMALL), key=lambda name: growth[name], default=None)
+    if field is not None and growth[field] > 0 and sizes.total > max(limit, before):
+        raise InvalidValue(
+            f"{field} takes {growth[field]:,} bytes more, and the fields of job {uuid} would take {sizes.total:,} "
+            f"together; MAX_DOCUMENT of {job_class.JOB_TYPE} is {limit:,}. Nothing was stored."
+        )
+    return before < limit * WARNED_AT <= sizes.total
+
+
+def bounded(job: StoredJob, operations: Sequence[Operation]) -> Sequence[Operation]:
+    """A stored job's change, with a warning if it comes near MAX_DOCUMENT. Raises InvalidValue if it goes beyond."""
+    job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
+    if job_class.MAX_DOCUMENT is None or job._stored is None:
+        return operations
+    if job._sizes is None:
+        job._sizes = Sizes(job._stored)
+        job._sizes.change(job._pending)
+    try:
+        is_near = check_growth(job_class, job.uuid, job._sizes, operations)
+    except InvalidValue:
+        job._sizes = None
+        raise
+    if not is_near:
+        return operations
+    return [*operations, Append("warnings", _warning(job, job._sizes), job._history_limit)]
+
+
+def bound_new(job: StoredJob, document: Document) -> None:
+    """The same for the document of a job that isn't stored yet."""
+    job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
+    if job_class.MAX_DOCUMENT is not None:
+        sizes = Sizes({})
+        head = [Set(field, value) for field, value in document.items() if field not in HISTORY]
+        if check_growth(job_class, job.uuid, sizes, head):
+            document["warnings"] = [*document["warnings"], _warning(job, sizes)]
+
+
+def _warning(job: StoredJob, sizes: Sizes) -> Document:
+    text = f"the job's fields take {sizes.total:,} bytes; MAX_DOCUMENT is {job.MAX_DOCUMENT:,}"
+    log.warning("%s %s", job.logId, text, extra=fields_of(job))
+    return event_record(job._now(), text)

@@ -1,0 +1,102 @@
+"""What a caller may say about when and where a job runs. Checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeGuard
+
+from zerog.contracts.queue import PUT_TAKES
+from zerog.exceptions import InvalidValue
+from zerog.support import jsonvalues
+from zerog.support.clock import in_utc
+
+LONGEST_DELAY = 10**9
+"""Seconds, about 30 years: more is a mistake in units."""
+
+HIGHEST_PRIORITY = 2**31 - 1
+
+
+def is_delay(value: object) -> TypeGuard[float]:
+    """Whether this is a number of seconds that a job can wait."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
+
+
+def check_delay(value: Any, name: str = "delay") -> float:
+    """The seconds as a float. Raises InvalidValue for anything that is no wait."""
+    if not is_delay(value):
+        raise InvalidValue(
+            f"{name}={value!r:.80}; expected seconds, from 0 up to {LONGEST_DELAY:,}. Nothing was stored."
+        )
+    return float(value)
+
+
+def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) -> float:
+    """The seconds to wait, said as ``delay`` or as the time ``at``, in UTC unless it has a timezone.
+
+    Raises InvalidValue, and what ``now`` raises."""
+    if at is None:
+        return check_delay(delay)
+    if delay:
+        raise InvalidValue("give either delay= or at=, not both; nothing was stored")
+    if not isinstance(at, datetime):
+        raise InvalidValue(f"at={at!r:.80} is no datetime; nothing was stored")
+    try:
+        moment = in_utc(at)
+    except OverflowError:
+        raise InvalidValue(f"at={at!r:.80} is out of range in UTC; nothing was stored") from None
+    return check_delay(max(0.0, (moment - now()).total_seconds()), "delay until at")
+
+
+def check_named(value: object, name: str) -> None:
+    """Who did something by hand, or why: a text that says something. Raises InvalidValue."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValue(f"{name}={value!r:.80}; expected a text for the job's events. Nothing was changed.")
+
+
+def check_token(value: int | str) -> int:
+    """A token as a number. Raises InvalidValue."""
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise InvalidValue(f"cas={value!r:.80}; expected the token of a job as it was seen. Nothing was changed.")
+    return int(value)
+
+
+def check_priority(value: Any) -> int:
+    """The priority. Raises InvalidValue for anything but a whole number."""
+    if type(value) is not int or abs(value) > HIGHEST_PRIORITY:
+        raise InvalidValue(f"priority={value!r:.80}; expected a whole number, higher runs earlier. Nothing was stored.")
+    return value
+
+
+def check_queue_name(value: Any) -> str:
+    """The name of a queue. Raises InvalidValue."""
+    if type(value) is not str or not value or len(value) > 200 or not value.isprintable():
+        raise InvalidValue(f"queue={value!r:.80}; expected a name of up to 200 characters. Nothing was stored.")
+    return value
+
+
+def check_headers(value: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers as a dict of texts. Raises InvalidValue."""
+    headers = {} if value is None else value
+    if not isinstance(headers, Mapping) or not all(type(part) is str for pair in headers.items() for part in pair):
+        raise InvalidValue(f"headers={value!r:.80}; expected texts by name. Nothing was stored.")
+    return dict(headers)
+
+
+def check_queue_options(options: dict[str, Any], takes: Callable[[str], bool]) -> None:
+    """Check what ``enqueue`` gets for the queue; ``takes`` is the queue's own.
+
+    Raises TypeError for a name that the queue's ``put`` doesn't take, InvalidValue.
+    """
+    for name, value in options.items():
+        if name in ("delay", "priority"):
+            continue  # checked where they are read
+        if name == "ttr":
+            if not is_delay(value) or value == 0:
+                raise InvalidValue(f"ttr={value!r:.80}; expected seconds, more than 0. Nothing was stored.")
+        elif name in PUT_TAKES or not takes(name):
+            raise TypeError(
+                f"enqueue() got {name}={value!r:.80}; it takes delay, priority, ttr and what the put of the job's "
+                "queue takes. Nothing was stored."
+            )
+    jsonvalues.check(options, "what enqueue() got")

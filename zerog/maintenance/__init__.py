@@ -1,0 +1,1 @@
+"""Repairs, removal of ended jobs, and diagnosis."""

@@ -1,0 +1,247 @@
+"""What is wrong with an app's jobs, workers and queues, in plain words, and what mends it.
+
+Reads only; nothing is repaired here. Whether a worker is silent takes two looks a lease apart, so that a first
+examination lists owners and a second one, ``watch`` seconds later, can tell.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Iterator, Sequence
+from shlex import quote
+from typing import Any
+
+import zerog
+from zerog.app import App
+from zerog.contracts.datastore import Page
+from zerog.contracts.queue import DEFAULT
+from zerog.contracts.troubles import Trouble
+from zerog.exceptions import ZerogError
+from zerog.fleet.crew import Crew
+from zerog.fleet.liveness import Watch
+from zerog.maintenance.findings import Diagnosis, Finding, longer_than
+from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
+from zerog.maintenance.job_findings import CLOCKS_APART, Symptoms
+from zerog.maintenance.redelivery import entry_of
+from zerog.maintenance.retention import left_over, why_not
+from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
+from zerog.records.worker import Record, lease_of, read_worker
+
+PAGE = 500
+"""Heads read at a time."""
+
+DURABILITY = {
+    "fsync": "what was answered survives a power cut",
+    "1s": "a power cut may take the last second of what was answered",
+    "process": "a power cut, or on memory:// the end of the process, may take what was answered",
+    None: "nobody has said what survives a power cut",
+}
+
+RECORD = ("host", "pid", "executor", "queues", "beat", "renewedAt", "drain")
+"""What is shown of a worker's record."""
+
+
+class Doctor:
+    """Examines one app. Keeps what it saw of the workers, so examine again with the same one after a lease.
+
+    ``target``: what the app is called on the command line, for the commands that mend something.
+    """
+
+    def __init__(self, app: App, target: str = "MODULE:APP") -> None:
+        self.app = app
+        self.target = quote(target)
+        self._watch = Watch(app.datastore, app.clock)
+        self._beats: dict[str, Any] = {}
+
+    def examine(self, watch: float = 0) -> Diagnosis:
+        """Look at everything once or, with ``watch``, again after so many seconds. Raises what the datastore raises."""
+        if watch > 0:
+            self._examine()
+            self.app.clock.wait(threading.Event(), watch)
+        return self._examine()
+
+    def _examine(self) -> Diagnosis:
+        store = self.app.datastore
+        durability = store.durability
+        means = DURABILITY.get(durability, DURABILITY[None])
+        diagnosis = Diagnosis(self._versions(), type(store).__name__, durability, means)
+        if not store.can_find:
+            what = "this datastore can't list jobs: what a crash or a queue loses is not found again"
+            mend = "use a datastore with find, for example sqlite:///jobs.db"
+            diagnosis.findings.append(Finding(what, 1, mend, True))
+            diagnosis.findings += self._look_at_retention()
+            return diagnosis
+        records = self._workers()
+        diagnosis.workers = self._shown(records)
+        symptoms = self._look_at_jobs(diagnosis, records)
+        diagnosis.findings += [finding for finding in symptoms.findings(self.target) if finding.count]
+        diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
+        diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
+        diagnosis.findings += damaged_records(self.app, records, self.target)
+        if diagnosis.jobs:
+            diagnosis.findings += missing_sweeps(self.app, self.target)
+        diagnosis.findings += self._look_at_retention()
+        diagnosis.findings += self._look_at_datastore()
+        return diagnosis
+
+    def _versions(self) -> dict[str, str]:
+        versions = {"zerog": zerog.__version__, "python": platform.python_version()}
+        engine = self.app.datastore.about()
+        return {**versions, "datastore": engine} if engine else versions
+
+    def _workers(self) -> dict[str, Record]:
+        return {name: read_worker(self.app.datastore, name) for name in sorted(self.app.engine.roster())}
+
+    def _shown(self, workers: dict[str, Record]) -> list[dict[str, Any]]:
+        shown = []
+        for name, entry in self.app.engine.roster().items():
+            silent = self._watch.is_silent(name, lease_of(entry))
+            record = (workers[name].fields if name in workers else None) or {}
+            alive = None if not silent and self._has_not_moved(name, record) else not silent
+            fields = {field: record.get(field) for field in RECORD}
+            shown.append({"worker": name, "lease": lease_of(entry), "silent": silent, "alive": alive, **fields})
+        return sorted(shown, key=lambda worker: str(worker["worker"]))
+
+    def _has_not_moved(self, worker: str, record: dict[str, Any]) -> bool:
+        """True if the worker's record shows no beat since the first look at it, so that it may live or not."""
+        return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
+
+    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> Symptoms:
+        silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
+        living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
+        symptoms = Symptoms(self.app, self._watch, Crew(living))
+        for status in (QUEUED, SCHEDULED, RUNNING):
+            for page in self._pages(status):
+                for head in page.heads:
+                    diagnosis.jobs[status] = diagnosis.jobs.get(status, 0) + 1
+                    symptoms.look(head, status)
+                for key in page.unreadable:
+                    symptoms.look_at_unreadable(key)
+        return symptoms
+
+    def _pages(self, status: str) -> Iterator[Page]:
+        after = None
+        while True:
+            page = self.app.datastore.find(status=status, after=after, limit=PAGE)
+            yield page
+            after = page.after
+            if after is None:
+                return
+
+    def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
+        paused = self.app.fleet.paused()
+        for name in sorted({*symptoms.waiting, *paused}):
+            documents = symptoms.in_queue[name]
+            counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
+            diagnosis.queues[name] = counts
+            try:
+                size = counts["entries"] = self.app.engine.named(name).size()
+            except ZerogError as error:
+                yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
+                continue
+            yield from self._missing(name, documents, size, symptoms.entries[name])
+            waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
+            if name in paused:
+                command = f"zerog queues resume {self.target} {quote(name)}"
+                yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
+            else:
+                yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
+
+    def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
+        """Jobs whose entries are gone from their queue, as it says itself, or else as its size says."""
+        queue = self.app.engine.named(name)
+        answers = queue.holds_all([entry_of(head) for head in heads])
+        if None in answers or not answers:
+            if documents > size:
+                what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
+                mend = "a sweep puts them again once the queue has nothing to give"
+                again = None if size else f"zerog reconcile {self.target} --watch 1"
+                yield Finding(what, documents - size, mend, False, command=again)
+            return
+        gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
+        finding = Finding("", 0, "a sweep puts them again", True, command=f"zerog reconcile {self.target}")
+        for head in gone:  # unless it was claimed, or put again, since it was read
+            now = self.app.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
+            if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
+                finding.add(head["uuid"], f"since {head['queuedAt']}")
+        finding.what = f"{finding.count} of {documents} jobs that wait on queue {name} are not on it"
+        if finding.count:
+            yield finding
+
+    def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
+        """Whether nobody claims from a queue, unless no worker lives at all, or one doesn't say what it serves."""
+        alive = [worker for worker in diagnosis.workers if not worker["silent"]]
+        if not alive or not all(isinstance(worker["queues"], list) for worker in alive):
+            return
+        serving = [worker for worker in alive if name in map(str, worker["queues"])]
+        if not serving:
+            command = f"zerog worker {self.target} --queues {quote(name)}"
+            yield Finding(
+                f"{waiting}, which no worker serves", count, "start a worker that does", True, command=command
+            )
+        elif all(worker["drain"] for worker in serving):
+            command = f"zerog workers undrain {self.target} {quote(serving[0]['worker'])}"
+            what = f"{waiting}, whose workers are all drained"
+            yield Finding(what, count, "let one claim again, or start another one", True, command=command)
+
+    def _look_at_workers(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
+        unfinished = sum(diagnosis.jobs.values())
+        if unfinished and all(worker["silent"] for worker in diagnosis.workers):
+            queues = ",".join(sorted(symptoms.waiting)) or DEFAULT
+            command = f"zerog worker {self.target}" + (f" --queues {quote(queues)}" if queues != DEFAULT else "")
+            what = f"{unfinished} jobs are unfinished and no worker is alive"
+            yield Finding(what, 1, "start one", True, command=command)
+        waiting = sum(symptoms.waiting.values())
+        unsure = [each for each in diagnosis.workers if each["alive"] is None]
+        if waiting and unsure and not any(worker["alive"] for worker in diagnosis.workers):
+            command = f"zerog doctor {self.target} --watch {longer_than(max(each['lease'] for each in unsure))}"
+            what = f"{waiting} jobs wait, and one look can't tell whether a worker is alive"
+            yield Finding(what, 1, "look again after a lease", False, command=command)
+        gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
+        if gone:
+            named = ", ".join(worker["worker"] for worker in gone)
+            longest = max(worker["lease"] for worker in gone)
+            command = f"zerog reconcile {self.target} --watch {longer_than(longest)}"
+            mend = "a running worker's reconcile removes it"
+            yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
+
+    def _look_at_retention(self) -> Iterator[Finding]:
+        kept = self.app.registry.kept()
+        types = sorted({job_type for each in kept.values() for job_type in each})
+        why = why_not(self.app.datastore, kept) if types else None
+        if why is not None:
+            what = f"RETAIN is without effect for {', '.join(types)}: {why}"
+            yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
+            return
+        for status, job_type, page in left_over(self.app.datastore, kept, self.app.engine.now()):
+            oldest = min(str(head["finishedAt"]) for head in page.heads)
+            what = f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class says"
+            mend = "sweep more often, or keep them longer"
+            yield Finding(what, len(page.heads), mend, True, command=f"zerog reconcile {self.target}")
+
+    def _troubles_of_queue(self) -> Sequence[Trouble]:
+        try:
+            return self.app.engine.queue.troubles()
+        except ZerogError:
+            return []  # that it can't be reached is a finding of its own
+
+    def _look_at_datastore(self) -> Iterator[Finding]:
+        store = self.app.datastore
+        if store.shared and store.durability in ("process", None):
+            named = store.durability or "unknown"
+            what = f"a power cut may take what was answered: the datastore's durability is {named}"
+            mend = "a setting of the datastore; for sqlite:// leave ?synchronous=normal out"
+            yield Finding(what, 1, mend, False)
+        for what, mend, command in dict.fromkeys([*store.troubles(), *self._troubles_of_queue()]):  # one file, perhaps
+            yield Finding(what, 1, mend, True, command=command)
+        server = store.now()
+        apart = 0.0 if server is None else abs((server - self.app.clock.now()).total_seconds())
+        if apart > CLOCKS_APART:
+            what = f"this machine's clock and the datastore's are {apart:.0f} s apart"
+            yield Finding(
+                what,
+                1,
+                "set the clocks; delays go by the datastore's, what runs note by this one",
+                True,
+            )

@@ -1,0 +1,230 @@
+"""What one job's head shows: each unfinished job is sorted into the finding that says what is the matter with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from shlex import quote
+
+from zerog.app import App
+from zerog.engine.engine import Unsuitable
+from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.fleet.crew import Crew
+from zerog.fleet.liveness import Watch
+from zerog.jobs.progress import STALLED_AFTER, is_stalled
+from zerog.maintenance.findings import Finding, longer_than
+from zerog.maintenance.reconcile import CANCEL_GRACE
+from zerog.records.job import (
+    DOCUMENT_TYPE,
+    FORMAT,
+    IN_QUEUE,
+    PENDING,
+    RUNNING,
+    WAITING,
+    Document,
+    check_head,
+    is_name,
+    make_key,
+)
+from zerog.records.worker import LEASE, lease_of, read_worker
+from zerog.support.clock import seconds_between, text_after, to_text
+
+CLOCKS_APART = 60.0
+"""Seconds that a timestamp may lie ahead of this machine's clock before one of the clocks is called wrong."""
+
+
+OVERDUE = 60.0
+"""Seconds that a job is pending, beyond the grace that its writer has, after which no process puts it on its queue."""
+
+
+ENTRIES = 1_000
+"""Jobs of one queue that the queue is asked for, at most."""
+
+
+class Symptoms:
+    """Judges heads, one after the other. ``crew``: what the living workers' records said before the heads were read."""
+
+    def __init__(self, app: App, watch: Watch, crew: Crew) -> None:
+        self._app = app
+        self._watch = watch
+        self._crew = crew
+        self._now = to_text(app.clock.now())
+        self._soon = text_after(self._now, CLOCKS_APART)
+        self._overdue = text_after(self._now, -OVERDUE)
+        self._silent: dict[str, bool] = {}
+        self.owners: set[str] = set()
+        """The workers that own something."""
+        self.waiting: Counter[str] = Counter()
+        """Jobs that wait, by queue."""
+        self.in_queue: Counter[str] = Counter()
+        """Jobs that say that they are on their queue, by queue."""
+        self.entries: defaultdict[str, list[Document]] = defaultdict(list)
+        """The first heads of jobs that say that they are on their queue and that can be taken, by queue."""
+        self.untaken_queues: set[str] = set()
+        """The queues of jobs whose type this app knows and no living worker does."""
+        self.leases = [0.0]
+        """The leases of silent owners and of those without a record."""
+        self.fresh = Finding("jobs are on their way to their queue", 0, "nothing to do", False)
+        by_a_sweep = "a sweep does; a worker that runs makes one every 10 s"
+        self.pending = Finding("jobs are stored but never reached their queue", 0, by_a_sweep, False)
+        self.silent = Finding("jobs have an owner that is silent", 0, f"take them back; {by_a_sweep}", True)
+        self.lost = Finding("jobs run under a living worker that does not hold them", 0, by_a_sweep, True)
+        self.unrecorded = Finding(
+            "jobs have an owner without a record; it may be dead", 0, "look again after its lease", False
+        )
+        self.unstopped = Finding(
+            "jobs were cancelled and their owner does not stop them", 0, f"take them from it; {by_a_sweep}", True
+        )
+        self.stalled = Finding(
+            f"jobs run and have written nothing for {STALLED_AFTER / 60:.0f} minutes",
+            0,
+            "nothing, if they have such long steps; if they hang, cancel them, and have them tick",
+            True,
+        )
+        self.unreadable = Finding(
+            "documents make no sense and are set aside", 0, "mend them in the datastore, or remove them", True
+        )
+        self.unfit = Finding(
+            "jobs hold values that make no sense and are left alone", 0, "mend their documents, or cancel them", True
+        )
+        self.too_new = Finding(
+            "jobs were written by newer code and are left alone", 0, "start workers with the newer code", True
+        )
+        self.unknown_type = Finding(
+            "jobs have a type that neither this app nor a living worker knows",
+            0,
+            "register their class, app.register(...), or cancel them",
+            True,
+        )
+        self.untaken = Finding(
+            "jobs wait whose type or version no living worker of their queue knows",
+            0,
+            "start workers with the code of this app",
+            True,
+        )
+        self.early = Finding(
+            "jobs were written at a time that this machine's clock has not reached",
+            0,
+            "set the clocks of the machines that run workers; delays and due times are wrong until then",
+            True,
+        )
+
+    def findings(self, target: str) -> list[Finding]:
+        """All findings, with their commands for the app that is called ``target`` on the command line, quoted."""
+        after = f"--watch {longer_than(max(self.leases))}"
+        self.pending.command = f"zerog reconcile {target}"
+        self.silent.command = f"zerog reconcile {target} {after}"
+        self.lost.command = f"zerog reconcile {target} --watch {longer_than(LEASE)}"
+        self.unrecorded.command = f"zerog doctor {target} {after}"
+        self.unstopped.command = f"zerog reconcile {target} --watch {longer_than(CANCEL_GRACE)}"
+        self.untaken.command = f"zerog worker {target} --queues {quote(','.join(sorted(self.untaken_queues)))}"
+        for finding in (self.stalled, self.unfit, self.unknown_type):
+            finding.command_for_jobs(f"zerog jobs cancel {target}")
+        self.unreadable.command_for_jobs(f"zerog jobs rm {target} --damaged")
+        return [
+            self.pending,
+            self.silent,
+            self.lost,
+            self.unrecorded,
+            self.unstopped,
+            self.stalled,
+            self.fresh,
+            self.unreadable,
+            self.unfit,
+            self.too_new,
+            self.unknown_type,
+            self.untaken,
+            self.early,
+        ]
+
+    def look(self, head: Document, status: str) -> None:
+        """Sort one unfinished job in."""
+        uuid = str(head.get("uuid"))
+        if str(head.get("updatedAt") or "") > self._soon:
+            self.early.add(uuid, f"changed at {head['updatedAt']}, it is {self._now} here")
+        stuck = self._why_stuck(head)
+        if status in WAITING and is_name(head.get("queueName")):
+            self._count_waiting(head)
+        if stuck is not None:
+            stuck[0].add(uuid, f"since {head.get('updatedAt')}: {stuck[1]}")
+        elif status == RUNNING:
+            self._look_at_run(head)
+        elif head.get("queueState") == IN_QUEUE and len(self.entries[head["queueName"]]) < ENTRIES:
+            self.entries[head["queueName"]].append(head)
+        elif head.get("queueState") == PENDING:
+            due = str(head.get("due") or "")
+            (self.pending if due <= self._now else self.fresh).add(uuid, f"since {head['updatedAt']}")
+            self.pending.needs_person |= due <= self._overdue
+
+    def _count_waiting(self, head: Document) -> None:
+        name = head["queueName"]
+        self.waiting[name] += 1
+        if head.get("queueState") == IN_QUEUE:
+            self.in_queue[name] += 1
+
+    def look_at_unreadable(self, key: str) -> None:
+        """Sort in a document that no page could show."""
+        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
+            try:
+                self._app.datastore.read_with_cas(key)
+            except CorruptDocument as error:
+                self.unreadable.add(uuid, str(error))
+
+    def _why_stuck(self, head: Document) -> tuple[Finding, str] | None:
+        """The trouble that keeps any code from running a job, and the reason in words."""
+        try:
+            check_head(make_key(head.get("uuid") or ""), head)
+        except SchemaTooNew as error:
+            return self.too_new, str(error)
+        except (CorruptDocument, InvalidUuid) as error:
+            return self.unreadable, str(error)
+        try:
+            self._app.engine.early_by(head)
+        except CorruptDocument as error:
+            return self.unfit, str(error)
+        taken = self._crew.takes(head) if head["status"] in WAITING else None
+        if taken:
+            return None  # by code that this app may not have
+        if head["format"] > FORMAT:
+            return self.too_new, f"written in format {head['format']}; this code knows up to {FORMAT}"
+        if head["jobType"] not in self._app.registry.get_registered_classes():
+            known = ", ".join(sorted(self._app.registry.get_registered_classes())) or "none"
+            return self.unknown_type, f"no class is registered for {head['jobType']!r}; known: {known}"
+        if head["status"] in WAITING:
+            try:
+                self._app.registry.accept(head)
+            except Unsuitable as error:
+                return (self.too_new if "schemaVersion" in str(error) else self.unfit), str(error)
+        if taken is False:
+            self.untaken_queues.add(head["queueName"])
+            kind = f"{head['jobType']!r} in version {head['schemaVersion']:g}"
+            kind = f"{head['jobType']!r} in version {head['schemaVersion']:g}"
+            return self.untaken, f"{kind}, on queue {head['queueName']}"
+        return None
+
+    def _look_at_run(self, head: Document) -> None:
+        owner, uuid = head["owner"], head["uuid"]
+        lease = lease_of(owner)
+        worker = owner["worker"]
+        self.owners.add(worker)
+        if worker not in self._silent:
+            self._silent[worker] = self._watch.is_silent(worker, lease)
+        if self._silent[worker]:
+            self.leases.append(lease)
+            self.silent.add(uuid, f"since {head.get('startedAt')}: worker {worker} gave no sign for {lease:g} s")
+        elif self._crew.has_lost(head):
+            self.lost.add(uuid, f"since {head['startedAt']}: worker {worker} does not list it")
+        elif read_worker(self._app.datastore, worker).fields is None:
+            self.leases.append(lease)
+            self.unrecorded.add(uuid, f"worker {worker} has no record")
+        elif head.get("cancelRequested") is not None:
+            if self._since(head["cancelRequested"]) > CANCEL_GRACE:
+                self.unstopped.add(uuid, f"worker {worker}, cancelled at {head['cancelRequested']}")
+        elif is_stalled(head, self._app.clock.now()):
+            self.stalled.add(uuid, f"worker {worker}, last write at {head['updatedAt']}")
+
+    def _since(self, timestamp: object) -> float:
+        try:
+            return seconds_between(str(timestamp), self._now)
+        except ValueError:
+            return 0.0

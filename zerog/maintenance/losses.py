@@ -1,0 +1,89 @@
+"""Runs whose worker is known to be gone, or has returned: take them at once, or take back what their rescue counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from zerog.contracts.datastore import RunGuard
+from zerog.engine import transitions
+from zerog.engine.base import LEAVE_ALONE, TRIES
+from zerog.engine.engine import Engine
+from zerog.exceptions import AmbiguousWrite
+from zerog.maintenance.sweep import is_usable
+from zerog.records.job import RUNNING, TERMINAL, Document, check_head, check_layout, make_key
+from zerog.records.operations import Add, Append, Max, Operation
+from zerog.support.clock import to_text
+
+log = logging.getLogger("zerog")
+
+
+def bury(engine: Engine, worker: str, was_stopping: bool) -> list[str]:
+    """Let the jobs of a worker run again whose process is known to be gone, and remove its record; returns their uuids.
+
+    They count as ``lost`` unless the worker ``was_stopping``. Raises what the datastore raises.
+    """
+    if not engine.datastore.can_find:
+        return []
+    why = f"the process of worker {worker} is gone"
+    taken = []
+    for head in reversed(_owned_by(engine, worker)):  # each goes ahead of all that wait, so the last one first
+        uuid, run = head["uuid"], RunGuard.of(head)
+        try:
+            is_taken = engine.release(uuid, run, why) if was_stopping else engine.rescue(uuid, run, "lost", why)
+        except LEAVE_ALONE as error:
+            engine.set_aside(uuid, error, "sweep.left")
+            continue
+        taken += [uuid] * is_taken
+    engine.forget(worker)
+    return taken
+
+
+def _owned_by(engine: Engine, worker: str) -> list[Document]:
+    owned: list[Document] = []
+    after: str | None = None
+    while True:
+        page = engine.datastore.find(status=RUNNING, after=after)
+        heads = [head for head in page.heads if is_usable(engine, head)]
+        owned += [head for head in heads if head["owner"]["worker"] == worker]
+        after = page.after
+        if after is None:
+            return owned
+
+
+def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
+    """Take back what a rescue of this run has counted as ``lost``, once; True if it did.
+
+    Left alone: a job that has ended, and a run that was not rescued. Raises CorruptDocument, SchemaTooNew, and what the
+    datastore raises.
+    """
+    datastore, key = engine.datastore, make_key(uuid)
+    refusals = (datastore.casException, datastore.lockedException, AmbiguousWrite)
+    for _ in range(TRIES):
+        document, token = datastore.read_with_cas(key)
+        if document is None or token is None or document.get("status") in TERMINAL:
+            return False
+        check_head(key, document)
+        check_layout(document)
+        if not _names(document.get("errors"), nonce) or _names(document.get("events"), nonce):
+            return False
+        now = transitions.stamp(document, to_text(engine.clock.now()))
+        event = transitions.event_record(now, why, run=nonce)
+        change: list[Operation] = [
+            Add("lost", -1, low=0),
+            Append("events", event, engine.kept(document)),
+            Max("updatedAt", now),
+        ]
+        try:
+            datastore.mutate(key, change, cas=token)
+            log.info("job %s: %s", uuid, why)
+            return True
+        except refusals:  # read again: the event tells whether it is stored
+            continue
+    return False
+
+
+def _names(entries: Any, nonce: str) -> bool:
+    """Whether one of these entries of a history is about this run."""
+    listed = entries if isinstance(entries, list) else []
+    return any(isinstance(entry, dict) and entry.get("run") == nonce for entry in listed)

@@ -1,0 +1,294 @@
+"""Compare documents, workers and queue, and repair what a crash left.
+
+Any number of processes may reconcile at once: each repair is a compare-and-swap on the document, an entry in its
+history and a count (``zerog.engine.base.COUNTERS``). Workers take turns all the same, through a sweeper record, so that
+a hundred of them don't read the same pages:
+
+- a pending document whose writer had its time: put on the queue again;
+- a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
+- a running document whose worker is alive and doesn't hold it: given back, uncounted (``zerog.maintenance.audit``);
+- a waiting document whose entry its queue has lost: put on the queue again (``zerog.maintenance.redelivery``);
+- the record of a dead worker that owns nothing any more: removed;
+- what has ended and is kept no longer: removed (``zerog.maintenance.retention``);
+- what must not be touched (unreadable, unknown type, too new) is listed with the reason.
+
+A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; of what has ended it reads
+little or nothing, so that it costs the same however much there is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from zerog.contracts.datastore import RunGuard
+from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import UNSUITABLE_DELAY
+from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
+from zerog.fleet.liveness import Watch, lease_of
+from zerog.maintenance.audit import Audit
+from zerog.maintenance.redelivery import Redelivery
+from zerog.maintenance.retention import Kept, Retention
+from zerog.maintenance.sweep import PAGE, Course
+from zerog.maintenance.sweep import Report as Report
+from zerog.records.job import PENDING, RUNNING, WAITING, Document, is_count, is_timestamp, make_key
+from zerog.records.operations import Set
+from zerog.support.clock import SYSTEM, Clock, to_text
+
+log = logging.getLogger("zerog")
+
+INTERVAL = 10.0
+"""Seconds between two sweeps of one worker, before jitter."""
+
+CANCEL_GRACE = 90.0
+"""Seconds that the owner of a running job has to stop it once it is cancelled: more than any class's own CANCEL_GRACE,
+after which the owner itself ends the run."""
+
+RECHECKED = 100
+"""Jobs left alone that a sweep looks at again."""
+
+SWEEPER = "zerog_sweeper"
+"""Key of the record that says who sweeps."""
+
+
+class Reconciler:
+    """Sweeps over one engine's documents. Keeps what it saw between two sweeps, so make one and call it again."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str = "",
+        clock: Clock = SYSTEM,
+        interval: float = INTERVAL,
+        kept: Callable[[], Kept] = dict,
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self.clock = clock
+        self.interval = interval
+        self._watch = Watch(engine.datastore, clock)
+        self._audit = Audit(engine.datastore)
+        self._retention = Retention(engine, kept)
+        self._sweeper: tuple[Any, float] = (None, clock.monotonic())
+        self._taking = threading.Lock()
+        self._left = False
+        self._due = Course()
+        self._owned = Course(status=RUNNING)
+        self._owners: set[str] = set()
+        self._cancelling: dict[str, float] = {}
+        self._overdue_seen: set[str] = set()
+        self._redelivery = Redelivery(engine)
+
+    def pause(self) -> float:
+        """Seconds until the next turn, fewer if retention is behind; jittered, so that workers spread out."""
+        interval = self.interval / 10 if self._retention.is_behind else self.interval
+        return interval * random.uniform(0.8, 1.2)
+
+    def turn(self) -> Report | None:
+        """One worker's regular turn: sweep if the turn is this worker's, otherwise watch. None if nothing was swept.
+
+        While the sweeper's record moves, watching costs one read. When it stands still the owners of running jobs are
+        watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
+        """
+        self._retention.is_behind = False
+        if not self.engine.datastore.can_find:
+            return None
+        record, token = self.engine.read_or_remove(SWEEPER)
+        now = self.clock.monotonic()
+        state = record and (record.get("worker"), record.get("beat"))
+        if state != self._sweeper[0]:
+            moved = self._sweeper[0] is not None
+            self._sweeper = (state, now)
+            if moved and record is not None and record.get("worker") not in (None, self.name):
+                return None
+        mine = record is not None and record.get("worker") == self.name
+        vacant = record is None or record.get("worker") is None
+        if not mine and not vacant and now - self._sweeper[1] < 1.5 * self.interval:
+            self._watch_owners()
+            return None
+        if not self._become_sweeper(record, token):
+            return None
+        return self.sweep()
+
+    def release(self) -> None:
+        """Sweep no more, and let another worker do so at once."""
+        with self._taking:
+            self._left = True
+            record, token = self.engine.read_or_remove(SWEEPER)
+            if record is not None and token is not None and record.get("worker") == self.name:
+                self._write_sweeper(record, {"worker": None, "beat": 0}, token)
+
+    def _become_sweeper(self, record: Document | None, token: int | None) -> bool:
+        stored = (record or {}).get("beat")
+        beat = int(stored or 0) + 1 if is_count(stored) else 1
+        with self._taking:
+            if self._left or not self._write_sweeper(record, {"worker": self.name, "beat": beat}, token or 0):
+                return False
+        self._sweeper = ((self.name, beat), self.clock.monotonic())
+        return True
+
+    def _write_sweeper(self, before: Document | None, record: Document, token: int) -> bool:
+        swept = (before or {}).get("sweptAt")
+        if is_timestamp(swept):
+            record["sweptAt"] = swept
+        datastore = self.engine.datastore
+        try:
+            datastore.set_with_cas(SWEEPER, {"documentType": SWEEPER, **record}, token)
+            return True
+        except (datastore.casException, datastore.lockedException, CasMismatch, AmbiguousWrite):
+            return False  # after a lost answer the next turn finds out
+
+    def sweep(self) -> Report:
+        """Look at everything and repair it."""
+        report = Report()
+        self._pending(report)
+        self._running(report)
+        self._bury(report)
+        self._redelivery.sweep(report)
+        self._recheck()
+        report.removed = self._retention.sweep()
+        report.stuck.update(self.engine.unsuitable)
+        self._note_sweep()
+        return report
+
+    def _note_sweep(self) -> None:
+        """Note when a sweep has come to its end, for doctor: a sweep that fails each time leaves the old time."""
+        datastore = self.engine.datastore
+        swept = Set("sweptAt", self._now())
+        with suppress(AmbiguousWrite, CasMismatch, datastore.casException, datastore.lockedException):
+            if self.engine.read_or_remove(SWEEPER)[0] is None:
+                datastore.create(SWEEPER, {"documentType": SWEEPER, "worker": None, "beat": 0})
+            datastore.mutate(SWEEPER, [swept])
+
+    # pending
+
+    def _pending(self, report: Report) -> None:
+        for heads in self._due.walk(self.engine, report, due=self._now()):
+            uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING]
+            report.put_again += self.engine.put_again_all(uuids, "its writer did not")
+
+    # running
+
+    def _running(self, report: Report) -> None:
+        to_judge: list[Document] = []
+        for heads in self._owned.walk(self.engine, report):
+            silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
+            for head in heads:
+                if self._why(head, silent, report):
+                    to_judge.append(head)
+                else:
+                    self._check_held(head, report)
+        # Each that is rescued goes ahead of all that wait, so the last one first.
+        to_judge.reverse()
+        for start in range(0, len(to_judge), PAGE):
+            silent = {}
+            for head in to_judge[start : start + PAGE]:
+                why = self._why(head, silent, report)
+                if why:
+                    self._rescue(head, why, report)
+        if self._owned.is_over:
+            self._cancelling = {run: at for run, at in self._cancelling.items() if run in self._overdue_seen}
+            self._overdue_seen = set()
+            self._audit.end_course()
+
+    def _check_held(self, head: Document, report: Report) -> None:
+        """Give a job back whose worker is alive and doesn't hold it. The worker's record was read after ``head``."""
+        worker, uuid = head["owner"]["worker"], head["uuid"]
+        try:
+            token = self._audit.look(head, self._watch.record(worker))
+            if token is None:
+                return
+            if self.engine.give_back_unheld(uuid, RunGuard.of(head), token, f"worker {worker} does not hold this run"):
+                report.given_back.append(uuid)
+        except LEAVE_ALONE as error:
+            self.engine.set_aside(uuid, error, "sweep.left")
+
+    def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
+        """Why a running job is to be taken from its owner, if it is. ``silent``: what is known of workers."""
+        owner = head["owner"]
+        worker = owner["worker"]
+        self._owners.add(worker)
+        if worker not in silent:
+            silent[worker] = self._watch.is_silent(worker, lease_of(owner))
+        if silent[worker]:
+            return f"worker {worker} was silent for its lease of {lease_of(owner):g} s"
+        if head.get("cancelRequested") is not None and self._is_overdue(head):
+            return "the job was cancelled and its owner did not stop it in time"
+        return ""
+
+    def _watch_owners(self) -> None:
+        """Look at the owners of running jobs without doing anything, to know how long they have been silent."""
+        watched: set[str] = set()
+        for heads in Course(status=RUNNING).walk(self.engine, Report()):
+            for head in heads:
+                worker = head["owner"]["worker"]
+                if worker not in watched:
+                    watched.add(worker)
+                    self._watch.is_silent(worker, lease_of(head["owner"]))
+
+    def _is_overdue(self, head: Document) -> bool:
+        run = f"{head['uuid']} {head.get('epoch')}"
+        self._overdue_seen.add(run)
+        now = self.clock.monotonic()
+        return now - self._cancelling.setdefault(run, now) > CANCEL_GRACE
+
+    def _rescue(self, head: Document, why: str, report: Report) -> None:
+        uuid = head["uuid"]
+        try:
+            if not self.engine.rescue(uuid, RunGuard.of(head), "lost", why):
+                return
+        except LEAVE_ALONE as error:
+            self.engine.set_aside(uuid, error, "sweep.left")
+            return
+        (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
+
+    def _bury(self, report: Report) -> None:
+        """Remove the records of silent workers that own nothing any more, once all running jobs were looked at."""
+        if not self._owned.is_over:
+            return
+        self.engine.mend_roster()
+        roster = self.engine.roster()
+        owners, self._owners = self._owners, set()
+        for worker, entry in roster.items():
+            self.engine.mend_record(worker)
+            if self._watch.is_silent(worker, lease_of(entry)) and not self._owns_something(worker, owners):
+                try:
+                    self.engine.forget(worker)
+                    self.engine.counters["workers.forgotten"] += 1
+                    report.forgotten.append(worker)
+                except ZerogError as error:
+                    log.debug("the record of worker %s stays: %s", worker, error)
+        self._watch.keep_only({*roster, *owners})
+
+    def _owns_something(self, worker: str, owners: set[str]) -> bool:
+        if worker not in owners:
+            return False
+        rest = Report()
+        course = Course(status=RUNNING)
+        for heads in course.walk(self.engine, rest):
+            if any(head["owner"]["worker"] == worker for head in heads):
+                return True
+        return not course.is_over
+
+    # what was left alone
+
+    def _recheck(self) -> None:
+        """Forget jobs that were left alone and wait no more: other code took them, or somebody cancelled them."""
+        engine = self.engine
+        # A delivery that was put back is looked at again soon, unless others get it.
+        old = [uuid for uuid in engine.unsuitable if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
+        for uuid in old[:RECHECKED]:
+            try:
+                head = engine.datastore.read_with_cas(make_key(uuid), head=True)[0]
+            except (CorruptDocument, InvalidUuid):
+                continue
+            if head is None or head.get("status") not in (*WAITING, RUNNING):
+                engine.forgive(uuid)
+
+    def _now(self) -> str:
+        return to_text(self.engine.now())

@@ -1,0 +1,152 @@
+"""Removal of ended jobs whose class keeps them no longer.
+
+The datastore lists what is due by status, type and end from an index (``Datastore.find`` with ``until``), so a sweep
+reads nothing but that, however many jobs are kept. It removes a page per transaction, pauses after each, so that
+claims and settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless a class has RETAIN or
+RETAIN_FAILED.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from zerog.contracts.datastore import Datastore, Page
+from zerog.engine.engine import Engine
+from zerog.exceptions import CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidUuid, SchemaTooNew
+from zerog.records.job import Document, check_head, check_layout, make_key
+from zerog.support.clock import text_after, to_text
+
+log = logging.getLogger("zerog")
+
+PAGE = 200
+"""Heads read at a time, and jobs removed in one transaction: what has ended may have large outputs."""
+
+BUDGET = 5.0
+"""Seconds after which a sweep leaves the rest to the next one, which then comes soon: other repairs have their turn."""
+
+LEFT = 1_000
+"""Due heads of one status and type that a sweep reads without removing them, before it leaves the rest to the next."""
+
+PAUSE = 0.05
+"""Seconds of the longest pause after a page: claims and settlements get their turn meanwhile."""
+
+
+OVERDUE = 900.0
+"""Seconds after which a job that is kept no longer should have been removed."""
+
+
+class Keep(NamedTuple):
+    """For how many seconds jobs of a type are kept, by code that knows documents up to this version."""
+
+    seconds: float
+    version: float
+
+
+Kept = Mapping[str, Mapping[str, Keep]]
+"""By status and type, how long ended jobs are kept; those that aren't named are kept for ever."""
+
+
+def why_not(datastore: Datastore, kept: Kept) -> str | None:
+    """Why jobs that are kept no longer can't be removed there; None if they can.
+
+    Raises DatastoreUnavailable.
+    """
+    if not (datastore.can_find and datastore.can_delete):
+        return "this datastore can't list or can't delete jobs"
+    if not datastore.can_find_ended:
+        return "this datastore can't list jobs that have ended"
+    status, job_type = next(((status, name) for status, types in kept.items() for name in types), ("", ""))
+    try:
+        if status:
+            datastore.find(status=status, job_type=job_type, until="", limit=1)
+    except DatastoreUnavailable:
+        raise
+    except DatastoreError as error:
+        return str(error)
+    return None
+
+
+def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple[str, str, Page]]:
+    """Statuses and types of jobs that should have been removed OVERDUE seconds ago, each with a page of them."""
+    for status, types in kept.items():
+        for job_type, keep in types.items():
+            until = text_after(to_text(now), -keep.seconds - OVERDUE)
+            page = datastore.find(status=status, job_type=job_type, until=until, limit=PAGE)
+            heads = [head for head in page.heads if _is_known(head, keep)]
+            if heads:
+                yield status, job_type, page._replace(heads=heads)
+
+
+class Retention:
+    """Removes ended jobs in each sweep. ``kept`` is called in each one, for classes may be registered at any time."""
+
+    def __init__(self, engine: Engine, kept: Callable[[], Kept]) -> None:
+        self._engine = engine
+        self._kept = kept
+        self._after: dict[tuple[str, str], str] = {}
+        self._logged: str | None = None
+        self.is_behind = False
+        """True if the last sweep ended by ``BUDGET``, with more to remove."""
+
+    def sweep(self) -> list[str]:
+        """Remove what is due; returns the uuids. A datastore that can't is logged once, and ends no sweep."""
+        kept = self._kept()
+        removed: list[str] = []
+        if not kept:
+            return removed
+        try:
+            why = why_not(self._engine.datastore, kept)
+            if why is None:
+                self._remove(kept, removed)
+        except DatastoreError as error:
+            why = str(error)
+        if why is not None and why != self._logged:
+            log.warning("jobs that RETAIN keeps no longer are not removed: %s", why)
+        self._logged = why
+        return removed
+
+    def _remove(self, kept: Kept, removed: list[str]) -> None:
+        """Add to ``removed``: a page of each status and type in turn, until nothing is due or the time is over."""
+        clock = self._engine.clock
+        end = clock.monotonic() + BUDGET
+        left = {(status, job_type): 0 for status, types in kept.items() for job_type in types}
+        while left:
+            for status, job_type in list(left):
+                began = clock.monotonic()
+                if began >= end:
+                    self.is_behind = True
+                    return
+                due, gone = self._remove_page(status, job_type, kept[status][job_type])
+                removed += gone
+                place = status, job_type
+                left[place] += due - len(gone)
+                if place not in self._after or left[place] >= LEFT:
+                    del left[place]
+                if due:
+                    clock.pause(min(clock.monotonic() - began, PAUSE))
+
+    def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
+        """How many heads of the next page are due, and the uuids of those removed."""
+        place = status, job_type
+        until = text_after(to_text(self._engine.now()), -keep.seconds)
+        page = self._engine.datastore.find(
+            status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE
+        )
+        if page.after is not None:
+            self._after[place] = page.after
+        known = [head for head in page.heads if _is_known(head, keep)]
+        return len(page.heads), self._engine.discard_all(known, "its class keeps it no longer") if known else []
+
+
+def _is_known(head: Document, keep: Keep) -> bool:
+    """True if this code may remove the job. What newer code has written is for newer code to remove."""
+    try:
+        key = make_key(head.get("uuid") or "")
+        check_head(key, head)
+        check_layout(head)
+    except (InvalidUuid, CorruptDocument, SchemaTooNew):
+        return False
+    return bool(head["schemaVersion"] <= keep.version)

@@ -1,0 +1,86 @@
+"""What one sweep of ``zerog.maintenance.reconcile`` reads, page by page, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerog.engine.engine import Engine
+from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
+from zerog.support.jsonvalues import shown
+
+PAGE = 500
+"""Heads read at a time."""
+
+HEADS = 10_000
+"""Heads of each kind (pending, running) read in one sweep, at most."""
+
+
+@dataclass
+class Report:
+    """What one sweep did, by uuid."""
+
+    put_again: list[str] = field(default_factory=list)
+    rescued: list[str] = field(default_factory=list)
+    given_back: list[str] = field(default_factory=list)
+    """Jobs that named a living worker which did not hold them."""
+    cancelled: list[str] = field(default_factory=list)
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Jobs that were left alone, and why."""
+    forgotten: list[str] = field(default_factory=list)
+    """Dead workers whose records were removed."""
+    removed: list[str] = field(default_factory=list)
+    """Ended jobs that their class keeps no longer."""
+    heads: int = 0
+    """How many heads were read of jobs that have not ended."""
+
+    def __bool__(self) -> bool:
+        return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
+
+
+class Course:
+    """A way through the pages of one query that stops after HEADS heads, or ``most``, and goes on there next time."""
+
+    def __init__(self, most: int | None = None, **query: Any) -> None:
+        self._query = query
+        self._most = most
+        self._after: str | None = None
+        self.is_over = False
+        """True if the latest walk has reached the last page."""
+
+    def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
+        """Yield pages of heads; ``query`` is laid over the course's own."""
+        left = self._most or HEADS
+        self.is_over = False
+        while left > 0 and not self.is_over:
+            limit = min(PAGE, left)
+            page = engine.datastore.find(**{**self._query, **query}, after=self._after, limit=limit)
+            self._after = page.after
+            self.is_over = page.after is None
+            left -= limit
+            report.heads += len(page.heads)
+            _set_aside_unreadable(engine, page.unreadable)
+            yield [head for head in page.heads if is_usable(engine, head)]
+
+
+def is_usable(engine: Engine, head: Document) -> bool:
+    """True if the engine can work with a head; if not, the job is set aside."""
+    try:
+        check_head(make_key(head.get("uuid") or ""), head)
+        return True
+    except (CorruptDocument, InvalidUuid, SchemaTooNew) as error:
+        engine.set_aside(shown(head.get("uuid")).strip("'"), error, "sweep.left")
+        return False
+
+
+def _set_aside_unreadable(engine: Engine, keys: Sequence[str]) -> None:
+    for key in keys:
+        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        if uuid in engine.unsuitable:
+            continue
+        try:
+            engine.datastore.read_with_cas(key)
+        except CorruptDocument as error:
+            engine.set_aside(uuid, error, "sweep.left")

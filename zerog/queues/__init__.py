@@ -1,1 +1,0 @@
-"""Adapters that carry uuids."""

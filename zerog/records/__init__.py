@@ -1,0 +1,1 @@
+"""The formats of everything that is stored."""

@@ -1,0 +1,181 @@
+"""Changes as operations on top-level fields, so that concurrent changes of one document merge.
+
+The functions here say what each operation means; adapters that let their server do the work must give the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from zerog.exceptions import InvalidValue
+from zerog.support import jsonvalues
+
+Document = dict[str, Any]
+
+
+class Set(NamedTuple):
+    """Give ``field`` a value, whatever it held."""
+
+    field: str
+    value: Any
+
+
+class Add(NamedTuple):
+    """Add a number to ``field`` (0 if absent or null), then keep it within ``low`` and ``high``."""
+
+    field: str
+    amount: int | float
+    low: int | float | None = None
+    high: int | float | None = None
+
+
+class Max(NamedTuple):
+    """Raise ``field`` to a number or text unless it is there already."""
+
+    field: str
+    value: Any
+
+
+class Append(NamedTuple):
+    """Put a value at the end of the list ``field`` ([] if absent or null).
+
+    With ``keep`` only that many last entries stay; what falls out is counted in ``<field>Dropped``.
+    """
+
+    field: str
+    value: Any
+    keep: int | None = None
+
+
+class Remove(NamedTuple):
+    """Take ``field`` out of the document, if it is there."""
+
+    field: str
+
+
+Operation = Set | Add | Max | Append | Remove
+
+
+def dropped_field(field: str) -> str:
+    """The field that counts what a bounded list has lost."""
+    return f"{field}Dropped"
+
+
+def check(operations: Iterable[Operation]) -> None:
+    """Refuse operands that JSON can't hold, before anything is written. Raises InvalidValue with the field's path."""
+    for operation in operations:
+        field = operation.field
+        if type(field) is not str or not field.isascii():
+            jsonvalues.check({field: None}, "the document")
+        kind = type(operation)
+        if kind is Set:
+            jsonvalues.check(operation.value, field, depth=1)  # type: ignore[union-attr]
+        elif isinstance(operation, Append):
+            jsonvalues.check(operation.value, field, depth=2)
+            keep = operation.keep
+            if keep is not None and (type(keep) is not int or keep < 0):
+                shown = jsonvalues.shown(keep)
+                raise InvalidValue(f"keep={shown} for {field}; expected 0 or more. Nothing was written.")
+        elif isinstance(operation, Add):
+            _number(operation.amount, field)
+            for bound in (operation.low, operation.high):
+                if bound is not None:
+                    _number(bound, field)
+        elif isinstance(operation, Max):
+            _comparable(operation.value, field)
+            jsonvalues.check(operation.value, field)
+
+
+def apply(document: Document, operations: Iterable[Operation], changed: Document | None = None) -> Document:
+    """Change ``document`` in place; returns the new values of the changed fields, without lists appended to.
+
+    ``changed``: what earlier operations of the same batch have given, to be brought up to date.
+    """
+    if changed is None:
+        changed = {}
+    for operation in operations:
+        field = operation.field
+        if isinstance(operation, Remove):
+            document.pop(field, None)
+            changed.pop(field, None)
+            continue
+        if isinstance(operation, Append):
+            _append(document, operation, changed)
+            continue
+        if isinstance(operation, Set):
+            value = jsonvalues.copy(operation.value)  # the caller may go on using its own
+        elif isinstance(operation, Add):
+            value = added(document.get(field), operation)
+        else:
+            value = raised(document.get(field), operation)
+        document[field] = changed[field] = value
+    return changed
+
+
+def present(document: Document, operations: Iterable[Operation]) -> Document:
+    """What ``apply`` has answered, told from the document afterwards."""
+    fields: dict[str, None] = {}
+    for operation in operations:
+        if isinstance(operation, Append):
+            fields.pop(operation.field, None)
+            if operation.keep is not None:
+                fields[dropped_field(operation.field)] = None
+        else:
+            fields[operation.field] = None
+    return {field: document[field] for field in fields if field in document}
+
+
+def added(old: Any, operation: Add) -> int | float:
+    """The value after an ``Add``. Raises InvalidValue if the field holds no number."""
+    total = _number(0 if old is None else old, operation.field) + operation.amount
+    if operation.low is not None:
+        total = max(total, operation.low)
+    if operation.high is not None:
+        total = min(total, operation.high)
+    return _number(total, operation.field)
+
+
+def raised(old: Any, operation: Max) -> Any:
+    """The value after a ``Max``. Raises InvalidValue if the two can't be compared."""
+    if old is None:
+        return operation.value
+    _comparable(old, operation.field)
+    if (type(old) is str) != (type(operation.value) is str):
+        raise InvalidValue(
+            f"{operation.field} holds {jsonvalues.shown(old)}, which can't be compared with "
+            f"{jsonvalues.shown(operation.value)}; nothing was written"
+        )
+    return operation.value if operation.value > old else old
+
+
+def _append(document: Document, operation: Append, changed: Document) -> None:
+    field = operation.field
+    items = document.get(field)
+    if items is None:
+        items = document[field] = []
+    if type(items) is not list:
+        raise InvalidValue(
+            f"{field} holds {jsonvalues.shown(items)}, not a list, so nothing can be appended; nothing was written"
+        )
+    changed.pop(field, None)
+    items.append(jsonvalues.copy(operation.value))
+    overflow = 0 if operation.keep is None else len(items) - operation.keep
+    if overflow > 0:
+        del items[:overflow]
+        counter = dropped_field(field)
+        document[counter] = changed[counter] = added(document.get(counter), Add(counter, overflow))
+
+
+def _number(value: Any, field: str) -> int | float:
+    if type(value) not in (int, float):
+        raise InvalidValue(
+            f"{field} holds {jsonvalues.shown(value)}, not a number, so nothing can be added; nothing was written"
+        )
+    jsonvalues.check(value, field)
+    return value  # type: ignore[no-any-return]
+
+
+def _comparable(value: Any, field: str) -> None:
+    if type(value) not in (int, float, str):
+        raise InvalidValue(f"{field} holds {jsonvalues.shown(value)}; only numbers and texts have a maximum")

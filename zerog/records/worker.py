@@ -1,0 +1,96 @@
+"""Workers' records and the engine's other small documents, as programs that didn't write them read them.
+
+A record may have been damaged by a tool, a restore or a disk. It is only about itself: a field of the wrong kind counts
+as absent, a record that can't be read as one without fields, and ``zerog doctor`` names both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from zerog.contracts.datastore import Datastore
+from zerog.exceptions import CorruptDocument
+from zerog.records.commands import STATES, worker_key
+from zerog.records.job import Document, is_amount, is_count, is_name
+from zerog.support.jsonvalues import shown
+
+LEASE = 30.0
+"""Seconds that a worker may be silent if its record doesn't say."""
+
+LONGEST_LEASE = 3600.0
+"""Seconds; a worker can't be started with a longer lease."""
+
+
+def is_lease(value: object) -> bool:
+    """Whether this is a number of seconds that a worker's silence can be tolerated for."""
+    return type(value) in (int, float) and 0 < value <= LONGEST_LEASE  # type: ignore[operator]
+
+
+def lease_of(entry: Any) -> float:
+    """The lease that an owner or a worker's record names, LEASE if it names none that is possible."""
+    lease = entry.get("lease") if isinstance(entry, dict) else None
+    return float(lease) if is_lease(lease) else LEASE  # type: ignore[arg-type]
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
+def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: type(value) is list and all(map(check, value))
+
+
+def _is_kind(value: object) -> bool:
+    return type(value) is list and len(value) == 2 and type(value[0]) is str and is_amount(value[1])
+
+
+def _is_object(value: object) -> bool:
+    return type(value) is dict
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "beat": is_count,
+    "lease": is_lease,
+    **dict.fromkeys(("renewedAt", "startedAt", "host", "build", "executor", "claiming"), _is_text),
+    **dict.fromkeys(("pid", "jobs", "memory"), is_count),
+    "state": lambda value: value in STATES,
+    "queues": _all(is_name),
+    "uuids": _all(_is_text),
+    "held": _all(_is_text),
+    "knows": _all(_is_kind),
+    "cancels": lambda value: type(value) is list,
+    "drain": _is_object,
+    "config": _is_object,
+}
+
+
+class Record(NamedTuple):
+    """A record as it was read."""
+
+    fields: Document | None
+    """Those of the right kind; None if there is no record."""
+    damage: tuple[str, ...] = ()
+    """What is wrong with it, in words."""
+    wrong: tuple[str, ...] = ()
+    """The fields that are of the wrong kind; none if the record can't be read at all."""
+
+
+def read_record(datastore: Datastore, key: str) -> Record:
+    """A document of the engine's own, whatever it holds. Raises what the datastore raises when it is out of reach."""
+    try:
+        return Record(datastore.read_with_cas(key)[0])
+    except CorruptDocument as error:
+        return Record({}, (str(error),))
+
+
+def read_worker(datastore: Datastore, name: str) -> Record:
+    """A worker's record, without the fields that are of the wrong kind."""
+    if not is_name(name):
+        return Record(None, (f"{shown(name)} can't be the name of a worker",))
+    record, damage, _ = read_record(datastore, worker_key(name))
+    if record is None or damage:
+        return Record(record, damage)
+    wrong = tuple(f for f, check in _KINDS.items() if record.get(f) is not None and not check(record[f]))
+    named = tuple(f"{field} is {shown(record[field])}" for field in wrong)
+    return Record({field: value for field, value in record.items() if field not in wrong}, named, wrong)

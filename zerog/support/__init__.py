@@ -1,0 +1,1 @@
+"""What all parts use and that knows nothing of jobs."""

@@ -1,0 +1,100 @@
+"""What the rules of engines share: making jobs, claiming them, letting time pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zerog.engine.engine import Engine
+from zerog.engine.transitions import Claim, Worker
+from zerog.exceptions import QueueUnavailable
+from zerog.maintenance.reconcile import Reconciler
+from zerog.records.job import Document, make_key, new_document
+from zerog.support.clock import to_text
+from zerog.testing.clock import ManualClock
+
+KNOWN = (("test", 1.0),)
+"""What their code writes itself, so that an engine which can may claim it unseen."""
+
+ALICE = Worker("alice", 30.0, knows=KNOWN)
+BOB = Worker("bob", 30.0, knows=KNOWN)
+
+
+def accept(head: Document) -> str:
+    """Take every job."""
+    return str(head["jobType"])
+
+
+class EngineRules:
+    """What the rules below share. ``lossless``: whether the engine's queue delivers everything once and in order."""
+
+    lossless = True
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """The clock that the engine and its queue go by."""
+        return ManualClock()
+
+    def new(self, engine: Engine, **fields: Any) -> Document:
+        """A document nobody has submitted yet."""
+        return {**new_document("test", 1.0, to_text(engine.clock.now())), **fields}
+
+    def submitted(self, engine: Engine, delay: float = 0, **fields: Any) -> str:
+        """The uuid of a job that was just submitted."""
+        document = self.new(engine, **fields)
+        engine.submit([document], delay)
+        return str(document["uuid"])
+
+    def claimed(self, engine: Engine, worker: Worker = ALICE, **fields: Any) -> Claim:
+        """A claim of a job that was just submitted."""
+        uuid = self.submitted(engine, **fields)
+        claims = self.claim_all(engine, worker)
+        return next(claim for claim in claims if claim.uuid == uuid)
+
+    def claim_all(self, engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+        """Everything that can be claimed now, with losses of the queue repaired."""
+        claims: list[Claim] = []
+        for _ in range(20):
+            more = engine.claim(50, worker, accept)
+            claims += more
+            if self.lossless:
+                break
+            if not more:
+                self.pass_time(engine, 70)
+                self.sweep(engine, 2)
+        return claims
+
+    def head(self, engine: Engine, uuid: str) -> Document:
+        """A job's head as stored."""
+        return engine.read(uuid)[0]
+
+    def events(self, engine: Engine, uuid: str) -> list[str]:
+        """What a job's events say."""
+        document = engine.datastore.read(make_key(uuid))
+        assert document is not None
+        return [event["msg"] for event in document["events"]]
+
+    def pass_time(self, engine: Engine, seconds: float) -> None:
+        """Let time pass."""
+        clock = engine.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(seconds)
+
+    def sweep(self, engine: Engine, times: int = 1, seconds: float = 0) -> Reconciler:
+        """Reconcile ``times`` times, ``seconds`` apart."""
+        reconciler = Reconciler(engine, "sweeper", engine.clock)
+        for _ in range(times):
+            reconciler.sweep()
+            self.pass_time(engine, seconds)
+        return reconciler
+
+    def flush(self, engine: Engine) -> None:
+        """Make the queue forget everything. Override it for a queue that can't be emptied by reserving."""
+        while (reservation := engine.queue.reserve(0)) is not None:
+            reservation.delete()
+
+
+def unreachable(*_args: object, **_kwargs: object) -> None:
+    """A queue's ``put`` while its server is gone."""
+    raise QueueUnavailable("the queue is out of reach")

@@ -1,0 +1,96 @@
+"""What the rules of queues share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from zerog.contracts.queue import Queue, Reservation
+from zerog.records.job import new_uuid
+from zerog.testing.clock import ManualClock
+
+LIMIT = 20.0
+"""Seconds after which a test gives up on something that should happen at once."""
+
+
+class QueueRules:
+    """What a queue can do, making one busy, letting time pass.
+
+    ``has_priorities``, ``has_names``: whether it knows priorities, and queues of other names. ``can_wake``: whether
+    ``wake`` ends a wait. ``can_put_ahead``: whether ``ahead`` is heeded. ``knows_lowest``: whether ``reserve_lowest``
+    gives the oldest of the lowest priority. ``knows_what_it_holds``: whether ``holds`` ever answers True or False.
+    """
+
+    has_priorities = True
+    has_names = True
+    can_wake = True
+    can_put_ahead = True
+    knows_lowest = True
+    knows_what_it_holds = True
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """The clock that the queue goes by."""
+        return ManualClock()
+
+    @pytest.fixture
+    def another(self, queue: Queue) -> Queue:
+        """A second handle on the same entries; the same object where there can't be two."""
+        return queue
+
+    def pass_time(self, clock: ManualClock, seconds: float) -> None:
+        """Let time pass for the queue."""
+        clock.advance(seconds)
+
+    def put_raw(self, queue: Queue, body: Any) -> None:
+        """Put any body, as a foreign program could. Overridden for each adapter where that is possible."""
+        pytest.skip("nobody said how to put another body here")
+
+    def bad_entries(self, queue: Queue) -> Mapping[str, Callable[[], Any]]:
+        """Return, by what is wrong with it, a function that writes a bad entry as a foreign program could.
+
+        Wrong uuids, binary and huge bodies, options of the wrong kind or out of any range: whatever the server or file
+        takes. Overridden for each adapter where that is possible.
+        """
+        return {}
+
+    def put(self, queue: Queue, count: int, **options: Any) -> list[str]:
+        """Put so many new uuids."""
+        uuids = [new_uuid() for _ in range(count)]
+        for uuid in uuids:
+            queue.put(uuid, **options)
+        return uuids
+
+    def drained(self, queue: Queue) -> list[str]:
+        """Everything that is ready, in the order of delivery, taken off."""
+        uuids = []
+        while (reservation := queue.reserve()) is not None:
+            uuids.append(reservation.uuid)
+            reservation.delete()
+        return uuids
+
+    def reserved(self, queue: Queue) -> Reservation:
+        """The next entry, which must be there."""
+        reservation = queue.reserve()
+        assert reservation is not None
+        return reservation
+
+    def together(self, count: int, call: Callable[[int], Any]) -> list[Any]:
+        """What ``call(n)`` gave in each of so many threads that start together."""
+        barrier = Barrier(count)
+
+        def run(n: int) -> Any:
+            barrier.wait()
+            return call(n)
+
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(run, range(count)))
+
+    def require(self, capability: bool) -> None:
+        """Skip the test if the adapter says that it can't do this."""
+        if not capability:
+            pytest.skip("this adapter says that it can't do this")

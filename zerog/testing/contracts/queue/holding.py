@@ -1,0 +1,127 @@
+"""Rules of queues: what they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zerog.contracts.queue import TTR, Entry, Queue
+from zerog.records.job import new_uuid
+from zerog.testing.clock import ManualClock
+from zerog.testing.contracts.queue.builders import QueueRules
+
+
+class HoldingRules(QueueRules):
+    """What ``holds`` and ``holds_all`` answer, by which reconcile judges which waiting jobs are put again."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"delay": 60},
+            {"ttr": 2.5},
+            {"priority": 7},
+            {"priority": -7, "ttr": 90, "delay": 1},
+            {"ahead": True},
+            {"ahead": True, "priority": 3},
+        ],
+        ids=str,
+    )
+    def test_what_was_put_is_held(self, queue: Queue, another: Queue, options: dict[str, Any]) -> None:
+        """An entry is held until it is deleted, however it was put and whichever handle is asked."""
+        self.require(self.knows_what_it_holds)
+        self.put(queue, 2)
+        entry = self.entry(queue, **options)
+        assert queue.holds(entry) is True
+        assert another.holds_all([entry, entry]) == [True, True]
+
+    def test_a_deleted_entry_is_not_held(self, queue: Queue, another: Queue) -> None:
+        """Also while the same uuid is there under another id."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue)
+        queue.put(entry.uuid)
+        self.reserved(queue).delete()
+        assert queue.holds(entry) is False
+        assert another.holds(entry) is False
+
+    def test_a_reserved_entry_is_held(self, queue: Queue, clock: ManualClock) -> None:
+        """Reserved, released, released with a delay, and back after its time to run: it is on the queue."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue, ttr=2)
+        reservation = self.reserved(queue)
+        assert queue.holds(entry) is True
+        reservation.release()
+        assert queue.holds(entry) is True
+        self.reserved(queue).release(2)
+        assert queue.holds(entry) is True
+        self.pass_time(clock, 2.5)
+        reservation = self.reserved(queue)
+        assert queue.holds(entry) is True
+        self.pass_time(clock, 2.5)
+        assert queue.holds(entry) is True
+        self.reserved(queue).delete()
+        assert queue.holds(entry) is False
+
+    def test_a_due_entry_is_held(self, queue: Queue, clock: ManualClock) -> None:
+        """Whether or not a consumer has looked since its delay ended."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue, delay=1)
+        self.pass_time(clock, 1.5)
+        assert queue.holds(entry) is True
+
+    def test_many_are_answered_in_their_order(self, queue: Queue) -> None:
+        """Each entry has its own answer, in one call."""
+        self.require(self.knows_what_it_holds)
+        entries = [self.entry(queue) for _ in range(30)]
+        for _ in range(10):
+            self.reserved(queue).delete()
+        held = queue.holds_all(entries)
+        assert held == [queue.holds(entry) for entry in entries]
+        assert held.count(True) == 20
+        assert queue.holds_all([]) == []
+
+    def test_an_entry_of_another_queue_is_not_held(self, queue: Queue) -> None:
+        """Queues of different names share no entries."""
+        self.require(self.knows_what_it_holds and self.has_names)
+        entry = self.entry(queue)
+        assert queue.named("other").holds(entry) is False
+        assert queue.holds(entry) is True
+
+    def test_an_entry_of_another_job_is_not_held(self, queue: Queue) -> None:
+        """An id that leads to another uuid is not this job's entry: servers may give an id for the second time."""
+        self.require(self.knows_what_it_holds)
+        assert queue.holds(self.entry(queue)._replace(uuid=new_uuid())) is False
+
+    @pytest.mark.parametrize(
+        "identity",
+        [-1, 0, 2**31, 2**63, -(2**80), 1.5, "", "1", "x" * 5000, "\x00", None, True, [], {}, float("nan")],
+        ids=lambda value: repr(value)[:12],
+    )
+    def test_an_id_that_was_never_given_is_not_held(self, queue: Queue, identity: Any) -> None:
+        """Whatever a document names as the id of its entry, the answer is no, not an error."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue)
+        assert queue.holds_all([Entry(identity, entry.uuid), entry]) == [False, True]
+
+    @pytest.mark.parametrize("wrong", [None, "", "high", float("inf"), 2**80, [], {}], ids=repr)
+    def test_wrong_options_stop_no_answer(self, queue: Queue, wrong: Any) -> None:
+        """A document may name any priority and time to run."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue)
+        answers = queue.holds_all([entry._replace(priority=wrong), entry._replace(ttr=wrong), entry])
+        assert answers[2] is True and None not in answers
+
+    def test_a_queue_that_can_t_find_out_says_so(self, queue: Queue) -> None:
+        """Rather than guess."""
+        if self.knows_what_it_holds:
+            pytest.skip("this adapter can find out")
+        entry = self.entry(queue)
+        assert queue.holds(entry) is None
+        assert queue.holds_all([entry, entry]) == [None, None]
+
+    def entry(self, queue: Queue, **options: Any) -> Entry:
+        """Put a new uuid; the entry, as the job's document would name it."""
+        uuid = new_uuid()
+        identity = queue.put(uuid, **options)
+        return Entry(identity, uuid, options.get("priority", 0), options.get("ttr", TTR))

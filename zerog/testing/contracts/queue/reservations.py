@@ -1,0 +1,182 @@
+"""Rules of queues: whose an entry is, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zerog.contracts.queue import TTR, Queue
+from zerog.exceptions import InvalidValue, ReservationLost
+from zerog.records.job import new_uuid
+from zerog.testing.clock import ManualClock
+from zerog.testing.contracts.queue.builders import QueueRules
+
+
+class ReservationRules(QueueRules):
+    """What holds from a delivery on."""
+
+    # Reservations.
+
+    def test_reserved_is_kept_from_others(self, queue: Queue, another: Queue) -> None:
+        """A reserved entry is still on the queue, but nobody else gets it."""
+        self.put(queue, 1)
+        self.reserved(queue)
+        assert queue.reserve() is None and another.reserve() is None
+        assert queue.size() == 1
+
+    def test_delete(self, queue: Queue, clock: ManualClock) -> None:
+        """A deleted entry is gone and does not come back with time."""
+        self.put(queue, 1)
+        self.reserved(queue).delete()
+        assert queue.size() == 0
+        self.pass_time(clock, TTR + 1)
+        assert queue.reserve() is None
+
+    def test_delete_one_of_many(self, queue: Queue) -> None:
+        """Deleting an entry leaves the others, one with the same uuid too."""
+        (uuid,) = self.put(queue, 1)
+        queue.put(uuid)
+        self.reserved(queue).delete()
+        assert queue.size() == 1
+        assert self.drained(queue) == [uuid]
+
+    def test_release(self, queue: Queue, another: Queue) -> None:
+        """A released entry can be had by others at once."""
+        (uuid,) = self.put(queue, 1)
+        self.reserved(queue).release()
+        assert self.reserved(another).uuid == uuid
+
+    def test_release_with_delay(self, queue: Queue, clock: ManualClock) -> None:
+        """An entry released with a delay comes back after it, not before."""
+        (uuid,) = self.put(queue, 1)
+        self.reserved(queue).release(2)
+        assert queue.size() == 1
+        assert queue.reserve() is None
+        self.pass_time(clock, 2.5)
+        assert self.drained(queue) == [uuid]
+
+    def test_release_long(self, queue: Queue, clock: ManualClock) -> None:
+        """A delay beyond the time to run is honoured: it is the delay that counts then."""
+        (uuid,) = self.put(queue, 1, ttr=1)
+        self.reserved(queue).release(4)
+        self.pass_time(clock, 2)
+        assert queue.reserve() is None
+        self.pass_time(clock, 2.5)
+        assert self.drained(queue) == [uuid]
+
+    def test_release_keeps_the_place(self, queue: Queue) -> None:
+        """A released entry goes back to its place: by priority, then by age."""
+        first, second = self.put(queue, 2)
+        self.reserved(queue).release()
+        assert self.drained(queue) == [first, second]
+
+    @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), "1"], ids=repr)
+    def test_release_refuses_wrong_delays(self, queue: Queue, delay: Any) -> None:
+        """A release with a wrong delay is refused, and the entry stays reserved."""
+        self.put(queue, 1)
+        reservation = self.reserved(queue)
+        with pytest.raises(InvalidValue):
+            reservation.release(delay)
+        assert queue.reserve() is None
+        reservation.delete()
+
+    def test_time_to_run(self, queue: Queue, clock: ManualClock) -> None:
+        """An entry that nobody deletes, releases or touches comes back once its time to run is over, not before."""
+        (uuid,) = self.put(queue, 1, ttr=2)
+        self.reserved(queue)
+        self.pass_time(clock, 1)
+        assert queue.reserve() is None
+        self.pass_time(clock, 1.5)
+        assert self.reserved(queue).uuid == uuid
+
+    def test_usual_time_to_run(self, queue: Queue, clock: ManualClock) -> None:
+        """Without ``ttr`` an entry is kept for TTR seconds."""
+        if type(self).pass_time is not QueueRules.pass_time:
+            pytest.skip("this would take a minute")
+        self.put(queue, 1)
+        self.reserved(queue)
+        self.pass_time(clock, TTR - 1)
+        assert queue.reserve() is None
+        self.pass_time(clock, 2)
+        assert queue.reserve() is not None
+
+    def test_comes_back_again_and_again(self, queue: Queue, clock: ManualClock) -> None:
+        """An entry comes back as often as its consumers die."""
+        (uuid,) = self.put(queue, 1, ttr=1)
+        for _ in range(3):
+            assert self.reserved(queue).uuid == uuid
+            self.pass_time(clock, 1.5)
+
+    def test_touch(self, queue: Queue, clock: ManualClock) -> None:
+        """A touch starts the time to run anew, as often as it comes; without another one it ends."""
+        (uuid,) = self.put(queue, 1, ttr=2)
+        reservation = self.reserved(queue)
+        for _ in range(3):
+            self.pass_time(clock, 1.25)
+            reservation.touch()
+            assert queue.reserve() is None
+        self.pass_time(clock, 2.5)
+        assert self.reserved(queue).uuid == uuid
+
+    def test_touched_can_be_deleted(self, queue: Queue, clock: ManualClock) -> None:
+        """A touched entry can be deleted as any other."""
+        self.put(queue, 1, ttr=2)
+        reservation = self.reserved(queue)
+        reservation.touch()
+        reservation.delete()
+        self.pass_time(clock, 3)
+        assert queue.reserve() is None and queue.size() == 0
+
+    @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
+    @pytest.mark.parametrize("end", ["delete", "release"])
+    def test_lost_after_its_end(self, queue: Queue, verb: str, end: str) -> None:
+        """What was deleted or released is nobody's reservation any more."""
+        self.put(queue, 1)
+        reservation = self.reserved(queue)
+        getattr(reservation, end)()
+        size = queue.size()
+        with pytest.raises(ReservationLost):
+            getattr(reservation, verb)()
+        assert queue.size() == size
+
+    @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
+    def test_lost_to_another(self, queue: Queue, another: Queue, clock: ManualClock, verb: str) -> None:
+        """A late consumer is told that its entry is somebody else's, and does the new one no harm."""
+        self.put(queue, 1, ttr=1)
+        late = self.reserved(queue)
+        self.pass_time(clock, 1.5)
+        present = self.reserved(another)
+        with pytest.raises(ReservationLost):
+            getattr(late, verb)()
+        assert queue.reserve() is None
+        present.delete()
+        assert queue.size() == 0
+
+    def test_lost_after_a_delayed_release(self, queue: Queue, clock: ManualClock) -> None:
+        """A consumer that has released an entry with a delay has no say about it when it is back."""
+        self.put(queue, 1)
+        reservation = self.reserved(queue)
+        reservation.release(1)
+        with pytest.raises(ReservationLost):
+            reservation.delete()
+        self.pass_time(clock, 1.5)
+        assert queue.reserve() is not None
+
+    def test_stats(self, queue: Queue) -> None:
+        """A reservation tells how often its entry was delivered and with which priority."""
+        queue.put(new_uuid(), priority=3 if self.has_priorities else 0)
+        for deliveries in (1, 2):
+            reservation = self.reserved(queue)
+            stats = reservation.stats()
+            assert stats["deliveries"] == deliveries
+            assert stats["priority"] == (3 if self.has_priorities else 0)
+            reservation.release()
+
+    def test_stats_of_what_is_gone(self, queue: Queue) -> None:
+        """There are no figures about an entry that was deleted."""
+        self.put(queue, 1)
+        reservation = self.reserved(queue)
+        reservation.delete()
+        with pytest.raises(ReservationLost):
+            reservation.stats()

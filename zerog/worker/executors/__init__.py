@@ -1,0 +1,1 @@
+"""Executors: threads, an event loop, child processes."""

@@ -1,0 +1,180 @@
+"""The async executor: one event loop in a thread of its own, and each ``async def run`` is a task of it.
+
+A plain ``def run`` would hold up all the others, so it runs in a thread beside the loop; both count as slots. The lease
+is kept by another thread, so a job that blocks the loop costs its neighbours time, and no job its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+from zerog.engine import joblog
+from zerog.engine.run import Run
+from zerog.engine.transitions import Claim
+from zerog.jobs.base import after_claim
+from zerog.worker.execute import begin, conclude, make_runnable
+from zerog.worker.executors.blocked_loop import HeldLoop
+from zerog.worker.executors.coroutines import ended
+from zerog.worker.executors.pool import DaemonPool
+from zerog.worker.executors.thread import GIVE_UP_PAUSE, ThreadSlots
+from zerog.worker.hooks import awaited
+from zerog.worker.outcome import LOST, Outcome, not_begun
+from zerog.worker.retry import take_overrun
+
+log = logging.getLogger("zerog")
+
+CALLS = 32
+"""Threads for what jobs hand to ``asyncio.to_thread``, at least; there are as many as slots, if that is more."""
+
+END_SECONDS = 5.0
+"""How long an idle loop may take to end."""
+
+
+class AsyncSlots(ThreadSlots):
+    """Runs up to ``count`` jobs at once as tasks of one event loop."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pool = DaemonPool(self._count, "zerog-slot")
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._busy = 0
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._jobs_loop = asyncio.new_event_loop()
+        self._jobs_loop.set_default_executor(DaemonPool(max(CALLS, self._count), "zerog-call"))
+        self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
+        self._thread.start()
+        self._threads.append(self._thread)
+        self._held = HeldLoop(self._jobs_loop, self._thread, self.clock, self._whose)
+
+    def enforce(self) -> None:
+        super().enforce()
+        self._held.look()
+
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        super().add(claims, are_short)
+        if claims:
+            self._soon(self._fill)
+
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        super()._stop_run(claim, why)
+        task = self._tasks.get(claim.nonce)
+        if task is not None:
+            self._soon(task.cancel)
+
+    def close(self) -> None:
+        """End the loop; tasks that don't end are left behind in its thread."""
+        self._soon(self._close)
+        if not self._current:
+            self._thread.join(END_SECONDS)
+
+    def _whose(self, task: asyncio.Task[object] | None) -> str:
+        """Which job runs as this task; a job's further tasks aren't known."""
+        claims = (self._current.get(nonce) for nonce, own in list(self._tasks.items()) if own is task)
+        return next((f"job {claim.uuid}" for claim in claims if claim is not None), "")
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        self._jobs_loop.call_soon_threadsafe(call)
+
+    # in the loop's thread
+
+    def _live(self) -> None:
+        loop = self._jobs_loop
+        with asyncio.Runner(loop_factory=lambda: loop):  # at its end it cancels what jobs left in the loop
+            while not (self._closing and not self._busy):
+                try:
+                    loop.run_forever()
+                except BaseException:  # SystemExit goes through the loop, from whatever task raised it
+                    log.exception("a task that a job started raised this through the event loop, which goes on")
+            self._pool.shutdown()
+
+    def _close(self) -> None:
+        self._closing = True
+        if not self._busy:
+            self._jobs_loop.stop()
+
+    def _fill(self) -> None:
+        """Begin jobs while there are free slots."""
+        while self._busy < self._count:
+            claim = self._todo.pop()
+            if claim is None:
+                return
+            if not self.opened(claim):
+                continue
+            self._busy += 1
+            self._current[claim.nonce] = claim
+            if inspect.iscoroutinefunction(claim.loaded[0].run):
+                run = self._begin(claim)  # here, so that ``revoke`` finds it before its task has begun
+                self._limit(claim)
+                self._jobs_loop.create_task(self._work(claim, run), context=Context())
+                continue
+            try:
+                self._pool.submit(self._bring, claim).add_done_callback(self._soon_freed)
+            except RuntimeError:
+                log.exception("no thread could be started for job %s, which is given back", claim.uuid)
+                self._busy -= 1
+                del self._current[claim.nonce]
+                self._done(claim, not_begun(claim, GIVE_UP_PAUSE), 0.0)
+
+    def _soon_freed(self, _future: Future[None]) -> None:
+        self._soon(self._freed)
+
+    def _freed(self) -> None:
+        self._busy -= 1
+        self._fill()
+        if self._closing and not self._busy:
+            self._jobs_loop.stop()
+
+    async def _work(self, claim: Claim, run: Run) -> None:
+        """One run, from its beginning to its settlement. Awaits nothing but ``run()`` and its hooks: the job may have
+        its own task cancelled, and what comes after the run must not be."""
+        started = self.clock.monotonic()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[claim.nonce] = task  # not before: a task that is cancelled before its first step never begins
+        try:
+            outcome = Outcome("claim lost", LOST) if run.is_revoked else await self._awaited(claim, run)
+        except BaseException:
+            log.exception("the slot could not run job %s", claim.uuid)
+            outcome = Outcome("claim lost", LOST)
+        finally:
+            del self._runs[claim.nonce]
+            del self._tasks[claim.nonce]
+        self._end_copy()
+        if outcome.kind == LOST:  # to give a job up may mean to wait for the datastore
+            with suppress(RuntimeError):  # no thread can be started
+                self._pool.submit(self._pass_on, claim, outcome, started).add_done_callback(self._soon_freed)
+                return
+        self._pass_on(claim, outcome, started)
+        self._freed()
+
+    def _limit(self, claim: Claim) -> None:
+        timeout = claim.loaded[0].TIMEOUT
+        if timeout is not None:
+            message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
+            self._due_in(timeout, claim, "timeout", message, partial(take_overrun, self.app, claim, message))
+
+    async def _awaited(self, claim: Claim, run: Run) -> Outcome:
+        job_class, loaded = claim.loaded
+        job = make_runnable(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
+        if isinstance(job, Outcome):
+            return job
+        joblog.running.set(job)  # in the task's own context
+        start = begin(job)
+        call = await ended(awaited(job), run) if start.may_run else _never
+        return conclude(job, start, call)
+
+
+def _never() -> None:
+    raise AssertionError("this run was not to begin")

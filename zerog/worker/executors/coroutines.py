@@ -1,0 +1,142 @@
+"""Coroutines that can be told to stop where they await.
+
+Cancelling a task raises CancelledError in it. A coroutine that is driven from here gets what it is to be told instead:
+``SoftTimeout`` or ``Cancelled``, each of which is a CancelledError, too, so that task groups, timeouts and libraries
+clean up behind it as behind any cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import Any
+
+from zerog import exceptions
+from zerog.engine.run import Run
+from zerog.exceptions import ClaimLost
+
+SOONEST = 0.001
+"""Seconds until another look at a limit that the loop's clock has reached and the run's has not."""
+
+Thunk = Callable[[], Any]
+
+
+class SoftTimeout(exceptions.SoftTimeout, asyncio.CancelledError):
+    """``SoftTimeout`` as a coroutine sees it."""
+
+
+class Cancelled(exceptions.Cancelled, asyncio.CancelledError):
+    """``Cancelled`` as a coroutine sees it."""
+
+
+def run_alone(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
+    """Run a coroutine on an event loop of its own in this thread."""
+    return asyncio.run(ended(coroutine, run))()
+
+
+async def ended(coroutine: Coroutine[Any, Any, Any], run: Run) -> Thunk:
+    """Await what ``run()`` gave; what comes back gives its value, or raises what it raised."""
+    teller = _Teller(run)
+    run.waker = teller.wake
+    try:
+        value = await _driven(coroutine, teller)
+    except exceptions.RunInterrupted as error:
+        return _raising(error)
+    except asyncio.CancelledError as error:
+        # The job's own doing, unless this worker took the run away from it.
+        return _raising(ClaimLost("the worker took the run away") if run.is_revoked else error)
+    except BaseException as error:
+        return _raising(error)
+    finally:
+        run.waker = None
+        teller.close()
+    return lambda: value
+
+
+def _raising(error: BaseException) -> Thunk:
+    def throw() -> Any:
+        raise error
+
+    return throw
+
+
+class _Teller:
+    """Tells one coroutine, by cancelling its task, and knows what the cancellation means."""
+
+    def __init__(self, run: Run) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._run = run
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._error: BaseException | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch_limit()
+        self._tell_what_waits()
+
+    def wake(self) -> None:
+        """Have the loop look what there is to tell. From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._tell)
+        except RuntimeError:
+            pass  # the loop has ended, and the coroutine with it
+
+    def taken(self, cancelled: asyncio.CancelledError) -> BaseException:
+        """What a cancellation of the task means to the coroutine."""
+        error, self._error = self._error, None
+        if error is None:
+            return cancelled
+        self._task.uncancel()  # or timeouts and task groups of the clean-up would take it for theirs
+        self._tell_what_waits()
+        return error
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tell_what_waits(self) -> None:
+        """Nobody wakes for what was to be told before this one listened, or while it had something else to tell."""
+        if self._run.is_due:
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._error is not None or self._task.done():
+            return
+        interruption = self._run.interruption()
+        if interruption is not None:
+            kind = SoftTimeout if isinstance(interruption, exceptions.SoftTimeout) else Cancelled
+            self._error = kind(*interruption.args)
+            self._task.cancel()
+
+    def _watch_limit(self) -> None:
+        left = self._run.seconds_left()
+        if left is not None:
+            self._timer = self._loop.call_later(max(left, SOONEST), self._look_at_limit)
+
+    def _look_at_limit(self) -> None:
+        self._tell()
+        self._watch_limit()
+
+
+@types.coroutine
+def _driven(coroutine: Coroutine[Any, Any, Any], teller: _Teller) -> Generator[Any, Any, Any]:
+    """Await ``coroutine``, with what ``teller`` has to tell raised in it in place of CancelledError."""
+    step: Callable[[], Any] = partial(coroutine.send, None)
+    while True:
+        try:
+            awaited = step()
+        except StopIteration as end:
+            return end.value
+        try:
+            answer = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except asyncio.CancelledError as cancelled:
+            step = partial(coroutine.throw, teller.taken(cancelled))
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, answer)

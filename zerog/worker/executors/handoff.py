@@ -1,0 +1,100 @@
+"""Claimed jobs that wait for a slot's thread.
+
+While jobs take some microseconds each, more threads than one only get in each other's way: one of them holds the
+interpreter at a time, and passing it on costs more than such a job. So then one thread works off what there is, and a
+second one stands by, which joins in as soon as nothing was taken for a moment. Whichever it was that held the first one
+up (a job that waits for something, say), the jobs behind it are late by no more than that moment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from zerog.engine.transitions import Claim
+
+STALL = 0.005
+"""Seconds without a claim being taken after which one more thread joins in."""
+
+
+class Backlog:
+    """First in, first out, for any number of threads that ``get``."""
+
+    def __init__(self) -> None:
+        self._claims: deque[Claim] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._threads = 0
+        self._idle = 0
+        self._taken = 0
+        self._last = 0
+        self._for_few = False
+        self._has_standby = False
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def join(self) -> None:
+        """Count one more thread that is going to ``get``."""
+        with self._changed:
+            self._threads += 1
+
+    def add(self, claims: Sequence[Claim], for_few: bool = False) -> None:
+        """Add claims: for all threads that are idle, or with ``for_few`` for as few as can go on without a stop."""
+        with self._changed:
+            self._claims.extend(claims)
+            self._for_few = for_few
+            if not for_few:
+                self._changed.notify(len(self._claims))
+            elif self._claims:
+                first = 1 if self._idle == self._threads else 0
+                second = 1 if not self._has_standby and len(self._claims) > first else 0
+                self._changed.notify(first + second)
+
+    def get(self) -> Claim | None:
+        """The next claim, as soon as there is one; None once the backlog is closed and empty."""
+        me = threading.get_ident()
+        with self._changed:
+            if not self._claims or (self._for_few and self._last != me):  # somebody else goes on
+                self._idle += 1
+                self._await_turn()
+                self._idle -= 1
+            if not self._claims:
+                return None
+            self._taken += 1
+            self._last = me
+            return self._claims.popleft()
+
+    def pop(self) -> Claim | None:
+        """The next claim, if there is one."""
+        with self._changed:
+            return self._claims.popleft() if self._claims else None
+
+    def close(self) -> None:
+        """Have ``get`` return None when nothing is left."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _await_turn(self) -> None:
+        """Wait until this thread is to take a claim, or to end."""
+        while not self._is_closed:
+            if not self._claims:
+                self._changed.wait()
+            elif not self._for_few or self._idle == self._threads or self._is_stalled():
+                return
+
+    def _is_stalled(self) -> bool:
+        """Stand by, if nobody does: True if the others have taken nothing for a moment."""
+        if self._has_standby:
+            self._changed.wait()
+            return False
+        taken = self._taken
+        self._has_standby = True
+        was_told = self._changed.wait(STALL)
+        self._has_standby = False
+        if was_told or taken != self._taken or not self._claims:
+            return False
+        self._changed.notify()  # somebody has to stand by in this one's place
+        return True

@@ -1,0 +1,350 @@
+"""The slots of a worker: threads that take claimed jobs and bring each to its way out.
+
+A slot either runs the job itself (``ThreadSlots``) or has a child process run it (``process``). Slots that are tasks of
+one event loop are in ``async_``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.run import Run
+from zerog.engine.transitions import Claim
+from zerog.exceptions import DatastoreError, ZerogError
+from zerog.jobs.base import after_claim
+from zerog.jobs.checks import STOP, WAIT
+from zerog.maintenance.losses import take_back
+from zerog.records.commands import named
+from zerog.support.clock import Clock
+from zerog.worker.execute import run_loaded
+from zerog.worker.executors.cleanup import resident_memory
+from zerog.worker.executors.handoff import Backlog
+from zerog.worker.outcome import LOST, Outcome
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+GIVE_UP_PAUSE = 1.0
+"""Seconds until a run that this worker could not go on with is given to others."""
+
+Done = Callable[[Claim, Outcome | None, float], None]
+"""Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
+
+_RUNS: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def only_here(run: Run) -> Run:
+    """Have ``run`` lose its right to write in every copy of this process that the job forks.
+
+    Two processes that count the writes of one run would be taken for repetitions of each other.
+    """
+    _RUNS.add(run)
+    return run
+
+
+def _disown() -> None:
+    for run in list(_RUNS):
+        run.revoke("this process is a copy that the job forked; only the original can write to the job")
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
+def _finishes(claim: Claim) -> bool:
+    return bool(claim.loaded[0].ON_SHUTDOWN == WAIT)
+
+
+def _nothing() -> None:
+    """In place of a write that somebody else does."""
+
+
+class Due(NamedTuple):
+    """A run that is to be ended at a time of the monotonic clock."""
+
+    at: float
+    claim: Claim
+    why: str
+    write: Callable[[], object]
+
+
+class Slots:
+    """``count`` threads that work off claimed jobs, oldest first."""
+
+    def __init__(self, app: App, count: int, lease: float, done: Done, clock: Clock) -> None:
+        self.app = app
+        self.lease = lease
+        self.clock = clock
+        self.stopping = threading.Event()
+        self.opened: Callable[[Claim], bool] = lambda _claim: True
+        """Asked before anything is done with a claim; one that is refused has been dealt with."""
+        self._done = done
+        self._count = count
+        self._todo = Backlog()
+        self._threads: list[threading.Thread] = []
+        self._current: dict[str, Claim] = {}
+        self._dues: dict[tuple[str, str], Due] = {}
+        self._ended_outside: dict[str, Callable[[], object]] = {}
+        self._cut_off: set[str] = set()
+        """Nonces of runs that were revoked because the datastore was away."""
+        self._cancelled: deque[str] = deque(maxlen=1_000)
+        self._spares_finishing = False
+        self._abandoned = False
+        self._pid = os.getpid()
+
+    def start(self) -> None:
+        """Start the threads."""
+        for number in range(self._count):
+            self._todo.join()
+            thread = threading.Thread(target=self._loop, name=f"zerog-slot-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        """Have these jobs run as slots get free. ``are_short``: recent ones took next to no time."""
+        self._todo.add(claims)
+
+    def take_unstarted(self) -> list[Claim]:
+        """The claimed jobs that no slot has begun; they won't be begun any more."""
+        claims: list[Claim] = []
+        while (claim := self._todo.pop()) is not None:
+            claims.append(claim)
+        return claims
+
+    def unstarted(self) -> int:
+        """How many claimed jobs wait for a slot."""
+        return len(self._todo)
+
+    def is_cancelled(self, claim: Claim) -> bool:
+        """True if the job of a claim was cancelled since, as far as this worker was notified."""
+        return bool(self._cancelled) and named(claim.uuid, claim.epoch) in self._cancelled
+
+    def stop(self) -> None:
+        """Tell running jobs that the worker is shutting down."""
+        self.stopping.set()
+
+    def running(self) -> list[Claim]:
+        """The jobs that are in a slot now."""
+        return list(self._current.values())
+
+    def memory(self) -> int:
+        """Bytes of memory that the worker and the processes of its slots hold; pages that they share count for each."""
+        return resident_memory()
+
+    def broken(self) -> str | None:
+        """Why no job can be run here any more, if that is so."""
+        return None
+
+    def dead_thread(self) -> str | None:
+        """The name of a thread that should run jobs and has ended, if there is one."""
+        return next((thread.name for thread in self._threads if not thread.is_alive()), None)
+
+    def revoke(self, why: str, is_outage: bool = False) -> None:
+        """Stop every run from writing, at once; ``is_outage``: the datastore is away, which costs no job anything."""
+        for claim in self.running():
+            if is_outage:
+                self._cut_off.add(claim.nonce)
+            self._stop_run(claim, why)
+
+    def enforce(self) -> None:
+        """End the runs whose time is over. To be called twice a second or faster."""
+        now = self.clock.monotonic()
+        for key, due in list(self._dues.items()):
+            if now >= due.at and self._dues.pop(key, None) is not None:
+                log.warning("job %s: %s", due.claim.uuid, due.why)
+                self._end_from_outside(due)
+
+    def cancel(self, run: str) -> None:
+        """Tell a run, given as ``named``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
+        self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
+        for claim in self.running():
+            self._tell_if_cancelled(claim)
+
+    def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
+        """Cancel those of the claimed jobs whose class says that a shutdown stops them. The datastore may be away."""
+        for claim in claims:
+            if claim.loaded[0].ON_SHUTDOWN == STOP:
+                try:
+                    self.app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {worker}")
+                except ZerogError as error:
+                    log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
+                self.cancel(named(claim.uuid, claim.epoch))
+
+    def finishing(self) -> list[Claim]:
+        """The jobs in a slot that a shutdown waits for."""
+        return [claim for claim in self.running() if _finishes(claim) and claim.nonce not in self._ended_outside]
+
+    def abandon(self, why: str, but_finishing: bool = False) -> list[Claim]:
+        """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself.
+
+        ``but_finishing``: leave those alone that a shutdown waits for.
+        """
+        self._abandoned, self._spares_finishing = True, but_finishing
+        left = [c for c in self.running() if self._is_abandoned(c) and c.nonce not in self._ended_outside]
+        for claim in left:
+            self._ended_outside[claim.nonce] = _nothing
+            self._stop_run(claim, why)
+        return left
+
+    def _is_abandoned(self, claim: Claim) -> bool:
+        return self._abandoned and not (self._spares_finishing and _finishes(claim))
+
+    def close(self) -> None:
+        """End the threads; those that are still in a job are left behind."""
+        self._todo.close()
+
+    def _loop(self) -> None:
+        while (claim := self._todo.get()) is not None:
+            if self.opened(claim):
+                self._bring(claim)
+
+    def _bring(self, claim: Claim) -> None:
+        """Bring one job to its way out, in this thread."""
+        started = self.clock.monotonic()
+        self._current[claim.nonce] = claim
+        try:
+            outcome = self._run(claim)
+        except BaseException:
+            log.exception("the slot could not run job %s", claim.uuid)
+            outcome = Outcome("claim lost", LOST)
+        self._pass_on(claim, outcome, started)
+
+    def _pass_on(self, claim: Claim, outcome: Outcome | None, started: float) -> None:
+        """Tell how a run ended that began at ``started``."""
+        self._end_copy()
+        for key in [key for key in list(self._dues) if key[0] == claim.nonce]:
+            self._dues.pop(key, None)
+        was_ended = self._ended_outside.pop(claim.nonce, None) is not None
+        if outcome is not None and outcome.kind == LOST:
+            if not was_ended and not self._is_abandoned(claim):
+                self._give_up(claim)
+            outcome = None
+        self._cut_off.discard(claim.nonce)
+        del self._current[claim.nonce]
+        self._done(claim, outcome, self.clock.monotonic() - started)
+
+    def _end_copy(self) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # a copy that the job forked came back from run(), too: the original settles
+
+    def _run(self, claim: Claim) -> Outcome | None:
+        raise NotImplementedError
+
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        """Stop one run from writing, at once."""
+        raise NotImplementedError
+
+    def _cancel_run(self, claim: Claim) -> None:
+        """Tell one run, if it has begun, that its job is cancelled."""
+        raise NotImplementedError
+
+    def _tell_if_cancelled(self, claim: Claim) -> None:
+        if not self.is_cancelled(claim):
+            return
+        self._cancel_run(claim)
+        grace = claim.loaded[0].CANCEL_GRACE
+        why = f"the run did not end within {grace} s of being cancelled"
+        self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.run, why))
+
+    def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:
+        """Unless the run has ended by then, have it end in ``seconds``; ``write`` takes the job from it."""
+        self._dues.setdefault((claim.nonce, limit), Due(self.clock.monotonic() + seconds, claim, why, write))
+
+    def _end_from_outside(self, due: Due) -> None:
+        """End a run here and take its job away, whether or not the slot notices."""
+        self._ended_outside[due.claim.nonce] = due.write
+        self._stop_run(due.claim, due.why)
+        threading.Thread(target=self._until_answered, args=(due.write,), name="zerog-end", daemon=True).start()
+
+    def _give_up(self, claim: Claim) -> None:
+        """After a lost claim: if the document still names this run, let the job run again."""
+        # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
+        self.clock.wait(self.stopping, GIVE_UP_PAUSE)
+        why = "the worker could not keep the claim of this run"
+        if claim.nonce in self._cut_off:
+            self._until_answered(partial(self._return, claim, why))
+        else:
+            self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.run, "lost", why))
+
+    def _return(self, claim: Claim, why: str) -> None:
+        """Give back, uncounted, a run that an outage has cut off; also if another worker has rescued it meanwhile."""
+        engine = self.app.engine
+        if not engine.release(claim.uuid, claim.run, f"{why}: the datastore was away"):
+            back = f"worker {claim.head['owner']['worker']} was cut off from the datastore and is back"
+            take_back(engine, claim.uuid, claim.nonce, f"{back}; its run does not count as lost")
+
+    def _until_answered(self, write: Callable[[], object]) -> None:
+        """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
+        pause = 0.05
+        while True:
+            try:
+                write()
+                return
+            except LEAVE_ALONE as error:
+                log.error("%s", error)
+                return
+            except DatastoreError as error:
+                log.warning("waiting for the datastore: %s", error)
+            if self.stopping.is_set() and pause > 2:
+                return
+            self.clock.pause(pause)
+            pause = min(pause * 2, 5.0)
+
+
+class ThreadSlots(Slots):
+    """Runs each job in the slot's own thread."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._runs: dict[str, Run] = {}
+
+    def add(self, claims: list[Claim], are_short: bool = False) -> None:
+        self._todo.add(claims, for_few=are_short)
+
+    def _stop_run(self, claim: Claim, why: str) -> None:
+        run = self._runs.get(claim.nonce)
+        if run is not None:
+            run.revoke(why)
+
+    def _cancel_run(self, claim: Claim) -> None:
+        run = self._runs.get(claim.nonce)
+        if run is not None:
+            run.cancel()
+
+    def _run(self, claim: Claim) -> Outcome:
+        job_class, loaded = claim.loaded
+        run = self._begin(claim)
+        try:
+            if run.is_revoked:
+                return Outcome("claim lost", LOST)
+            return run_loaded(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
+        finally:
+            del self._runs[claim.nonce]
+
+    def _begin(self, claim: Claim) -> Run:
+        """The right to write to a claimed job, which ``revoke`` takes away until it is deleted from ``_runs``."""
+        run = Run(
+            self.app.engine.datastore,
+            claim.key,
+            claim.run,
+            claim.seq,
+            patience=self.lease * 2 / 3,
+            clock=self.clock,
+            stopping=self.stopping,
+            soft_limit=claim.loaded[0].SOFT_TIMEOUT,
+            build=self.app.build_id,
+        )
+        self._runs[claim.nonce] = only_here(run)
+        self._tell_if_cancelled(claim)
+        if self._is_abandoned(claim):  # just now: ``revoke`` may have come too early for it
+            run.revoke("the worker is shutting down")
+        return run

@@ -1,0 +1,408 @@
+"""The thread of a worker that settles and claims, one call at a time, and the one that waits for work to come.
+
+While a call is under way, finished jobs gather; the next call settles them all and claims as many as there is
+room for, in one transaction where the engine can, so that a durable commit is shared. The thread that sees work come
+while the other one has nothing to do makes that call itself: waking the other one would take longer.
+
+Settling and claiming fail apart, and so does each settlement: what was not stored is sent again after a pause of its
+own (``zerog.worker.settling``), while the worker goes on. The nonces of all runs that the worker holds are in its
+record (``zerog.worker.holdings``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import inf
+
+from zerog.engine import joblog
+from zerog.engine.engine import Accept, Engine, new_nonce
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker, given_back
+from zerog.support.clock import Clock
+from zerog.worker.executors.thread import Slots
+from zerog.worker.gate import Gate
+from zerog.worker.holdings import Holdings
+from zerog.worker.outcome import Outcome
+from zerog.worker.pace import ClaimTimes, Pace
+from zerog.worker.settling import Outage, Postponed, end_of, settled_at_last
+from zerog.worker.waiting import POLL, Waiter
+
+log = logging.getLogger("zerog")
+
+GATHER_SECONDS = 0.002
+"""For how long an ended job waits for others, at most."""
+
+FRESH = 1.0
+"""Seconds for which a claim is begun without another look at its document; a third of the lease, if that is less."""
+
+HOARDED = 0.5
+"""Seconds without any slot taking a claim after which claims that wait for one are given back."""
+
+
+class Store:
+    """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether.
+
+    ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker: Worker,
+        accept: Accept,
+        queues: Sequence[str],
+        slots: int,
+        clock: Clock,
+        may_claim: Callable[[], bool],
+        most: int | None = None,
+    ) -> None:
+        self.holdings = Holdings()
+        """The runs that this worker holds."""
+        self._engine = engine
+        self._worker = replace(worker, holds=self.holdings.has)
+        self._accept = accept
+        self._queues = tuple(queues)
+        self._slots = slots
+        self._clock = clock
+        self._may_claim = may_claim
+        self._most = most
+        self._gate = Gate(engine, accept, min(FRESH, worker.lease / 3), clock)
+        self._pace = Pace(slots, engine.claims_ahead)
+        self._changed = threading.Condition()
+        self._ended: list[Settlement] = []
+        self._postponed = Postponed()
+        self._runs_over: deque[tuple[Claim, Settlement | None, float]] = deque()
+        self._in_flight = 0
+        self._occupied = 0
+        self._taken_at = 0.0
+        self._look = True
+        self._claiming = True
+        self._finish = False
+        self._stepping = False
+        self._gathering = False
+        self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
+        self._claims = ClaimTimes()
+        self._refused = 0
+        self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
+        self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
+        self.counts: Counter[str] = Counter()
+        self.drained = threading.Event()
+        """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
+        self.failure: BaseException | None = None
+        self.answered = False
+        """Whether datastore and queue have answered a look for work, or nothing is to be claimed."""
+        self.turned = clock.monotonic()
+        """When the thread last made a turn, which it does after each call of the engine and each wait."""
+
+    def serve(self, slots: Slots) -> None:
+        """Claim for ``slots``, once started."""
+        self._runner = slots
+        slots.opened = self.opened
+
+    def start(self) -> None:
+        """Start claiming."""
+        self._thread.start()
+        self._waiter.start()
+
+    def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+        """A slot has ended a run: settle it, unless the document is dealt with already."""
+        settlement = None
+        if outcome is not None:
+            settlement = outcome.settlement(claim)
+            settlement.seconds = seconds
+            with suppress(Exception):  # what can't be stored is found when it is settled
+                self._engine.prepare(settlement)
+        self._runs_over.append((claim, settlement, seconds))
+        # Under way, the step or the gathering looks there when it is over; many slots would only wait for the lock.
+        if not self._stepping and not (self._gathering and self._gathers()):
+            with self._changed:
+                self._notify()
+
+    def _collect(self) -> None:
+        """Take over the runs that slots have ended."""
+        now = self._clock.monotonic()
+        while self._runs_over:
+            claim, settlement, seconds = self._runs_over.popleft()
+            self._pace.ended(claim.head["jobType"], seconds, now)
+            self.counts["ran"] += 1
+            self._vacate(claim, settlement)
+
+    def _vacate(self, claim: Claim, settlement: Settlement | None) -> None:
+        """Free the place of a claim, which is settled next, or is dealt with already."""
+        self._occupied -= 1
+        if settlement is None:
+            self._in_flight -= 1
+            self.holdings.drop([claim.nonce])
+            self._look = True
+        else:
+            self._ended.append(settlement)
+
+    def opened(self, claim: Claim) -> bool:
+        """Make a claim ready for a slot; False if its run is not to begin, which then is dealt with here.
+
+        A claim that has waited is looked at again: its job may have been cancelled, or have another owner.
+        """
+        self._taken_at = self._clock.monotonic()
+        try:
+            instead = self._gate.instead(claim, self._runner.is_cancelled(claim))
+        except BaseException as error:  # not in a slot's thread, which would end without a word
+            self._fail(error)
+            return False
+        if instead is True:
+            joblog.claimed([claim])
+            return True
+        with self._changed:
+            self.counts["claimed"] -= 1
+            self._vacate(claim, instead)
+            self._notify()
+        return False
+
+    def stop_claiming(self) -> None:
+        """Claim nothing more; give back at once what no slot has begun."""
+        with self._changed:
+            self._claiming = False
+            self._give_back(self._runner.take_unstarted())
+        self._engine.wake(self._queues)
+
+    def claim_from(self, queues: Sequence[str]) -> None:
+        """From now on claim from these queues only. If one is left out, give back what no slot has begun."""
+        with self._changed:
+            before, self._queues = self._queues, tuple(queues)
+            if has_left := not set(before) <= set(queues):
+                self._give_back(self._runner.take_unstarted())
+            self._look = True
+            self._notify()
+        if has_left:
+            self._engine.wake(before)
+            self._engine.unreserve()
+
+    def give_back_unstarted(self) -> None:
+        """Give back what no slot has begun, as soon as the datastore answers."""
+        with self._changed:
+            self._give_back(self._runner.take_unstarted())
+
+    def in_flight(self) -> int:
+        """Jobs that are claimed and not settled."""
+        return self._in_flight
+
+    def close(self, timeout: float) -> bool:
+        """Settle what has ended and stop the thread; False if it didn't stop in time."""
+        with self._changed:
+            self._finish = True
+            self._notify()
+        with suppress(Exception):  # a queue that can't be woken ends its wait by itself
+            self._waiter.stop()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        """Give back claims that no slot has begun."""
+        for claim in reversed(claims):  # each goes ahead of all that wait, so the last one first
+            self._ended.append(given_back(claim, 0) if self._engine.open(claim, self._accept) else given_back(claim))
+        self._occupied -= len(claims)
+        self._notify()
+
+    def _notify(self) -> None:
+        """Wake the store thread if it could do something now: during a step it would only be in the way."""
+        if not self._stepping and not (self._gathering and self._gathers()):
+            self._changed.notify()
+
+    def _guarded(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Have the worker end, since it can't go on."""
+        log.exception("the worker could not settle, claim or read a job")
+        self.failure = error
+        self.drained.set()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                if not self._stepping:
+                    self.turned = self._clock.monotonic()
+                if not self._changed.wait_for(self._has_turn, self._seconds_to_wait()):
+                    self._look = True
+                    self._give_back_hoarded()
+                elif self._gathers():
+                    self._gather()
+                if self._stepping:
+                    continue
+                if self._finish and not self._ended and not self._postponed:
+                    return
+                self._stepping = True
+            self._step()
+
+    def _seconds_to_wait(self) -> float:
+        now = self._clock.monotonic()
+        times = [POLL, self._postponed.next_at - now]
+        if self._claims.next_at > now:
+            times.append(self._claims.next_at - now)
+        if self._runner.unstarted():
+            times.append(HOARDED / 2)
+        return max(0.0, min(times))
+
+    def _give_back_hoarded(self) -> None:
+        """Give back what was claimed ahead, if no slot takes it: another worker may be idle."""
+        if self._runner.unstarted() and self._clock.monotonic() - self._taken_at > HOARDED:
+            claims = self._runner.take_unstarted()
+            self._give_back(claims)
+            self._pace.gave_back({claim.head["jobType"] for claim in claims if "jobType" in claim.head})
+
+    def _gathers(self) -> bool:
+        """True if what has ended is to wait for what is about to end."""
+        return not self._finish and self._pace.gathers(len(self._ended) + len(self._runs_over), self._in_flight)
+
+    def _gather(self) -> None:
+        self._gathering = True
+        self._changed.wait_for(lambda: self._stepping or not self._gathers(), GATHER_SECONDS)
+        self._gathering = False
+
+    def _has_turn(self) -> bool:
+        if self._stepping:
+            return False
+        self._collect()
+        if self._ended or self._finish or self._postponed.next_at <= self._clock.monotonic():
+            return True
+        return self._look and self._room() > 0
+
+    def _step(self) -> None:
+        """Settle what has ended and claim what there is room for, in the thread that has set ``_stepping``."""
+        batch = new_nonce()
+        with self._changed:
+            self._collect()
+            now = self.turned = self._clock.monotonic()
+            settlements, self._ended = self._postponed.take(inf if self._finish else now) + self._ended, []
+            want = self._room()
+            if want > 0:
+                self.holdings.calling(batch)
+            queues = self._queues
+        try:
+            self._exchange(settlements, want, queues, batch)
+        finally:
+            with self._changed:
+                self._stepping = False
+                self.holdings.called()
+                self._changed.notify()
+
+    def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str], batch: str) -> None:
+        began = self._clock.monotonic()
+        refused = self._engine.counters["released.unsuitable"]
+        try:
+            step = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True, batch=batch)
+        except Exception as error:
+            step = Step([error] * len(settlements), [], error)
+        settled = [
+            settled_at_last(self._engine, settlement, answer, self._clock)
+            for settlement, answer in zip(settlements, step.settled, strict=True)
+        ]
+        for claim in step.claims:
+            claim.at = began
+        self._account(settlements, settled)
+        self._refused = 0 if step.claims else self._engine.counters["released.unsuitable"] - refused
+        self._take_over(step, want, queues)
+
+    def _room(self) -> int:
+        if not self._claiming or not self._queues or not self._may_claim():
+            return 0
+        now = self._clock.monotonic()
+        if now < self._claims.next_at:
+            return 0
+        room = self._slots + self._pace.ahead(now) - self._occupied
+        if self._most is not None:
+            room = min(room, self._most - self.counts["claimed"])
+        return max(0, room)
+
+    def _account(self, settlements: list[Settlement], settled: list[Settled]) -> None:
+        """Take over what became of settlements."""
+        answered: list[Settlement] = []
+        ends: list[str] = []
+        trouble: Exception | None = None
+        with self._changed:
+            for settlement, answer in zip(settlements, settled, strict=True):
+                if isinstance(answer, Exception) and not self._finish:
+                    trouble = answer
+                    self._postponed.add(settlement, self._clock.monotonic())
+                    continue
+                if isinstance(answer, Exception):
+                    log.error("job %s can't be settled, its lease decides: %s", settlement.claim.uuid, answer)
+                answered.append(settlement)
+                ends.append(end_of(settlement) if answer is True else "lost")
+            self.holdings.drop(settlement.claim.nonce for settlement in answered)
+            self._in_flight -= len(answered)
+            self.counts.update(ends)
+            is_over = bool(answered) and not self._postponed
+        joblog.settled(answered, ends)
+        self._settle_outage.note(trouble, is_over)
+
+    def _take_over(self, step: Step, want: int, queues: Sequence[str]) -> None:
+        """Take over what was claimed of so many jobs of these queues."""
+        claims = step.claims
+        if want > 0:
+            self._claim_outage.note(step.trouble, step.trouble is None)
+        with self._changed:
+            self.holdings.called(claim.nonce for claim in claims)
+            self._in_flight += len(claims)
+            self.counts["claimed"] += len(claims)
+            if want > 0:
+                self._look = len(claims) >= want
+                self.answered = self.answered or step.trouble is None
+                self._claims.note(self._clock.monotonic(), step.trouble is not None, self._refused)
+            if self._in_flight == 0 and (want > 0 or not self._queues) and step.trouble is None:
+                self.drained.set()
+            elif claims:
+                self.drained.clear()
+            self.answered = self.answered or not self._queues
+            if not self._look and want > 0:
+                self._waiter.ask()
+            if not (self._claiming and self._may_claim() and set(queues) <= set(self._queues)):
+                self._occupied += len(claims)
+                self._give_back(claims)
+                return
+            kept, back = self._divided(claims)
+            if kept and not self._runner.unstarted():
+                self._taken_at = self._clock.monotonic()
+            self._occupied += len(kept)
+            self._runner.add(kept, are_short=self._pace.is_short)
+            self._ended += back
+            self._notify()
+
+    def _divided(self, claims: list[Claim]) -> tuple[list[Claim], list[Settlement]]:
+        """The claims for slots, and how the others end: no slot is free for them, and their jobs may take long."""
+        free = max(0, self._slots - self._occupied)
+        known = [job_type for job_type, _ in self._worker.knows]
+        if len(claims) <= free or (known and all(map(self._pace.may_wait, known))):
+            return claims, []
+        kept, back = claims[:free], []
+        for claim in claims[free:]:
+            is_open = self._engine.open(claim, self._accept)
+            if is_open and self._pace.may_wait(claim.head["jobType"]):
+                kept.append(claim)
+                continue
+            back.append(given_back(claim, 0) if is_open else given_back(claim))
+            self._pace.gave_back([claim.head.get("jobType", "")])
+        back.reverse()  # each goes ahead of all that wait, so the last one first
+        return kept, back
+
+    def _take_up(self, queues: Sequence[str]) -> None:
+        """Poll for work from this thread unless the store thread is polling already."""
+        with self._changed:
+            self._look = True
+            self._collect()
+            has_room = self._room() > 0 and set(queues) <= set(self._queues)
+            if not has_room or self._stepping or self._finish:
+                self._notify()
+                is_here = False
+            else:
+                self._stepping = is_here = True
+        if not has_room:
+            self._engine.unreserve()  # what came along is for other workers
+        if is_here:
+            self._step()

@@ -1,0 +1,77 @@
+"""The next try of a job: its delay by the class's ``BACKOFF``, and the end of a run whose ``TIMEOUT`` is over."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from zerog import backoff
+from zerog.engine import joblog, transitions
+from zerog.engine.transitions import Claim
+from zerog.jobs.base import BaseJob, load_job, read_head
+from zerog.jobs.submit_options import LONGEST_DELAY, is_delay
+from zerog.records.job import INTERNAL_ERROR, NO_RESULT, Document
+from zerog.records.operations import Operation
+from zerog.support import jsonvalues
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+
+class Pause(NamedTuple):
+    """Seconds until the next try, and what was wrong with the class's own answer, if anything was."""
+
+    seconds: float
+    complaint: str | None = None
+
+
+def pause_after(job_class: type[BaseJob], error_count: int, error: BaseException | None) -> Pause:
+    """The pause after the ``error_count``-th error. Never raises: a wrong answer must not lose the job.
+
+    ``error`` is what the run raised, None if it was killed.
+    """
+    try:
+        answer: object = job_class.BACKOFF(error_count, error)  # from the class: a function there is no method
+    except BaseException as failure:  # sys.exit() in it ends no worker
+        return _instead(job_class, error_count, f"raised {jsonvalues.shown(failure)}")
+    if is_delay(answer):
+        return Pause(float(answer))
+    expected = f"expected seconds, from 0 up to {LONGEST_DELAY:,}"
+    return _instead(job_class, error_count, f"returned {jsonvalues.shown(answer)}; {expected}")
+
+
+def _instead(job_class: type[BaseJob], error_count: int, trouble: str) -> Pause:
+    seconds = backoff.DEFAULT(error_count, None)
+    where = f"BACKOFF of {job_class.JOB_TYPE} for error {error_count} {trouble}"
+    return Pause(seconds, f"{where}. The job waits {seconds:.1f} s instead, as jobs without a BACKOFF do.")
+
+
+log = logging.getLogger("zerog")
+
+
+def take_overrun(app: App, claim: Claim, message: str) -> bool:
+    """End the claimed run from outside, with an error that says ``message``; False if it doesn't own the job any more.
+
+    Raises what the datastore raises.
+    """
+    engine = app.engine
+
+    def build(head: Document, now: str) -> list[Operation]:
+        errors = head["errorCount"] + 1
+        pause = pause_after(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
+        told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
+        record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
+        return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
+
+    return engine.take_away(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)
+
+
+def _goes_on(app: App, claim: Claim, head: Document, errors: int) -> bool:
+    job_class = claim.loaded[0]
+    try:
+        loaded = read_head(job_class, {**head, "errorCount": errors})
+        job = load_job(job_class, loaded, claim.token, app.datastore, app.queue)
+        return bool(job.continue_running() == NO_RESULT)
+    except Exception:
+        log.exception("job %s: continue_running() failed after a timeout", claim.uuid)
+        return False
