@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.processes import output, program
+from zerog.backends.sqlite.connection import Connection
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 
@@ -169,6 +171,26 @@ def test_two_handles_opened_at_once(path) -> None:
     datastore = SqliteDatastore(path)
     assert datastore.read("a") == datastore.read("b") == {}
     datastore.close()
+
+
+def test_a_file_that_another_process_locks_while_it_is_opened_is_waited_for(
+    path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that closes the last connection or restores the log has it for itself for a moment."""
+    insist, others = Connection.insist, []
+
+    def slow(self: Connection, statement: str) -> None:
+        insist(self, statement)
+        if statement == "PRAGMA journal_mode=wal":
+            others.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+            others[0].execute("PRAGMA locking_mode=EXCLUSIVE")
+            others[0].execute("BEGIN EXCLUSIVE")
+            threading.Timer(0.2, others[0].close).start()
+
+    monkeypatch.setattr(Connection, "insist", slow)
+    with closing(SqliteDatastore(path)) as datastore:
+        datastore.create("a", {})
+        assert others and datastore.read("a") == {}
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ class Connection:
             if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self.insist("PRAGMA journal_mode=wal")
             sqlite.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}").fetchone()
-            sqlite.execute("PRAGMA schema_version").fetchone()  # which opens the log
+            self.insist("PRAGMA schema_version")  # which opens the log
             self.files = Opened(self._identity(before), identity_of(f"{self._path}-wal"))
         except BaseException:
             self.close()
