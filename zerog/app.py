@@ -23,15 +23,7 @@ from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import construct
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
-from zerog.jobs.submit_options import (
-    check_delay,
-    check_headers,
-    check_named,
-    check_priority,
-    check_queue_name,
-    check_token,
-    delay_until,
-)
+from zerog.jobs.submit_options import check_delay, check_headers, check_named, check_priority, check_token, delay_until
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
@@ -39,6 +31,7 @@ from zerog.query import Query
 from zerog.records.job import TERMINAL, Document, check_shown, make_key
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
+from zerog.support.checks import check_queue_name
 from zerog.support.clock import SYSTEM, Clock
 
 P = ParamSpec("P")

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable
 
 from zerog.exceptions import ConfigurationError
-from zerog.jobs.submit_options import LONGEST_DELAY, is_delay
 from zerog.support import jsonvalues
+from zerog.support.checks import LONGEST_DELAY, is_delay
 
 Backoff = Callable[[int, BaseException | None], float]
 

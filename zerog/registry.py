@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import ValidationError
 
-from zerog.contracts.datastore import HISTORY
 from zerog.contracts.foreign import as_datastore
 from zerog.engine.engine import Unsuitable
 from zerog.exceptions import (
@@ -28,7 +27,16 @@ from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
 from zerog.jobs.load import construct
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.retention import Keep
-from zerog.records.job import CANCELLED_STATUS, ENGINE_FIELDS, FAILED, SUCCEEDED, Document, check_head, make_key
+from zerog.records.job import (
+    CANCELLED_STATUS,
+    ENGINE_FIELDS,
+    FAILED,
+    HISTORY,
+    SUCCEEDED,
+    Document,
+    check_head,
+    make_key,
+)
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import shown
 from zerog.support.suggestions import close_to
@@ -163,7 +171,7 @@ class JobRegistry:
         try:
             return job_class, read_head(job_class, head)
         except (SchemaTooNew, CorruptDocument) as error:
-            raise Unsuitable(str(error)) from error
+            raise Unsuitable(str(error), isinstance(error, SchemaTooNew)) from error
         except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker
             raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
 

@@ -28,10 +28,11 @@ from rq.worker import BaseWorker
 
 from zerog.app import App
 from zerog.backends.rq.queue import ENTRY, RqQueue
-from zerog.contracts.queue import Queue, Reservation, check_uuid
+from zerog.contracts.queue import Queue, Reservation
 from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError
 from zerog.loading import load_app
+from zerog.records.job import check_uuid
 from zerog.worker.delivery import run_delivery
 from zerog.worker.settings import LEASE
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.audit import Audit
 from tests.acceptance.harness import Workers
+from zerog.fleet.heartbeat import WorkerRecords
 
 PROCESSES, JOBS = 8, 1_000
 
@@ -26,7 +27,7 @@ def test_two_deliveries_at_the_same_instant_to_eight_processes(
             sqlite.execute("DELETE FROM zerog_queue")
         audit = Audit(w.app)
         workers = [w.start() for _ in range(PROCESSES)]
-        w.until(lambda: len(w.app.engine.roster()) == PROCESSES)
+        w.until(lambda: len(WorkerRecords(w.app.engine).directory()) == PROCESSES)
         with sqlite_file.writing() as sqlite:
             for uuid in (*uuids, *uuids):
                 queue.insert(sqlite, uuid, 0, 0, None)

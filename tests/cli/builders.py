@@ -12,6 +12,7 @@ from marshmallow import Schema, fields
 
 import zerog
 from zerog.engine.transitions import Settlement, Worker, waiting
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Append, Set, apply
 from zerog.support.clock import SYSTEM, text_after, to_text
@@ -86,7 +87,7 @@ class Shop:
         return self.app.submit(job_type, params, **options).uuid
 
     def running(self, job_type: str = "word_count") -> str:
-        self.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
+        WorkerRecords(self.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
         uuid = self.submitted(job_type, priority=9)
         [claim] = self.app.engine.claim(1, ALICE, self.app.registry.accept)
         assert claim.uuid == uuid

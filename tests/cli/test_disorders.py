@@ -20,6 +20,7 @@ from tests.cli.builders import ALICE, Shop, WordCount, without_app, zerog_comman
 from tests.cli.conftest import Zerog
 from tests.processes import until
 from zerog.engine.transitions import Worker
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.support.clock import SYSTEM
@@ -60,12 +61,12 @@ def queue_emptied(shop: Shop) -> None:
 
 def owner_silent(shop: Shop) -> None:
     shop.submitted()
-    shop.app.engine.renew(BRIEF, 1)
+    WorkerRecords(shop.app.engine).renew(BRIEF, 1)
     assert shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
 
 
 def record_left(shop: Shop) -> None:
-    shop.app.engine.renew(BRIEF, 1)
+    WorkerRecords(shop.app.engine).renew(BRIEF, 1)
 
 
 def type_unknown(shop: Shop) -> None:
@@ -119,7 +120,7 @@ def queue_unserved(shop: Shop) -> None:
 
 def nobody_alive(shop: Shop) -> None:
     shop.submitted()
-    shop.app.engine.retire(ALICE)
+    WorkerRecords(shop.app.engine).forget(ALICE.name)
 
 
 def not_durable(shop: Shop) -> None:
@@ -184,7 +185,7 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     """Found, told whether a person is needed; after its command has run the doctor is content."""
     monkeypatch.setattr("zerog.maintenance.job_findings.CANCEL_GRACE", 0.5)
     monkeypatch.setattr("zerog.maintenance.reconcile.CANCEL_GRACE", 0.5)
-    shop.app.engine.renew(ALICE, 1, lambda: {"host": "here", "queues": ["default"]})
+    WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"host": "here", "queues": ["default"]})
     assert examined(zerog, disorder) == (0, [])
     disorder.make(shop)
     code, findings = examined(zerog, disorder)
@@ -209,7 +210,10 @@ def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
     command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--queues", "slow,urgent", "--log-level", "ERROR"]
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
         try:
-            until(lambda: bool(shop.app.engine.roster()), what="no worker came")
+            until(
+                lambda: bool(WorkerRecords(shop.app.engine).directory()),
+                what="no worker came",
+            )
             shop.submitted()
             result = zerog("doctor", "myapp:app")
         finally:
@@ -222,7 +226,7 @@ def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -
     """On a line of its own, to be copied; and what this was seen with."""
     uuid = shop.submitted()
     shop.app.datastore.mutate(make_key(uuid), [Set("jobType", "strange")])
-    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default", "slow"]})
+    WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default", "slow"]})
     printed = zerog("doctor", "myapp:app").stdout.splitlines()
     assert f"    $ zerog jobs cancel myapp:app {uuid}" in printed
     versions = f"zerog {package.__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}."
@@ -232,7 +236,7 @@ def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -
 
 def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -> None:
     """A queue's name comes quoted, so that pasting the line runs nothing else."""
-    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
+    WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
     shop.submitted(queue="slow; rm -r x")
     [finding] = findings_of(zerog("doctor", "myapp:app", "--json").stdout)
     assert shlex.split(finding["command"])[-1] == "slow; rm -r x"
@@ -240,7 +244,7 @@ def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -
 
 def test_many_jobs_are_mended_some_at_a_time(shop: Shop, zerog: Zerog) -> None:
     """A command names ten; after three rounds all are mended."""
-    shop.app.engine.renew(ALICE, 1, lambda: {"queues": ["default"]})
+    WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
     for _ in range(25):
         change(shop, "jobType", "strange")
     for left in (25, 15, 5):

@@ -20,6 +20,7 @@ from tests.processes import until
 from zerog.cli.follow import follow
 from zerog.engine.transitions import Worker
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
 
 BRIEF = Worker("brief", 0.5)
@@ -28,7 +29,7 @@ BRIEF = Worker("brief", 0.5)
 def owned_by_the_dead(shop: Shop) -> str:
     """A job whose worker, with a lease of half a second, will never be heard of again."""
     uuid = shop.submitted()
-    shop.app.engine.renew(BRIEF, 1)
+    WorkerRecords(shop.app.engine).renew(BRIEF, 1)
     [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
     assert claim.uuid == uuid
     return uuid
@@ -55,7 +56,7 @@ def test_a_silent_worker_takes_two_looks(shop: Shop, zerog: Zerog) -> None:
     assert f"{uuid}: taken from its worker, runs again" in result.stdout
     assert "worker brief is gone, its record was removed" in result.stdout
     assert shop.status(uuid) == "queued"
-    assert shop.app.engine.roster() == {}
+    assert WorkerRecords(shop.app.engine).directory() == {}
 
 
 def test_a_sweep_for_scripts(shop: Shop, zerog: Zerog) -> None:

@@ -26,8 +26,8 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import HOT
-from zerog.contracts.datastore import HISTORY
 from zerog.engine.engine import Engine
+from zerog.records.job import HISTORY
 from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.engine import EngineContract

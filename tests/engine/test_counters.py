@@ -17,7 +17,7 @@ from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Claim, Settlement, Worker
 from zerog.exceptions import QueueUnavailable
-from zerog.fleet.heartbeat import worker_key
+from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.maintenance.reconcile import Reconciler
 from zerog.maintenance.retention import Keep
 from zerog.records.job import Document, make_key, new_document, new_uuid
@@ -127,7 +127,7 @@ def released_unheld(place: Place) -> tuple[str, Told]:
     place.claim()
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for beat in (1, 2, 3):
-        place.engine.renew(ALICE, beat, lambda: {"held": [], "claiming": None})
+        WorkerRecords(place.engine).renew(ALICE, beat, lambda: {"held": [], "claiming": None})
         reconciler.sweep()
     return uuid, lambda document: (document["attempts"], document["status"]) == (0, "queued")
 
@@ -225,7 +225,7 @@ def removed_old(place: Place) -> tuple[None, Told]:
 
 
 def workers_forgotten(place: Place) -> tuple[None, Told]:
-    place.engine.renew(ALICE, 1)
+    WorkerRecords(place.engine).renew(ALICE, 1)
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for _ in range(4):
         reconciler.sweep()

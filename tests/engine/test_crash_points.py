@@ -13,9 +13,9 @@ import pytest
 import zerog
 from tests.engine import crash_scenario
 from tests.engine.engines import KINDS, long_test
+from tests.maintenance.doctors import doctor_of
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite
-from zerog.maintenance.doctor import Doctor
 from zerog.records.job import TERMINAL
 from zerog.support import failpoints
 from zerog.support.failpoints import InjectedFailure
@@ -68,7 +68,7 @@ def told_by_doctor(engine: Engine) -> set[str]:
     """The jobs that are named when somebody asks what is wrong."""
     app = zerog.App(datastore=engine.datastore, queue=engine.queue, clock=engine.clock)
     app.register(OfScenario)
-    return {uuid for finding in Doctor(app).examine().findings for uuid in finding.jobs}
+    return {uuid for finding in doctor_of(app).examine().findings for uuid in finding.jobs}
 
 
 class Faults:

@@ -19,6 +19,7 @@ from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settlement, Worker
 from zerog.exceptions import JobNotFound, QueueUnavailable, ReservationLost, TooManyCollisions
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key
 from zerog.support import failpoints
@@ -203,12 +204,12 @@ def test_a_new_worker_has_the_process_number_of_a_dead_one(app: zerog.App) -> No
     dead, successor = (zerog.Worker(app, name="host").name for _ in range(2))
     assert dead != successor and dead.split("-")[:2] == successor.split("-")[:2] == ["host", str(os.getpid())]
     uuid = app.submit("plain").uuid
-    app.engine.renew(Worker(dead, 30.0), 1)
+    WorkerRecords(app.engine).renew(Worker(dead, 30.0), 1)
     claim(app, Worker(dead, 30.0))
     assert isinstance(app.clock, ManualClock)
     reconciler = Reconciler(app.engine, successor, app.clock)
     for beat in range(1, 6):
-        app.engine.renew(Worker(successor, 30.0), beat)
+        WorkerRecords(app.engine).renew(Worker(successor, 30.0), beat)
         reconciler.sweep()
         app.clock.advance(10)
     assert [one.uuid for one in claim(app, Worker(successor, 30.0))] == [uuid]

@@ -12,8 +12,8 @@ from zerog.contracts.datastore import RunGuard
 from zerog.engine import transitions
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
-from zerog.exceptions import AmbiguousWrite, DatastoreError, DatastoreUnavailable, QueueUnavailable, TooManyCollisions
-from zerog.fleet.heartbeat import ROSTER
+from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable, QueueUnavailable, TooManyCollisions
+from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_uuid
 from zerog.records.operations import Set
@@ -110,13 +110,13 @@ def test_enqueue_and_retry_whose_job_was_quicker(engine: Engine, monkeypatch: py
         if verb == "retry":
             engine.settle([Settlement(claim(engine)[0], "finish", 1, 500)])
 
-        def others(attempt: int, uuid: str = uuid) -> None:
+        def others(seconds: float, uuid: str = uuid) -> None:
             engine.queue.put(uuid)
             claim(engine)
 
         plan(engine, "late")
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr(engine, "_wait_for_answer", others)
+            meanwhile.setattr(engine.clock, "pause", others)
             getattr(engine, verb)(uuid)
         assert engine.read(uuid)[0]["status"] == "running"
 
@@ -173,7 +173,7 @@ def test_reserved_entries_are_given_back_by_a_worker_that_leaves(engine: Engine)
     uuid = submit(engine)
     assert engine.wait_ready(0)
     assert engine.queue.reserve(0) is None
-    engine.retire(ALICE)
+    WorkerRecords(engine).forget(ALICE.name)
     engine.wake()
     assert [one.uuid for one in claim(engine)] == [uuid]
 
@@ -213,25 +213,25 @@ def test_a_queue_out_of_reach_is_no_repair(engine: Engine, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("words", ["busy", "lost", "late", "ok"])
-def test_the_roster_is_right_whatever_is_answered(engine: Engine, words: str) -> None:
+def test_the_directory_is_right_whatever_is_answered(engine: Engine, words: str) -> None:
     """A worker is named once it has a record."""
     plan(engine, f"ok {words}")
-    engine.renew(ALICE, 1)
-    assert set(engine.roster()) == {"alice"}
-    engine.retire(ALICE)
-    engine.retire(ALICE)
-    assert engine.roster() == {}
+    WorkerRecords(engine).renew(ALICE, 1)
+    assert set(WorkerRecords(engine).directory()) == {"alice"}
+    WorkerRecords(engine).forget(ALICE.name)
+    WorkerRecords(engine).forget(ALICE.name)
+    assert WorkerRecords(engine).directory() == {}
 
 
-def test_a_roster_nobody_can_write_is_an_error(engine: Engine) -> None:
+def test_a_directory_that_is_locked_for_good_is_an_error(engine: Engine) -> None:
     """The worker tries again at its next beat."""
     plan(engine, "busy...")
-    with pytest.raises(DatastoreError, match="alice"):
-        engine.renew(ALICE, 1)
+    with pytest.raises(TooManyCollisions, match=DIRECTORY):
+        WorkerRecords(engine).renew(ALICE, 1)
     plan(engine, "")
-    engine.datastore.create(ROSTER, {"workers": 7})
-    engine.renew(ALICE, 1)
-    assert set(engine.roster()) == {"alice"}
+    engine.datastore.create(DIRECTORY, {"workers": 7})
+    WorkerRecords(engine).renew(ALICE, 1)
+    assert set(WorkerRecords(engine).directory()) == {"alice"}
 
 
 def test_a_job_whose_rescue_fails_for_itself_stops_no_sweep(engine: Engine) -> None:

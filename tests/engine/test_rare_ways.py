@@ -23,6 +23,7 @@ from zerog.exceptions import (
     JobStateError,
     TooManyCollisions,
 )
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.audit import Audit
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.commands import worker_key
@@ -322,13 +323,13 @@ def test_a_record_that_can_t_be_stored_is_no_beat(
     monkeypatch.setattr(parts, "_wait_for_answer", lambda _attempt: None)
     monkeypatch.setattr(parts.datastore, "create", refuse)
     with pytest.raises(raised):
-        parts.renew(ALICE, 1)
+        WorkerRecords(parts).renew(ALICE, 1)
     assert parts.datastore.read(worker_key("alice")) is None
 
 
 def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker makes it anew with its next beat."""
-    parts.renew(ALICE, 1)
+    WorkerRecords(parts).renew(ALICE, 1)
     read = parts.datastore.read_with_cas
 
     def damaged(key: str, head: bool = False) -> Any:
@@ -338,9 +339,9 @@ def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(parts.datastore, "read_with_cas", damaged)
-        parts.mend_record("alice")
+        WorkerRecords(parts).mend_record("alice")
     assert parts.datastore.read(worker_key("alice")) is None
-    parts.renew(ALICE, 2)
+    WorkerRecords(parts).renew(ALICE, 2)
     assert parts.datastore.read(worker_key("alice"))["beat"] == 2
 
 
@@ -364,7 +365,7 @@ def test_a_run_that_can_t_be_looked_at_keeps_no_other(
     reconciler = Reconciler(engine, "sweeper", clock)
     given_back: list[str] = []
     for beat in range(1, 8):
-        engine.renew(ALICE, beat, lambda: {"held": [], "claiming": None})
+        WorkerRecords(engine).renew(ALICE, beat, lambda: {"held": [], "claiming": None})
         given_back += reconciler.sweep().given_back
         clock.advance(2)
     assert sorted(given_back) == sorted([uuids[0], uuids[2]])

@@ -13,6 +13,7 @@ from tests.jobs.builders import Declared, InterferingStore, PlainQueue, PlainSto
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.engine.transitions import Worker
 from zerog.exceptions import AmbiguousWrite, InvalidValue, JobNotFound, TooManyCollisions
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Set
 
 
@@ -63,7 +64,7 @@ def test_a_worker_s_heartbeat_makes_no_save_stale() -> None:
     [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
     holder = app.get_job(claim.uuid)
     for beat in range(3):
-        app.engine.renew(Worker("w", 30.0), beat)
+        WorkerRecords(app.engine).renew(Worker("w", 30.0), beat)
     holder.offset = 4
     holder.save()
     assert head_of(job)["offset"] == 4

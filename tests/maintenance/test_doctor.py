@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 import zerog
 from tests.jobs.builders import PlainStore
+from tests.maintenance.doctors import doctor_of
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.cli.root import cli
 from zerog.engine.transitions import Worker, waiting
 from zerog.exceptions import QueueUnavailable
-from zerog.maintenance.doctor import Doctor
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.findings import LISTED, Diagnosis, Finding
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Set, apply
@@ -51,7 +52,7 @@ def found(diagnosis: Diagnosis, words: str) -> Finding:
 
 def test_nothing_is_wrong_with_an_empty_app(app: zerog.App) -> None:
     """No jobs, no findings, nobody is needed; what the datastore promises is said."""
-    diagnosis = Doctor(app).examine()
+    diagnosis = doctor_of(app).examine()
     assert (diagnosis.findings, diagnosis.needs_person) == ([], False)
     assert (diagnosis.durability, "memory" in diagnosis.durability_means) == ("process", True)
 
@@ -60,8 +61,8 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
     """What waits is counted by status and queue."""
     app.submit("plain")
     app.submit("plain", delay=60)
-    app.engine.renew(ALICE, 1, lambda: {"host": "here", "pid": 7})
-    diagnosis = Doctor(app).examine()
+    WorkerRecords(app.engine).renew(ALICE, 1, lambda: {"host": "here", "pid": 7})
+    diagnosis = doctor_of(app).examine()
     assert diagnosis.jobs == {"queued": 1, "scheduled": 1}
     assert diagnosis.queues == {"default": {"documents": 2, "entries": 2, "paused": None}}
     assert [(w["worker"], w["host"], w["silent"]) for w in diagnosis.workers] == [("alice", "here", False)]
@@ -71,46 +72,46 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
 def test_jobs_without_a_worker_need_somebody_to_start_one(app: zerog.App) -> None:
     """Waiting jobs and no worker: the command is told."""
     app.submit("plain")
-    finding = found(Doctor(app, "shop:app").examine(), "no worker is alive")
+    finding = found(doctor_of(app, "shop:app").examine(), "no worker is alive")
     assert (finding.needs_person, finding.command) == (True, "zerog worker shop:app")
 
 
 def test_one_look_doesn_t_call_a_worker_alive(app: zerog.App, clock: ManualClock) -> None:
     """Whether the worker whose record is there lives, only its next beat shows."""
     app.submit("plain")
-    app.engine.renew(ALICE, 1)
-    doctor = Doctor(app, "shop:app")
+    WorkerRecords(app.engine).renew(ALICE, 1)
+    doctor = doctor_of(app, "shop:app")
     first = doctor.examine()
     finding = found(first, "one look can't tell")
     assert (finding.needs_person, finding.command) == (False, "zerog doctor shop:app --watch 33")
     assert (first.workers[0]["alive"], first.needs_person) == (None, False)
-    app.engine.renew(ALICE, 2)
+    WorkerRecords(app.engine).renew(ALICE, 2)
     second = doctor.examine()
     assert (second.findings, second.workers[0]["alive"]) == ([], True)
-    third = Doctor(app, "shop:app").examine(watch=31)
+    third = doctor_of(app, "shop:app").examine(watch=31)
     assert (third.workers[0]["alive"], found(third, "no worker is alive").needs_person) == (False, True)
 
 
 def test_a_pending_job_is_told_from_one_just_being_put(app: zerog.App, clock: ManualClock) -> None:
     """A document whose writer died waits for reconcile, after its grace."""
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     document = new_document("plain", 1.0, to_text(clock.now()))
     apply(document, waiting(document["createdAt"], 0))
     app.datastore.create(make_key(document["uuid"]), document)
-    assert list(found(Doctor(app).examine(), "on their way").jobs) == [document["uuid"]]
+    assert list(found(doctor_of(app).examine(), "on their way").jobs) == [document["uuid"]]
     clock.advance(6)
-    diagnosis = Doctor(app).examine()
+    diagnosis = doctor_of(app).examine()
     assert list(found(diagnosis, "never reached").jobs) == [document["uuid"]]
     assert not diagnosis.needs_person
 
 
 def test_an_owner_is_known_to_be_silent_after_two_looks(app: zerog.App, clock: ManualClock) -> None:
     """The first look can't tell; with a pause of more than the lease the second one can."""
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.engine.claim(1, ALICE, app.registry.accept)
-    assert not Doctor(app).examine().findings
-    diagnosis = Doctor(app).examine(watch=31)
+    assert not doctor_of(app).examine().findings
+    diagnosis = doctor_of(app).examine(watch=31)
     assert "alice" in found(diagnosis, "silent").jobs[uuid]
     assert diagnosis.workers[0]["silent"]
     assert diagnosis.needs_person  # nobody is left who would take it back
@@ -120,7 +121,7 @@ def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
     """Its job may or may not be running; looking again tells."""
     uuid = app.submit("plain").uuid
     app.engine.claim(1, ALICE, app.registry.accept)
-    assert "alice" in found(Doctor(app).examine(), "without a record").jobs[uuid]
+    assert "alice" in found(doctor_of(app).examine(), "without a record").jobs[uuid]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +138,10 @@ def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
 )
 def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, words: str, why: str) -> None:
     """Unknown type, too new, corrupt: each with who must do what."""
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.datastore.mutate(make_key(uuid), [change, *[Set("format", 9)] * (change.value == "of format 9")])
-    diagnosis = Doctor(app).examine()
+    diagnosis = doctor_of(app).examine()
     finding = found(diagnosis, words)
     assert finding.needs_person
     assert why in next(iter(finding.jobs.values()))
@@ -149,23 +150,23 @@ def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, word
 
 def test_what_can_t_even_be_read_is_named_once(app: zerog.App) -> None:
     """A page leaves it out; it is a job that nobody runs all the same."""
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.datastore._records[make_key(uuid)].head = '{"status": "queued'
-    finding = found(Doctor(app).examine(), "make no sense")
+    finding = found(doctor_of(app).examine(), "make no sense")
     assert (finding.count, list(finding.jobs), finding.needs_person) == (1, [uuid], True)
 
 
 def test_a_flushed_queue_is_seen(app: zerog.App) -> None:
     """Documents say that they are on a queue that has lost their entries; a sweep puts them again."""
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     for _ in range(3):
         app.submit("plain")
     app.queue.flush()
-    diagnosis = Doctor(app).examine()
+    diagnosis = doctor_of(app).examine()
     assert (found(diagnosis, "3 of 3").count, diagnosis.needs_person) == (3, True)
     app.reconcile()
-    assert not Doctor(app).examine().needs_person
+    assert not doctor_of(app).examine().needs_person
 
 
 def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,10 +175,10 @@ def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.Monke
     def unreachable() -> int:
         raise QueueUnavailable("no route")
 
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     app.submit("plain")
     monkeypatch.setattr(app.queue, "size", unreachable)
-    diagnosis = Doctor(app).examine()
+    diagnosis = doctor_of(app).examine()
     assert "no route" in found(diagnosis, "can't be reached").what
     assert diagnosis.queues["default"]["entries"] is None
     assert diagnosis.needs_person
@@ -185,7 +186,8 @@ def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.Monke
 
 def test_a_datastore_that_can_t_list_is_named() -> None:
     """Without find nothing is ever repaired, which somebody should know."""
-    diagnosis = Doctor(zerog.App(datastore=PlainStore(), queue=MemoryQueue())).examine()
+    app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
+    diagnosis = doctor_of(app).examine()
     assert "can't list" in diagnosis.findings[0].what
     assert diagnosis.needs_person
 
@@ -229,7 +231,7 @@ def test_the_command_speaks_and_its_exit_code_tells(shop: str) -> None:
     app = zerog.App("sqlite:///jobs.db")
     app.register(Plain)
     uuids = [app.submit("plain").uuid for _ in range(7)]
-    app.engine.renew(ALICE, 1)
+    WorkerRecords(app.engine).renew(ALICE, 1)
     app.close()
     ill = run(cli, ["doctor", shop])
     assert ill.exit_code == 1

@@ -12,6 +12,7 @@ import zerog
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.transitions import Claim, Worker
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.losses import bury, take_back
 
 
@@ -49,13 +50,13 @@ def test_the_jobs_of_a_buried_worker_run_again_at_once(
 ) -> None:
     """In their order, and ahead of what waits. Another worker's jobs are left alone, and the record is gone."""
     gone, other = claims(app, "gone", 3), claims(app, "other", 1)
-    app.engine.renew(Worker("gone", 30.0), 1)
+    WorkerRecords(app.engine).renew(Worker("gone", 30.0), 1)
     assert sorted(bury(app.engine, "gone", was_stopping)) == sorted(claim.uuid for claim in gone)
     for claim in gone:
         head = document(app, claim)
         assert (head["status"], head["lost"], head["attempts"]) == ("queued", lost, attempts)
     assert document(app, other[0])["owner"]["worker"] == "other"
-    assert "gone" not in app.engine.roster()
+    assert "gone" not in WorkerRecords(app.engine).directory()
     assert bury(app.engine, "gone", was_stopping) == []
     again = app.engine.claim(3, Worker("next", 30.0), app.registry.accept)
     assert [claim.uuid for claim in again] == [claim.uuid for claim in gone]
@@ -149,5 +150,6 @@ def test_a_document_that_changes_all_the_time_keeps_its_count(app: zerog.App, mo
         raise app.datastore.casException("made up: it was changed")
 
     monkeypatch.setattr(app.datastore, "mutate", refuse)
-    assert not take_back(app.engine, claim.uuid, claim.nonce, "it is back")
+    with pytest.raises(zerog.TooManyCollisions):
+        take_back(app.engine, claim.uuid, claim.nonce, "it is back")
     assert document(app, claim)["lost"] == 1

@@ -16,6 +16,7 @@ from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Worker, waiting
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import reconcile, redelivery, sweep
 from zerog.maintenance.reconcile import SWEEPER, Reconciler
 from zerog.maintenance.retention import Keep
@@ -122,7 +123,7 @@ def test_a_datastore_that_can_t_list_is_not_swept(clock: ManualClock) -> None:
 def test_watchers_know_a_dead_worker_when_they_take_over(engine: Engine, clock: ManualClock) -> None:
     """Sweeper and owner died together: the owner's silence was watched before the takeover."""
     Reconciler(engine, "dead", clock).turn()
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     [uuid] = submit(engine)
     take(engine)
     odd = submit(engine)[0]
@@ -140,7 +141,7 @@ def test_a_sweeper_that_was_stopped_robs_nobody(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between reading a beat and asking for the time this process may be stopped for minutes."""
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     submit(engine)
     take(engine)
     reconciler = Reconciler(engine, "first", clock)
@@ -166,7 +167,7 @@ def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
     monkeypatch.setattr(sweep, "HEADS", 20)
     monkeypatch.setattr(redelivery, "LOOKED_AT", 20)
     monkeypatch.setattr(sweep, "PAGE", 8)
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     running = submit(engine, 50)
     take(engine)
     lost = submit(engine, 50)
@@ -241,7 +242,7 @@ def test_a_record_that_can_t_be_removed_stays(
     def fail(key: str) -> bool:
         raise DatastoreUnavailable("out of reach")
 
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     reconciler = Reconciler(engine, "first", clock)
     reconciler.sweep()
     clock.advance(31)
@@ -273,7 +274,7 @@ def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
     """Also if that is after the look that found it silent, and before its jobs are taken away."""
     [uuid] = submit(engine)
     take(engine)
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     reconciler = Reconciler(engine, "sweeper", clock)
     reconciler.sweep()
     clock.advance(31)
@@ -281,7 +282,7 @@ def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
 
     def look_and_hear(*arguments: Any) -> Any:
         yield from looked(*arguments)
-        engine.renew(ALICE, 2)
+        WorkerRecords(engine).renew(ALICE, 2)
 
     monkeypatch.setattr(reconciler._owned, "walk", look_and_hear)
     assert not reconciler.sweep().rescued

@@ -16,6 +16,7 @@ from zerog.contracts.queue import Entry, Queue, Reservation, as_queue
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Worker
 from zerog.exceptions import ConfigurationError, CorruptDocument, QueueUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import redelivery
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_document, new_uuid
@@ -283,12 +284,12 @@ def test_what_no_living_worker_takes_is_not_put_again(
     place = silent if in_doubt else engine
     submit(place)
     lose(place)
-    place.renew(ALICE, 1, lambda: {"knows": known})
+    WorkerRecords(place).renew(ALICE, 1, lambda: {"knows": known})
     clock.advance(25)
-    place.renew(ALICE, 2, lambda: {"knows": known})
+    WorkerRecords(place).renew(ALICE, 2, lambda: {"knows": known})
     reconciler = Reconciler(place, "first", clock)
     assert bool(reconciler.sweep().put_again) is put
-    place.renew(Worker("bob", 30.0), 1, lambda: {"knows": [["test", 1.0]]})
+    WorkerRecords(place).renew(Worker("bob", 30.0), 1, lambda: {"knows": [["test", 1.0]]})
     assert bool(reconciler.sweep().put_again) is not put
     assert len(take(place)) == 1
 

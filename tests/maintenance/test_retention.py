@@ -14,18 +14,18 @@ import pytest
 import zerog
 from tests.engine.engines import KINDS
 from tests.jobs.builders import PlainStore
+from tests.maintenance.doctors import doctor_of
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.contracts.datastore import ENDED, Page
+from zerog.contracts.datastore import Page
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement, Worker
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.maintenance import reconcile, retention
-from zerog.maintenance.doctor import Doctor
 from zerog.maintenance.reconcile import Reconciler
-from zerog.records.job import make_key, new_document
+from zerog.records.job import TERMINAL, make_key, new_document
 from zerog.records.operations import Set
 from zerog.registry import JobRegistry
 from zerog.support import failpoints
@@ -230,7 +230,7 @@ class NoQuery(MemoryDatastore):
     can_find_ended = False
 
     def find(self, status: str | None = None, due: str | None = None, **query: Any) -> Page:
-        if due is None and (status is None or status in ENDED):
+        if due is None and (status is None or status in TERMINAL):
             raise DatastoreError("there is no query service")
         return super().find(status=status, due=due, **query)
 
@@ -257,7 +257,7 @@ def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
     assert [report.stuck for report in reports] == [{"0199": "of an unknown type"}] * 3
     [record] = [record for record in caplog.records if "RETAIN" in record.message]
     assert why in record.message
-    [finding] = [finding for finding in Doctor(app).examine().findings if "RETAIN" in finding.what]
+    [finding] = [finding for finding in doctor_of(app).examine().findings if "RETAIN" in finding.what]
     assert "short" in finding.what
     assert why in finding.what
 
@@ -368,9 +368,9 @@ def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> N
     """A class that wants its jobs removed, on a datastore that can't."""
     app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
     app.register(Long)
-    assert not any("RETAIN" in finding.what for finding in Doctor(app).examine().findings)
+    assert not any("RETAIN" in finding.what for finding in doctor_of(app).examine().findings)
     app.register(Short)
-    [finding] = [finding for finding in Doctor(app).examine().findings if "RETAIN" in finding.what]
+    [finding] = [finding for finding in doctor_of(app).examine().findings if "RETAIN" in finding.what]
     assert "short" in finding.what
     assert sweeper(app.engine, registry)._retention.sweep() == []
 

@@ -17,6 +17,7 @@ from tests.processes import until
 from tests.worker.builders import Running
 from zerog.cli.root import cli
 from zerog.engine.transitions import Worker
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.commands import QUEUES, worker_key
 from zerog.records.job import make_key
@@ -47,7 +48,7 @@ class Place(NamedTuple):
         """Have a worker's record as one that lives has it."""
         now = to_text(self.app.clock.now())
         details = {"renewedAt": now, "queues": ["default"], "knows": [["plain", 1.0]], "held": [], **fields}
-        self.app.engine.renew(Worker(name, 30.0), beat, lambda: details)
+        WorkerRecords(self.app.engine).renew(Worker(name, 30.0), beat, lambda: details)
 
     def change(self, uuid: str, **fields: Any) -> str:
         """Give a document's fields other values."""
@@ -141,7 +142,7 @@ def damaged_record(place: Place) -> str:
     return "worker living"
 
 
-def damaged_roster(place: Place) -> str:
+def damaged_directory(place: Place) -> str:
     place.beat()
     place.app.datastore.set("zerog_workers", {"workers": []})
     return "zerog_workers"
@@ -210,7 +211,7 @@ STUCK: dict[str, tuple[Callable[[Place], str], str]] = {
     "its document makes no sense while it runs": (unreadable_running, "make no sense"),
     "its document can't be decoded": (undecodable, "make no sense"),
     "a worker's record is damaged": (damaged_record, "records of the engine"),
-    "the list of workers is damaged": (damaged_roster, "records of the engine"),
+    "the list of workers is damaged": (damaged_directory, "records of the engine"),
     "the pauses are damaged": (damaged_pauses, "which queues are paused"),
     "it was never put": (never_put, "never reached"),
     "its entry is gone": (entry_lost, "1 of 1 jobs that wait on queue default are not on it"),
@@ -245,7 +246,7 @@ def test_what_is_stuck_is_named_with_the_command_that_mends_it(place: Place, sit
 
 def test_a_silent_owner_is_named_and_its_jobs_are_taken_back(place: Place) -> None:
     """Two looks a lease apart tell; what was found is mended by a sweep that looks as long."""
-    place.app.engine.renew(Worker("gone", 0.5), 1)
+    WorkerRecords(place.app.engine).renew(Worker("gone", 0.5), 1)
     uuid = place.running("gone")
     code, findings = place.doctor("--watch", "0.7")
     [finding] = [finding for finding in findings if "is silent" in finding["what"]]

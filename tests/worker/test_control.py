@@ -12,7 +12,7 @@ from tests.processes import until
 from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable
-from zerog.fleet.heartbeat import worker_key
+from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.commands import CANCELS, QUEUES, Orders
 from zerog.records.operations import Append, Remove, Set
 from zerog.testing.clock import ManualClock
@@ -97,7 +97,9 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
     assert channel.control.orders.drain is not None
     app = zerog.App(datastore=channel.store, queue="memory://")
     identity = zerog.engine.transitions.Worker("w", 30.0)
-    app.engine.renew(identity, 2, lambda: {"state": "drained"}, lambda: {"host": "here", **channel.control.kept()})
+    WorkerRecords(app.engine).renew(
+        identity, 2, lambda: {"state": "drained"}, lambda: {"host": "here", **channel.control.kept()}
+    )
     assert channel.store.read(KEY) == {
         "documentType": "zerog_worker",
         "worker": "w",

@@ -14,6 +14,7 @@ import zerog
 from tests.processes import until
 from tests.worker.builders import Running
 from zerog.exceptions import DatastoreUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.testing.clock import ManualClock
 
 
@@ -52,7 +53,7 @@ def test_a_worker_works_beside_a_block(app: zerog.App) -> None:
         uuid = app.submit("quick").uuid
         assert app.wait(uuid, timeout=20).status == "succeeded"
     assert not worker.is_running
-    assert app.engine.roster() == {}
+    assert WorkerRecords(app.engine).directory() == {}
     with worker:
         assert app.wait(app.submit("quick").uuid, timeout=20).status == "succeeded"
 
@@ -66,7 +67,7 @@ def test_a_worker_works_beside_an_async_block(app: zerog.App) -> None:
         assert not worker.is_running
 
     asyncio.run(main())
-    assert app.engine.roster() == {}
+    assert WorkerRecords(app.engine).directory() == {}
 
 
 def test_a_claim_that_breaks_the_slot_that_reads_it_ends_the_worker(app: zerog.App) -> None:
@@ -318,7 +319,7 @@ def test_signals_may_be_left_alone(app: zerog.App) -> None:
         worker = zerog.Worker(app, signals=())
 
         def act() -> None:
-            until(lambda: app.engine.roster())
+            until(lambda: WorkerRecords(app.engine).directory())
             signal.raise_signal(signal.SIGTERM)
 
         thread = threading.Thread(target=lambda: (act(), worker.stop()))
@@ -335,7 +336,7 @@ def test_other_signals_may_end_a_worker(app: zerog.App) -> None:
     before = signal.getsignal(signal.SIGUSR1)
 
     def act() -> None:
-        until(lambda: app.engine.roster())
+        until(lambda: WorkerRecords(app.engine).directory())
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     thread = threading.Thread(target=act)

@@ -16,6 +16,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.worker.lease import Lease
 
@@ -112,7 +113,13 @@ def test_a_process_that_stood_still_is_no_outage(store: MemoryDatastore) -> None
     clock: Any = type("Clock", (), {"monotonic": lambda self: now[0]})()
     lost: list[bool] = []
     app = app_on(store, MemoryQueue())
-    lease = Lease(app.engine, Identity("held", 9.0), dict, lambda _why, is_outage: lost.append(is_outage), clock)
+    lease = Lease(
+        WorkerRecords(app.engine),
+        Identity("held", 9.0),
+        dict,
+        lambda _why, is_outage: lost.append(is_outage),
+        clock,
+    )
     lease._renew()
     now[0] = 100.0
     lease.check()

@@ -14,6 +14,7 @@ import zerog.worker.health
 from tests.processes import until
 from tests.worker.builders import Running
 from zerog.engine.transitions import Worker
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.support.clock import Clock
 from zerog.worker.lease import Lease
 from zerog.worker.session import UUIDS
@@ -164,7 +165,7 @@ def test_a_drained_worker_whose_record_was_removed_says_so_in_the_new_one(crowd:
         until(lambda: app.datastore.read(key))
         app.fleet.drain(running.worker.name, by="ann")
         until(lambda: app.datastore.read(key)["state"] == "drained")
-        app.engine.forget(running.worker.name)
+        WorkerRecords(app.engine).forget(running.worker.name)
         record = until(lambda: app.datastore.read(key))
         assert (record["state"], record["drain"]["by"]) == ("drained", "ann")
         assert crowd.shown()["config"]["lease"] == 0.5
@@ -180,7 +181,7 @@ def test_a_long_wait_for_the_datastore_at_the_start_is_not_taken_for_a_hang() ->
             return self.time
 
     clock = Set()
-    lease = Lease(zerog.App("memory://").engine, Worker("w", 30.0), dict, print, clock)
+    lease = Lease(WorkerRecords(zerog.App("memory://").engine), Worker("w", 30.0), dict, print, clock)
     clock.time = 1_000.0
     lease.start()
     try:

@@ -22,6 +22,7 @@ from tests.worker.builders import Body, Running
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settled
 from zerog.exceptions import DatastoreUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.worker import fetcher
 from zerog.worker.executors import forkserver
 from zerog.worker.executors.forkserver import Nursery
@@ -55,7 +56,7 @@ def test_an_error_of_the_system_does_not_end_the_lease(
     app: zerog.App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody else would renew it, and the worker would neither work nor end."""
-    renew, calls = app.engine.renew, 0
+    renew, calls = WorkerRecords.renew, 0
 
     def failing(*arguments: Any) -> int:
         nonlocal calls
@@ -64,7 +65,7 @@ def test_an_error_of_the_system_does_not_end_the_lease(
             raise OSError(errno.EMFILE, "made up: too many open files")
         return renew(*arguments)
 
-    monkeypatch.setattr(app.engine, "renew", failing)
+    monkeypatch.setattr(WorkerRecords, "renew", failing)
     with Running(app, lease=0.5):
         until(lambda: calls > 4)
         assert app.wait(add(app, lambda job: 200), 10).status == "succeeded"
@@ -83,7 +84,7 @@ def test_a_first_renewal_that_fails_leaves_nothing_behind(on_file: zerog.App, mo
     def failing(*_: Any) -> None:
         raise DatastoreUnavailable("made up: away")
 
-    monkeypatch.setattr(on_file.engine, "renew", failing)
+    monkeypatch.setattr(WorkerRecords, "renew", failing)
     with pytest.raises(DatastoreUnavailable):
         worker.run(burst=True)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
@@ -174,7 +175,7 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
     """It is given back instead: others may have it already."""
     ran: list[str] = []
     began, go, away = threading.Event(), threading.Event(), threading.Event()
-    renew = app.engine.renew
+    renew = WorkerRecords.renew
 
     def failing(*arguments: Any) -> int:
         if away.is_set():
@@ -185,7 +186,7 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
         began.set()
         assert go.wait(20)
 
-    monkeypatch.setattr(app.engine, "renew", failing)
+    monkeypatch.setattr(WorkerRecords, "renew", failing)
     monkeypatch.setattr(Pace, "ahead", lambda self, now: 3)
     monkeypatch.setattr(Pace, "may_wait", lambda self, job_type: True)
     monkeypatch.setattr(fetcher, "HOARDED", 60.0)

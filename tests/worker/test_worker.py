@@ -19,6 +19,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settled, Settlement
 from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreUnavailable, InvalidValue
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Add as AddTo
 from zerog.support.clock import Clock, from_text
 from zerog.worker import fetcher
@@ -218,7 +219,13 @@ def test_a_worker_that_cant_renew_stops_its_jobs_before_others_take_them() -> No
     """After two thirds of the lease without a renewal, and not before, the runs are revoked, once."""
     store, clock, lost = Flaky(), StillClock(), list[str]()
     engine = zerog.App(datastore=store, queue=MemoryQueue()).engine
-    lease = Lease(engine, Identity("w", 30.0), dict, lambda why, _is_outage: lost.append(why), clock)
+    lease = Lease(
+        WorkerRecords(engine),
+        Identity("w", 30.0),
+        dict,
+        lambda why, _is_outage: lost.append(why),
+        clock,
+    )
     lease._renew()
     clock.time = 19.9
     lease.check()

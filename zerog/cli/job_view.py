@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from zerog.cli.output import STALLED, STYLES, age, clean, make_console, percent
-from zerog.contracts.datastore import HISTORY
 from zerog.jobs.progress import is_stalled
-from zerog.records.job import ENGINE_FIELDS, PENDING, Document
+from zerog.records.job import ENGINE_FIELDS, HISTORY, PENDING, Document
 from zerog.records.operations import dropped_field
 
 LABEL = 13

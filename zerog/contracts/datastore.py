@@ -32,14 +32,11 @@ from zerog.exceptions import (
     InvalidValue,
     TooManyCollisions,
 )
+from zerog.records.job import HISTORY, TERMINAL
 from zerog.records.operations import Document, Operation, apply, check, present
-from zerog.records.room import HISTORY as HISTORY
 from zerog.records.room import limit_of, make_room
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
-
-ENDED = ("succeeded", "failed", "cancelled")
-"""The statuses of jobs that have ended. An adapter may find those by other means than the rest."""
 
 MAX_COLLISIONS = 200
 """How often a change is tried again because somebody else wrote first."""
@@ -342,10 +339,10 @@ def check_until(
     until: str | None, status: str | None, job_type: str | None, due: str | None, queue: str | None
 ) -> None:
     """Refuse ``until`` in a query of ``find`` that no index of ended jobs answers. Raises InvalidValue."""
-    if until is not None and (status not in ENDED or job_type is None or due is not None or queue is not None):
+    if until is not None and (status not in TERMINAL or job_type is None or due is not None or queue is not None):
         raise InvalidValue(
             f"find with until={until!r}, status={status!r}, job_type={job_type!r}, due={due!r}, queue={queue!r}; "
-            f"expected a status of {', '.join(ENDED)} and a type, and neither due nor queue"
+            f"expected a status of {', '.join(TERMINAL)} and a type, and neither due nor queue"
         )
 
 

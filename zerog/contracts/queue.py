@@ -8,15 +8,14 @@ the definition of all this.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any, ClassVar, NamedTuple
-from uuid import UUID
 
 from zerog.contracts.troubles import Trouble
-from zerog.exceptions import ConfigurationError, InvalidUuid, InvalidValue, QueueUnavailable, ZerogError
+from zerog.exceptions import ConfigurationError, InvalidValue, QueueUnavailable, ZerogError
+from zerog.records.job import check_uuid
 from zerog.support.callables import takes_keyword
 
 log = logging.getLogger("zerog")
@@ -24,18 +23,15 @@ log = logging.getLogger("zerog")
 DEFAULT = "default"
 """The queue a job goes to if nobody names one."""
 
-LONGEST = 10**9
-"""Seconds, about 30 years: an entry with a longer time is a mistake."""
-
 LONGEST_IDENTITY = 200
 """Characters kept of what an object that isn't ZeroG's answers as the id of an entry."""
 
 TTR = 60.0
 """Seconds for which a reserved entry is kept from other consumers, unless touched."""
 
-SHARE = 10
-"""Every so-manieth job that a worker claims is the oldest of the lowest priority, of its last queue that has any."""
-
+FAIR_SHARE = 10
+"""Every FAIR_SHARE-th claim takes the oldest job of the lowest priority, of the last queue that has any, so that low
+priorities don't starve."""
 
 PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "ahead"])
 """What the ``put`` of every queue takes."""
@@ -264,18 +260,3 @@ def check_options(delay: float, priority: int, ttr: float | None) -> None:
         raise InvalidValue(f"a priority of {priority!r:.80}; expected an integer of 32 bits. Nothing was put.")
     if ttr is not None and (type(ttr) not in (int, float) or not ttr > 0 or not isfinite(ttr)):
         raise InvalidValue(f"a ttr (time to run) of {ttr!r:.80} seconds; expected more than 0. Nothing was put.")
-
-
-_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-
-
-def check_uuid(uuid: object) -> str:
-    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
-    if isinstance(uuid, UUID):
-        return str(uuid)
-    if type(uuid) is not str or not _CANONICAL(uuid):
-        shown = repr(uuid)
-        raise InvalidUuid(
-            f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."
-        )
-    return uuid

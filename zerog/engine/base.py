@@ -13,12 +13,11 @@ from zerog.contracts.datastore import Datastore
 from zerog.contracts.foreign import as_datastore
 from zerog.contracts.queue import PUT_TAKES, Queue, as_queue
 from zerog.engine import transitions
+from zerog.engine.cas import Attempts, pause_after, refusals_of
 from zerog.exceptions import (
-    CasMismatch,
     ConfigurationError,
     CorruptDocument,
     DatastoreError,
-    DocumentLocked,
     InvalidUuid,
     InvalidValue,
     JobNotFound,
@@ -29,16 +28,11 @@ from zerog.exceptions import (
 )
 from zerog.records.job import IN_QUEUE, Document, check_head, entries_kept, make_key
 from zerog.records.operations import Set, apply
+from zerog.support.checks import LONGEST_DELAY
 from zerog.support.clock import SYSTEM, Clock, seconds_between, to_text
 from zerog.support.failpoints import point
 
 log = logging.getLogger("zerog")
-
-TRIES = 100
-"""How often a verb tries again because others changed the document at the same moment."""
-
-UNANSWERED = 6
-"""How often a verb tries again because the answer to its write was lost, with growing pauses, before it says so."""
 
 REMEMBERED = 1_000
 """Jobs that were left alone and whose reasons are remembered, the latest."""
@@ -71,7 +65,7 @@ COUNTERS = {
 LEFT = "sweep.left"
 """The counter of jobs that a sweep sets aside, each once."""
 
-LONGEST_WAIT = 10.0**9
+LONGEST_WAIT = float(LONGEST_DELAY)
 """Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
 
 LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
@@ -94,9 +88,7 @@ class Parts:
         self._refused_at: dict[str, float] = {}
         self._setting_aside = threading.Lock()
         self._queues = {self.queue.name: self.queue}
-        self._refusals: tuple[type[Exception], ...] = tuple(
-            {self.datastore.casException, self.datastore.lockedException, CasMismatch, DocumentLocked}
-        )
+        self._refusals = refusals_of(self.datastore)
 
     def read(self, uuid: str) -> tuple[Document, int]:
         """A job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""
@@ -204,7 +196,7 @@ class Parts:
 
     def _wait_for_answer(self, attempt: int) -> None:
         """Give a datastore whose answer was lost a moment, longer each time."""
-        self.clock.pause(min(0.01 * 2**attempt, 0.5))
+        self.clock.pause(pause_after(attempt))
 
     def now(self) -> datetime:
         """Return the time that delays and due times go by: the datastore's, or this machine's where it has none."""
@@ -221,5 +213,5 @@ class Parts:
         if times:
             self.counters[what] += times
 
-    def _collisions(self, key: str) -> TooManyCollisions:
-        return TooManyCollisions(f"{key} was changed by others {TRIES} times in a row; nothing was written")
+    def _attempts(self, key: str, *also: type[BaseException]) -> Attempts:
+        return Attempts(self.datastore, key, self.clock, also)

@@ -3,8 +3,7 @@
 ``Engine`` serves any datastore with any queue. The document is the truth and is always written first; the queue is
 told afterwards. Whatever dies in between leaves a document that says so (``pending``) or a delivery that is dropped
 when it comes, and ``zerog.maintenance.reconcile`` repairs the rest. ``submit`` is in ``zerog.engine.submit``, what
-others than an owner do in ``zerog.engine.recovery`` and ``zerog.engine.operator``, workers' records in
-``zerog.fleet.heartbeat``:
+others than an owner do in ``zerog.engine.recovery`` and ``zerog.engine.operator``:
 
 =======  ==============================================================  =========================
 verb     writes, in this order                                           a crash in between leaves
@@ -32,9 +31,9 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from zerog.contracts.datastore import RunGuard
-from zerog.contracts.queue import SHARE, Reservation
+from zerog.contracts.queue import FAIR_SHARE, Reservation
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, TRIES, UNANSWERED
+from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.multiwait import Listeners
 from zerog.engine.operator import Edits
 from zerog.engine.recovery import Recovery
@@ -42,7 +41,6 @@ from zerog.engine.set_aside import Asides
 from zerog.engine.submit import Submission
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker, is_claimed, still_to_be_put
 from zerog.exceptions import (
-    AmbiguousWrite,
     ClaimLost,
     CorruptDocument,
     DatastoreError,
@@ -53,7 +51,6 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.fleet.heartbeat import Presence
 from zerog.records.job import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
@@ -80,8 +77,13 @@ UNTAKEABLE = (SchemaTooNew, InvalidValue, TooManyCollisions)
 class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
+    def __init__(self, message: str, is_newer: bool = False) -> None:
+        """``is_newer``: newer code than this has written the document."""
+        super().__init__(message)
+        self.is_newer = is_newer
 
-class Engine(Submission, Recovery, Edits, Presence, Asides):
+
+class Engine(Submission, Recovery, Edits, Asides):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.engine.base.COUNTERS``.
@@ -164,11 +166,6 @@ class Engine(Submission, Recovery, Edits, Presence, Asides):
         self._listeners.close()
         super().close()
 
-    def retire(self, worker: Worker) -> None:
-        """Remove the record of a worker that holds no job any more, and give back what it had reserved."""
-        self.unreserve()
-        super().retire(worker)
-
     def unreserve(self) -> None:
         """Give back what ``wait_ready`` has reserved and nobody has claimed yet."""
         with self._inbox_lock:
@@ -188,7 +185,7 @@ class Engine(Submission, Recovery, Edits, Presence, Asides):
             if self._inbox:
                 self._turn += 1
                 return self._inbox.pop()
-        is_for_the_lowest = self._turn >= SHARE - 1
+        is_for_the_lowest = self._turn >= FAIR_SHARE - 1
         for name in reversed(queues) if is_for_the_lowest else queues:
             queue = self.named(name)
             reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
@@ -227,28 +224,20 @@ class Engine(Submission, Recovery, Edits, Presence, Asides):
 
     def _win(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str) -> Claim | None:
         key = make_key(reservation.uuid)
-        unanswered = 0
-        for _ in range(TRIES):
+        attempts = self._attempts(key)
+        while True:
             head, token = self.datastore.read_with_cas(key, head=True)
             if head is None or token is None:
                 self._drop(reservation, "dropped.unknown")
                 return None
             check_head(key, head)
-            if unanswered and is_claimed(head, nonce):
+            if attempts.unanswered and is_claimed(head, nonce):
                 self._count("claim.recovered")
                 return Claim(key, head["uuid"], head["epoch"], nonce, token, head, self.look(head, accept))
             if not self._may_run(reservation, key, head, token, worker):
                 return None
-            try:
+            with attempts:
                 return self._take(key, head, token, worker, self.look(head, accept), nonce)
-            except self._refusals:
-                continue
-            except AmbiguousWrite:
-                unanswered += 1
-                if unanswered > UNANSWERED:
-                    raise
-                self._wait_for_answer(unanswered)
-        raise self._collisions(key)
 
     def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: Worker) -> bool:
         """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, TRIES, UNANSWERED, Parts
+from zerog.engine.base import LEAVE_ALONE, Parts
+from zerog.engine.cas import UNANSWERED
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -54,14 +55,19 @@ class Interventions(Parts):
         JobNotFound, and JobStateError for a job that has ended.
         """
         key = make_key(uuid)
-        for _ in range(TRIES):
+        attempts = self._attempts(key, ClaimLost)
+        while True:
             head, token = self.read(uuid)
             check_layout(head)
             status = str(head["status"])
+            if status == CANCELLED_STATUS and (attempts.refused or attempts.unanswered):
+                if attempts.unanswered:
+                    joblog.cancelled(head)
+                return status
             if status in TERMINAL:
                 raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
             now = self._now()
-            try:
+            with attempts:
                 point("cancel.write")
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
@@ -76,12 +82,6 @@ class Interventions(Parts):
                     joblog.cancelled(head)
                 point("cancel.written")
                 return status
-            except (ClaimLost, AmbiguousWrite, *self._refusals) as error:  # type: ignore[misc]
-                if self._is_cancelled(key):
-                    if isinstance(error, AmbiguousWrite) and status != CANCELLED_STATUS:
-                        joblog.cancelled(head)
-                    return CANCELLED_STATUS
-        raise self._collisions(key)
 
     def _hint(self, head: Document) -> None:
         """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
@@ -96,10 +96,6 @@ class Interventions(Parts):
     def _told(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), why)
         return [Append("events", event, self.kept(head))] if why else []
-
-    def _is_cancelled(self, key: str) -> bool:
-        head = self.datastore.read_with_cas(key, head=True)[0]
-        return head is not None and head.get("status") == CANCELLED_STATUS
 
     def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
         """End a waiting job whose run gave it back without having seen that it was cancelled."""
@@ -118,14 +114,15 @@ class Interventions(Parts):
         whether it will run again.
         """
         key = make_key(uuid)
-        unanswered: list[int] = []  # the epochs that a write without an answer may have given
-        for _ in range(TRIES):
+        epochs: list[int] = []  # those that a write without an answer may have given
+        attempts = self._attempts(key)
+        while True:
             head, token = self.read(uuid)
             check_layout(head)
             if head["status"] not in TERMINAL:
-                if head["epoch"] in unanswered and head["queueState"] == PENDING:
+                if attempts.unanswered and head["epoch"] in epochs and head["queueState"] == PENDING:
                     return self._deliver(key, head, token, 0, "submit")[0]
-                if unanswered:
+                if attempts.unanswered:
                     return head
                 raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
             _check_end(head, ended)
@@ -134,19 +131,11 @@ class Interventions(Parts):
             text += f": {reason}" if reason else ""
             event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
             operations = transitions.retried(head, event, now, self.kept(head))
-            try:
+            epochs.append(head["epoch"] + 1)
+            with attempts:
                 again = self._let_run(key, head, operations, token)
-            except self._refusals:
-                continue
-            except AmbiguousWrite:
-                unanswered.append(head["epoch"] + 1)
-                if len(unanswered) > UNANSWERED:
-                    raise
-                self._wait_for_answer(len(unanswered))
-                continue
-            joblog.retried(again, text)
-            return again
-        raise self._collisions(key)
+                joblog.retried(again, text)
+                return again
 
     def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         """Write what makes a job wait, under its token, and put it on its queue; returns the head."""
@@ -164,12 +153,12 @@ class Interventions(Parts):
         """
         key = make_key(uuid)
         head: Document = {}
-        unanswered = 0
-        for _ in range(TRIES):
+        attempts = self._attempts(key)
+        while True:
             try:
                 head, token = self.read(uuid)
             except JobNotFound:
-                if unanswered:
+                if attempts.unanswered:
                     joblog.discarded(head, reason)
                     return
                 raise
@@ -177,20 +166,12 @@ class Interventions(Parts):
                 raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
             check_layout(head)
             _check_end(head, ended)
-            try:
+            with attempts:
                 point("discard.delete")
                 self.datastore.delete(key, cas=token)
                 point("discard.deleted")
                 joblog.discarded(head, reason)
                 return
-            except self._refusals:
-                continue
-            except AmbiguousWrite:
-                unanswered += 1
-                if unanswered > UNANSWERED:
-                    raise
-                self._wait_for_answer(unanswered)
-        raise self._collisions(key)
 
     def discard_damaged(self, uuid: str, reason: str = "") -> None:
         """Remove a job whose document makes no sense, whatever its status is; nothing can be done with it otherwise.

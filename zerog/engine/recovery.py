@@ -9,7 +9,7 @@ from typing import Any
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, TRIES
+from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.operator import Interventions
 from zerog.engine.transitions import Claim
 from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
@@ -96,9 +96,14 @@ class Recovery(Interventions):
         ``is_damaged``: the document may hold nonsense, with which ``build`` doesn't compute.
         """
         key = make_key(uuid)
-        for _ in range(TRIES):
+        attempts = self._attempts(key)
+        while True:
             head, token = self.datastore.read_with_cas(key, head=True)
-            if head is None or token is None or not run.owns(head):
+            if head is None or token is None:
+                return False
+            if attempts.unanswered and head.get("epoch") == run.epoch + 1 and not head.get("owner"):
+                break  # by the write without an answer
+            if not run.owns(head):
                 return False
             if seen is not None and token != seen:
                 return False
@@ -106,23 +111,17 @@ class Recovery(Interventions):
                 check_head(key, head)
             check_layout(head)
             operations = build(head, self._now())
-            try:
+            with attempts:
                 point("rescue.write")
                 token = self.datastore.mutate(key, operations, cas=token).token
                 point("rescue.written")
-            except self._refusals:
-                continue
-            except AmbiguousWrite:
-                stored, token = self.datastore.read_with_cas(key, head=True)
-                if stored is None or token is None or stored.get("epoch") != run.epoch + 1 or stored.get("owner"):
-                    continue
-            apply(head, [operation for operation in operations if not isinstance(operation, Append)])
-            joblog.taken(head, what, why, level)
-            if head["queueState"] == PENDING:
-                ahead = transitions.keeps_its_place(head)
-                self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
-            return True
-        raise self._collisions(key)
+                apply(head, [operation for operation in operations if not isinstance(operation, Append)])
+                break
+        joblog.taken(head, what, why, level)
+        if head["queueState"] == PENDING:
+            ahead = transitions.keeps_its_place(head)
+            self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
+        return True
 
     def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
         """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason.

@@ -18,9 +18,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from zerog.contracts.queue import Reservation
-from zerog.engine.base import TRIES, Parts
+from zerog.engine.base import Parts
 from zerog.engine.transitions import Worker
-from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreError, QueueError, ZerogError
+from zerog.exceptions import ConfigurationError, DatastoreError, QueueError, ZerogError
 from zerog.records.commands import QUEUES
 from zerog.records.job import FORMAT, Document, make_key
 from zerog.support import jsonvalues
@@ -198,20 +198,17 @@ class Asides(Parts):
             return False
 
     def _change_kinds(self, change: Callable[[Kinds], None]) -> None:
-        for attempt in range(TRIES):
+        attempts = self._attempts(QUEUES)
+        while True:
             record, token = self.datastore.read_with_cas(QUEUES)
             kinds = _kinds_in(record)
             change(kinds)
             stored = {queue: {aside: list(each) for aside, each in some.items()} for queue, some in kinds.items()}
-            try:
+            with attempts:
                 changed = {**(record or {}), "documentType": QUEUES, "asides": stored}
                 self.datastore.set_with_cas(QUEUES, changed, token or 0)
-            except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]  # read again, which shows what is stored
-                self._wait_for_answer(min(attempt, 3))
-                continue
-            self._kinds = kinds
-            return
-        raise DatastoreError(f"{QUEUES} has too many concurrent changes; the kinds that are set aside are not changed")
+                self._kinds = kinds
+                return
 
     def patience(self, head: Document | None) -> float:
         """Return for how long a refused entry is put back: as long as it has waited, so that it doubles each time."""

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from zerog.engine import joblog, transitions
-from zerog.engine.base import TRIES, UNANSWERED, Parts
+from zerog.engine.base import Parts
+from zerog.engine.cas import UNANSWERED
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.records.job import NEW, PENDING, TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
@@ -97,30 +98,22 @@ class Submission(Parts):
         ``changes`` are made in the same write. Raises JobNotFound, and JobStateError for a job that runs or has ended.
         """
         key = make_key(uuid)
-        unanswered = 0
-        for _ in range(TRIES):
+        attempts = self._attempts(key)
+        while True:
             head, token = self.read(uuid)
             check_layout(head)
             if head["status"] not in (NEW, *WAITING):
-                if unanswered:
+                if attempts.unanswered:
                     return head, token  # on its way already
                 raise _not_waiting(head)
             operations = [*changes, *transitions.waiting(self._now(), delay)]
-            try:
+            with attempts:
                 token = self.datastore.mutate(key, operations, cas=token).token
-            except self._refusals:
-                continue
-            except AmbiguousWrite:
-                unanswered += 1
-                if unanswered > UNANSWERED:
-                    raise
-                self._wait_for_answer(unanswered)
-                continue
-            is_again = head["status"] != NEW
-            apply(head, operations)
-            joblog.submitted([head], is_again)
-            return self._deliver(key, head, token, delay, "submit")
-        raise self._collisions(key)
+                break
+        is_again = head["status"] != NEW
+        apply(head, operations)
+        joblog.submitted([head], is_again)
+        return self._deliver(key, head, token, delay, "submit")
 
 
 def _not_waiting(head: Document) -> JobStateError:

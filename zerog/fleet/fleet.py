@@ -10,23 +10,21 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from zerog.engine.base import TRIES
+from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.exceptions import (
-    AmbiguousWrite,
     ConfigurationError,
     CorruptDocument,
-    DatastoreError,
     InvalidValue,
     QueueError,
     WorkerNotFound,
 )
-from zerog.fleet.heartbeat import worker_key
-from zerog.jobs.submit_options import check_queue_name
+from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
 from zerog.records.job import QUEUED, Document, is_name
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_worker
+from zerog.support.checks import check_queue_name
 from zerog.support.clock import seconds_between, to_text
 
 log = logging.getLogger("zerog")
@@ -49,6 +47,7 @@ class Fleet:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._records = WorkerRecords(engine)
 
     def workers(self) -> list[dict[str, Any]]:
         """All workers that have a record, by name.
@@ -63,7 +62,7 @@ class Fleet:
         """
         now = self._now()
         found = []
-        for name in sorted(self._engine.roster()):
+        for name in sorted(self._records.directory()):
             record = read_worker(self._engine.datastore, name).fields
             if record is not None:
                 found.append(self._shown(name, record, now))
@@ -169,24 +168,24 @@ class Fleet:
     def _order(self, worker: str, order: Document | None) -> bool:
         """Write an order into a worker's record; False if it has left meanwhile."""
         datastore = self._engine.datastore
-        for _ in range(TRIES):
+        key = worker_key(worker)
+        attempts = Attempts(datastore, key, self._engine.clock)
+        while True:
             try:
-                datastore.mutate(worker_key(worker), [Set("drain", order)])
-                return True
-            except (AmbiguousWrite, datastore.lockedException):
-                self._pause()  # it may be written twice
-            except datastore.casException:
-                return False
+                with attempts:
+                    datastore.mutate(key, [Set("drain", order)])
+                    return True
+                if datastore.read(key) is None:
+                    return False
             except CorruptDocument as error:
                 log.warning("worker %s got no order: %s", worker, error)
                 return False
-        raise DatastoreError(f"nobody can say whether worker {worker} got its order; give it again")
 
     def _change_paused(self, change: Callable[[Document], bool]) -> bool:
         datastore = self._engine.datastore
-        is_unknown = False
-        for _ in range(TRIES):
-            record, token = self._engine.read_or_remove(QUEUES)
+        attempts = Attempts(datastore, QUEUES, self._engine.clock)
+        while True:
+            record, token = self._records.read_or_remove(QUEUES)
             is_damaged = False
             try:
                 paused = dict(paused_in(record))
@@ -194,20 +193,11 @@ class Fleet:
                 log.warning("the queues that were paused can't be read and are forgotten: %s", error)
                 paused, is_damaged = {}, True
             if not change(paused) and not is_damaged:
-                return is_unknown  # it may be this that has changed it
+                return attempts.unanswered > 0  # it may be this that has changed it
             kept = {} if is_damaged else record or {}
-            try:
+            with attempts:
                 datastore.set_with_cas(QUEUES, {**kept, "documentType": QUEUES, "paused": paused}, token or 0)
                 return True
-            except AmbiguousWrite:
-                is_unknown = True
-                self._pause()
-            except (datastore.casException, datastore.lockedException):
-                self._pause()
-        raise DatastoreError(f"{QUEUES} is changed by others all the time; nothing was paused or resumed")
-
-    def _pause(self) -> None:
-        self._engine.clock.pause(0.02)
 
     def _size(self, queue: str) -> int | None:
         try:

@@ -1,4 +1,4 @@
-"""Workers' records: the one document by which a worker shows that it lives, and the roster that names them all."""
+"""Workers' records: the one document by which a worker shows that it lives, and the directory that names them all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from zerog.engine.base import TRIES, UNANSWERED, Parts
+from zerog.engine.cas import Attempts, refusals_of
+from zerog.engine.engine import Engine
 from zerog.engine.transitions import Worker
-from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError
+from zerog.exceptions import AmbiguousWrite, CorruptDocument
 from zerog.records.commands import worker_key as worker_key
 from zerog.records.job import Document, is_count, is_name
 from zerog.records.operations import Set
@@ -17,16 +18,21 @@ from zerog.records.worker import read_record, read_worker
 
 log = logging.getLogger("zerog")
 
-ROSTER = "zerog_workers"
+DIRECTORY = "zerog_workers"
 """Key of the document that names every worker that has a record, because a datastore lists jobs only."""
 
 
-ROSTER_BEATS = 10
-"""Every so many beats a worker makes sure that the roster names it: the datastore may have been set back."""
+DIRECTORY_BEATS = 10
+"""Every so many beats a worker makes sure that the directory names it: the datastore may have been set back."""
 
 
-class Presence(Parts):
-    """The verbs of a worker's own life."""
+class WorkerRecords:
+    """The records of workers in the datastore of one engine, and the directory of their names."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._datastore = engine.datastore
+        self._clock = engine.clock
+        self._refusals = refusals_of(engine.datastore)
 
     def renew(
         self,
@@ -43,50 +49,40 @@ class Presence(Parts):
         is greater than the one that was read there. Raises what the datastore raises.
         """
         key = worker_key(worker.name)
-        if beat % ROSTER_BEATS == 0:
-            self._change_roster(worker.name, {"lease": worker.lease})
-        unanswered = 0
-        for attempt in range(TRIES):
+        if beat % DIRECTORY_BEATS == 0:
+            self._change_directory(worker.name, {"lease": worker.lease})
+        attempts = Attempts(self._datastore, key, self._clock)
+        while True:
             record, token = self.read_or_remove(key)
             stored = (record or {}).get("beat")
             beat = max(beat, int(stored or 0) + 1) if is_count(stored) else beat
             fields = {"beat": beat, "lease": worker.lease, **details()}
             try:
-                if token is not None:
-                    self.datastore.mutate(key, [Set(name, value) for name, value in fields.items()], cas=token)
+                with attempts:
+                    if token is not None:
+                        self._datastore.mutate(key, [Set(name, value) for name, value in fields.items()], cas=token)
+                        return beat
+                    # Named before it has a record: a record that the directory doesn't name would stay for ever.
+                    self._change_directory(worker.name, {"lease": worker.lease})
+                    named = {"documentType": "zerog_worker", "worker": worker.name}
+                    self._datastore.create(key, {**named, **first(), **fields})
                     return beat
-                # Named before it has a record: a record that the roster doesn't name would stay for ever.
-                self._change_roster(worker.name, {"lease": worker.lease})
-                named = {"documentType": "zerog_worker", "worker": worker.name}
-                self.datastore.create(key, {**named, **first(), **fields})
-                return beat
             except CorruptDocument as error:
                 self._remove_unreadable(key, error)
-            except self._refusals:
-                self._wait_for_answer(min(attempt, 3))
-            except AmbiguousWrite:
-                unanswered += 1
-                if unanswered > UNANSWERED:
-                    raise
-                self._wait_for_answer(unanswered)
-        raise self._collisions(key)
-
-    def retire(self, worker: Worker) -> None:
-        """Remove the record of a worker that holds no job any more."""
-        self.forget(worker.name)
 
     def forget(self, name: str) -> None:
         """Remove a worker's record, then its name."""
-        self.datastore.delete(worker_key(name))
-        self._change_roster(name, None)
+        self._datastore.delete(worker_key(name))
+        self._change_directory(name, None)
 
-    def roster(self) -> dict[str, Any]:
-        """The names of all workers that have a record, with their leases; of some that have none any more."""
-        return _workers_in(read_record(self.datastore, ROSTER).fields)
+    def directory(self) -> dict[str, Any]:
+        """Return the names of all workers that have a record, with their leases; of some that have none any more."""
+        return _workers_in(read_record(self._datastore, DIRECTORY).fields)
 
-    def _change_roster(self, name: str, entry: Document | None) -> None:
-        for attempt in range(TRIES):
-            record, token = self.read_or_remove(ROSTER)
+    def _change_directory(self, name: str, entry: Document | None) -> None:
+        attempts = Attempts(self._datastore, DIRECTORY, self._clock)
+        while True:
+            record, token = self.read_or_remove(DIRECTORY)
             workers = _workers_in(record)
             if workers.get(name) == entry:
                 return
@@ -94,32 +90,29 @@ class Presence(Parts):
                 del workers[name]
             else:
                 workers[name] = entry
-            try:
-                self.datastore.set_with_cas(ROSTER, {"documentType": ROSTER, "workers": workers}, token or 0)
+            with attempts:
+                self._datastore.set_with_cas(DIRECTORY, {"documentType": DIRECTORY, "workers": workers}, token or 0)
                 return
-            except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]  # read again: that tells whether it is stored
-                self._wait_for_answer(min(attempt, 3))
-        raise DatastoreError(f"the roster of workers is changed by others all the time; {name} is not in order there")
 
     def mend_record(self, name: str) -> None:
         """Take out of a worker's record what is of the wrong kind; remove the record if it can't be read."""
-        record = read_worker(self.datastore, name)
+        record = read_worker(self._datastore, name)
         if not record.damage:
             return
         with suppress(*self._refusals, AmbiguousWrite):  # the worker itself has written meanwhile
             if record.wrong:
                 log.error("the record of worker %s is mended: %s", name, "; ".join(record.damage))
-                self.datastore.mutate(worker_key(name), [Set(field, None) for field in record.wrong])
+                self._datastore.mutate(worker_key(name), [Set(field, None) for field in record.wrong])
             else:
                 self.read_or_remove(worker_key(name))
 
-    def mend_roster(self) -> None:
-        """Take out of the list of workers what can't be the name of one; make it anew if it can't be read."""
-        record, token = self.read_or_remove(ROSTER)
+    def mend_directory(self) -> None:
+        """Take out of the directory what can't be the name of a worker; make it anew if it can't be read."""
+        record, token = self.read_or_remove(DIRECTORY)
         workers = _workers_in(record)
         if record is not None and token is not None and record.get("workers") != workers:
             with suppress(*self._refusals, AmbiguousWrite):
-                self.datastore.set_with_cas(ROSTER, {"documentType": ROSTER, "workers": workers}, token)
+                self._datastore.set_with_cas(DIRECTORY, {"documentType": DIRECTORY, "workers": workers}, token)
 
     def read_or_remove(self, key: str) -> tuple[Document, int] | tuple[None, None]:
         """Read a document of the engine's own for writing it anew; one that can't be read is removed first.
@@ -127,13 +120,13 @@ class Presence(Parts):
         Raises DatastoreError if the datastore can't delete.
         """
         try:
-            return self.datastore.read_with_cas(key)
+            return self._datastore.read_with_cas(key)
         except CorruptDocument as error:
             self._remove_unreadable(key, error)
             return None, None
 
     def _remove_unreadable(self, key: str, error: CorruptDocument) -> None:
-        self.datastore.delete(key)
+        self._datastore.delete(key)
         log.error("%s can't be read, was removed and is made anew: %s", key, error)
 
 

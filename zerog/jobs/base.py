@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 from marshmallow import Schema
 
 from zerog import backoff
-from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue, JobStateError
 from zerog.jobs import writes
 from zerog.jobs.declaration import declaration_of as declaration_of
@@ -36,7 +35,7 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
-from zerog.records.job import DOCUMENT_TYPE, INTERNAL_ERROR, NO_RESULT, Document, make_key
+from zerog.records.job import DOCUMENT_TYPE, HISTORY, INTERNAL_ERROR, NO_RESULT, Document, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
 from zerog.support import jsonvalues

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zerog.contracts.datastore import HISTORY
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.writes import new_document_of
-from zerog.records.job import Document, make_key
+from zerog.records.job import HISTORY, Document, make_key
 
 BATCH = 500
 """Documents that are stored in one call of the engine."""

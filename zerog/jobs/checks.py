@@ -10,9 +10,10 @@ from marshmallow import fields
 
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.size_limit import SMALLEST
-from zerog.jobs.submit_options import check_priority, check_queue_name
+from zerog.jobs.submit_options import check_priority
 from zerog.support import jsonvalues
 from zerog.support.callables import misfit
+from zerog.support.checks import LONGEST_DELAY, check_queue_name
 from zerog.support.jsonvalues import JOB_BYTES
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def check_limits(job_class: type[BaseJob]) -> None:
     for name in ("RETAIN", "RETAIN_FAILED"):
         span: object = getattr(job_class, name)
         seconds = span.total_seconds() if isinstance(span, timedelta) else span
-        if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds < 10**9):  # type: ignore[operator]
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds < LONGEST_DELAY):  # type: ignore[operator]
             raise InvalidJobClass(
                 f"{job_class.__qualname__}.{name} is {span!r:.80}; expected a timedelta or seconds, more than 0 and up "
                 "to 30 years, or None to keep jobs for ever"
@@ -96,7 +97,7 @@ def check_times(job_class: type[BaseJob]) -> None:
 
 
 def _is_seconds(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < 10**9  # type: ignore[operator]
+    return type(value) in (int, float) and 0 <= value < LONGEST_DELAY  # type: ignore[operator]
 
 
 def check_backoff(job_class: type[BaseJob]) -> None:

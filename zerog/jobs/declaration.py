@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
 from marshmallow.exceptions import RegistryError
 
-from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import bounds, checks, secrets
 from zerog.jobs.declared_field import OwnField
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
-from zerog.records.job import ENGINE_FIELDS, NO_ATTRIBUTES, Document, is_sound, new_document
+from zerog.records.job import ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES, Document, is_sound, new_document
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text, to_text
 from zerog.support.suggestions import close_to

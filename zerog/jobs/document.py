@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from zerog.contracts.datastore import HISTORY
 from zerog.engine.engine import Engine
 from zerog.engine.joblog import fields_of
 from zerog.exceptions import CorruptDocument
@@ -23,7 +22,7 @@ from zerog.jobs.progress import ROUNDING, clamp, share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.secrets import redacted
 from zerog.jobs.size_limit import Sizes
-from zerog.records.job import ENGINE_FIELDS, PROTECTED, Document, make_key
+from zerog.records.job import ENGINE_FIELDS, HISTORY, PROTECTED, Document, make_key
 from zerog.records.operations import Append, Operation, Set
 from zerog.resources import Resources
 from zerog.support import jsonvalues

@@ -6,22 +6,18 @@ under the token of the head that was looked at: what has ended stays as it is, a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zerog.contracts.datastore import Mutation
-from zerog.exceptions import JobStateError, TooManyCollisions
+from zerog.engine.cas import Attempts
+from zerog.exceptions import JobStateError
 from zerog.jobs.migrations import lifting
 from zerog.records.job import TERMINAL, Document
 from zerog.records.operations import Append, Max, Operation
-from zerog.support.clock import SYSTEM
 
 if TYPE_CHECKING:
     from zerog.jobs.document import StoredJob
-
-MAX_COLLISIONS = 200
-"""How often a change starts again because somebody else wrote first."""
 
 NOTES = ("events", "warnings")
 """What anybody may add to a job at any time."""
@@ -41,20 +37,16 @@ def write(
     store, key, stamp = job._engine.datastore, job.key(), Max("updatedAt", job._now())
     if cas is None and not waiting and all(map(_is_note, operations)):
         return store.mutate(key, [*operations, stamp]), []
-    for _ in range(MAX_COLLISIONS):
+    attempts = Attempts(store, key, unanswered=0)
+    while True:
         head, token = store.read_with_cas(key, head=True)
         sent, left = ([*waiting, *operations], []) if head is None else _allowed(job, head, waiting, operations)
         if not sent:
             return None, left
-        try:
+        if cas is not None or head is None:  # the caller's token decides, or the document is gone
             return store.mutate(key, [*sent, stamp], cas=token if cas is None else cas), left
-        except store.casException:
-            if cas is not None or head is None:
-                raise
-            SYSTEM.pause(random.uniform(0, 0.002))
-    raise TooManyCollisions(
-        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored"
-    )
+        with attempts:
+            return store.mutate(key, [*sent, stamp], cas=token), left
 
 
 def _allowed(

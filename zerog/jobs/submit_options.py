@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 from zerog.contracts.queue import PUT_TAKES
 from zerog.exceptions import InvalidValue
 from zerog.support import jsonvalues
+from zerog.support.checks import LONGEST_DELAY, is_delay
 from zerog.support.clock import in_utc
 
-LONGEST_DELAY = 10**9
-"""Seconds, about 30 years: more is a mistake in units."""
-
 HIGHEST_PRIORITY = 2**31 - 1
-
-
-def is_delay(value: object) -> TypeGuard[float]:
-    """Whether this is a number of seconds that a job can wait."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
 
 
 def check_delay(value: Any, name: str = "delay") -> float:
@@ -65,13 +58,6 @@ def check_priority(value: Any) -> int:
     """The priority. Raises InvalidValue for anything but a whole number."""
     if type(value) is not int or abs(value) > HIGHEST_PRIORITY:
         raise InvalidValue(f"priority={value!r:.80}; expected a whole number, higher runs earlier. Nothing was stored.")
-    return value
-
-
-def check_queue_name(value: Any) -> str:
-    """The name of a queue. Raises InvalidValue."""
-    if type(value) is not str or not value or len(value) > 200 or not value.isprintable():
-        raise InvalidValue(f"queue={value!r:.80}; expected a name of up to 200 characters. Nothing was stored.")
     return value
 
 

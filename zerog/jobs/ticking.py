@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerog.contracts.datastore import HISTORY
 from zerog.jobs import writes
 from zerog.jobs.document import StoredJob
 from zerog.jobs.progress import info_of, is_worth_recording, progress_of
+from zerog.records.job import HISTORY
 from zerog.records.operations import Add, Set
 from zerog.support import jsonvalues
 

@@ -7,22 +7,21 @@ with the next write.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zerog.contracts.datastore import HISTORY, Mutation, without_history
-from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError, TooManyCollisions
+from zerog.contracts.datastore import Mutation, without_history
+from zerog.engine.cas import Attempts
+from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
 from zerog.jobs import outside, size_limit
-from zerog.jobs.outside import MAX_COLLISIONS
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS
-from zerog.records.job import DOCUMENTED, ENGINE_FIELDS, PROTECTED, check_head, make_key, new_document
+from zerog.records.job import DOCUMENTED, ENGINE_FIELDS, HISTORY, PROTECTED, check_head, make_key, new_document
 from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.support import jsonvalues
-from zerog.support.clock import SYSTEM, from_text
+from zerog.support.clock import from_text
 
 if TYPE_CHECKING:
     from zerog.jobs.document import StoredJob
@@ -309,22 +308,19 @@ def reload(job: StoredJob, history: bool = True) -> None:
 def record_change(job: StoredJob, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call a function that changes the job, then save; if somebody else wrote first, reload and start again.
 
-    Raises TooManyCollisions after MAX_COLLISIONS tries; the change is not stored then.
+    Raises TooManyCollisions after 200 tries; the change is not stored then.
     """
     unsaved = [] if job._stored is None else _differences(job)
-    for _ in range(MAX_COLLISIONS):
+    attempts = Attempts(job._engine.datastore, job.key(), unanswered=0)
+    while True:
         result = function(*args, **kwargs)
-        try:
+        if job._stored is None and not job._token:  # a refusal is no collision: another job has this uuid
             save(job)
             return result
-        except job._engine.datastore.casException:
-            if job._stored is None and not job._token:
-                raise  # no collision: another job has this uuid
-            SYSTEM.pause(random.uniform(0, 0.002))
-            _reload_below(job, unsaved)
-    raise TooManyCollisions(
-        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored"
-    )
+        with attempts:
+            save(job)
+            return result
+        _reload_below(job, unsaved)
 
 
 def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
@@ -352,7 +348,8 @@ def absorb_ticks(job: StoredJob, delta: float) -> None:
 
 
 def _absorb_ticks(job: StoredJob, delta: float) -> None:
-    for _ in range(MAX_COLLISIONS):
+    attempts = Attempts(job._engine.datastore, job.key(), unanswered=0)
+    while True:
         ticks = job.tickcount
         own = sum(o.amount for o in job._pending if isinstance(o, Add) and o.field == "tickcount")
         foreign = job._run is None and job.owner is not None
@@ -362,12 +359,7 @@ def _absorb_ticks(job: StoredJob, delta: float) -> None:
         if job._run is not None or job._stored is None or job._gathering:
             write(job, added)
             return
-        try:
+        with attempts:
             send(job, added, cas=job._token)
             return
-        except job._engine.datastore.casException:
-            SYSTEM.pause(random.uniform(0, 0.002))
-            reload(job, history=False)
-    raise TooManyCollisions(
-        f"job {job.uuid} was changed by others {MAX_COLLISIONS} times in a row; {delta} is not added"
-    )
+        reload(job, history=False)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import zerog
-from zerog.app import App
 from zerog.contracts.datastore import Page
 from zerog.contracts.queue import DEFAULT
 from zerog.contracts.troubles import Trouble
+from zerog.engine.engine import Engine
 from zerog.exceptions import ZerogError
 from zerog.fleet.crew import Crew
+from zerog.fleet.fleet import Fleet
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import Watch
 from zerog.maintenance.findings import Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
@@ -27,6 +29,9 @@ from zerog.maintenance.redelivery import entry_of
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
 from zerog.records.worker import Record, lease_of, read_worker
+
+if TYPE_CHECKING:
+    from zerog.registry import JobRegistry
 
 PAGE = 500
 """Heads read at a time."""
@@ -45,24 +50,27 @@ RECORD = ("host", "pid", "executor", "queues", "beat", "renewedAt", "drain")
 class Doctor:
     """Examines one app. Keeps what it saw of the workers, so examine again with the same one after a lease.
 
-    ``target``: what the app is called on the command line, for the commands that mend something.
+    ``registry``: the types that the app knows. ``target``: its name on the command line, for commands that mend.
     """
 
-    def __init__(self, app: App, target: str = "MODULE:APP") -> None:
-        self.app = app
+    def __init__(self, engine: Engine, registry: JobRegistry, fleet: Fleet, target: str = "MODULE:APP") -> None:
+        self.engine = engine
+        self.registry = registry
+        self.fleet = fleet
         self.target = quote(target)
-        self._watch = Watch(app.datastore, app.clock)
+        self._records = WorkerRecords(engine)
+        self._watch = Watch(engine.datastore, engine.clock)
         self._beats: dict[str, Any] = {}
 
     def examine(self, watch: float = 0) -> Diagnosis:
         """Look at everything once or, with ``watch``, again after so many seconds. Raises what the datastore raises."""
         if watch > 0:
             self._examine()
-            self.app.clock.wait(threading.Event(), watch)
+            self.engine.clock.wait(threading.Event(), watch)
         return self._examine()
 
     def _examine(self) -> Diagnosis:
-        store = self.app.datastore
+        store = self.engine.datastore
         durability = store.durability
         means = DURABILITY.get(durability, DURABILITY[None])
         diagnosis = Diagnosis(self._versions(), type(store).__name__, durability, means)
@@ -78,24 +86,24 @@ class Doctor:
         diagnosis.findings += [finding for finding in symptoms.findings(self.target) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
-        diagnosis.findings += damaged_records(self.app, records, self.target)
+        diagnosis.findings += damaged_records(self.engine, records, self.target)
         if diagnosis.jobs:
-            diagnosis.findings += missing_sweeps(self.app, self.target)
+            diagnosis.findings += missing_sweeps(self.engine, self.target)
         diagnosis.findings += self._look_at_retention()
         diagnosis.findings += self._look_at_datastore()
         return diagnosis
 
     def _versions(self) -> dict[str, str]:
-        versions = {"zerog": zerog.__version__, "python": platform.python_version()}
-        engine = self.app.datastore.about()
+        versions = {"zerog": version("zerog"), "python": platform.python_version()}
+        engine = self.engine.datastore.about()
         return {**versions, "datastore": engine} if engine else versions
 
     def _workers(self) -> dict[str, Record]:
-        return {name: read_worker(self.app.datastore, name) for name in sorted(self.app.engine.roster())}
+        return {name: read_worker(self.engine.datastore, name) for name in sorted(self._records.directory())}
 
     def _shown(self, workers: dict[str, Record]) -> list[dict[str, Any]]:
         shown = []
-        for name, entry in self.app.engine.roster().items():
+        for name, entry in self._records.directory().items():
             silent = self._watch.is_silent(name, lease_of(entry))
             record = (workers[name].fields if name in workers else None) or {}
             alive = None if not silent and self._has_not_moved(name, record) else not silent
@@ -110,7 +118,7 @@ class Doctor:
     def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> Symptoms:
         silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
         living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
-        symptoms = Symptoms(self.app, self._watch, Crew(living))
+        symptoms = Symptoms(self.engine, self.registry, self._watch, Crew(living))
         for status in (QUEUED, SCHEDULED, RUNNING):
             for page in self._pages(status):
                 for head in page.heads:
@@ -123,20 +131,20 @@ class Doctor:
     def _pages(self, status: str) -> Iterator[Page]:
         after = None
         while True:
-            page = self.app.datastore.find(status=status, after=after, limit=PAGE)
+            page = self.engine.datastore.find(status=status, after=after, limit=PAGE)
             yield page
             after = page.after
             if after is None:
                 return
 
     def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
-        paused = self.app.fleet.paused()
+        paused = self.fleet.paused()
         for name in sorted({*symptoms.waiting, *paused}):
             documents = symptoms.in_queue[name]
             counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
             diagnosis.queues[name] = counts
             try:
-                size = counts["entries"] = self.app.engine.named(name).size()
+                size = counts["entries"] = self.engine.named(name).size()
             except ZerogError as error:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
@@ -150,7 +158,7 @@ class Doctor:
 
     def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
         """Jobs whose entries are gone from their queue, as it says itself, or else as its size says."""
-        queue = self.app.engine.named(name)
+        queue = self.engine.named(name)
         answers = queue.holds_all([entry_of(head) for head in heads])
         if None in answers or not answers:
             if documents > size:
@@ -162,7 +170,7 @@ class Doctor:
         gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
         finding = Finding("", 0, "a sweep puts them again", True, command=f"zerog reconcile {self.target}")
         for head in gone:  # unless it was claimed, or put again, since it was read
-            now = self.app.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
+            now = self.engine.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
             if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
                 finding.add(head["uuid"], f"since {head['queuedAt']}")
         finding.what = f"{finding.count} of {documents} jobs that wait on queue {name} are not on it"
@@ -207,14 +215,14 @@ class Doctor:
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
 
     def _look_at_retention(self) -> Iterator[Finding]:
-        kept = self.app.registry.kept()
+        kept = self.registry.kept()
         types = sorted({job_type for each in kept.values() for job_type in each})
-        why = why_not(self.app.datastore, kept) if types else None
+        why = why_not(self.engine.datastore, kept) if types else None
         if why is not None:
             what = f"RETAIN is without effect for {', '.join(types)}: {why}"
             yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
             return
-        for status, job_type, page in left_over(self.app.datastore, kept, self.app.engine.now()):
+        for status, job_type, page in left_over(self.engine.datastore, kept, self.engine.now()):
             oldest = min(str(head["finishedAt"]) for head in page.heads)
             what = f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class says"
             mend = "sweep more often, or keep them longer"
@@ -222,12 +230,12 @@ class Doctor:
 
     def _troubles_of_queue(self) -> Sequence[Trouble]:
         try:
-            return self.app.engine.queue.troubles()
+            return self.engine.queue.troubles()
         except ZerogError:
             return []  # that it can't be reached is a finding of its own
 
     def _look_at_datastore(self) -> Iterator[Finding]:
-        store = self.app.datastore
+        store = self.engine.datastore
         if store.shared and store.durability in ("process", None):
             named = store.durability or "unknown"
             what = f"a power cut may take what was answered: the datastore's durability is {named}"
@@ -236,7 +244,7 @@ class Doctor:
         for what, mend, command in dict.fromkeys([*store.troubles(), *self._troubles_of_queue()]):  # one file, perhaps
             yield Finding(what, 1, mend, True, command=command)
         server = store.now()
-        apart = 0.0 if server is None else abs((server - self.app.clock.now()).total_seconds())
+        apart = 0.0 if server is None else abs((server - self.engine.clock.now()).total_seconds())
         if apart > CLOCKS_APART:
             what = f"this machine's clock and the datastore's are {apart:.0f} s apart"
             yield Finding(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zerog.app import App
 from zerog.contracts.queue import DEFAULT
+from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
-from zerog.fleet.heartbeat import ROSTER
+from zerog.fleet.heartbeat import DIRECTORY
 from zerog.maintenance.findings import Finding
 from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.commands import QUEUES, paused_in
@@ -22,28 +22,28 @@ NOT_SWEPT = 120.0
 RECORDS = "records of the engine are damaged"
 
 
-def damaged_records(app: App, workers: dict[str, Record], target: str) -> Iterator[Finding]:
+def damaged_records(engine: Engine, workers: dict[str, Record], target: str) -> Iterator[Finding]:
     """Records that can't be read, or hold fields of the wrong kind; ``workers`` by name."""
     finding = Finding(RECORDS, 0, "a sweep takes out what can't be read", True, command=f"zerog reconcile {target}")
     for name, record in workers.items():
         if record.damage:
             finding.add(f"worker {name}", "; ".join(record.damage))
-    for key, field in ((ROSTER, "workers"), (SWEEPER, "beat")):
-        fields, damage, _ = read_record(app.datastore, key)
+    for key, field in ((DIRECTORY, "workers"), (SWEEPER, "beat")):
+        fields, damage, _ = read_record(engine.datastore, key)
         if fields is None:
             continue
         stored = fields.get(field)
-        if damage or not isinstance(stored, dict if key == ROSTER else int | None):
+        if damage or not isinstance(stored, dict if key == DIRECTORY else int | None):
             finding.add(key, damage[0] if damage else f"{field} is {shown(stored)}")
         elif isinstance(stored, dict) and (wrong := [name for name in stored if not is_name(name)]):
             finding.add(key, f"{shown(wrong[0])} can't be the name of a worker")
     if finding.count:
         yield finding
-    yield from _damaged_pauses(app, target)
+    yield from _damaged_pauses(engine, target)
 
 
-def _damaged_pauses(app: App, target: str) -> Iterator[Finding]:
-    fields, damage, _ = read_record(app.datastore, QUEUES)
+def _damaged_pauses(engine: Engine, target: str) -> Iterator[Finding]:
+    fields, damage, _ = read_record(engine.datastore, QUEUES)
     try:
         if damage:
             raise CorruptDocument(damage[0])
@@ -54,12 +54,12 @@ def _damaged_pauses(app: App, target: str) -> Iterator[Finding]:
         yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
 
 
-def missing_sweeps(app: App, target: str) -> Iterator[Finding]:
+def missing_sweeps(engine: Engine, target: str) -> Iterator[Finding]:
     """Sweeps that no process makes, so that what a crash leaves or a queue loses is not repaired."""
-    swept = (read_record(app.datastore, SWEEPER).fields or {}).get("sweptAt")
+    swept = (read_record(engine.datastore, SWEEPER).fields or {}).get("sweptAt")
     if not is_timestamp(swept):
         return  # of workers that don't note it yet, or before the first sweep
-    since = seconds_between(str(swept), to_text(app.clock.now()))
+    since = seconds_between(str(swept), to_text(engine.clock.now()))
     if since > NOT_SWEPT:
         what = f"no process has swept since {swept}, so what crashes leave and queues lose is not repaired"
         command = f"zerog reconcile {target}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from shlex import quote
+from typing import TYPE_CHECKING
 
-from zerog.app import App
-from zerog.engine.engine import Unsuitable
+from zerog.engine.engine import Engine, Unsuitable
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.fleet.crew import Crew
 from zerog.fleet.liveness import Watch
@@ -28,6 +28,9 @@ from zerog.records.job import (
 from zerog.records.worker import LEASE, lease_of, read_worker
 from zerog.support.clock import seconds_between, text_after, to_text
 
+if TYPE_CHECKING:
+    from zerog.registry import JobRegistry
+
 CLOCKS_APART = 60.0
 """Seconds that a timestamp may lie ahead of this machine's clock before one of the clocks is called wrong."""
 
@@ -43,11 +46,12 @@ ENTRIES = 1_000
 class Symptoms:
     """Judges heads, one after the other. ``crew``: what the living workers' records said before the heads were read."""
 
-    def __init__(self, app: App, watch: Watch, crew: Crew) -> None:
-        self._app = app
+    def __init__(self, engine: Engine, registry: JobRegistry, watch: Watch, crew: Crew) -> None:
+        self._engine = engine
+        self._registry = registry
         self._watch = watch
         self._crew = crew
-        self._now = to_text(app.clock.now())
+        self._now = to_text(engine.clock.now())
         self._soon = text_after(self._now, CLOCKS_APART)
         self._overdue = text_after(self._now, -OVERDUE)
         self._silent: dict[str, bool] = {}
@@ -166,7 +170,7 @@ class Symptoms:
         uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
         if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
             try:
-                self._app.datastore.read_with_cas(key)
+                self._engine.datastore.read_with_cas(key)
             except CorruptDocument as error:
                 self.unreadable.add(uuid, str(error))
 
@@ -179,7 +183,7 @@ class Symptoms:
         except (CorruptDocument, InvalidUuid) as error:
             return self.unreadable, str(error)
         try:
-            self._app.engine.early_by(head)
+            self._engine.early_by(head)
         except CorruptDocument as error:
             return self.unfit, str(error)
         taken = self._crew.takes(head) if head["status"] in WAITING else None
@@ -187,14 +191,14 @@ class Symptoms:
             return None  # by code that this app may not have
         if head["format"] > FORMAT:
             return self.too_new, f"written in format {head['format']}; this code knows up to {FORMAT}"
-        if head["jobType"] not in self._app.registry.get_registered_classes():
-            known = ", ".join(sorted(self._app.registry.get_registered_classes())) or "none"
+        if head["jobType"] not in self._registry.get_registered_classes():
+            known = ", ".join(sorted(self._registry.get_registered_classes())) or "none"
             return self.unknown_type, f"no class is registered for {head['jobType']!r}; known: {known}"
         if head["status"] in WAITING:
             try:
-                self._app.registry.accept(head)
+                self._registry.accept(head)
             except Unsuitable as error:
-                return (self.too_new if "schemaVersion" in str(error) else self.unfit), str(error)
+                return (self.too_new if error.is_newer else self.unfit), str(error)
         if taken is False:
             self.untaken_queues.add(head["queueName"])
             kind = f"{head['jobType']!r} in version {head['schemaVersion']:g}"
@@ -214,13 +218,13 @@ class Symptoms:
             self.silent.add(uuid, f"since {head.get('startedAt')}: worker {worker} gave no sign for {lease:g} s")
         elif self._crew.has_lost(head):
             self.lost.add(uuid, f"since {head['startedAt']}: worker {worker} does not list it")
-        elif read_worker(self._app.datastore, worker).fields is None:
+        elif read_worker(self._engine.datastore, worker).fields is None:
             self.leases.append(lease)
             self.unrecorded.add(uuid, f"worker {worker} has no record")
         elif head.get("cancelRequested") is not None:
             if self._since(head["cancelRequested"]) > CANCEL_GRACE:
                 self.unstopped.add(uuid, f"worker {worker}, cancelled at {head['cancelRequested']}")
-        elif is_stalled(head, self._app.clock.now()):
+        elif is_stalled(head, self._engine.clock.now()):
             self.stalled.add(uuid, f"worker {worker}, last write at {head['updatedAt']}")
 
     def _since(self, timestamp: object) -> float:

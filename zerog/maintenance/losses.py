@@ -7,9 +7,10 @@ from typing import Any
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import transitions
-from zerog.engine.base import LEAVE_ALONE, TRIES
+from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
-from zerog.exceptions import AmbiguousWrite
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.sweep import is_usable
 from zerog.records.job import RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.operations import Add, Append, Max, Operation
@@ -35,7 +36,7 @@ def bury(engine: Engine, worker: str, was_stopping: bool) -> list[str]:
             engine.set_aside(uuid, error, "sweep.left")
             continue
         taken += [uuid] * is_taken
-    engine.forget(worker)
+    WorkerRecords(engine).forget(worker)
     return taken
 
 
@@ -58,8 +59,8 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
     datastore raises.
     """
     datastore, key = engine.datastore, make_key(uuid)
-    refusals = (datastore.casException, datastore.lockedException, AmbiguousWrite)
-    for _ in range(TRIES):
+    attempts = Attempts(datastore, key, engine.clock)
+    while True:
         document, token = datastore.read_with_cas(key)
         if document is None or token is None or document.get("status") in TERMINAL:
             return False
@@ -74,13 +75,10 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
             Append("events", event, engine.kept(document)),
             Max("updatedAt", now),
         ]
-        try:
+        with attempts:  # the event shows whether a write without an answer is stored
             datastore.mutate(key, change, cas=token)
             log.info("job %s: %s", uuid, why)
             return True
-        except refusals:  # read again: the event tells whether it is stored
-            continue
-    return False
 
 
 def _names(entries: Any, nonce: str) -> bool:

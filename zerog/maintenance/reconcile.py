@@ -30,6 +30,7 @@ from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import UNSUITABLE_DELAY
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import Watch, lease_of
 from zerog.maintenance.audit import Audit
 from zerog.maintenance.redelivery import Redelivery
@@ -68,6 +69,7 @@ class Reconciler:
         kept: Callable[[], Kept] = dict,
     ) -> None:
         self.engine = engine
+        self._records = WorkerRecords(engine)
         self.name = name
         self.clock = clock
         self.interval = interval
@@ -98,7 +100,7 @@ class Reconciler:
         self._retention.is_behind = False
         if not self.engine.datastore.can_find:
             return None
-        record, token = self.engine.read_or_remove(SWEEPER)
+        record, token = self._records.read_or_remove(SWEEPER)
         now = self.clock.monotonic()
         state = record and (record.get("worker"), record.get("beat"))
         if state != self._sweeper[0]:
@@ -119,7 +121,7 @@ class Reconciler:
         """Sweep no more, and let another worker do so at once."""
         with self._taking:
             self._left = True
-            record, token = self.engine.read_or_remove(SWEEPER)
+            record, token = self._records.read_or_remove(SWEEPER)
             if record is not None and token is not None and record.get("worker") == self.name:
                 self._write_sweeper(record, {"worker": None, "beat": 0}, token)
 
@@ -161,7 +163,7 @@ class Reconciler:
         datastore = self.engine.datastore
         swept = Set("sweptAt", self._now())
         with suppress(AmbiguousWrite, CasMismatch, datastore.casException, datastore.lockedException):
-            if self.engine.read_or_remove(SWEEPER)[0] is None:
+            if self._records.read_or_remove(SWEEPER)[0] is None:
                 datastore.create(SWEEPER, {"documentType": SWEEPER, "worker": None, "beat": 0})
             datastore.mutate(SWEEPER, [swept])
 
@@ -251,19 +253,19 @@ class Reconciler:
         """Remove the records of silent workers that own nothing any more, once all running jobs were looked at."""
         if not self._owned.is_over:
             return
-        self.engine.mend_roster()
-        roster = self.engine.roster()
+        self._records.mend_directory()
+        directory = self._records.directory()
         owners, self._owners = self._owners, set()
-        for worker, entry in roster.items():
-            self.engine.mend_record(worker)
+        for worker, entry in directory.items():
+            self._records.mend_record(worker)
             if self._watch.is_silent(worker, lease_of(entry)) and not self._owns_something(worker, owners):
                 try:
-                    self.engine.forget(worker)
+                    self._records.forget(worker)
                     self.engine.counters["workers.forgotten"] += 1
                     report.forgotten.append(worker)
                 except ZerogError as error:
                     log.debug("the record of worker %s stays: %s", worker, error)
-        self._watch.keep_only({*roster, *owners})
+        self._watch.keep_only({*directory, *owners})
 
     def _owns_something(self, worker: str, owners: set[str]) -> bool:
         if worker not in owners:

@@ -22,6 +22,7 @@ from typing import Any
 from zerog.contracts.queue import Entry, Queue
 from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError, CorruptDocument, InvalidUuid, QueueError, ReservationLost
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.sweep import Course, Report
 from zerog.records.job import IN_QUEUE, QUEUED, SCHEDULED, Document, make_key
 from zerog.records.worker import read_worker
@@ -166,7 +167,7 @@ class Redelivery:
 def _known_to_workers(engine: Engine) -> dict[str, float] | None:
     """The newest schema version of each job type that some worker takes; None if not all of them name their types."""
     known: dict[str, float] = {}
-    for worker in engine.roster() or [""]:
+    for worker in WorkerRecords(engine).directory() or [""]:
         listed: Any = (read_worker(engine.datastore, worker).fields or {}).get("knows") if worker else None
         if listed is None:
             return None

@@ -7,18 +7,17 @@ because they are the contract between programs; timestamps are ISO 8601 texts in
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from zerog.contracts.datastore import ENDED, HISTORY
-from zerog.contracts.queue import check_uuid
-from zerog.exceptions import CorruptDocument, SchemaTooNew
+from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.records.operations import Document as Document
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import shown
-
-Document = dict[str, Any]
 
 FORMAT = 1
 """Layout of the engine's fields. A document with a higher ``format`` is left alone."""
@@ -30,12 +29,15 @@ SUCCESS = 200
 CANCELLED = 410
 
 NEW, QUEUED, SCHEDULED, RUNNING = "new", "queued", "scheduled", "running"
-SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = ENDED
+SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = "succeeded", "failed", "cancelled"
 WAITING = (QUEUED, SCHEDULED)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
 NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
 """``queueState``: not to be on a queue; to be put on one; put, as far as anybody knows."""
+
+HISTORY = ("events", "errors", "warnings")
+"""The lists that only grow. A head is a document without them."""
 
 PROTECTED = frozenset(
     [
@@ -329,3 +331,18 @@ def _unsound_field(head: Document) -> str | None:
             except (TypeError, ValueError):
                 return field
     return None
+
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+def check_uuid(uuid: object) -> str:
+    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
+    if isinstance(uuid, UUID):
+        return str(uuid)
+    if type(uuid) is not str or not _CANONICAL(uuid):
+        shown = repr(uuid)
+        raise InvalidUuid(
+            f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."
+        )
+    return uuid

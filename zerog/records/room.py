@@ -9,11 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 
+from zerog.records.job import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, added, dropped_field
 from zerog.support import jsonvalues
-
-HISTORY = ("events", "errors", "warnings")
-"""The lists that only grow. A head is a document without them."""
 
 MEASURED = 16
 """Times that a list is measured while entries of ``values.HISTORY_BYTES`` are appended to it, on average."""

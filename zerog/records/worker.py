@@ -7,13 +7,15 @@ as absent, a record that can't be read as one without fields, and ``zerog doctor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zerog.contracts.datastore import Datastore
 from zerog.exceptions import CorruptDocument
 from zerog.records.commands import STATES, worker_key
 from zerog.records.job import Document, is_amount, is_count, is_name
 from zerog.support.jsonvalues import shown
+
+if TYPE_CHECKING:
+    from zerog.contracts.datastore import Datastore
 
 LEASE = 30.0
 """Seconds that a worker may be silent if its record doesn't say."""

@@ -9,7 +9,8 @@ import random
 import threading
 from zlib import crc32
 
-from zerog.contracts.queue import Entry, Queue, Reservation, check_options, check_uuid
+from zerog.contracts.queue import Entry, Queue, Reservation, check_options
+from zerog.records.job import check_uuid
 
 MAX_DELAY = 5.0
 """Seconds by which an entry is delayed at most."""

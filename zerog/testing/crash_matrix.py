@@ -24,6 +24,7 @@ from typing import Any
 from zerog.app import App
 from zerog.engine.transitions import Worker
 from zerog.exceptions import ZerogError
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.reconcile import Reconciler
@@ -232,7 +233,7 @@ class _Matrix:
             if head["status"] in TERMINAL:
                 app.close()
                 return
-            engine.renew(worker, beat)
+            WorkerRecords(engine).renew(worker, beat)
             reconciler.sweep()
             claims = engine.claim(1, worker, app.registry.accept)
             for claim in claims:

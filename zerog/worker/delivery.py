@@ -16,6 +16,7 @@ from zerog.engine.transitions import Claim, Settlement
 from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import ZerogError
 from zerog.fleet.fleet import SINGLE
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.commands import RUNNING
 from zerog.records.job import Document
 from zerog.support.clock import to_text
@@ -74,7 +75,8 @@ class _Single:
             known = [list(known) for known in app.registry.versions()]
             return {"renewedAt": to_text(app.engine.now()), "knows": known, "held": self._held, "claiming": None}
 
-        self.keeper = Lease(app.engine, worker, details, self._slots.revoke, app.clock, lambda: first)
+        self._records = WorkerRecords(app.engine)
+        self.keeper = Lease(self._records, worker, details, self._slots.revoke, app.clock, lambda: first)
         self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
         self._nonce = new_nonce()
         self._held = [self._nonce]
@@ -108,7 +110,8 @@ class _Single:
         if self._holds:
             return  # its record shows others that this worker is silent
         try:
-            self._app.engine.retire(self._worker)
+            self._app.engine.unreserve()
+            self._records.forget(self._worker.name)
         except ZerogError as error:
             log.debug("the record of worker %s stays until its lease is over: %s", self._worker.name, error)
 

@@ -16,10 +16,10 @@ from zerog.engine.transitions import erred, error_record, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.submit_options import is_delay
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
+from zerog.support.checks import is_delay
 from zerog.support.clock import to_text
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of

@@ -10,9 +10,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from zerog.engine.engine import Engine
 from zerog.engine.transitions import Worker
 from zerog.exceptions import ZerogError
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Document
 from zerog.support.clock import Clock
 
@@ -28,14 +28,14 @@ class Lease:
 
     def __init__(
         self,
-        engine: Engine,
+        records: WorkerRecords,
         worker: Worker,
         details: Callable[[], Document],
         lost: Callable[[str, bool], None],
         clock: Clock,
         first: Callable[[], Document] = dict,
     ) -> None:
-        self._engine = engine
+        self._records = records
         self._worker = worker
         self._details = details
         self._first = first
@@ -94,7 +94,7 @@ class Lease:
         before = self._clock.monotonic()
         if self._tried_since is None:
             self._tried_since = before
-        self._beat = self._engine.renew(self._worker, self._beat + 1, self._details, self._first)
+        self._beat = self._records.renew(self._worker, self._beat + 1, self._details, self._first)
         with self._changing:
             # Others count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before

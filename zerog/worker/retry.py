@@ -9,10 +9,10 @@ from zerog import backoff
 from zerog.engine import joblog, transitions
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import BaseJob, load_job, read_head
-from zerog.jobs.submit_options import LONGEST_DELAY, is_delay
 from zerog.records.job import INTERNAL_ERROR, NO_RESULT, Document
 from zerog.records.operations import Operation
 from zerog.support import jsonvalues
+from zerog.support.checks import LONGEST_DELAY, is_delay
 
 if TYPE_CHECKING:
     from zerog.app import App

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zerog.engine.engine import Unsuitable
 from zerog.engine.transitions import Worker as Identity
 from zerog.exceptions import DatastoreError, ZerogError
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.losses import bury
 from zerog.maintenance.reconcile import INTERVAL
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, Orders
@@ -107,7 +108,8 @@ class Session:
         self._started_at = to_text(clock.now())
         self._store.serve(self._slots)
         self._control = Control(app.datastore, name, self._obey, clock, self._slots.cancel)
-        self._lease = Lease(app.engine, self._identity, self._details, self._lose, clock, self._first)
+        self._records = WorkerRecords(app.engine)
+        self._lease = Lease(self._records, self._identity, self._details, self._lose, clock, self._first)
         self._health = Health(self._identity, self._store, self._lease, notifier, clock)
         self._shutdown = Shutdown(
             app.engine, name, settings.grace, self._store, self._slots, self._lease, notifier, ending, clock
@@ -353,7 +355,8 @@ class Session:
             self._reconciler.release()
         if self._store.in_flight() <= len(released):
             with suppress(ZerogError):
-                self._app.engine.retire(self._identity)
+                self._app.engine.unreserve()
+                self._records.forget(self._identity.name)
         self._sweeping.join(1.0)
         return sum(released)
 

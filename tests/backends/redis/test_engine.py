@@ -12,7 +12,7 @@ from zerog.backends.redis import engine as redis_engine
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
-from zerog.contracts.queue import SHARE
+from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine.transitions import Claim, Settlement, Worker, waiting
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, DatastoreUnavailable, InvalidValue
 from zerog.records.job import make_key, new_document
@@ -83,8 +83,8 @@ def test_a_low_priority_gets_its_share(engine: RedisEngine) -> None:
     high = [submitted(engine, priority=7) for _ in range(60)]
     order = [uuid for _ in range(10) for uuid in claimed(engine, 4)]
     assert [uuid for uuid in order if uuid in low] == low
-    assert [order.index(uuid) for uuid in low] == [SHARE - 1, 2 * SHARE - 1, 3 * SHARE - 1]
-    assert order.index(middle[0]) == 4 * SHARE - 1
+    assert [order.index(uuid) for uuid in low] == [FAIR_SHARE - 1, 2 * FAIR_SHARE - 1, 3 * FAIR_SHARE - 1]
+    assert order.index(middle[0]) == 4 * FAIR_SHARE - 1
     assert [uuid for uuid in order if uuid in high] == high[:36]
 
 
@@ -93,7 +93,7 @@ def test_a_late_queue_gets_its_share(engine: RedisEngine) -> None:
     slow = [submitted(engine, queueName="slow") for _ in range(5)]
     quick = [submitted(engine, queueName="quick") for _ in range(40)]
     order = claimed(engine, 25, ("quick", "slow"))
-    assert [n for n, uuid in enumerate(order) if uuid in slow] == [SHARE - 1, 2 * SHARE - 1]
+    assert [n for n, uuid in enumerate(order) if uuid in slow] == [FAIR_SHARE - 1, 2 * FAIR_SHARE - 1]
     assert [uuid for uuid in order if uuid in quick] == quick[:23]
 
 

@@ -20,6 +20,7 @@ from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.server import RedisServer
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import ConfigurationError
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
 from zerog.records.operations import Append
 
@@ -218,7 +219,7 @@ def test_what_lies_there_is_text(url: str) -> None:
     for _ in range(4):
         submitted(engine, headers={"ü": [1.0, None]})
     [claim, other, *_] = engine.claim(3, ALICE, lambda head: head["jobType"])
-    engine.renew(ALICE, 1)
+    WorkerRecords(engine).renew(ALICE, 1)
     engine.datastore.mutate(claim.key, [Append("events", {"n": 1}, 10)], run=claim.run._replace(seq=1))
     engine.settle([Settlement(claim, "finish", 2, 200), Settlement(other, "requeue", 1, delay=60)])
     server = engine.datastore.server

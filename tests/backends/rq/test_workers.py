@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.marks import wide
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import new_uuid
 
 KINDS = ["rq.Worker", "rq.worker.SpawnWorker", "rq.SimpleWorker"]
@@ -22,7 +23,7 @@ def test_workers_of_rq(site, kind: str) -> None:
     assert (pid if "Simple" in kind else parent) == str(worker.pid)
     assert site.stop(worker) == 0
     assert site.app.progress(uuids[1])["attempts"] == 2
-    assert not site.app.engine.roster()
+    assert not WorkerRecords(site.app.engine).directory()
 
 
 @pytest.mark.parametrize("kind", ["rq.Worker", *wide("rq.SimpleWorker", "zerog.rqworker.ZerogWorker")])

@@ -13,13 +13,13 @@ from contextlib import closing
 import pytest
 
 import zerog
+from tests.maintenance.doctors import doctor_of
 from tests.processes import program, until
 from tests.worker.builders import Running
 from zerog.backends.sqlite.connection import locked
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.locks import lock_holder
 from zerog.exceptions import DatastoreUnavailable
-from zerog.maintenance.doctor import Doctor
 
 KEY = "zerog_job_a"
 
@@ -69,14 +69,14 @@ def test_a_stopped_writer_is_named(path, impatient, caplog) -> None:
                 app.datastore.create(KEY, {})
         (logged,) = [record.getMessage() for record in caplog.records]
         assert re.search(named, logged, re.DOTALL)
-        diagnosis = Doctor(app).examine()
+        diagnosis = doctor_of(app).examine()
         (finding,) = [each for each in diagnosis.findings if f"process {holder.pid}" in each.what]
         assert diagnosis.needs_person and finding.command == f"kill -CONT {holder.pid}"
         assert "written since 2" in finding.what
         holder.send_signal(signal.SIGCONT)
         holder.wait(30)
     assert app.datastore.create(KEY, {})
-    assert not Doctor(app).examine().needs_person
+    assert not doctor_of(app).examine().needs_person
     app.close()
 
 
@@ -88,7 +88,7 @@ def test_another_program_is_named(path, impatient) -> None:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
         with pytest.raises(DatastoreUnavailable, match=rf"locked by process {holder.pid} .*: kill {holder.pid}"):
             app.datastore.create(KEY, {})
-        findings = Doctor(app).examine().findings
+        findings = doctor_of(app).examine().findings
         assert [each.command for each in findings if each.needs_person] == [f"kill {holder.pid}"]
         assert holder.stdin is not None
         holder.stdin.close()
@@ -101,7 +101,7 @@ def test_doctor_names_who_has_a_queues_file_locked(path) -> None:
     app = zerog.App(datastore="memory://", queue=f"sqlite:///{path}")
     with program(HOLD_BY_OTHER_MEANS, path) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
-        findings = Doctor(app).examine().findings
+        findings = doctor_of(app).examine().findings
         assert [each.command for each in findings if each.needs_person] == [f"kill {holder.pid}"]
     app.close()
 
@@ -149,7 +149,7 @@ def test_the_log_shrinks_after_a_long_reader(path, monkeypatch) -> None:
         for n in range(100):
             app.datastore.create(f"zerog_job_{n}", {"text": text})
         assert log_size(path) > 8 * 2**20
-        diagnosis = Doctor(app).examine()
+        diagnosis = doctor_of(app).examine()
         (finding,) = [each for each in diagnosis.findings if "-wal has grown to" in each.what]
         assert diagnosis.needs_person
         if os.path.exists("/proc/locks"):
@@ -157,7 +157,7 @@ def test_the_log_shrinks_after_a_long_reader(path, monkeypatch) -> None:
     for n in range(10):
         app.datastore.create(f"zerog_job_after_{n}", {"text": text})
     assert log_size(path) <= 2 * 2**20
-    assert not Doctor(app).examine().needs_person
+    assert not doctor_of(app).examine().needs_person
     app.close()
 
 

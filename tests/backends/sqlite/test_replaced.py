@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import zerog
+from tests.maintenance.doctors import doctor_of
 from tests.processes import program
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.exceptions import DatastoreUnavailable
-from zerog.maintenance.doctor import Doctor
 from zerog.records.operations import Add
 
 KEY = "zerog_job_a"
@@ -193,7 +193,7 @@ def test_doctor_names_who_has_the_deleted_file_open(path: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         replace(path)
         app = zerog.App(f"sqlite:///{path}")
-        diagnosis = Doctor(app).examine()
+        diagnosis = doctor_of(app).examine()
         app.close()
         process.stdin.close()
     (finding,) = [each for each in diagnosis.findings if "deleted or replaced" in each.what]

@@ -14,6 +14,7 @@ from zerog import backoff
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.transitions import Worker as Identity
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.support.clock import Clock
 from zerog.worker.executors import cleanup
 from zerog.worker.lease import Lease
@@ -182,27 +183,27 @@ class Slow(Clock):
         return self.time
 
 
-def test_a_renewal_that_succeeded_too_late_does_not_count() -> None:
+def test_a_renewal_that_succeeded_too_late_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent two thirds of a lease ago says nothing about now."""
     clock, lost = Slow(), list[tuple[str, bool]]()
     app = zerog.App("memory://")
-    lease = Lease(app.engine, Identity("late", 9.0), dict, lambda *loss: lost.append(loss), clock)
+    lease = Lease(WorkerRecords(app.engine), Identity("late", 9.0), dict, lambda *loss: lost.append(loss), clock)
     lease._renew()
-    original = app.engine.renew
+    original = WorkerRecords.renew
 
     def slowly(*args: Any) -> int:
         beat = original(*args)
         clock.time += 7.0
         return beat
 
-    app.engine.renew = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(WorkerRecords, "renew", slowly)
     clock.time = 3.0
     lease._renew()
     lease.check()
     assert len(lost) == 1 and not lease.held
     lease._renew()
     assert not lease.held
-    app.engine.renew = original  # type: ignore[method-assign]
+    monkeypatch.setattr(WorkerRecords, "renew", original)
     lease._renew()
     assert lease.held and len(lost) == 1
 

@@ -28,8 +28,6 @@ from zerog.backends.couchbase.index import (
 from zerog.backends.couchbase.query import JobQuery
 from zerog.backends.couchbase.server import CouchbaseServer, options, sdk
 from zerog.contracts.datastore import (
-    ENDED,
-    HISTORY,
     MAX_COLLISIONS,
     Datastore,
     Mutation,
@@ -43,6 +41,7 @@ from zerog.contracts.datastore import (
     without_history,
 )
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
+from zerog.records.job import HISTORY, TERMINAL
 from zerog.records.operations import Document, Operation, apply, check
 from zerog.records.room import drop_oldest, limit_of
 from zerog.support import jsonvalues
@@ -142,7 +141,7 @@ class CouchbaseDatastore(Datastore):
         asked = {"status": status, "jobType": job_type, "queueName": queue}
         wanted = {field: value for field, value in asked.items() if value is not None}
         start = [] if after is None else jsonvalues.decode(after)
-        listed = None if due is None and (status is None or status in ENDED) else _listed_at(status, due)
+        listed = None if due is None and (status is None or status in TERMINAL) else _listed_at(status, due)
         time, latest = ("due", due) if until is None else ("finishedAt", until)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from zerog.backends.couchbase.server import CouchbaseServer, options, paths, sdk
-from zerog.contracts.datastore import ENDED
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked, ZerogError
+from zerog.records.job import TERMINAL
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
@@ -69,7 +69,7 @@ def places_of(head: Document | None) -> Places:
         return places
     if type(head.get("due")) is str:
         places[DUE] = head["due"]
-    if head["status"] not in ENDED:
+    if head["status"] not in TERMINAL:
         places[OPEN] = 1
     if head["status"] == RUNNING:
         places[RUNNING] = 1

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.exceptions import InvalidUuid, ReservationLost
+from zerog.records.job import check_uuid
 from zerog.support.clock import SYSTEM, Clock
 
 

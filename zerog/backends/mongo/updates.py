@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from zerog.backends.mongo.values import field_name, to_value
-from zerog.contracts.datastore import HISTORY, RunGuard
+from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import InvalidValue
+from zerog.records.job import HISTORY
 from zerog.records.operations import Add, Append, Document, Max, Operation, Set, apply, dropped_field
 from zerog.support import jsonvalues
 

@@ -12,8 +12,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import CorruptDocument
+from zerog.records.job import HISTORY
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
 

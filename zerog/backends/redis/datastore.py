@@ -31,7 +31,6 @@ from zerog.backends.redis.commands import (
 from zerog.backends.redis.ended import incomplete, missing
 from zerog.backends.redis.server import RedisServer
 from zerog.contracts.datastore import (
-    HISTORY,
     MAX_COLLISIONS,
     Datastore,
     Mutation,
@@ -50,6 +49,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     TooManyCollisions,
 )
+from zerog.records.job import HISTORY
 from zerog.records.operations import Document, Operation, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zerog.backends.redis.server import RedisServer
-from zerog.contracts.datastore import ENDED
+from zerog.records.job import TERMINAL
 from zerog.records.operations import Document
 
 INDEX = "ended"
 
 
 def incomplete(server: RedisServer) -> list[str]:
-    """The statuses of ``ENDED`` of which the index doesn't have all jobs; the cost doesn't depend on their number."""
+    """The statuses of TERMINAL of which the index doesn't have all jobs; the cost doesn't depend on their number."""
     found = []
-    for status in ENDED:
+    for status in TERMINAL:
         low, high = f"[{status}\0".encode(), f"({status}\0".encode() + b"\xff"
         counts = [
             server.ask("the index of ended jobs", "ZLEXCOUNT", f"{server.prefix}{index}", low, high)

@@ -21,7 +21,7 @@ from zerog.backends.redis.queue import taking
 from zerog.backends.redis.server import BROKEN
 from zerog.backends.redis.takes import Take, Taken, taken_in
 from zerog.backends.redis.writes import BATCH, NOT_DONE, RedisWrites
-from zerog.contracts.queue import SHARE
+from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
 from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
 from zerog.engine.sealed import SealedClaims
@@ -108,7 +108,7 @@ class RedisEngine(SealedClaims, RedisWrites):
             point("settle.written")
         if any(each.nonce for each in taken):
             point("claim.written")
-        self._turn = (self._turn + len(taken)) % SHARE
+        self._turn = (self._turn + len(taken)) % FAIR_SHARE
         self.queue.reject(rejected)
         return self._answers(settlements, commands, answers), taken
 

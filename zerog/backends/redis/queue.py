@@ -19,8 +19,9 @@ from typing import Any
 
 from zerog.backends.redis.script import ORDERS
 from zerog.backends.redis.server import RedisServer
-from zerog.contracts.queue import DEFAULT, SHARE, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.contracts.queue import DEFAULT, FAIR_SHARE, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.exceptions import CorruptDocument, DatastoreError, InvalidValue, QueueUnavailable, ReservationLost
+from zerog.records.job import check_uuid
 from zerog.support.clock import SYSTEM, Clock
 
 
@@ -53,7 +54,7 @@ class RedisQueue(Queue):
                 return self._reserve_now()
 
     def reserve_lowest(self) -> Reservation | None:
-        return self._reserve_now(n=str(SHARE - 1))  # the turn at which the script looks there
+        return self._reserve_now(n=str(FAIR_SHARE - 1))  # the turn at which the script looks there
 
     def wake(self) -> None:
         self._waking.interrupt()

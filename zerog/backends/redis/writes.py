@@ -16,7 +16,8 @@ from zerog.backends.redis.script import encoded
 from zerog.backends.redis.server import BROKEN
 from zerog.backends.redis.takes import kind_of
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, UNANSWERED
+from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.cas import UNANSWERED
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Settled, Settlement

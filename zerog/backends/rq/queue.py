@@ -23,8 +23,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zerog.backends.rq.scripts import HOLDS, REJECTED, RESERVE, SETTLE, TIDY
-from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options, check_uuid
+from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, QueueUnavailable, ReservationLost
+from zerog.records.job import check_uuid
 from zerog.support.clock import SYSTEM, Clock
 
 try:

@@ -23,13 +23,13 @@ doesn't know.
 
 from __future__ import annotations
 
-from zerog.contracts.queue import LONGEST
+from zerog.support.checks import LONGEST_DELAY
 
 REJECTED = 1_000
 """Bodies that were set aside and are kept for a look at them, per queue."""
 
 HEAD = (
-    f"local REJECTED, LONGEST = {REJECTED}, {LONGEST}"
+    f"local REJECTED, LONGEST = {REJECTED}, {LONGEST_DELAY}"
     + """
 local call = redis.call
 local now = tonumber(ARGV[1])

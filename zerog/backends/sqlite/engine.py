@@ -15,7 +15,7 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import head_of
 from zerog.backends.sqlite.writes import OUTAGES, SqliteWrites
-from zerog.contracts.queue import SHARE
+from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
 from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
 from zerog.engine.sealed import SealedClaims
@@ -165,12 +165,12 @@ class SqliteEngine(SealedClaims, SqliteWrites):
             ends += ((name, priority) for priority in self._named(name).ends(sqlite))
         if not ends:
             return []
-        before = SHARE - 1 - self._turn
+        before = FAIR_SHARE - 1 - self._turn
         if ends[0] == ends[-1]:  # the next ones are the lowest, too
             before = want
         name = ends[0][0] if before else ends[-1][0]
         entries = self._named(name).take(sqlite, min(want, before or 1), lowest=not before)
-        self._turn = (self._turn + len(entries)) % SHARE
+        self._turn = (self._turn + len(entries)) % FAIR_SHARE
         return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
 
     def _claim_entry(

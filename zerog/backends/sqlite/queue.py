@@ -20,19 +20,11 @@ from typing import Any
 from zerog.backends.sqlite import troubles
 from zerog.backends.sqlite.file import SqliteFile
 from zerog.backends.sqlite.wakeups import Waiter, send
-from zerog.contracts.queue import (
-    DEFAULT,
-    LONGEST,
-    TTR,
-    Entry,
-    Queue,
-    Reservation,
-    check_delay,
-    check_options,
-    check_uuid,
-)
+from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import DatastoreError, InvalidUuid, QueueUnavailable, ReservationLost
+from zerog.records.job import check_uuid
+from zerog.support.checks import LONGEST_DELAY
 from zerog.support.clock import SYSTEM, Clock
 
 POLL = 1.0
@@ -40,8 +32,8 @@ POLL = 1.0
 
 ODD = f"""
 typeof(uuid) <> 'text' OR length(uuid) <> 36 OR typeof(priority) <> 'integer'
-OR typeof(ttr) NOT IN ('real', 'integer') OR ttr <= 0 OR ttr > {LONGEST}
-OR typeof(due) NOT IN ('real', 'integer') OR due < 0 OR due > {100 * LONGEST}
+OR typeof(ttr) NOT IN ('real', 'integer') OR ttr <= 0 OR ttr > {LONGEST_DELAY}
+OR typeof(due) NOT IN ('real', 'integer') OR due < 0 OR due > {100 * LONGEST_DELAY}
 """.strip()
 """An entry that makes no sense, as foreign programs may write them. An index holds these, so looking costs nothing."""
 
@@ -281,7 +273,7 @@ class SqliteQueue(Queue):
         with _translated(f"queue {self.name}"):
             with self.file.reading() as sqlite:
                 query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"
-                due = sqlite.execute(query, (100 * LONGEST,)).fetchone()[0]
+                due = sqlite.execute(query, (100 * LONGEST_DELAY,)).fetchone()[0]
             longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
             return self._waiter.wait(min(timeout, longest))
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from zerog.contracts.datastore import HISTORY
 from zerog.exceptions import CorruptDocument
+from zerog.records.job import HISTORY
 from zerog.records.operations import Append, Document, Operation
 from zerog.records.room import fitting, is_measured
 from zerog.support import jsonvalues

@@ -10,7 +10,8 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import head_of
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, UNANSWERED
+from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.cas import UNANSWERED
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Settled, Settlement, still_to_be_put

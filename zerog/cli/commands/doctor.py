@@ -31,7 +31,8 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
-    diagnosis = Doctor(load_shared(app), app).examine(watch)
+    shared = load_shared(app)
+    diagnosis = Doctor(shared.engine, shared.registry, shared.fleet, app).examine(watch)
     if as_json:
         print_json(diagnosis.to_json())
     else:

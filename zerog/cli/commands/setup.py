@@ -12,7 +12,7 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import print_json
 from zerog.exceptions import ZerogError
-from zerog.fleet.heartbeat import ROSTER
+from zerog.fleet.heartbeat import DIRECTORY
 
 
 @app_command()
@@ -28,7 +28,7 @@ def setup(app: str, as_json: bool) -> None:
     the_app = load_shared(app)
     datastore, queue = the_app.datastore, the_app.queue
     told = [
-        _set_up("datastore", datastore, lambda: datastore.read(ROSTER)),
+        _set_up("datastore", datastore, lambda: datastore.read(DIRECTORY)),
         _set_up("queue", queue, queue.size),
     ]
     if as_json:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from zerog.contracts.queue import LONGEST, SHARE
+from zerog.contracts.queue import FAIR_SHARE
 from zerog.support import jsonvalues
+from zerog.support.checks import LONGEST_DELAY
 
 HOT = (
     "status",
@@ -73,10 +74,10 @@ def source() -> bytes:
         "MAX_BYTES": jsonvalues.MAX_BYTES,
         "JOB_BYTES": jsonvalues.JOB_BYTES,
         "HISTORY_BYTES": jsonvalues.HISTORY_BYTES,
-        "SHARE": SHARE,
+        "SHARE": FAIR_SHARE,
         "REJECTED": REJECTED,
         "ORDERS": ORDERS,
-        "LONGEST": LONGEST,
+        "LONGEST": LONGEST_DELAY,
         "UUID": "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$",
     }
     for name, value in settings.items():

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from zerog.contracts.datastore import ENDED, Datastore
+from zerog.contracts.datastore import Datastore
 from zerog.exceptions import DatastoreError, InvalidValue
-from zerog.records.job import new_uuid
+from zerog.records.job import TERMINAL, new_uuid
 from zerog.records.operations import Append, Document, Set
 
 
@@ -55,7 +55,7 @@ class FindRules:
         with pytest.raises(DatastoreError):
             datastore.find(status="queued")
 
-    @pytest.mark.parametrize("query", [{}, {"job_type": "x"}, *({"status": status} for status in ENDED)], ids=repr)
+    @pytest.mark.parametrize("query", [{}, {"job_type": "x"}, *({"status": status} for status in TERMINAL)], ids=repr)
     def test_find_says_if_it_cannot_list_ended_ones(
         self, datastore: Datastore, jobs: Any, query: dict[str, Any]
     ) -> None:

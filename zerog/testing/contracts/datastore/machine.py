@@ -10,8 +10,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zerog.contracts.datastore import ENDED, HISTORY, Datastore, RunGuard
+from zerog.contracts.datastore import Datastore, RunGuard
 from zerog.exceptions import ClaimLost, InvalidValue
+from zerog.records.job import HISTORY, TERMINAL
 from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.testing.contracts.datastore.values import same
 
@@ -234,7 +235,7 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             statuses = [each["status"] for each in self.documents.values() if type(each.get("status")) is str]
             if self.datastore.can_find_ended:
                 assert len(self.datastore.find().heads) == len(statuses)
-            for status in set(statuses) - set(ENDED):
+            for status in set(statuses) - set(TERMINAL):
                 assert len(self.datastore.find(status=status).heads) == statuses.count(status)
 
     return DatastoreMachine

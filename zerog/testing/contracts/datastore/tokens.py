@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from zerog.contracts.datastore import HISTORY, Datastore
+from zerog.contracts.datastore import Datastore
+from zerog.records.job import HISTORY
 from zerog.records.operations import Append, Document, Set
 
 

@@ -11,7 +11,7 @@ from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
-from zerog.fleet.heartbeat import worker_key
+from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.job import make_key, new_uuid
 from zerog.records.operations import Set
 from zerog.support import failpoints
@@ -167,17 +167,20 @@ class AnswerRules(EngineRules):
         assert owned == {claim.uuid for claim in claims}
 
     def test_workers_are_named_until_they_leave_or_are_dead(self, engine: Engine) -> None:
-        """The roster names every worker with a record; one that died idle is forgotten after its lease."""
-        engine.renew(ALICE, 1)
-        engine.renew(BOB, 1)
-        assert set(engine.roster()) == {"alice", "bob"}
-        engine.retire(BOB)
-        assert set(engine.roster()) == {"alice"}
+        """The directory names every worker with a record; one that died idle is forgotten after its lease."""
+        WorkerRecords(engine).renew(ALICE, 1)
+        WorkerRecords(engine).renew(BOB, 1)
+        assert set(WorkerRecords(engine).directory()) == {"alice", "bob"}
+        WorkerRecords(engine).forget(BOB.name)
+        assert set(WorkerRecords(engine).directory()) == {"alice"}
         reconciler = self.sweep(engine, 3, 10)
-        assert set(engine.roster()) == {"alice"}
+        assert set(WorkerRecords(engine).directory()) == {"alice"}
         self.pass_time(engine, 1)
         assert reconciler.sweep().forgotten == ["alice"]
-        assert (engine.roster(), engine.datastore.read(worker_key("alice"))) == ({}, None)
+        assert (
+            WorkerRecords(engine).directory(),
+            engine.datastore.read(worker_key("alice")),
+        ) == ({}, None)
 
     def test_every_counter_has_a_documented_name(self, engine: Engine) -> None:
         """What a flushed queue and a few late calls count is listed in COUNTERS."""

@@ -11,6 +11,7 @@ import pytest
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settlement
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable, InvalidValue
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document
 from zerog.records.operations import Add, Max, Set
@@ -30,7 +31,7 @@ class Beats:
 
     def grow(self) -> None:
         """Store the next beat."""
-        self._beat = self.engine.renew(ALICE, self._beat + 1, lambda: self.record)
+        self._beat = WorkerRecords(self.engine).renew(ALICE, self._beat + 1, lambda: self.record)
 
     def sweep(self, times: int = 1) -> list[str]:
         """Sweep, each time after another beat; returns the jobs that were given back."""

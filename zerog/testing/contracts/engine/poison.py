@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from zerog.contracts.datastore import HISTORY, RunGuard
+from zerog.contracts.datastore import RunGuard
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement, Worker
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
 from zerog.fleet.fleet import Fleet
-from zerog.fleet.heartbeat import ROSTER
+from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
 from zerog.maintenance.losses import bury, take_back
 from zerog.maintenance.reconcile import SWEEPER, Reconciler, Report
 from zerog.maintenance.retention import Keep
 from zerog.records.commands import QUEUES, worker_key
-from zerog.records.job import COUNTS, RUNNING, STAMPS, WAITING, check_head, make_key
+from zerog.records.job import COUNTS, HISTORY, RUNNING, STAMPS, WAITING, check_head, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules
@@ -144,14 +144,14 @@ class PoisonRules(EngineRules):
         reconciler = Reconciler(engine, "sweeper", engine.clock, kept=lambda: {"succeeded": {"test": Keep(20, 1.0)}})
         control = Control(engine.datastore, "bob", lambda _orders: None, engine.clock)
         for beat, how in enumerate(self.damages, 1):
-            for key in (ROSTER, SWEEPER, QUEUES, worker_key("bob")):
+            for key in (DIRECTORY, SWEEPER, QUEUES, worker_key("bob")):
                 with suppress(CasMismatch, engine.datastore.casException):
                     engine.datastore.create(key, {"documentType": key})
                 self.damage(engine, key, how)
             self._look_at_the_fleet(engine)
             Fleet(engine).pause("default")
             control.turn()  # as the worker does each second
-            engine.renew(BOB, beat)
+            WorkerRecords(engine).renew(BOB, beat)
             reconciler.turn()
             self.pass_time(engine, 11)
         first = self.submitted(engine)
@@ -172,7 +172,7 @@ class PoisonRules(EngineRules):
         owned = []
         for number, fields in enumerate(records[:: self.sampling]):
             worker = Worker(f"worker-{number}", 30.0)
-            engine.renew(worker, 1)
+            WorkerRecords(engine).renew(worker, 1)
             with suppress(InvalidValue):  # values that no program can store there
                 engine.datastore.mutate(worker_key(worker.name), [Set(*field) for field in fields.items()])
             owned.append(self.claimed(engine, worker).uuid)
@@ -184,9 +184,9 @@ class PoisonRules(EngineRules):
             reconciler.sweep()
             self.pass_time(engine, 31)
         assert {self.head(engine, uuid)["status"] for uuid in owned} == {"queued", "cancelled"}
-        assert engine.roster() == {}
+        assert WorkerRecords(engine).directory() == {}
 
-    @pytest.mark.parametrize("key", [ROSTER, SWEEPER, QUEUES])
+    @pytest.mark.parametrize("key", [DIRECTORY, SWEEPER, QUEUES])
     def test_damaged_documents_of_the_engine_stop_nothing(self, engine: Engine, key: str) -> None:
         """Neither a sweep nor a worker's beat nor an operator; what is damaged is made anew."""
         for field in ("workers", "worker", "beat", "paused", "documentType"):
@@ -197,20 +197,20 @@ class PoisonRules(EngineRules):
                 self.pass_time(engine, 3 * reconciler.interval)
                 assert reconciler.turn() is not None or not engine.datastore.can_find
                 reconciler.release()
-                engine.renew(ALICE, 1)
+                WorkerRecords(engine).renew(ALICE, 1)
                 self._look_at_the_fleet(engine)
                 assert Fleet(engine).pause("default")
                 assert "default" in Fleet(engine).paused()
                 assert Fleet(engine).resume("default")
-                engine.retire(ALICE)
+                WorkerRecords(engine).forget(ALICE.name)
 
     def test_a_living_worker_heals_its_record(self, engine: Engine) -> None:
         """Its next beat gives fields that it writes their values; others are taken as absent."""
-        engine.renew(ALICE, 1)
+        WorkerRecords(engine).renew(ALICE, 1)
         for value in WRONG:
             fields = {"documentType": "zerog_worker", "beat": value, "lease": value, "drain": value, "queues": value}
             engine.datastore.set(worker_key("alice"), fields)
-            engine.renew(ALICE, 2, lambda: {"state": "running"})
+            WorkerRecords(engine).renew(ALICE, 2, lambda: {"state": "running"})
             [worker] = Fleet(engine).workers()
             assert (worker["name"], worker["lease"]) == ("alice", 30.0)
 

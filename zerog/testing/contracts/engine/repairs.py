@@ -10,6 +10,7 @@ from zerog.engine import transitions
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement, Worker
 from zerog.exceptions import JobNotFound, JobStateError, QueueUnavailable
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import CANCEL_GRACE, Reconciler
 from zerog.records.commands import cancels_in, named, worker_key
 from zerog.records.job import make_key, new_uuid
@@ -56,7 +57,7 @@ class RepairRules(EngineRules):
         if not self.lossless:
             pytest.skip("needs a queue that keeps its order")
         uuids = [self.submitted(engine) for _ in range(5)]
-        engine.renew(ALICE, 1)
+        WorkerRecords(engine).renew(ALICE, 1)
         assert len(engine.claim(3, ALICE, accept)) == 3
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for _ in range(3):
@@ -69,14 +70,14 @@ class RepairRules(EngineRules):
         """Whoever's clock is set, the server's or a worker's: a worker that beats on keeps its jobs."""
         clock = engine.clock
         assert isinstance(clock, ManualClock)
-        engine.renew(ALICE, 1)
+        WorkerRecords(engine).renew(ALICE, 1)
         claim = self.claimed(engine)
         reconciler = Reconciler(engine, "sweeper", clock)
         for beat in range(2, 7):
             clock.shift(step)
             assert reconciler.sweep().rescued == []
             clock.advance(ALICE.lease / 3)
-            engine.renew(ALICE, beat)
+            WorkerRecords(engine).renew(ALICE, beat)
         assert reconciler.sweep().rescued == []
         assert self.head(engine, claim.uuid)["owner"]["worker"] == ALICE.name
 
@@ -133,7 +134,7 @@ class RepairRules(EngineRules):
     def test_the_worker_of_a_cancelled_job_is_given_a_hint(self, engine: Engine) -> None:
         """Its record names the run, as often as somebody asks; nothing but the mark in the document counts."""
         claim = self.claimed(engine)
-        engine.renew(ALICE, 1)
+        WorkerRecords(engine).renew(ALICE, 1)
         for _ in range(2):
             assert engine.cancel(claim.uuid, "not wanted") == "running"
         record = engine.datastore.read(worker_key("alice"))
@@ -196,21 +197,21 @@ class RepairRules(EngineRules):
 
     def test_a_worker_record_is_renewed_and_retired(self, engine: Engine) -> None:
         """Renew moves the beat in one record; retire removes it."""
-        engine.renew(ALICE, 1, lambda: {"host": "here"})
-        engine.renew(ALICE, 2)
+        WorkerRecords(engine).renew(ALICE, 1, lambda: {"host": "here"})
+        WorkerRecords(engine).renew(ALICE, 2)
         record = engine.datastore.read(worker_key("alice"))
         assert record is not None
         assert (record["beat"], record["host"], record["worker"]) == (2, "here", "alice")
-        engine.retire(ALICE)
+        WorkerRecords(engine).forget(ALICE.name)
         assert engine.datastore.read(worker_key("alice")) is None
 
     def test_renewals_keep_what_others_wrote_into_the_record(self, engine: Engine) -> None:
         """Operators order workers about by fields of their records, while the workers renew them."""
-        engine.renew(ALICE, 1, lambda: {"state": "running"}, lambda: {"host": "here"})
+        WorkerRecords(engine).renew(ALICE, 1, lambda: {"state": "running"}, lambda: {"host": "here"})
         key, sure = worker_key("alice"), range(5)
         for beat in sure:
             engine.datastore.mutate(key, [Append("cancels", f"job {beat}", 3), Set("drain", {"forGood": False})])
-            engine.renew(ALICE, beat + 2, lambda: {"state": "draining"}, lambda: {"host": "elsewhere"})
+            WorkerRecords(engine).renew(ALICE, beat + 2, lambda: {"state": "draining"}, lambda: {"host": "elsewhere"})
         record = engine.datastore.read_with_cas(key, head=True)[0]
         assert record is not None
         assert (record["beat"], record["state"], record["host"]) == (6, "draining", "here")
@@ -272,7 +273,7 @@ class RepairRules(EngineRules):
 
     def test_the_jobs_of_a_silent_worker_are_rescued(self, engine: Engine) -> None:
         """After a lease without a beat, and not before, others get the job; the dead worker's record goes."""
-        engine.renew(ALICE, 1)
+        WorkerRecords(engine).renew(ALICE, 1)
         claim = self.claimed(engine)
         reconciler = self.sweep(engine, 3, 10)
         assert self.head(engine, claim.uuid)["owner"] is not None
@@ -287,7 +288,7 @@ class RepairRules(EngineRules):
         claim = self.claimed(engine)
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for beat in range(1, 20):
-            engine.renew(ALICE, beat)
+            WorkerRecords(engine).renew(ALICE, beat)
             assert not reconciler.sweep()
             self.pass_time(engine, 20)
         assert self.head(engine, claim.uuid)["epoch"] == 1
@@ -311,7 +312,7 @@ class RepairRules(EngineRules):
         engine.cancel(claim.uuid)
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for beat in range(1, 8):
-            engine.renew(ALICE, beat)
+            WorkerRecords(engine).renew(ALICE, beat)
             reconciler.sweep()
             self.pass_time(engine, CANCEL_GRACE / 5)
         head = self.head(engine, claim.uuid)

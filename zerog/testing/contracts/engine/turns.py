@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from zerog.contracts.queue import SHARE
+from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine.engine import Engine
 from zerog.testing.contracts.engine.builders import ALICE, EngineRules, accept
 
@@ -41,15 +41,15 @@ class TurnRules(EngineRules):
         low = [self.submitted(engine, priority=-1) for _ in range(3)]
         middle = [self.submitted(engine) for _ in range(5)]
         high = [self.submitted(engine, priority=7) for _ in range(40)]
-        order = self.in_turn(engine, [want] * (-(-4 * SHARE // want)))[: 4 * SHARE]
+        order = self.in_turn(engine, [want] * (-(-4 * FAIR_SHARE // want)))[: 4 * FAIR_SHARE]
         assert [number for number, uuid in enumerate(order) if uuid not in high] == [
-            SHARE - 1,
-            2 * SHARE - 1,
-            3 * SHARE - 1,
-            4 * SHARE - 1,
+            FAIR_SHARE - 1,
+            2 * FAIR_SHARE - 1,
+            3 * FAIR_SHARE - 1,
+            4 * FAIR_SHARE - 1,
         ]
         assert [uuid for uuid in order if uuid not in high] == [*low, middle[0]]
-        assert [uuid for uuid in order if uuid in high] == high[: 4 * (SHARE - 1)]
+        assert [uuid for uuid in order if uuid in high] == high[: 4 * (FAIR_SHARE - 1)]
 
     @pytest.mark.parametrize("want", [1, 6, 40], ids=lambda want: f"{want}-at-once")
     def test_a_late_queue_gets_its_share(self, engine: Engine, want: int) -> None:
@@ -57,27 +57,29 @@ class TurnRules(EngineRules):
         self.require_queues()
         slow = [self.submitted(engine, queueName="slow") for _ in range(5)]
         between = [self.submitted(engine, queueName="between") for _ in range(5)]
-        quick = [self.submitted(engine, queueName="quick") for _ in range(2 * SHARE)]
-        order = self.in_turn(engine, [want] * (-(-2 * SHARE // want)), "quick", "between", "slow")[: 2 * SHARE]
-        assert [number for number, uuid in enumerate(order) if uuid in slow] == [SHARE - 1, 2 * SHARE - 1]
+        quick = [self.submitted(engine, queueName="quick") for _ in range(2 * FAIR_SHARE)]
+        order = self.in_turn(engine, [want] * (-(-2 * FAIR_SHARE // want)), "quick", "between", "slow")[
+            : 2 * FAIR_SHARE
+        ]
+        assert [number for number, uuid in enumerate(order) if uuid in slow] == [FAIR_SHARE - 1, 2 * FAIR_SHARE - 1]
         assert [uuid for uuid in order if uuid in slow] == slow[:2]
-        assert [uuid for uuid in order if uuid in quick] == quick[: 2 * (SHARE - 1)]
+        assert [uuid for uuid in order if uuid in quick] == quick[: 2 * (FAIR_SHARE - 1)]
         assert not set(order).intersection(between)
 
     def test_the_share_goes_to_the_last_queue_that_has_any(self, engine: Engine) -> None:
         """An empty last queue passes its turn on, and no turn is left unused."""
         self.require_queues()
         between = [self.submitted(engine, queueName="between") for _ in range(2)]
-        quick = [self.submitted(engine, queueName="quick") for _ in range(2 * SHARE)]
-        order = self.in_turn(engine, [2 * SHARE + 2], "quick", "between", "slow")
-        assert [number for number, uuid in enumerate(order) if uuid in between] == [SHARE - 1, 2 * SHARE - 1]
+        quick = [self.submitted(engine, queueName="quick") for _ in range(2 * FAIR_SHARE)]
+        order = self.in_turn(engine, [2 * FAIR_SHARE + 2], "quick", "between", "slow")
+        assert [number for number, uuid in enumerate(order) if uuid in between] == [FAIR_SHARE - 1, 2 * FAIR_SHARE - 1]
         assert sorted(order) == sorted(between + quick)
 
     def test_one_priority_on_one_queue_goes_by_age(self, engine: Engine) -> None:
         """The share changes nothing where there is no low end."""
         if not self.lossless:
             pytest.skip("this queue reorders")
-        uuids = [self.submitted(engine) for _ in range(3 * SHARE)]
+        uuids = [self.submitted(engine) for _ in range(3 * FAIR_SHARE)]
         assert self.in_turn(engine, [1, 12, 7, 40]) == uuids
 
     @pytest.mark.parametrize("queue_name", ["quick", "between", "slow"])
