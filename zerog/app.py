@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 from marshmallow import ValidationError
 
 from zerog.backends.urls import open_engine, urls_from_environment
-from zerog.engine import joblog
 from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError, JobNotFound
 from zerog.fleet.fleet import Fleet
@@ -21,6 +20,7 @@ from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.batches import submit_all
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import construct
+from zerog.jobs.logfields import current_job
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.submit_options import check_delay, check_headers, check_named, check_priority, check_token, delay_until
@@ -305,7 +305,7 @@ class App:
             self.registry._expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
-            if (waiting := joblog.running.get()) is not None:
+            if (waiting := current_job.get()) is not None:
                 waiting.keep_alive()  # a job that waits for another one can be cancelled, too
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:

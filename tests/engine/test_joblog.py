@@ -23,8 +23,8 @@ from tests.marks import wide
 from tests.processes import output
 from zerog.cli.logging import _Plain
 from zerog.contracts.datastore import RunGuard
-from zerog.engine.joblog import JobFields
 from zerog.engine.transitions import Settlement, Worker
+from zerog.jobs.logfields import JobFields
 from zerog.records.job import CANCELLED, new_document
 from zerog.testing.clock import ManualClock
 
@@ -204,7 +204,7 @@ def test_the_library_configures_nothing() -> None:
         assert logging.getLogger("zerog").level == logging.NOTSET
 
         handler = logging.StreamHandler(sys.stdout)
-        handler.addFilter(zerog.engine.joblog.JobFields())
+        handler.addFilter(zerog.jobs.logfields.JobFields())
         handler.addFilter(lambda record: hasattr(record, "uuid"))
         handler.setFormatter(logging.Formatter("%(jobType)s %(epoch)s %(name)s %(msg).7s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -15,7 +15,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 import zerog
 from tests.cli.builders import zerog_command
 from tests.marks import wide
-from zerog.engine.joblog import JobFields
+from zerog.jobs.logfields import JobFields
 from zerog.jobs.secrets import HIDDEN
 from zerog.records.job import make_key
 from zerog.records.operations import Set

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 import zerog
-from zerog.engine.joblog import JobFields
+from zerog.jobs.logfields import JobFields
 
 PATIENCE = 0.2
 """Seconds for which a write waits for a reader. After one that waited in vain none does until something was read."""

@@ -22,50 +22,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from zerog.records.job import CANCELLED, CANCELLED_STATUS
 
 if TYPE_CHECKING:
     from zerog.engine.transitions import Claim, Settlement
-    from zerog.jobs.document import StoredJob
 
 log = logging.getLogger("zerog")
 
 INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
 
-running: ContextVar[StoredJob | None] = ContextVar("zerog_running", default=None)
-"""The job whose run this thread or task is in."""
-
 
 def fields(head: Mapping[str, Any]) -> dict[str, Any]:
-    """What names a job, for ``extra=`` of a log call, from the head of its document."""
-    return _named(head.get("logId"), head.get("uuid"), head.get("jobType"), head.get("epoch"), head.get("owner"))
+    """Return the fields that name a job, for ``extra=`` of a log call, from the head of its document."""
+    return naming(head.get("logId"), head.get("uuid"), head.get("jobType"), head.get("epoch"), head.get("owner"))
 
 
-def fields_of(job: StoredJob) -> dict[str, Any]:
-    """What names a job, for ``extra=`` of a log call, from the job object."""
-    return _named(job.logId, job.uuid, job.jobType, job.epoch, job.owner)
-
-
-def _named(log_id: Any, uuid: Any, job_type: Any, epoch: Any, owner: Any) -> dict[str, Any]:
+def naming(log_id: Any, uuid: Any, job_type: Any, epoch: Any, owner: Any) -> dict[str, Any]:
+    """Return the fields of a log record that name a job."""
     worker = owner.get("worker") if isinstance(owner, dict) else None
     return {"logId": log_id, "uuid": uuid, "jobType": job_type, "epoch": epoch, "worker": worker}
-
-
-class JobFields(logging.Filter):
-    """Gives records that were made within a job's run, by whatever logger, the fields that name the job.
-
-    To be added to a handler: ``handler.addFilter(zerog.engine.joblog.JobFields())``. ``zerog worker`` does so itself.
-    Threads that the job starts are not within its run unless they run in a copy of its context.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        job = running.get()
-        if job is not None and not hasattr(record, "logId"):
-            record.__dict__.update(fields_of(job))
-        return True
 
 
 # the transitions

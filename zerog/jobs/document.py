@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from zerog.engine.engine import Engine
-from zerog.engine.joblog import fields_of
 from zerog.exceptions import CorruptDocument
 from zerog.jobs import writes
 from zerog.jobs.declaration import Declaration
+from zerog.jobs.logfields import fields_of
 from zerog.jobs.migrations import lifting
 from zerog.jobs.progress import ROUNDING, clamp, share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema

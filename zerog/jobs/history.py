@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zerog.engine.joblog import fields_of
 from zerog.engine.transitions import erred, error_record, event_record
 from zerog.exceptions import InvalidValue, SoftTimeout
 from zerog.jobs.document import StoredJob
 from zerog.jobs.error import Error
+from zerog.jobs.logfields import fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.submit_options import check_delay
 from zerog.records.job import INTERNAL_ERROR, Document

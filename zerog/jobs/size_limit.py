@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from zerog.engine.joblog import fields_of
 from zerog.engine.transitions import event_record
 from zerog.exceptions import InvalidValue
+from zerog.jobs.logfields import fields_of
 from zerog.records.job import ENGINE_FIELDS, HISTORY, Document
 from zerog.records.operations import Append, Operation, Remove, Set
 from zerog.support import jsonvalues

@@ -15,6 +15,7 @@ from zerog.engine.run import Run
 from zerog.engine.transitions import erred, error_record, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
+from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
@@ -99,11 +100,11 @@ class Start(NamedTuple):
 
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
-    token = joblog.running.set(job)
+    token = current_job.set(job)
     try:
         return conclude(job, begin(job), lambda: called(job))
     finally:
-        joblog.running.reset(token)
+        current_job.reset(token)
 
 
 def begin(job: BaseJob) -> Start:
@@ -141,9 +142,9 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
         return _cancelled(job)
     except BaseException as error:
         if isinstance(error, ClaimLost) and _is_revoked(job):
-            log.warning("%s %s", job.logId, error, extra=joblog.fields_of(job))
+            log.warning("%s %s", job.logId, error, extra=fields_of(job))
             return Outcome("claim lost", LOST)
-        log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=joblog.fields_of(job))
+        log.exception("%s a hook of job %s failed", job.logId, job.uuid, extra=fields_of(job))
         return _unhooked(job, error)
 
 
@@ -288,7 +289,7 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
-    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=joblog.fields_of(job))
+    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
     if job._run is not None and job._run.cancelled:
         return _cancelled(job)  # it was told so, and failed while it was cleaning up
@@ -334,7 +335,7 @@ def _pause(job: BaseJob, error: BaseException) -> float:
 
 def _complain(job: BaseJob, complaint: str) -> None:
     """Record what is wrong with the class; ``errorCount`` counts runs that failed, and this was none."""
-    log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=joblog.fields_of(job))
+    log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=fields_of(job))
     record = error_record(job._now(), INTERNAL_ERROR, complaint, job.attempts, job._build)
     job._gathered(job._record, "errors", record)
 
@@ -354,7 +355,7 @@ def _cancelled(job: BaseJob) -> Outcome:
 
 def _failed(job: BaseJob, message: str) -> Outcome:
     """Ended by the engine's own decision."""
-    log.error("%s job %s: %s", job.logId, job.uuid, message, extra=joblog.fields_of(job))
+    log.error("%s job %s: %s", job.logId, job.uuid, message, extra=fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message)
     return _result(job, "exception", INTERNAL_ERROR)
 

@@ -17,10 +17,10 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from zerog.engine import joblog
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import after_claim
+from zerog.jobs.logfields import current_job
 from zerog.worker.execute import begin, conclude, make_runnable
 from zerog.worker.executors.blocked_loop import HeldLoop
 from zerog.worker.executors.coroutines import ended
@@ -170,7 +170,7 @@ class AsyncSlots(ThreadSlots):
         job = make_runnable(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
         if isinstance(job, Outcome):
             return job
-        joblog.running.set(job)  # in the task's own context
+        current_job.set(job)  # in the task's own context
         start = begin(job)
         call = await ended(awaited(job), run) if start.may_run else _never
         return conclude(job, start, call)
