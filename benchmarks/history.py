@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from marshmallow import Schema, fields
 
 import zerog
-from zerog.engine.transitions import Settlement
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import Settlement, WorkerIdentity
 
 POINTS = (10, 100, 1_000, 10_000)
 """Numbers of recorded events up to which the last ones are timed."""
@@ -75,7 +74,7 @@ def recording(app: zerog.App) -> dict[int, float]:
 
 def claiming(app: zerog.App) -> dict[int, float]:
     """Microseconds for one claim, by the number of events of the claimed job."""
-    worker = Identity("history-benchmark", 30.0)
+    worker = WorkerIdentity("history-benchmark", 30.0)
     found = {}
     for point in (POINTS[0], POINTS[-1]):
         enqueue(app, point, point)

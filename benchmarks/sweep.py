@@ -14,7 +14,7 @@ from pathlib import Path
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import new_document
 from zerog.support.clock import to_text
@@ -33,7 +33,7 @@ SELECT {values} FROM zerog_documents, n WHERE key = ?
 def fill(engine: SqliteEngine, count: int) -> None:
     """Finish one job and copy its row."""
     engine.submit([new_document("test", 1.0, to_text(engine.clock.now()))])
-    [claim] = engine.claim(1, Worker("filler", 30.0), lambda head: head["jobType"])
+    [claim] = engine.claim(1, WorkerIdentity("filler", 30.0), lambda head: head["jobType"])
     engine.settle([Settlement(claim, "finish", 1, 200)])
     with engine.datastore.file.writing() as sqlite:
         names = [row[1] for row in sqlite.execute("PRAGMA table_info(zerog_documents)") if row[1] != "id"]

@@ -12,7 +12,7 @@ import zerog
 from tests.jobs.builders import Declared, Documented
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import (
     CasMismatch,
     ConfigurationError,
@@ -282,7 +282,7 @@ def bring_to(app: Any, status: str) -> str:
         return job.uuid
     uuid: str = app.submit("declared", {"path": "x"}, delay=60 if status == "scheduled" else 0).uuid
     if status == "running":
-        assert app.engine.claim(1, Identity("w", 30.0), app.registry.accept)
+        assert app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
     elif status == "succeeded":
         zerog.Worker(app).run(burst=True)
     elif status == "failed":

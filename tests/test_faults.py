@@ -17,7 +17,7 @@ import zerog
 from tests.jobs.builders import PlainStore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.set_aside import LONGEST
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import ClaimLost
 from zerog.maintenance.reconcile import INTERVAL
 from zerog.records.job import make_key
@@ -25,7 +25,7 @@ from zerog.support import jsonvalues
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 class Plain(zerog.BaseJob):
@@ -58,7 +58,7 @@ def timed(*classes: type[zerog.BaseJob]) -> tuple[zerog.App, ManualClock]:
     return made, clock
 
 
-def claim(app: Any, worker: Worker = ALICE) -> list[Any]:
+def claim(app: Any, worker: WorkerIdentity = ALICE) -> list[Any]:
     return list(app.engine.claim(10, worker, app.registry.accept))
 
 

@@ -51,14 +51,14 @@ def none() -> Backoff:
 
 def constant(seconds: float, *, jitter: bool | float = False) -> Backoff:
     """The same pause after every error, exactly unless ``jitter`` is given."""
-    text = f"constant({jsonvalues.shown(seconds)})"
+    text = f"constant({jsonvalues.short_repr(seconds)})"
     _check_seconds(text, "seconds", seconds)
     return _Pauses(text, lambda count: seconds, seconds, jitter)
 
 
 def linear(step: float, *, cap: float = LONGEST, jitter: bool | float = True) -> Backoff:
     """``step`` seconds after the first error, twice as many after the second, three times after the third."""
-    text = f"linear({jsonvalues.shown(step)}, cap={jsonvalues.shown(cap)})"
+    text = f"linear({jsonvalues.short_repr(step)}, cap={jsonvalues.short_repr(cap)})"
     _check_seconds(text, "step", step)
     _check_cap(text, cap, step)
     return _Pauses(text, lambda count: step * count, cap, jitter)
@@ -68,18 +68,19 @@ def exponential(
     first: float = 1.0, *, factor: float = 2.0, cap: float = LONGEST, jitter: bool | float = True
 ) -> Backoff:
     """``first`` seconds after the first error, and ``factor`` times as many after each further one."""
-    text = f"exponential({jsonvalues.shown(first)}, factor={jsonvalues.shown(factor)}, cap={jsonvalues.shown(cap)})"
+    shown = [jsonvalues.short_repr(value) for value in (first, factor, cap)]
+    text = "exponential({}, factor={}, cap={})".format(*shown)
     _check_seconds(text, "first", first)
     _check_cap(text, cap, first)
     if not is_delay(factor) or factor < 1:
-        raise ConfigurationError(f"{text}: factor={jsonvalues.shown(factor)}; expected a number, 1 or more")
+        raise ConfigurationError(f"{text}: factor={jsonvalues.short_repr(factor)}; expected a number, 1 or more")
     return _Pauses(text, lambda count: first * float(factor) ** (count - 1), cap, jitter)
 
 
 def _check_seconds(text: str, name: str, value: object) -> None:
     if not is_delay(value):
         raise ConfigurationError(
-            f"{text}: {name}={jsonvalues.shown(value)}; expected seconds, from 0 up to {LONGEST_DELAY:,}"
+            f"{text}: {name}={jsonvalues.short_repr(value)}; expected seconds, from 0 up to {LONGEST_DELAY:,}"
         )
 
 
@@ -95,8 +96,8 @@ def _share(text: str, jitter: object) -> float:
     if is_delay(jitter) and jitter <= 1:
         return float(jitter)
     raise ConfigurationError(
-        f"{text}: jitter={jsonvalues.shown(jitter)}; expected True, False, or the share of a pause that chance may "
-        "take off, from 0 to 1"
+        f"{text}: jitter={jsonvalues.short_repr(jitter)}; expected True, False, or the share of a pause that chance "
+        "may take off, from 0 to 1"
     )
 
 

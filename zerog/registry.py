@@ -38,7 +38,7 @@ from zerog.records.job import (
     make_key,
 )
 from zerog.records.operations import dropped_field
-from zerog.support.jsonvalues import shown
+from zerog.support.jsonvalues import short_repr
 from zerog.support.suggestions import close_to
 
 T = TypeVar("T")
@@ -190,7 +190,9 @@ class JobRegistry:
         known = sorted(self._classes)
         close = close_to(job_type, known)
         hint = f"; did you mean {close!r}?" if close else "."
-        return f"no class is registered for the job type {shown(job_type)}{hint} Known: {', '.join(known) or 'none'}."
+        return (
+            f"no class is registered for the job type {short_repr(job_type)}{hint} Known: {', '.join(known) or 'none'}."
+        )
 
 
 def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from zerog.exceptions import ConfigurationError
 from zerog.support import jsonvalues
-from zerog.support.callables import misfit
+from zerog.support.callables import signature_error
 from zerog.support.suggestions import close_to
 
 log = logging.getLogger("zerog")
@@ -161,14 +161,16 @@ os.register_at_fork(after_in_child=_after_fork)
 def _check(name: object, factory: Any) -> None:
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigurationError(
-            f"the resource {jsonvalues.shown(name)}; expected a name that jobs can write after self.resources, without "
-            "a leading underscore"
+            f"the resource {jsonvalues.short_repr(name)}; expected a name that jobs can write after self.resources, "
+            "without a leading underscore"
         )
     if hasattr(Resources, name):
         raise ConfigurationError(f"the resource {name!r} has the name of a method of app.resources; choose another")
     expected = "expected a function without parameters that returns the object, or one that yields it once"
     if not callable(factory):
-        raise ConfigurationError(f"the factory of the resource {name!r} is {jsonvalues.shown(factory)}; {expected}")
+        raise ConfigurationError(
+            f"the factory of the resource {name!r} is {jsonvalues.short_repr(factory)}; {expected}"
+        )
     plain = inspect.unwrap(factory)
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise ConfigurationError(
@@ -176,7 +178,7 @@ def _check(name: object, factory: Any) -> None:
             f"{expected}. "
             "What belongs to a loop is opened in an async before_run"
         )
-    why = misfit(factory)
+    why = signature_error(factory)
     if why:
         raise ConfigurationError(f"the factory of the resource {name!r}: {why}; {expected}")
 
@@ -190,7 +192,7 @@ def _made(factory: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
     closer = getattr(made, "close", None)
     if inspect.iscoroutinefunction(closer):
         raise ConfigurationError(
-            f"the close() of {jsonvalues.shown(made)} is asynchronous, and resources are closed outside any event "
+            f"the close() of {jsonvalues.short_repr(made)} is asynchronous, and resources are closed outside any event "
             "loop; give a factory that yields the object and closes it"
         )
     return made, closer if callable(closer) else lambda: None

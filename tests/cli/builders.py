@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
-from zerog.engine.transitions import Settlement, Worker, waiting
+from zerog.engine.transitions import Settlement, WorkerIdentity, waiting
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Append, Set, apply
@@ -43,7 +43,7 @@ app = zerog.App("sqlite:///jobs.db")
 app.register(WordCount, Refuse)
 '''
 
-ALICE = Worker("alice", 3600.0)
+ALICE = WorkerIdentity("alice", 3600.0)
 
 
 def make_folder(folder: Path) -> Path:

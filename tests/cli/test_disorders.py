@@ -19,14 +19,14 @@ import zerog as package
 from tests.cli.builders import ALICE, Shop, WordCount, without_app, zerog_command
 from tests.cli.conftest import Zerog
 from tests.processes import until
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.support.clock import SYSTEM
 from zerog.testing.clock import ManualClock
 
-BRIEF = Worker("brief", 0.5)
+BRIEF = WorkerIdentity("brief", 0.5)
 
 
 def some_time_ago(shop: Shop, minutes: float) -> package.App:

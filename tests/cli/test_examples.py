@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.builders import Shop, without_app
 from zerog.cli.root import cli
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -87,7 +87,7 @@ def test_every_example_works(shop: Shop, example: str) -> None:
     if line.startswith("zerog reconcile"):
         shop.pending()
     if line.startswith("zerog workers"):
-        web1 = Worker("web1-4711-a1b2c3", 3600.0)
+        web1 = WorkerIdentity("web1-4711-a1b2c3", 3600.0)
         WorkerRecords(shop.app.engine).renew(web1, 1, lambda: {"host": "web1", "queues": ["default"]})
     if "--wait" in line or "--follow" in line:
         with worker(shop):

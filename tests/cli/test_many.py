@@ -16,7 +16,7 @@ import pytest
 import zerog
 from tests.backends.redis.servers import url_for
 from tests.cli.builders import without_app
-from zerog.engine.transitions import Settlement, Worker, erred, error_record
+from zerog.engine.transitions import Settlement, WorkerIdentity, erred, error_record
 from zerog.records.job import new_document
 from zerog.records.operations import Add
 from zerog.support.clock import SYSTEM, to_text
@@ -39,7 +39,7 @@ FEW, MANY = 1_000, 10_000
 
 def fill(app: zerog.App, number: int) -> None:
     """Failed jobs, each with three errors; every second one has lost its connection."""
-    worker = Worker("alice", 3600.0)
+    worker = WorkerIdentity("alice", 3600.0)
     for start in range(0, number, 500):
         count = min(500, number - start)
         documents = [{**new_document("broken", 1.0, to_text(SYSTEM.now())), "padding": "x" * 500} for _ in range(count)]

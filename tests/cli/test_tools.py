@@ -18,12 +18,12 @@ from tests.cli.builders import Shop, without_app, zerog_command
 from tests.cli.conftest import Zerog
 from tests.processes import until
 from zerog.cli.follow import follow
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
 
-BRIEF = Worker("brief", 0.5)
+BRIEF = WorkerIdentity("brief", 0.5)
 
 
 def owned_by_the_dead(shop: Shop) -> str:

@@ -16,7 +16,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.datastore import Datastore, RunGuard
 from zerog.contracts.foreign import as_datastore
-from zerog.engine.transitions import Claim, Settlement, Worker, claimed, settled, waiting
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, claimed, settled, waiting
 from zerog.exceptions import ClaimLost
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Append, Operation, apply
@@ -60,7 +60,7 @@ def setback_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedSta
             assert head is not None and token is not None
             if head["owner"] is None and head["status"] == "queued":
                 nonce = f"n{len(self.runs)}"
-                operations = claimed(head, Worker("w", 30.0), nonce, NOW)
+                operations = claimed(head, WorkerIdentity("w", 30.0), nonce, NOW)
                 token = self.datastore.mutate(self.key, operations, cas=token).token
                 self.runs.append(Claim(self.key, UUID, head["epoch"] + 1, nonce, token, head))
 

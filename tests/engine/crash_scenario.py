@@ -13,7 +13,7 @@ from tests.engine.engines import KINDS
 from zerog.engine.engine import Engine
 from zerog.engine.operator import Change
 from zerog.engine.run import Run
-from zerog.engine.transitions import Claim, Settlement, Worker, waiting
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
 from zerog.exceptions import Cancelled
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import TERMINAL, Document, make_key, new_document
@@ -23,7 +23,7 @@ from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
 KNOWN = (("test", 1.0),)
-FIRST, SECOND = Worker("first", 30.0, knows=KNOWN), Worker("second", 30.0, knows=KNOWN)
+FIRST, SECOND = WorkerIdentity("first", 30.0, knows=KNOWN), WorkerIdentity("second", 30.0, knows=KNOWN)
 
 
 def accept(head: Document) -> str:
@@ -106,7 +106,7 @@ class Lives:
         raise answer
 
 
-def recover(engine: Engine, clock: ManualClock, worker: Worker = SECOND) -> None:
+def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND) -> None:
     """A healthy worker and its reconciler, until nothing waits or runs any more."""
     lives = Lives(engine)
     reconciler = Reconciler(engine, worker.name, clock)

@@ -6,12 +6,12 @@ from typing import Any
 
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CasMismatch, DatastoreUnavailable
 from zerog.records.job import new_document
 from zerog.support.clock import to_text
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Unruly(MemoryDatastore):

@@ -15,7 +15,7 @@ from tests.engine.engines import KINDS
 from zerog.engine import transitions
 from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine, Unsuitable
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.maintenance.reconcile import Reconciler
@@ -26,7 +26,7 @@ from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 Told = Callable[[Document], bool]
 """Whether a document tells what happened."""
@@ -59,7 +59,7 @@ class Place:
         self.clock.advance(6)
         return uuid
 
-    def claim(self, worker: Worker = ALICE) -> list[Claim]:
+    def claim(self, worker: WorkerIdentity = ALICE) -> list[Claim]:
         return self.engine.claim(10, worker, lambda head: head["jobType"])
 
     def claimed(self) -> Claim:

@@ -17,7 +17,7 @@ from tests.jobs.builders import InterferingStore, declared
 from tests.worker.builders import finished, raising
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import JobNotFound, QueueUnavailable, ReservationLost, TooManyCollisions
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
@@ -26,7 +26,7 @@ from zerog.support import failpoints
 from zerog.support.failpoints import InjectedFailure
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 class Plain(zerog.BaseJob):
@@ -50,7 +50,7 @@ def app(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> I
     made.close()
 
 
-def claim(app: zerog.App, worker: Worker = ALICE) -> list[Claim]:
+def claim(app: zerog.App, worker: WorkerIdentity = ALICE) -> list[Claim]:
     return app.engine.claim(10, worker, app.registry.accept)
 
 
@@ -204,15 +204,15 @@ def test_a_new_worker_has_the_process_number_of_a_dead_one(app: zerog.App) -> No
     dead, successor = (zerog.Worker(app, name="host").name for _ in range(2))
     assert dead != successor and dead.split("-")[:2] == successor.split("-")[:2] == ["host", str(os.getpid())]
     uuid = app.submit("plain").uuid
-    WorkerRecords(app.engine).renew(Worker(dead, 30.0), 1)
-    claim(app, Worker(dead, 30.0))
+    WorkerRecords(app.engine).renew(WorkerIdentity(dead, 30.0), 1)
+    claim(app, WorkerIdentity(dead, 30.0))
     assert isinstance(app.clock, ManualClock)
     reconciler = Reconciler(app.engine, successor, app.clock)
     for beat in range(1, 6):
-        WorkerRecords(app.engine).renew(Worker(successor, 30.0), beat)
+        WorkerRecords(app.engine).renew(WorkerIdentity(successor, 30.0), beat)
         reconciler.sweep()
         app.clock.advance(10)
-    assert [one.uuid for one in claim(app, Worker(successor, 30.0))] == [uuid]
+    assert [one.uuid for one in claim(app, WorkerIdentity(successor, 30.0))] == [uuid]
 
 
 @pytest.mark.parametrize(

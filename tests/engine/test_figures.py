@@ -18,7 +18,7 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.datastore import Datastore
 from zerog.engine.engine import Engine
 from zerog.engine.run import Run
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Add
@@ -85,7 +85,7 @@ def test_no_write_without_an_answer_is_applied_twice_or_never(store: LosesAnswer
     """Creations, claims, writes of runs and settlements: each is there once, whatever became of the answers."""
     clock = ManualClock()
     engine = Engine(store, MemoryQueue(clock=clock), clock)
-    worker = Worker("alice", 30.0)
+    worker = WorkerIdentity("alice", 30.0)
     jobs = 0
     while store.lost < LOST:
         jobs += 1

@@ -280,7 +280,7 @@ def test_a_run_whose_time_was_over(engine: Engine, cancelled: bool, again_after:
     if cancelled:
         engine.cancel(uuid)
     record = transitions.error_record("2026-01-01", 500, "too long")
-    assert engine.take_away(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, again_after))
+    assert engine.revoke_run(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, again_after))
     assert (engine.read(uuid)[0]["status"], engine.read(uuid)[0]["errorCount"]) == (status, 1)
 
 

@@ -23,7 +23,7 @@ from tests.marks import wide
 from tests.processes import output
 from zerog.cli.logging import _Plain
 from zerog.contracts.datastore import RunGuard
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.jobs.logfields import JobFields
 from zerog.records.job import CANCELLED, new_document
 from zerog.testing.clock import ManualClock
@@ -244,7 +244,7 @@ def submitted(engine: Any, delay: float = 0) -> str:
 
 
 def claim(engine: Any) -> Any:
-    [claim] = engine.claim(1, Worker("w", 30), lambda head: None)
+    [claim] = engine.claim(1, WorkerIdentity("w", 30), lambda head: None)
     return claim
 
 

@@ -18,7 +18,7 @@ from tests.engine import crash_scenario
 from tests.engine.engines import KINDS
 from tests.engine.test_crash_points import accepted_in
 from tests.forks import in_a_fork
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.records.job import TERMINAL
 from zerog.support import failpoints
 from zerog.testing.clock import ManualClock
@@ -46,7 +46,7 @@ def live(kind: str, folder: Path, life: int, death: Death) -> None:
     clock = clock_of(life)
     engine = KINDS[kind].open(folder, clock)
     if life:
-        crash_scenario.recover(engine, clock, Worker(f"{life}", 30.0))
+        crash_scenario.recover(engine, clock, WorkerIdentity(f"{life}", 30.0))
     (folder / f"recovered-{life}").touch()
     crash_scenario.Lives(engine, folder / "accepted").play()
 
@@ -59,7 +59,7 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     clock = clock_of(2)
     engine = KINDS[kind].open(folder, clock)
     try:
-        crash_scenario.recover(engine, clock, Worker("last", 30.0, knows=crash_scenario.KNOWN))
+        crash_scenario.recover(engine, clock, WorkerIdentity("last", 30.0, knows=crash_scenario.KNOWN))
         crash_scenario.check(engine, accepted_in(folder))
         assert {head["status"] for head in engine.datastore.find().heads} <= set(TERMINAL)
     except AssertionError as error:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.engines import KINDS, long_test
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, make_key, new_document
 from zerog.records.operations import Set
@@ -19,7 +19,7 @@ from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-LATE, OTHER = Worker("late", 30.0), Worker("other", 30.0)
+LATE, OTHER = WorkerIdentity("late", 30.0), WorkerIdentity("other", 30.0)
 
 ROUNDS = 200
 
@@ -48,7 +48,7 @@ def submit(engine: Engine) -> str:
     return str(document["uuid"])
 
 
-def claim(engine: Engine, worker: Worker = LATE) -> list[Claim]:
+def claim(engine: Engine, worker: WorkerIdentity = LATE) -> list[Claim]:
     return engine.claim(10, worker, lambda head: head["jobType"])
 
 

@@ -16,13 +16,13 @@ from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.contracts.queue import Queue, Reservation
 from zerog.engine.engine import Engine
-from zerog.engine.multiwait import Listeners
-from zerog.engine.transitions import Worker
+from zerog.engine.multiwait import MultiQueueWaiter
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import QueueUnavailable
 from zerog.records.job import new_document, new_uuid
 from zerog.support.clock import to_text
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Held(Reservation):
@@ -73,7 +73,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.queues = {"told-a": Told("told-a"), "told-b": Told("told-b")}
-        self.listeners = Listeners(self.queues.__getitem__)
+        self.listeners = MultiQueueWaiter(self.queues.__getitem__)
         self.brought: list[Reservation] = []
         self.trouble: list[Exception] = []
         self.waiting: threading.Thread | None = None
@@ -186,7 +186,7 @@ def both(queue: MemoryQueue) -> Callable[[str], Queue]:
 def test_what_is_there_already_needs_no_thread() -> None:
     """The queues are looked at first, in their order."""
     queue = MemoryQueue("told-a")
-    listeners = Listeners(both(queue))
+    listeners = MultiQueueWaiter(both(queue))
     queue.named("told-b").put(new_uuid())
     uuid = new_uuid()
     queue.put(uuid)
@@ -203,7 +203,7 @@ def test_more_than_is_wanted_goes_back() -> None:
     assert engine.wait_ready(0, ("a",)) and engine.wait_ready(0, ("b",))
     [claim] = engine.claim(1, ALICE, lambda head: head["jobType"], ("a", "b"))
     [other] = {document["uuid"] for document in documents} - {claim.uuid}
-    assert [one.uuid for one in engine.claim(1, Worker("bob", 30.0), lambda head: 1, ("a", "b"))] == [other]
+    assert [one.uuid for one in engine.claim(1, WorkerIdentity("bob", 30.0), lambda head: 1, ("a", "b"))] == [other]
 
 
 def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None:

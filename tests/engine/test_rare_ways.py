@@ -13,7 +13,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import (
     AmbiguousWrite,
     CasMismatch,
@@ -33,7 +33,7 @@ from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def submit(engine: Engine) -> str:
     return str(engine.submit([document(engine)])[0][0]["uuid"])
 
 
-def claim(engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+def claim(engine: Engine, worker: WorkerIdentity = ALICE) -> list[Claim]:
     return engine.claim(10, worker, lambda head: head["jobType"])
 
 
@@ -263,11 +263,11 @@ def test_a_claim_without_an_answer_is_given_back_at_its_next_delivery(
     uuid = submit(parts)
     [lost] = claim(parts)
     parts.queue.put(uuid)
-    holding = Worker("alice", 30.0, holds=lambda nonce: nonce == lost.nonce)
+    holding = WorkerIdentity("alice", 30.0, holds=lambda nonce: nonce == lost.nonce)
     assert claim(parts, holding) == claim(parts, BOB) == []
     assert parts.read(uuid)[0]["owner"]["nonce"] == lost.nonce, "it runs"
     parts.queue.put(uuid)
-    [again] = claim(parts, Worker("alice", 30.0, holds=lambda nonce: False))
+    [again] = claim(parts, WorkerIdentity("alice", 30.0, holds=lambda nonce: False))
     assert (again.uuid, again.nonce != lost.nonce) == (uuid, True)
     head = parts.read(uuid)[0]
     assert (head["status"], head["attempts"], head["lost"]) == ("running", 1, 0)

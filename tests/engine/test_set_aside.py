@@ -13,7 +13,7 @@ from tests.engine.engines import KINDS
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine, Unsuitable
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable, QueueUnavailable
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.commands import QUEUES
@@ -25,7 +25,7 @@ OWN = ["memory", "sqlite", "two-files", "redis"]
 """Kinds whose queues set entries aside."""
 
 
-def worker_of(name: str, *knows: tuple[str, float]) -> tuple[Worker, Callable[[Any], None]]:
+def worker_of(name: str, *knows: tuple[str, float]) -> tuple[WorkerIdentity, Callable[[Any], None]]:
     """A worker that knows these types and versions, and what it accepts."""
     known = dict(knows)
 
@@ -33,7 +33,7 @@ def worker_of(name: str, *knows: tuple[str, float]) -> tuple[Worker, Callable[[A
         if head["schemaVersion"] > known.get(head["jobType"], -1):
             raise Unsuitable(f"{name} doesn't take {head['jobType']} {head['schemaVersion']}")
 
-    return Worker(name, 30.0, knows=knows), accept
+    return WorkerIdentity(name, 30.0, knows=knows), accept
 
 
 CAPABLE = worker_of("capable", ("a", 2.0))

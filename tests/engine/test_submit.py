@@ -14,11 +14,11 @@ from tests.backends.redis.servers import url_for
 from tests.backends.rq.queues import url_for as rq_url_for
 from tests.cli.builders import zerog_command
 from tests.marks import wide
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.support.clock import from_text
 from zerog.testing.clock import ManualClock
 
-ALICE = Identity("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 ENGINES: dict[str, Callable[[Path], dict[str, str]]] = {
     "memory": lambda _folder: {"url": "memory://"},

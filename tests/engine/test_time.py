@@ -13,11 +13,11 @@ from tests.backends.redis.servers import RunningServer, started
 from tests.marks import wide
 from zerog.backends.redis.server import RedisServer
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.records.job import new_document
 from zerog.support.clock import Clock, from_text, to_text
 
-WORKER = Worker("worker", 30.0)
+WORKER = WorkerIdentity("worker", 30.0)
 
 
 class Wrong(Clock):

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 import zerog
 from tests.servers import missing
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.testing.clock import ManualClock
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +147,6 @@ def stalled_job(path: str) -> str:
     app = zerog.App(f"sqlite:///{path}", clock=ManualClock(datetime.now(UTC) - timedelta(minutes=20)))
     app.register(Silent)
     uuid = app.submit(Silent, queue="nobody").uuid
-    assert app.engine.claim(1, Identity("silent", 9999.0), app.registry.accept, ["nobody"])
+    assert app.engine.claim(1, WorkerIdentity("silent", 9999.0), app.registry.accept, ["nobody"])
     app.close()
     return uuid

@@ -14,13 +14,13 @@ from tests.engine.engines import KINDS
 from tests.maintenance.doctors import doctor_of
 from zerog.contracts.datastore import without_history
 from zerog.engine.cas import UNANSWERED
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.commands import QUEUES
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice-1", 30.0), Worker("bob-2", 6.0)
+ALICE, BOB = WorkerIdentity("alice-1", 30.0), WorkerIdentity("bob-2", 6.0)
 
 
 class Place:
@@ -32,7 +32,7 @@ class Place:
         self.app.engine = KINDS[kind].open(folder, self.clock)
         self.app.fleet = zerog.fleet.fleet.Fleet(self.app.engine)
 
-    def work(self, worker: Worker = ALICE, beat: int = 1, **details: Any) -> None:
+    def work(self, worker: WorkerIdentity = ALICE, beat: int = 1, **details: Any) -> None:
         """Have a worker renew its lease."""
         first = {"host": worker.name[:3], "queues": ["default"], "config": {"name": worker.name.split("-")[0]}}
         renewed = {"renewedAt": self.clock.now().isoformat(), "state": "running", "jobs": 0, **details}

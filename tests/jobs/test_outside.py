@@ -10,7 +10,7 @@ import pytest
 import zerog
 from tests.jobs.builders import Declared, InterferingStore, declared, head_of
 from zerog.backends.memory.datastore import MemoryDatastore
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import JobStateError
 from zerog.records.operations import Set
 
@@ -86,7 +86,7 @@ def test_a_retried_job_takes_changes_again(app: Any, ended: Any) -> None:
 )
 def test_the_result_of_a_running_job_is_its_run_s_alone(app: Any, change: Callable[[Any], object]) -> None:
     job = app.submit("declared", {"path": "x"})
-    [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
     before = app.datastore.read(job.key())
     with pytest.raises(JobStateError, match="run by w"):
         change(app.get_job(claim.uuid))

@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 import zerog
 from tests.jobs.builders import Declared, InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.backends.memory.datastore import MemoryDatastore
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, InvalidValue, JobNotFound, TooManyCollisions
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Set
@@ -61,10 +61,10 @@ def test_a_worker_s_heartbeat_makes_no_save_stale() -> None:
     app = zerog.App("memory://")
     app.register(Declared)
     job = app.submit("declared", {"path": "x"})
-    [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
     holder = app.get_job(claim.uuid)
     for beat in range(3):
-        WorkerRecords(app.engine).renew(Worker("w", 30.0), beat)
+        WorkerRecords(app.engine).renew(WorkerIdentity("w", 30.0), beat)
     holder.offset = 4
     holder.save()
     assert head_of(job)["offset"] == 4

@@ -14,7 +14,7 @@ from tests.jobs.builders import PlainStore
 from tests.maintenance.doctors import doctor_of
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.cli.root import cli
-from zerog.engine.transitions import Worker, waiting
+from zerog.engine.transitions import WorkerIdentity, waiting
 from zerog.exceptions import QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.findings import LISTED, Diagnosis, Finding
@@ -23,7 +23,7 @@ from zerog.records.operations import Set, apply
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Plain(zerog.BaseJob):

@@ -14,7 +14,7 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Worker, waiting
+from zerog.engine.transitions import WorkerIdentity, waiting
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import reconcile, redelivery, sweep
@@ -25,7 +25,7 @@ from zerog.records.operations import Set, apply
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def leave_pending(engine: Engine, number: int) -> list[str]:
     return uuids
 
 
-def take(engine: Engine, want: int = 50, worker: Worker = ALICE, **queues: Any) -> list[Any]:
+def take(engine: Engine, want: int = 50, worker: WorkerIdentity = ALICE, **queues: Any) -> list[Any]:
     return engine.claim(want, worker, lambda head: head["jobType"], **queues)
 
 

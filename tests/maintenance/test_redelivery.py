@@ -14,7 +14,7 @@ from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.rq.queue import RqQueue
 from zerog.contracts.queue import Entry, Queue, Reservation, as_queue
 from zerog.engine.engine import Engine, Unsuitable
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import redelivery
@@ -24,7 +24,7 @@ from zerog.records.operations import Set
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Silent(MemoryQueue):
@@ -289,7 +289,7 @@ def test_what_no_living_worker_takes_is_not_put_again(
     WorkerRecords(place).renew(ALICE, 2, lambda: {"knows": known})
     reconciler = Reconciler(place, "first", clock)
     assert bool(reconciler.sweep().put_again) is put
-    WorkerRecords(place).renew(Worker("bob", 30.0), 1, lambda: {"knows": [["test", 1.0]]})
+    WorkerRecords(place).renew(WorkerIdentity("bob", 30.0), 1, lambda: {"knows": [["test", 1.0]]})
     assert bool(reconciler.sweep().put_again) is not put
     assert len(take(place)) == 1
 
@@ -392,7 +392,7 @@ def test_kinds_out_of_reach_are_looked_at_later(
 ) -> None:
     """What was set aside and lost is put again once its queue answers."""
     [uuid] = submit(engine)
-    stranger = Worker("stranger", 30.0, knows=(("other", 1.0),))
+    stranger = WorkerIdentity("stranger", 30.0, knows=(("other", 1.0),))
 
     def refuse(head: Any) -> None:
         raise Unsuitable("not mine")

@@ -21,7 +21,7 @@ from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.datastore import Page
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.maintenance import reconcile, retention
 from zerog.maintenance.reconcile import Reconciler
@@ -32,7 +32,7 @@ from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 DAY = 86_400.0
 
 

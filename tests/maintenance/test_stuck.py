@@ -16,7 +16,7 @@ import zerog
 from tests.processes import until
 from tests.worker.builders import Running
 from zerog.cli.root import cli
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.commands import QUEUES, worker_key
@@ -24,7 +24,7 @@ from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.support.clock import to_text
 
-OWNER = Worker("an owner", 30.0)
+OWNER = WorkerIdentity("an owner", 30.0)
 LONG_AGO = "2026-01-01T00:00:00.000000+00:00"
 CODE = """
 import zerog
@@ -48,7 +48,7 @@ class Place(NamedTuple):
         """Have a worker's record as one that lives has it."""
         now = to_text(self.app.clock.now())
         details = {"renewedAt": now, "queues": ["default"], "knows": [["plain", 1.0]], "held": [], **fields}
-        WorkerRecords(self.app.engine).renew(Worker(name, 30.0), beat, lambda: details)
+        WorkerRecords(self.app.engine).renew(WorkerIdentity(name, 30.0), beat, lambda: details)
 
     def change(self, uuid: str, **fields: Any) -> str:
         """Give a document's fields other values."""
@@ -58,7 +58,7 @@ class Place(NamedTuple):
     def running(self, worker: str, **fields: Any) -> str:
         """A job that a worker has claimed."""
         uuid = self.app.submit("plain").uuid
-        claims = self.app.engine.claim(10, Worker(worker, 0.5), self.app.registry.accept)
+        claims = self.app.engine.claim(10, WorkerIdentity(worker, 0.5), self.app.registry.accept)
         assert uuid in [claim.uuid for claim in claims]
         return self.change(uuid, **fields)
 
@@ -246,7 +246,7 @@ def test_what_is_stuck_is_named_with_the_command_that_mends_it(place: Place, sit
 
 def test_a_silent_owner_is_named_and_its_jobs_are_taken_back(place: Place) -> None:
     """Two looks a lease apart tell; what was found is mended by a sweep that looks as long."""
-    WorkerRecords(place.app.engine).renew(Worker("gone", 0.5), 1)
+    WorkerRecords(place.app.engine).renew(WorkerIdentity("gone", 0.5), 1)
     uuid = place.running("gone")
     code, findings = place.doctor("--watch", "0.7")
     [finding] = [finding for finding in findings if "is silent" in finding["what"]]

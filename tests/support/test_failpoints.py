@@ -11,7 +11,7 @@ import pytest
 from tests.forks import in_a_fork
 from zerog.exceptions import AmbiguousWrite
 from zerog.support import failpoints
-from zerog.support.failpoints import POINTS, InjectedFailure, arm, disarm, point
+from zerog.support.failpoints import POINTS, InjectedFailure, arm, disarm, failpoint
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +34,12 @@ def test_an_armed_point_acts_once_at_its_turn(action: str, error: type[Exception
     """Not at another point, not before, and not again."""
     arm("settle.write", action, skip=2)
     for _ in range(2):
-        point("settle.write")
-        point("settle.written")
+        failpoint("settle.write")
+        failpoint("settle.written")
     with pytest.raises(error, match=r"settle\.write"):
-        point("settle.write")
+        failpoint("settle.write")
     for name in POINTS:
-        point(name)
+        failpoint(name)
 
 
 def test_a_kill_is_one() -> None:
@@ -47,7 +47,7 @@ def test_a_kill_is_one() -> None:
 
     def live() -> None:
         arm("claim.write", "kill")
-        point("claim.write")
+        failpoint("claim.write")
 
     assert in_a_fork(live) == -signal.SIGKILL
 
@@ -62,5 +62,5 @@ def test_a_kill_hits_this_process_and_no_other(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(failpoints.os, "kill", kill)
     arm("claim.write", "kill")
     with pytest.raises(SystemExit):
-        point("claim.write")
+        failpoint("claim.write")
     assert hit == [(os.getpid(), signal.SIGKILL)]

@@ -152,4 +152,4 @@ def test_storable_text_is_bounded() -> None:
 @pytest.mark.parametrize("value", [10**5000, "x" * 1_000, nested(5_000), list(range(1_000))], ids=type)
 def test_shown(value: Any) -> None:
     """What an error message shows of a value is never longer than a line, and never fails."""
-    assert 0 < len(jsonvalues.shown(value)) <= 80
+    assert 0 < len(jsonvalues.short_repr(value)) <= 80

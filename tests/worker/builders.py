@@ -11,7 +11,7 @@ import zerog
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.run import Run
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.jobs.base import after_claim
 from zerog.testing.inline import run_inline
 from zerog.worker.execute import run_loaded
@@ -53,7 +53,7 @@ class Started:
         made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": body, **attributes})
         self.app.register(made)
         self.uuid = self.app.submit("made").uuid
-        [self.claim] = self.app.engine.claim(1, Worker("w", 30.0), self.app.registry.accept)
+        [self.claim] = self.app.engine.claim(1, WorkerIdentity("w", 30.0), self.app.registry.accept)
         self.stopping = threading.Event()
         extra = {"clock": clock} if clock else {}
         self.run = Run(

@@ -12,11 +12,11 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.builders import ASYNC, Running, app_with, work
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.records.commands import named
 from zerog.support.clock import SYSTEM
-from zerog.worker.executors.async_ import AsyncSlots
-from zerog.worker.executors.thread import ThreadSlots
+from zerog.worker.executors.async_ import AsyncExecutor
+from zerog.worker.executors.thread import ThreadExecutor
 
 # cancel
 
@@ -36,8 +36,8 @@ def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -
         ways.append(outcome.branch)
         ended.set()
 
-    slots = (AsyncSlots if executor == "async" else ThreadSlots)(app, 1, 30.0, done, SYSTEM)
-    [claim] = app.engine.claim(1, Worker("w", 30.0), app.registry.accept)
+    slots = (AsyncExecutor if executor == "async" else ThreadExecutor)(app, 1, 30.0, done, SYSTEM)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
     slots.start()
     slots.cancel(named(claim.uuid, claim.epoch))
     slots.add([claim])

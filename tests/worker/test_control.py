@@ -13,10 +13,10 @@ from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
-from zerog.records.commands import CANCELS, QUEUES, Orders
+from zerog.records.commands import CANCELS, QUEUES, WorkerCommands
 from zerog.records.operations import Append, Remove, Set
 from zerog.testing.clock import ManualClock
-from zerog.worker.control import PERIOD, Control
+from zerog.worker.control import PERIOD, CommandPoller
 
 KEY = worker_key("w")
 
@@ -27,9 +27,9 @@ class Channel:
     def __init__(self) -> None:
         self.store = MemoryDatastore()
         self.store.create(KEY, {"beat": 1})
-        self.changes: list[Orders] = []
+        self.changes: list[WorkerCommands] = []
         self.cancelled: list[str] = []
-        self.control = Control(self.store, "w", self.changes.append, ManualClock(), self.cancelled.append)
+        self.control = CommandPoller(self.store, "w", self.changes.append, ManualClock(), self.cancelled.append)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_each_cancelled_job_is_told_once_for_each_time(channel: Channel) -> None
 
 
 def test_a_control_that_nobody_told_what_to_do_with_cancels_leaves_them(channel: Channel) -> None:
-    control = Control(channel.store, "w", channel.changes.append, ManualClock())
+    control = CommandPoller(channel.store, "w", channel.changes.append, ManualClock())
     channel.store.mutate(KEY, [Append("cancels", "a")])
     control.turn()
     assert channel.changes == []
@@ -96,7 +96,7 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
     channel.control.turn()
     assert channel.control.orders.drain is not None
     app = zerog.App(datastore=channel.store, queue="memory://")
-    identity = zerog.engine.transitions.Worker("w", 30.0)
+    identity = zerog.engine.transitions.WorkerIdentity("w", 30.0)
     WorkerRecords(app.engine).renew(
         identity, 2, lambda: {"state": "drained"}, lambda: {"host": "here", **channel.control.kept()}
     )
@@ -135,7 +135,7 @@ def test_orders_that_make_no_sense_change_nothing_and_are_told_once(
 class Looking:
     """A control whose thread goes round and round. Use as ``with``."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: CommandPoller) -> None:
         self.control = control
 
     def __enter__(self) -> None:
@@ -187,7 +187,7 @@ def test_a_worker_looks_about_once_a_second() -> None:
     clock = ManualClock()
     store = MemoryDatastore()
     seen: list[float] = []
-    control = Control(store, "w", lambda orders: seen.append(clock.monotonic()), clock)
+    control = CommandPoller(store, "w", lambda orders: seen.append(clock.monotonic()), clock)
     start = clock.monotonic()
     with Looking(control):
         until(lambda: store.reads >= 20)  # type: ignore[attr-defined]
@@ -232,7 +232,7 @@ def test_an_entry_that_was_reserved_too_late_is_given_back(monkeypatch: pytest.M
         if not late:
             key = worker_key(running.worker.name)
             app.datastore.mutate(key, [Set("drain", {"forGood": False})])
-            until(lambda: running.worker._session._store._queues == ())  # type: ignore[union-attr]
+            until(lambda: running.worker._session._fetcher._queues == ())  # type: ignore[union-attr]
             late.append(app.submit(quick).uuid)
         return wait_ready(timeout, queues)
 
@@ -260,7 +260,7 @@ def test_what_a_claim_under_way_brings_is_given_back(monkeypatch: pytest.MonkeyP
         if answer.claims and not orders:
             orders.append("drain")
             app.datastore.mutate(worker_key(running.worker.name), [Set("drain", {"forGood": False})])
-            until(lambda: running.worker._session._store._queues == ())  # type: ignore[union-attr]
+            until(lambda: running.worker._session._fetcher._queues == ())  # type: ignore[union-attr]
         return answer
 
     monkeypatch.setattr(app.engine, "step", drained_meanwhile)

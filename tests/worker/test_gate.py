@@ -81,7 +81,7 @@ def test_a_job_that_was_cancelled_while_it_waited_for_a_slot_does_not_begin(app:
         mails = app.submit_many("mail", [{}, {}])
         until(lambda: {app.progress(uuid)["status"] for uuid in mails} == {"running"})
         app.cancel(mails[0])
-        until(lambda: running.worker._session._slots._cancelled)  # type: ignore[union-attr]
+        until(lambda: running.worker._session._executor._cancelled)  # type: ignore[union-attr]
         app.cancel(slow)
         Slow.go.set()
         until(lambda: app.progress(mails[0])["status"] == "cancelled")
@@ -111,7 +111,7 @@ def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pyt
         Slow.go.set()
         assert app.wait(mail, 20).status == "cancelled"
         assert app.wait(slow, 20).status == "succeeded"
-        until(lambda: running.worker._session._store.in_flight() == 0)  # type: ignore[union-attr]
+        until(lambda: running.worker._session._fetcher.in_flight() == 0)  # type: ignore[union-attr]
     assert Mail.sent == []
 
 
@@ -183,14 +183,14 @@ def test_a_worker_that_only_refuses_looks_less_and_less_often() -> None:
     """Unless it refuses a crowd, which it moves out of the way of what may fit behind it."""
     times = ClaimTimes()
 
-    def pause_after(refused: int) -> float:
+    def retry_delay(refused: int) -> float:
         times.note(0.0, False, refused)
         return max(times.next_at, 0.0)
 
-    pauses = [pause_after(1) for _ in range(10)]
+    pauses = [retry_delay(1) for _ in range(10)]
     assert pauses[0] <= SHORTEST_REFUSAL_PAUSE < LONGEST_CLAIM_PAUSE / 2 <= pauses[-1] <= LONGEST_CLAIM_PAUSE
-    assert max(pause_after(CROWD) for _ in range(10)) <= SHORTEST_REFUSAL_PAUSE
-    assert pause_after(1) <= 2 * SHORTEST_REFUSAL_PAUSE, "it begins anew"
+    assert max(retry_delay(CROWD) for _ in range(10)) <= SHORTEST_REFUSAL_PAUSE
+    assert retry_delay(1) <= 2 * SHORTEST_REFUSAL_PAUSE, "it begins anew"
 
 
 def test_nothing_is_claimed_ahead_where_each_claim_costs_a_call() -> None:

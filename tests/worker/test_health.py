@@ -13,8 +13,8 @@ import zerog
 from tests.worker.builders import app_with, work
 from zerog.exceptions import ZerogError
 from zerog.support.logger import SteadyLogger, make_steady
-from zerog.worker.control import Control
-from zerog.worker.executors.thread import ThreadSlots
+from zerog.worker.control import CommandPoller
+from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
 from zerog.worker.session import Session
 
@@ -89,9 +89,9 @@ def test_a_logger_class_of_the_program_is_kept() -> None:
     ("owner", "method", "named"),
     [
         (Lease, "_loop", "renews the lease"),
-        (Control, "_loop", "reads orders"),
+        (CommandPoller, "_loop", "reads orders"),
         (Session, "_reconcile", "reconciles"),
-        (ThreadSlots, "_loop", "runs jobs"),
+        (ThreadExecutor, "_loop", "runs jobs"),
     ],
 )
 def test_a_worker_one_of_whose_threads_has_ended_ends(
@@ -112,7 +112,7 @@ def test_the_job_of_a_slot_whose_thread_ended_goes_back(monkeypatch: pytest.Monk
     def fail(*_arguments: Any) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(ThreadSlots, "_pass_on", fail)
+    monkeypatch.setattr(ThreadExecutor, "_pass_on", fail)
     with pytest.raises(ZerogError, match="has ended"):
         zerog.Worker(app, grace=0.1).run()
     head = app.datastore.read(f"zerog_job_{uuid}")

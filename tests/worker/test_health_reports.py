@@ -20,7 +20,7 @@ from tests.acceptance.harness import Workers
 from tests.acceptance.test_supervisor import worker_pids
 from zerog.exceptions import ConfigurationError
 from zerog.testing.clock import ManualClock
-from zerog.worker.health import Notifier, from_environment
+from zerog.worker.health import HealthReporter, from_environment
 
 PATIENCE = 1.0
 """Seconds of silence after which the tests' systemd would restart a worker."""
@@ -282,13 +282,13 @@ def test_a_heartbeat_file_is_as_young_as_the_last_beat(
 def test_only_what_is_due_is_told() -> None:
     said: list[str] = []
     clock = ManualClock()
-    notifier = Notifier([said.append], 60.0, clock)
-    notifier.beat("starting", is_ready=False)
-    notifier.beat("starting", is_ready=False)
-    notifier.beat("a", is_ready=True)
+    reporter = HealthReporter([said.append], 60.0, clock)
+    reporter.beat("starting", is_ready=False)
+    reporter.beat("starting", is_ready=False)
+    reporter.beat("a", is_ready=True)
     for text in "bcdefg":
         clock.advance(3.0)
-        notifier.beat(text)
+        reporter.beat(text)
     ready = "READY=1\nWATCHDOG=1\nSTATUS=a"
     assert said == ["STATUS=starting", ready, "STATUS=c", "STATUS=e", "WATCHDOG=1", "STATUS=g"]
 
@@ -303,11 +303,11 @@ def test_whoever_can_not_be_reached_is_told_again(caplog: pytest.LogCaptureFixtu
             raise TimeoutError("busy")
         said.append(message)
 
-    notifier = Notifier([outlet], None, ManualClock())
+    reporter = HealthReporter([outlet], None, ManualClock())
     for _ in range(3):
-        notifier.beat("ok")
+        reporter.beat("ok")
     is_busy = False
-    notifier.beat("ok")
+    reporter.beat("ok")
     assert said == ["READY=1"]
     assert [record.getMessage() for record in caplog.records] == [
         "whoever watches this process could not be told READY=1: busy"

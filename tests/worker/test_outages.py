@@ -14,7 +14,7 @@ from tests.processes import until
 from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
@@ -115,7 +115,7 @@ def test_a_process_that_stood_still_is_no_outage(store: MemoryDatastore) -> None
     app = app_on(store, MemoryQueue())
     lease = Lease(
         WorkerRecords(app.engine),
-        Identity("held", 9.0),
+        WorkerIdentity("held", 9.0),
         dict,
         lambda _why, is_outage: lost.append(is_outage),
         clock,

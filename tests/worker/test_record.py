@@ -13,7 +13,7 @@ import zerog
 import zerog.worker.health
 from tests.processes import until
 from tests.worker.builders import Running
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.support.clock import Clock
 from zerog.worker.lease import Lease
@@ -103,10 +103,10 @@ def test_a_worker_of_paused_queues_only_is_ready_and_has_nothing_to_do(tmp_path:
     crowd.app.fleet.pause("default")
     crowd.submit(1)
     told: list[str] = []
-    notifier = zerog.worker.health.Notifier([told.append])
-    stats = zerog.Worker(crowd.app, notifier=notifier).run(burst=True)
+    reporter = zerog.worker.health.HealthReporter([told.append])
+    stats = zerog.Worker(crowd.app, reporter=reporter).run(burst=True)
     assert stats.ran == 0
-    with Running(crowd.app, notifier=notifier):
+    with Running(crowd.app, reporter=reporter):
         until(lambda: any("READY=1" in line for line in told))
     [uuid] = [progress["uuid"] for progress in crowd.app.jobs()]
     assert crowd.app.progress(uuid)["status"] == "queued" and crowd.app.progress(uuid)["attempts"] == 0
@@ -181,7 +181,7 @@ def test_a_long_wait_for_the_datastore_at_the_start_is_not_taken_for_a_hang() ->
             return self.time
 
     clock = Set()
-    lease = Lease(WorkerRecords(zerog.App("memory://").engine), Worker("w", 30.0), dict, print, clock)
+    lease = Lease(WorkerRecords(zerog.App("memory://").engine), WorkerIdentity("w", 30.0), dict, print, clock)
     clock.time = 1_000.0
     lease.start()
     try:

@@ -17,7 +17,7 @@ import pytest
 import zerog
 from tests.forks import in_a_fork
 from tests.processes import until
-from zerog.worker.shutdown import Ending
+from zerog.worker.shutdown import StopRequest
 from zerog.worker.signal_thread import SignalThread
 
 
@@ -62,25 +62,25 @@ def test_a_handler_takes_no_lock_that_its_own_thread_holds() -> None:
 
 def test_each_signal_counts() -> None:
     def live() -> None:
-        ending = Ending()
-        with ending.on_signals([signal.SIGTERM, signal.SIGINT]):
+        stop_request = StopRequest()
+        with stop_request.on_signals([signal.SIGTERM, signal.SIGINT]):
             for urgency, number in enumerate([signal.SIGTERM, signal.SIGINT, signal.SIGTERM], 1):
                 to_itself(number)
-                until(lambda urgency=urgency: ending.urgency == urgency)  # type: ignore[misc]
-        assert ending.event.is_set()
+                until(lambda urgency=urgency: stop_request.urgency == urgency)  # type: ignore[misc]
+        assert stop_request.event.is_set()
 
     assert in_a_fork(live) == 0
 
 
 def test_a_request_that_came_by_a_signal_and_through_the_supervisor_counts_once() -> None:
-    ending = Ending()
-    ending.ask(1)
-    ending._on_signal(signal.SIGTERM)
-    assert ending.urgency == 1
-    ending.ask(2)
-    assert ending.urgency == 2
-    ending.hurry()
-    assert ending.urgency == 3
+    stop_request = StopRequest()
+    stop_request.ask(1)
+    stop_request._on_signal(signal.SIGTERM)
+    assert stop_request.urgency == 1
+    stop_request.ask(2)
+    assert stop_request.urgency == 2
+    stop_request.hurry()
+    assert stop_request.urgency == 3
 
 
 @pytest.mark.parametrize("comes", [True, False])

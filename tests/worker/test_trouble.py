@@ -25,8 +25,8 @@ from zerog.exceptions import DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.worker import fetcher
 from zerog.worker.executors import forkserver
-from zerog.worker.executors.forkserver import Nursery
-from zerog.worker.executors.pool import DaemonPool
+from zerog.worker.executors.forkserver import ForkServer
+from zerog.worker.executors.pool import DaemonThreadPool
 from zerog.worker.pace import Pace
 from zerog.worker.session import Session
 
@@ -77,7 +77,7 @@ def test_a_first_renewal_that_fails_leaves_nothing_behind(on_file: zerog.App, mo
     add(on_file, lambda job: 200)
     worker = zerog.Worker(on_file, executor="process", connect_retries=0)
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    made: list[Nursery] = []
+    made: list[ForkServer] = []
     original = Session._make_nursery
     monkeypatch.setattr(Session, "_make_nursery", lambda self: made.append(original(self)) or made[0])
 
@@ -120,7 +120,7 @@ def test_a_job_without_a_thread_is_given_back_and_runs_later(app: zerog.App, ref
 
 
 def test_a_pool_that_gets_no_second_thread_uses_the_first(refused: list[str]) -> None:
-    pool = DaemonPool(2, "made")
+    pool = DaemonThreadPool(2, "made")
     go = threading.Event()
     first = pool.submit(go.wait, 20)
     refused.append("made")
@@ -134,13 +134,13 @@ def test_a_job_without_a_process_is_given_back_and_runs_later(
     on_file: zerog.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uuid = add(on_file, lambda job: 200)
-    fork, calls = Nursery.fork, []
+    fork, calls = ForkServer.fork, []
 
-    def failing(self: Nursery) -> Any:
+    def failing(self: ForkServer) -> Any:
         calls.append(1)
         return no_process() if len(calls) == 1 else fork(self)
 
-    monkeypatch.setattr(Nursery, "fork", failing)
+    monkeypatch.setattr(ForkServer, "fork", failing)
     with Running(on_file, executor="process"):
         job = on_file.wait(uuid, 20)
     assert (job.status, job.attempts, job.lost, job.crashes) == ("succeeded", 1, 0, 0)
@@ -163,7 +163,7 @@ def test_a_fork_that_fails_is_told_and_ends_nobody(monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.setattr(socket, "send_fds", lambda *_: None)
     with pytest.raises(BlockingIOError):
-        Nursery.fork(teller)
+        ForkServer.fork(teller)
 
 
 # a lost lease

@@ -16,8 +16,7 @@ from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settled, Settlement
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import Claim, Settled, Settlement, WorkerIdentity
 from zerog.exceptions import DatastoreUnavailable, InvalidValue
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Add as AddTo
@@ -221,7 +220,7 @@ def test_a_worker_that_cant_renew_stops_its_jobs_before_others_take_them() -> No
     engine = zerog.App(datastore=store, queue=MemoryQueue()).engine
     lease = Lease(
         WorkerRecords(engine),
-        Identity("w", 30.0),
+        WorkerIdentity("w", 30.0),
         dict,
         lambda why, _is_outage: lost.append(why),
         clock,

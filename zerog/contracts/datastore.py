@@ -282,7 +282,7 @@ def fence(
         raise datastore.casException(f"there is no document {key}; nothing was written")
     stored = head.get("seq") or 0
     if type(stored) is not int:
-        raise CorruptDocument(f"{key} has the seq {jsonvalues.shown(stored)}; it was left as it is")
+        raise CorruptDocument(f"{key} has the seq {jsonvalues.short_repr(stored)}; it was left as it is")
     if run is not None and _is_done(key, head, stored, run):
         return True  # judged before the token, which the write itself has changed
     if cas is not None and cas != token:
@@ -305,9 +305,11 @@ def _is_done(key: str, head: Document, stored: int, run: RunGuard) -> bool:
         )
     if run.seq is not None and run.seq == stored and run.has_ended(head):
         return True
+    owner = jsonvalues.short_repr(head.get("owner"))
+    owner = jsonvalues.short_repr(head.get("owner"))
     raise ClaimLost(
-        f"{key} belongs to epoch {head.get('epoch')} with owner {jsonvalues.shown(head.get('owner'))}; run {run.nonce} "
-        f"of epoch {run.epoch} must not write"
+        f"{key} belongs to epoch {head.get('epoch')} with owner {owner}; run {run.nonce} of epoch {run.epoch} "
+        "must not write"
     )
 
 

@@ -40,7 +40,9 @@ class _Wrapped(Datastore):
         if document is None:
             return None, None
         if type(document) is not dict:
-            raise CorruptDocument(f"{key} holds {jsonvalues.shown(document)}, not a JSON object; it was left as it is")
+            raise CorruptDocument(
+                f"{key} holds {jsonvalues.short_repr(document)}, not a JSON object; it was left as it is"
+            )
         return jsonvalues.copy(without_history(document) if head else document), token
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:

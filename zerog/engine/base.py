@@ -30,7 +30,7 @@ from zerog.records.job import IN_QUEUE, Document, check_head, entries_kept, make
 from zerog.records.operations import Set, apply
 from zerog.support.checks import LONGEST_DELAY
 from zerog.support.clock import SYSTEM, Clock, seconds_between, to_text
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -72,7 +72,7 @@ LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, Configu
 """What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
 
 
-class Parts:
+class EngineBase:
     """A datastore, a family of queues and a clock, and what happened between them.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``unsuitable`` maps
@@ -170,14 +170,14 @@ class Parts:
 
         The document is stored, so the job is accepted and nothing that happens here may look like a refusal.
         """
-        point(f"{step}.put")
+        failpoint(f"{step}.put")
         try:
             identity = self._put(head, delay, ahead)
         except (QueueError, ConfigurationError, InvalidValue) as error:
             log.warning("job %s is stored but not yet on queue %s: %s", head["uuid"], head["queueName"], error)
             self._count("put.failed")
             return head, token
-        point(f"{step}.mark")
+        failpoint(f"{step}.mark")
         marks = transitions.queued(self._now(), identity)
         with suppress(*self._refusals, DatastoreError):
             token = self.datastore.mutate(key, marks, cas=token).token

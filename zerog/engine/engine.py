@@ -34,12 +34,12 @@ from zerog.contracts.datastore import RunGuard
 from zerog.contracts.queue import FAIR_SHARE, Reservation
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.multiwait import Listeners
-from zerog.engine.operator import Edits
-from zerog.engine.recovery import Recovery
-from zerog.engine.set_aside import Asides
-from zerog.engine.submit import Submission
-from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker, is_claimed, still_to_be_put
+from zerog.engine.multiwait import MultiQueueWaiter
+from zerog.engine.operator import EditVerb
+from zerog.engine.recovery import RecoveryVerbs
+from zerog.engine.set_aside import SetAside
+from zerog.engine.submit import SubmitVerbs
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, is_claimed, still_to_be_put
 from zerog.exceptions import (
     ClaimLost,
     CorruptDocument,
@@ -54,7 +54,7 @@ from zerog.exceptions import (
 from zerog.records.job import CANCELLED_STATUS, WAITING, Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -83,7 +83,7 @@ class Unsuitable(Exception):
         self.is_newer = is_newer
 
 
-class Engine(Submission, Recovery, Edits, Asides):
+class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.engine.base.COUNTERS``.
@@ -97,13 +97,13 @@ class Engine(Submission, Recovery, Edits, Asides):
         super().__init__(datastore, queue, clock)
         self._inbox: list[Reservation] = []
         self._inbox_lock = threading.Lock()
-        self._listeners = Listeners(self.named)
+        self._listeners = MultiQueueWaiter(self.named)
         self._turn = 0
 
     # claim
 
     def claim(
-        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str] = (), batch: str = ""
+        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str] = (), batch: str = ""
     ) -> list[Claim]:
         """Become the owner of up to ``want`` jobs that are ready, without waiting for any.
 
@@ -120,7 +120,7 @@ class Engine(Submission, Recovery, Edits, Asides):
         return claims
 
     def _claim(
-        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
         """The claims, and why there are no more if something failed."""
         claims: list[Claim] = []
@@ -194,13 +194,15 @@ class Engine(Submission, Recovery, Edits, Asides):
                 return reservation
         return None
 
-    def claim_one(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str = "") -> Claim | None:
+    def claim_one(
+        self, reservation: Reservation, worker: WorkerIdentity, accept: Accept, nonce: str = ""
+    ) -> Claim | None:
         """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
 
         The delivery is dealt with in any case: taken off its queue, or put back for later. ``nonce`` names the claim;
         by default it is made up.
         """
-        point("claim.reserved")
+        failpoint("claim.reserved")
         try:
             claim = self._win(reservation, worker, accept, nonce or new_nonce())
         except InvalidUuid:
@@ -218,11 +220,11 @@ class Engine(Submission, Recovery, Edits, Asides):
             self._put_back(reservation, 1.0)
             raise
         if claim is not None:
-            point("claim.ack")
+            failpoint("claim.ack")
             self._ack(reservation)
         return claim
 
-    def _win(self, reservation: Reservation, worker: Worker, accept: Accept, nonce: str) -> Claim | None:
+    def _win(self, reservation: Reservation, worker: WorkerIdentity, accept: Accept, nonce: str) -> Claim | None:
         key = make_key(reservation.uuid)
         attempts = self._attempts(key)
         while True:
@@ -239,7 +241,7 @@ class Engine(Submission, Recovery, Edits, Asides):
             with attempts:
                 return self._take(key, head, token, worker, self.look(head, accept), nonce)
 
-    def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: Worker) -> bool:
+    def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: WorkerIdentity) -> bool:
         """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""
         if not self.datastore.can_find and self._give_back_unheld(head, worker):
             self._put_back(reservation, 1.0)
@@ -264,7 +266,7 @@ class Engine(Submission, Recovery, Edits, Asides):
         self.forgive(head["uuid"])
         return loaded
 
-    def _give_back_unheld(self, head: Document, worker: Worker) -> bool:
+    def _give_back_unheld(self, head: Document, worker: WorkerIdentity) -> bool:
         """Give a job back that names this worker as its owner, which doesn't hold it: its claim was never answered."""
         owner = head.get("owner")
         if not isinstance(owner, dict) or owner.get("worker") != worker.name or worker.holds is None:
@@ -273,12 +275,12 @@ class Engine(Submission, Recovery, Edits, Asides):
             return False
         return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered")
 
-    def _take(self, key: str, head: Document, token: int, worker: Worker, loaded: Any, nonce: str) -> Claim:
+    def _take(self, key: str, head: Document, token: int, worker: WorkerIdentity, loaded: Any, nonce: str) -> Claim:
         operations = transitions.claimed(head, worker, nonce, self._now())
         apply(head, operations)
-        point("claim.write")
+        failpoint("claim.write")
         token = self.datastore.mutate(key, operations, cas=token).token
-        point("claim.written")
+        failpoint("claim.written")
         return Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded)
 
     def read_back(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -332,14 +334,14 @@ class Engine(Submission, Recovery, Edits, Asides):
     def _settle_one(self, settlement: Settlement) -> bool:
         claim = settlement.claim
         operations = transitions.settled(settlement, self._now())
-        point("settle.write")
+        failpoint("settle.write")
         try:
             mutation = self.datastore.mutate(claim.key, operations, run=settlement.run)
         except ClaimLost as error:
             log.warning("%s", error)
             self._count("settle.lost")
             return False
-        point("settle.written")
+        failpoint("settle.written")
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
                 if self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token):
@@ -353,7 +355,7 @@ class Engine(Submission, Recovery, Edits, Asides):
         self,
         settlements: Sequence[Settlement],
         want: int,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str] = (),
         sealed: bool = False,

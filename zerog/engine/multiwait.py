@@ -21,7 +21,7 @@ PAUSE, TRIES = 0.05, 100
 """Seconds between two tries of ``close`` to wake a thread, and how many it makes: a queue may not answer."""
 
 
-class Listeners:
+class MultiQueueWaiter:
     """Reserves from whichever of several queues has something first; ``named`` gives the queue of a name."""
 
     def __init__(self, named: Callable[[str], Queue]) -> None:

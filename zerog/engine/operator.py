@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, Parts
+from zerog.engine.base import LEAVE_ALONE, EngineBase
 from zerog.engine.cas import UNANSWERED
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -37,12 +37,12 @@ from zerog.records.job import (
     make_key,
 )
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
 
-class Interventions(Parts):
+class OperatorVerbs(EngineBase):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
     def cancel(self, uuid: str, why: str = "") -> str:
@@ -68,7 +68,7 @@ class Interventions(Parts):
                 raise JobStateError(f"job {uuid} is {status} already and can't be cancelled; nothing was changed")
             now = self._now()
             with attempts:
-                point("cancel.write")
+                failpoint("cancel.write")
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
                         asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._told(head, now, why)]
@@ -80,12 +80,12 @@ class Interventions(Parts):
                     self.datastore.mutate(key, ended, cas=token)
                     status = CANCELLED_STATUS
                     joblog.cancelled(head)
-                point("cancel.written")
+                failpoint("cancel.written")
                 return status
 
     def _hint(self, head: Document) -> None:
         """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
-        point("cancel.hint")
+        failpoint("cancel.hint")
         key, run = worker_key(head["owner"]["worker"]), named(head["uuid"], head["epoch"])
         with suppress(DatastoreError, CorruptDocument, *self._refusals):  # a worker or a datastore that is gone
             try:
@@ -133,11 +133,11 @@ class Interventions(Parts):
             operations = transitions.retried(head, event, now, self.kept(head))
             epochs.append(head["epoch"] + 1)
             with attempts:
-                again = self._let_run(key, head, operations, token)
+                again = self._retry(key, head, operations, token)
                 joblog.retried(again, text)
                 return again
 
-    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+    def _retry(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         """Write what makes a job wait, under its token, and put it on its queue; returns the head."""
         token = self.datastore.mutate(key, operations, cas=token).token
         apply(head, [operation for operation in operations if not isinstance(operation, Append)])
@@ -167,9 +167,9 @@ class Interventions(Parts):
             check_layout(head)
             _check_end(head, ended)
             with attempts:
-                point("discard.delete")
+                failpoint("discard.delete")
                 self.datastore.delete(key, cas=token)
-                point("discard.deleted")
+                failpoint("discard.deleted")
                 joblog.discarded(head, reason)
                 return
 
@@ -229,7 +229,7 @@ class Change(NamedTuple):
     """By field: ``{"old": value, "new": value}``, shortened and without secrets."""
 
 
-class Edits(Parts):
+class EditVerb(EngineBase):
     """The verb of whoever mends a job by hand."""
 
     def edit(
@@ -285,9 +285,9 @@ class Edits(Parts):
         uuid, key = head["uuid"], make_key(head["uuid"])
         for attempt in range(UNANSWERED):
             try:
-                point("edit.write")
+                failpoint("edit.write")
                 stored = self.datastore.mutate(key, operations, cas=token).token
-                point("edit.written")
+                failpoint("edit.written")
                 apply(head, [operation for operation in operations if not isinstance(operation, Append)])
                 return head, stored
             except self._refusals as error:

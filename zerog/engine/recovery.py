@@ -10,12 +10,12 @@ from typing import Any
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.operator import Interventions
+from zerog.engine.operator import OperatorVerbs
 from zerog.engine.transitions import Claim
 from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
 from zerog.records.job import IN_QUEUE, PENDING, WAITING, Document, check_head, check_layout, make_key
 from zerog.records.operations import Append, Max, Operation, apply
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -23,7 +23,7 @@ Lost = Mapping[str, Any]
 """By uuid, the id of the entry that a job's queue has lost."""
 
 
-class Recovery(Interventions):
+class RecoveryVerbs(OperatorVerbs):
     """The verbs of sweeps, supervisors and workers that can't go on with a run."""
 
     def rescue(self, uuid: str, run: RunGuard, counter: str, message: str, code: int = 500) -> bool:
@@ -41,7 +41,7 @@ class Recovery(Interventions):
             return transitions.rescued(head, counter, record, now, self.kept(head))
 
         level = joblog.ERROR if counter == "crashes" else joblog.WARNING
-        taken = self.take_away(uuid, run, operations, "rescued", message, level)
+        taken = self.revoke_run(uuid, run, operations, "rescued", message, level)
         if taken:
             self._count(f"rescued.{counter}")
         return taken
@@ -53,7 +53,7 @@ class Recovery(Interventions):
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.kept(head))
 
-        return self.take_away(uuid, run, build, "released", message)
+        return self.revoke_run(uuid, run, build, "released", message)
 
     def give_back_unheld(self, uuid: str, run: RunGuard, token: int, message: str) -> bool:
         """Give back a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
@@ -62,7 +62,7 @@ class Recovery(Interventions):
             event = transitions.event_record(transitions.stamp(head, now), message)
             return transitions.released(head, event, now, self.kept(head))
 
-        given_back = self.take_away(uuid, run, build, "released", message, joblog.WARNING, token)
+        given_back = self.revoke_run(uuid, run, build, "released", message, joblog.WARNING, token)
         if given_back:
             self._count("released.unheld")
         return given_back
@@ -76,9 +76,9 @@ class Recovery(Interventions):
         def build(head: Document, now: str) -> list[Operation]:
             return transitions.given_up(head, why, now, is_release)
 
-        return self.take_away(claim.uuid, claim.run, build, "released", why, joblog.ERROR, is_damaged=True)
+        return self.revoke_run(claim.uuid, claim.run, build, "released", why, joblog.ERROR, is_damaged=True)
 
-    def take_away(
+    def revoke_run(
         self,
         uuid: str,
         run: RunGuard,
@@ -112,9 +112,9 @@ class Recovery(Interventions):
             check_layout(head)
             operations = build(head, self._now())
             with attempts:
-                point("rescue.write")
+                failpoint("rescue.write")
                 token = self.datastore.mutate(key, operations, cas=token).token
-                point("rescue.written")
+                failpoint("rescue.written")
                 apply(head, [operation for operation in operations if not isinstance(operation, Append)])
                 break
         joblog.taken(head, what, why, level)
@@ -151,14 +151,14 @@ class Recovery(Interventions):
             if self._end_cancelled(key, head, token):
                 joblog.cancelled(head)
             return False
-        point("reconcile.put")
+        failpoint("reconcile.put")
         try:
             identity = self._put(head, max(0.0, self.early_by(head)))
         except QueueError as error:
             log.warning("job %s could not be put on queue %s again: %s", uuid, head["queueName"], error)
             self._count("put.failed")
             return False
-        point("reconcile.mark")
+        failpoint("reconcile.mark")
         with suppress(AmbiguousWrite, *self._refusals):
             self._mark_repair(key, head, identity, why, token)
         self._count("put.again")

@@ -25,7 +25,7 @@ from zerog.exceptions import (
 )
 from zerog.records.operations import Operation
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 PATIENCE = 20.0
 """Seconds for which a write waits for a datastore that can't be reached: two thirds of the default lease."""
@@ -165,13 +165,13 @@ class Run:
         deadline = self._clock.monotonic() + self._patience
         pause = 0.01
         unknown = False
-        point("run.write")
+        failpoint("run.write")
         while True:
             try:
                 mutation = self.datastore.mutate(
                     self.key, operations, cas=cas, run=self.name._replace(seq=self.seq + 1)
                 )
-                point("run.written")
+                failpoint("run.written")
                 self.seq += 1
                 return mutation
             except ClaimLost as error:

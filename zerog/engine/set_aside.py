@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from zerog.contracts.queue import Reservation
-from zerog.engine.base import Parts
-from zerog.engine.transitions import Worker
+from zerog.engine.base import EngineBase
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, DatastoreError, QueueError, ZerogError
 from zerog.records.commands import QUEUES
 from zerog.records.job import FORMAT, Document, make_key
@@ -59,7 +59,7 @@ class Kind(NamedTuple):
             return None
         return cls(stored[0], stored[1], stored[2])
 
-    def is_taken_by(self, worker: Worker) -> bool:
+    def is_taken_by(self, worker: WorkerIdentity) -> bool:
         """True if the worker's code may take such jobs, as far as its identity says what it knows."""
         known = dict(worker.knows)
         return not known or (self.layout <= FORMAT and self.version <= known.get(self.job_type, -math.inf))
@@ -74,7 +74,7 @@ Kinds = dict[str, dict[str, Kind]]
 """By queue, the queues beside it and the kinds that they hold."""
 
 
-class Asides(Parts):
+class SetAside(EngineBase):
     """Which kinds were set aside, and where."""
 
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
@@ -83,9 +83,9 @@ class Asides(Parts):
         self._empty: set[tuple[str, str]] = set()
         self._unlistable: set[str] = set()
         self._looked = -math.inf
-        self._latest: Worker | None = None
+        self._latest: WorkerIdentity | None = None
 
-    def serving(self, queues: Sequence[str], worker: Worker | None = None) -> tuple[str, ...]:
+    def serving(self, queues: Sequence[str], worker: WorkerIdentity | None = None) -> tuple[str, ...]:
         """Return the queues that a worker of ``queues`` looks at, in its order; by default the latest worker's."""
         self._latest = worker or self._latest
         names = tuple(queues) or (self.queue.name,)
@@ -116,14 +116,14 @@ class Asides(Parts):
         aside = kind.queue(name)
         return aside if aside in self._kinds.get(name, {}) else None
 
-    def aside_for(self, head: Document, worker: Worker) -> str | None:
+    def aside_for(self, head: Document, worker: WorkerIdentity) -> str | None:
         """Return the queue for the entry of a job that ``worker`` has refused; None if it is only to be put back."""
         kind = self.must_list(head, worker)
         if kind is not None:
             self.list_or_give_up(head["queueName"], kind)
         return self.aside_of(head) if _is_of_others(head, worker) else None
 
-    def must_list(self, head: Document, worker: Worker) -> Kind | None:
+    def must_list(self, head: Document, worker: WorkerIdentity) -> Kind | None:
         """Return the kind of a refused job that is to be listed before its entry can be set aside."""
         kind, name = Kind.of(head), head.get("queueName")
         if kind is None or not isinstance(name, str) or kind.is_taken_by(worker):
@@ -144,7 +144,7 @@ class Asides(Parts):
             log.warning("%s is not listed as set aside from queue %s: %s", kind, name, error)
             self._unlistable.add(kind.queue(name))
 
-    def put_aside(self, reservation: Reservation, worker: Worker) -> None:
+    def put_aside(self, reservation: Reservation, worker: WorkerIdentity) -> None:
         """Move the entry of a refused delivery to the queue of its kind, or put it back."""
         head: Document | None = None
         try:
@@ -219,13 +219,13 @@ class Asides(Parts):
         return min(max(waited, SHORTEST), LONGEST)
 
 
-def _is_newer(head: Document, worker: Worker) -> bool:
+def _is_newer(head: Document, worker: WorkerIdentity) -> bool:
     """True if newer code than this has written a job: its layout, or a version that this code doesn't know."""
     kind = Kind.of(head)
     return kind is not None and (kind.layout > FORMAT or kind.version > dict(worker.knows).get(kind.job_type, math.inf))
 
 
-def _is_of_others(head: Document, worker: Worker) -> bool:
+def _is_of_others(head: Document, worker: WorkerIdentity) -> bool:
     kind = Kind.of(head)
     return kind is not None and not kind.is_taken_by(worker)
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from zerog.engine import joblog, transitions
-from zerog.engine.base import Parts
+from zerog.engine.base import EngineBase
 from zerog.engine.cas import UNANSWERED
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.records.job import NEW, PENDING, TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -19,7 +19,7 @@ SAME = ("createdAt", "jobType", "queueName", "priority")
 """Fields by which a document that was read back is known as the one whose creation was not answered."""
 
 
-class Submission(Parts):
+class SubmitVerbs(EngineBase):
     """The verbs of whoever wants a job done."""
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
@@ -46,9 +46,9 @@ class Submission(Parts):
         unanswered: Exception | None = None
         for attempt in range(UNANSWERED):
             try:
-                point("submit.create")
+                failpoint("submit.create")
                 token = self.datastore.create(key, document)
-                point("submit.created")
+                failpoint("submit.created")
                 return document, token
             except AmbiguousWrite as error:
                 log.warning("the answer to the creation of %s was lost; reading it back", key)

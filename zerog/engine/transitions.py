@@ -42,7 +42,7 @@ UNSUITABLE_DELAY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerIdentity:
     """Who claims: a worker's name, for how many seconds its silence is tolerated, which build of the code it runs."""
 
     name: str
@@ -160,7 +160,7 @@ def queued(now: str, queue_job_id: int | str) -> list[Operation]:
     ]
 
 
-def claimed(head: Document, worker: Worker, nonce: str, now: str) -> list[Operation]:
+def claimed(head: Document, worker: WorkerIdentity, nonce: str, now: str) -> list[Operation]:
     """Owned: a new epoch, whose writes start at 1."""
     return [
         Set("status", RUNNING),

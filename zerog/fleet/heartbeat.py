@@ -9,7 +9,7 @@ from typing import Any
 
 from zerog.engine.cas import Attempts, refusals_of
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
 from zerog.records.commands import worker_key as worker_key
 from zerog.records.job import Document, is_count, is_name
@@ -36,7 +36,7 @@ class WorkerRecords:
 
     def renew(
         self,
-        worker: Worker,
+        worker: WorkerIdentity,
         beat: int,
         details: Callable[[], Document] = dict,
         first: Callable[[], Document] = dict,

@@ -15,8 +15,8 @@ from zerog.records.worker import read_worker
 from zerog.support.clock import Clock
 
 
-class Watch:
-    """Watches workers. ``is_silent`` answers no until it was asked for a whole lease."""
+class FailureDetector:
+    """Watches workers. ``is_expired`` answers no until it was asked for a whole lease."""
 
     def __init__(self, datastore: Datastore, clock: Clock) -> None:
         self._datastore = datastore
@@ -24,7 +24,7 @@ class Watch:
         self._seen: dict[str, tuple[Any, float]] = {}
         self._records: dict[str, Document | None] = {}
 
-    def is_silent(self, worker: str, lease: float) -> bool:
+    def is_expired(self, worker: str, lease: float) -> bool:
         """Whether ``worker`` gave no sign of life for ``lease`` seconds."""
         # This process may be stopped at any point: only what lies surely between the two looks counts. So the earlier
         # look is timed after its answer, the later one before its question.
@@ -38,7 +38,7 @@ class Watch:
         return asked - seen[1] > lease
 
     def record(self, worker: str) -> Document | None:
-        """The worker's record as of the latest ``is_silent``."""
+        """The worker's record as of the latest ``is_expired``."""
         return self._records.get(worker)
 
     def keep_only(self, workers: set[str]) -> None:

@@ -128,8 +128,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._token = int(kwargs.pop("cas", None) or 0)
         if kwargs.get("jobType", declaration.job_type) != declaration.job_type:
             raise InvalidValue(
-                f"{type(self).__name__} was given the document of a {jsonvalues.shown(kwargs['jobType'])}; expected "
-                f"one of a {declaration.job_type!r}. Nothing was stored."
+                f"{type(self).__name__} was given the document of a {jsonvalues.short_repr(kwargs['jobType'])}; "
+                f"expected one of a {declaration.job_type!r}. Nothing was stored."
             )
         known = declaration.attributes
         if self._token:  # what a schema loaded from a stored document: newer code may have added fields

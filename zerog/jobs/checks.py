@@ -12,7 +12,7 @@ from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.size_limit import SMALLEST
 from zerog.jobs.submit_options import check_priority
 from zerog.support import jsonvalues
-from zerog.support.callables import misfit
+from zerog.support.callables import signature_error
 from zerog.support.checks import LONGEST_DELAY, check_queue_name
 from zerog.support.jsonvalues import JOB_BYTES
 
@@ -108,8 +108,8 @@ def check_backoff(job_class: type[BaseJob]) -> None:
         "(error_count, error) -> seconds"
     )
     if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
-        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {jsonvalues.shown(given)}; {expected}")
-    why = misfit(given, 1, None)
+        raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {jsonvalues.short_repr(given)}; {expected}")
+    why = signature_error(given, 1, None)
     if why:
         raise InvalidJobClass(
             f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
@@ -166,13 +166,13 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
     where, expected = f"{job_class.__qualname__}.{name}", "error" if arguments else ""
     form = f"expected def {name}({', '.join(filter(None, ['self', expected]))}), or async def"
     if not callable(hook):
-        raise InvalidJobClass(f"{where} is {jsonvalues.shown(hook)}; {form}")
+        raise InvalidJobClass(f"{where} is {jsonvalues.short_repr(hook)}; {form}")
     if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
         raise InvalidJobClass(
             f"{where} yields, so calling it would do nothing; {form}. What surrounds a run is middleware"
         )
     bound = () if isinstance(inspect.getattr_static(job_class, name), staticmethod | classmethod) else (None,)
-    why = misfit(hook, *bound, *arguments)
+    why = signature_error(hook, *bound, *arguments)
     if why:
         raise InvalidJobClass(f"{where} can't be called as it will be ({why}); {form}")
 

@@ -69,7 +69,7 @@ class OwnField:
         if self.is_secret:
             return InvalidValue(f"{self.attribute} was given what is no value for {kind} field; it was not stored")
         return InvalidValue(
-            f"{self.attribute}={jsonvalues.shown(value)} is no value for {kind} field ({error!s:.200}); "
+            f"{self.attribute}={jsonvalues.short_repr(value)} is no value for {kind} field ({error!s:.200}); "
             "it was not stored"
         )
 

@@ -17,7 +17,7 @@ from zerog.exceptions import CorruptDocument
 from zerog.jobs import writes
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.logfields import fields_of
-from zerog.jobs.migrations import lifting
+from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.progress import ROUNDING, clamp, share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.secrets import redacted
@@ -258,7 +258,7 @@ class StoredJob:
         """Take over a stored head: attributes of the schema change, everything else stays."""
         if head["jobType"] != self.jobType:
             raise CorruptDocument(
-                f"job {self.uuid} is stored as a {jsonvalues.shown(head['jobType'])}, and this object is a "
+                f"job {self.uuid} is stored as a {jsonvalues.short_repr(head['jobType'])}, and this object is a "
                 f"{self.jobType!r}; neither was changed"
             )
         lifted = self._declaration.chain.lift(head)
@@ -270,7 +270,7 @@ class StoredJob:
         self._stored, self._token, self._history, self._sizes = head, token, None, None
         self._latest = max(self._latest, head["updatedAt"])
         if lifted is not head:
-            self._pending.add_before(lifting(head, lifted))
+            self._pending.add_before(upgrade_operations(head, lifted))
 
     def _raw_entries(self, field: str) -> list[Document]:
         if self._history is None:

@@ -234,8 +234,8 @@ def _set_default(where: str, field: fields.Field[Any], default: Any) -> None:
         dumped = _through_json(field, default)
     except (InvalidValue, ValidationError, ValueError, TypeError, AttributeError) as error:
         raise InvalidJobClass(
-            f"{where} has the default {jsonvalues.shown(default)}; expected a value of its own type that JSON can hold "
-            f"({error})"
+            f"{where} has the default {jsonvalues.short_repr(default)}; expected a value of its own type that JSON can "
+            f"hold ({error})"
         ) from None
     field.required = False
     field.load_default = default
@@ -255,5 +255,5 @@ def _through_json(field: fields.Field[Any], default: Any) -> Any:
     loaded = field._deserialize(dumped, "default", {})  # validators are for what a client gives
     is_same_kind = type(loaded) is type(default) or (type(loaded), type(default)) == (float, int)  # rate: float = 1
     if loaded != default or not is_same_kind:
-        raise ValueError(f"it would come back as {jsonvalues.shown(loaded)}")
+        raise ValueError(f"it would come back as {jsonvalues.short_repr(loaded)}")
     return dumped

@@ -137,7 +137,7 @@ class Chain:
         return {**lifted, "schemaVersion": step.end}
 
 
-def lifting(head: Document, lifted: Document) -> list[Operation]:
+def upgrade_operations(head: Document, lifted: Document) -> list[Operation]:
     """What the next write must carry, so that the lifted form is stored."""
     operations: list[Operation] = [
         Set(field, value) for field, value in lifted.items() if field not in head or head[field] != value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zerog.contracts.datastore import Mutation
 from zerog.engine.cas import Attempts
 from zerog.exceptions import JobStateError
-from zerog.jobs.migrations import lifting
+from zerog.jobs.migrations import upgrade_operations
 from zerog.records.job import TERMINAL, Document
 from zerog.records.operations import Append, Max, Operation
 
@@ -62,7 +62,7 @@ def _allowed(
         refused = []
     if not refused:
         return together, []
-    lifted = [] if job._stored is None else lifting(job._stored, job._declaration.chain.lift(job._stored))
+    lifted = [] if job._stored is None else upgrade_operations(job._stored, job._declaration.chain.lift(job._stored))
     asked = [operation for operation in refused if operation not in lifted]
     if asked and not (operations and all(map(_is_note, operations))):
         raise _refusal(head, asked)

@@ -21,10 +21,10 @@ from zerog.exceptions import ZerogError
 from zerog.fleet.crew import Crew
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.fleet.liveness import Watch
+from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.findings import Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
-from zerog.maintenance.job_findings import CLOCKS_APART, Symptoms
+from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.redelivery import entry_of
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
@@ -59,7 +59,7 @@ class Doctor:
         self.fleet = fleet
         self.target = quote(target)
         self._records = WorkerRecords(engine)
-        self._watch = Watch(engine.datastore, engine.clock)
+        self._watch = FailureDetector(engine.datastore, engine.clock)
         self._beats: dict[str, Any] = {}
 
     def examine(self, watch: float = 0) -> Diagnosis:
@@ -104,7 +104,7 @@ class Doctor:
     def _shown(self, workers: dict[str, Record]) -> list[dict[str, Any]]:
         shown = []
         for name, entry in self._records.directory().items():
-            silent = self._watch.is_silent(name, lease_of(entry))
+            silent = self._watch.is_expired(name, lease_of(entry))
             record = (workers[name].fields if name in workers else None) or {}
             alive = None if not silent and self._has_not_moved(name, record) else not silent
             fields = {field: record.get(field) for field in RECORD}
@@ -115,10 +115,10 @@ class Doctor:
         """True if the worker's record shows no beat since the first look at it, so that it may live or not."""
         return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
 
-    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> Symptoms:
+    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> JobFindings:
         silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
         living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
-        symptoms = Symptoms(self.engine, self.registry, self._watch, Crew(living))
+        symptoms = JobFindings(self.engine, self.registry, self._watch, Crew(living))
         for status in (QUEUED, SCHEDULED, RUNNING):
             for page in self._pages(status):
                 for head in page.heads:
@@ -137,7 +137,7 @@ class Doctor:
             if after is None:
                 return
 
-    def _look_at_queues(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
+    def _look_at_queues(self, diagnosis: Diagnosis, symptoms: JobFindings) -> Iterator[Finding]:
         paused = self.fleet.paused()
         for name in sorted({*symptoms.waiting, *paused}):
             documents = symptoms.in_queue[name]
@@ -193,7 +193,7 @@ class Doctor:
             what = f"{waiting}, whose workers are all drained"
             yield Finding(what, count, "let one claim again, or start another one", True, command=command)
 
-    def _look_at_workers(self, diagnosis: Diagnosis, symptoms: Symptoms) -> Iterator[Finding]:
+    def _look_at_workers(self, diagnosis: Diagnosis, symptoms: JobFindings) -> Iterator[Finding]:
         unfinished = sum(diagnosis.jobs.values())
         if unfinished and all(worker["silent"] for worker in diagnosis.workers):
             queues = ",".join(sorted(symptoms.waiting)) or DEFAULT

@@ -14,7 +14,7 @@ from zerog.records.commands import QUEUES, paused_in
 from zerog.records.job import is_name, is_timestamp
 from zerog.records.worker import Record, read_record
 from zerog.support.clock import seconds_between, to_text
-from zerog.support.jsonvalues import shown
+from zerog.support.jsonvalues import short_repr
 
 NOT_SWEPT = 120.0
 """Seconds since the last sweep after which no process sweeps: twelve times what workers pause between two."""
@@ -34,9 +34,9 @@ def damaged_records(engine: Engine, workers: dict[str, Record], target: str) -> 
             continue
         stored = fields.get(field)
         if damage or not isinstance(stored, dict if key == DIRECTORY else int | None):
-            finding.add(key, damage[0] if damage else f"{field} is {shown(stored)}")
+            finding.add(key, damage[0] if damage else f"{field} is {short_repr(stored)}")
         elif isinstance(stored, dict) and (wrong := [name for name in stored if not is_name(name)]):
-            finding.add(key, f"{shown(wrong[0])} can't be the name of a worker")
+            finding.add(key, f"{short_repr(wrong[0])} can't be the name of a worker")
     if finding.count:
         yield finding
     yield from _damaged_pauses(engine, target)

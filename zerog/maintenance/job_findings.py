@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.fleet.crew import Crew
-from zerog.fleet.liveness import Watch
+from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import STALLED_AFTER, is_stalled
 from zerog.maintenance.findings import Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
@@ -43,10 +43,10 @@ ENTRIES = 1_000
 """Jobs of one queue that the queue is asked for, at most."""
 
 
-class Symptoms:
+class JobFindings:
     """Judges heads, one after the other. ``crew``: what the living workers' records said before the heads were read."""
 
-    def __init__(self, engine: Engine, registry: JobRegistry, watch: Watch, crew: Crew) -> None:
+    def __init__(self, engine: Engine, registry: JobRegistry, watch: FailureDetector, crew: Crew) -> None:
         self._engine = engine
         self._registry = registry
         self._watch = watch
@@ -212,7 +212,7 @@ class Symptoms:
         worker = owner["worker"]
         self.owners.add(worker)
         if worker not in self._silent:
-            self._silent[worker] = self._watch.is_silent(worker, lease)
+            self._silent[worker] = self._watch.is_expired(worker, lease)
         if self._silent[worker]:
             self.leases.append(lease)
             self.silent.add(uuid, f"since {head.get('startedAt')}: worker {worker} gave no sign for {lease:g} s")

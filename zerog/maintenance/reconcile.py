@@ -31,7 +31,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import UNSUITABLE_DELAY
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.fleet.liveness import Watch, lease_of
+from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
 from zerog.maintenance.redelivery import Redelivery
 from zerog.maintenance.retention import Kept, Retention
@@ -73,7 +73,7 @@ class Reconciler:
         self.name = name
         self.clock = clock
         self.interval = interval
-        self._watch = Watch(engine.datastore, clock)
+        self._watch = FailureDetector(engine.datastore, clock)
         self._audit = Audit(engine.datastore)
         self._retention = Retention(engine, kept)
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
@@ -216,7 +216,7 @@ class Reconciler:
         worker = owner["worker"]
         self._owners.add(worker)
         if worker not in silent:
-            silent[worker] = self._watch.is_silent(worker, lease_of(owner))
+            silent[worker] = self._watch.is_expired(worker, lease_of(owner))
         if silent[worker]:
             return f"worker {worker} was silent for its lease of {lease_of(owner):g} s"
         if head.get("cancelRequested") is not None and self._is_overdue(head):
@@ -231,7 +231,7 @@ class Reconciler:
                 worker = head["owner"]["worker"]
                 if worker not in watched:
                     watched.add(worker)
-                    self._watch.is_silent(worker, lease_of(head["owner"]))
+                    self._watch.is_expired(worker, lease_of(head["owner"]))
 
     def _is_overdue(self, head: Document) -> bool:
         run = f"{head['uuid']} {head.get('epoch')}"
@@ -258,7 +258,7 @@ class Reconciler:
         owners, self._owners = self._owners, set()
         for worker, entry in directory.items():
             self._records.mend_record(worker)
-            if self._watch.is_silent(worker, lease_of(entry)) and not self._owns_something(worker, owners):
+            if self._watch.is_expired(worker, lease_of(entry)) and not self._owns_something(worker, owners):
                 try:
                     self._records.forget(worker)
                     self.engine.counters["workers.forgotten"] += 1

@@ -9,7 +9,7 @@ from typing import Any
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
-from zerog.support.jsonvalues import shown
+from zerog.support.jsonvalues import short_repr
 
 PAGE = 500
 """Heads read at a time."""
@@ -71,7 +71,7 @@ def is_usable(engine: Engine, head: Document) -> bool:
         check_head(make_key(head.get("uuid") or ""), head)
         return True
     except (CorruptDocument, InvalidUuid, SchemaTooNew) as error:
-        engine.set_aside(shown(head.get("uuid")).strip("'"), error, "sweep.left")
+        engine.set_aside(short_repr(head.get("uuid")).strip("'"), error, "sweep.left")
         return False
 
 

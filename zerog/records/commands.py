@@ -30,7 +30,7 @@ def worker_key(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Orders:
+class WorkerCommands:
     """What holds for one worker now."""
 
     drain: Document | None = None
@@ -48,7 +48,9 @@ def drain_in(record: Document) -> Document | None:
     """The order to drain in a worker's record. Raises CorruptDocument."""
     drain = record.get("drain")
     if drain is not None and type(drain) is not dict:
-        raise CorruptDocument(f"the worker's record holds drain={jsonvalues.shown(drain)}, expected an object or null")
+        raise CorruptDocument(
+            f"the worker's record holds drain={jsonvalues.short_repr(drain)}, expected an object or null"
+        )
     return drain
 
 
@@ -62,7 +64,9 @@ def cancels_in(record: Document, seen: int) -> tuple[list[str], int]:
     listed = record.get("cancels") or []
     dropped = record.get(dropped_field("cancels")) or 0
     if type(listed) is not list or type(dropped) is not int:
-        raise CorruptDocument(f"the worker's record holds cancels={jsonvalues.shown(listed)}, expected a list of runs")
+        raise CorruptDocument(
+            f"the worker's record holds cancels={jsonvalues.short_repr(listed)}, expected a list of runs"
+        )
     total = dropped + len(listed)
     new = total if seen > total else total - seen  # fewer than there were: the record was made anew
     return [str(uuid) for uuid in listed[-new:]] if new else [], total
@@ -72,5 +76,5 @@ def paused_in(record: Document | None) -> Document:
     """The paused queues by name: since when, by whom and why. Raises CorruptDocument."""
     paused = (record or {}).get("paused") or {}
     if type(paused) is not dict:
-        raise CorruptDocument(f"{QUEUES} holds paused={jsonvalues.shown(paused)}, expected an object by queue")
+        raise CorruptDocument(f"{QUEUES} holds paused={jsonvalues.short_repr(paused)}, expected an object by queue")
     return {name: entry if type(entry) is dict else {} for name, entry in paused.items() if is_name(name)}

@@ -17,7 +17,7 @@ from uuid import UUID
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.records.operations import Document as Document
 from zerog.records.operations import dropped_field
-from zerog.support.jsonvalues import shown
+from zerog.support.jsonvalues import short_repr
 
 FORMAT = 1
 """Layout of the engine's fields. A document with a higher ``format`` is left alone."""
@@ -258,7 +258,8 @@ def check_layout(head: Document) -> None:
     layout = head.get("format")
     if isinstance(layout, int) and layout > FORMAT:
         raise SchemaTooNew(
-            f"job {head.get('uuid')} has format {shown(layout)}; this ZeroG knows up to {FORMAT}. It was left as it is."
+            f"job {head.get('uuid')} has format {short_repr(layout)}; this ZeroG knows up to {FORMAT}. "
+            "It was left as it is."
         )
 
 
@@ -282,18 +283,18 @@ def check_shown(key: str, head: Document) -> None:
     wrong = _who_is_wrong(key, head)
     for field in ("completeness", "resultCode"):
         if not wrong and not is_sound(field, head.get(field)):
-            wrong = f"has {field} {shown(head.get(field))}"
+            wrong = f"has {field} {short_repr(head.get(field))}"
     if wrong:
         raise CorruptDocument(f"the document {key} {wrong}; it was left as it is")
 
 
 def _who_is_wrong(key: str, head: Document) -> str | None:
     if head.get("documentType") != DOCUMENT_TYPE:
-        return f"is of the type {shown(head.get('documentType'))}, not {DOCUMENT_TYPE!r}"
+        return f"is of the type {short_repr(head.get('documentType'))}, not {DOCUMENT_TYPE!r}"
     if f"{DOCUMENT_TYPE}_{head.get('uuid')}" != key:
-        return f"names itself {shown(head.get('uuid'))}"
+        return f"names itself {short_repr(head.get('uuid'))}"
     if head.get("status") not in STATUSES:
-        return f"has the status {shown(head.get('status'))}, expected one of {', '.join(STATUSES)}"
+        return f"has the status {short_repr(head.get('status'))}, expected one of {', '.join(STATUSES)}"
     return None
 
 
@@ -303,10 +304,10 @@ def _what_is_wrong(key: str, head: Document) -> str | None:
         return wrong
     field = _unsound_field(head)
     if field is not None:
-        return f"has {field} {shown(head.get(field))}"
+        return f"has {field} {short_repr(head.get(field))}"
     owner = head.get("owner")
     if (head["status"] == RUNNING) != (owner is not None) or (owner is not None and not is_owner(owner)):
-        return f"has the status {head['status']!r} and the owner {shown(owner)}"
+        return f"has the status {head['status']!r} and the owner {short_repr(owner)}"
     return None
 
 

@@ -75,7 +75,7 @@ def check(operations: Iterable[Operation]) -> None:
             jsonvalues.check(operation.value, field, depth=2)
             keep = operation.keep
             if keep is not None and (type(keep) is not int or keep < 0):
-                shown = jsonvalues.shown(keep)
+                shown = jsonvalues.short_repr(keep)
                 raise InvalidValue(f"keep={shown} for {field}; expected 0 or more. Nothing was written.")
         elif isinstance(operation, Add):
             _number(operation.amount, field)
@@ -143,8 +143,8 @@ def raised(old: Any, operation: Max) -> Any:
     _comparable(old, operation.field)
     if (type(old) is str) != (type(operation.value) is str):
         raise InvalidValue(
-            f"{operation.field} holds {jsonvalues.shown(old)}, which can't be compared with "
-            f"{jsonvalues.shown(operation.value)}; nothing was written"
+            f"{operation.field} holds {jsonvalues.short_repr(old)}, which can't be compared with "
+            f"{jsonvalues.short_repr(operation.value)}; nothing was written"
         )
     return operation.value if operation.value > old else old
 
@@ -156,7 +156,7 @@ def _append(document: Document, operation: Append, changed: Document) -> None:
         items = document[field] = []
     if type(items) is not list:
         raise InvalidValue(
-            f"{field} holds {jsonvalues.shown(items)}, not a list, so nothing can be appended; nothing was written"
+            f"{field} holds {jsonvalues.short_repr(items)}, not a list, so nothing can be appended; nothing was written"
         )
     changed.pop(field, None)
     items.append(jsonvalues.copy(operation.value))
@@ -170,7 +170,7 @@ def _append(document: Document, operation: Append, changed: Document) -> None:
 def _number(value: Any, field: str) -> int | float:
     if type(value) not in (int, float):
         raise InvalidValue(
-            f"{field} holds {jsonvalues.shown(value)}, not a number, so nothing can be added; nothing was written"
+            f"{field} holds {jsonvalues.short_repr(value)}, not a number, so nothing can be added; nothing was written"
         )
     jsonvalues.check(value, field)
     return value  # type: ignore[no-any-return]
@@ -178,4 +178,4 @@ def _number(value: Any, field: str) -> int | float:
 
 def _comparable(value: Any, field: str) -> None:
     if type(value) not in (int, float, str):
-        raise InvalidValue(f"{field} holds {jsonvalues.shown(value)}; only numbers and texts have a maximum")
+        raise InvalidValue(f"{field} holds {jsonvalues.short_repr(value)}; only numbers and texts have a maximum")

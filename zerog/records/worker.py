@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zerog.exceptions import CorruptDocument
 from zerog.records.commands import STATES, worker_key
 from zerog.records.job import Document, is_amount, is_count, is_name
-from zerog.support.jsonvalues import shown
+from zerog.support.jsonvalues import short_repr
 
 if TYPE_CHECKING:
     from zerog.contracts.datastore import Datastore
@@ -89,10 +89,10 @@ def read_record(datastore: Datastore, key: str) -> Record:
 def read_worker(datastore: Datastore, name: str) -> Record:
     """A worker's record, without the fields that are of the wrong kind."""
     if not is_name(name):
-        return Record(None, (f"{shown(name)} can't be the name of a worker",))
+        return Record(None, (f"{short_repr(name)} can't be the name of a worker",))
     record, damage, _ = read_record(datastore, worker_key(name))
     if record is None or damage:
         return Record(record, damage)
     wrong = tuple(f for f, check in _KINDS.items() if record.get(f) is not None and not check(record[f]))
-    named = tuple(f"{field} is {shown(record[field])}" for field in wrong)
+    named = tuple(f"{field} is {short_repr(record[field])}" for field in wrong)
     return Record({field: value for field, value in record.items() if field not in wrong}, named, wrong)

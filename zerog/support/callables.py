@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def misfit(function: Callable[..., Any], *arguments: object) -> str | None:
+def signature_error(function: Callable[..., Any], *arguments: object) -> str | None:
     """Why ``function`` can't be called with these arguments; None if it can, or doesn't tell its parameters."""
     try:
         inspect.signature(function).bind(*arguments)

@@ -1,6 +1,6 @@
 """Named places between two writes, where tests make the process die, fail or lose an answer.
 
-``point("claim.written")`` does nothing unless somebody armed that name. ``POINTS`` lists every name, so that a test
+``failpoint("claim.written")`` does nothing unless somebody armed that name. ``POINTS`` lists every name, so that a test
 can go through all of them; a name that isn't listed is refused when armed and when reached while armed.
 """
 
@@ -50,14 +50,14 @@ class InjectedFailure(BaseException):
 _hook: Callable[[str], None] | None = None
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Mark a place between two writes. Does nothing unless armed."""
     if _hook is not None:
         _hook(name)
 
 
 def arm(name: str, action: str, skip: int = 0) -> None:
-    """Make ``point(name)`` act, once, after it was passed ``skip`` times.
+    """Make ``failpoint(name)`` act, once, after it was passed ``skip`` times.
 
     ``action``: ``kill`` (SIGKILL to this process), ``raise`` (InjectedFailure) or ``unknown`` (AmbiguousWrite, as if
     the answer to the write before were lost).

@@ -168,7 +168,7 @@ def _where(place: Place) -> str:
 
 def _refuse_key(key: Any, where: str) -> NoReturn:
     if type(key) is not str:
-        raise InvalidValue(f"{where} has the key {shown(key)} of type {type(key).__name__}; JSON keys are text")
+        raise InvalidValue(f"{where} has the key {short_repr(key)} of type {type(key).__name__}; JSON keys are text")
     if len(key) > MAX_KEY:
         raise InvalidValue(f"{where} has a key of {len(key):,} characters; at most {MAX_KEY:,} are stored")
     _refuse_text(key, f"a key of {where}")
@@ -230,7 +230,7 @@ _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value as an error message shows it: never longer than a line."""
     try:
         text = repr(value)
@@ -244,7 +244,7 @@ def copy(value: Any) -> Any:
     try:
         return _copy(value)
     except RecursionError:
-        raise InvalidValue(f"{shown(value)} is nested more than {MAX_DEPTH} levels deep") from None
+        raise InvalidValue(f"{short_repr(value)} is nested more than {MAX_DEPTH} levels deep") from None
 
 
 def _copy(value: Any) -> Any:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from zerog.app import App
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.jobs.base import BaseJob, declaration_of
@@ -33,7 +33,7 @@ from zerog.support import failpoints
 from zerog.support.clock import SYSTEM, from_text
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_claim
-from zerog.worker.executors.thread import ThreadSlots
+from zerog.worker.executors.thread import ThreadExecutor
 
 LEASE = 30.0
 
@@ -225,9 +225,9 @@ class _Matrix:
         app = self._open(days)
         clock, engine = app.clock, app.engine
         assert isinstance(clock, ManualClock)
-        worker = Worker(name, LEASE, knows=app.registry.versions())
+        worker = WorkerIdentity(name, LEASE, knows=app.registry.versions())
         reconciler = Reconciler(engine, name, clock)
-        slots = ThreadSlots(app, 1, LEASE, lambda *_: None, clock)
+        slots = ThreadExecutor(app, 1, LEASE, lambda *_: None, clock)
         for beat in range(1, MAX_TURNS + 1):
             head = engine.read(self._uuid)[0]
             if head["status"] in TERMINAL:
@@ -248,8 +248,10 @@ class _Matrix:
         app = self._open(days)
         app.queue.put(self._uuid)
         Reconciler(app.engine, "late", app.clock).sweep()
-        slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
-        for claim in app.engine.claim(1, Worker("late", LEASE, knows=app.registry.versions()), app.registry.accept):
+        slots = ThreadExecutor(app, 1, LEASE, lambda *_: None, app.clock)
+        for claim in app.engine.claim(
+            1, WorkerIdentity("late", LEASE, knows=app.registry.versions()), app.registry.accept
+        ):
             run_claim(app.engine, slots, claim)
         app.close()
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from zerog.app import App
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Worker
+from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.base import BaseJob
 from zerog.records.job import TERMINAL, WAITING, Document
 from zerog.support.clock import from_text, to_text
 from zerog.testing.clock import ManualClock
-from zerog.worker.executors.thread import ThreadSlots
+from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.outcome import LOST, Outcome
 from zerog.worker.settings import LEASE
 from zerog.worker.settling import settle_once
@@ -99,8 +99,8 @@ class _Inline:
         self._app = app
         self._clock = app.clock if isinstance(app.clock, ManualClock) else ManualClock(app.clock.now())
         self._engine = Engine(app.datastore, MemoryQueue(clock=self._clock), self._clock)
-        self._worker = Worker("inline", LEASE, app.build_id)
-        self._slots = ThreadSlots(app, 1, LEASE, lambda *_: None, app.clock)
+        self._worker = WorkerIdentity("inline", LEASE, app.build_id)
+        self._slots = ThreadExecutor(app, 1, LEASE, lambda *_: None, app.clock)
 
     def run(self, uuid: str, max_runs: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -150,7 +150,7 @@ class _Inline:
         raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; it can't be run inline now")
 
 
-def run_claim(engine: Engine, slots: ThreadSlots, claim: Claim) -> Outcome:
+def run_claim(engine: Engine, slots: ThreadExecutor, claim: Claim) -> Outcome:
     """One run of a claimed job in this thread, settled; returns how it ended."""
     outcome = slots._run(claim)
     outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))

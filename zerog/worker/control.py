@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from zerog.contracts.datastore import Datastore
 from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
-from zerog.records.commands import QUEUES, Orders, cancels_in, drain_in, paused_in, worker_key
+from zerog.records.commands import QUEUES, WorkerCommands, cancels_in, drain_in, paused_in, worker_key
 from zerog.records.job import Document
 from zerog.records.worker import read_record
 from zerog.support.clock import Clock
@@ -27,7 +27,7 @@ PERIOD = 1.0
 """Seconds between two looks; the two reads cost 0.03 ms in SQLite and 0.2 ms on Redis."""
 
 
-class Control:
+class CommandPoller:
     """Looks in a thread of its own.
 
     ``changed`` is told the orders when they are others than before. ``cancel`` is told, once for each time that it was
@@ -38,7 +38,7 @@ class Control:
         self,
         datastore: Datastore,
         worker: str,
-        changed: Callable[[Orders], None],
+        changed: Callable[[WorkerCommands], None],
         clock: Clock,
         cancel: Callable[[str], None] | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class Control:
         self._complaint = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="zerog-control", daemon=True)
-        self.orders = Orders()
+        self.orders = WorkerCommands()
         """What holds now."""
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class Control:
         if not wrong_queues:
             paused = _part(lambda: frozenset(paused_in(queues)), paused, damage)
         self._note_damage("; ".join(damage))
-        if (orders := Orders(drain, paused)) != self.orders:
+        if (orders := WorkerCommands(drain, paused)) != self.orders:
             self.orders = orders
             self._changed(orders)
         if self._cancel is not None:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 from zerog.contracts.queue import Reservation
 from zerog.engine import joblog
 from zerog.engine.engine import new_nonce
-from zerog.engine.transitions import Claim, Settlement
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import ZerogError
 from zerog.fleet.fleet import SINGLE
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.commands import RUNNING
 from zerog.records.job import Document
 from zerog.support.clock import to_text
-from zerog.worker.control import Control
-from zerog.worker.executors.thread import ThreadSlots
+from zerog.worker.control import CommandPoller
+from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.settling import LONGEST_PAUSE, end_of, settle_once
@@ -44,7 +43,7 @@ def run_delivery(
     Raises what the datastore raises before the job is claimed. An exception that reaches the calling thread while the
     job runs (from a signal, say) gives the job back, uncounted, and goes on.
     """
-    worker = Identity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease, app.build_id)
+    worker = WorkerIdentity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease, app.build_id)
     single = _Single(app, worker, queue_name, stopping, reservation.uuid)
     single.keeper.start()
     try:
@@ -54,12 +53,14 @@ def run_delivery(
 
 
 class _Single:
-    def __init__(self, app: App, worker: Identity, queue_name: str, stopping: Callable[[], bool], uuid: str) -> None:
+    def __init__(
+        self, app: App, worker: WorkerIdentity, queue_name: str, stopping: Callable[[], bool], uuid: str
+    ) -> None:
         self._app = app
         self._worker = worker
         self._stopping = stopping
         self._ended: queue.SimpleQueue[tuple[Outcome | None, float]] = queue.SimpleQueue()
-        self._slots = ThreadSlots(app, 1, worker.lease, self._take_end, app.clock)
+        self._executor = ThreadExecutor(app, 1, worker.lease, self._take_end, app.clock)
         first = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -76,8 +77,10 @@ class _Single:
             return {"renewedAt": to_text(app.engine.now()), "knows": known, "held": self._held, "claiming": None}
 
         self._records = WorkerRecords(app.engine)
-        self.keeper = Lease(self._records, worker, details, self._slots.revoke, app.clock, lambda: first)
-        self._control = Control(app.datastore, worker.name, lambda _orders: None, app.clock, self._slots.cancel)
+        self.keeper = Lease(self._records, worker, details, self._executor.revoke, app.clock, lambda: first)
+        self._control = CommandPoller(
+            app.datastore, worker.name, lambda _orders: None, app.clock, self._executor.cancel
+        )
         self._nonce = new_nonce()
         self._held = [self._nonce]
         self._holds = False
@@ -89,8 +92,8 @@ class _Single:
             return
         self._holds = True
         joblog.claimed([claim])
-        self._slots.start()
-        self._slots.add([claim])
+        self._executor.start()
+        self._executor.add([claim])
         self._control.start()
         try:
             outcome, seconds = self._wait(claim)
@@ -104,7 +107,7 @@ class _Single:
         self._holds = False
 
     def close(self) -> None:
-        self._slots.close()
+        self._executor.close()
         self._control.stop()
         self.keeper.stop()
         if self._holds:
@@ -121,10 +124,10 @@ class _Single:
     def _wait(self, claim: Claim) -> tuple[Outcome | None, float]:
         while True:
             self.keeper.check()
-            self._slots.enforce()
-            if self._stopping() and not self._slots.stopping.is_set():
-                self._slots.stop()
-                self._slots.cancel_stopped([claim], self._worker.name)
+            self._executor.enforce()
+            if self._stopping() and not self._executor.stopping.is_set():
+                self._executor.stop()
+                self._executor.cancel_stopped([claim], self._worker.name)
             try:
                 return self._ended.get(timeout=min(0.5, self._worker.lease / 15))
             except queue.Empty:
@@ -143,9 +146,9 @@ class _Single:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _give_back(self, claim: Claim) -> None:
-        self._slots.stop()
+        self._executor.stop()
         why = f"the worker that called {self._worker.name} stopped the run"
-        self._slots.abandon(why)
+        self._executor.abandon(why)
         try:
             self._app.engine.release(claim.uuid, claim.run, why)
             self._holds = False

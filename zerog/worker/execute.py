@@ -24,7 +24,7 @@ from zerog.support.checks import is_delay
 from zerog.support.clock import to_text
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
-from zerog.worker.retry import pause_after
+from zerog.worker.retry import retry_delay
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -72,7 +72,7 @@ def _not_started(
     errors = head["errorCount"] + 1
     if errors >= job_class.MAX_ERRORS or _is_final(job_class, error):
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
-    pause = pause_after(job_class, errors, error)
+    pause = retry_delay(job_class, errors, error)
     if pause.complaint:
         complaint = error_record(at, INTERNAL_ERROR, pause.complaint, head["attempts"], build)
         operations.append(Append("errors", complaint, keep))
@@ -327,7 +327,7 @@ def _pause(job: BaseJob, error: BaseException) -> float:
     """Seconds until the next try: those the job named when it raised, or its class's BACKOFF."""
     if isinstance(error, ErrorContinue) and error.delay is not None:
         return float(error.delay)
-    pause = pause_after(type(job), job.errorCount, error)
+    pause = retry_delay(type(job), job.errorCount, error)
     if pause.complaint:
         _complain(job, pause.complaint)
     return pause.seconds

@@ -21,9 +21,9 @@ from math import inf
 
 from zerog.engine import joblog
 from zerog.engine.engine import Accept, Engine, new_nonce
-from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker, given_back
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, given_back
 from zerog.support.clock import Clock
-from zerog.worker.executors.thread import Slots
+from zerog.worker.executors.thread import Executor
 from zerog.worker.gate import Gate
 from zerog.worker.holdings import Holdings
 from zerog.worker.outcome import Outcome
@@ -43,7 +43,7 @@ HOARDED = 0.5
 """Seconds without any slot taking a claim after which claims that wait for one are given back."""
 
 
-class Store:
+class Fetcher:
     """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether.
 
     ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
@@ -52,7 +52,7 @@ class Store:
     def __init__(
         self,
         engine: Engine,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str],
         slots: int,
@@ -98,7 +98,7 @@ class Store:
         self.turned = clock.monotonic()
         """When the thread last made a turn, which it does after each call of the engine and each wait."""
 
-    def serve(self, slots: Slots) -> None:
+    def serve(self, slots: Executor) -> None:
         """Claim for ``slots``, once started."""
         self._runner = slots
         slots.opened = self.opened

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
-from zerog.worker.fetcher import Store
+from zerog.worker.fetcher import Fetcher
 from zerog.worker.lease import Lease
 
 log = logging.getLogger("zerog")
@@ -47,7 +47,7 @@ EXTEND = "EXTEND_TIMEOUT_USEC="
 Outlet = Callable[[str], None]
 
 
-class Notifier:
+class HealthReporter:
     """Passes on how this process is. Without outlets it does nothing.
 
     ``patience``: seconds after which whoever listens takes silence for a hang; None if nobody watches.
@@ -119,7 +119,7 @@ class Notifier:
 
 def from_environment(
     heartbeat: Path | None = None, link: socket.socket | None = None, clock: Clock = SYSTEM
-) -> Notifier:
+) -> HealthReporter:
     """A notifier for everybody who listens. Takes the variables out of the environment: they are not for children.
 
     ``heartbeat``: a file to touch; ``link``: to the supervisor of this process. Raises ConfigurationError.
@@ -134,7 +134,7 @@ def from_environment(
     if heartbeat is not None:
         outlets.append(_to_file(heartbeat))
         patience = patience or PATIENCE
-    return Notifier(outlets, patience if outlets else None, clock)
+    return HealthReporter(outlets, patience if outlets else None, clock)
 
 
 def _patience(text: str, pid: str) -> float | None:
@@ -188,11 +188,13 @@ while they can't be reached, but their adapters give up by themselves: SQLite, t
 class Health:
     """Looks at the threads that a worker can't do without."""
 
-    def __init__(self, worker: Worker, store: Store, lease: Lease, notifier: Notifier, clock: Clock) -> None:
+    def __init__(
+        self, worker: WorkerIdentity, store: Fetcher, lease: Lease, reporter: HealthReporter, clock: Clock
+    ) -> None:
         self._worker = worker
-        self._store = store
+        self._fetcher = store
         self._lease = lease
-        self._notifier = notifier
+        self._reporter = reporter
         self._clock = clock
         self._stuck: str | None = None
 
@@ -200,7 +202,7 @@ class Health:
         """Tell who started this worker that it is well, unless one of its threads is stuck."""
         stuck = self._find_stuck()
         if stuck is None:
-            self._notifier.beat(self._status(), is_ready=self._store.answered and self._lease.held)
+            self._reporter.beat(self._status(), is_ready=self._fetcher.answered and self._lease.held)
         elif self._stuck is None:
             log.error("worker %s: %s has not come round for more than %.0f s", self._worker.name, stuck, STUCK_AFTER)
         self._stuck = stuck
@@ -213,12 +215,12 @@ class Health:
         now = self._clock.monotonic()
         if now - self._lease.turned > self._worker.lease / 3 + STUCK_AFTER:
             return "the thread that renews the lease"
-        if self._lease.held and now - max(self._store.turned, self._lease.held_since) > STUCK_AFTER:
+        if self._lease.held and now - max(self._fetcher.turned, self._lease.held_since) > STUCK_AFTER:
             return "the thread that settles and claims"
         return None
 
     def _status(self) -> str:
-        store = self._store
+        store = self._fetcher
         if not (store.answered and self._lease.held):
             return "waiting for the datastore"
         ended = ", ".join(f"{store.counts[name]} {name}" for name in ("succeeded", "failed", "requeued", "lost"))

@@ -63,7 +63,7 @@ def _managers(job: BaseJob) -> list[Any]:
         manager = middleware(job)
         if not hasattr(manager, "__aenter__") and not hasattr(manager, "__enter__"):
             raise TypeError(
-                f"the middleware {middleware!r} returned {jsonvalues.shown(manager)}; expected a context manager"
+                f"the middleware {middleware!r} returned {jsonvalues.short_repr(manager)}; expected a context manager"
             )
         managers.append(manager)
     return managers
@@ -85,7 +85,9 @@ def _is_undecided(job: BaseJob, error: BaseException) -> bool:
 
 def _nothing(hook: str, value: object) -> None:
     if value is not None:
-        raise TypeError(f"{hook}() returned {jsonvalues.shown(value)}; expected None (it may raise to end the run)")
+        raise TypeError(
+            f"{hook}() returned {jsonvalues.short_repr(value)}; expected None (it may raise to end the run)"
+        )
 
 
 # plain

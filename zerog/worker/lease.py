@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from zerog.engine.transitions import Worker
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.operations import Document
@@ -29,7 +29,7 @@ class Lease:
     def __init__(
         self,
         records: WorkerRecords,
-        worker: Worker,
+        worker: WorkerIdentity,
         details: Callable[[], Document],
         lost: Callable[[str, bool], None],
         clock: Clock,

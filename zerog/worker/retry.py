@@ -25,7 +25,7 @@ class Pause(NamedTuple):
     complaint: str | None = None
 
 
-def pause_after(job_class: type[BaseJob], error_count: int, error: BaseException | None) -> Pause:
+def retry_delay(job_class: type[BaseJob], error_count: int, error: BaseException | None) -> Pause:
     """The pause after the ``error_count``-th error. Never raises: a wrong answer must not lose the job.
 
     ``error`` is what the run raised, None if it was killed.
@@ -33,11 +33,11 @@ def pause_after(job_class: type[BaseJob], error_count: int, error: BaseException
     try:
         answer: object = job_class.BACKOFF(error_count, error)  # from the class: a function there is no method
     except BaseException as failure:  # sys.exit() in it ends no worker
-        return _instead(job_class, error_count, f"raised {jsonvalues.shown(failure)}")
+        return _instead(job_class, error_count, f"raised {jsonvalues.short_repr(failure)}")
     if is_delay(answer):
         return Pause(float(answer))
     expected = f"expected seconds, from 0 up to {LONGEST_DELAY:,}"
-    return _instead(job_class, error_count, f"returned {jsonvalues.shown(answer)}; {expected}")
+    return _instead(job_class, error_count, f"returned {jsonvalues.short_repr(answer)}; {expected}")
 
 
 def _instead(job_class: type[BaseJob], error_count: int, trouble: str) -> Pause:
@@ -49,7 +49,7 @@ def _instead(job_class: type[BaseJob], error_count: int, trouble: str) -> Pause:
 log = logging.getLogger("zerog")
 
 
-def take_overrun(app: App, claim: Claim, message: str) -> bool:
+def expire_run(app: App, claim: Claim, message: str) -> bool:
     """End the claimed run from outside, with an error that says ``message``; False if it doesn't own the job any more.
 
     Raises what the datastore raises.
@@ -58,12 +58,12 @@ def take_overrun(app: App, claim: Claim, message: str) -> bool:
 
     def build(head: Document, now: str) -> list[Operation]:
         errors = head["errorCount"] + 1
-        pause = pause_after(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
+        pause = retry_delay(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
         told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
         record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
         return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
 
-    return engine.take_away(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)
+    return engine.revoke_run(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)
 
 
 def _goes_on(app: App, claim: Claim, head: Document, errors: int) -> bool:

@@ -17,25 +17,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zerog.engine.engine import Unsuitable
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.losses import bury
 from zerog.maintenance.reconcile import INTERVAL
-from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, Orders
+from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerCommands
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
-from zerog.worker.control import Control
+from zerog.worker.control import CommandPoller
 from zerog.worker.executors.child import child_main
 from zerog.worker.executors.cleanup import resident_memory
-from zerog.worker.executors.forkserver import Nursery
-from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessSlots
-from zerog.worker.executors.thread import Slots, ThreadSlots
-from zerog.worker.fetcher import Store
-from zerog.worker.health import Health, Notifier
+from zerog.worker.executors.forkserver import ForkServer
+from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessExecutor
+from zerog.worker.executors.thread import Executor, ThreadExecutor
+from zerog.worker.fetcher import Fetcher
+from zerog.worker.health import Health, HealthReporter
 from zerog.worker.lease import Lease
 from zerog.worker.settings import Settings
-from zerog.worker.shutdown import Ending, Shutdown
+from zerog.worker.shutdown import Shutdown, StopRequest
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -66,7 +66,7 @@ class WorkerStats:
 class Session:
     """Makes everything that a worker of this name needs; with ``executor="process"`` forks, before any thread runs.
 
-    ``ending``: tells when to end. ``buried``: workers whose processes are gone, and whether each was stopping.
+    ``stop_request``: tells when to end. ``buried``: workers whose processes are gone, and whether each was stopping.
     """
 
     def __init__(
@@ -74,27 +74,27 @@ class Session:
         app: App,
         settings: Settings,
         name: str,
-        ending: Ending,
-        notifier: Notifier,
+        stop_request: StopRequest,
+        reporter: HealthReporter,
         clock: Clock,
         buried: Sequence[tuple[str, bool]] = (),
     ) -> None:
         self._app = app
         self._settings = settings
         self._name = name
-        self._ending = ending
-        self._notifier = notifier
+        self._stop_request = stop_request
+        self._reporter = reporter
         self._clock = clock
         self._buried = buried
         self._unknown_types: set[str] = set()
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
-        self._identity = Identity(name, settings.lease, app.build_id, app.registry.versions())
+        self._identity = WorkerIdentity(name, settings.lease, app.build_id, app.registry.versions())
         self.has_worked = False
         """Whether it got as far as to claim jobs."""
         self._told = ""
         """The state that the latest renewal of the lease has told."""
-        self._nursery = self._make_nursery()
-        self._store = Store(
+        self._forkserver = self._make_nursery()
+        self._fetcher = Fetcher(
             app.engine,
             self._identity,
             self._accept,
@@ -102,17 +102,17 @@ class Session:
             settings.concurrency,
             clock,
             self._may_claim,
-            settings.max_jobs if self._nursery is None else None,
+            settings.max_jobs if self._forkserver is None else None,
         )
-        self._slots = self._make_slots()
+        self._executor = self._make_slots()
         self._started_at = to_text(clock.now())
-        self._store.serve(self._slots)
-        self._control = Control(app.datastore, name, self._obey, clock, self._slots.cancel)
+        self._fetcher.serve(self._executor)
+        self._control = CommandPoller(app.datastore, name, self._follow, clock, self._executor.cancel)
         self._records = WorkerRecords(app.engine)
         self._lease = Lease(self._records, self._identity, self._details, self._lose, clock, self._first)
-        self._health = Health(self._identity, self._store, self._lease, notifier, clock)
+        self._health = Health(self._identity, self._fetcher, self._lease, reporter, clock)
         self._shutdown = Shutdown(
-            app.engine, name, settings.grace, self._store, self._slots, self._lease, notifier, ending, clock
+            app.engine, name, settings.grace, self._fetcher, self._executor, self._lease, reporter, stop_request, clock
         )
         self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
@@ -133,8 +133,8 @@ class Session:
                 self._until_end(burst)
             finally:
                 released = self._shut_down()
-            if self._store.failure is not None:
-                raise self._store.failure
+            if self._fetcher.failure is not None:
+                raise self._fetcher.failure
         else:
             self._leave()
         return self._stats(released, self._clock.monotonic() - started)
@@ -148,7 +148,7 @@ class Session:
         """
         retries, pause = self._settings.connect_retries, 0.25
         tried = 0
-        while not self._ending.event.is_set() or not tried:
+        while not self._stop_request.event.is_set() or not tried:
             try:
                 self._control.turn()  # before the first claim: a queue may be paused
                 self._lease.start()
@@ -161,15 +161,15 @@ class Session:
                     raise
                 tried += 1
                 log.warning("worker %s waits for the datastore, try %d: %s", self._name, tried, error)
-            self._notifier.beat("waiting for the datastore", is_ready=False)
-            self._clock.wait(self._ending.event, pause * random.uniform(0.8, 1.2))
+            self._reporter.beat("waiting for the datastore", is_ready=False)
+            self._clock.wait(self._stop_request.event, pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, LONGEST_PAUSE)
         return False
 
     def _leave(self) -> None:
         """End what was made and never started."""
-        if self._nursery is not None:
-            self._nursery.close()
+        if self._forkserver is not None:
+            self._forkserver.close()
 
     def _start(self) -> None:
         types = ", ".join(sorted(self._app.registry.get_registered_classes()))
@@ -182,27 +182,29 @@ class Session:
             types or "no job type and can run nothing",
         )
         self._control.start()
-        self._slots.start()
-        self._store.start()
+        self._executor.start()
+        self._fetcher.start()
         self._sweeping.start()
 
-    def _make_nursery(self) -> Nursery | None:
+    def _make_nursery(self) -> ForkServer | None:
         if self._settings.executor != "process":
             return None
         self._app.engine.close()  # no connection of this process may live on in a child
-        return Nursery(child_main(self._app))
+        return ForkServer(child_main(self._app))
 
-    def _make_slots(self) -> Slots:
+    def _make_slots(self) -> Executor:
         count, lease = self._settings.concurrency, self._settings.lease
-        done, clock = self._store.done, self._clock
+        done, clock = self._fetcher.done, self._clock
         if self._settings.executor == "async":
-            from zerog.worker.executors.async_ import AsyncSlots  # asyncio is a third of the package's import time
+            from zerog.worker.executors.async_ import AsyncExecutor  # asyncio is a third of the package's import time
 
-            return AsyncSlots(self._app, count, lease, done, clock)
-        if self._nursery is None:
-            return ThreadSlots(self._app, count, lease, done, clock)
+            return AsyncExecutor(self._app, count, lease, done, clock)
+        if self._forkserver is None:
+            return ThreadExecutor(self._app, count, lease, done, clock)
         max_jobs = self._settings.max_jobs or JOBS_PER_CHILD
-        return ProcessSlots(self._app, count, lease, done, clock, self._nursery, max_jobs, self._settings.max_memory)
+        return ProcessExecutor(
+            self._app, count, lease, done, clock, self._forkserver, max_jobs, self._settings.max_memory
+        )
 
     # what the threads ask
 
@@ -217,13 +219,13 @@ class Session:
             raise
 
     def _may_claim(self) -> bool:
-        return self._lease.held and self._slots.broken() is None
+        return self._lease.held and self._executor.broken() is None
 
     def _lose(self, why: str, is_outage: bool) -> None:
-        self._store.give_back_unstarted()  # first, or a slot that gets free begins one of them
-        self._slots.revoke(why, is_outage)
+        self._fetcher.give_back_unstarted()  # first, or a slot that gets free begins one of them
+        self._executor.revoke(why, is_outage)
 
-    def _obey(self, orders: Orders) -> None:
+    def _follow(self, orders: WorkerCommands) -> None:
         """Claim from the queues that are left; the running jobs go on."""
         if orders.drain is not None:
             log.info("worker %s is drained%s", self._name, ", for good" if orders.is_for_good else "")
@@ -232,7 +234,7 @@ class Session:
         if paused:
             log.info("worker %s claims nothing from paused queues: %s", self._name, ", ".join(paused))
         served = [name for name in queues if name not in paused]
-        self._store.claim_from(served if orders.drain is None else ())
+        self._fetcher.claim_from(served if orders.drain is None else ())
 
     def _first(self) -> Document:
         """What the worker's record says from its beginning."""
@@ -250,28 +252,28 @@ class Session:
     def _details(self) -> Document:
         """What each renewal of the lease tells beside its beat."""
         self._told = self._state()
-        running = self._slots.running()
+        running = self._executor.running()
         return {
             "state": self._told,
             "jobs": len(running),
             "uuids": [claim.uuid for claim in running[:UUIDS]],
-            "memory": self._slots.memory(),
+            "memory": self._executor.memory(),
             "renewedAt": to_text(self._app.engine.now()),
             "knows": [list(known) for known in self._app.registry.versions()],
-            **self._store.holdings.record(),
+            **self._fetcher.holdings.record(),
         }
 
     def _state(self) -> str:
-        if self._ending.event.is_set():
+        if self._stop_request.event.is_set():
             return STOPPING
         if self._control.orders.drain is None:
             return RUNNING
-        return DRAINING if self._store.in_flight() else DRAINED
+        return DRAINING if self._fetcher.in_flight() else DRAINED
 
     def _reconcile(self) -> None:
         self._bury()
         pause = 0.0
-        while not self._clock.wait(self._ending.event, pause):
+        while not self._clock.wait(self._stop_request.event, pause):
             pause = self._reconciler.pause()
             try:
                 self._reconciler.turn()
@@ -284,25 +286,25 @@ class Session:
         """Take the jobs of the workers in whose place this one was started."""
         for name, was_stopping in self._buried:
             pause = 0.1
-            while not self._ending.event.is_set():
+            while not self._stop_request.event.is_set():
                 try:
                     bury(self._app.engine, name, was_stopping)
                     break
                 except ZerogError as error:
                     log.warning("the jobs of worker %s can't be taken yet: %s", name, error)
-                self._clock.wait(self._ending.event, pause)
+                self._clock.wait(self._stop_request.event, pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     # end
 
     def _until_end(self, burst: bool) -> None:
-        pace = min(0.5, self._settings.lease / 15, self._notifier.pace)
-        store = self._store
+        pace = min(0.5, self._settings.lease / 15, self._reporter.pace)
+        store = self._fetcher
         at_its_end = False
-        while not self._ending.event.is_set() and store.failure is None:
+        while not self._stop_request.event.is_set() and store.failure is None:
             self._lease.check()
-            self._slots.enforce()
-            if (why := self._slots.broken() or self._dead_thread()) is not None:
+            self._executor.enforce()
+            if (why := self._executor.broken() or self._dead_thread()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
             if self._state() != self._told:
@@ -310,29 +312,29 @@ class Session:
             at_its_end = at_its_end or self._has_done_its_share()
             if (at_its_end or self._control.orders.is_for_good) and not store.in_flight():
                 if self._control.orders.is_for_good:
-                    self._notifier.retiring()
+                    self._reporter.retiring()
                 else:
-                    self._notifier.recycling()
+                    self._reporter.recycling()
                 return  # jobs that still ran had their own time; only a signal cuts it short
             if burst and store.drained.wait(min(pace, 0.2)):
                 return
             if not burst:
-                self._clock.wait(self._ending.event, pace)
+                self._clock.wait(self._stop_request.event, pace)
 
     def _dead_thread(self) -> str | None:
         """What has ended that should run as long as the worker does, if anything; its log has the traceback."""
         threads = {
             "renews the lease": self._lease.is_alive,
             "reads orders": self._control.is_alive,
-            "reconciles": self._sweeping.is_alive() or self._ending.event.is_set(),
+            "reconciles": self._sweeping.is_alive() or self._stop_request.event.is_set(),
         }
         dead = [f"that {does}" for does, is_alive in threads.items() if not is_alive]
-        slot = self._slots.dead_thread()
+        slot = self._executor.dead_thread()
         dead += [] if slot is None else [f"{slot}, which runs jobs,"]
         return f"the thread {dead[0]} has ended" if dead else None
 
     def _has_done_its_share(self) -> bool:
-        settings, counts = self._settings, self._store.counts
+        settings, counts = self._settings, self._fetcher.counts
         if settings.executor == "process":
             return False
         if settings.max_jobs is not None and counts["claimed"] >= settings.max_jobs:
@@ -341,19 +343,19 @@ class Session:
         if settings.max_memory is None or not counts["ran"] or (memory := resident_memory()) <= settings.max_memory:
             return False
         log.info("worker %s holds %d MiB and ends", self._name, memory >> 20)
-        self._store.stop_claiming()
+        self._fetcher.stop_claiming()
         return True
 
     def _shut_down(self) -> int:
         """End everything; returns how many jobs that still ran were released."""
         released = self._shutdown.part()
         self._control.stop()
-        self._store.close(10.0)
+        self._fetcher.close(10.0)
         self._lease.stop()
-        self._slots.close()
+        self._executor.close()
         with suppress(ZerogError):
             self._reconciler.release()
-        if self._store.in_flight() <= len(released):
+        if self._fetcher.in_flight() <= len(released):
             with suppress(ZerogError):
                 self._app.engine.unreserve()
                 self._records.forget(self._identity.name)
@@ -361,7 +363,7 @@ class Session:
         return sum(released)
 
     def _stats(self, released: int, seconds: float) -> WorkerStats:
-        counts = self._store.counts
+        counts = self._fetcher.counts
         return WorkerStats(
             ran=counts["ran"],
             succeeded=counts["succeeded"],

@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from zerog.engine.engine import Engine
 from zerog.exceptions import ZerogError
 from zerog.support.clock import Clock
-from zerog.worker.executors.thread import Slots
-from zerog.worker.fetcher import Store
-from zerog.worker.health import Notifier
+from zerog.worker.executors.thread import Executor
+from zerog.worker.fetcher import Fetcher
+from zerog.worker.health import HealthReporter
 from zerog.worker.lease import Lease
 from zerog.worker.signal_thread import SignalThread
 
 
-class Ending:
+class StopRequest:
     """Requested by ``stop``, by a supervisor, by signals, or by a worker that has done its share."""
 
     def __init__(self) -> None:
@@ -58,43 +58,43 @@ log = logging.getLogger("zerog")
 
 
 class Shutdown:
-    """The end of the worker ``name``, whose jobs get ``grace`` seconds; another signal of ``ending`` hurries it."""
+    """The end of the worker ``name``, whose jobs get ``grace`` seconds; another ``stop_request`` hurries it."""
 
     def __init__(
         self,
         engine: Engine,
         name: str,
         grace: float,
-        store: Store,
-        slots: Slots,
+        store: Fetcher,
+        slots: Executor,
         lease: Lease,
-        notifier: Notifier,
-        ending: Ending,
+        reporter: HealthReporter,
+        stop_request: StopRequest,
         clock: Clock,
     ) -> None:
         self._engine = engine
         self._name = name
         self._grace = grace
-        self._store = store
-        self._slots = slots
+        self._fetcher = store
+        self._executor = slots
         self._lease = lease
-        self._notifier = notifier
-        self._ending = ending
+        self._reporter = reporter
+        self._stop_request = stop_request
         self._clock = clock
 
     def part(self) -> list[bool]:
         """Stop, wait, give back the rest; tells of each job that was asked for if it was released."""
-        asked = min(self._ending.urgency, 1)
-        self._ending.event.set()
-        self._notifier.stopping("shutting down")
-        self._store.stop_claiming()
-        self._slots.stop()
-        if self._store.in_flight():
+        asked = min(self._stop_request.urgency, 1)
+        self._stop_request.event.set()
+        self._reporter.stopping("shutting down")
+        self._fetcher.stop_claiming()
+        self._executor.stop()
+        if self._fetcher.in_flight():
             log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._grace)
             self._lease.hurry()  # to show that it is
         # In a thread of its own, because the datastore may be away.
-        stopping = (self._slots.running(), self._name)
-        threading.Thread(target=self._slots.cancel_stopped, args=stopping, name="zerog-stop", daemon=True).start()
+        stopping = (self._executor.running(), self._name)
+        threading.Thread(target=self._executor.cancel_stopped, args=stopping, name="zerog-stop", daemon=True).start()
         return self._wait_for_jobs(asked)
 
     def _wait_for_jobs(self, asked: int) -> list[bool]:
@@ -103,22 +103,22 @@ class Shutdown:
         never = threading.Event()
         released: list[bool] = []
         is_over = False
-        while self._store.in_flight() and self._store.failure is None and self._ending.urgency <= asked:
+        while self._fetcher.in_flight() and self._fetcher.failure is None and self._stop_request.urgency <= asked:
             if not is_over and self._clock.monotonic() > deadline:
                 is_over = True
                 released += self._release_rest(but_finishing=True)
             if is_over:
-                if not self._slots.finishing():
+                if not self._executor.finishing():
                     break
-                self._notifier.extend(f"waiting for {len(self._slots.finishing())} jobs to finish")
+                self._reporter.extend(f"waiting for {len(self._executor.finishing())} jobs to finish")
             self._lease.check()
-            self._slots.enforce()
+            self._executor.enforce()
             self._clock.wait(never, 0.02)
-        return released + (self._release_rest() if self._store.in_flight() else [])
+        return released + (self._release_rest() if self._fetcher.in_flight() else [])
 
     def _release_rest(self, but_finishing: bool = False) -> list[bool]:
         """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
-        left = self._slots.abandon("the worker is shutting down and the job did not stop in time", but_finishing)
+        left = self._executor.abandon("the worker is shutting down and the job did not stop in time", but_finishing)
         if left:
             log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
         why = f"released by worker {self._name} at its shutdown"

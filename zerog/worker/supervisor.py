@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from zerog.support.clock import SYSTEM, Clock
 from zerog.worker.executors.forkserver import describe
-from zerog.worker.health import EXTEND, PATIENCE_VARIABLE, RECYCLED, RETIRED, Notifier
+from zerog.worker.health import EXTEND, PATIENCE_VARIABLE, RECYCLED, RETIRED, HealthReporter
 from zerog.worker.settings import SIGNALS
 from zerog.worker.signal_thread import STOPS, SignalThread
 
@@ -107,7 +107,7 @@ class _Process:
 class Supervisor:
     """Keeps ``count`` workers up. ``command`` starts one; ``grace``: seconds that it gives its jobs at the end.
 
-    ``notifier``: told how the workers are; by default nobody.
+    ``reporter``: told how the workers are; by default nobody.
     """
 
     def __init__(
@@ -117,15 +117,15 @@ class Supervisor:
         grace: float,
         burst: bool = False,
         clock: Clock = SYSTEM,
-        notifier: Notifier | None = None,
+        reporter: HealthReporter | None = None,
     ) -> None:
         self._command = list(command)
         self._count = count
         self._grace = grace
         self._burst = burst
         self._clock = clock
-        self._notifier = notifier or Notifier()
-        self._patience = self._notifier.patience
+        self._reporter = reporter or HealthReporter()
+        self._patience = self._reporter.patience
         self._workers: dict[int, _Process] = {}
         self._due: list[float] = []
         """When replacements are to be started."""
@@ -193,11 +193,11 @@ class Supervisor:
         """Replace what dies; returns when it is time to end."""
         while not self._signals:
             now = self._clock.monotonic()
-            looked_at = [(pid, worker, worker.popen.poll()) for pid, worker in self._workers.items()]
-            for _, worker, _ in looked_at:
+            polled = [(pid, worker, worker.popen.poll()) for pid, worker in self._workers.items()]
+            for _, worker, _ in polled:
                 worker.listen(now)  # afterwards: what it said before it ended has come by then
                 self._was_ready = self._was_ready or worker.is_ready
-            for pid, worker, code in looked_at:
+            for pid, worker, code in polled:
                 if code is None:
                     self._check(pid, worker, now)
                     continue
@@ -209,7 +209,7 @@ class Supervisor:
             if not self._workers and not self._due:
                 return OK
             self._report()
-            self._woken.wait(min(0.1, self._notifier.pace))
+            self._woken.wait(min(0.1, self._reporter.pace))
         return OK
 
     def _check(self, pid: int, worker: _Process, now: float) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
 
     def _report(self) -> None:
         ready = sum(worker.is_ready for worker in self._workers.values())
-        self._notifier.beat(f"{ready} of {self._count} worker processes are ready", is_ready=ready == self._count)
+        self._reporter.beat(f"{ready} of {self._count} worker processes are ready", is_ready=ready == self._count)
 
     def _forget(self, pid: int) -> None:
         self._workers.pop(pid).link.close()
@@ -269,7 +269,7 @@ class Supervisor:
 
     def _end(self) -> int:
         """Have the workers end, hurry them at a second signal, and wait; what doesn't end is killed."""
-        self._notifier.stopping("shutting down")
+        self._reporter.stopping("shutting down")
         passed = 0
         deadline = self._clock.monotonic() + self._grace + KILL_AFTER
         code = OK
@@ -289,7 +289,7 @@ class Supervisor:
                     # One that was still starting had no handler for the signal yet, and no job either.
                     code = code if ended == OK or -ended in STOPS else FAILED
                 elif worker.patience > now:
-                    self._notifier.extend("waiting for worker processes that wait for their jobs")
+                    self._reporter.extend("waiting for worker processes that wait for their jobs")
                 elif now > deadline:
                     log.error("worker process %d did not end in time and is killed", pid)
                     worker.popen.kill()

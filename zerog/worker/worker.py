@@ -1,7 +1,7 @@
 """``Worker``: claims jobs, has them run, settles them, keeps its lease, repairs what a crash left.
 
-``Background`` runs one beside other code of the same process: in a thread, for as long as a block lasts. A fatal error
-of the worker is raised where the block ends, whatever the block did; an ``async with`` block is cancelled at once.
+``EmbeddedWorker`` runs one beside other code of the same process: in a thread, for as long as a block lasts. A fatal
+error of the worker is raised where the block ends, whatever the block did; an ``async with`` block is cancelled.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.support.clock import SYSTEM, Clock
-from zerog.worker.health import Notifier
+from zerog.worker.health import HealthReporter
 from zerog.worker.session import Session, WorkerStats
 from zerog.worker.settings import GRACE, LEASE, SIGNALS, settings_of
-from zerog.worker.shutdown import Ending
+from zerog.worker.shutdown import StopRequest
 
 if TYPE_CHECKING:
     import asyncio  # where it is needed it has been imported: it takes a third of the package's import time
@@ -51,7 +51,7 @@ class Worker:
     ``build_id``: names the code that this worker runs, for its record and for the errors of its runs; by default the
     environment variable ZEROG_BUILD. ``connect_retries``: tries after the first one to reach the datastore at the
     start, with growing pauses of up to half a minute; None for ever. ``signals``: those that end ``run`` in the main
-    thread; ``()`` leaves them all alone. ``notifier``: told how this worker is; by default nobody. ``on_fatal``: told
+    thread; ``()`` leaves them all alone. ``reporter``: told how this worker is; by default nobody. ``on_fatal``: told
     the error that ends this worker, before it is raised; it can't prevent that, and what it raises is logged.
 
     Raises ConfigurationError for anything that could not work.
@@ -73,7 +73,7 @@ class Worker:
         build_id: str | None = None,
         connect_retries: int | None = None,
         signals: Sequence[int] = SIGNALS,
-        notifier: Notifier | None = None,
+        reporter: HealthReporter | None = None,
         on_fatal: Callable[[BaseException], object] | None = None,
     ) -> None:
         self.settings = settings_of(
@@ -101,11 +101,11 @@ class Worker:
         # Never reused: a worker that comes back under an old name could be taken for its predecessor.
         self.name = f"{self.settings.name}-{os.getpid()}-{os.urandom(3).hex()}"
         self._clock = clock
-        self._notifier = notifier or Notifier()
+        self._reporter = reporter or HealthReporter()
         self._on_fatal = on_fatal
-        self._ending = Ending()
+        self._stop_request = StopRequest()
         self._session: Session | None = None
-        self._background: Background | None = None
+        self._background: EmbeddedWorker | None = None
         self.has_worked = False
         """Whether it ever claimed jobs: what fails later is no mistake of its configuration."""
         self.buried: Sequence[tuple[str, bool]] = ()
@@ -138,16 +138,16 @@ class Worker:
         given its jobs back, if it can't start child processes any more.
         """
         session = self._open()
-        with self._ending.on_signals(self.settings.signals):
+        with self._stop_request.on_signals(self.settings.signals):
             return self._work(session, burst)
 
     def stop(self, urgency: int = 1) -> None:
         """Request the end of ``run``; returns at once, harmless when repeated. ``urgency=2`` doesn't wait for jobs."""
-        self._ending.ask(urgency)
+        self._stop_request.ask(urgency)
 
     def __enter__(self) -> Worker:
         session = self._open()
-        self._background = Background(lambda: self._work(session, False), self._ending)
+        self._background = EmbeddedWorker(lambda: self._work(session, False), self._stop_request)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -170,8 +170,8 @@ class Worker:
         self._check_classes()
         for queue in self.queues:
             self.app.engine.named(queue)
-        settings, notifier = self.settings, self._notifier
-        self._session = Session(self.app, settings, self.name, self._ending, notifier, self._clock, self.buried)
+        settings, reporter = self.settings, self._reporter
+        self._session = Session(self.app, settings, self.name, self._stop_request, reporter, self._clock, self.buried)
         return self._session
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:
@@ -185,7 +185,7 @@ class Worker:
             self.has_worked = self.has_worked or session.has_worked
             self._session = None
             # Not at the start: a stop() that comes before run() counts, too.
-            self._ending = Ending()
+            self._stop_request = StopRequest()
 
     def _tell_fatal(self, error: BaseException) -> None:
         try:
@@ -204,12 +204,12 @@ class Worker:
                 )
 
 
-class Background:
-    """Calls ``work`` in a thread; ``ending`` ends it."""
+class EmbeddedWorker:
+    """Calls ``work`` in a thread; ``stop_request`` ends it."""
 
-    def __init__(self, work: Callable[[], WorkerStats], ending: Ending) -> None:
+    def __init__(self, work: Callable[[], WorkerStats], stop_request: StopRequest) -> None:
         self._work = work
-        self._ending = ending
+        self._stop_request = stop_request
         self._future: Future[WorkerStats] = Future()
         self._block: asyncio.Task[object] | None = None
         self._is_interrupted = False
@@ -217,11 +217,11 @@ class Background:
 
     def end(self) -> None:
         """Have the worker end and wait for that. Raises what was fatal to it; Ctrl-C hurries it."""
-        self._ending.ask()
+        self._stop_request.ask()
         try:
             self._future.exception()
         except KeyboardInterrupt:
-            self._ending.hurry()
+            self._stop_request.hurry()
             self._future.exception()
             raise
         self._future.result()
@@ -243,7 +243,7 @@ class Background:
         """``end`` for the event loop that ``interrupt`` was called in; a cancellation hurries the worker."""
         import asyncio
 
-        self._ending.ask()
+        self._stop_request.ask()
         ended = asyncio.wrap_future(self._future)
         cancelled: asyncio.CancelledError | None = None
         while not ended.done():
@@ -251,7 +251,7 @@ class Background:
                 await asyncio.wait([ended])
             except asyncio.CancelledError as error:
                 if not self._is_interrupted:
-                    self._ending.hurry()
+                    self._stop_request.hurry()
                     cancelled = error
         block, self._block = self._block, None
         if self._is_interrupted and block is not None:

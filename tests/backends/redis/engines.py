@@ -13,12 +13,12 @@ from tests.backends.redis.servers import RunningServer
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.records.job import new_document
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE = Worker("alice", 30.0)
+ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Count(zerog.BaseJob):
@@ -32,7 +32,7 @@ class LookingEngine(RedisEngine):
     """One that looks at each job before it claims it, as it does with what a worker's code doesn't write itself."""
 
     def step(
-        self, settlements: Sequence[Settlement], want: int, worker: Worker, *args: Any, **more: Any
+        self, settlements: Sequence[Settlement], want: int, worker: WorkerIdentity, *args: Any, **more: Any
     ) -> tuple[list[bool], list[Claim]]:
         return super().step(settlements, want, replace(worker, knows=()), *args, **more)
 

@@ -13,7 +13,7 @@ from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
 from zerog.contracts.queue import FAIR_SHARE
-from zerog.engine.transitions import Claim, Settlement, Worker, waiting
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, DatastoreUnavailable, InvalidValue
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Append, Set
@@ -21,7 +21,7 @@ from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-ALICE, BOB = Worker("alice", 30.0), Worker("bob", 30.0)
+ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 @pytest.fixture
@@ -61,7 +61,9 @@ def submitted(engine: RedisEngine, **fields: object) -> str:
     return str(document["uuid"])
 
 
-def claims_of(engine: RedisEngine, want: int, queues: tuple[str, ...] = (), worker: Worker = ALICE) -> list[Claim]:
+def claims_of(
+    engine: RedisEngine, want: int, queues: tuple[str, ...] = (), worker: WorkerIdentity = ALICE
+) -> list[Claim]:
     return engine.claim(want, worker, lambda head: head["jobType"], queues)
 
 

@@ -13,7 +13,7 @@ from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
 from zerog.engine.engine import Unsuitable
-from zerog.engine.transitions import Claim, Settlement, Worker, claimed
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, claimed
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.records.job import Document, make_key, new_document
 from zerog.records.operations import Set
@@ -22,7 +22,7 @@ from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
 KNOWN = (("test", 1.0),)
-ALICE, BOB = Worker("alice", 30.0, "build-1", KNOWN), Worker("bob", 30.0, None, KNOWN)
+ALICE, BOB = WorkerIdentity("alice", 30.0, "build-1", KNOWN), WorkerIdentity("bob", 30.0, None, KNOWN)
 ONE_CALL, TWO_CALLS = 1, 2
 
 
@@ -60,11 +60,11 @@ def submitted(engine: RedisEngine, job_type: str = "test", delay: float = 0, **f
     return str(document["uuid"])
 
 
-def claims_of(engine: RedisEngine, want: int = 10, worker: Worker = ALICE) -> list[Claim]:
+def claims_of(engine: RedisEngine, want: int = 10, worker: WorkerIdentity = ALICE) -> list[Claim]:
     return engine.claim(want, worker, lambda head: head["jobType"])
 
 
-def calls_of_a_claim(engine: RedisEngine, worker: Worker = ALICE) -> int:
+def calls_of_a_claim(engine: RedisEngine, worker: WorkerIdentity = ALICE) -> int:
     calls = Calls(engine)
     assert len(claims_of(engine, 1, worker)) == 1
     return len(calls.made)
@@ -116,7 +116,7 @@ def test_what_its_code_does_not_write_is_looked_at(engine: RedisEngine, job_type
 
 def test_a_worker_that_knows_nothing_looks(engine: RedisEngine) -> None:
     submitted(engine)
-    assert calls_of_a_claim(engine, Worker("new", 30.0)) == TWO_CALLS
+    assert calls_of_a_claim(engine, WorkerIdentity("new", 30.0)) == TWO_CALLS
 
 
 def test_a_delayed_job_is_looked_at(engine: RedisEngine) -> None:

@@ -20,7 +20,7 @@ from tests.support.interrupts import interrupt_everywhere
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.file import SqliteFile
 from zerog.backends.sqlite.queue import SqliteQueue
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.records.job import new_uuid
 from zerog.records.operations import Add, Append
 
@@ -164,7 +164,7 @@ def test_a_job_from_submit_to_its_end(path: Path) -> None:
     def interrupted(job: zerog.BaseJob) -> int:
         return 200
 
-    worker = Worker("w", 60.0)
+    worker = WorkerIdentity("w", 60.0)
 
     def live() -> None:
         app.submit(interrupted)

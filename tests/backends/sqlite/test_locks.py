@@ -18,7 +18,7 @@ from tests.processes import program, until
 from tests.worker.builders import Running
 from zerog.backends.sqlite.connection import locked
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.backends.sqlite.locks import lock_holder
+from zerog.backends.sqlite.locks import lock_owner
 from zerog.exceptions import DatastoreUnavailable
 
 KEY = "zerog_job_a"
@@ -62,7 +62,7 @@ def test_a_stopped_writer_is_named(path, impatient, caplog) -> None:
     app = zerog.App(f"sqlite:///{path}")
     with program(HOLD, path) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
-        until(lambda: (found := lock_holder(str(path))) and found.is_stopped)
+        until(lambda: (found := lock_owner(str(path))) and found.is_stopped)
         named = rf"{path} has been locked by process {holder.pid} \(.*python.*, stopped\).*kill -CONT {holder.pid}"
         for _ in range(2):
             with pytest.raises(DatastoreUnavailable, match=f"(?s){named}"):
@@ -117,9 +117,9 @@ def test_a_lock_of_another_thread_is_no_process_to_be_killed(path, impatient) ->
 
 def test_a_holder_that_is_not_known(path, monkeypatch) -> None:
     """No file, no lock, no /proc."""
-    assert lock_holder(str(path)) is None
+    assert lock_owner(str(path)) is None
     monkeypatch.setattr("zerog.backends.sqlite.locks.LOCKS", str(path))
-    assert lock_holder(str(path)) is None
+    assert lock_owner(str(path)) is None
     assert "locked by another process" in locked(str(path))
 
 

@@ -19,7 +19,7 @@ from tests.worker.blocking_job import Gate, add, burst, document
 from tests.worker.builders import Running
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.exceptions import ClaimLost
-from zerog.worker.executors.pool import DaemonPool
+from zerog.worker.executors.pool import DaemonThreadPool
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_each_task_has_a_context_of_its_own(app: zerog.App) -> None:
 
 
 def test_a_pool_starts_no_more_threads_than_it_may_and_hides_nothing() -> None:
-    pool = DaemonPool(3, "made-up")
+    pool = DaemonThreadPool(3, "made-up")
     go = threading.Event()
     waiting = [pool.submit(go.wait, 20) for _ in range(10)]
     names = [thread.name for thread in threading.enumerate() if thread.name.startswith("made-up")]

@@ -16,7 +16,7 @@ from tests.worker.blocking_job import add
 from tests.worker.builders import Running
 from zerog.testing.clock import ManualClock
 from zerog.worker.executors import blocked_loop
-from zerog.worker.executors.blocked_loop import HELD_SECONDS, HeldLoop
+from zerog.worker.executors.blocked_loop import HELD_SECONDS, BlockedLoopDetector
 
 
 class Loop:
@@ -27,7 +27,7 @@ class Loop:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.clock = ManualClock()
-        self.held = HeldLoop(self.loop, self.thread, self.clock, lambda _task: "")
+        self.held = BlockedLoopDetector(self.loop, self.thread, self.clock, lambda _task: "")
         self.go = threading.Event()
 
     def hold(self) -> None:

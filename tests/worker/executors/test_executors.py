@@ -13,7 +13,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.builders import Body, Running
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import Cancelled, ClaimLost
 
 FORMS = [("thread", "def"), ("thread", "async def"), ("async", "def"), ("async", "async def")]
@@ -246,7 +246,7 @@ def test_a_job_cancelled_before_its_run_does_not_run(bed: Bed) -> None:
     """The claim finds it cancelled: its owner died before it could say so."""
     ran: list[int] = []
     uuid = bed.job(lambda job: ran.append(1))
-    [claim] = bed.app.engine.claim(1, Identity("dead", 1.0), bed.app.registry.accept)
+    [claim] = bed.app.engine.claim(1, WorkerIdentity("dead", 1.0), bed.app.registry.accept)
     bed.app.cancel(uuid)
     bed.app.engine.rescue(uuid, claim.run, "lost", "its worker died")
     zerog.Worker(bed.app, executor=bed.executor).run(burst=True)

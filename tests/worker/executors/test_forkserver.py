@@ -17,7 +17,7 @@ from tests.processes import stat_of, until
 from tests.worker.builders import Started
 from zerog.support.clock import SYSTEM
 from zerog.worker.executors import cleanup, forkserver
-from zerog.worker.executors.process import ProcessSlots
+from zerog.worker.executors.process import ProcessExecutor
 from zerog.worker.outcome import LOST
 
 
@@ -35,7 +35,7 @@ def test_a_child_that_ends_with_its_worker_has_not_crashed(is_leaving: bool, cap
     """A worker that leaves gives its jobs back itself; only a death that it did not want is told and counted."""
     started = Started(lambda self: 200)
     reports: Any = SimpleNamespace(is_gone=True, how_it_ended=lambda pid, timeout: 9)
-    slots = ProcessSlots(started.app, 1, 30.0, lambda *_: None, SYSTEM, reports)
+    slots = ProcessExecutor(started.app, 1, 30.0, lambda *_: None, SYSTEM, reports)
     if is_leaving:
         slots.abandon("the worker is shutting down")
     child: Any = SimpleNamespace(pid=0, killed=False)
@@ -83,7 +83,7 @@ def test_a_nursery_that_fails_runs_nothing_of_the_program_that_forked_it(
 
     def live() -> None:
         try:
-            forked = forkserver.Nursery(lambda connection: None)
+            forked = forkserver.ForkServer(lambda connection: None)
             until(lambda: forked.is_gone)
         finally:
             with program.open("a") as file:
@@ -95,7 +95,7 @@ def test_a_nursery_that_fails_runs_nothing_of_the_program_that_forked_it(
 
 def test_a_long_lived_program_keeps_no_dead_nursery() -> None:
     """Each worker of processes has one, and waits for its end."""
-    forked = forkserver.Nursery(lambda connection: None)
+    forked = forkserver.ForkServer(lambda connection: None)
     assert stat_of(forked.pid)
     forked.close()
     until(lambda: not stat_of(forked.pid))

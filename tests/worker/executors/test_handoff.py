@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import until
 from zerog.engine.transitions import Claim
-from zerog.worker.executors.handoff import Backlog
+from zerog.worker.executors.handoff import ClaimQueue
 
 
 def claims(*names: str) -> list[Claim]:
@@ -21,7 +21,7 @@ class Threads:
     """Threads that take claims and do something with each; by their number, what they took."""
 
     def __init__(self, count: int, work: Callable[[Claim], object] = lambda claim: None) -> None:
-        self.backlog = Backlog()
+        self.backlog = ClaimQueue()
         self.took: list[tuple[int, str]] = []
         self._work = work
         self._threads = [threading.Thread(target=self._loop, args=(n,), daemon=True) for n in range(count)]
@@ -112,7 +112,7 @@ def test_all_threads_end_when_it_is_closed_with_claims_left(for_few: bool) -> No
 
 
 def test_what_is_popped_is_not_taken() -> None:
-    backlog = Backlog()
+    backlog = ClaimQueue()
     assert backlog.pop() is None
     backlog.add(claims("a", "b"))
     popped = backlog.pop()

@@ -13,7 +13,7 @@ from tests.processes import until
 from zerog import backoff
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
-from zerog.engine.transitions import Worker as Identity
+from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.support.clock import Clock
 from zerog.worker.executors import cleanup
@@ -187,7 +187,7 @@ def test_a_renewal_that_succeeded_too_late_does_not_count(monkeypatch: pytest.Mo
     """What was sent two thirds of a lease ago says nothing about now."""
     clock, lost = Slow(), list[tuple[str, bool]]()
     app = zerog.App("memory://")
-    lease = Lease(WorkerRecords(app.engine), Identity("late", 9.0), dict, lambda *loss: lost.append(loss), clock)
+    lease = Lease(WorkerRecords(app.engine), WorkerIdentity("late", 9.0), dict, lambda *loss: lost.append(loss), clock)
     lease._renew()
     original = WorkerRecords.renew
 

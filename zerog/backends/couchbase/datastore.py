@@ -367,7 +367,7 @@ def _decoded(key: str, text: bytes) -> Document:
     except (ValueError, RecursionError) as error:
         raise CorruptDocument(f"{key} holds no JSON ({error}); it was left as it is") from None
     if type(document) is not dict:
-        raise CorruptDocument(f"{key} holds {jsonvalues.shown(document)}, not a JSON object; it was left as it is")
+        raise CorruptDocument(f"{key} holds {jsonvalues.short_repr(document)}, not a JSON object; it was left as it is")
     return document
 
 

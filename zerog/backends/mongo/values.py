@@ -76,7 +76,7 @@ def from_stored(key: str, stored: Document) -> tuple[Document, int]:
             document[OWN.get(name) or unquoted(name)] = from_value(value, key, name)
     token = from_value(stored.get("_cas"), key, "_cas")
     if type(token) is not int or token < 1:
-        raise CorruptDocument(f"{key} has the token {jsonvalues.shown(token)}; it was left as it is")
+        raise CorruptDocument(f"{key} has the token {jsonvalues.short_repr(token)}; it was left as it is")
     return document, token
 
 
@@ -93,4 +93,6 @@ def from_value(value: Any, key: str, path: str) -> Any:
         return int(value)  # the driver has a type of its own for integers of 64 bits
     if kind is float and value - value == 0:
         return value
-    raise CorruptDocument(f"{key} holds {jsonvalues.shown(value)} under {path}, which is no JSON; it was left as it is")
+    raise CorruptDocument(
+        f"{key} holds {jsonvalues.short_repr(value)} under {path}, which is no JSON; it was left as it is"
+    )

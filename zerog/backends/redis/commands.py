@@ -187,7 +187,7 @@ def json_of(key: str, text: bytes, kind: type) -> Any:
     except (ValueError, RecursionError) as error:
         raise CorruptDocument(f"{key} can't be read ({error}); it was left as it is") from None
     if type(value) is not kind:
-        holds = jsonvalues.shown(value)
+        holds = jsonvalues.short_repr(value)
         raise CorruptDocument(f"{key} holds {holds}, not a JSON {kind.__name__}; it was left as it is")
     return value
 

@@ -25,11 +25,11 @@ from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
 from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
 from zerog.engine.sealed import SealedClaims
-from zerog.engine.transitions import Claim, Settled, Settlement, Step, Worker
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
 from zerog.records.job import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
 from zerog.records.operations import Set, apply
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -43,7 +43,7 @@ class RedisEngine(SealedClaims, RedisWrites):
     claims_ahead = True
 
     def _claim(
-        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
         step = self.step([], want, worker, accept, queues, batch=batch)
         return step.claims, step.trouble
@@ -52,7 +52,7 @@ class RedisEngine(SealedClaims, RedisWrites):
         self,
         settlements: Sequence[Settlement],
         want: int,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str] = (),
         sealed: bool = False,
@@ -96,18 +96,18 @@ class RedisEngine(SealedClaims, RedisWrites):
         commands = self._commands(settlements)
         sent = [command for command in commands if isinstance(command, str)]
         if settlements:
-            point("settle.write")
+            failpoint("settle.write")
         if take.worker.knows:
-            point("claim.write")
+            failpoint("claim.write")
         taking_command = taking(take.queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
         rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))
         taken = taken_in(flat)
         if settlements:
-            point("settle.written")
+            failpoint("settle.written")
         if any(each.nonce for each in taken):
-            point("claim.written")
+            failpoint("claim.written")
         self._turn = (self._turn + len(taken)) % FAIR_SHARE
         self.queue.reject(rejected)
         return self._answers(settlements, commands, answers), taken
@@ -129,7 +129,7 @@ class RedisEngine(SealedClaims, RedisWrites):
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
         if not taken:
             return []
-        point("claim.reserved")
+        failpoint("claim.reserved")
         now = self._now()
         made: list[tuple[Claim, Document]] = []
         commands: list[Command] = []
@@ -146,10 +146,10 @@ class RedisEngine(SealedClaims, RedisWrites):
             commands.append({**replacing(claim.key, changed, claim.token), "c": "claim", "z": "1", "a": each.place})
         try:
             if made:
-                point("claim.write")
+                failpoint("claim.write")
             answers = self._server.call([*commands, *others], "claiming")
             if made:
-                point("claim.written")
+                failpoint("claim.written")
         except AmbiguousWrite as error:
             log.warning("%d claims were not answered and are read back: %s", len(made), error)
             return self.read_back([claim for claim, _ in made])
@@ -176,7 +176,9 @@ class RedisEngine(SealedClaims, RedisWrites):
             return False
         return True
 
-    def _consider(self, taken: Taken, worker: Worker, accept: Accept) -> tuple[float | str, Document | None, Any]:
+    def _consider(
+        self, taken: Taken, worker: WorkerIdentity, accept: Accept
+    ) -> tuple[float | str, Document | None, Any]:
         """In how many seconds an entry shall come again (0: never), or on which queue; or the head to claim and what
         ``accept`` said."""
         key, head = make_key(taken.uuid), {}

@@ -15,7 +15,7 @@ from zerog.backends.redis.commands import Command, named, text_of
 from zerog.backends.redis.queue import uuid_of
 from zerog.engine import transitions
 from zerog.engine.engine import new_nonce
-from zerog.engine.transitions import Claim, Worker
+from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.records.job import DOCUMENT_TYPE, FORMAT, make_key
 from zerog.records.operations import Set
 from zerog.support import jsonvalues
@@ -27,7 +27,7 @@ OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "upda
 class Take:
     """What the calls share by which a worker claims its next jobs; the nonces of the claims begin with ``batch``."""
 
-    def __init__(self, worker: Worker, queues: tuple[str, ...], batch: str) -> None:
+    def __init__(self, worker: WorkerIdentity, queues: tuple[str, ...], batch: str) -> None:
         self.worker = worker
         self.queues = queues
         self._batch = batch
@@ -97,7 +97,7 @@ def kind_of(job_type: str, version: float, layout: int) -> str:
 
 
 @lru_cache(64)
-def _constant(worker: Worker) -> tuple[list[str], list[str], list[str]]:
+def _constant(worker: WorkerIdentity) -> tuple[list[str], list[str], list[str]]:
     """The kinds that a worker knows, what each of its claims sets, and the owner before and behind its name."""
     mark = new_nonce()
     fields: list[str] = []

@@ -26,7 +26,7 @@ from zerog.records.job import Document, make_key
 from zerog.records.operations import apply
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -93,11 +93,11 @@ class RedisWrites(Engine):
             kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
             commands.append({**stored(key, document, jsonvalues.JOB_BYTES), "q": put, "i": kind})
             made.append(document)
-        point("submit.create")
+        failpoint("submit.create")
         answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")
         if answers == 0:
             raise self.datastore.casException(f"a job of these {len(made)} is there already; nothing was written")
-        point("submit.created")
+        failpoint("submit.created")
         for document, (_, identity) in zip(made, answers, strict=True):
             document["queueJobId"] = int(identity)
         joblog.submitted(made)
@@ -124,9 +124,9 @@ class RedisWrites(Engine):
         commands = self._commands(settlements)
         sent = [command for command in commands if isinstance(command, str)]
         try:
-            point("settle.write")
+            failpoint("settle.write")
             answers = self._server.call(sent, "settling") if sent else []
-            point("settle.written")
+            failpoint("settle.written")
         except Exception as error:
             return [command if isinstance(command, Exception) else error for command in commands]
         return self._answers(settlements, commands, answers)
@@ -189,9 +189,9 @@ class RedisWrites(Engine):
         for start in range(0, len(heads), BATCH):
             batch = heads[start : start + BATCH]
             try:
-                point("discard.delete")
+                failpoint("discard.delete")
                 answers = self._server.call([_discarding(head) for head in batch], "removing ended jobs")
-                point("discard.deleted")
+                failpoint("discard.deleted")
             except AmbiguousWrite as error:
                 log.debug("the next sweep finds which ended jobs are removed: %s", error)
                 continue
@@ -224,7 +224,7 @@ class RedisWrites(Engine):
                 commands[uuid] = command
         done: list[str] = []
         if commands:
-            point("reconcile.put")
+            failpoint("reconcile.put")
             try:
                 answers = self._server.call(list(commands.values()), "putting jobs again")
             except AmbiguousWrite as error:

@@ -9,7 +9,7 @@ import threading
 import weakref
 
 from zerog.backends.sqlite.identity import Opened, identity_of
-from zerog.backends.sqlite.locks import Holder, lock_holder
+from zerog.backends.sqlite.locks import LockOwner, lock_owner
 from zerog.exceptions import DatastoreUnavailable
 from zerog.support.clock import SYSTEM
 
@@ -29,7 +29,7 @@ LOG_LIMIT = 16 * 2**20
 """Bytes to which the log is cut when it is begun anew; usually it is 4 MiB long."""
 
 
-_logged: dict[str, Holder | None] = {}
+_logged: dict[str, LockOwner | None] = {}
 """Who was last logged to have which file locked, until something could be written again."""
 
 
@@ -121,7 +121,7 @@ class Connection:
 
     def _log_holder(self) -> None:
         """Log who has the file locked, unless that is known already."""
-        holder = lock_holder(self._path)
+        holder = lock_owner(self._path)
         if self._path not in _logged or _logged[self._path] != holder:
             _logged[self._path] = holder
             log.warning("waiting to write: %s", locked(self._path))
@@ -166,7 +166,7 @@ def _close(sqlite: sqlite3.Connection, pid: int, using: threading.RLock) -> None
 
 def locked(path: str, how_long: str = "") -> str:
     """Name a locked file, the process that has it locked, and the command that ends that."""
-    holder = lock_holder(path)
+    holder = lock_owner(path)
     if holder is None:
         return f"{path} has been locked by another process{how_long}"
     mend = "" if holder.pid == os.getpid() else f"; if it doesn't go on: {holder.mend}"

@@ -20,12 +20,12 @@ from zerog.engine import joblog, transitions
 from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
 from zerog.engine.sealed import SealedClaims
 from zerog.engine.set_aside import Kind
-from zerog.engine.transitions import Claim, Settlement, Step, Worker
+from zerog.engine.transitions import Claim, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
 from zerog.records.job import WAITING, Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -47,7 +47,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         self._unlisted: tuple[str, Kind] | None = None
 
     def _claim(
-        self, want: int, worker: Worker, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
         step = self.step([], want, worker, accept, queues, batch=batch)
         return step.claims, step.trouble
@@ -56,7 +56,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         self,
         settlements: Sequence[Settlement],
         want: int,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str] = (),
         sealed: bool = False,
@@ -79,7 +79,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         self,
         settlements: Sequence[Settlement],
         want: int,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str],
         batch: str,
@@ -91,17 +91,17 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         more = False
         try:
             if settlements:
-                point("settle.write")
+                failpoint("settle.write")
             with self._file.writing() as sqlite:
                 results = [self._settle_in(sqlite, settlement) for settlement in settlements]
                 if want > 0:
-                    point("claim.write")
+                    failpoint("claim.write")
                     more = self._claim_in(sqlite, claims, want, worker, accept, queues, batch)
                 waiters = self._waiters_for(sqlite, settlements)
             if settlements:
-                point("settle.written")
+                failpoint("settle.written")
             if claims:
-                point("claim.written")
+                failpoint("claim.written")
         except AmbiguousWrite as error:
             return Step([error] * len(settlements), self.read_back(claims), error), False
         self._count("settle.lost", results.count(False))
@@ -133,7 +133,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         sqlite: sqlite3.Connection,
         claims: list[Claim],
         want: int,
-        worker: Worker,
+        worker: WorkerIdentity,
         accept: Accept,
         queues: Sequence[str],
         batch: str,
@@ -174,7 +174,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
 
     def _claim_entry(
-        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: Worker, accept: Accept, nonce: str
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: WorkerIdentity, accept: Accept, nonce: str
     ) -> Claim | None:
         """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
         key = make_key(uuid)
@@ -201,7 +201,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
 
     def _refuse_entry(
-        self, sqlite: sqlite3.Connection, identity: int, uuid: str, row: Any, worker: Worker, error: Exception
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, row: Any, worker: WorkerIdentity, error: Exception
     ) -> None:
         """Set an entry aside, or put it back; leave it where it is while its kind must be listed first."""
         head = head_of(row)
@@ -218,7 +218,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
 
     def _consider(
-        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: Worker, accept: Accept
+        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: WorkerIdentity, accept: Accept
     ) -> tuple[float, Any, Document | None]:
         """Return when a delivery is due again, what ``accept`` returned (or UNSEEN), and the head, None to drop it."""
         if row is None:
@@ -239,7 +239,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
             return min(early, LONGEST_EARLY), None, None
         return 0.0, UNSEEN if self._is_known(head, worker) else self.look(head, accept), head
 
-    def _is_known(self, head: Document, worker: Worker) -> bool:
+    def _is_known(self, head: Document, worker: WorkerIdentity) -> bool:
         """True for a job of a kind that the worker names, unless ``accept`` has refused that very job."""
         kind = Kind.of(head)
         return (

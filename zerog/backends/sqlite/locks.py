@@ -15,7 +15,7 @@ WRITING, READING = range(120, 123), range(123, 128)
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockOwner:
     """A process that has something locked or open."""
 
     pid: int
@@ -35,13 +35,13 @@ class Holder:
         return f"kill -CONT {self.pid}" if self.is_stopped else f"kill {self.pid}"
 
 
-def lock_holder(path: str) -> Holder | None:
+def lock_owner(path: str) -> LockOwner | None:
     """Who has an SQLite database locked for writing; None if that isn't known."""
     locks = _locks(f"{path}-shm", "WRITE", WRITING) + _locks(path, "WRITE")
     return _holder(locks[0]) if locks else None
 
 
-def readers(path: str) -> set[Holder]:
+def readers(path: str) -> set[LockOwner]:
     """Who reads a state of an SQLite database at this moment, as far as it is known."""
     return {_holder(pid) for pid in set(_locks(f"{path}-shm", "READ", READING))}
 
@@ -62,7 +62,7 @@ def _locks(path: str, kind: str, bytes_locked: range | None = None) -> list[int]
     return [int(line[4]) for line in found if bytes_locked is None or int(line[6]) in bytes_locked]
 
 
-def holders_of_deleted(*paths: str) -> list[Holder]:
+def holders_of_deleted(*paths: str) -> list[LockOwner]:
     """The processes that have a file open which was one of these paths and was deleted or replaced."""
     deleted = {f"{path} (deleted)" for path in paths}
     pids = [int(name) for name in _listed("/proc") if name.isdigit()]
@@ -85,12 +85,12 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _holder(pid: int) -> Holder:
+def _holder(pid: int) -> LockOwner:
     """A process with its command, and whether it is stopped: then it won't let go by itself."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return Holder(pid, "", False)
+        return LockOwner(pid, "", False)
     command = " ".join(shlex.join(words).split())
-    return Holder(pid, command if len(command) <= 80 else f"{command[:77]}...", state in "Tt")
+    return LockOwner(pid, command if len(command) <= 80 else f"{command[:77]}...", state in "Tt")

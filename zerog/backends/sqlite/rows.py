@@ -120,7 +120,7 @@ def json_object(row: Any, part: int) -> Document:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _corrupt(row[KEY], error) from None
     if type(document) is not dict:
-        raise _corrupt(row[KEY], f"{jsonvalues.shown(document)} is no JSON object")
+        raise _corrupt(row[KEY], f"{jsonvalues.short_repr(document)} is no JSON object")
     return document
 
 
@@ -136,7 +136,7 @@ _VALUES = {blob: value for value, blob in _CONSTANTS.items()}
 def columns_of(row: Any) -> Document:
     """The hot fields of a row. Raises CorruptDocument."""
     if type(row[CAS]) is not int or not 0 < row[CAS] < LAST_TOKEN or type(row[LISTS]) is not str:
-        token, lists = jsonvalues.shown(row[CAS]), jsonvalues.shown(row[LISTS])
+        token, lists = jsonvalues.short_repr(row[CAS]), jsonvalues.short_repr(row[LISTS])
         raise _corrupt(row[KEY], f"its token is {token}, its lists are {lists}")
     fields = zip(HOT, row[FIRST_HOT:], strict=True)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from zerog.backends.sqlite.identity import RESTORE
-from zerog.backends.sqlite.locks import Holder, holders_of_deleted, lock_holder, readers
+from zerog.backends.sqlite.locks import LockOwner, holders_of_deleted, lock_owner, readers
 from zerog.contracts.troubles import Trouble
 from zerog.support.clock import SYSTEM
 
@@ -35,8 +35,8 @@ def _deleted(path: str) -> Iterator[Trouble]:
 def _locked(path: str) -> Iterator[Trouble]:
     log = f"{path}-wal"
     before = _status(log)
-    found = lock_holder(path)
-    if found is None or (not found.is_stopped and not _stays(lambda: {lock_holder(path)})):
+    found = lock_owner(path)
+    if found is None or (not found.is_stopped and not _stays(lambda: {lock_owner(path)})):
         return
     status = _status(log)
     if status is None or before is None or status.st_mtime_ns != before.st_mtime_ns:
@@ -59,7 +59,7 @@ def _large_log(path: str) -> Iterator[Trouble]:
         yield Trouble(what, "nothing, if it is smaller after the next writes; else end what reads the file for long")
 
 
-def _stays(look: Callable[[], set[Holder | None]]) -> set[Holder]:
+def _stays(look: Callable[[], set[LockOwner | None]]) -> set[LockOwner]:
     """Those that are found at each look within WATCHED_SECONDS."""
     found = look()
     ends = SYSTEM.monotonic() + WATCHED_SECONDS

@@ -19,7 +19,7 @@ from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueErr
 from zerog.records.job import CANCELLED_STATUS, Document, make_key
 from zerog.records.operations import Append, Operation, apply
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.failpoints import point
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -65,7 +65,7 @@ class SqliteWrites(Engine):
     def _submit_all(self, documents: Sequence[Document], delay: float) -> tuple[list[tuple[Document, int]], list[str]]:
         now = self._now()
         stored = []
-        point("submit.create")
+        failpoint("submit.create")
         with self._file.writing() as sqlite:
             for document in documents:
                 document = dict(document)
@@ -74,7 +74,7 @@ class SqliteWrites(Engine):
                 apply(document, self._put_in(sqlite, document, delay, now))
                 stored.append((document, self.datastore.write(sqlite, key, document, 0)))
             waiters = self.queue.waiters(sqlite)
-        point("submit.created")
+        failpoint("submit.created")
         return stored, waiters
 
     def _put_in(
@@ -96,11 +96,11 @@ class SqliteWrites(Engine):
             return [error] if len(settlements) == 1 else [self.settle([each])[0] for each in settlements]
 
     def _settle_all(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        point("settle.write")
+        failpoint("settle.write")
         with self._file.writing() as sqlite:
             results = [self._settle_in(sqlite, settlement) for settlement in settlements]
             waiters = self._waiters_for(sqlite, settlements)
-        point("settle.written")
+        failpoint("settle.written")
         self._count("settle.lost", results.count(False))
         self.queue.notify(waiters)
         return list(results)
@@ -137,7 +137,7 @@ class SqliteWrites(Engine):
         assert isinstance(queue, SqliteQueue)
         return queue
 
-    def _let_run(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
+    def _retry(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         now = self._now()
         with self._file.writing() as sqlite:
             changed = self.datastore.change(sqlite, key, operations, cas=token)
@@ -153,9 +153,9 @@ class SqliteWrites(Engine):
         for start in range(0, len(heads), PUT_AGAIN):
             batch = heads[start : start + PUT_AGAIN]
             try:
-                point("discard.delete")
+                failpoint("discard.delete")
                 removed += self._discard_at_once(batch, reason)
-                point("discard.deleted")
+                failpoint("discard.deleted")
             except AmbiguousWrite as error:
                 log.debug("the next sweep finds which ended jobs are removed: %s", error)
             except LEAVE_ALONE:  # one of them; find out which
@@ -182,7 +182,7 @@ class SqliteWrites(Engine):
         for start in range(0, len(uuids), PUT_AGAIN):
             batch = uuids[start : start + PUT_AGAIN]
             try:
-                point("reconcile.put")
+                failpoint("reconcile.put")
                 done += self._put_again_at_once(batch, why, lost)
             except AmbiguousWrite as error:
                 log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)

@@ -57,13 +57,13 @@ def worker(
     keep_streams()
     configure(log_level, log_format)
     link, buried = link_to_supervisor(), buried_workers()
-    notifier = from_environment(heartbeat, link)
+    reporter = from_environment(heartbeat, link)
     if processes > 1:
         options |= {"log_level": log_level, "log_format": log_format}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
         command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
-        sys.exit(Supervisor(command, processes, options["grace"], burst, notifier=notifier).run())
-    the_worker = _make_worker(app, notifier=notifier, **options)
+        sys.exit(Supervisor(command, processes, options["grace"], burst, reporter=reporter).run())
+    the_worker = _make_worker(app, reporter=reporter, **options)
     the_worker.buried = buried
     if link is not None:
         watch_supervisor(link, the_worker.name, the_worker.stop)

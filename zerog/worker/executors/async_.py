@@ -22,13 +22,13 @@ from zerog.engine.transitions import Claim
 from zerog.jobs.base import after_claim
 from zerog.jobs.logfields import current_job
 from zerog.worker.execute import begin, conclude, make_runnable
-from zerog.worker.executors.blocked_loop import HeldLoop
+from zerog.worker.executors.blocked_loop import BlockedLoopDetector
 from zerog.worker.executors.coroutines import ended
-from zerog.worker.executors.pool import DaemonPool
-from zerog.worker.executors.thread import GIVE_UP_PAUSE, ThreadSlots
+from zerog.worker.executors.pool import DaemonThreadPool
+from zerog.worker.executors.thread import GIVE_UP_PAUSE, ThreadExecutor
 from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
-from zerog.worker.retry import take_overrun
+from zerog.worker.retry import expire_run
 
 log = logging.getLogger("zerog")
 
@@ -39,12 +39,12 @@ END_SECONDS = 5.0
 """How long an idle loop may take to end."""
 
 
-class AsyncSlots(ThreadSlots):
+class AsyncExecutor(ThreadExecutor):
     """Runs up to ``count`` jobs at once as tasks of one event loop."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._pool = DaemonPool(self._count, "zerog-slot")
+        self._pool = DaemonThreadPool(self._count, "zerog-slot")
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._busy = 0
         self._closing = False
@@ -52,11 +52,11 @@ class AsyncSlots(ThreadSlots):
     def start(self) -> None:
         """Start the loop's thread."""
         self._jobs_loop = asyncio.new_event_loop()
-        self._jobs_loop.set_default_executor(DaemonPool(max(CALLS, self._count), "zerog-call"))
+        self._jobs_loop.set_default_executor(DaemonThreadPool(max(CALLS, self._count), "zerog-call"))
         self._thread = threading.Thread(target=self._live, name="zerog-event-loop", daemon=True)
         self._thread.start()
         self._threads.append(self._thread)
-        self._held = HeldLoop(self._jobs_loop, self._thread, self.clock, self._whose)
+        self._held = BlockedLoopDetector(self._jobs_loop, self._thread, self.clock, self._whose)
 
     def enforce(self) -> None:
         super().enforce()
@@ -163,7 +163,7 @@ class AsyncSlots(ThreadSlots):
         timeout = claim.loaded[0].TIMEOUT
         if timeout is not None:
             message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
-            self._due_in(timeout, claim, "timeout", message, partial(take_overrun, self.app, claim, message))
+            self._due_in(timeout, claim, "timeout", message, partial(expire_run, self.app, claim, message))
 
     async def _awaited(self, claim: Claim, run: Run) -> Outcome:
         job_class, loaded = claim.loaded

@@ -23,7 +23,7 @@ FRAMES = 5
 """How many lines of the code that holds the loop are told, the innermost."""
 
 
-class HeldLoop:
+class BlockedLoopDetector:
     """Asks an event loop for an answer, again and again, and tells once each time that it doesn't come.
 
     :param loop: the loop, which runs in ``thread``.

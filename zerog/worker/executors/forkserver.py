@@ -30,7 +30,7 @@ START_SECONDS = 30.0
 """How long a fork may take before the nursery counts as broken."""
 
 
-class Nursery:
+class ForkServer:
     """The worker's side: ask for children, learn how they ended."""
 
     def __init__(self, child: Callable[[socket.socket], None]) -> None:

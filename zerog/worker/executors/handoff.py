@@ -18,7 +18,7 @@ STALL = 0.005
 """Seconds without a claim being taken after which one more thread joins in."""
 
 
-class Backlog:
+class ClaimQueue:
     """First in, first out, for any number of threads that ``get``."""
 
     def __init__(self) -> None:

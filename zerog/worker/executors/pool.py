@@ -11,7 +11,7 @@ from typing import Any
 _Call = tuple[Future[Any], Callable[[], Any]]
 
 
-class DaemonPool(ThreadPoolExecutor):
+class DaemonThreadPool(ThreadPoolExecutor):
     """At most ``most`` threads, each started when a call finds all others busy.
 
     A ThreadPoolExecutor in name only, because an event loop takes no other; the threads of that one are waited for at

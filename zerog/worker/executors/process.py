@@ -22,10 +22,10 @@ from zerog.engine.transitions import Claim
 from zerog.exceptions import ZerogError
 from zerog.worker.executors import cleanup
 from zerog.worker.executors.child import CLOSE_SECONDS
-from zerog.worker.executors.forkserver import Nursery, describe, kill_group
-from zerog.worker.executors.thread import GIVE_UP_PAUSE, Done, Due, Slots
+from zerog.worker.executors.forkserver import ForkServer, describe, kill_group
+from zerog.worker.executors.thread import GIVE_UP_PAUSE, Done, Due, Executor
 from zerog.worker.outcome import LOST, Outcome, not_begun
-from zerog.worker.retry import take_overrun
+from zerog.worker.retry import expire_run
 from zerog.worker.signal_thread import STOPS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ DEATH_SECONDS = 2.0
 """How long a child whose socket closed may take to end by itself; then it is killed."""
 
 
-class ProcessSlots(Slots):
+class ProcessExecutor(Executor):
     """Has each job run in the slot's child process."""
 
     def __init__(
@@ -54,12 +54,12 @@ class ProcessSlots(Slots):
         lease: float,
         done: Done,
         clock: Clock,
-        nursery: Nursery,
+        forkserver: ForkServer,
         max_jobs: int = JOBS_PER_CHILD,
         max_memory: int | None = None,
     ) -> None:
         super().__init__(app, count, lease, done, clock)
-        self._nursery = nursery
+        self._forkserver = forkserver
         self._max_jobs = max_jobs
         self._max_memory = max_memory
         self._local = threading.local()
@@ -75,7 +75,7 @@ class ProcessSlots(Slots):
         return super().memory() + sum(cleanup.resident_memory(child.pid) for child in self._all())
 
     def broken(self) -> str | None:
-        return "the process that forks children is gone" if self._nursery.is_gone else None
+        return "the process that forks children is gone" if self._forkserver.is_gone else None
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         for child in self._all():
@@ -99,8 +99,8 @@ class ProcessSlots(Slots):
         deadline = self.clock.monotonic() + CLOSE_SECONDS
         for child in children:
             if child.nonce is None:  # it closes its resources and flushes what its jobs printed
-                self._nursery.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
-        self._nursery.close()
+                self._forkserver.how_it_ended(child.pid, max(0.0, deadline - self.clock.monotonic()))
+        self._forkserver.close()
 
     def _all(self) -> list[_Child]:
         with self._lock:
@@ -123,9 +123,9 @@ class ProcessSlots(Slots):
         except TimeoutError:
             child.kill()
             self._forget(child)
-            self._nursery.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
+            self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
             message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
-            self._until_answered(partial(take_overrun, self.app, claim, message))
+            self._until_answered(partial(expire_run, self.app, claim, message))
             return None
         finally:
             child.nonce = None
@@ -154,14 +154,14 @@ class ProcessSlots(Slots):
     def _child(self) -> _Child:
         """This slot's child, a new one if it has none or it has done its share."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.fit and not child.killed and not self._nursery.has_ended(child.pid):
+        if child is not None and child.fit and not child.killed and not self._forkserver.has_ended(child.pid):
             child.jobs += 1
             return child
         if child is not None:
             self._forget(child)
             if self.app.resources:
-                self._nursery.how_it_ended(child.pid, CLOSE_SECONDS)
-        child = self._local.child = _Child(self._nursery)
+                self._forkserver.how_it_ended(child.pid, CLOSE_SECONDS)
+        child = self._local.child = _Child(self._forkserver)
         with self._lock:
             self._children.add(child)
         return child
@@ -187,11 +187,11 @@ class ProcessSlots(Slots):
 
     def _died(self, claim: Claim, child: _Child, has_begun: bool) -> Outcome | None:
         """The end of a run whose child died; ``has_begun``: whether the job's own code ran in it."""
-        status = self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
+        status = self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)
         if status is None:
             kill_group(child.pid)
             message = "the process that ran the job closed its connection to the worker, and was killed"
-            self._nursery.how_it_ended(child.pid, DEATH_SECONDS)
+            self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)
         else:
             message = f"the process that ran the job died: {describe(status)}"
         if (write := self._ended_outside.get(claim.nonce)) is not None:
@@ -218,8 +218,8 @@ class ProcessSlots(Slots):
 class _Child:
     """The worker's side of one child process."""
 
-    def __init__(self, nursery: Nursery) -> None:
-        self.pid, self._socket = nursery.fork()
+    def __init__(self, forkserver: ForkServer) -> None:
+        self.pid, self._socket = forkserver.fork()
         self._lines = self._socket.makefile("rb")
         self._sending = threading.Lock()
         self.jobs = 1

@@ -1,7 +1,7 @@
 """The slots of a worker: threads that take claimed jobs and bring each to its way out.
 
-A slot either runs the job itself (``ThreadSlots``) or has a child process run it (``process``). Slots that are tasks of
-one event loop are in ``async_``.
+A slot either runs the job itself (``ThreadExecutor``) or has a child process run it (``process``). Slots that are
+tasks of one event loop are in ``async_``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zerog.records.commands import named
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors.cleanup import resident_memory
-from zerog.worker.executors.handoff import Backlog
+from zerog.worker.executors.handoff import ClaimQueue
 from zerog.worker.outcome import LOST, Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Due(NamedTuple):
     write: Callable[[], object]
 
 
-class Slots:
+class Executor:
     """``count`` threads that work off claimed jobs, oldest first."""
 
     def __init__(self, app: App, count: int, lease: float, done: Done, clock: Clock) -> None:
@@ -89,7 +89,7 @@ class Slots:
         """Asked before anything is done with a claim; one that is refused has been dealt with."""
         self._done = done
         self._count = count
-        self._todo = Backlog()
+        self._todo = ClaimQueue()
         self._threads: list[threading.Thread] = []
         self._current: dict[str, Claim] = {}
         self._dues: dict[tuple[str, str], Due] = {}
@@ -300,7 +300,7 @@ class Slots:
             pause = min(pause * 2, 5.0)
 
 
-class ThreadSlots(Slots):
+class ThreadExecutor(Executor):
     """Runs each job in the slot's own thread."""
 
     def __init__(self, *args: Any) -> None:

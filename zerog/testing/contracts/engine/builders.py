@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Worker
+from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import QueueUnavailable
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, make_key, new_document
@@ -17,8 +17,8 @@ from zerog.testing.clock import ManualClock
 KNOWN = (("test", 1.0),)
 """What their code writes itself, so that an engine which can may claim it unseen."""
 
-ALICE = Worker("alice", 30.0, knows=KNOWN)
-BOB = Worker("bob", 30.0, knows=KNOWN)
+ALICE = WorkerIdentity("alice", 30.0, knows=KNOWN)
+BOB = WorkerIdentity("bob", 30.0, knows=KNOWN)
 
 
 def accept(head: Document) -> str:
@@ -46,13 +46,13 @@ class EngineRules:
         engine.submit([document], delay)
         return str(document["uuid"])
 
-    def claimed(self, engine: Engine, worker: Worker = ALICE, **fields: Any) -> Claim:
+    def claimed(self, engine: Engine, worker: WorkerIdentity = ALICE, **fields: Any) -> Claim:
         """A claim of a job that was just submitted."""
         uuid = self.submitted(engine, **fields)
         claims = self.claim_all(engine, worker)
         return next(claim for claim in claims if claim.uuid == uuid)
 
-    def claim_all(self, engine: Engine, worker: Worker = ALICE) -> list[Claim]:
+    def claim_all(self, engine: Engine, worker: WorkerIdentity = ALICE) -> list[Claim]:
         """Everything that can be claimed now, with losses of the queue repaired."""
         claims: list[Claim] = []
         for _ in range(20):

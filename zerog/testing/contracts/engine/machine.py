@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settlement, Worker
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import ClaimLost, JobNotFound, JobStateError
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import TERMINAL, Document, make_key, new_document
@@ -75,7 +75,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
         # what workers do
 
         @rule(target=claims, want=st.integers(1, 3), worker=st.sampled_from(_WORKERS))
-        def claim(self, want: int, worker: Worker) -> Any:
+        def claim(self, want: int, worker: WorkerIdentity) -> Any:
             claims = self.engine.claim(want, worker, lambda head: head["jobType"])
             assert len(claims) <= want
             return multiple(*claims)

@@ -14,7 +14,7 @@ import pytest
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
@@ -26,9 +26,9 @@ from zerog.records.job import COUNTS, HISTORY, RUNNING, STAMPS, WAITING, check_h
 from zerog.records.operations import Set, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules
-from zerog.worker.control import Control
+from zerog.worker.control import CommandPoller
 
-GONE = Worker("gone", 30.0)
+GONE = WorkerIdentity("gone", 30.0)
 
 
 def nested(levels: int) -> list[Any]:
@@ -142,7 +142,7 @@ class PoisonRules(EngineRules):
             pytest.skip("no way to damage a document of this datastore is known")
         dead, living = self.claimed(engine, GONE), self.claimed(engine, BOB)
         reconciler = Reconciler(engine, "sweeper", engine.clock, kept=lambda: {"succeeded": {"test": Keep(20, 1.0)}})
-        control = Control(engine.datastore, "bob", lambda _orders: None, engine.clock)
+        control = CommandPoller(engine.datastore, "bob", lambda _orders: None, engine.clock)
         for beat, how in enumerate(self.damages, 1):
             for key in (DIRECTORY, SWEEPER, QUEUES, worker_key("bob")):
                 with suppress(CasMismatch, engine.datastore.casException):
@@ -171,7 +171,7 @@ class PoisonRules(EngineRules):
         records = [{}, *({field: "x"} for field in RECORD), *(dict.fromkeys(RECORD, value) for value in WRONG)]
         owned = []
         for number, fields in enumerate(records[:: self.sampling]):
-            worker = Worker(f"worker-{number}", 30.0)
+            worker = WorkerIdentity(f"worker-{number}", 30.0)
             WorkerRecords(engine).renew(worker, 1)
             with suppress(InvalidValue):  # values that no program can store there
                 engine.datastore.mutate(worker_key(worker.name), [Set(*field) for field in fields.items()])

@@ -8,7 +8,7 @@ import pytest
 
 from zerog.engine import transitions
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement, Worker
+from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import JobNotFound, JobStateError, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import CANCEL_GRACE, Reconciler
@@ -28,7 +28,7 @@ class RepairRules(EngineRules):
     @pytest.mark.parametrize("counter", ["crashes", "lost"])
     def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
         """Rescue raises the epoch, counts, records why and of which build, and puts the job back."""
-        claim = self.claimed(engine, Worker("alice", 30.0, build="7"))
+        claim = self.claimed(engine, WorkerIdentity("alice", 30.0, build="7"))
         assert engine.rescue(claim.uuid, claim.run, counter, "it died")
         document = engine.datastore.read(claim.key)
         assert document is not None
