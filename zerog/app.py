@@ -236,7 +236,9 @@ class App:
         self.engine.named(common["queueName"])
         jobs: list[BaseJob] = []
         for own in attributes:
-            job = construct(job_class, self.datastore, self.queue, headers=check_headers(headers), **common, **own)
+            job = construct(
+                job_class, (self.datastore, self.queue), {"headers": check_headers(headers), **common, **own}
+            )
             self._attach(job)
             jobs.append(job)
         submit_all(self.engine, jobs, delay)

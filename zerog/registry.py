@@ -144,7 +144,7 @@ class JobRegistry:
             jobType = parameters.pop("jobType", None)
         job_class = self.get_class(jobType)
         attributes = declaration_of(job_class).validated(parameters)
-        return construct(job_class, datastore, queue, keepalive, **attributes)
+        return construct(job_class, (datastore, queue, keepalive), attributes)
 
     def get_job(self, uuid: str, datastore: Any, queue: Any, keepalive: Callable[[], object] | None = None) -> BaseJob:
         """The job object of a stored document.

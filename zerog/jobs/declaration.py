@@ -152,8 +152,8 @@ class Declaration:
         unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
         for name in _CONTAINERS:
-            if name in attributes:
-                attributes[name] = jsonvalues.copy(attributes[name])
+            if type(value := attributes.get(name)) in (dict, list):
+                attributes[name] = jsonvalues.copy(value)
         attributes["completeness"] = share(attributes.get("completeness"))
         for key in TIMESTAMPS:
             value = head.get(key)

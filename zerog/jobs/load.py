@@ -33,9 +33,14 @@ Loaded = tuple[Document, Document, dict[str, Any], Document]
 """A stored head, its lifted form, the attributes in it, and its unknown fields."""
 
 
-def construct(job_class: type[J], *args: Any, **kwargs: Any) -> J:
-    """Make a job object; what its own ``__init__`` changes is stored with its first save, or its next one."""
-    job = job_class.__new__(job_class, *args, **kwargs)
+def construct(job_class: type[J], args: tuple[Any, ...], kwargs: dict[str, Any]) -> J:
+    """Make a job object; what its own ``__init__`` changes is stored with its first save, or its next one.
+
+    ``args`` and ``kwargs`` are those of ``__init__``.
+    """
+    # Without the arguments, which object.__new__ ignores: to pass some forty of them on takes a while.
+    is_plain = job_class.__new__ is object.__new__
+    job = object.__new__(job_class) if is_plain else job_class.__new__(job_class, *args, **kwargs)
     job._gathering = True
     job.__init__(*args, **kwargs)  # type: ignore[misc]
     job._gathering = False
@@ -52,7 +57,7 @@ def load_job(
 ) -> BaseJob:
     """A job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
     head, lifted, attributes, unknown = loaded
-    job = construct(job_class, datastore, queue, keepalive, **attributes)
+    job = construct(job_class, (datastore, queue, keepalive), attributes)
     job._unknown = unknown
     job._bind(head, lifted, token)
     return job

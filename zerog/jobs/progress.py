@@ -51,6 +51,8 @@ def clamp(completeness: float) -> float:
 
 def share(completeness: Any) -> Any:
     """A completeness as it is shown: within 0.0 and 1.0; what is no number stays as it is."""
+    if type(completeness) is float and 0.0 <= completeness <= 1.0:
+        return completeness
     return clamp(completeness) if type(completeness) in (int, float) and completeness == completeness else completeness
 
 

@@ -47,9 +47,8 @@ def check(value: Any, path: str = "value", depth: int = 0) -> None:
     ``depth``: how many levels deep the value will lie in what is stored. Costs time and memory in proportion to the
     value's size: paths are made for the message alone.
     """
-    if value is None or type(value) is bool:
-        return
-    if not _is_sound(value, depth):
+    kind = type(value)
+    if not (_is_sound(value, depth) if kind in _CONTAINERS else _is_scalar(value, kind)):
         _complain(value, path, depth)
 
 

@@ -31,9 +31,8 @@ class Gate:
         """
         if not self._engine.open(claim, self._accept):
             return given_back(claim)
-        cancelled = Settlement(claim, "finish", claim.seq + 1, CANCELLED, status=CANCELLED_STATUS)
         if is_cancelled:
-            return cancelled
+            return _cancelled(claim)
         if self._clock.monotonic() - claim.at <= self._fresh:
             return True
         try:
@@ -44,4 +43,8 @@ class Gate:
         if head is None or head.get("status") != RUNNING or not is_claimed(head, claim.nonce):
             log.warning("job %s is not this worker's any more; its run does not begin", claim.uuid)
             return None
-        return True if head.get("cancelRequested") is None else cancelled
+        return True if head.get("cancelRequested") is None else _cancelled(claim)
+
+
+def _cancelled(claim: Claim) -> Settlement:
+    return Settlement(claim, "finish", claim.seq + 1, CANCELLED, status=CANCELLED_STATUS)
