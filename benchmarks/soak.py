@@ -36,7 +36,7 @@ SLICE = 0.1
 FIELDS = ("memory, MiB", "descriptors", "threads")
 
 
-class Fetcher:
+class Store:
     """What a backend's store holds; ``figures`` gives it by name."""
 
     server: Server | None = None
@@ -82,7 +82,7 @@ class Fetcher:
 class Samples:
     """Looks at processes and the store every SAMPLE seconds."""
 
-    def __init__(self, store: Fetcher, pids: dict[str, int]) -> None:
+    def __init__(self, store: Store, pids: dict[str, int]) -> None:
         self.curves: dict[str, dict[str, dict[int, list[tuple[float, float]]]]] = {
             field: defaultdict(lambda: defaultdict(list)) for field in FIELDS
         }
@@ -176,7 +176,7 @@ def rest(seconds: float) -> dict[str, int]:
 
 def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, int], dict[str, int]]:
     """The samples, the counts of submits and faults, and what is left at the end."""
-    store = Fetcher(options.store, folder)
+    store = Store(options.store, folder)
     os.environ |= {"SOAK_URL": store.url, "SOAK_RETAIN": str(options.retain)}
     os.environ["PYTHONPATH"] = f"{INSIDE}:{INSIDE.parents[1]}"
     if store.queue:
@@ -202,7 +202,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, i
 
 
 def watch(
-    options: argparse.Namespace, store: Fetcher, supervisor: int
+    options: argparse.Namespace, store: Store, supervisor: int
 ) -> tuple[Samples, dict[str, int], dict[str, int]]:
     """Submit jobs, make faults and take samples until the time is over."""
     counts = {"submitted": 0, "refused": 0, "SIGKILL": 0, "SIGTERM": 0, "none": 0}
