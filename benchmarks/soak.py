@@ -201,9 +201,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[Samples, dict[str, i
             store.server.stop()
 
 
-def watch(
-    options: argparse.Namespace, store: Store, supervisor: int
-) -> tuple[Samples, dict[str, int], dict[str, int]]:
+def watch(options: argparse.Namespace, store: Store, supervisor: int) -> tuple[Samples, dict[str, int], dict[str, int]]:
     """Submit jobs, make faults and take samples until the time is over."""
     counts = {"submitted": 0, "refused": 0, "SIGKILL": 0, "SIGTERM": 0, "none": 0}
     pids = {"supervisor": supervisor, "submitter": os.getpid()}

@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 
 from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.engine.operator import Change
-from zerog.exceptions import ConfigurationError, JobNotFound
+from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.batches import submit_all
@@ -27,8 +27,8 @@ from zerog.jobs.submit_options import check_delay, check_headers, check_named, c
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
-from zerog.query import Query
-from zerog.records.job import TERMINAL, Document, check_shown, make_key
+from zerog.query import Query, readable
+from zerog.records.job import TERMINAL, Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
 from zerog.support.checks import check_queue_name
@@ -261,20 +261,11 @@ class App:
         ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
-        return progress_of(self._readable(uuid, head=True), self.clock.now())
+        return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())
 
     def info(self, uuid: str) -> dict[str, Any]:
         """``progress`` with ``events``, ``warnings`` and ``errors``."""
-        return info_of(self._readable(uuid), self.clock.now())
-
-    def _readable(self, uuid: str, head: bool = False) -> Document:
-        """A job's document to be shown, even if the engine can't work with it."""
-        key = make_key(uuid)
-        document: Document | None = self.datastore.read_with_cas(key, head)[0]
-        if document is None:
-            raise JobNotFound(f"there is no job {uuid}")
-        check_shown(key, document)
-        return document
+        return info_of(readable(self.datastore, uuid), self.clock.now())
 
     def jobs(
         self,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zerog.contracts.datastore import Datastore
-from zerog.exceptions import InvalidValue
+from zerog.exceptions import InvalidValue, JobNotFound
 from zerog.jobs.progress import progress_of
-from zerog.records.job import STATUSES, Document
+from zerog.records.job import STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock
 
 PAGE = 500
@@ -67,3 +67,16 @@ class Query:
             return True
         kind = str(last.get("type") or "")
         return self.error in (kind, kind.rpartition(".")[2]) or self.error.lower() in str(last.get("msg") or "").lower()
+
+
+def readable(datastore: Datastore, uuid: str, head: bool = False) -> Document:
+    """Return a job's document, or its head, for showing, even if the engine can't work with it.
+
+    Raises InvalidUuid, JobNotFound, CorruptDocument.
+    """
+    key = make_key(uuid)
+    document = datastore.read_with_cas(key, head)[0]
+    if document is None:
+        raise JobNotFound(f"there is no job {uuid}")
+    check_shown(key, document)
+    return document

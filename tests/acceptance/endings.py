@@ -27,7 +27,7 @@ ENDS = {
 """What becomes of a job of each kind."""
 
 
-class StopRequest(zerog.BaseJob):
+class Ending(zerog.BaseJob):
     """Ends in the way that its ``kind`` names."""
 
     JOB_TYPE = "ending"
@@ -81,7 +81,7 @@ class StopRequest(zerog.BaseJob):
 
 def check(app: zerog.App, uuid: str, kind: str, number: int) -> None:
     """That one job has come to the end of its kind, with all that it recorded, once."""
-    job = app.get_job(uuid, StopRequest)
+    job = app.get_job(uuid, Ending)
     info = app.info(uuid)
     assert info["status"] == ENDS[kind], (kind, info)
     assert not job.running
@@ -105,4 +105,4 @@ def check(app: zerog.App, uuid: str, kind: str, number: int) -> None:
 
 
 app = zerog.App()
-app.register(StopRequest)
+app.register(Ending)

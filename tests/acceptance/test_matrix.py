@@ -79,7 +79,7 @@ def test_every_pair(
     uuids = []
     for number, kind in enumerate(kinds):
         delay = {"later": 1.0, "withdrawn": 600.0}.get(kind, 0.0)
-        uuids.append(app.submit(endings.StopRequest, {"kind": kind, "number": number}, delay=delay).uuid)
+        uuids.append(app.submit(endings.Ending, {"kind": kind, "number": number}, delay=delay).uuid)
         if kind == "withdrawn":
             assert app.cancel(uuids[-1]) == "cancelled"
     worker = OneWorker(tmp_path / "worker.log")

@@ -67,6 +67,9 @@ class JobFindings:
         """The queues of jobs whose type this app knows and no living worker does."""
         self.leases = [0.0]
         """The leases of silent owners and of those without a record."""
+        self._prepare_findings()
+
+    def _prepare_findings(self) -> None:
         self.fresh = Finding("jobs are on their way to their queue", 0, "nothing to do", False)
         by_a_sweep = "a sweep does; a worker that runs makes one every 10 s"
         self.pending = Finding("jobs are stored but never reached their queue", 0, by_a_sweep, False)

@@ -22,6 +22,7 @@ from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.checks import is_delay
 from zerog.support.clock import to_text
+from zerog.worker.error_text import message_of, repr_of
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.retry import retry_delay
@@ -213,11 +214,11 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     code, delay = _code_and_delay(value)
     if type(code) is int and code == NO_RESULT:
         if not _is_delay(delay):
-            return _failed(job, f"run() returned {_shown(value)} with delay={_shown(delay)}; expected seconds")
+            return _failed(job, f"run() returned {repr_of(value)} with delay={repr_of(delay)}; expected seconds")
         return _again(job, delay or 0.0)
     if _is_code(code) and delay is None:
         return _result(job, "value", code)
-    return _failed(job, f"run() returned {_shown(value)}; expected {LEGAL}")
+    return _failed(job, f"run() returned {repr_of(value)}; expected {LEGAL}")
 
 
 def _nothing(job: BaseJob, start: Start) -> Outcome:
@@ -231,15 +232,6 @@ def _nothing(job: BaseJob, start: Start) -> Outcome:
 
 def _is_code(code: object) -> bool:
     return type(code) is int and 100 <= code <= 599
-
-
-def _shown(value: object) -> str:
-    """A value for a message, even if its ``repr`` fails."""
-    try:
-        text = repr(value)
-    except Exception as failure:
-        text = f"{type(value).__name__} whose repr() raised {type(failure).__name__}"
-    return jsonvalues.storable_text(text[:200] + ("…" if len(text) > 200 else ""))
 
 
 def _code_and_delay(value: Any) -> tuple[Any, Any]:
@@ -275,7 +267,7 @@ def _error_continue(job: BaseJob, signal: ErrorContinue, start: Start) -> Outcom
     if not signal.recorded:
         job._gathered(job.record_error, signal.code, message_of(signal), signal)
     if not _is_delay(signal.delay):
-        return _failed(job, f"run() raised ErrorContinue with delay={_shown(signal.delay)}; expected seconds")
+        return _failed(job, f"run() raised ErrorContinue with delay={repr_of(signal.delay)}; expected seconds")
     return _another_try(job, "continue", signal, start)
 
 
@@ -283,7 +275,7 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
     if not signal.recorded:
         job._gathered(job.record_warning, message_of(signal))
     if not _is_delay(signal.delay):
-        return _failed(job, f"run() raised WarningContinue with delay={_shown(signal.delay)}; expected seconds")
+        return _failed(job, f"run() raised WarningContinue with delay={repr_of(signal.delay)}; expected seconds")
     code = _asked(job)
     return _continued(job, "continue", signal.delay or 0.0) if code is None else _result(job, "continue", code)
 
@@ -395,14 +387,3 @@ def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     record = error_record(job._now(), INTERNAL_ERROR, message, job.attempts, job._build)
     operations = [*job._pending.take(), *erred(record, job._history_limit), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])
-
-
-def message_of(error: BaseException) -> str:
-    """What an exception says, even if its ``str`` fails."""
-    try:
-        text = str(error)
-    except Exception as failure:
-        text = f"<str() of it raised {type(failure).__name__}>"
-    notes = getattr(error, "__notes__", [])
-    text = " ".join([text, *(f"({note})" for note in notes if isinstance(note, str))]).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

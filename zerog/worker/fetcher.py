@@ -87,7 +87,7 @@ class Fetcher:
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
         self._claims = ClaimTimes()
         self._refused = 0
-        self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-store", daemon=True)
+        self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-fetcher", daemon=True)
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.counts: Counter[str] = Counter()
         self.drained = threading.Event()
@@ -366,30 +366,13 @@ class Fetcher:
                 self._occupied += len(claims)
                 self._give_back(claims)
                 return
-            kept, back = self._divided(claims)
+            kept, back = self._gate.divide(claims, max(0, self._slots - self._occupied), self._pace, self._worker.knows)
             if kept and not self._runner.unstarted():
                 self._taken_at = self._clock.monotonic()
             self._occupied += len(kept)
             self._runner.add(kept, are_short=self._pace.is_short)
             self._ended += back
             self._notify()
-
-    def _divided(self, claims: list[Claim]) -> tuple[list[Claim], list[Settlement]]:
-        """The claims for slots, and how the others end: no slot is free for them, and their jobs may take long."""
-        free = max(0, self._slots - self._occupied)
-        known = [job_type for job_type, _ in self._worker.knows]
-        if len(claims) <= free or (known and all(map(self._pace.may_wait, known))):
-            return claims, []
-        kept, back = claims[:free], []
-        for claim in claims[free:]:
-            is_open = self._engine.open(claim, self._accept)
-            if is_open and self._pace.may_wait(claim.head["jobType"]):
-                kept.append(claim)
-                continue
-            back.append(given_back(claim, 0) if is_open else given_back(claim))
-            self._pace.gave_back([claim.head.get("jobType", "")])
-        back.reverse()  # each goes ahead of all that wait, so the last one first
-        return kept, back
 
     def _take_up(self, queues: Sequence[str]) -> None:
         """Poll for work from this thread unless the store thread is polling already."""

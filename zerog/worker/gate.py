@@ -1,8 +1,9 @@
-"""The gate before each run: a claim that waited for its slot is looked at again, for its job may have changed hands."""
+"""The gate before each run: which claims are kept for a slot, and whether one that waited for it may begin."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 from zerog.engine.engine import Accept, Engine
@@ -10,6 +11,7 @@ from zerog.engine.transitions import Claim, Settlement, given_back, is_claimed
 from zerog.exceptions import CorruptDocument, DatastoreError
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, RUNNING
 from zerog.support.clock import Clock
+from zerog.worker.pace import Pace
 
 log = logging.getLogger("zerog")
 
@@ -44,6 +46,27 @@ class Gate:
             log.warning("job %s is not this worker's any more; its run does not begin", claim.uuid)
             return None
         return True if head.get("cancelRequested") is None else _cancelled(claim)
+
+    def divide(
+        self, claims: list[Claim], free: int, pace: Pace, knows: Sequence[tuple[str, float]]
+    ) -> tuple[list[Claim], list[Settlement]]:
+        """Return the claims that are kept, and how the others end: no slot is free for them, and they may take long.
+
+        ``free``: slots without a claim. ``knows``: the types of job, with their versions, that the worker takes.
+        """
+        known = [job_type for job_type, _ in knows]
+        if len(claims) <= free or (known and all(map(pace.may_wait, known))):
+            return claims, []
+        kept, back = claims[:free], []
+        for claim in claims[free:]:
+            is_open = self._engine.open(claim, self._accept)
+            if is_open and pace.may_wait(claim.head["jobType"]):
+                kept.append(claim)
+                continue
+            back.append(given_back(claim, 0) if is_open else given_back(claim))
+            pace.gave_back([claim.head.get("jobType", "")])
+        back.reverse()  # each goes ahead of all that wait, so the last one first
+        return kept, back
 
 
 def _cancelled(claim: Claim) -> Settlement:

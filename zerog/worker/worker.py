@@ -90,13 +90,7 @@ class Worker:
             max_memory=max_memory,
             connect_retries=connect_retries,
         )
-        if on_fatal is not None and not callable(on_fatal):
-            raise ConfigurationError(f"on_fatal={on_fatal!r:.200}; expected a function that takes the error, or None")
-        if executor == "process" and not app.datastore.shared:
-            raise ConfigurationError(
-                "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "
-                "executor='thread', or sqlite:///jobs.db"
-            )
+        _check(app, executor, on_fatal)
         self.app = app
         # Never reused: a worker that comes back under an old name could be taken for its predecessor.
         self.name = f"{self.settings.name}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -202,6 +196,17 @@ class Worker:
                     f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; use "
                     "executor='process', or executor='async' for an async def run. SOFT_TIMEOUT holds everywhere"
                 )
+
+
+def _check(app: App, executor: str, on_fatal: object) -> None:
+    """Refuse what can't be checked without the app. Raises ConfigurationError."""
+    if on_fatal is not None and not callable(on_fatal):
+        raise ConfigurationError(f"on_fatal={on_fatal!r:.200}; expected a function that takes the error, or None")
+    if executor == "process" and not app.datastore.shared:
+        raise ConfigurationError(
+            "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "
+            "executor='thread', or sqlite:///jobs.db"
+        )
 
 
 class EmbeddedWorker:

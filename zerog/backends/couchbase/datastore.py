@@ -27,28 +27,24 @@ from zerog.backends.couchbase.index import (
 )
 from zerog.backends.couchbase.query import JobQuery
 from zerog.backends.couchbase.server import CouchbaseServer, options, sdk
+from zerog.backends.couchbase.texts import decoded, encoded, shortened
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     Datastore,
     Mutation,
     Page,
     RunGuard,
-    check_document,
     check_limit,
     check_until,
     fence,
     repeated,
     without_history,
 )
-from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, InvalidValue, TooManyCollisions
-from zerog.records.job import HISTORY, TERMINAL
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, TooManyCollisions
+from zerog.records.job import TERMINAL
 from zerog.records.operations import Document, Operation, apply, check
-from zerog.records.room import drop_oldest, limit_of
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
-
-LARGEST = 8 * 1024 * 1024
-"""Bytes of a whole document, its history included. The server takes 20 MiB."""
 
 AT_ONCE = 100
 """Documents read by one call."""
@@ -83,11 +79,11 @@ class CouchbaseDatastore(Datastore):
             answer = self.server.reading(key, lambda collection: collection.get(key))
         except sdk.DocumentNotFoundException:
             return None, None
-        document = _decoded(key, answer.value)
+        document = decoded(key, answer.value)
         return (without_history(document) if head else document), answer.cas
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        text = _encoded(key, value, jsonvalues.MAX_BYTES if cas else jsonvalues.JOB_BYTES)
+        text = encoded(key, value, jsonvalues.MAX_BYTES if cas else jsonvalues.JOB_BYTES)
         if cas is None or not 0 <= cas < LOCKED:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         return True, self._store(key, value, text, cas, places_of(value))
@@ -188,7 +184,7 @@ class CouchbaseDatastore(Datastore):
             try:
                 if error is None:
                     stored = answer.results[key]
-                    heads[key] = without_history(_decoded(key, stored.value)), stored.cas
+                    heads[key] = without_history(decoded(key, stored.value)), stored.cas
                 elif isinstance(error, sdk.DocumentNotFoundException):
                     heads[key] = None, 0
                 else:  # asked for by itself it comes, or tells what is the matter
@@ -320,7 +316,7 @@ class CouchbaseDatastore(Datastore):
         changed = apply(document, operations)
         if run is not None and run.seq is not None:
             document["seq"] = run.seq
-        text = _shortened(key, document, operations, changed)
+        text = shortened(key, document, operations, changed)
         try:
             written = self._store(key, document, text, token, new_places(old, places_of(document)))
         except self.casException:
@@ -359,47 +355,3 @@ def _is_by(time: object, latest: str | None) -> bool:
 
 def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:
     return {name: value for name, value in zip(names, told, strict=True) if value is not _ABSENT}
-
-
-def _decoded(key: str, text: bytes) -> Document:
-    try:
-        document = jsonvalues.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptDocument(f"{key} holds no JSON ({error}); it was left as it is") from None
-    if type(document) is not dict:
-        raise CorruptDocument(f"{key} holds {jsonvalues.short_repr(document)}, not a JSON object; it was left as it is")
-    return document
-
-
-def _encoded(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> bytes:
-    """The text of a document.
-
-    Raises InvalidValue for a head of more than ``limit`` bytes, and for an entry of the history or a whole that is too
-    large.
-    """
-    check_document(key, document)
-    head, parts = 0, []
-    for field, value in document.items():
-        if field in HISTORY and type(value) is list:
-            text = f"[{','.join(jsonvalues.encode_checked(entry, field) for entry in value)}]"
-        else:
-            text = jsonvalues.encode_checked(value, key)
-            head += len(text.encode())
-        parts.append(f"{jsonvalues.encode_checked(field)}:{text}")
-    whole = f"{{{','.join(parts)}}}".encode()
-    if head > limit or len(whole) > LARGEST:
-        raise InvalidValue(
-            f"{key} takes {head:,} bytes as JSON, {len(whole):,} with its history; at most {limit:,} and "
-            f"{LARGEST:,} are stored"
-        )
-    return whole
-
-
-def _shortened(key: str, document: Document, operations: Sequence[Operation], changed: Document) -> bytes:
-    """The text of a changed document, without the oldest entries of a history that would make it too large."""
-    while True:
-        try:
-            return _encoded(key, document, limit_of(operations))
-        except InvalidValue:
-            if not drop_oldest(document, 0, operations, changed):
-                raise

@@ -260,8 +260,7 @@ class SqliteDatastore(Datastore):
                         cold.update(self._stored(sqlite, row, each))
             apply(cold, [operation], changed)
         if seq is not None:
-            columns["seq"] = None
-            hot["seq"] = seq
+            columns["seq"], hot["seq"] = None, seq
         token = row[CAS] + 1
         written = {name: to_column(hot, name) for name in columns}
         self._update(sqlite, row, token, written, cold, known, limit_of(operations))

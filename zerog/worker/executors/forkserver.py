@@ -52,7 +52,7 @@ class ForkServer:
         self._ended: dict[int, int] = {}
         self._gone = False
         # Copied here, not in the thread: this one may be closed before that begins.
-        threading.Thread(target=self._listen, args=(ours.dup(),), name="zerog-nursery", daemon=True).start()
+        threading.Thread(target=self._listen, args=(ours.dup(),), name="zerog-forkserver", daemon=True).start()
 
     def fork(self) -> tuple[int, socket.socket]:
         """A new child's pid and the socket to it. Raises OSError, and ZerogError if the nursery is gone."""
