@@ -101,7 +101,7 @@ def test_submit_by_class_or_name(app: Any) -> None:
         job = app.submit(job_type, {"path": "x"}, priority=2, headers={"trace": "1"}, queue="slow")
         assert (job.path, job.status, job.priority, job.queueName) == ("x", "queued", 2, "slow")
         assert app.get_job(job.uuid).headers == {"trace": "1"}
-    assert app.engine.named("slow").size() == 2
+    assert app.engine.queue_named("slow").size() == 2
 
 
 def test_submit_takes_a_uuid_once(app: Any) -> None:
@@ -240,7 +240,7 @@ def test_a_corrupt_document_is_named_and_the_worker_goes_on(app: Any) -> None:
             with pytest.raises((CorruptDocument, UnknownJobType)):
                 call(job.uuid)
         assert app.datastore.read(job.key()) == broken[job.key()]
-        assert job.uuid in app.engine.unsuitable
+        assert job.uuid in app.engine.skipped
     assert len(everything(app)) == 3, "those with a status are listed, whatever else they lack"
 
 
@@ -282,7 +282,7 @@ def bring_to(app: Any, status: str) -> str:
         return job.uuid
     uuid: str = app.submit("declared", {"path": "x"}, delay=60 if status == "scheduled" else 0).uuid
     if status == "running":
-        assert app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+        assert app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     elif status == "succeeded":
         zerog.Worker(app).run(burst=True)
     elif status == "failed":

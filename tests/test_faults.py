@@ -59,7 +59,7 @@ def timed(*classes: type[zerog.BaseJob]) -> tuple[zerog.App, ManualClock]:
 
 
 def claim(app: Any, worker: WorkerIdentity = ALICE) -> list[Any]:
-    return list(app.engine.claim(10, worker, app.registry.accept))
+    return list(app.engine.claim(10, worker, app.registry.load_head))
 
 
 # a job or its result is lost
@@ -263,10 +263,10 @@ def test_a_requeue_forgets_priority_and_time_to_run() -> None:
         puts: list[tuple[Any, ...]]
 
         def put(
-            self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+            self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
         ) -> int:
             self.puts.append((priority, ttr))
-            return super().put(uuid, delay, priority, ttr, ahead)
+            return super().put(uuid, delay, priority, ttr, front)
 
     queue = Watching()
     queue.puts = []

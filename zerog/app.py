@@ -233,7 +233,7 @@ class App:
             "createdAt": now,
             "updatedAt": now,
         }
-        self.engine.named(common["queueName"])
+        self.engine.queue_named(common["queueName"])
         jobs: list[BaseJob] = []
         for own in attributes:
             job = construct(

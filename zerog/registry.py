@@ -163,7 +163,7 @@ class JobRegistry:
         """Every registered job type, with the schema version that new jobs of it have."""
         return tuple((job_type, declaration_of(cls).version) for job_type, cls in sorted(self._classes.items()))
 
-    def accept(self, head: Document) -> Any:
+    def load_head(self, head: Document) -> Any:
         """Look at a waiting head before it is claimed; what comes back is for ``load_job``. Raises Unsuitable."""
         job_class = self._classes.get(head["jobType"])
         if job_class is None:

@@ -64,7 +64,7 @@ def perform(uuid: str) -> None:
     entry = rq.get_current_job()
     try:
         app = _app()
-        queue = app.engine.named(entry.origin if entry is not None else app.queue.name)
+        queue = app.engine.queue_named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue, app.engine)
         with app.resources.used(), _pulse(entry):
             run_delivery(app, delivery, queue.name, _lease(), lambda: _Stop.is_requested)
@@ -231,7 +231,7 @@ class ZerogQueue(rq.Queue):
 
 
 def _own_queue(name: str) -> RqQueue:
-    queue = _app().engine.named(name)
+    queue = _app().engine.queue_named(name)
     assert isinstance(queue, RqQueue)
     return queue
 

@@ -89,7 +89,7 @@ class Shop:
     def running(self, job_type: str = "word_count") -> str:
         WorkerRecords(self.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
         uuid = self.submitted(job_type, priority=9)
-        [claim] = self.app.engine.claim(1, ALICE, self.app.registry.accept)
+        [claim] = self.app.engine.claim(1, ALICE, self.app.registry.load_head)
         assert claim.uuid == uuid
         self.claim = claim
         return uuid

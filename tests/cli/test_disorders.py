@@ -62,7 +62,7 @@ def queue_emptied(shop: Shop) -> None:
 def owner_silent(shop: Shop) -> None:
     shop.submitted()
     WorkerRecords(shop.app.engine).renew(BRIEF, 1)
-    assert shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
+    assert shop.app.engine.claim(1, BRIEF, shop.app.registry.load_head)
 
 
 def record_left(shop: Shop) -> None:
@@ -99,7 +99,7 @@ def time_makes_no_sense(shop: Shop) -> None:
 def runs_since(shop: Shop, minutes: float) -> tuple[package.App, str]:
     app = some_time_ago(shop, minutes)
     uuid = submitted(app)
-    [claim] = app.engine.claim(1, ALICE, app.registry.accept)
+    [claim] = app.engine.claim(1, ALICE, app.registry.load_head)
     assert claim.uuid == uuid
     return app, uuid
 

@@ -30,7 +30,7 @@ def owned_by_the_dead(shop: Shop) -> str:
     """A job whose worker, with a lease of half a second, will never be heard of again."""
     uuid = shop.submitted()
     WorkerRecords(shop.app.engine).renew(BRIEF, 1)
-    [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.accept)
+    [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.load_head)
     assert claim.uuid == uuid
     return uuid
 

@@ -130,7 +130,7 @@ def test_the_least_queue_is_enough_to_put() -> None:
     assert least.uuids == [uuid]
     assert queue.name == "default"
     with pytest.raises(ConfigurationError, match="other"):
-        queue.named("other")
+        queue.queue_named("other")
 
 
 def test_failures_of_a_foreign_queue_have_a_name() -> None:

@@ -17,7 +17,7 @@ from tests.backends.rq.queues import real_url
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
-from zerog.backends.redis.commands import named
+from zerog.backends.redis.commands import hash_name
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
@@ -38,7 +38,7 @@ RAW = (
     "size",
     "lists",
     "kind",
-    *map(named, ("status", "epoch", "seq", "owner", "attempts", "updatedAt")),
+    *map(hash_name, ("status", "epoch", "seq", "owner", "attempts", "updatedAt")),
 )
 """Fields of the hash in which Redis keeps a document."""
 

@@ -203,7 +203,7 @@ def released_unsuitable(place: Place) -> tuple[str, Told]:
 
     uuid = place.submit()
     assert place.engine.claim(10, ALICE, refuse) == []
-    assert place.engine.unsuitable == {uuid: "newer than this code"}
+    assert place.engine.skipped == {uuid: "newer than this code"}
     return uuid, lambda document: document["status"] == "queued"
 
 

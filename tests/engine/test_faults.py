@@ -51,7 +51,7 @@ def app(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> I
 
 
 def claim(app: zerog.App, worker: WorkerIdentity = ALICE) -> list[Claim]:
-    return app.engine.claim(10, worker, app.registry.accept)
+    return app.engine.claim(10, worker, app.registry.load_head)
 
 
 def finish(app: zerog.App, mine: Claim, code: int = 200) -> bool:
@@ -137,9 +137,9 @@ def test_a_connection_is_lost_right_after_the_claim(app: zerog.App, monkeypatch:
     uuid = app.submit("plain").uuid
     with monkeypatch.context() as cut:
         cut.setattr(engine.queue, "reserve", lambda timeout: Cut(uuid))
-        [mine] = engine.claim(1, ALICE, app.registry.accept)
+        [mine] = engine.claim(1, ALICE, app.registry.load_head)
     engine.queue.put(uuid)
-    assert engine.claim(1, BOB, app.registry.accept) == []
+    assert engine.claim(1, BOB, app.registry.load_head) == []
     assert engine.settle([Settlement(mine, "finish", 1, 200)]) == [True]
     head = engine.read(uuid)[0]
     assert (head["resultCode"], head["attempts"], head["crashes"], head["lost"]) == (200, 1, 0, 0)
@@ -256,11 +256,11 @@ def test_the_name_of_the_queue_is_never_set(app: zerog.App) -> None:
     """It was in the schema and empty; here it says where the job waits, and a repair goes by it."""
     uuid = app.submit("plain", queue="low").uuid
     assert app.get_job(uuid).queueName == app.datastore.read(make_key(uuid))["queueName"] == "low"
-    entry = app.queue.named("low").reserve(0)
+    entry = app.queue.queue_named("low").reserve(0)
     assert entry is not None
     entry.delete()
     sweeps(app, 60)
-    assert [one.uuid for one in app.engine.claim(1, ALICE, app.registry.accept, ["low"])] == [uuid]
+    assert [one.uuid for one in app.engine.claim(1, ALICE, app.registry.load_head, ["low"])] == [uuid]
 
 
 def test_a_deleted_document_is_a_job_no_more(app: zerog.App) -> None:

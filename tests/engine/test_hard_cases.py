@@ -80,7 +80,7 @@ def test_a_job_that_can_t_be_claimed_comes_again(engine: Engine) -> None:
     uuid = submit(engine)
     plan(engine, "busy...")
     assert claim(engine) == []
-    assert "changed by others" in engine.unsuitable[uuid]
+    assert "changed by others" in engine.skipped[uuid]
     engine.clock.pause(6)
     plan(engine, "lost...")
     with pytest.raises(AmbiguousWrite):
@@ -196,7 +196,7 @@ def test_a_repair_that_can_t_be_recorded_is_left_alone(engine: Engine) -> None:
         engine.datastore.mutate(make_key(each), [Set("queueState", "pending")])
     engine.datastore.mutate(make_key(uuid), [Set("events", "none")])
     assert engine.put_again_all([uuid, new_uuid(), other], "its writer did not") == [other]
-    assert "has events 'none'" in engine.unsuitable[uuid]
+    assert "has events 'none'" in engine.skipped[uuid]
 
 
 def test_a_queue_out_of_reach_is_no_repair(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

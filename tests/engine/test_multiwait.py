@@ -180,14 +180,14 @@ def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest
 
 
 def both(queue: MemoryQueue) -> Callable[[str], Queue]:
-    return {"told-a": queue, "told-b": queue.named("told-b")}.__getitem__
+    return {"told-a": queue, "told-b": queue.queue_named("told-b")}.__getitem__
 
 
 def test_what_is_there_already_needs_no_thread() -> None:
     """The queues are looked at first, in their order."""
     queue = MemoryQueue("told-a")
     listeners = MultiQueueWaiter(both(queue))
-    queue.named("told-b").put(new_uuid())
+    queue.queue_named("told-b").put(new_uuid())
     uuid = new_uuid()
     queue.put(uuid)
     assert [one.uuid for one in listeners.wait(0, ("told-a", "told-b"))] == [uuid]

@@ -97,7 +97,7 @@ def test_an_entry_set_aside_keeps_its_id_or_is_named_anew(engine: Engine, clock:
         clock.advance(60)
         assert reconciler.sweep().put_again == []
     [aside] = [name for name in engine.serving(["default"], CAPABLE[0]) if name != "default"]
-    while (reservation := engine.named(aside).reserve(0)) is not None:
+    while (reservation := engine.queue_named(aside).reserve(0)) is not None:
         reservation.delete()
     assert sorted(reconciler.sweep().put_again) == sorted(uuids)
     assert sorted(claimed(engine, CAPABLE)) == sorted(uuids)
@@ -148,7 +148,7 @@ def test_what_is_remembered_of_refusals_is_bounded(engine: Engine) -> None:
     """In a worker that doesn't sweep, too."""
     submit(engine, 1_100)
     assert claimed(engine, STRANGER) == []
-    assert len(engine.unsuitable) == 1_000
+    assert len(engine.skipped) == 1_000
 
 
 def test_a_kind_that_can_t_be_listed_is_put_back(
@@ -205,7 +205,7 @@ def test_kinds_whose_queues_are_out_of_reach_stay_listed(
         raise QueueUnavailable("no route")
 
     with monkeypatch.context() as broken:
-        broken.setattr(engine.named(aside), "size", fail)
+        broken.setattr(engine.queue_named(aside), "size", fail)
         for _ in range(3):
             engine.drop_empty_kinds()
     assert engine.aside_of(engine.read(uuid)[0]) == aside
@@ -269,7 +269,7 @@ def test_a_listing_without_an_answer_is_made_once(
 class Choosy(MemoryQueue):
     """A queue whose server takes no such names."""
 
-    def named(self, name: str) -> MemoryQueue:
+    def queue_named(self, name: str) -> MemoryQueue:
         if "~" in name:
             raise ConfigurationError(f"{name} can't be a queue here")
         return self

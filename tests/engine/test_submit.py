@@ -61,7 +61,7 @@ def app(parts: dict[str, str], clock: ManualClock) -> Any:
 
 
 def claimed(app: zerog.App, *queues: str) -> list[str]:
-    return [claim.uuid for claim in app.engine.claim(20, ALICE, app.registry.accept, queues)]
+    return [claim.uuid for claim in app.engine.claim(20, ALICE, app.registry.load_head, queues)]
 
 
 def test_a_delay_is_kept(app: zerog.App, clock: ManualClock) -> None:

@@ -147,6 +147,6 @@ def stalled_job(path: str) -> str:
     app = zerog.App(f"sqlite:///{path}", clock=ManualClock(datetime.now(UTC) - timedelta(minutes=20)))
     app.register(Silent)
     uuid = app.submit(Silent, queue="nobody").uuid
-    assert app.engine.claim(1, WorkerIdentity("silent", 9999.0), app.registry.accept, ["nobody"])
+    assert app.engine.claim(1, WorkerIdentity("silent", 9999.0), app.registry.load_head, ["nobody"])
     app.close()
     return uuid

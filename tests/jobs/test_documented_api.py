@@ -435,7 +435,7 @@ def test_enqueue_passes_its_arguments_to_the_queue_and_keeps_them() -> None:
     job.enqueue(colour="green")
     assert queue.bodies[1] == (job.uuid, {**given, "delay": 0, "colour": "green"})
     assert head_of(job)["queueKwargs"] == {"priority": 3, "colour": "green", "tags": ["a"]}
-    job._engine.named("default")
+    job._engine.queue_named("default")
     zerog.App(datastore=job.datastore, queue=queue).engine._put(head_of(job), 0)
     assert queue.bodies[2] == queue.bodies[1]
 

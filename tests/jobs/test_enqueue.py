@@ -113,7 +113,7 @@ def test_a_job_can_t_be_queued_without_a_document_of_its_own_by_a_token_from_out
 def test_a_running_job_that_is_not_enqueued_stays_as_it_was(app: Any) -> None:
     """A refusal changes nothing: neither options for the queue nor what was assigned to the object meanwhile."""
     job = app.submit("declared", {"path": "x"})
-    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     before = app.datastore.read(claim.key)
     job.offset = 5
     with pytest.raises(JobStateError, match="running and can't be enqueued"):
@@ -124,7 +124,7 @@ def test_a_running_job_that_is_not_enqueued_stays_as_it_was(app: Any) -> None:
 def test_a_job_that_is_claimed_at_that_moment_stays_as_it_was(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it still waits is asked once more by the write itself."""
     job = app.submit("declared", {"path": "x"})
-    app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     monkeypatch.setattr(app.engine, "check_waits", lambda uuid: None)
     before = app.datastore.read(job.key())
     with pytest.raises(JobStateError, match="running"):

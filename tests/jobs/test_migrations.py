@@ -127,7 +127,7 @@ def test_a_document_of_newer_code_is_put_back_untouched_and_uncounted(apps: Any)
     stats = zerog.Worker(old).run(burst=True)
     assert stats.ran == 0
     assert old.datastore.read_with_cas(f"zerog_job_{uuid}") == before
-    assert "schemaVersion 3.0; this code knows up to 1.0" in old.engine.unsuitable[uuid]
+    assert "schemaVersion 3.0; this code knows up to 1.0" in old.engine.skipped[uuid]
     with pytest.raises(SchemaTooNew):
         old.get_job(uuid)
     assert old.progress(uuid)["status"] == "queued"

@@ -86,7 +86,7 @@ def test_a_retried_job_takes_changes_again(app: Any, ended: Any) -> None:
 )
 def test_the_result_of_a_running_job_is_its_run_s_alone(app: Any, change: Callable[[Any], object]) -> None:
     job = app.submit("declared", {"path": "x"})
-    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     before = app.datastore.read(job.key())
     with pytest.raises(JobStateError, match="run by w"):
         change(app.get_job(claim.uuid))

@@ -237,7 +237,7 @@ def test_a_stored_secret_that_can_t_be_read(app: zerog.App, caplog: pytest.LogCa
     with caplog.at_level(logging.DEBUG):
         zerog.Worker(app).run(burst=True)
     assert SECRET not in caplog.text
-    assert SECRET not in str(app.engine.unsuitable)
+    assert SECRET not in str(app.engine.skipped)
 
 
 class Inner(Schema):

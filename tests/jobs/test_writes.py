@@ -61,7 +61,7 @@ def test_a_worker_s_heartbeat_makes_no_save_stale() -> None:
     app = zerog.App("memory://")
     app.register(Declared)
     job = app.submit("declared", {"path": "x"})
-    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     holder = app.get_job(claim.uuid)
     for beat in range(3):
         WorkerRecords(app.engine).renew(WorkerIdentity("w", 30.0), beat)

@@ -109,7 +109,7 @@ def test_an_owner_is_known_to_be_silent_after_two_looks(app: zerog.App, clock: M
     """The first look can't tell; with a pause of more than the lease the second one can."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
-    app.engine.claim(1, ALICE, app.registry.accept)
+    app.engine.claim(1, ALICE, app.registry.load_head)
     assert not doctor_of(app).examine().findings
     diagnosis = doctor_of(app).examine(watch=31)
     assert "alice" in found(diagnosis, "silent").jobs[uuid]
@@ -120,7 +120,7 @@ def test_an_owner_is_known_to_be_silent_after_two_looks(app: zerog.App, clock: M
 def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
     """Its job may or may not be running; looking again tells."""
     uuid = app.submit("plain").uuid
-    app.engine.claim(1, ALICE, app.registry.accept)
+    app.engine.claim(1, ALICE, app.registry.load_head)
     assert "alice" in found(doctor_of(app).examine(), "without a record").jobs[uuid]
 
 

@@ -34,7 +34,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
 def claims(app: zerog.App, worker: str, number: int) -> list[Claim]:
     for _ in range(number):
         app.submit("job")
-    claimed = app.engine.claim(number, WorkerIdentity(worker, 30.0), app.registry.accept)
+    claimed = app.engine.claim(number, WorkerIdentity(worker, 30.0), app.registry.load_head)
     assert len(claimed) == number
     return claimed
 
@@ -58,7 +58,7 @@ def test_the_jobs_of_a_buried_worker_run_again_at_once(
     assert document(app, other[0])["owner"]["worker"] == "other"
     assert "gone" not in WorkerRecords(app.engine).directory()
     assert bury(app.engine, "gone", was_stopping) == []
-    again = app.engine.claim(3, WorkerIdentity("next", 30.0), app.registry.accept)
+    again = app.engine.claim(3, WorkerIdentity("next", 30.0), app.registry.load_head)
     assert [claim.uuid for claim in again] == [claim.uuid for claim in gone]
 
 
@@ -73,7 +73,7 @@ def rescued(app: zerog.App) -> Claim:
 def test_a_worker_that_returns_takes_back_what_its_rescue_counted_once(app: zerog.App, runs: bool) -> None:
     """Also while the job waits or runs elsewhere, which that run doesn't notice."""
     claim = rescued(app)
-    again = app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.accept) if runs else []
+    again = app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.load_head) if runs else []
     assert take_back(app.engine, claim.uuid, claim.nonce, "it is back")
     assert not take_back(app.engine, claim.uuid, claim.nonce, "it is back")
     stored = document(app, claim)
@@ -85,7 +85,7 @@ def test_a_worker_that_returns_takes_back_what_its_rescue_counted_once(app: zero
 
 def test_only_the_loss_of_the_named_run_is_taken_back(app: zerog.App) -> None:
     claim = rescued(app)
-    [again] = app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.accept)
+    [again] = app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.load_head)
     assert not take_back(app.engine, claim.uuid, again.nonce, "it never was away")
     assert document(app, claim)["lost"] == 1
 
@@ -100,7 +100,7 @@ def test_an_ended_job_is_left_as_it_is(app: zerog.App) -> None:
 
 def test_a_lost_answer_takes_back_once(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = rescued(app)
-    app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.accept)
+    app.engine.claim(1, WorkerIdentity("next", 30.0), app.registry.load_head)
     datastore, mutate = app.datastore, app.datastore.mutate
     assert app.engine.rescue(claim.uuid, RunGuard.of(app.engine.read(claim.uuid)[0]), "lost", "another one")
     answers = [True]

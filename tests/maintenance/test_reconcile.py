@@ -219,8 +219,8 @@ def test_jobs_left_alone_are_forgotten_once_they_wait_no_more(engine: Engine, cl
     """What was cancelled or deleted in the meantime isn't shown as stuck for ever."""
     cancelled, deleted, waits = submit(engine, 3)
     for uuid in (cancelled, deleted, waits):
-        engine.refuse(uuid, "too new")
-    engine.refuse("rubbish", "no uuid")
+        engine.skip(uuid, "too new")
+    engine.skip("rubbish", "no uuid")
     engine.cancel(cancelled)
     engine.datastore.delete(make_key(deleted))
     clock.advance(31)

@@ -30,7 +30,7 @@ ALICE = WorkerIdentity("alice", 30.0)
 class Silent(MemoryQueue):
     """A queue that can't find out what it holds."""
 
-    def named(self, name: str) -> MemoryQueue:
+    def queue_named(self, name: str) -> MemoryQueue:
         return self if name == self.name else Silent(name, _family=self._family)
 
     def holds(self, entry: Entry) -> bool | None:  # type: ignore[override]
@@ -62,7 +62,7 @@ def take(engine: Engine, want: int = 50, queues: Any = ()) -> list[str]:
 
 
 def lose(engine: Engine, name: str = "default") -> None:
-    engine.named(name).flush()  # type: ignore[attr-defined]
+    engine.queue_named(name).flush()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("others", [0, 150])
@@ -109,7 +109,7 @@ def test_what_is_on_its_queue_is_not_put_again(engine: Engine, clock: ManualCloc
     for _ in range(30):
         assert reconciler.sweep().put_again == []
         clock.advance(10)
-    assert engine.queue.size() + engine.named("low").size() == 15
+    assert engine.queue.size() + engine.queue_named("low").size() == 15
 
 
 def test_a_job_is_put_again_once(engine: Engine, clock: ManualClock) -> None:
@@ -407,7 +407,7 @@ def test_kinds_out_of_reach_are_looked_at_later(
 
     reconciler = Reconciler(engine, "first", clock)
     with monkeypatch.context() as broken:
-        broken.setattr(engine.named(aside), "holds_all", fail)
+        broken.setattr(engine.queue_named(aside), "holds_all", fail)
         assert reconciler.sweep().put_again == []
     assert reconciler.sweep().put_again == [uuid]
 

@@ -58,7 +58,7 @@ class Place(NamedTuple):
     def running(self, worker: str, **fields: Any) -> str:
         """A job that a worker has claimed."""
         uuid = self.app.submit("plain").uuid
-        claims = self.app.engine.claim(10, WorkerIdentity(worker, 0.5), self.app.registry.accept)
+        claims = self.app.engine.claim(10, WorkerIdentity(worker, 0.5), self.app.registry.load_head)
         assert uuid in [claim.uuid for claim in claims]
         return self.change(uuid, **fields)
 

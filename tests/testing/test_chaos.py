@@ -63,6 +63,6 @@ def test_delay_and_reordering() -> None:
 
 def test_named_queues_misbehave_too() -> None:
     queue = ChaosQueue(MemoryQueue(), seed=1, lose=1)
-    other = queue.named("other")
+    other = queue.queue_named("other")
     other.put(UUIDS[0])
     assert other.size() == 0 and queue.faults["lost"] == 1

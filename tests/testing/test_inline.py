@@ -131,7 +131,7 @@ def test_a_job_that_runs_elsewhere_or_can_t_be_loaded_is_not_run(app: Any) -> No
     stranger = zerog.App(datastore=app.datastore, queue=app.queue)
     with pytest.raises(CorruptDocument, match="no class is registered"):
         run_inline(stranger, uuid)
-    assert app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    assert app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     with pytest.raises(JobStateError, match="is running"):
         run_inline(app, uuid)
 

@@ -53,7 +53,7 @@ class Started:
         made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": body, **attributes})
         self.app.register(made)
         self.uuid = self.app.submit("made").uuid
-        [self.claim] = self.app.engine.claim(1, WorkerIdentity("w", 30.0), self.app.registry.accept)
+        [self.claim] = self.app.engine.claim(1, WorkerIdentity("w", 30.0), self.app.registry.load_head)
         self.stopping = threading.Event()
         extra = {"clock": clock} if clock else {}
         self.run = Run(
@@ -61,7 +61,7 @@ class Started:
         )
 
     def go(self) -> Outcome:
-        job_class, loaded = self.claim.loaded
+        job_class, loaded = self.claim.job
         return run_loaded(self.app, job_class, after_claim(loaded, self.claim.head), self.claim.token, self.run)
 
     def settle(self, outcome: Outcome) -> Any:

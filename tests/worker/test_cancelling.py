@@ -13,7 +13,7 @@ import zerog
 from tests.processes import until
 from tests.worker.builders import ASYNC, Running, app_with, work
 from zerog.engine.transitions import WorkerIdentity
-from zerog.records.commands import named
+from zerog.records.commands import run_name
 from zerog.support.clock import SYSTEM
 from zerog.worker.executors.async_ import AsyncExecutor
 from zerog.worker.executors.thread import ThreadExecutor
@@ -37,9 +37,9 @@ def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -
         ended.set()
 
     slots = (AsyncExecutor if executor == "async" else ThreadExecutor)(app, 1, 30.0, done, SYSTEM)
-    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.accept)
+    [claim] = app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     slots.start()
-    slots.cancel(named(claim.uuid, claim.epoch))
+    slots.cancel(run_name(claim.uuid, claim.epoch))
     slots.add([claim])
     assert ended.wait(20)
     slots.close()

@@ -50,7 +50,7 @@ def test_a_running_job_is_cancelled_at_its_next_write_and_may_clean_up() -> None
             self.update_attrs(output="cleaned")
 
     started = Started(run)
-    started.claim.loaded[0].app = started.app
+    started.claim.job[0].app = started.app
     outcome = started.go()
     assert (outcome.branch, outcome.kind) == ("cancelled", FINISH)
     job = started.settle(outcome)
@@ -69,14 +69,14 @@ def test_every_call_tells_of_a_cancellation(call: str) -> None:
         getattr(self, call)()
 
     started = Started(run)
-    started.claim.loaded[0].app = started.app
+    started.claim.job[0].app = started.app
     assert started.go().branch == "cancelled"
 
 
 def test_a_job_cancelled_before_its_run_does_not_run() -> None:
     started = Started(lambda self: pytest.fail("it ran"))
     started.claim.head["cancelRequested"] = "2026-01-01T00:00:00+00:00"
-    started.claim.loaded[1][2]["cancelRequested"] = started.app.clock.now()
+    started.claim.job[1][2]["cancelRequested"] = started.app.clock.now()
     assert started.go().branch == "cancelled"
 
 
@@ -107,7 +107,7 @@ def test_a_run_that_lost_its_claim_stops_at_its_next_write() -> None:
         after.append("went on")
 
     started = Started(run)
-    started.claim.loaded[0].app = started.app
+    started.claim.job[0].app = started.app
     outcome = started.go()
     assert (outcome.branch, outcome.kind, after) == ("claim lost", LOST, [])
     assert started.app.info(started.uuid)["events"] == []
@@ -123,7 +123,7 @@ def test_a_run_that_hides_its_lost_claim_still_settles_nothing() -> None:
         return 200
 
     started = Started(run)
-    started.claim.loaded[0].app = started.app
+    started.claim.job[0].app = started.app
     assert started.go().kind == LOST
 
 

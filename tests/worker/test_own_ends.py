@@ -56,10 +56,10 @@ def test_a_run_moves_its_job_to_another_queue(executor: str, flush: bool, bed_of
     bed.work()
     head = bed.app.datastore.read(f"zerog_job_{uuid}")
     assert (head["status"], head["queueName"], head["priority"], head["attempts"]) == ("queued", "elsewhere", 7, 1)
-    reservation = bed.app.engine.named("elsewhere").reserve(0)
+    reservation = bed.app.engine.queue_named("elsewhere").reserve(0)
     assert reservation is not None
     assert (reservation.uuid, reservation.stats()["priority"]) == (uuid, 7)
-    assert bed.app.engine.named("default").reserve(0) is None
+    assert bed.app.engine.queue_named("default").reserve(0) is None
 
 
 @pytest.mark.parametrize(("value", "delay"), [((zerog.NO_RESULT, 3600), 3600.0), (zerog.NO_RESULT, 0.0)])

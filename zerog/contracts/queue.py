@@ -33,7 +33,7 @@ FAIR_SHARE = 10
 """Every FAIR_SHARE-th claim takes the oldest job of the lowest priority, of the last queue that has any, so that low
 priorities don't starve."""
 
-PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "ahead"])
+PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "front"])
 """What the ``put`` of every queue takes."""
 
 
@@ -85,11 +85,11 @@ class Queue:
     """Where the latest of them are kept, for a look at them."""
 
     def put(
-        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
     ) -> int | str:
         """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
 
-        ``ahead``: before the others of its priority, for a job that had its turn and lost it; a queue without an order
+        ``front``: before the others of its priority, for a job that had its turn and lost it; a queue without an order
         may ignore it. Returns the queue's own id of the entry. Raises InvalidUuid, InvalidValue (a negative delay, a
         time to run of 0), QueueUnavailable (nothing was put).
         """
@@ -148,7 +148,7 @@ class Queue:
         """What is wrong with what keeps the entries, for ``zerog doctor``. Raises QueueUnavailable."""
         return []
 
-    def named(self, name: str) -> Queue:
+    def queue_named(self, name: str) -> Queue:
         """The queue of another name on the same server. Raises ConfigurationError if there can be only one."""
         if name == self.name:
             return self
@@ -171,7 +171,7 @@ class _Wrapped(Queue):
         delay: float = 0,
         priority: int = 0,
         ttr: float | None = None,
-        ahead: bool = False,
+        front: bool = False,
         **options: Any,
     ) -> int | str:
         uuid = check_uuid(uuid)

@@ -75,7 +75,7 @@ LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, Configu
 class EngineBase:
     """A datastore, a family of queues and a clock, and what happened between them.
 
-    ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``unsuitable`` maps
+    ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``skipped`` maps
     the uuids of jobs that were left alone to the reason.
     """
 
@@ -84,7 +84,7 @@ class EngineBase:
         self.queue: Queue = as_queue(queue)
         self.clock = clock
         self.counters: Counter[str] = Counter()
-        self.unsuitable: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
         self._refused_at: dict[str, float] = {}
         self._setting_aside = threading.Lock()
         self._queues = {self.queue.name: self.queue}
@@ -99,10 +99,10 @@ class EngineBase:
         check_head(key, head)
         return head, token
 
-    def named(self, name: str) -> Queue:
+    def queue_named(self, name: str) -> Queue:
         """The queue of a name."""
         if name not in self._queues:
-            self._queues[name] = self.queue.named(name)
+            self._queues[name] = self.queue.queue_named(name)
         return self._queues[name]
 
     def close(self) -> None:
@@ -123,12 +123,12 @@ class EngineBase:
                 f"job {head.get('uuid')} has notBefore {not_before!r:.80}, which is no timestamp; it was left as it is"
             ) from None
 
-    def refuse(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
+    def skip(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
         """Leave a job alone, and remember why and when."""
-        self.forgive(uuid)
-        while len(self.unsuitable) >= REMEMBERED:
-            self.forgive(next(iter(self.unsuitable)))
-        self.unsuitable[uuid] = why
+        self.unskip(uuid)
+        while len(self.skipped) >= REMEMBERED:
+            self.unskip(next(iter(self.skipped)))
+        self.skipped[uuid] = why
         self._refused_at[uuid] = self.clock.monotonic()
         self._count(counter)
 
@@ -136,16 +136,16 @@ class EngineBase:
         """``refuse`` what a job's own document brought about, and name it in the log, once."""
         why = str(error)
         with self._setting_aside:  # the thread that claims and the one that sweeps may meet the same job
-            is_known = self.unsuitable.get(uuid) == why
-            self.unsuitable[uuid], self._refused_at[uuid] = why, self.clock.monotonic()
+            is_known = self.skipped.get(uuid) == why
+            self.skipped[uuid], self._refused_at[uuid] = why, self.clock.monotonic()
         if counter != LEFT or not is_known:  # a sweep meets a job on several ways, and the next sweep does again
             self._count(counter)
         if not is_known:
             log.warning("job %s is set aside: %s", uuid, why)
 
-    def forgive(self, uuid: str) -> None:
+    def unskip(self, uuid: str) -> None:
         """Forget that a job was left alone."""
-        self.unsuitable.pop(uuid, None)
+        self.skipped.pop(uuid, None)
         self._refused_at.pop(uuid, None)
 
     def was_refused_within(self, uuid: str, seconds: float) -> bool:
@@ -164,7 +164,7 @@ class EngineBase:
                 self.datastore.mutate(key, [Set("queueJobId", identity)], cas=token)
 
     def _deliver(
-        self, key: str, head: Document, token: int, delay: float, step: str, ahead: bool = False
+        self, key: str, head: Document, token: int, delay: float, step: str, front: bool = False
     ) -> tuple[Document, int]:
         """Put a pending document's uuid on its queue and mark it; whatever fails here leaves it pending.
 
@@ -172,7 +172,7 @@ class EngineBase:
         """
         failpoint(f"{step}.put")
         try:
-            identity = self._put(head, delay, ahead)
+            identity = self._put(head, delay, front)
         except (QueueError, ConfigurationError, InvalidValue) as error:
             log.warning("job %s is stored but not yet on queue %s: %s", head["uuid"], head["queueName"], error)
             self._count("put.failed")
@@ -184,11 +184,11 @@ class EngineBase:
         apply(head, marks)
         return head, token
 
-    def _put(self, head: Document, delay: float, ahead: bool = False) -> int | str:
-        queue, options = self.named(head["queueName"]), head["queueKwargs"]
+    def _put(self, head: Document, delay: float, front: bool = False) -> int | str:
+        queue, options = self.queue_named(head["queueName"]), head["queueKwargs"]
         more = {name: value for name, value in options.items() if name not in PUT_TAKES and queue.takes(name)}
         identity: int | str | None = queue.put(
-            head["uuid"], delay=delay, priority=head["priority"], ttr=options.get("ttr"), ahead=ahead, **more
+            head["uuid"], delay=delay, priority=head["priority"], ttr=options.get("ttr"), front=front, **more
         )
         if identity is None:
             raise QueueUnavailable(f"{head['uuid']} was not put on {queue.name}: its put answered None")

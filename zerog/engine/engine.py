@@ -67,7 +67,7 @@ EARLY = 0.05
 LONGEST_EARLY = 60.0
 """Seconds for which an early delivery is put back at most: this clock may be the one that is wrong."""
 
-Accept = Callable[[Document], Any]
+Loader = Callable[[Document], Any]
 """Looks at a head before it is claimed; raises Unsuitable, or returns what the claim's ``loaded`` shall be."""
 
 UNTAKEABLE = (SchemaTooNew, InvalidValue, TooManyCollisions)
@@ -87,7 +87,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts what happened beside the jobs themselves, under the names of ``zerog.engine.base.COUNTERS``.
-    ``unsuitable`` maps the uuids of jobs that were left alone to the reason.
+    ``skipped`` maps the uuids of jobs that were left alone to the reason.
     """
 
     claims_ahead: ClassVar[bool] = False
@@ -97,13 +97,13 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         super().__init__(datastore, queue, clock)
         self._inbox: list[Reservation] = []
         self._inbox_lock = threading.Lock()
-        self._listeners = MultiQueueWaiter(self.named)
+        self._listeners = MultiQueueWaiter(self.queue_named)
         self._turn = 0
 
     # claim
 
     def claim(
-        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str] = (), batch: str = ""
+        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str] = (), batch: str = ""
     ) -> list[Claim]:
         """Become the owner of up to ``want`` jobs that are ready, without waiting for any.
 
@@ -112,7 +112,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         it is made up. Raises what a part raises only if nothing was claimed: a claim that is not returned would be a
         job that nothing runs.
         """
-        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce())
+        claims, trouble = self._claim(want, worker, loader, queues, batch or new_nonce())
         if trouble is not None:
             if not claims:
                 raise trouble
@@ -120,7 +120,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         return claims
 
     def _claim(
-        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
         """The claims, and why there are no more if something failed."""
         claims: list[Claim] = []
@@ -133,7 +133,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
                 if reservation is None:
                     break
                 looked += 1
-                claim = self.claim_one(reservation, worker, accept, f"{batch}{looked}")
+                claim = self.claim_one(reservation, worker, loader, f"{batch}{looked}")
                 if claim is not None:
                     claims.append(claim)
         except Exception as error:  # a driver's, too: what was claimed by then must be returned
@@ -150,7 +150,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         if len(names) > 1:
             reservations = self._listeners.wait(timeout, names)
         else:
-            reservation = self.named(names[0]).reserve(timeout)
+            reservation = self.queue_named(names[0]).reserve(timeout)
             reservations = [] if reservation is None else [reservation]
         with self._inbox_lock:
             self._inbox += reservations
@@ -160,7 +160,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         """Make ``wait_ready`` return early."""
         self._listeners.wake()
         if len(queues) <= 1:
-            self.named(queues[0] if queues else self.queue.name).wake()
+            self.queue_named(queues[0] if queues else self.queue.name).wake()
 
     def close(self) -> None:
         self._listeners.close()
@@ -173,8 +173,8 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         for reservation in reservations:
             self._put_back(reservation, 0)
 
-    def open(self, claim: Claim, accept: Accept) -> bool:
-        """Read a claim that ``step`` left sealed. False if ``accept`` refuses its job, which then is given back.
+    def load_claim(self, claim: Claim, loader: Loader) -> bool:
+        """Read a claim that ``step`` left unread. False if ``loader`` refuses its job, which then is given back.
 
         For any thread, before anything else is done with the claim.
         """
@@ -187,7 +187,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
                 return self._inbox.pop()
         is_for_the_lowest = self._turn >= FAIR_SHARE - 1
         for name in reversed(queues) if is_for_the_lowest else queues:
-            queue = self.named(name)
+            queue = self.queue_named(name)
             reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
             if reservation is not None:
                 self._turn = 0 if is_for_the_lowest else self._turn + 1
@@ -195,7 +195,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         return None
 
     def claim_one(
-        self, reservation: Reservation, worker: WorkerIdentity, accept: Accept, nonce: str = ""
+        self, reservation: Reservation, worker: WorkerIdentity, loader: Loader, nonce: str = ""
     ) -> Claim | None:
         """Become the owner of the job of one delivery; None if that is not for now, or not for this worker.
 
@@ -204,7 +204,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         """
         failpoint("claim.reserved")
         try:
-            claim = self._win(reservation, worker, accept, nonce or new_nonce())
+            claim = self._win(reservation, worker, loader, nonce or new_nonce())
         except InvalidUuid:
             self._drop(reservation, "dropped.invalid")
             return None
@@ -213,7 +213,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             self._ack(reservation)
             return None
         except (Unsuitable, *UNTAKEABLE) as error:
-            self.refuse(reservation.uuid, str(error))
+            self.skip(reservation.uuid, str(error))
             self.put_aside(reservation, worker)
             return None
         except Exception:
@@ -224,7 +224,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             self._ack(reservation)
         return claim
 
-    def _win(self, reservation: Reservation, worker: WorkerIdentity, accept: Accept, nonce: str) -> Claim | None:
+    def _win(self, reservation: Reservation, worker: WorkerIdentity, loader: Loader, nonce: str) -> Claim | None:
         key = make_key(reservation.uuid)
         attempts = self._attempts(key)
         while True:
@@ -235,11 +235,11 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             check_head(key, head)
             if attempts.unanswered and is_claimed(head, nonce):
                 self._count("claim.recovered")
-                return Claim(key, head["uuid"], head["epoch"], nonce, token, head, self.look(head, accept))
+                return Claim(key, head["uuid"], head["epoch"], nonce, token, head, self.inspect(head, loader))
             if not self._may_run(reservation, key, head, token, worker):
                 return None
             with attempts:
-                return self._take(key, head, token, worker, self.look(head, accept), nonce)
+                return self._take(key, head, token, worker, self.inspect(head, loader), nonce)
 
     def _may_run(self, reservation: Reservation, key: str, head: Document, token: int, worker: WorkerIdentity) -> bool:
         """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""
@@ -260,10 +260,10 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             return True
         return False
 
-    def look(self, head: Document, accept: Accept) -> Any:
-        """Ask ``accept``, and forget an earlier refusal."""
-        loaded = accept(head)
-        self.forgive(head["uuid"])
+    def inspect(self, head: Document, loader: Loader) -> Any:
+        """Ask ``loader``, and forget an earlier refusal."""
+        loaded = loader(head)
+        self.unskip(head["uuid"])
         return loaded
 
     def _give_back_unheld(self, head: Document, worker: WorkerIdentity) -> bool:
@@ -356,17 +356,17 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         settlements: Sequence[Settlement],
         want: int,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str] = (),
-        sealed: bool = False,
+        deferred: bool = False,
         batch: str = "",
     ) -> Step:
         """Settle and claim in one call, which an engine on one server makes one transaction. Raises nothing.
 
-        ``sealed``: claims may be left for ``open`` to read. ``batch`` as for ``claim``.
+        ``deferred``: claims may be left for ``load_claim`` to read. ``batch`` as for ``claim``.
         """
         settled = self.settle(settlements)
-        claims, trouble = self._claim(want, worker, accept, queues, batch or new_nonce()) if want > 0 else ([], None)
+        claims, trouble = self._claim(want, worker, loader, queues, batch or new_nonce()) if want > 0 else ([], None)
         return Step(settled, claims, trouble)
 
 

@@ -24,7 +24,7 @@ from zerog.exceptions import (
     JobNotFound,
     JobStateError,
 )
-from zerog.records.commands import CANCELS, named, worker_key
+from zerog.records.commands import CANCELS, run_name, worker_key
 from zerog.records.job import (
     CANCELLED_STATUS,
     NEW,
@@ -86,7 +86,7 @@ class OperatorVerbs(EngineBase):
     def _hint(self, head: Document) -> None:
         """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
         failpoint("cancel.hint")
-        key, run = worker_key(head["owner"]["worker"]), named(head["uuid"], head["epoch"])
+        key, run = worker_key(head["owner"]["worker"]), run_name(head["uuid"], head["epoch"])
         with suppress(DatastoreError, CorruptDocument, *self._refusals):  # a worker or a datastore that is gone
             try:
                 self.datastore.mutate(key, [Append("cancels", run, CANCELS)])
@@ -188,7 +188,7 @@ class OperatorVerbs(EngineBase):
             check_head(key, document)
         except CorruptDocument as error:
             self.datastore.delete(key, cas=token)
-            self.forgive(uuid)
+            self.unskip(uuid)
             log.warning("job %s was removed%s: %s", uuid, f", {reason}" if reason else "", error)
             return
         raise JobStateError(f"job {uuid} is {document['status']} and its document makes sense; nothing was removed")

@@ -132,7 +132,7 @@ class SetAside(EngineBase):
         if kind.queue(name) in listed or kind.queue(name) in self._unlistable or len(listed) >= LISTED:
             return None
         try:
-            return kind if self.named(name).sets_aside and self.named(kind.queue(name)) else None
+            return kind if self.queue_named(name).sets_aside and self.queue_named(kind.queue(name)) else None
         except ConfigurationError:
             return None
 
@@ -152,7 +152,7 @@ class SetAside(EngineBase):
             aside = None if head is None else self.aside_for(head, worker)
             if head is not None and aside is not None:
                 ttr = head["queueKwargs"].get("ttr")
-                identity = self.named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
+                identity = self.queue_named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
                 if not _is_newer(head, worker):  # which this code leaves untouched
                     self.note_entry(head["uuid"], head["queueName"], identity)
                 reservation.delete()
@@ -193,7 +193,7 @@ class SetAside(EngineBase):
 
     def _is_empty(self, name: str) -> bool:
         try:
-            return self.named(name).size() == 0
+            return self.queue_named(name).size() == 0
         except (QueueError, ConfigurationError):
             return False
 

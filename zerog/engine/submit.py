@@ -23,7 +23,7 @@ class SubmitVerbs(EngineBase):
     """The verbs of whoever wants a job done."""
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
-        """Accept new documents; returns each as stored, with its token.
+        """Loader new documents; returns each as stored, with its token.
 
         A document that was stored is accepted even if the queue can't be reached: it stays pending, ``queueJobId``
         is -1, and reconcile delivers it. Raises ``casException`` if a document of that uuid exists, AmbiguousWrite

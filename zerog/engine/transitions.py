@@ -71,14 +71,14 @@ class Claim:
     nonce: str
     token: int
     head: Document
-    loaded: Any = None
-    """What ``accept`` made of the head before it was claimed."""
+    job: Any = None
+    """What ``loader`` made of the head before it was claimed, for ``load_job``."""
     seq: int = 0
     at: float = 0.0
     """When the call that made it began, by the worker's monotonic clock; 0.0 if that was not noted."""
-    sealed: Any = None
-    """What an engine has not read yet of a job that it claimed unseen, from which ``Engine.open`` makes ``head`` and
-    ``loaded``."""
+    raw_head: Any = None
+    """What an engine has not read yet of a job that it claimed unseen; ``Engine.load_claim`` makes ``head`` and ``job``
+    of it."""
 
     @property
     def run(self) -> RunGuard:

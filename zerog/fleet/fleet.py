@@ -124,7 +124,7 @@ class Fleet:
 
         Running jobs go on. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
         """
-        self._engine.named(check_queue_name(queue))
+        self._engine.queue_named(check_queue_name(queue))
         entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
         return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
 
@@ -201,7 +201,7 @@ class Fleet:
 
     def _size(self, queue: str) -> int | None:
         try:
-            return self._engine.named(queue).size()
+            return self._engine.queue_named(queue).size()
         except (QueueError, ConfigurationError):  # out of reach, or a name that this queue can't have
             return None
 

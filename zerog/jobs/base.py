@@ -237,7 +237,7 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     def _takes(self, option: str) -> bool:
         """True if the job's queue takes an option of this name."""
         with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
-            return self._engine.named(self.queueName).takes(option)
+            return self._engine.queue_named(self.queueName).takes(option)
         return True
 
 

@@ -144,7 +144,7 @@ class Doctor:
             counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
             diagnosis.queues[name] = counts
             try:
-                size = counts["entries"] = self.engine.named(name).size()
+                size = counts["entries"] = self.engine.queue_named(name).size()
             except ZerogError as error:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
@@ -158,7 +158,7 @@ class Doctor:
 
     def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
         """Jobs whose entries are gone from their queue, as it says itself, or else as its size says."""
-        queue = self.engine.named(name)
+        queue = self.engine.queue_named(name)
         answers = queue.holds_all([entry_of(head) for head in heads])
         if None in answers or not answers:
             if documents > size:

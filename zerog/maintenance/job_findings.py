@@ -199,7 +199,7 @@ class JobFindings:
             return self.unknown_type, f"no class is registered for {head['jobType']!r}; known: {known}"
         if head["status"] in WAITING:
             try:
-                self._registry.accept(head)
+                self._registry.load_head(head)
             except Unsuitable as error:
                 return (self.too_new if error.is_newer else self.unfit), str(error)
         if taken is False:

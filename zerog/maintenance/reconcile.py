@@ -154,7 +154,7 @@ class Reconciler:
         self._redelivery.sweep(report)
         self._recheck()
         report.removed = self._retention.sweep()
-        report.stuck.update(self.engine.unsuitable)
+        report.stuck.update(self.engine.skipped)
         self._note_sweep()
         return report
 
@@ -283,14 +283,14 @@ class Reconciler:
         """Forget jobs that were left alone and wait no more: other code took them, or somebody cancelled them."""
         engine = self.engine
         # A delivery that was put back is looked at again soon, unless others get it.
-        old = [uuid for uuid in engine.unsuitable if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
+        old = [uuid for uuid in engine.skipped if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
         for uuid in old[:RECHECKED]:
             try:
                 head = engine.datastore.read_with_cas(make_key(uuid), head=True)[0]
             except (CorruptDocument, InvalidUuid):
                 continue
             if head is None or head.get("status") not in (*WAITING, RUNNING):
-                engine.forgive(uuid)
+                engine.unskip(uuid)
 
     def _now(self) -> str:
         return to_text(self.engine.now())

@@ -84,7 +84,7 @@ class Redelivery:
     def _judge(self, name: str, heads: list[Document], doubtful: list[Document], report: Report) -> None:
         """Put again what the queue says is gone; add to ``doubtful`` what it knows nothing about."""
         try:
-            answers = self._engine.named(name).holds_all([entry_of(head) for head in heads])
+            answers = self._engine.queue_named(name).holds_all([entry_of(head) for head in heads])
         except (QueueError, ConfigurationError) as error:  # out of reach, or a name that this queue can't have
             log.debug("queue %s was not asked for %d jobs: %s", name, len(heads), error)
             return
@@ -102,7 +102,7 @@ class Redelivery:
         gone = by_aside.pop(None, [])
         for aside, some in by_aside.items():
             try:
-                answers = self._engine.named(str(aside)).holds_all([entry_of(head) for head in some])
+                answers = self._engine.queue_named(str(aside)).holds_all([entry_of(head) for head in some])
             except (QueueError, ConfigurationError) as error:
                 log.debug("queue %s was not asked for %d jobs: %s", aside, len(some), error)
                 continue
@@ -114,7 +114,7 @@ class Redelivery:
         if not heads:
             return
         try:
-            next_one = self._next_of(self._engine.named(name))
+            next_one = self._next_of(self._engine.queue_named(name))
         except QueueError as error:
             log.debug("queue %s was not asked for its next entry: %s", name, error)
             return

@@ -78,7 +78,7 @@ def is_usable(engine: Engine, head: Document) -> bool:
 def _set_aside_unreadable(engine: Engine, keys: Sequence[str]) -> None:
     for key in keys:
         uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
-        if uuid in engine.unsuitable:
+        if uuid in engine.skipped:
             continue
         try:
             engine.datastore.read_with_cas(key)

@@ -1,7 +1,7 @@
 """What operators order workers to do, as it stands in two documents that each worker reads about once a second.
 
 A worker's own record (``zerog_worker_<name>``) says whether it is drained (``drain``) and which of its jobs somebody
-cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``named``). One document for all says which
+cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name``). One document for all says which
 queues are paused.
 """
 
@@ -54,7 +54,7 @@ def drain_in(record: Document) -> Document | None:
     return drain
 
 
-def named(uuid: str, epoch: int) -> str:
+def run_name(uuid: str, epoch: int) -> str:
     """One run of one job, as a text: a later run of the same job is another one."""
     return f"{uuid} {epoch}"
 

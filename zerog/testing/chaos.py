@@ -47,15 +47,15 @@ class ChaosQueue(Queue):
         """What the queue beneath has set aside."""
         return self.queue.rejected
 
-    def named(self, name: str) -> Queue:
+    def queue_named(self, name: str) -> Queue:
         if name == self.name:
             return self
-        other = ChaosQueue(self.queue.named(name), self._seed ^ crc32(name.encode()), **self._chances)
+        other = ChaosQueue(self.queue.queue_named(name), self._seed ^ crc32(name.encode()), **self._chances)
         other.faults = self.faults
         return other
 
     def put(
-        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+        self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
     ) -> int | str:
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
@@ -67,8 +67,8 @@ class ChaosQueue(Queue):
         if lost:
             return made_up
         if repeated:
-            self.queue.put(uuid, delay, priority, ttr, ahead)
-        return self.queue.put(uuid, delay + late, priority, ttr, ahead)
+            self.queue.put(uuid, delay, priority, ttr, front)
+        return self.queue.put(uuid, delay + late, priority, ttr, front)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         first = self.queue.reserve(timeout)

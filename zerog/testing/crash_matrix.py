@@ -235,7 +235,7 @@ class _Matrix:
                 return
             WorkerRecords(engine).renew(worker, beat)
             reconciler.sweep()
-            claims = engine.claim(1, worker, app.registry.accept)
+            claims = engine.claim(1, worker, app.registry.load_head)
             for claim in claims:
                 run_claim(engine, slots, claim)
             if not claims:
@@ -250,7 +250,7 @@ class _Matrix:
         Reconciler(app.engine, "late", app.clock).sweep()
         slots = ThreadExecutor(app, 1, LEASE, lambda *_: None, app.clock)
         for claim in app.engine.claim(
-            1, WorkerIdentity("late", LEASE, knows=app.registry.versions()), app.registry.accept
+            1, WorkerIdentity("late", LEASE, knows=app.registry.versions()), app.registry.load_head
         ):
             run_claim(app.engine, slots, claim)
         app.close()

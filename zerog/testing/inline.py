@@ -142,11 +142,11 @@ class _Inline:
         queue = self._engine.queue
         assert isinstance(queue, MemoryQueue)
         queue.put(uuid)
-        claims = self._engine.claim(1, self._worker, self._app.registry.accept)
+        claims = self._engine.claim(1, self._worker, self._app.registry.load_head)
         if claims:
             return claims[0]
-        if uuid in self._engine.unsuitable:
-            raise CorruptDocument(f"no worker would take job {uuid}: {self._engine.unsuitable[uuid]}")
+        if uuid in self._engine.skipped:
+            raise CorruptDocument(f"no worker would take job {uuid}: {self._engine.skipped[uuid]}")
         raise JobStateError(f"job {uuid} is {self._engine.read(uuid)[0]['status']}; it can't be run inline now")
 
 

@@ -86,7 +86,7 @@ class _Single:
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:
-        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.accept, self._nonce)
+        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.load_head, self._nonce)
         if claim is None:
             self._held = []
             return

@@ -20,7 +20,7 @@ from dataclasses import replace
 from math import inf
 
 from zerog.engine import joblog
-from zerog.engine.engine import Accept, Engine, new_nonce
+from zerog.engine.engine import Engine, Loader, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, given_back
 from zerog.support.clock import Clock
 from zerog.worker.executors.thread import Executor
@@ -53,7 +53,7 @@ class Fetcher:
         self,
         engine: Engine,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str],
         slots: int,
         clock: Clock,
@@ -64,13 +64,13 @@ class Fetcher:
         """The runs that this worker holds."""
         self._engine = engine
         self._worker = replace(worker, holds=self.holdings.has)
-        self._accept = accept
+        self._loader = loader
         self._queues = tuple(queues)
         self._slots = slots
         self._clock = clock
         self._may_claim = may_claim
         self._most = most
-        self._gate = Gate(engine, accept, min(FRESH, worker.lease / 3), clock)
+        self._gate = Gate(engine, loader, min(FRESH, worker.lease / 3), clock)
         self._pace = Pace(slots, engine.claims_ahead)
         self._changed = threading.Condition()
         self._ended: list[Settlement] = []
@@ -202,7 +202,9 @@ class Fetcher:
     def _give_back(self, claims: list[Claim]) -> None:
         """Give back claims that no slot has begun."""
         for claim in reversed(claims):  # each goes ahead of all that wait, so the last one first
-            self._ended.append(given_back(claim, 0) if self._engine.open(claim, self._accept) else given_back(claim))
+            self._ended.append(
+                given_back(claim, 0) if self._engine.load_claim(claim, self._loader) else given_back(claim)
+            )
         self._occupied -= len(claims)
         self._notify()
 
@@ -296,7 +298,7 @@ class Fetcher:
         began = self._clock.monotonic()
         refused = self._engine.counters["released.unsuitable"]
         try:
-            step = self._engine.step(settlements, want, self._worker, self._accept, queues, sealed=True, batch=batch)
+            step = self._engine.step(settlements, want, self._worker, self._loader, queues, deferred=True, batch=batch)
         except Exception as error:
             step = Step([error] * len(settlements), [], error)
         settled = [

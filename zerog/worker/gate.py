@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from zerog.engine.engine import Accept, Engine
+from zerog.engine.engine import Engine, Loader
 from zerog.engine.transitions import Claim, Settlement, given_back, is_claimed
 from zerog.exceptions import CorruptDocument, DatastoreError
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, RUNNING
@@ -19,10 +19,10 @@ log = logging.getLogger("zerog")
 class Gate:
     """Decides whether a claim's run begins."""
 
-    def __init__(self, engine: Engine, accept: Accept, fresh: float, clock: Clock) -> None:
+    def __init__(self, engine: Engine, loader: Loader, fresh: float, clock: Clock) -> None:
         """``fresh``: seconds, from before the call that made a claim, for which its head is taken as it was."""
         self._engine = engine
-        self._accept = accept
+        self._loader = loader
         self._fresh = fresh
         self._clock = clock
 
@@ -31,7 +31,7 @@ class Gate:
 
         ``is_cancelled``: whether the worker was notified that the job is cancelled.
         """
-        if not self._engine.open(claim, self._accept):
+        if not self._engine.load_claim(claim, self._loader):
             return given_back(claim)
         if is_cancelled:
             return _cancelled(claim)
@@ -59,7 +59,7 @@ class Gate:
             return claims, []
         kept, back = claims[:free], []
         for claim in claims[free:]:
-            is_open = self._engine.open(claim, self._accept)
+            is_open = self._engine.load_claim(claim, self._loader)
             if is_open and pace.may_wait(claim.head["jobType"]):
                 kept.append(claim)
                 continue

@@ -58,7 +58,7 @@ def expire_run(app: App, claim: Claim, message: str) -> bool:
 
     def build(head: Document, now: str) -> list[Operation]:
         errors = head["errorCount"] + 1
-        pause = retry_delay(claim.loaded[0], errors, None) if _goes_on(app, claim, head, errors) else None
+        pause = retry_delay(claim.job[0], errors, None) if _goes_on(app, claim, head, errors) else None
         told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
         record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
         return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
@@ -67,7 +67,7 @@ def expire_run(app: App, claim: Claim, message: str) -> bool:
 
 
 def _goes_on(app: App, claim: Claim, head: Document, errors: int) -> bool:
-    job_class = claim.loaded[0]
+    job_class = claim.job[0]
     try:
         loaded = read_head(job_class, {**head, "errorCount": errors})
         job = load_job(job_class, loaded, claim.token, app.datastore, app.queue)

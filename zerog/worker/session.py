@@ -97,7 +97,7 @@ class Session:
         self._fetcher = Fetcher(
             app.engine,
             self._identity,
-            self._accept,
+            self._load_head,
             settings.queues,
             settings.concurrency,
             clock,
@@ -208,10 +208,10 @@ class Session:
 
     # what the threads ask
 
-    def _accept(self, head: Document) -> Any:
+    def _load_head(self, head: Document) -> Any:
         job_type = head["jobType"]
         try:
-            return self._app.registry.accept(head)
+            return self._app.registry.load_head(head)
         except Unsuitable as error:
             if job_type not in self._unknown_types and job_type not in self._app.registry.get_registered_classes():
                 self._unknown_types.add(job_type)

@@ -163,7 +163,7 @@ class Worker:
             raise ZerogError(f"worker {self.name} is running already; make another Worker for a second one")
         self._check_classes()
         for queue in self.queues:
-            self.app.engine.named(queue)
+            self.app.engine.queue_named(queue)
         settings, reporter = self.settings, self._reporter
         self._session = Session(self.app, settings, self.name, self._stop_request, reporter, self._clock, self.buried)
         return self._session

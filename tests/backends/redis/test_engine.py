@@ -110,7 +110,7 @@ def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
     server.ask("a test", "HSET", f"{server.prefix}d:{make_key(odd)}", "cas", "?")
     claims = engine.claim(6, ALICE, lambda head: head["jobType"])
     assert [claim.uuid for claim in claims] == uuids
-    assert odd in engine.unsuitable
+    assert odd in engine.skipped
     server.ask("a test", "HSET", f"{server.prefix}d:{claims[1].key}", "cas", "?")
     server.ask("a test", "DEL", f"{server.prefix}d:{claims[3].key}")
     server.ask("a test", "SET", f"{server.prefix}d:{claims[3].key}", "hello")
@@ -296,7 +296,7 @@ def test_a_history_that_is_no_list_takes_no_repair(engine: RedisEngine) -> None:
     for each, events in ((uuid, "none"), (other, [])):
         engine.datastore.mutate(make_key(each), [Set("events", events), *waiting(to_text(engine.clock.now()), 0)])
     assert engine.put_again_all([uuid, other], "a test") == [other]
-    assert "has events 'none'" in engine.unsuitable[uuid]
+    assert "has events 'none'" in engine.skipped[uuid]
 
 
 def test_what_the_script_can_t_do_is_settled_for_itself(engine: RedisEngine) -> None:

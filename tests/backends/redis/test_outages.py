@@ -184,7 +184,7 @@ def test_a_key_that_holds_something_else_is_left_alone(url: str) -> None:
     with pytest.raises(CorruptDocument):
         engine.datastore.set(make_key(bad), {})
     assert claimed(engine, 5) == [good]
-    assert bad in engine.unsuitable
+    assert bad in engine.skipped
     assert [head["uuid"] for head in engine.datastore.find().heads] == [good]
     assert server.ask("a test", "GET", name) == b"hello"
 

@@ -84,7 +84,7 @@ def test_a_claim_unseen_changes_what_any_claim_changes(engine: RedisEngine) -> N
     expected |= {"attempts": 4, "updatedAt": to_text(engine.clock.now())}
     assert claim.head == expected
     assert engine.read(uuid) == (expected, claim.token)
-    assert (claim.epoch, claim.seq, claim.loaded, claim.head["owner"]["build"]) == (8, 0, "test", "build-1")
+    assert (claim.epoch, claim.seq, claim.job, claim.head["owner"]["build"]) == (8, 0, "test", "build-1")
 
 
 def test_claims_of_one_call_have_names_of_their_own(engine: RedisEngine) -> None:
@@ -192,7 +192,7 @@ def test_what_is_refused_is_given_back_and_looked_at_from_then_on(engine: RedisE
     assert engine.claim(1, ALICE, refuse) == []
     head = engine.read(uuid)[0]
     assert (head["status"], head["attempts"], head["owner"], head["lost"]) == ("scheduled", 0, None, 0)
-    assert engine.unsuitable == {uuid: "colour is red"}
+    assert engine.skipped == {uuid: "colour is red"}
     engine.clock.pause(6)
     assert engine.claim(1, ALICE, refuse) == []
     assert engine.read(uuid)[0] == head
@@ -206,7 +206,7 @@ def test_a_head_that_can_not_be_read_is_given_back_and_then_set_aside(engine: Re
     engine._server.ask("the test", "HSET", f"{engine._server.prefix}d:{make_key(uuid)}", "body", ',"n":nonsense')
     good = submitted(engine)
     assert [claim.uuid for claim in claims_of(engine)] == [good]
-    assert "can't be read" in engine.unsuitable[uuid]
+    assert "can't be read" in engine.skipped[uuid]
     engine.clock.pause(6)
     assert claims_of(engine) == []
     assert engine.queue.size() == 0
@@ -217,13 +217,13 @@ def _refuse(head: Document) -> None:
     raise Unsuitable("no")
 
 
-def test_a_sealed_claim_is_read_once(engine: RedisEngine) -> None:
+def test_a_deferred_claim_is_read_once(engine: RedisEngine) -> None:
     uuid = submitted(engine)
-    [claim] = engine.step([], 1, ALICE, _refuse, sealed=True)[1]
+    [claim] = engine.step([], 1, ALICE, _refuse, deferred=True)[1]
     assert (claim.uuid, claim.head) == (uuid, {})
-    assert engine.open(claim, lambda head: "loaded")
-    assert engine.open(claim, _refuse)
-    assert (claim.head["uuid"], claim.loaded) == (uuid, "loaded")
+    assert engine.load_claim(claim, lambda head: "loaded")
+    assert engine.load_claim(claim, _refuse)
+    assert (claim.head["uuid"], claim.job) == (uuid, "loaded")
 
 
 def test_a_settlement_that_was_prepared_is_the_same(engine: RedisEngine) -> None:

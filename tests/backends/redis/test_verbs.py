@@ -84,14 +84,14 @@ def verbs_of_a_queue(queue: RedisQueue | RqQueue) -> list[Callable[[], object]]:
     return [
         lambda: queue.put(new_uuid()),
         lambda: queue.put(new_uuid(), delay=5, priority=3, ttr=9),
-        lambda: queue.put(new_uuid(), ahead=True),
+        lambda: queue.put(new_uuid(), front=True),
         queue.reserve,
         lambda: queue.reserve(0.05),
         queue.reserve_lowest,
         queue.size,
         queue.setup,
         queue.wake,
-        queue.named("other").size,
+        queue.queue_named("other").size,
     ]
 
 

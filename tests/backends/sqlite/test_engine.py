@@ -72,7 +72,7 @@ def test_due_entries_of_another_queue_hide_no_job(shared: SqliteEngine, monkeypa
     """They become ready a few in each transaction, and the claim looks on until it finds the job behind them."""
     monkeypatch.setattr("zerog.backends.sqlite.queue.PROMOTED", 4)
     for _ in range(10):
-        shared.queue.named("other").put(new_uuid(), delay=1)
+        shared.queue.queue_named("other").put(new_uuid(), delay=1)
     shared.clock.advance(1)  # type: ignore[attr-defined]
     uuid = str(shared.submit([document(shared)], delay=1)[0][0]["uuid"])
     shared.clock.advance(2)  # type: ignore[attr-defined]

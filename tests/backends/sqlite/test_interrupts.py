@@ -168,7 +168,7 @@ def test_a_job_from_submit_to_its_end(path: Path) -> None:
 
     def live() -> None:
         app.submit(interrupted)
-        for claim in app.engine.claim(10, worker, app.registry.accept):
+        for claim in app.engine.claim(10, worker, app.registry.load_head):
             app.engine.settle([Settlement(claim, "finish", 1, 200)])
 
     free = Free(app.datastore.file, path, live)

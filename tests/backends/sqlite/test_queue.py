@@ -207,7 +207,7 @@ def test_due_entries_of_another_queue_hide_nothing(path, monkeypatch) -> None:
     clock = ManualClock()
     queue = SqliteQueue(path, synchronous="normal", clock=clock)
     for _ in range(45):
-        queue.named("other").put(new_uuid(), delay=1)
+        queue.queue_named("other").put(new_uuid(), delay=1)
     uuid = new_uuid()
     queue.put(uuid, delay=2)
     clock.advance(3)

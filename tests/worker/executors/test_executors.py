@@ -246,7 +246,7 @@ def test_a_job_cancelled_before_its_run_does_not_run(bed: Bed) -> None:
     """The claim finds it cancelled: its owner died before it could say so."""
     ran: list[int] = []
     uuid = bed.job(lambda job: ran.append(1))
-    [claim] = bed.app.engine.claim(1, WorkerIdentity("dead", 1.0), bed.app.registry.accept)
+    [claim] = bed.app.engine.claim(1, WorkerIdentity("dead", 1.0), bed.app.registry.load_head)
     bed.app.cancel(uuid)
     bed.app.engine.rescue(uuid, claim.run, "lost", "its worker died")
     zerog.Worker(bed.app, executor=bed.executor).run(burst=True)

@@ -55,20 +55,20 @@ class MemoryQueue(Queue):
             self._ready = family.ready.setdefault(name, {})
             self._later = family.later.setdefault(name, [])
 
-    def named(self, name: str) -> MemoryQueue:
+    def queue_named(self, name: str) -> MemoryQueue:
         return self if name == self.name else MemoryQueue(name, _family=self._family)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
-        return self.put_raw(check_uuid(uuid), delay, priority, ttr, ahead)
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False) -> int:
+        return self.put_raw(check_uuid(uuid), delay, priority, ttr, front)
 
     def put_raw(
-        self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False
+        self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
     ) -> int:
         """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
         check_options(delay, priority, ttr)
         family = self._family
         with family.changed:
-            identity = next(family.ids_ahead if ahead else family.ids)
+            identity = next(family.ids_ahead if front else family.ids)
             entry = _Entry(identity, body, priority, TTR if ttr is None else ttr)
             self._entries[entry.id] = entry
             self._schedule(entry, delay)

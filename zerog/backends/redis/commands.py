@@ -51,16 +51,16 @@ def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> C
     fields: list[str] = []
     for field in APART:
         if field in document:
-            fields += (named(field), text_of(document[field], field))
+            fields += (hash_name(field), text_of(document[field], field))
     command: Command = {
         "k": key,
         "n": str(_first_token()),
         "b": f",{inside}" if (inside := jsonvalues.encode_checked(body, key, limit)[1:-1]) else "",
-        "l": "".join(map(named, lists)),
+        "l": "".join(map(hash_name, lists)),
         "f": fields,
     }
     history = {
-        named(field): [jsonvalues.encode_checked(entry, field) for entry in entries]
+        hash_name(field): [jsonvalues.encode_checked(entry, field) for entry in entries]
         for field, entries in lists.items()
         if entries
     }
@@ -94,11 +94,11 @@ def change(
         if (field in HISTORY) != (kind is Append) or kind is Remove:
             return None
         if kind is Set:
-            fields[named(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
+            fields[hash_name(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
         else:
             others.append(operation)
     if others:
-        if any(named(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
+        if any(hash_name(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
             fields, others = {}, list(operations)  # their order matters
         coded = [_coded(operation) for operation in others]
         command["o"] = [text for texts in coded for text in texts]
@@ -111,7 +111,7 @@ def change(
 def _coded(operation: Operation) -> tuple[str, ...]:
     """An operation as the script takes it."""
     field = operation.field
-    name = named(field)
+    name = hash_name(field)
     if isinstance(operation, Max):
         return "m", name, text_of(operation.value, field)
     if isinstance(operation, Add):
@@ -128,7 +128,7 @@ def replacing(key: str, fields: Document, cas: int) -> Command:
     """The command that gives fields of a head new values under its token."""
     flat: list[str] = []
     for field, value in fields.items():
-        flat += (named(field), text_of(value, field))
+        flat += (hash_name(field), text_of(value, field))
     return {"c": "mutate", "k": key, "t": str(cas), "f": flat}
 
 
@@ -150,7 +150,7 @@ def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutati
 
 
 @lru_cache(4096)
-def named(field: str) -> str:
+def hash_name(field: str) -> str:
     """Return a field's name as the hash has it: a part of a JSON text."""
     return f",{encode_basestring(field)}:"
 
@@ -173,7 +173,7 @@ def needs_whole(operations: Sequence[Operation], lists: bytes) -> bool:
         if type(operation) is Remove:
             return True
         if operation.field in HISTORY and (
-            type(operation) is not Append or named(operation.field).encode() not in lists
+            type(operation) is not Append or hash_name(operation.field).encode() not in lists
         ):
             return True
     counters = {dropped_field(operation.field) for operation in operations if operation.field in HISTORY}

@@ -23,8 +23,8 @@ from zerog.backends.redis.takes import Take, Taken, taken_in
 from zerog.backends.redis.writes import BATCH, NOT_DONE, RedisWrites
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
-from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
-from zerog.engine.sealed import SealedClaims
+from zerog.engine.deferred import DeferredClaims
+from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
 from zerog.records.job import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
@@ -37,15 +37,15 @@ ENTRIES = 1_000
 """Entries looked at in one claim at most, once it has something to show for it."""
 
 
-class RedisEngine(SealedClaims, RedisWrites):
+class RedisEngine(DeferredClaims, RedisWrites):
     """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
     claims_ahead = True
 
     def _claim(
-        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
-        step = self.step([], want, worker, accept, queues, batch=batch)
+        step = self.step([], want, worker, loader, queues, batch=batch)
         return step.claims, step.trouble
 
     def step(
@@ -53,9 +53,9 @@ class RedisEngine(SealedClaims, RedisWrites):
         settlements: Sequence[Settlement],
         want: int,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str] = (),
-        sealed: bool = False,
+        deferred: bool = False,
         batch: str = "",
     ) -> Step:
         take = Take(worker, self.serving(queues, worker), batch or new_nonce())
@@ -65,23 +65,23 @@ class RedisEngine(SealedClaims, RedisWrites):
         trouble: Exception | None = None
         try:
             settled, taken = self._settle_and_take(settlements[:BATCH], want, take)
-            self._claim_all(claims, taken, want, take, accept)
+            self._claim_all(claims, taken, want, take, loader)
         except Exception as error:
             trouble = error
         if len(settled) < len(settlements[:BATCH]):
             settled = [trouble or AmbiguousWrite("settling was not answered")] * len(settlements[:BATCH])
-        if not sealed:
-            claims = self.opened(claims, accept)
+        if not deferred:
+            claims = self.load_claims(claims, loader)
         return Step(settled + rest, claims, trouble)
 
-    def _claim_all(self, claims: list[Claim], taken: list[Taken], want: int, take: Take, accept: Accept) -> None:
+    def _claim_all(self, claims: list[Claim], taken: list[Taken], want: int, take: Take, loader: Loader) -> None:
         """Add to ``claims`` what was taken, and take on while there is more and too few could be claimed."""
         looked, asked = 0, want
         while taken:
             looked += len(taken)
             there_is_more = len(taken) >= min(asked, BATCH)
             claims += [each.claim() for each in taken if each.nonce]
-            claims += self._claim_taken([each for each in taken if not each.nonce], take, accept)
+            claims += self._claim_taken([each for each in taken if not each.nonce], take, loader)
             asked = want - len(claims)
             if asked <= 0 or not there_is_more or (claims and looked >= ENTRIES):
                 break
@@ -122,10 +122,10 @@ class RedisEngine(SealedClaims, RedisWrites):
         log.warning("%s", text)
         return 0, ()
 
-    def unsealed(self, claim: Claim) -> Document:
-        return head_of(claim.key, (b"", claim.sealed))
+    def read_raw_head(self, claim: Claim) -> Document:
+        return head_of(claim.key, (b"", claim.raw_head))
 
-    def _claim_taken(self, taken: Sequence[Taken], take: Take, accept: Accept) -> list[Claim]:
+    def _claim_taken(self, taken: Sequence[Taken], take: Take, loader: Loader) -> list[Claim]:
         """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
         if not taken:
             return []
@@ -135,7 +135,7 @@ class RedisEngine(SealedClaims, RedisWrites):
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
-            where, head, loaded = self._consider(each, take.worker, accept)
+            where, head, loaded = self._consider(each, take.worker, loader)
             if head is None:
                 others.append(each.moved(where))
                 continue
@@ -172,15 +172,15 @@ class RedisEngine(SealedClaims, RedisWrites):
         except AmbiguousWrite:
             return bool(self.read_back([claim]))
         except (CorruptDocument, *UNTAKEABLE, DatastoreError) as error:
-            self.refuse(claim.uuid, str(error))
+            self.skip(claim.uuid, str(error))
             return False
         return True
 
     def _consider(
-        self, taken: Taken, worker: WorkerIdentity, accept: Accept
+        self, taken: Taken, worker: WorkerIdentity, loader: Loader
     ) -> tuple[float | str, Document | None, Any]:
         """In how many seconds an entry shall come again (0: never), or on which queue; or the head to claim and what
-        ``accept`` said."""
+        ``loader`` said."""
         key, head = make_key(taken.uuid), {}
         try:
             if not taken.token:
@@ -200,12 +200,12 @@ class RedisEngine(SealedClaims, RedisWrites):
             if early > EARLY:
                 self._count("released.early")
                 return min(early, LONGEST_EARLY), None, None
-            return 0.0, head, self.look(head, accept)
+            return 0.0, head, self.inspect(head, loader)
         except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
             self.set_aside(taken.uuid, error, "dropped.unreadable")
             return 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:
-            self.refuse(taken.uuid, str(error))
+            self.skip(taken.uuid, str(error))
             return self.aside_for(head, worker) or self.patience(head), None, None
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:

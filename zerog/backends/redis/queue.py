@@ -34,12 +34,12 @@ class RedisQueue(Queue):
         self.rejects = f"the list {self.server.prefix}q:{name}:rejected"
         self._waking = _Waking(self.server)
 
-    def named(self, name: str) -> RedisQueue:
+    def queue_named(self, name: str) -> RedisQueue:
         return self if name == self.name else RedisQueue(self.server, name)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False) -> int:
         uuid = check_uuid(uuid)
-        command = {"c": "put", "q": self.insert(uuid, delay, priority, ttr, ahead)}
+        command = {"c": "put", "q": self.insert(uuid, delay, priority, ttr, front)}
         with translated(f"{uuid} was not put on {self.name}"):
             return int(self.server.one(command, f"queue {self.name}"))
 
@@ -76,12 +76,12 @@ class RedisQueue(Queue):
         self.server.close()
 
     def insert(
-        self, uuid: str, delay: float, priority: int, ttr: float | None = None, ahead: bool = False
+        self, uuid: str, delay: float, priority: int, ttr: float | None = None, front: bool = False
     ) -> list[str]:
         """An entry as the script adds it, also along with something else. Raises InvalidValue."""
         check_options(delay, priority, ttr)
         seconds = TTR if ttr is None else ttr
-        return [self.name, uuid, repr(float(delay)), str(priority), repr(float(seconds)), "1" if ahead else ""]
+        return [self.name, uuid, repr(float(delay)), str(priority), repr(float(seconds)), "1" if front else ""]
 
     def wait(self, timeout: float, names: Sequence[str]) -> bool | None:
         """Wait until an entry of these queues is said to be ready (True) or ``wake`` is called (False).

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from zerog.backends.redis.commands import Command, named, text_of
+from zerog.backends.redis.commands import Command, hash_name, text_of
 from zerog.backends.redis.queue import uuid_of
 from zerog.engine import transitions
 from zerog.engine.engine import new_nonce
@@ -82,8 +82,8 @@ class Taken:
         return {"c": "back", "a": self.place, "s": repr(float(where))} if where else self.drop()
 
     def claim(self) -> Claim:
-        """What the script has claimed, still sealed."""
-        return Claim(make_key(self.uuid), self.uuid, self.epoch, self.nonce, int(self.token), {}, sealed=self.text)
+        """What the script has claimed, not loaded yet."""
+        return Claim(make_key(self.uuid), self.uuid, self.epoch, self.nonce, int(self.token), {}, raw_head=self.text)
 
 
 def taken_in(flat: Sequence[bytes]) -> list[Taken]:
@@ -104,6 +104,6 @@ def _constant(worker: WorkerIdentity) -> tuple[list[str], list[str], list[str]]:
     for operation in transitions.claimed({"epoch": 0}, worker, mark, ""):
         if operation.field not in OF_EACH_JOB:
             assert isinstance(operation, Set)
-            fields += (named(operation.field), text_of(operation.value, operation.field))
+            fields += (hash_name(operation.field), text_of(operation.value, operation.field))
     owner = jsonvalues.encode_checked(worker.as_owner(mark)).split(mark)
     return [kind_of(*known, FORMAT) for known in worker.knows], fields, owner

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zerog.backends.redis.commands import Command, change, named, stored, text_of
+from zerog.backends.redis.commands import Command, change, hash_name, stored, text_of
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.queue import RedisQueue
 from zerog.backends.redis.script import encoded
@@ -103,12 +103,12 @@ class RedisWrites(Engine):
         joblog.submitted(made)
         return [(document, int(token)) for document, (token, _) in zip(made, answers, strict=True)]
 
-    def _putting(self, head: Document, delay: float, ahead: bool = False) -> list[str]:
+    def _putting(self, head: Document, delay: float, front: bool = False) -> list[str]:
         queue = self._named(head["queueName"])
-        return queue.insert(head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead)
+        return queue.insert(head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), front)
 
     def _named(self, name: str) -> RedisQueue:
-        queue = self.named(name)
+        queue = self.queue_named(name)
         assert isinstance(queue, RedisQueue)
         return queue
 
@@ -256,6 +256,6 @@ class RedisWrites(Engine):
 def _discarding(head: Document) -> Command:
     """The command that removes a document if it still is as it ended in its head."""
     texts = [
-        part for field in ("status", "epoch", "finishedAt") for part in (named(field), text_of(head[field], field))
+        part for field in ("status", "epoch", "finishedAt") for part in (hash_name(field), text_of(head[field], field))
     ]
     return {"c": "discard", "k": make_key(head["uuid"]), "f": texts}

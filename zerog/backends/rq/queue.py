@@ -89,13 +89,13 @@ class RqQueue(Queue):
         self._popped_key, self._rejected_key = f"{zerog}:popped:{name}", f"{zerog}:rejected:{name}"
         self.rejects = f"the list {self._rejected_key}"
 
-    def named(self, name: str) -> RqQueue:
+    def queue_named(self, name: str) -> RqQueue:
         return self if name == self.name else RqQueue(self.server, name)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> str:
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False) -> str:
         uuid = check_uuid(uuid)
         check_options(delay, priority, ttr)
-        at_front = ahead or priority > 0
+        at_front = front or priority > 0
         identity = f"{uuid}_{os.urandom(6).hex()}"
         options: dict[str, Any] = {
             "args": (uuid,),

@@ -17,8 +17,8 @@ from zerog.backends.sqlite.rows import head_of
 from zerog.backends.sqlite.writes import OUTAGES, SqliteWrites
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
-from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Accept, Unsuitable, new_nonce
-from zerog.engine.sealed import SealedClaims
+from zerog.engine.deferred import DeferredClaims
+from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.set_aside import Kind
 from zerog.engine.transitions import Claim, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
@@ -33,10 +33,10 @@ ENTRIES = 1_000
 """Entries looked at in one transaction at most: others wait for it, and a queue may hold any number of stale ones."""
 
 UNSEEN = object()
-"""In place of what ``accept`` returns, for jobs of a kind that the worker names: it is called after the commit."""
+"""In place of what ``loader`` returns, for jobs of a kind that the worker names: it is called after the commit."""
 
 
-class SqliteEngine(SealedClaims, SqliteWrites):
+class SqliteEngine(DeferredClaims, SqliteWrites):
     """Both parts in one file: ``queue.file`` must be ``datastore.file``."""
 
     claims_ahead = True
@@ -47,9 +47,9 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         self._unlisted: tuple[str, Kind] | None = None
 
     def _claim(
-        self, want: int, worker: WorkerIdentity, accept: Accept, queues: Sequence[str], batch: str
+        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
     ) -> tuple[list[Claim], Exception | None]:
-        step = self.step([], want, worker, accept, queues, batch=batch)
+        step = self.step([], want, worker, loader, queues, batch=batch)
         return step.claims, step.trouble
 
     def step(
@@ -57,30 +57,30 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         settlements: Sequence[Settlement],
         want: int,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str] = (),
-        sealed: bool = False,
+        deferred: bool = False,
         batch: str = "",
     ) -> Step:
         queues = self.serving(queues, worker)
         batch = batch or new_nonce()
         try:
-            step, more = self._step_once(settlements, want, worker, accept, queues, batch)
+            step, more = self._step_once(settlements, want, worker, loader, queues, batch)
             while more and not step.claims and step.trouble is None:
-                rest, more = self._step_once((), want, worker, accept, queues, batch)
+                rest, more = self._step_once((), want, worker, loader, queues, batch)
                 step = Step(step.settled, rest.claims, rest.trouble)
         except OUTAGES as error:
             return Step([error] * len(settlements), [], error)
         except Exception as error:  # of one settlement, or of the claims: neither keeps the other
             return Step(self.settle(settlements), [], error)
-        return step if sealed else Step(step.settled, self.opened(step.claims, accept), step.trouble)
+        return step if deferred else Step(step.settled, self.load_claims(step.claims, loader), step.trouble)
 
     def _step_once(
         self,
         settlements: Sequence[Settlement],
         want: int,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str],
         batch: str,
     ) -> tuple[Step, bool]:
@@ -96,7 +96,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
                 results = [self._settle_in(sqlite, settlement) for settlement in settlements]
                 if want > 0:
                     failpoint("claim.write")
-                    more = self._claim_in(sqlite, claims, want, worker, accept, queues, batch)
+                    more = self._claim_in(sqlite, claims, want, worker, loader, queues, batch)
                 waiters = self._waiters_for(sqlite, settlements)
             if settlements:
                 failpoint("settle.written")
@@ -134,7 +134,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         claims: list[Claim],
         want: int,
         worker: WorkerIdentity,
-        accept: Accept,
+        loader: Loader,
         queues: Sequence[str],
         batch: str,
     ) -> bool:
@@ -149,7 +149,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
                 break
             looked += len(entries)
             for identity, uuid, _ttr in entries:
-                claim = self._claim_entry(sqlite, identity, uuid, worker, accept, f"{batch}{len(claims)}")
+                claim = self._claim_entry(sqlite, identity, uuid, worker, loader, f"{batch}{len(claims)}")
                 if claim is not None:
                     claims.append(claim)
                 if self._unlisted is not None:
@@ -174,13 +174,13 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
 
     def _claim_entry(
-        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: WorkerIdentity, accept: Accept, nonce: str
+        self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: WorkerIdentity, loader: Loader, nonce: str
     ) -> Claim | None:
         """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
         key = make_key(uuid)
         try:
             row = self.datastore.row(sqlite, key)
-            delay, loaded, head = self._consider(sqlite, key, row, worker, accept)
+            delay, loaded, head = self._consider(sqlite, key, row, worker, loader)
         except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
             self.set_aside(uuid, error, "dropped.unreadable")
             delay, loaded, head = 0.0, None, None
@@ -197,7 +197,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         if loaded is UNSEEN:
-            return Claim(key, uuid, head["epoch"], nonce, token, head, sealed=UNSEEN)
+            return Claim(key, uuid, head["epoch"], nonce, token, head, raw_head=UNSEEN)
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
 
     def _refuse_entry(
@@ -209,7 +209,7 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         if kind is not None:
             self._unlisted = head["queueName"], kind
             return
-        self.refuse(uuid, str(error))
+        self.skip(uuid, str(error))
         aside = self.aside_for(head, worker)
         if aside is not None:
             sqlite.execute("UPDATE zerog_queue SET queue = ?, token = NULL WHERE id = ?", (aside, identity))
@@ -218,9 +218,9 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
 
     def _consider(
-        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: WorkerIdentity, accept: Accept
+        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: WorkerIdentity, loader: Loader
     ) -> tuple[float, Any, Document | None]:
-        """Return when a delivery is due again, what ``accept`` returned (or UNSEEN), and the head, None to drop it."""
+        """Return when a delivery is due again, what ``loader`` returned (or UNSEEN), and the head, None to drop it."""
         if row is None:
             self._count("dropped.unknown")
             return 0.0, None, None
@@ -237,11 +237,9 @@ class SqliteEngine(SealedClaims, SqliteWrites):
         if early > EARLY:
             self._count("released.early")
             return min(early, LONGEST_EARLY), None, None
-        return 0.0, UNSEEN if self._is_known(head, worker) else self.look(head, accept), head
+        return 0.0, UNSEEN if self._is_known(head, worker) else self.inspect(head, loader), head
 
     def _is_known(self, head: Document, worker: WorkerIdentity) -> bool:
-        """True for a job of a kind that the worker names, unless ``accept`` has refused that very job."""
+        """True for a job of a kind that the worker names, unless ``loader`` has refused that very job."""
         kind = Kind.of(head)
-        return (
-            bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.unsuitable
-        )
+        return bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.skipped

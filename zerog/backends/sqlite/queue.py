@@ -109,13 +109,13 @@ class SqliteQueue(Queue):
         self._clock = clock
         self._waiter = Waiter(self.file)
 
-    def named(self, name: str) -> SqliteQueue:
+    def queue_named(self, name: str) -> SqliteQueue:
         return self if name == self.name else SqliteQueue(self.file.path, name, clock=self._clock, file=self.file)
 
-    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, ahead: bool = False) -> int:
+    def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False) -> int:
         uuid = check_uuid(uuid)
         with _translated(f"{uuid} was not put on {self.name}"), self.file.writing() as sqlite:
-            identity = self.insert(sqlite, uuid, delay, priority, ttr, ahead)
+            identity = self.insert(sqlite, uuid, delay, priority, ttr, front)
             waiters = self.waiters(sqlite)
         self.notify(waiters)
         return identity
@@ -203,14 +203,14 @@ class SqliteQueue(Queue):
         delay: float,
         priority: int,
         ttr: float | None = None,
-        ahead: bool = False,
+        front: bool = False,
     ) -> int:
         """Add an entry within a transaction. Raises InvalidValue."""
         check_options(delay, priority, ttr)
         due = self._now() + delay if delay > 0 else 0
         values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
         # Neither -1 nor 0, which mean "not on a queue".
-        place = "min(coalesce(min(id), 0), -1) - 1" if ahead else "max(coalesce(max(id), 0), 0) + 1"
+        place = "min(coalesce(min(id), 0), -1) - 1" if front else "max(coalesce(max(id), 0), 0) + 1"
         place = f"(SELECT {place} FROM zerog_queue)"
         statement = f"INSERT INTO zerog_queue (id, queue, uuid, priority, due, ttr) VALUES ({place}, ?, ?, ?, ?, ?)"
         identity = sqlite.execute(statement, values).lastrowid

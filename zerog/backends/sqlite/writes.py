@@ -78,10 +78,10 @@ class SqliteWrites(Engine):
         return stored, waiters
 
     def _put_in(
-        self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str, ahead: bool = False
+        self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str, front: bool = False
     ) -> list[Operation]:
         identity = self._named(head["queueName"]).insert(
-            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), ahead
+            sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), front
         )
         return transitions.queued(now, identity)
 
@@ -133,7 +133,7 @@ class SqliteWrites(Engine):
         return self.queue.waiters(sqlite) if any(s.kind != "finish" for s in settlements) else []
 
     def _named(self, name: str) -> SqliteQueue:
-        queue = self.named(name)
+        queue = self.queue_named(name)
         assert isinstance(queue, SqliteQueue)
         return queue
 

@@ -114,7 +114,7 @@ class AsyncExecutor(ThreadExecutor):
                 continue
             self._busy += 1
             self._current[claim.nonce] = claim
-            if inspect.iscoroutinefunction(claim.loaded[0].run):
+            if inspect.iscoroutinefunction(claim.job[0].run):
                 run = self._begin(claim)  # here, so that ``revoke`` finds it before its task has begun
                 self._limit(claim)
                 self._jobs_loop.create_task(self._work(claim, run), context=Context())
@@ -160,13 +160,13 @@ class AsyncExecutor(ThreadExecutor):
         self._freed()
 
     def _limit(self, claim: Claim) -> None:
-        timeout = claim.loaded[0].TIMEOUT
+        timeout = claim.job[0].TIMEOUT
         if timeout is not None:
             message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
             self._due_in(timeout, claim, "timeout", message, partial(expire_run, self.app, claim, message))
 
     async def _awaited(self, claim: Claim, run: Run) -> Outcome:
-        job_class, loaded = claim.loaded
+        job_class, loaded = claim.job
         job = make_runnable(self.app, job_class, after_claim(loaded, claim.head), claim.token, run)
         if isinstance(job, Outcome):
             return job

@@ -115,7 +115,7 @@ class ProcessExecutor(Executor):
             log.error("no process could be started for job %s, which is given back: %s", claim.uuid, error)
             return not_begun(claim, GIVE_UP_PAUSE)
         child.nonce = claim.nonce
-        timeout = claim.loaded[0].TIMEOUT
+        timeout = claim.job[0].TIMEOUT
         try:
             first = self._request(child, claim)
             has_begun = first is not None and "began" in first

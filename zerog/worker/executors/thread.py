@@ -22,7 +22,7 @@ from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.base import after_claim
 from zerog.jobs.checks import STOP, WAIT
 from zerog.maintenance.losses import take_back
-from zerog.records.commands import named
+from zerog.records.commands import run_name
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors.cleanup import resident_memory
@@ -61,7 +61,7 @@ os.register_at_fork(after_in_child=_disown)
 
 
 def _finishes(claim: Claim) -> bool:
-    return bool(claim.loaded[0].ON_SHUTDOWN == WAIT)
+    return bool(claim.job[0].ON_SHUTDOWN == WAIT)
 
 
 def _nothing() -> None:
@@ -126,7 +126,7 @@ class Executor:
 
     def is_cancelled(self, claim: Claim) -> bool:
         """True if the job of a claim was cancelled since, as far as this worker was notified."""
-        return bool(self._cancelled) and named(claim.uuid, claim.epoch) in self._cancelled
+        return bool(self._cancelled) and run_name(claim.uuid, claim.epoch) in self._cancelled
 
     def stop(self) -> None:
         """Tell running jobs that the worker is shutting down."""
@@ -164,7 +164,7 @@ class Executor:
                 self._end_from_outside(due)
 
     def cancel(self, run: str) -> None:
-        """Tell a run, given as ``named``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
+        """Tell a run, given as ``run_name``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
         self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
         for claim in self.running():
             self._tell_if_cancelled(claim)
@@ -172,12 +172,12 @@ class Executor:
     def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
         """Cancel those of the claimed jobs whose class says that a shutdown stops them. The datastore may be away."""
         for claim in claims:
-            if claim.loaded[0].ON_SHUTDOWN == STOP:
+            if claim.job[0].ON_SHUTDOWN == STOP:
                 try:
                     self.app.engine.cancel(claim.uuid, f"stopped by the shutdown of worker {worker}")
                 except ZerogError as error:
                     log.warning("job %s could not be marked as cancelled: %s", claim.uuid, error)
-                self.cancel(named(claim.uuid, claim.epoch))
+                self.cancel(run_name(claim.uuid, claim.epoch))
 
     def finishing(self) -> list[Claim]:
         """The jobs in a slot that a shutdown waits for."""
@@ -251,7 +251,7 @@ class Executor:
         if not self.is_cancelled(claim):
             return
         self._cancel_run(claim)
-        grace = claim.loaded[0].CANCEL_GRACE
+        grace = claim.job[0].CANCEL_GRACE
         why = f"the run did not end within {grace} s of being cancelled"
         self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.run, why))
 
@@ -321,7 +321,7 @@ class ThreadExecutor(Executor):
             run.cancel()
 
     def _run(self, claim: Claim) -> Outcome:
-        job_class, loaded = claim.loaded
+        job_class, loaded = claim.job
         run = self._begin(claim)
         try:
             if run.is_revoked:
@@ -340,7 +340,7 @@ class ThreadExecutor(Executor):
             patience=self.lease * 2 / 3,
             clock=self.clock,
             stopping=self.stopping,
-            soft_limit=claim.loaded[0].SOFT_TIMEOUT,
+            soft_limit=claim.job[0].SOFT_TIMEOUT,
             build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)

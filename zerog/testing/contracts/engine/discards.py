@@ -77,7 +77,7 @@ class DiscardRules(EngineRules):
         engine.datastore.create(make_key(pending["uuid"]), pending)
         engine.datastore.mutate(claim.key, [Set("format", 99)])
         before = [engine.datastore.read(make_key(uuid)) for uuid in (claim.uuid, pending["uuid"])]
-        report = self.sweep(engine, 3, 40).engine.unsuitable
+        report = self.sweep(engine, 3, 40).engine.skipped
         assert [engine.datastore.read(make_key(uuid)) for uuid in (claim.uuid, pending["uuid"])] == before
         assert all("99" in report[uuid] for uuid in (claim.uuid, pending["uuid"]))
 

@@ -74,7 +74,7 @@ class LifeRules(EngineRules):
         assert head == claim.head
         assert (head["status"], head["epoch"], head["seq"], head["attempts"]) == ("running", 1, 0, 1)
         assert head["owner"] == {"worker": "alice", "nonce": claim.nonce, "lease": 30.0}
-        assert (claim.epoch, claim.token, claim.loaded) == (1, token, "test")
+        assert (claim.epoch, claim.token, claim.job) == (1, token, "test")
 
     def test_no_more_is_claimed_than_wanted(self, engine: Engine) -> None:
         """``want`` is a limit, and the others stay claimable."""
@@ -136,7 +136,7 @@ class LifeRules(EngineRules):
         assert after is not None and {**after, "queueJobId": before["queueJobId"]} == before
         knowing = replace(BOB, knows=(*BOB.knows, ("somebody else's", 1.0)))
         assert [claim.uuid for claim in self.claim_all(engine, knowing)] == [uuid]
-        assert uuid not in engine.unsuitable
+        assert uuid not in engine.skipped
 
     def test_what_looked_acceptable_and_is_not_comes_again_uncounted(self, engine: Engine) -> None:
         """Also if the engine claimed it before it was refused; others run meanwhile."""
@@ -150,10 +150,10 @@ class LifeRules(EngineRules):
             self.pass_time(engine, 61)
         head = self.head(engine, uuid)
         assert (head["status"] in WAITING, head["owner"], head["attempts"], head["lost"]) == (True, None, 0, 0)
-        assert engine.unsuitable == {uuid: "not with these parameters"}
+        assert engine.skipped == {uuid: "not with these parameters"}
         other = self.submitted(engine)
         assert {claim.uuid for claim in self.claim_all(engine, BOB)} == {uuid, other}
-        assert engine.unsuitable == {}
+        assert engine.skipped == {}
 
     def test_a_corrupt_document_does_not_stop_the_others(self, engine: Engine) -> None:
         """A document that makes no sense is left as it is, listed with a reason, and others are claimed."""
@@ -163,7 +163,7 @@ class LifeRules(EngineRules):
         assert [claim.uuid for claim in self.claim_all(engine)] == [good]
         assert engine.datastore.read(make_key(bad)) == before
         if self.lossless:
-            assert "sideways" in engine.unsuitable[bad]
+            assert "sideways" in engine.skipped[bad]
 
     def test_a_newer_layout_is_told_from_a_corrupt_document(self, engine: Engine) -> None:
         """What fields it has and what they hold is for newer code to judge; it waits for that."""
@@ -175,7 +175,7 @@ class LifeRules(EngineRules):
         with pytest.raises(SchemaTooNew, match="format 99"):
             engine.read(newer)
         if self.lossless:
-            assert "format 99" in engine.unsuitable[newer]
+            assert "format 99" in engine.skipped[newer]
 
     # settle
 

@@ -12,7 +12,7 @@ from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import JobNotFound, JobStateError, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import CANCEL_GRACE, Reconciler
-from zerog.records.commands import cancels_in, named, worker_key
+from zerog.records.commands import cancels_in, run_name, worker_key
 from zerog.records.job import make_key, new_uuid
 from zerog.records.operations import Add, Append, Set, apply, dropped_field
 from zerog.support.clock import to_text
@@ -139,7 +139,7 @@ class RepairRules(EngineRules):
             assert engine.cancel(claim.uuid, "not wanted") == "running"
         record = engine.datastore.read(worker_key("alice"))
         assert record is not None
-        assert cancels_in(record, 0) == ([named(claim.uuid, claim.epoch)] * 2, 2)
+        assert cancels_in(record, 0) == ([run_name(claim.uuid, claim.epoch)] * 2, 2)
         assert self.events(engine, claim.uuid) == ["not wanted"]
         waiting = self.submitted(engine)
         engine.cancel(waiting, "not wanted either")

@@ -102,8 +102,8 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
     def test_named_queues_are_apart(self, queue: Queue) -> None:
         """Queues of different names on one server share nothing."""
         self.require(self.has_names)
-        other = queue.named("other")
-        assert (other.name, queue.named("other").name) == ("other", "other")
+        other = queue.queue_named("other")
+        assert (other.name, queue.queue_named("other").name) == ("other", "other")
         (here,) = self.put(queue, 1)
         there = self.put(other, 2)
         assert (queue.size(), other.size()) == (1, 2)
@@ -112,24 +112,24 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
 
     def test_named_twice(self, queue: Queue) -> None:
         """Asking for a name twice gives the same entries; asking for the own name gives this queue."""
-        assert self.drained(queue.named(queue.name)) == []
+        assert self.drained(queue.queue_named(queue.name)) == []
         (uuid,) = self.put(queue, 1)
-        assert self.drained(queue.named(queue.name)) == [uuid]
+        assert self.drained(queue.queue_named(queue.name)) == [uuid]
         if self.has_names:
-            (uuid,) = self.put(queue.named("other"), 1)
-            assert self.drained(queue.named("other")) == [uuid]
+            (uuid,) = self.put(queue.queue_named("other"), 1)
+            assert self.drained(queue.queue_named("other")) == [uuid]
 
     def test_only_one_name(self, queue: Queue) -> None:
         """An adapter with one queue only refuses any other name."""
         if self.has_names:
             pytest.skip("this adapter has queues of any name")
         with pytest.raises(ConfigurationError):
-            queue.named("other")
+            queue.queue_named("other")
 
     def test_times_of_named_queues(self, queue: Queue, clock: ManualClock) -> None:
         """Delays and times to run end in every queue, whichever of them is asked."""
         self.require(self.has_names)
-        other = queue.named("other")
+        other = queue.queue_named("other")
         (here,) = self.put(queue, 1, delay=1)
         (there,) = self.put(other, 1, ttr=1)
         self.reserved(other)
@@ -144,7 +144,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         """Each entry has an id of its own, and none is -1, 0, empty or None, which mean "not on a queue"."""
         aheads = {"ahead first": (True, False), "ahead last": (False, True), "in turns": (True, False) * 3}[order]
         for _ in range(2):  # the second time on a queue that was emptied
-            ids = [queue.put(new_uuid(), ahead=ahead) for ahead in aheads for _ in range(3)]
+            ids = [queue.put(new_uuid(), front=ahead) for ahead in aheads for _ in range(3)]
             assert len(set(ids)) == len(ids)
             assert not [identity for identity in ids if identity in (-1, 0, "", None)]
             self.drained(queue)

@@ -23,8 +23,8 @@ class HoldingRules(QueueRules):
             {"ttr": 2.5},
             {"priority": 7},
             {"priority": -7, "ttr": 90, "delay": 1},
-            {"ahead": True},
-            {"ahead": True, "priority": 3},
+            {"front": True},
+            {"front": True, "priority": 3},
         ],
         ids=str,
     )
@@ -85,7 +85,7 @@ class HoldingRules(QueueRules):
         """Queues of different names share no entries."""
         self.require(self.knows_what_it_holds and self.has_names)
         entry = self.entry(queue)
-        assert queue.named("other").holds(entry) is False
+        assert queue.queue_named("other").holds(entry) is False
         assert queue.holds(entry) is True
 
     def test_an_entry_of_another_job_is_not_held(self, queue: Queue) -> None:

@@ -60,12 +60,12 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
             delay=st.just(0) | _seconds,
             priority=st.sampled_from([0, 0, 1, -1]),
             ttr=_seconds,
-            ahead=st.sampled_from([False, False, True]),
+            front=st.sampled_from([False, False, True]),
         )
-        def put(self, uuid: str, delay: float, priority: int, ttr: float, ahead: bool) -> None:
-            self.queue.put(uuid, delay, priority, ttr, ahead)
+        def put(self, uuid: str, delay: float, priority: int, ttr: float, front: bool) -> None:
+            self.queue.put(uuid, delay, priority, ttr, front)
             self.count += 1
-            order = -self.count if ahead else self.count
+            order = -self.count if front else self.count
             self.entries.append(_Entry(uuid, priority, ttr, order, self.now + delay))
             self.earliest[uuid] = min(self.earliest.get(uuid, float("inf")), self.now + delay)
 

@@ -52,19 +52,19 @@ class OrderRules(QueueRules):
         """An entry that is put ahead comes before those of its priority, whatever has been taken off before."""
         self.require(self.can_put_ahead)
         first, second = self.put(queue, 2)
-        ids = [queue.put(uuid := new_uuid(), ahead=True), queue.put(other := new_uuid(), ahead=True)]
+        ids = [queue.put(uuid := new_uuid(), front=True), queue.put(other := new_uuid(), front=True)]
         assert -1 not in ids
         assert self.drained(queue) == [other, uuid, first, second]
         (last,) = self.put(queue, 1)
         again = new_uuid()
-        queue.put(again, ahead=True)
+        queue.put(again, front=True)
         assert self.drained(queue) == [again, last]
 
     def test_put_ahead_stays_below_a_higher_priority(self, queue: Queue) -> None:
         """Priority goes first."""
         self.require(self.can_put_ahead and self.has_priorities)
         (urgent,) = self.put(queue, 1, priority=1)
-        queue.put(uuid := new_uuid(), ahead=True)
+        queue.put(uuid := new_uuid(), front=True)
         assert self.drained(queue) == [urgent, uuid]
 
     def test_reserve_lowest(self, queue: Queue) -> None:

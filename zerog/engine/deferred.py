@@ -1,6 +1,6 @@
 """Claims of jobs whose code is asked only afterwards, in the thread that is to run them.
 
-A worker that names the kinds of jobs that it knows gets claims of those without ``accept`` being called, which may run
+A worker that names the kinds of jobs that it knows gets claims of those without ``loader`` being called, which may run
 migrations and validation of the job's class: no transaction and no call waits for them.
 """
 
@@ -8,29 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zerog.engine.engine import UNTAKEABLE, Accept, Engine, Unsuitable
+from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
 from zerog.engine.transitions import Claim, given_back
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head
 
 
-class SealedClaims(Engine):
-    """What engines share that claim jobs before ``accept`` has seen them."""
+class DeferredClaims(Engine):
+    """What engines share that claim jobs before ``loader`` has seen them."""
 
-    def unsealed(self, claim: Claim) -> Document:
+    def read_raw_head(self, claim: Claim) -> Document:
         """Return the head of a claim that was made unseen. Raises CorruptDocument."""
         return claim.head
 
-    def open(self, claim: Claim, accept: Accept) -> bool:
-        if claim.sealed is None:
+    def load_claim(self, claim: Claim, loader: Loader) -> bool:
+        if claim.raw_head is None:
             return True
         try:
-            head = self.unsealed(claim)
+            head = self.read_raw_head(claim)
             check_head(claim.key, head)
             claim.head = head
-            claim.loaded = self.look(head, accept)
+            claim.job = self.inspect(head, loader)
         except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
-            self.refuse(claim.uuid, str(error))
+            self.skip(claim.uuid, str(error))
             # All that putting it on a queue takes, if its head makes no sense.
             claim.head = claim.head or {
                 "uuid": claim.uuid,
@@ -40,12 +40,12 @@ class SealedClaims(Engine):
             }
             return False
         finally:
-            claim.sealed = None
+            claim.raw_head = None
         return True
 
-    def opened(self, claims: Sequence[Claim], accept: Accept) -> list[Claim]:
-        """Return the claims that ``accept`` takes; the others are given back."""
-        opened = [claim for claim in claims if self.open(claim, accept)]
+    def load_claims(self, claims: Sequence[Claim], loader: Loader) -> list[Claim]:
+        """Return the claims that ``loader`` takes; the others are given back."""
+        opened = [claim for claim in claims if self.load_claim(claim, loader)]
         if len(opened) < len(claims):
             names = {claim.nonce for claim in opened}
             self.settle([given_back(claim) for claim in claims if claim.nonce not in names])
