@@ -14,6 +14,7 @@ from zerog.contracts.foreign import as_datastore
 from zerog.contracts.queue import PUT_TAKES, Queue, as_queue
 from zerog.engine import transitions
 from zerog.engine.cas import Attempts, pause_after, refusals_of
+from zerog.engine.decision import early_by
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -28,8 +29,7 @@ from zerog.exceptions import (
 )
 from zerog.records.job import IN_QUEUE, Document, check_head, entries_kept, make_key
 from zerog.records.operations import Set, apply
-from zerog.support.checks import LONGEST_DELAY
-from zerog.support.clock import SYSTEM, Clock, seconds_between, to_text
+from zerog.support.clock import SYSTEM, Clock, to_text
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
@@ -64,9 +64,6 @@ COUNTERS = {
 
 LEFT = "sweep.left"
 """The counter of jobs that a sweep sets aside, each once."""
-
-LONGEST_WAIT = float(LONGEST_DELAY)
-"""Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
 
 LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
 """What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
@@ -112,16 +109,8 @@ class EngineBase:
         self.datastore.close()
 
     def early_by(self, head: Document) -> float:
-        """Seconds until a waiting document may run, LONGEST_WAIT at most; 0 or less if now. Raises CorruptDocument."""
-        not_before = head.get("notBefore")
-        if not not_before:
-            return 0.0
-        try:
-            return min(seconds_between(self._now(), not_before), LONGEST_WAIT)
-        except (TypeError, ValueError):
-            raise CorruptDocument(
-                f"job {head.get('uuid')} has notBefore {not_before!r:.80}, which is no timestamp; it was left as it is"
-            ) from None
+        """Return the seconds until a waiting document may run; 0 or less if it may. Raises CorruptDocument."""
+        return early_by(head, self._now())
 
     def skip(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
         """Leave a job alone, and remember why and when."""

@@ -34,6 +34,7 @@ from zerog.contracts.datastore import RunGuard
 from zerog.contracts.queue import FAIR_SHARE, Reservation
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.decision import Drop, EndCancelled, Later, Run, decide
 from zerog.engine.multiwait import MultiQueueWaiter
 from zerog.engine.operator import EditVerb
 from zerog.engine.recovery import RecoveryVerbs
@@ -51,7 +52,7 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.records.job import CANCELLED_STATUS, WAITING, Document, check_head, make_key
+from zerog.records.job import CANCELLED_STATUS, Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -60,12 +61,6 @@ log = logging.getLogger("zerog")
 
 LONGEST_LOOK = 1.0
 """Seconds for which one claim goes on past deliveries that it can't use; what has ended is to be settled, too."""
-
-EARLY = 0.05
-"""Seconds by which a delivery may be early and still count as due."""
-
-LONGEST_EARLY = 60.0
-"""Seconds for which an early delivery is put back at most: this clock may be the one that is wrong."""
 
 Loader = Callable[[Document], Any]
 """Looks at a head before it is claimed; raises Unsuitable, or returns what the claim's ``loaded`` shall be."""
@@ -245,20 +240,20 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         """True if the delivered job waits and is due; otherwise the delivery is dealt with here."""
         if not self.datastore.can_find and self._give_back_unheld(head, worker):
             self._put_back(reservation, 1.0)
-        elif head["status"] not in WAITING:
-            self._drop(reservation, f"dropped.{head['status']}")
-        elif head.get("cancelRequested") is not None:
+            return False
+        decision = decide(head, self._now())
+        if isinstance(decision, Drop):
+            self._drop(reservation, decision.counter)
+        elif isinstance(decision, Later):
+            self._count("released.early")
+            self._put_back(reservation, decision.seconds)
+        elif isinstance(decision, EndCancelled):
             if self._end_cancelled(key, head, token):
                 joblog.cancelled(head)
                 self._ack(reservation)
             else:
                 self._put_back(reservation, 1.0)
-        elif (early := self.early_by(head)) > EARLY:
-            self._count("released.early")
-            self._put_back(reservation, min(early, LONGEST_EARLY))
-        else:
-            return True
-        return False
+        return isinstance(decision, Run)
 
     def inspect(self, head: Document, loader: Loader) -> Any:
         """Ask ``loader``, and forget an earlier refusal."""

@@ -23,11 +23,12 @@ from zerog.backends.redis.takes import Take, Taken, taken_in
 from zerog.backends.redis.writes import BATCH, NOT_DONE, RedisWrites
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
+from zerog.engine.decision import Drop, EndCancelled, Later, decide
 from zerog.engine.deferred import DeferredClaims
-from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
-from zerog.records.job import DOCUMENT_TYPE, WAITING, Document, check_head, make_key
+from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
 from zerog.records.operations import Set, apply
 from zerog.support.failpoints import failpoint
 
@@ -183,23 +184,22 @@ class RedisEngine(DeferredClaims, RedisWrites):
         ``loader`` said."""
         key, head = make_key(taken.uuid), {}
         try:
-            if not taken.token:
-                self._count("dropped.unknown")
+            token = 0
+            if taken.token:
+                token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
+                check_head(key, head)
+            decision = decide(head or None, self._now())
+            if isinstance(decision, Drop):
+                self._count(decision.counter)
                 return 0.0, None, None
-            token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
-            check_head(key, head)
-            if head["status"] not in WAITING:
-                self._count(f"dropped.{head['status']}")
-                return 0.0, None, None
-            if head.get("cancelRequested") is not None:
+            if isinstance(decision, Later):
+                self._count("released.early")
+                return decision.seconds, None, None
+            if isinstance(decision, EndCancelled):
                 if not self._end_cancelled(key, head, token):
                     return 1.0, None, None
                 joblog.cancelled(head)
                 return 0.0, None, None
-            early = self.early_by(head)
-            if early > EARLY:
-                self._count("released.early")
-                return min(early, LONGEST_EARLY), None, None
             return 0.0, head, self.inspect(head, loader)
         except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
             self.set_aside(taken.uuid, error, "dropped.unreadable")

@@ -17,12 +17,13 @@ from zerog.backends.sqlite.rows import head_of
 from zerog.backends.sqlite.writes import OUTAGES, SqliteWrites
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
+from zerog.engine.decision import Drop, EndCancelled, Later, decide
 from zerog.engine.deferred import DeferredClaims
-from zerog.engine.engine import EARLY, LONGEST_EARLY, UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.set_aside import Kind
 from zerog.engine.transitions import Claim, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
-from zerog.records.job import WAITING, Document, check_head, make_key
+from zerog.records.job import Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -221,22 +222,22 @@ class SqliteEngine(DeferredClaims, SqliteWrites):
         self, sqlite: sqlite3.Connection, key: str, row: Any, worker: WorkerIdentity, loader: Loader
     ) -> tuple[float, Any, Document | None]:
         """Return when a delivery is due again, what ``loader`` returned (or UNSEEN), and the head, None to drop it."""
-        if row is None:
-            self._count("dropped.unknown")
+        head = None if row is None else head_of(row)
+        if head is not None:
+            check_head(key, head)
+        now = self._now()
+        decision = decide(head, now)
+        if isinstance(decision, Drop):
+            self._count(decision.counter)
             return 0.0, None, None
-        head = head_of(row)
-        check_head(key, head)
-        if head["status"] not in WAITING:
-            self._count(f"dropped.{head['status']}")
-            return 0.0, None, None
-        if head.get("cancelRequested") is not None:
-            self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
+        if isinstance(decision, Later):
+            self._count("released.early")
+            return decision.seconds, None, None
+        assert head is not None
+        if isinstance(decision, EndCancelled):
+            self.datastore.change(sqlite, key, self._ended(head, now), row=row)
             joblog.cancelled(head)
             return 0.0, None, None
-        early = self.early_by(head)
-        if early > EARLY:
-            self._count("released.early")
-            return min(early, LONGEST_EARLY), None, None
         return 0.0, UNSEEN if self._is_known(head, worker) else self.inspect(head, loader), head
 
     def _is_known(self, head: Document, worker: WorkerIdentity) -> bool:

@@ -1,16 +1,18 @@
 -- jobs: documents and queues together
 
+local function set(text) return text and text ~= 'null' end
 local function counts(text) return text and #text <= 15 and text:find('^%d+$') end
 
--- Claim a job that needs no look from outside: of one of the kinds c.k (what submit noted), waiting and not cancelled.
+-- The translation of decide (zerog.engine.decision), as far as it lets a job run without a look at the clock:
+-- claim a job of one of the kinds c.k (what submit noted), waiting and not cancelled.
 -- c.f: the fields that each claim sets, with room for more; c.u: the time; c.o: the owner before and behind the name of
 -- the claim, which is n and the number of the claim. The name and the epoch; nothing if it is not for this function.
 local function begin(c, uuid, n)
   local id = c.d .. uuid
   local key = document(id)
-  local old = call('HMGET', key, 'cas', 'kind', STATUS, DUE, CANCEL, EPOCH, ATTEMPTS, UPDATED, ',"notBefore":')
+  local old = call('HMGET', key, 'cas', 'kind', STATUS, DUE, CANCEL, EPOCH, ATTEMPTS, UPDATED, ',"notBefore":', OWNER)
   if not old[2] or not c.k[old[2]] or old[3] ~= '"queued"' then return nil end
-  if (old[5] or 'null') ~= 'null' or (old[9] or 'null') ~= 'null' then return nil end
+  if set(old[5]) or set(old[9]) or set(old[10]) then return nil end
   if not (counts(old[1]) and counts(old[6]) and counts(old[7])) then return nil end
   local at = raised(old[8] or 'null', c.u)
   if not at then return nil end
