@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from zerog.contracts.datastore import Datastore
+from zerog.contracts.datastore import Datastore, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
 from zerog.jobs.progress import progress_of
 from zerog.records.job import STATUSES, Document, check_shown, make_key
@@ -47,7 +47,8 @@ class Query:
         is_picky = self.error is not None or self.code is not None
         while left is None or left > 0:
             size = PAGE if left is None or is_picky else min(PAGE, left)
-            page = datastore.find(status=self.status, job_type=self.job_type, queue=self.queue, after=after, limit=size)
+            query = FindQuery(self.status, job_type=self.job_type, queue=self.queue, after=after, limit=size)
+            page = datastore.find(query)
             for head in page.heads:
                 if not is_picky or self._fits(head):
                     yield progress_of(head, clock.now())

@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.lines import EFFECT_BYTES
+from zerog.contracts.datastore import FindQuery
 from zerog.records.job import TERMINAL, make_key
 
 SEED_VARIABLE = "ZEROG_KILL_SEED"
@@ -159,7 +160,7 @@ class KillRun:
         self._watch_ended()
         w.kill(worker)
         moment, wall = time.monotonic(), datetime.now(UTC)
-        for head in w.app.datastore.find(status="running", limit=500).heads:
+        for head in w.app.datastore.find(FindQuery(status="running", limit=500)).heads:
             if f"-{worker.pid}-" in head["owner"]["worker"]:
                 self._hits.append(_Hit(head["uuid"], moment, wall))
         self._start(self._executors[worker.pid])

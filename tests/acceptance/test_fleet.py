@@ -18,6 +18,7 @@ from tests.acceptance.harness import ROOT, Workers
 from tests.backends.redis.servers import url_for as redis_url_for
 from tests.backends.rq.queues import url_for as rq_url_for
 from tests.marks import wide
+from zerog.contracts.datastore import FindQuery
 
 SOON = 5.0
 """Seconds within which an order is obeyed, on a machine that is busy with other tests."""
@@ -77,7 +78,7 @@ def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind
         owners: set[str] = set()
         counts = w.counts()
         while counts["succeeded"] < 400:
-            owners |= {head["owner"]["worker"] for head in w.app.datastore.find(status="running").heads}
+            owners |= {head["owner"]["worker"] for head in w.app.datastore.find(FindQuery(status="running")).heads}
             counts = w.counts()
         assert names[0] not in owners
         assert w.until_ended(400)["succeeded"] == 400

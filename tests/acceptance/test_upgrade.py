@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.harness import ROOT, Workers
 from tests.backends.redis.servers import started
+from zerog.contracts.datastore import FindQuery
 
 EARLIER = "2bf3123"
 """The commit whose workers are started. Its runs keep no nonce once they are settled, its workers' records list no
@@ -168,5 +169,5 @@ def test_old_and_new_workers_on_one_store(upgrade: Upgrade) -> None:
     assert {("earlier", "present"), ("present", "earlier")} <= followed
     assert any(job["lost"] for job in documents)
     workers.app.setup()  # on Redis the earlier version lists no job by its end
-    due = workers.app.datastore.find(status="succeeded", job_type="parcel", until="9", limit=2 * JOBS)
+    due = workers.app.datastore.find(FindQuery(status="succeeded", job_type="parcel", until="9", limit=2 * JOBS))
     assert len(due.heads) == JOBS

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.builders import Shop, without_app
 from tests.cli.conftest import Zerog
 from zerog.cli.commands.jobs_bulk import _Round
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.records.job import make_key
 
@@ -127,9 +128,9 @@ def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pyte
     limits: list[int] = []
     find = type(shop.app.datastore).find
 
-    def counted(self: object, **query: object) -> object:
-        limits.append(query["limit"])  # type: ignore[arg-type]
-        return find(self, **query)  # type: ignore[arg-type]
+    def counted(self: object, query: FindQuery) -> object:
+        limits.append(query.limit)
+        return find(self, query)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(shop.app.datastore), "find", counted)
     assert zerog("jobs", "rm", "myapp:app", "--status", "cancelled", "--yes").stdout == "10 jobs removed.\n"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.engine.engines import KINDS
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.operator import Change
 from zerog.engine.run import Run
@@ -115,9 +116,9 @@ def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND)
         for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)
-        if all(head["status"] in TERMINAL for head in engine.datastore.find().heads):
+        if all(head["status"] in TERMINAL for head in engine.datastore.find(FindQuery()).heads):
             return
-    raise AssertionError(f"some jobs never ended: {engine.datastore.find().heads}")
+    raise AssertionError(f"some jobs never ended: {engine.datastore.find(FindQuery()).heads}")
 
 
 def check(engine: Engine, accepted: list[str]) -> None:
@@ -125,7 +126,7 @@ def check(engine: Engine, accepted: list[str]) -> None:
     for uuid in accepted:
         document = engine.datastore.read(make_key(uuid))
         assert document is not None, f"{uuid} was accepted and is lost"
-    for head in engine.datastore.find().heads:
+    for head in engine.datastore.find(FindQuery()).heads:
         document = engine.datastore.read(make_key(head["uuid"])) or {}
         assert document["status"] in ("succeeded", "cancelled"), document
         assert document["owner"] is None

@@ -14,6 +14,7 @@ import zerog
 from tests.engine import crash_scenario
 from tests.engine.engines import KINDS, long_test
 from tests.maintenance.doctors import doctor_of
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite
 from zerog.records.job import TERMINAL
@@ -60,7 +61,7 @@ def accepted_in(folder: Path) -> list[str]:
 
 def cut_off(engine: Engine) -> set[str]:
     """The jobs that nobody brings to their end any more unless somebody repairs them."""
-    heads = [head for head in engine.datastore.find().heads if head["status"] not in TERMINAL]
+    heads = [head for head in engine.datastore.find(FindQuery()).heads if head["status"] not in TERMINAL]
     return {head["uuid"] for head in heads if head["owner"] is not None or head["queueState"] == "pending"}
 
 

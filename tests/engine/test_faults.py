@@ -16,6 +16,7 @@ from tests.acceptance.harness import Workers
 from tests.jobs.builders import InterferingStore, declared
 from tests.worker.builders import finished, raising
 from zerog.backends.memory.queue import MemoryQueue
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import JobNotFound, QueueUnavailable, ReservationLost, TooManyCollisions
@@ -236,7 +237,7 @@ def test_malformed_parameters_become_an_empty_object(params: Any, app: zerog.App
     """The job ran with its defaults; here it is refused and nothing is stored."""
     with pytest.raises(Exception, match="expected an object of parameters"):
         app.submit("plain", params)
-    assert app.datastore.find().heads == []
+    assert app.datastore.find(FindQuery()).heads == []
 
 
 def test_a_change_is_given_up_after_ten_collisions_and_kept_in_memory() -> None:

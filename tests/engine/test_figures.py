@@ -15,7 +15,7 @@ import zerog
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.contracts.datastore import Datastore
+from zerog.contracts.datastore import Datastore, FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.run import Run
 from zerog.engine.transitions import Settlement, WorkerIdentity
@@ -45,8 +45,8 @@ class LosesAnswers(Datastore):
     def read_with_cas(self, key: str, head: bool = False) -> Any:
         return self.store.read_with_cas(key, head)
 
-    def find(self, *args: Any, **kwargs: Any) -> Any:
-        return self.store.find(*args, **kwargs)
+    def find(self, query: FindQuery) -> Any:
+        return self.store.find(query)
 
     def create(self, key: str, value: Any) -> Any:
         return self._lose(self.store.create, key, value)
@@ -129,14 +129,16 @@ def test_a_queue_that_forgot_everything_is_filled_and_worked_off(tmp_path: Path)
     started = time.monotonic()
     thread.start()
     filled = None
-    while (left := len(app.datastore.find(status="queued", limit=WAITING).heads)) and time.monotonic() < started + 90:
+    while (
+        left := len(app.datastore.find(FindQuery(status="queued", limit=WAITING)).heads)
+    ) and time.monotonic() < started + 90:
         if filled is None and (app.queue.size() or left < WAITING):
             filled = time.monotonic() - started
         time.sleep(0.2)
     seconds = time.monotonic() - started
     worker.stop()
     thread.join(60)
-    left = len(app.datastore.find(status="queued", limit=WAITING).heads)
+    left = len(app.datastore.find(FindQuery(status="queued", limit=WAITING)).heads)
     again = app.engine.counters["put.again"]
     app.close()
     print(f"{WAITING} jobs: first put again after {filled} s, all done after {seconds:.1f} s; {again} puts")

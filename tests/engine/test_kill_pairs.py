@@ -18,6 +18,7 @@ from tests.engine import crash_scenario
 from tests.engine.engines import KINDS
 from tests.engine.test_crash_points import accepted_in
 from tests.forks import in_a_fork
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.transitions import WorkerIdentity
 from zerog.records.job import TERMINAL
 from zerog.support import failpoints
@@ -61,7 +62,7 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     try:
         crash_scenario.recover(engine, clock, WorkerIdentity("last", 30.0, knows=crash_scenario.KNOWN))
         crash_scenario.check(engine, accepted_in(folder))
-        assert {head["status"] for head in engine.datastore.find().heads} <= set(TERMINAL)
+        assert {head["status"] for head in engine.datastore.find(FindQuery()).heads} <= set(TERMINAL)
     except AssertionError as error:
         raise AssertionError(f"killed at {pair[0]}, then at {pair[1]}: {error}") from error
     finally:

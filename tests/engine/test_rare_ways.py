@@ -12,6 +12,7 @@ from tests.engine.engines import KINDS
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.sqlite.engine import SqliteEngine
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import (
@@ -179,9 +180,9 @@ def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
     clock.advance(31)
     find = engine.datastore.find
 
-    def others_are_quicker(**query: Any) -> Any:
-        page = find(**query)
-        if query.get("status") == "running":
+    def others_are_quicker(query: FindQuery) -> Any:
+        page = find(query)
+        if query.status == "running":
             engine.rescue(uuid, mine.run, "lost", "alice was silent")
         return page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_one_job_that_can_t_be_taken_keeps_no_other(app: zerog.App, monkeypatch:
     """It is named, and its lease decides; however many pages of running jobs there are."""
     gone = claims(app, "gone", 3)
     find, rescue = app.datastore.find, app.engine.rescue
-    monkeypatch.setattr(app.datastore, "find", lambda **query: find(**{**query, "limit": 1}))
+    monkeypatch.setattr(app.datastore, "find", lambda query: find(replace(query, limit=1)))
 
     def refuse(uuid: str, *arguments: Any) -> bool:
         if uuid == gone[1].uuid:

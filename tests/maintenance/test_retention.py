@@ -19,7 +19,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.contracts.datastore import Page
+from zerog.contracts.datastore import FindQuery, Page
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
@@ -157,7 +157,7 @@ def test_a_steady_load_takes_no_more_room(engine: Engine, clock: ManualClock) ->
         ended(engine, job_class=Brief, number=8)
         clock.advance(10)
         reconciler.sweep()
-        held.append(len(engine.datastore.find(status="succeeded").heads))
+        held.append(len(engine.datastore.find(FindQuery(status="succeeded")).heads))
         room.append(room_of(engine))
     assert set(held[3:]) == {8}
     assert max(room[3:]) <= 1.1 * max(room[:3])
@@ -172,7 +172,7 @@ def room_of(engine: Engine) -> int:
         return int(pages - free)
     if isinstance(datastore, RedisDatastore):
         return len(datastore.server.ask("a test", "KEYS", f"{datastore.server.prefix}*"))
-    return len(datastore.find().heads)
+    return len(datastore.find(FindQuery()).heads)
 
 
 def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
@@ -229,10 +229,10 @@ class NoQuery(MemoryDatastore):
 
     can_find_ended = False
 
-    def find(self, status: str | None = None, due: str | None = None, **query: Any) -> Page:
-        if due is None and (status is None or status in TERMINAL):
+    def find(self, query: FindQuery) -> Page:
+        if query.due is None and (query.status is None or query.status in TERMINAL):
             raise DatastoreError("there is no query service")
-        return super().find(status=status, due=due, **query)
+        return super().find(query)
 
 
 class NoIndex(NoQuery):
@@ -309,9 +309,9 @@ def test_a_job_that_is_retried_meanwhile_stays(
     find = engine.datastore.find
     again: list[str] = []
 
-    def slow(*args: Any, **query: Any) -> Any:
-        page = find(*args, **query)
-        if query.get("status") == "succeeded" and not again:
+    def slow(query: FindQuery) -> Any:
+        page = find(query)
+        if query.status == "succeeded" and not again:
             again.append(old[0])
             engine.retry(old[0])
             engine.retry(old[1])
@@ -393,10 +393,10 @@ def test_an_outage_is_logged_and_no_missing_index(
     reconciler = sweeper(engine, registry)
     find = engine.datastore.find
 
-    def fail(**query: Any) -> Any:
-        if query.get("until") is not None:
+    def fail(query: FindQuery) -> Any:
+        if query.until is not None:
             raise DatastoreUnavailable("made up: no route")
-        return find(**query)
+        return find(query)
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.datastore, "find", fail)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -85,6 +86,60 @@ class RunGuard(NamedTuple):
 def _nonce(head: Document) -> Any:
     owner = head.get("owner")
     return owner.get("nonce") if isinstance(owner, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class FindQuery:
+    """Which job documents are to be found, and where a page begins.
+
+    In the order of their keys; with ``due`` in that of ``due`` and then key, with ``until`` in that of ``finishedAt``
+    and then key. Raises InvalidValue for a ``limit`` below 1, and for ``until`` with anything but what it takes.
+    """
+
+    status: str | None = None
+    due: str | None = None
+    """A stored timestamp: only documents whose ``due`` is not later."""
+    job_type: str | None = None
+    queue: str | None = None
+    after: str | None = None
+    """That of the page before, from the same query."""
+    limit: int = 1_000
+    """How many heads a page has at most."""
+    until: str | None = None
+    """A stored timestamp, with an ended status and a type: only documents whose ``finishedAt`` is not later, from an
+    index: ended jobs that don't fit cost nothing."""
+
+    def __post_init__(self) -> None:
+        if type(self.limit) is not int or self.limit < 1:
+            raise InvalidValue(f"find with limit={self.limit!r}; expected a whole number of at least 1")
+        others = (self.due, self.queue) != (None, None)
+        if self.until is not None and (self.status not in TERMINAL or self.job_type is None or others):
+            raise InvalidValue(
+                f"find with until={self.until!r}, status={self.status!r}, job_type={self.job_type!r}, "
+                f"due={self.due!r}, queue={self.queue!r}; expected a status of {', '.join(TERMINAL)} and a type, and "
+                "neither due nor queue"
+            )
+
+    @property
+    def wanted(self) -> Document:
+        """The values that documents have to have, by field."""
+        values = {"status": self.status, "jobType": self.job_type, "queueName": self.queue}
+        return {field: value for field, value in values.items() if value is not None}
+
+    @property
+    def time(self) -> str:
+        """The field of the timestamp by which documents are chosen and ordered, if ``latest`` is one."""
+        return "due" if self.until is None else "finishedAt"
+
+    @property
+    def latest(self) -> str | None:
+        """The latest timestamp that fits; None if documents are ordered by their keys alone."""
+        return self.due if self.until is None else self.until
+
+    @property
+    def start(self) -> list[str]:
+        """The place of the last document of the page before: its timestamp, if there is one, and its key."""
+        return [] if self.after is None else jsonvalues.decode(self.after)
 
 
 class Page(NamedTuple):
@@ -211,25 +266,12 @@ class Datastore:
             return Mutation(token, changed, document.get("cancelRequested") is not None)
         raise _collisions(key)
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
-        """Heads of the job documents that have all the given values.
+    def find(self, query: FindQuery) -> Page:
+        """Return a page of heads of the job documents that have all the values of ``query``.
 
-        In the order of their keys; with ``due`` (a stored timestamp) only those whose ``due`` is not later, in the
-        order of ``due`` and then key. With ``until`` (a stored timestamp), a status of ``ENDED`` and a type: only those
-        whose ``finishedAt`` is not later, in the order of ``finishedAt`` and then key, from an index: ended jobs
-        that don't fit cost nothing. ``after`` is a page's, from the same query. Documents that can't be read are
-        left out and named apart, so that a page may be empty and still not the last. Raises DatastoreError if the
-        adapter can't (``can_find``, and for a query without ``due`` that jobs in ``ENDED`` may answer
-        ``can_find_ended``), InvalidValue for a ``limit`` below 1 and for ``until`` with anything else.
+        Documents that can't be read are left out and named apart, so that a page may be empty and still not the last.
+        Raises DatastoreError if the adapter can't (``can_find``, and for a query without ``due`` that ended jobs may
+        answer ``can_find_ended``).
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 
@@ -329,23 +371,6 @@ def check_document(key: str, document: Any) -> None:
     if type(document) is not dict:
         raise InvalidValue(f"the document {key} must be a dict, not {type(document).__name__}; nothing was written")
     jsonvalues.check(document, key)
-
-
-def check_limit(limit: int) -> None:
-    """Refuse a page size of ``find`` that would never get anywhere. Raises InvalidValue."""
-    if limit < 1:
-        raise InvalidValue(f"find with limit={limit}; expected at least 1")
-
-
-def check_until(
-    until: str | None, status: str | None, job_type: str | None, due: str | None, queue: str | None
-) -> None:
-    """Refuse ``until`` in a query of ``find`` that no index of ended jobs answers. Raises InvalidValue."""
-    if until is not None and (status not in TERMINAL or job_type is None or due is not None or queue is not None):
-        raise InvalidValue(
-            f"find with until={until!r}, status={status!r}, job_type={job_type!r}, due={due!r}, queue={queue!r}; "
-            f"expected a status of {', '.join(TERMINAL)} and a type, and neither due nor queue"
-        )
 
 
 def _back_off() -> None:

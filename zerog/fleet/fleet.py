@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.exceptions import (
@@ -104,7 +105,7 @@ class Fleet:
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
         if self._engine.datastore.can_find:
-            for head in self._engine.datastore.find(status=QUEUED, limit=SAMPLE).heads:
+            for head in self._engine.datastore.find(FindQuery(status=QUEUED, limit=SAMPLE)).heads:
                 if is_name(head.get("queueName")):
                     serving.setdefault(head["queueName"], 0)
         return [

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from zerog.contracts.datastore import Page
+from zerog.contracts.datastore import FindQuery, Page
 from zerog.contracts.queue import DEFAULT
 from zerog.contracts.troubles import Trouble
 from zerog.engine.engine import Engine
@@ -131,7 +131,7 @@ class Doctor:
     def _pages(self, status: str) -> Iterator[Page]:
         after = None
         while True:
-            page = self.engine.datastore.find(status=status, after=after, limit=PAGE)
+            page = self.engine.datastore.find(FindQuery(status=status, after=after, limit=PAGE))
             yield page
             after = page.after
             if after is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from zerog.contracts.datastore import RunGuard
+from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.engine import transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.cas import Attempts
@@ -44,7 +44,7 @@ def _owned_by(engine: Engine, worker: str) -> list[Document]:
     owned: list[Document] = []
     after: str | None = None
     while True:
-        page = engine.datastore.find(status=RUNNING, after=after)
+        page = engine.datastore.find(FindQuery(status=RUNNING, after=after))
         heads = [head for head in page.heads if is_usable(engine, head)]
         owned += [head for head in heads if head["owner"]["worker"] == worker]
         after = page.after

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from zerog.contracts.datastore import Datastore, Page
+from zerog.contracts.datastore import Datastore, FindQuery, Page
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidUuid, SchemaTooNew
 from zerog.records.job import Document, check_head, check_layout, make_key
@@ -61,7 +61,7 @@ def why_not(datastore: Datastore, kept: Kept) -> str | None:
     status, job_type = next(((status, name) for status, types in kept.items() for name in types), ("", ""))
     try:
         if status:
-            datastore.find(status=status, job_type=job_type, until="", limit=1)
+            datastore.find(FindQuery(status=status, job_type=job_type, until="", limit=1))
     except DatastoreUnavailable:
         raise
     except DatastoreError as error:
@@ -74,7 +74,7 @@ def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple
     for status, types in kept.items():
         for job_type, keep in types.items():
             until = text_after(to_text(now), -keep.seconds - OVERDUE)
-            page = datastore.find(status=status, job_type=job_type, until=until, limit=PAGE)
+            page = datastore.find(FindQuery(status=status, job_type=job_type, until=until, limit=PAGE))
             heads = [head for head in page.heads if _is_known(head, keep)]
             if heads:
                 yield status, job_type, page._replace(heads=heads)
@@ -133,7 +133,7 @@ class Retention:
         place = status, job_type
         until = text_after(to_text(self._engine.now()), -keep.seconds)
         page = self._engine.datastore.find(
-            status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE
+            FindQuery(status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE)
         )
         if page.after is not None:
             self._after[place] = page.after

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
@@ -56,7 +57,7 @@ class Course:
         self.is_over = False
         while left > 0 and not self.is_over:
             limit = min(PAGE, left)
-            page = engine.datastore.find(**{**self._query, **query}, after=self._after, limit=limit)
+            page = engine.datastore.find(FindQuery(**{**self._query, **query}, after=self._after, limit=limit))
             self._after = page.after
             self.is_over = page.after is None
             left -= limit

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from zerog.app import App
 from zerog.backends.memory.queue import MemoryQueue
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
@@ -128,7 +129,7 @@ class _Inline:
     def _all(self, status: str) -> Iterator[Document]:
         after = None
         while True:
-            page = self._app.datastore.find(status=status, after=after)
+            page = self._app.datastore.find(FindQuery(status=status, after=after))
             yield from page.heads
             after = page.after
             if after is None:

@@ -14,6 +14,7 @@ import zerog
 from tests.backends.couchbase.builders import TIMEOUT, Count, is_one_line_without_secrets
 from tests.backends.couchbase.servers import RunningStandIn
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, DatastoreError, DatastoreUnavailable
 from zerog.records.operations import Add
 
@@ -48,8 +49,8 @@ def test_a_read_without_an_answer_is_unavailable(own: RunningStandIn, datastore:
     calls = (
         lambda: datastore.read("key"),
         lambda: datastore.mutate("key", [Add("n", 1)]),
-        lambda: datastore.find(due="9"),
-        lambda: datastore.find(status="queued"),
+        lambda: datastore.find(FindQuery(due="9")),
+        lambda: datastore.find(FindQuery(status="queued")),
     )
     for call in calls:
         with pytest.raises(DatastoreUnavailable, match=datastore.server.name):

@@ -14,6 +14,7 @@ import pytest
 from tests.backends.couchbase.servers import RunningStandIn, fresh_url, started
 from zerog.backends.couchbase import index
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.records.job import new_uuid
 from zerog.records.operations import Set
@@ -48,13 +49,13 @@ def entries(datastore: CouchbaseDatastore) -> dict[str, list[str]]:
 
 def found(datastore: CouchbaseDatastore) -> list[str]:
     """The keys of all jobs that have not ended, by what they say themselves."""
-    return [head["key"] for status in ("queued", "running") for head in datastore.find(status=status).heads]
+    return [head["key"] for status in ("queued", "running") for head in datastore.find(FindQuery(status=status)).heads]
 
 
 def find_everything(datastore: CouchbaseDatastore) -> None:
     """What a reconciler does, as far as the index is concerned."""
     for query in ({"due": "9"}, {"status": "running"}, {"status": "queued"}):
-        datastore.find(**query)
+        datastore.find(FindQuery(**query))
 
 
 def test_a_life_leaves_nothing(datastore: CouchbaseDatastore) -> None:
@@ -65,7 +66,7 @@ def test_a_life_leaves_nothing(datastore: CouchbaseDatastore) -> None:
     datastore.mutate(KEY, [Set("status", "running")])
     assert entries(datastore)["running"] == [KEY]
     datastore.mutate(KEY, [Set("status", "succeeded")])
-    datastore.find(status="running")
+    datastore.find(FindQuery(status="running"))
     assert entries(datastore) == {"due": [], "running": [], "open": []}
     assert datastore.read(KEY) == {"status": "succeeded", "due": None, "key": KEY}
 
@@ -118,7 +119,7 @@ def test_an_announcement_is_not_taken_back_before_its_write(
     text = jsonvalues.encode({"status": "queued", "due": "1", "key": KEY}).encode()
     datastore.server.collection.replace(KEY, text, cas=token)
     assert found(another) == [KEY]
-    assert len(another.find(due="9").heads) == 1
+    assert len(another.find(FindQuery(due="9")).heads) == 1
 
 
 def test_an_announcement_whose_write_must_fail_is_taken_back(
@@ -140,7 +141,7 @@ def test_two_announcements_of_one_job_stand_side_by_side(
     token = datastore.mutate(KEY, [Set("status", "failed")]).token
     datastore._index.announce(KEY, {"open": 1}, token)
     another._index.announce(KEY, {"open": 1}, stale)
-    datastore.find(status="queued")
+    datastore.find(FindQuery(status="queued"))
     assert entries(another)["open"] == [KEY]
 
 
@@ -155,7 +156,7 @@ def test_what_nobody_can_judge_stays(datastore: CouchbaseDatastore) -> None:
     collection.unlock(KEY, lock.cas)
     text = collection.get(KEY).value
     collection.upsert(KEY, text[:5])
-    assert datastore.find(status="running").unreadable == [KEY]
+    assert datastore.find(FindQuery(status="running")).unreadable == [KEY]
     datastore._index.tidy([KEY], datastore._look)
     assert entries(datastore)["open"] == [KEY]
     collection.upsert(KEY, text)
@@ -181,7 +182,7 @@ def test_a_slow_writer_announces_again(datastore: CouchbaseDatastore, monkeypatc
     datastore.mutate(KEY, [Set("status", "running")])
     assert found(datastore) == [KEY]
     datastore.mutate(KEY, [Set("with.dot", 1), Set("due", "1")])
-    assert len(datastore.find(due="9").heads) == 1
+    assert len(datastore.find(FindQuery(due="9")).heads) == 1
 
 
 def test_a_page_of_due_jobs_reads_no_more_than_it_needs(
@@ -196,13 +197,13 @@ def test_a_page_of_due_jobs_reads_no_more_than_it_needs(
     looked: list[str] = []
     look = datastore._look
     monkeypatch.setattr(datastore, "_look", lambda some: (looked.extend(some), look(some))[1])
-    page = datastore.find(due="9", limit=20)
+    page = datastore.find(FindQuery(due="9", limit=20))
     assert [head["key"] for head in page.heads] == [keys[1], keys[449], *keys[2:20]]
     assert len(looked) <= 200
     looked.clear()
-    page = datastore.find(due="9", limit=300, after=page.after)
+    page = datastore.find(FindQuery(due="9", limit=300, after=page.after))
     assert [head["key"] for head in page.heads] == [*keys[20:300], keys[0], *keys[300:319]]
-    assert len(datastore.find(due="9", limit=500, after=page.after).heads) == 450 - 320
+    assert len(datastore.find(FindQuery(due="9", limit=500, after=page.after)).heads) == 450 - 320
 
 
 @pytest.fixture
@@ -233,10 +234,10 @@ def test_finds_do_not_fail_when_tidying_does(own: RunningStandIn) -> None:
     datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])
     own.fail("dropped", key="zerog_open_", times=0)
-    assert datastore.find(status="running").heads == []
+    assert datastore.find(FindQuery(status="running")).heads == []
     own.heal()
     assert entries(datastore)["running"] == [KEY]
-    datastore.find(status="running")
+    datastore.find(FindQuery(status="running"))
     assert entries(datastore)["running"] == []
     datastore.close()
 
@@ -278,7 +279,7 @@ def test_no_job_is_ever_missing(url: str) -> None:
     expected += [key for key in keys if heads[key]["status"] == "running"]
     assert found(handles[0]) == expected
     due = sorted((heads[key]["due"], key) for key in keys if heads[key]["due"] is not None)
-    assert [head["key"] for head in handles[0].find(due="9").heads] == [key for _, key in due]
+    assert [head["key"] for head in handles[0].find(FindQuery(due="9")).heads] == [key for _, key in due]
     for handle in handles:
         handle.close()
 
@@ -290,5 +291,5 @@ def test_an_ambiguous_creation_is_listed_either_way(own: RunningStandIn) -> None
         own.fail(kind, op="ADD")
         with pytest.raises(AmbiguousWrite):
             datastore.create(KEY, {"status": "queued"})
-        assert len(datastore.find(status="queued").heads) == heads
+        assert len(datastore.find(FindQuery(status="queued")).heads) == heads
     datastore.close()

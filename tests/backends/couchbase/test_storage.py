@@ -13,7 +13,7 @@ from tests.backends.couchbase.builders import KEY, is_one_line_without_secrets
 from tests.backends.couchbase.servers import RunningStandIn, fresh_url, started
 from zerog.backends.couchbase.datastore import LARGEST, CouchbaseDatastore
 from zerog.backends.couchbase.query import INDEXES
-from zerog.contracts.datastore import RunGuard
+from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.exceptions import DatastoreError
 from zerog.records.operations import Append, Max, Set
 
@@ -91,7 +91,7 @@ def test_without_a_query_service_the_error_says_what_to_do() -> None:
     datastore.create(KEY, {"status": "failed"})
     for query in ({}, {"status": "failed"}):
         with pytest.raises(DatastoreError, match=r"no query service.*zerog setup") as caught:
-            datastore.find(**query)
+            datastore.find(FindQuery(**query))
         assert is_one_line_without_secrets(str(caught.value))
     assert datastore.setup() == []
     datastore.close()
@@ -101,9 +101,9 @@ def test_without_an_index_the_error_says_what_to_do() -> None:
     datastore = CouchbaseDatastore(fresh_url())
     datastore.create(KEY, {"status": "failed"})
     with pytest.raises(DatastoreError, match=r"no index.*zerog setup"):
-        datastore.find(status="failed")
+        datastore.find(FindQuery(status="failed"))
     assert datastore.setup() == ["zerog_jobs", "zerog_jobs_by_status", "zerog_jobs_by_end"]
-    assert datastore.find(status="failed").heads == [{"status": "failed"}]
+    assert datastore.find(FindQuery(status="failed")).heads == [{"status": "failed"}]
     datastore.close()
 
 
@@ -122,7 +122,7 @@ def test_a_broken_index_document_is_named() -> None:
     names = [f"zerog_open_{n}" for n in range(64)]
     [name] = [name for name in names if collection.exists(name).exists]
     collection.upsert(name, b"[]")
-    for call in (lambda: datastore.find(status="queued"), lambda: datastore.set(KEY, {"status": "running"})):
+    for call in (lambda: datastore.find(FindQuery(status="queued")), lambda: datastore.set(KEY, {"status": "running"})):
         with pytest.raises(zerog.CorruptDocument, match=name):
             call()
     assert datastore.read(KEY) == {"status": "queued"}

@@ -16,6 +16,7 @@ from tests.backends.couchbase.builders import KEY, is_one_line_without_secrets
 from tests.backends.couchbase.servers import RunningStandIn
 from tests.servers import free_port
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import (
     AmbiguousWrite,
     ConfigurationError,
@@ -45,7 +46,11 @@ def test_what_cannot_be_used_is_named(own: RunningStandIn, trouble: str) -> None
     url, named = wrong_urls(own)[trouble]
     datastore = CouchbaseDatastore(url)
     kind = DatastoreUnavailable if trouble == "port" else ConfigurationError
-    for call in (lambda: datastore.read("key"), lambda: datastore.create("key", {}), lambda: datastore.find(due="9")):
+    for call in (
+        lambda: datastore.read("key"),
+        lambda: datastore.create("key", {}),
+        lambda: datastore.find(FindQuery(due="9")),
+    ):
         began = time.monotonic()
         with pytest.raises(kind, match=named) as caught:
             call()

@@ -13,6 +13,7 @@ import zerog
 from tests.backends.mongo.builders import NOW, ON_BOTH, Count, refused
 from zerog.backends.mongo.datastore import INDEXES, MongoDatastore
 from zerog.backends.mongo.updates import SURE_BYTES
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import CorruptDocument, InvalidValue
 from zerog.records.operations import Append, Set
 
@@ -64,7 +65,7 @@ def test_what_others_have_written_is_left_alone(datastore: MongoDatastore, broke
         datastore.read("b")
     with pytest.raises(CorruptDocument):
         datastore.set("b", {})
-    page = datastore.find(status="queued")
+    page = datastore.find(FindQuery(status="queued"))
     assert [head["key"] for head in page.heads] == ["a", "c"]
     assert page.unreadable == ["b"]
 

@@ -19,7 +19,7 @@ from tests.backends.mongo.proxy import WRITES, Proxy
 from tests.backends.mongo.servers import RunningServer, shared
 from tests.processes import until
 from zerog.backends.mongo.datastore import MongoDatastore
-from zerog.contracts.datastore import RunGuard
+from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, DatastoreUnavailable
 from zerog.records.operations import Add, Append, Operation
 
@@ -81,7 +81,7 @@ def test_a_lost_answer_to_a_question_changes_nothing(proxy: Proxy) -> None:
             datastore.read("key")
     proxy.lose("closed", "find")
     with pytest.raises(DatastoreUnavailable):
-        datastore.find()
+        datastore.find(FindQuery())
     assert datastore.read("key") == {"status": "queued"}
     datastore.close()
 

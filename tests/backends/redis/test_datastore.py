@@ -9,7 +9,7 @@ from tests.backends.redis.servers import NAMES, FakeServer, shared
 from tests.contracts.test_datastore_machine import explore
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.server import RedisServer
-from zerog.contracts.datastore import Datastore, RunGuard
+from zerog.contracts.datastore import Datastore, FindQuery, RunGuard
 from zerog.records.operations import Set
 from zerog.testing.contracts.datastore import DatastoreContract
 
@@ -89,12 +89,12 @@ def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
     server.ask(a, "HSET", f"{prefix}d:{a}", "body", b'%b,"jobType":"x","finishedAt":%b' % (body, finished))
     server.ask(a, "HDEL", f"{prefix}d:{a}", ',"jobType":', ',"finishedAt":')
     server.ask(a, "DEL", f"{prefix}ended")
-    assert datastore.find(**query).heads == []
+    assert datastore.find(FindQuery(**query)).heads == []
     assert datastore.setup() == [f"3 entries of the index {prefix}ended"]
-    assert [head["key"] for head in datastore.find(**query).heads] == [a, b, c]
+    assert [head["key"] for head in datastore.find(FindQuery(**query)).heads] == [a, b, c]
     server.ask(b, "DEL", f"{prefix}d:{b}")
     server.ask(c, "HSET", f"{prefix}d:{c}", ',"finishedAt":', '"2"')
-    assert [head["key"] for head in datastore.find(**query).heads] == [a]
+    assert [head["key"] for head in datastore.find(FindQuery(**query)).heads] == [a]
     assert server.ask("a test", "ZCARD", f"{prefix}ended") == 1
     datastore.close()
 
@@ -109,7 +109,7 @@ def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
     end = [Set("status", "failed"), Set("finishedAt", "1"), Set("owner", None)]
     datastore.mutate("a", end, run=RunGuard(1, "n", 1))
     datastore.mutate("a", end, run=RunGuard(1, "n", 1))
-    [head] = datastore.find(status="failed", job_type="x", until="1").heads
+    [head] = datastore.find(FindQuery(status="failed", job_type="x", until="1")).heads
     assert head["jobType"] == "x"
     datastore.close()
 

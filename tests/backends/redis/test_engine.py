@@ -12,6 +12,7 @@ from zerog.backends.redis import engine as redis_engine
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
+from zerog.contracts.datastore import FindQuery
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, DatastoreUnavailable, InvalidValue
@@ -117,7 +118,7 @@ def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
     settled = engine.settle([Settlement(claim, "finish", 1, 200) for claim in claims])
     assert [type(answer) for answer in settled] == [bool, CorruptDocument, bool, CorruptDocument, bool]
     assert claims[1].key in str(settled[1])
-    found = [head["uuid"] for head in engine.datastore.find(status="succeeded").heads]
+    found = [head["uuid"] for head in engine.datastore.find(FindQuery(status="succeeded")).heads]
     assert found == [uuids[0], uuids[2], uuids[4]]
 
 

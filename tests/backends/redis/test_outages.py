@@ -20,6 +20,7 @@ from tests.processes import until
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.queue import RedisQueue
 from zerog.backends.rq.queue import RqQueue
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, QueueUnavailable
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_uuid
@@ -185,7 +186,7 @@ def test_a_key_that_holds_something_else_is_left_alone(url: str) -> None:
         engine.datastore.set(make_key(bad), {})
     assert claimed(engine, 5) == [good]
     assert bad in engine.skipped
-    assert [head["uuid"] for head in engine.datastore.find().heads] == [good]
+    assert [head["uuid"] for head in engine.datastore.find(FindQuery()).heads] == [good]
     assert server.ask("a test", "GET", name) == b"hello"
 
 

@@ -18,6 +18,7 @@ from tests.backends.redis.engines import ALICE, Count, client, engine_on, submit
 from tests.backends.redis.servers import BINARIES, RunningServer, shared, started
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.server import RedisServer
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.heartbeat import WorkerRecords
@@ -114,7 +115,7 @@ def test_apps_with_different_prefixes_share_nothing() -> None:
     one, other = RedisDatastore(server.url()), RedisDatastore(server.url())
     one.create("key", {"status": "queued"})
     assert other.read("key") is None
-    assert other.find().heads == []
+    assert other.find(FindQuery()).heads == []
 
 
 # durability
@@ -153,7 +154,9 @@ def test_the_documented_permissions_are_enough(name: str) -> None:
     engine.settle([Settlement(claim, "requeue", 2, delay=5)])
     assert not (engine.wait_ready(0.01) and engine.wait_ready(0.01))
     assert engine.datastore.now() is not None
-    assert len(engine.datastore.find().heads) == len(engine.datastore.find(due="9").heads) + 3 == 3
+    assert (
+        len(engine.datastore.find(FindQuery()).heads) == len(engine.datastore.find(FindQuery(due="9")).heads) + 3 == 3
+    )
     assert engine.queue.size() == 1
     assert engine.datastore.delete(make_key(uuids[1]))
     client(own).execute_command("SCRIPT", "FLUSH")
@@ -209,7 +212,7 @@ def test_finding_waiting_jobs_does_not_read_ended_ones(own: RunningServer) -> No
     datastore = RedisDatastore(own.url())
     for n in range(300):
         datastore.create(f"zerog_job_{n:03}", {"status": "queued" if n % 100 == 50 else "succeeded"})
-    calls = calls_of(datastore.server, lambda: datastore.find(status="queued"))
+    calls = calls_of(datastore.server, lambda: datastore.find(FindQuery(status="queued")))
     assert calls["hgetall"] == 3
 
 

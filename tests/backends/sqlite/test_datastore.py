@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import output
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.contracts.datastore import RunGuard
+from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.exceptions import CorruptDocument
 from zerog.records.operations import Add, Append, Set
 
@@ -41,7 +41,7 @@ def test_a_file_of_older_code_gets_the_index_of_ended_jobs(datastore, path) -> N
     raw(path, "DROP INDEX zerog_by_end")
     opened = SqliteDatastore(path)
     assert opened.setup() == ["zerog_by_end"]
-    assert len(opened.find(status="failed", job_type="x", until="1").heads) == 1
+    assert len(opened.find(FindQuery(status="failed", job_type="x", until="1")).heads) == 1
     opened.close()
 
 
@@ -129,7 +129,7 @@ def test_corrupt_rows(datastore, path, statement: str, head_too: bool) -> None:
         datastore.mutate("b", [Set("events", []), Add("n", 1), Append("items", 1)])
     expected = ["a", "c"] if head_too else ["a", "b", "c"]
     for query in ({}, {"due": "2"}, {"status": "queued"}):
-        assert [head["key"] for head in datastore.find(**query).heads] == expected
+        assert [head["key"] for head in datastore.find(FindQuery(**query)).heads] == expected
     assert datastore.read("a") is not None and datastore.read("c") is not None
     with pytest.raises(CorruptDocument):
         datastore.read("b")

@@ -20,6 +20,7 @@ from tests.support.interrupts import interrupt_everywhere
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.file import SqliteFile
 from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.records.job import new_uuid
 from zerog.records.operations import Add, Append
@@ -104,7 +105,7 @@ def test_reads(path: Path) -> None:
 
     def read() -> None:
         assert datastore.read(KEY) == {"status": "queued", "events": [1, 2, 3]}
-        assert len(datastore.find().heads) == 1
+        assert len(datastore.find(FindQuery()).heads) == 1
 
     free = Free(datastore.file, path, read)
     with closing(free.other):

@@ -31,11 +31,10 @@ from zerog.backends.couchbase.texts import decoded, encoded, shortened
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     Datastore,
+    FindQuery,
     Mutation,
     Page,
     RunGuard,
-    check_limit,
-    check_until,
     fence,
     repeated,
     without_history,
@@ -118,27 +117,14 @@ class CouchbaseDatastore(Datastore):
                 SYSTEM.pause(random.uniform(0, 0.002))
         raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
+    def find(self, query: FindQuery) -> Page:
         """Heads of the job documents that have all the given values.
 
         Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
         """
-        check_limit(limit)
-        check_until(until, status, job_type, due, queue)
-        asked = {"status": status, "jobType": job_type, "queueName": queue}
-        wanted = {field: value for field, value in asked.items() if value is not None}
-        start = [] if after is None else jsonvalues.decode(after)
-        listed = None if due is None and (status is None or status in TERMINAL) else _listed_at(status, due)
-        time, latest = ("due", due) if until is None else ("finishedAt", until)
+        wanted, start, limit, time, latest = query.wanted, query.start, query.limit, query.time, query.latest
+        is_listed = query.due is not None or not (query.status is None or query.status in TERMINAL)
+        listed = _listed_at(query.status, query.due) if is_listed else None
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []

@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 from zerog.contracts.datastore import (
     Datastore,
+    FindQuery,
     Mutation,
     Page,
     RunGuard,
     check_document,
-    check_limit,
-    check_until,
     fence,
     repeated,
 )
@@ -110,23 +109,10 @@ class MemoryDatastore(Datastore):
             record.token = next(self._tokens)
             return Mutation(record.token, changed, head.get("cancelRequested") is not None)
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
-        check_limit(limit)
-        check_until(until, status, job_type, due, queue)
+    def find(self, query: FindQuery) -> Page:
         with self._lock:
             texts = [(key, record.head) for key, record in self._records.items()]
-        wanted = {"status": status, "jobType": job_type, "queueName": queue}
-        wanted = {field: value for field, value in wanted.items() if value is not None}
-        time, latest = ("due", due) if until is None else ("finishedAt", until)
+        wanted, time, latest = query.wanted, query.time, query.latest
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         for key, text in texts:
@@ -141,11 +127,11 @@ class MemoryDatastore(Datastore):
                 continue
             found.append(([key] if latest is None else [head[time], key], head))
         found.sort(key=lambda pair: pair[0])
-        start = [] if after is None else jsonvalues.decode(after)
-        page = [pair for pair in found if pair[0] > start][: limit + 1]
-        more = len(page) > limit
-        last = jsonvalues.encode_checked(page[limit - 1][0]) if more else None
-        return Page([head for _, head in page[:limit]], last, unreadable if after is None else ())
+        start = query.start
+        page = [pair for pair in found if pair[0] > start][: query.limit + 1]
+        more = len(page) > query.limit
+        last = jsonvalues.encode_checked(page[query.limit - 1][0]) if more else None
+        return Page([head for _, head in page[: query.limit]], last, unreadable if query.after is None else ())
 
     def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
         token = next(self._tokens)

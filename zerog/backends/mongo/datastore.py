@@ -14,7 +14,7 @@ from typing import Any, Literal
 from zerog.backends.mongo.server import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
 from zerog.backends.mongo.updates import SURE_BYTES, update_for
 from zerog.backends.mongo.values import HEAD, field_name, from_stored, to_stored, to_value
-from zerog.contracts.datastore import Datastore, Mutation, Page, RunGuard, check_document, check_limit, check_until
+from zerog.contracts.datastore import Datastore, FindQuery, Mutation, Page, RunGuard, check_document
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
 from zerog.records.operations import Document, Operation, Remove, check, present
 from zerog.support import jsonvalues
@@ -131,24 +131,12 @@ class MongoDatastore(Datastore):
                 return Mutation(token, answer, changed.get("cancelRequested") is not None)
         return super().mutate(key, operations, cas, run)
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
-        check_limit(limit)
-        check_until(until, status, job_type, due, queue)
-        place = [] if after is None else jsonvalues.decode(after)
-        time, latest = ("due", due) if until is None else ("finishedAt", until)
-        query = _query(status, time, latest, job_type, queue, place)
+    def find(self, query: FindQuery) -> Page:
+        limit, time, latest = query.limit, query.time, query.latest
+        wanted = _filter(query)
         order = [("_id", 1)] if latest is None else [(time, 1), ("_id", 1)]
         with self.server.translated("find", writes=False):
-            rows = list(self.server.undecoded().find(query, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
+            rows = list(self.server.undecoded().find(wanted, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
         heads: list[Document] = []
         unreadable: list[str] = []
         for row in rows[:limit]:
@@ -183,30 +171,24 @@ class MongoDatastore(Datastore):
         self.server.close()
 
 
-def _query(
-    status: str | None, time: str, latest: str | None, job_type: str | None, queue: str | None, place: list[str]
-) -> dict[str, Any]:
-    """The filter of a page: a field that is a list never matches, though the server compares its elements, too.
-
-    With ``latest`` that is the most of the field ``time``.
-    """
-    query: dict[str, Any] = {"status": {"$type": "string"} if status is None else {"$eq": status}}
-    for field, value in (("jobType", job_type), ("queueName", queue)):
-        if value is not None:
-            query[field] = {"$eq": value}
-    if latest is None:
-        query["_id"] = {"$gt": place[0] if place else ""}
+def _filter(query: FindQuery) -> dict[str, Any]:
+    """Return the filter of a page: a field that is a list never matches, though the server compares its elements."""
+    place, time = query.start, query.time
+    wanted: dict[str, Any] = {"status": {"$type": "string"}}
+    wanted |= {field: {"$eq": value} for field, value in query.wanted.items()}
+    if query.latest is None:
+        wanted["_id"] = {"$gt": place[0] if place else ""}
     else:
-        query[time] = {"$lte": latest}
-        query["_id"] = {"$gt": ""}
+        wanted[time] = {"$lte": query.latest}
+        wanted["_id"] = {"$gt": ""}
         if time == "finishedAt":
-            query[time]["$gt"] = ""  # or the server would not take the index, which has only such ones
+            wanted[time]["$gt"] = ""  # or the server would not take the index, which has only such ones
         if place:
-            query[time]["$gte"] = place[0]
-            query["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
-    for field in query.keys() - {"_id", "$or"}:
-        query[field]["$not"] = {"$type": "array"}
-    return query
+            wanted[time]["$gte"] = place[0]
+            wanted["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
+    for field in wanted.keys() - {"_id", "$or"}:
+        wanted[field]["$not"] = {"$type": "array"}
+    return wanted
 
 
 def _checked(key: str, stored: Document, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Any:

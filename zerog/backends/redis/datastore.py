@@ -33,12 +33,11 @@ from zerog.backends.redis.server import RedisServer
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     Datastore,
+    FindQuery,
     Mutation,
     Page,
     RunGuard,
     check_document,
-    check_limit,
-    check_until,
     fence,
     repeated,
 )
@@ -130,32 +129,20 @@ class RedisDatastore(Datastore):
                 return changed_by(answer, operations)
         return self._mutate_here(key, operations, cas, run)
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
-        check_limit(limit)
-        check_until(until, status, job_type, due, queue)
-        wanted = {"status": status, "jobType": job_type, "queueName": queue}
-        wanted = {field: value for field, value in wanted.items() if value is not None}
+    def find(self, query: FindQuery) -> Page:
+        wanted, limit = query.wanted, query.limit
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
-        start: list[str] | None = None if after is None else jsonvalues.decode(after)
+        start = query.start
         while len(found) <= limit:
-            places = self._places(status, due, start, limit + 1, job_type, until)
+            places = self._places(query, start, limit + 1)
             heads = self.heads_with_cas([place[-1] for place in places])
             stale: list[list[str]] = []
             for place, (head, token) in zip(places, heads, strict=True):
                 if head is None and token:
                     unreadable.append(place[-1])
-                elif until is not None and (head is None or head.get("finishedAt") != place[0]):
-                    stale.append([status or "", job_type or "", *place])
+                elif query.until is not None and (head is None or head.get("finishedAt") != place[0]):
+                    stale.append([query.status or "", query.job_type or "", *place])
                 elif head is None or type(head.get("status")) is not str:
                     continue
                 elif all(head.get(field) == value for field, value in wanted.items()):
@@ -209,8 +196,8 @@ class RedisDatastore(Datastore):
 
     def _list_ended(self, status: str) -> int:
         """Enter all jobs of a status into the index of ended jobs; returns how many were missing."""
-        listed, start = 0, None
-        while places := self._places(status, None, start, 1_000, None, None):
+        listed, start = 0, list[str]()
+        while places := self._places(FindQuery(status), start, 1_000):
             keys, start = [place[-1] for place in places], places[-1]
             heads = dict(zip(keys, self.heads_with_cas(keys), strict=True))
             for key in missing(self.server, status, [(key, head) for key, (head, _) in heads.items() if head]):
@@ -223,32 +210,24 @@ class RedisDatastore(Datastore):
                     listed += 1
         return listed
 
-    def _places(
-        self,
-        status: str | None,
-        due: str | None,
-        start: list[str] | None,
-        limit: int,
-        job_type: str | None,
-        until: str | None,
-    ) -> list[list[str]]:
-        """The next members of an index, as [key], [due, key] or [finishedAt, key], in order."""
+    def _places(self, query: FindQuery, start: list[str], limit: int) -> list[list[str]]:
+        """Return the next members of an index, as [key], [due, key] or [finishedAt, key], in order."""
         command: Command = {"c": "find", "w": str(limit)}
-        if due is not None:
-            command["d"] = due
-        elif status is not None:
-            command["s"] = status
-        if until is not None:
-            command |= {"y": job_type, "u": until}
-        if start is not None:
+        if query.due is not None:
+            command["d"] = query.due
+        elif query.status is not None:
+            command["s"] = query.status
+        if query.until is not None:
+            command |= {"y": query.job_type, "u": query.until}
+        if start:
             command["a"] = start
         places = []
         for members in self.server.one(command, "find", writes=False):
             for member in members:
-                *_, place, key = _END.split(member, 1 if until is None else 3)
+                *_, place, key = _END.split(member, 1 if query.until is None else 3)
                 text = place.replace(b"\0\xff", b"\0").decode()
-                places.append([key.decode()] if due is None and until is None else [text, key.decode()])
-        return sorted(places)[:limit] if due is None and until is None else places
+                places.append([key.decode()] if query.latest is None else [text, key.decode()])
+        return sorted(places)[:limit] if query.latest is None else places
 
     def _mutate_here(
         self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None

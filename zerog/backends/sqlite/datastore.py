@@ -38,12 +38,11 @@ from zerog.backends.sqlite.rows import (
 )
 from zerog.contracts.datastore import (
     Datastore,
+    FindQuery,
     Mutation,
     Page,
     RunGuard,
     check_document,
-    check_limit,
-    check_until,
     fence,
     repeated,
 )
@@ -123,31 +122,20 @@ class SqliteDatastore(Datastore):
         with self.file.writing() as sqlite:
             return self.change(sqlite, key, operations, cas, run)
 
-    def find(
-        self,
-        status: str | None = None,
-        due: str | None = None,
-        job_type: str | None = None,
-        queue: str | None = None,
-        after: str | None = None,
-        limit: int = 1_000,
-        until: str | None = None,
-    ) -> Page:
-        check_limit(limit)
-        check_until(until, status, job_type, due, queue)
+    def find(self, query: FindQuery) -> Page:
+        limit = query.limit
         where: list[str] = ["typeof(status) = 'text'", "typeof(key) = 'text'"]
         parameters: list[Any] = []
-        for column, value in (("status", status), ("jobType", job_type), ("queueName", queue)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                parameters.append(value)
-        time = "due" if due is not None else "finishedAt" if until is not None else None
+        for column, value in query.wanted.items():
+            where.append(f"{column} = ?")
+            parameters.append(value)
+        time = None if query.latest is None else query.time
         if time is not None:
             where.append(f"typeof({time}) = 'text' AND {time} <= ? AND {_PLAIN.format(time)}")
-            parameters.append(due if until is None else until)
-        if after is not None:
+            parameters.append(query.latest)
+        if query.after is not None:
             where.append("key > ?" if time is None else f"({time}, key) > (?, ?)")
-            parameters.extend(jsonvalues.decode(after))
+            parameters.extend(query.start)
         order = "key" if time is None else f"{time}, key"
         found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         parameters.append(limit + 1)
@@ -156,7 +144,7 @@ class SqliteDatastore(Datastore):
             try:
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
                 heads = [head_of(row) for row in rows[:limit]]
-                places = [(row[DUE if until is None else FINISHED], row[KEY]) for row in rows]
+                places = [(row[DUE if query.until is None else FINISHED], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
                 found = f"WHERE {' AND '.join([*where, _DECODABLE])} ORDER BY {order} LIMIT ?"
                 places = sqlite.execute(

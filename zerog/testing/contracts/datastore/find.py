@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zerog.contracts.datastore import Datastore
+from zerog.contracts.datastore import Datastore, FindQuery
 from zerog.exceptions import DatastoreError, InvalidValue
 from zerog.records.job import TERMINAL, new_uuid
 from zerog.records.operations import Append, Document, Set
@@ -40,7 +40,7 @@ class FindRules:
         keys: list[str] = []
         after = None
         for _ in range(100):
-            page = datastore.find(**query, after=after, limit=limit)
+            page = datastore.find(FindQuery(**query, after=after, limit=limit))
             assert len(page.heads) <= limit
             keys += [head["key"] for head in page.heads]
             after = page.after
@@ -53,7 +53,7 @@ class FindRules:
         if datastore.can_find:
             pytest.skip("this adapter finds")
         with pytest.raises(DatastoreError):
-            datastore.find(status="queued")
+            datastore.find(FindQuery(status="queued"))
 
     @pytest.mark.parametrize("query", [{}, {"job_type": "x"}, *({"status": status} for status in TERMINAL)], ids=repr)
     def test_find_says_if_it_cannot_list_ended_ones(
@@ -64,7 +64,7 @@ class FindRules:
             pytest.skip("this adapter lists them")
         jobs({"jobType": "x"}, {"status": "failed"})
         with pytest.raises(DatastoreError):
-            datastore.find(**query)
+            datastore.find(FindQuery(**query))
 
     def test_find_ended(self, datastore: Datastore, jobs: Any) -> None:
         """Jobs that have ended are found by their status, and no others; those that have not, too."""
@@ -93,7 +93,7 @@ class FindRules:
         """An empty datastore has one empty page."""
         queries: list[dict[str, Any]] = [every, {"status": "queued"}, {"due": "9"}]
         for query in queries:
-            heads, after, unreadable = datastore.find(**query)
+            heads, after, unreadable = datastore.find(FindQuery(**query))
             assert (heads, after, list(unreadable)) == ([], None, [])
 
     def test_find_by_key(self, datastore: Datastore, jobs: Any, every: Any) -> None:
@@ -156,7 +156,7 @@ class FindRules:
         query: dict[str, Any] = {"status": "failed", "job_type": "x"}
         if not datastore.can_find_ended:
             with pytest.raises(DatastoreError):
-                datastore.find(until="2", **query)
+                datastore.find(FindQuery(until="2", **query))
             return
         for limit in (1, 2, 3, 4):
             assert self.found(datastore, limit=limit, until="2", **query) == [b, a, c]
@@ -197,10 +197,10 @@ class FindRules:
     ) -> None:
         """``until`` with anything else is refused, for no index answers it."""
         with pytest.raises(InvalidValue):
-            datastore.find(until="9", **query, **more)
+            datastore.find(FindQuery(until="9", **query, **more))
         if more:
             with pytest.raises(InvalidValue):
-                datastore.find(until="9", status="failed", job_type="x", **more)
+                datastore.find(FindQuery(until="9", status="failed", job_type="x", **more))
 
     def test_find_pages_with_odd_texts(self, datastore: Datastore, jobs: Any) -> None:
         """Paging survives times with spaces and quotes in them."""
@@ -217,20 +217,20 @@ class FindRules:
     def test_find_last_page(self, datastore: Datastore, jobs: Any, every: Any) -> None:
         """A page that is exactly full and the last one says so."""
         jobs({}, {})
-        assert datastore.find(limit=2, **every).after is None
-        assert datastore.find(limit=1, **every).after is not None
+        assert datastore.find(FindQuery(limit=2, **every)).after is None
+        assert datastore.find(FindQuery(limit=1, **every)).after is not None
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_find_limit(self, datastore: Datastore, jobs: Any, limit: int) -> None:
         """A page size that would never get anywhere is refused."""
         with pytest.raises(InvalidValue):
-            datastore.find(limit=limit)
+            datastore.find(FindQuery(limit=limit))
 
     def test_find_gives_heads(self, datastore: Datastore, jobs: Any, every: Any) -> None:
         """What is found are heads: all fields as they are now, no history."""
         (key,) = jobs({"a": 1, "events": [1, 2]})
         datastore.mutate(key, [Set("a", 2), Set("b", None), Append("errors", 1)])
-        assert datastore.find(**every).heads == [{"status": "queued", "key": key, "a": 2, "b": None}]
+        assert datastore.find(FindQuery(**every)).heads == [{"status": "queued", "key": key, "a": 2, "b": None}]
 
     def test_find_follows_changes(self, datastore: Datastore, jobs: Any) -> None:
         """A change of the fields that are asked for is found at once."""
@@ -262,7 +262,7 @@ class FindRules:
         self.corrupt(datastore, b)
         self.corrupt(datastore, c)
         assert self.found(datastore, limit=1, **every) == self.found(datastore, due="9") == [a, d]
-        assert set(datastore.find(**every).unreadable) <= {b, c}
+        assert set(datastore.find(FindQuery(**every)).unreadable) <= {b, c}
 
     def corrupt(self, datastore: Datastore, key: str) -> None:
         """Make the stored document unreadable, behind the adapter's back. Overridden for each adapter that can."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from zerog.contracts.datastore import Datastore, RunGuard
+from zerog.contracts.datastore import Datastore, FindQuery, RunGuard
 from zerog.exceptions import ClaimLost, InvalidValue
 from zerog.records.job import HISTORY, TERMINAL
 from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set
@@ -234,8 +234,8 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
                 return
             statuses = [each["status"] for each in self.documents.values() if type(each.get("status")) is str]
             if self.datastore.can_find_ended:
-                assert len(self.datastore.find().heads) == len(statuses)
+                assert len(self.datastore.find(FindQuery()).heads) == len(statuses)
             for status in set(statuses) - set(TERMINAL):
-                assert len(self.datastore.find(status=status).heads) == statuses.count(status)
+                assert len(self.datastore.find(FindQuery(status=status)).heads) == statuses.count(status)
 
     return DatastoreMachine

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from zerog.contracts.datastore import FindQuery
 from zerog.engine import transitions
 from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine
@@ -163,7 +164,7 @@ class AnswerRules(EngineRules):
         with monkeypatch.context() as broken:
             broken.setattr(engine.datastore, "mutate", failing)
             claims = engine.claim(4, ALICE, accept)
-        owned = {head["uuid"] for head in engine.datastore.find(status="running").heads}
+        owned = {head["uuid"] for head in engine.datastore.find(FindQuery(status="running")).heads}
         assert owned == {claim.uuid for claim in claims}
 
     def test_workers_are_named_until_they_leave_or_are_dead(self, engine: Engine) -> None:
