@@ -1,11 +1,12 @@
-"""From a URL to an adapter. Nothing here is imported before its URL is used."""
+"""From a URL to an adapter, by a table of schemes. Nothing here is imported before its URL is used."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from zerog.backends.backend import Backend
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.queue import Queue
 from zerog.engine.engine import Engine
@@ -13,21 +14,22 @@ from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.urls import without_secrets
 
-REDIS = ("redis", "rediss", "unix")
-"""URLs of a Redis server: over TCP, over TLS, over a socket in the file system."""
+PACKAGES = {
+    "memory": ("memory",),
+    "sqlite": ("sqlite",),
+    "redis": ("redis", "rediss", "unix"),
+    "rq": ("rq+redis", "rq+rediss", "rq+unix"),
+    "couchbase": ("couchbase", "couchbases"),
+    "mongo": ("mongodb", "mongodb+srv"),
+}
+"""The schemes of each package below ``zerog.backends``."""
 
-RQ = tuple(f"rq+{scheme}" for scheme in REDIS)
-"""URLs of a Redis server whose RQ queues carry the uuids."""
+DATASTORES = ("memory", "sqlite", "redis", "rediss", "unix", "couchbase", "couchbases", "mongodb", "mongodb+srv")
+QUEUES = ("memory", "sqlite", "redis", "rediss", "unix", "rq+redis", "rq+rediss", "rq+unix")
+"""The schemes that have each part; the URL of a queue alone names both, ``rq+`` left out for the documents."""
 
-COUCHBASE = ("couchbase", "couchbases")
-"""URLs of a Couchbase cluster: over TCP, over TLS."""
-
-MONGODB = ("mongodb", "mongodb+srv")
-"""URLs of a MongoDB deployment, which keeps documents and has no queue."""
-
-DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE, *MONGODB)
-QUEUES = ("memory", "sqlite", *REDIS, *RQ)
-"""What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
+GROUP = "zerog.backends"
+"""The entry-point group in which other packages register a Backend, each by the name of its scheme."""
 
 URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE"
 """Environment variables with one URL for both parts, or one for each."""
@@ -53,83 +55,27 @@ def urls_from_environment() -> tuple[str, str | None]:
 
 
 def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
-    """The datastore that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "datastore", DATASTORES)
-    if scheme in REDIS:
-        from zerog.backends.redis.datastore import RedisDatastore
-
-        return RedisDatastore(url, clock)
-    if scheme in COUCHBASE:
-        from zerog.backends.couchbase.datastore import CouchbaseDatastore
-
-        return CouchbaseDatastore(url)
-    if scheme in MONGODB:
-        from zerog.backends.mongo.datastore import MongoDatastore
-
-        return MongoDatastore(url)
-    if scheme == "memory":
-        _options(url, ())
-        from zerog.backends.memory.datastore import MemoryDatastore
-
-        return MemoryDatastore()
-    from zerog.backends.sqlite.datastore import SqliteDatastore
-
-    return SqliteDatastore(_path(url), **_options(url, ("synchronous",)))
+    """Return the datastore that a URL names. Raises ConfigurationError."""
+    backend = _backend_of(url)
+    if backend is None or backend.datastore is None:
+        raise _unknown(url, "datastore", DATASTORES)
+    return backend.datastore(url, clock)
 
 
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
-    """The queue that a URL names. Raises ConfigurationError."""
-    scheme = _scheme(url, "queue", QUEUES)
-    if scheme in RQ:
-        from zerog.backends.rq.queue import RqQueue
-
-        return RqQueue(url.removeprefix("rq+"), clock=clock)
-    if scheme in REDIS:
-        from zerog.backends.redis.queue import RedisQueue
-
-        return RedisQueue(url, clock=clock)
-    if scheme == "memory":
-        _options(url, ())
-        from zerog.backends.memory.queue import MemoryQueue
-
-        return MemoryQueue(clock=clock)
-    from zerog.backends.sqlite.queue import SqliteQueue
-
-    return SqliteQueue(_path(url), clock=clock, **_options(url, ("synchronous",)))
+    """Return the queue that a URL names. Raises ConfigurationError."""
+    backend = _backend_of(url)
+    if backend is None or backend.queue is None:
+        raise _unknown(url, "queue", QUEUES)
+    return backend.queue(url, clock)
 
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
-    """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
-    scheme = (
-        _scheme(datastore, "datastore", (*DATASTORES, *RQ))
-        if isinstance(datastore, str) and queue in (None, datastore)
-        else None
-    )
-    if scheme in RQ:
-        datastore, queue = datastore.removeprefix("rq+"), datastore
-    elif scheme in REDIS:
-        from zerog.backends.redis.datastore import RedisDatastore
-        from zerog.backends.redis.engine import RedisEngine
-        from zerog.backends.redis.queue import RedisQueue
-
-        documents = RedisDatastore(datastore, clock)
-        return RedisEngine(documents, RedisQueue(documents.server), clock)
-    elif scheme == "sqlite":
-        from zerog.backends.sqlite.engine import SqliteEngine
-        from zerog.backends.sqlite.queue import SqliteQueue
-
-        store = open_datastore(datastore)
-        return SqliteEngine(store, SqliteQueue(store.file.path, file=store.file, clock=clock), clock)  # type: ignore[attr-defined, arg-type]
-    elif queue is None:
-        if not isinstance(datastore, str):
-            raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
-        if scheme not in QUEUES:
-            open_datastore(datastore)  # a wrong URL is told first, by who knows where its secrets are
-            raise ConfigurationError(
-                f"{without_secrets(datastore)} keeps documents but has no queue; use App(datastore=…, queue=…), "
-                "for example with queue='redis://localhost/0'"
-            )
-        queue = datastore
+    """Return the engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
+    if isinstance(datastore, str) and queue in (None, datastore):
+        return _open_shared(datastore, clock)
+    if queue is None:
+        raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
     return Engine(
         open_datastore(datastore, clock) if isinstance(datastore, str) else datastore,
         open_queue(queue, clock) if isinstance(queue, str) else queue,
@@ -137,33 +83,49 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
     )
 
 
-def _scheme(url: str, part: str, known: tuple[str, ...]) -> str:
+def _open_shared(url: str, clock: Clock) -> Engine:
+    """Return the engine of one URL for both parts."""
+    if url.startswith("rq+"):
+        return Engine(open_datastore(url.removeprefix("rq+"), clock), open_queue(url, clock), clock)
+    backend = _backend_of(url)
+    if backend is None:
+        raise _unknown(url, "datastore", tuple(dict.fromkeys([*DATASTORES, *PACKAGES["rq"]])))
+    if backend.engine is not None:
+        return backend.engine(url, clock)
+    datastore = open_datastore(url, clock)  # its own errors come first: it knows where its secrets are
+    if backend.queue is None:
+        raise ConfigurationError(
+            f"{without_secrets(url)} keeps documents but has no queue; use App(datastore=…, queue=…), for example with "
+            "queue='redis://localhost/0'"
+        )
+    return Engine(datastore, backend.queue(url, clock), clock)
+
+
+def _backend_of(url: str) -> Backend | None:
+    """Return the backend that is registered for the scheme of a URL. Raises ConfigurationError for a wrong one."""
     scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in known:
-        shown = without_secrets(url) if separator else repr(url)
-        raise ConfigurationError(
-            f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
-            "for example sqlite:///jobs.db"
-        )
-    return scheme
+    if not separator:
+        return None
+    for package, schemes in PACKAGES.items():
+        if scheme in schemes:
+            built_in: Backend = import_module(f"zerog.backends.{package}.backend").BACKEND
+            return built_in
+    from importlib.metadata import entry_points  # which takes a while, and is seldom needed
 
-
-def _path(url: str) -> str:
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.netloc or len(path) < 2 or path == "/:memory:":
-        raise ConfigurationError(
-            f"{without_secrets(url)} names no file; expected sqlite:///relative.db or sqlite:////absolute/path.db, "
-            "or memory:// for jobs that need not outlive the process"
-        )
-    return path[1:]
-
-
-def _options(url: str, known: tuple[str, ...]) -> dict[str, Any]:
-    options = dict(parse_qsl(urlsplit(url).query))
-    for name in options:
-        if name not in known:
+    for entry in entry_points(group=GROUP, name=scheme):
+        backend = entry.load()
+        if not isinstance(backend, Backend):
             raise ConfigurationError(
-                f"{without_secrets(url)} has the option {name!r}; expected {' or '.join(known) or 'none'}"
+                f"the entry point {scheme} of {GROUP} is {entry.value}, which is a {type(backend).__name__}; "
+                "expected a zerog.backends.backend.Backend"
             )
-    return options
+        return backend
+    return None
+
+
+def _unknown(url: str, part: str, known: tuple[str, ...]) -> ConfigurationError:
+    shown = without_secrets(url) if "://" in url else repr(url)
+    return ConfigurationError(
+        f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
+        "for example sqlite:///jobs.db"
+    )
