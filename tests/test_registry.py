@@ -21,7 +21,7 @@ from zerog.exceptions import (
     JobNotFound,
     UnknownJobType,
 )
-from zerog.records.job import DOCUMENTED, PROTECTED
+from zerog.records.fields import DOCUMENTED, PROTECTED
 
 
 @pytest.fixture

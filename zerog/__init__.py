@@ -26,7 +26,8 @@ from zerog.exceptions import (
 )
 from zerog.jobs.base import BaseJob, BaseJobSchema, ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.migrations import migration
-from zerog.records.job import INTERNAL_ERROR, NO_RESULT
+from zerog.records.fields import NO_RESULT
+from zerog.records.job import INTERNAL_ERROR
 from zerog.registry import JobRegistry, find_subclasses, import_submodules
 from zerog.support import logger as logger
 from zerog.worker.worker import Worker

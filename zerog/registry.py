@@ -27,16 +27,8 @@ from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
 from zerog.jobs.load import construct
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.retention import Keep
-from zerog.records.job import (
-    CANCELLED_STATUS,
-    ENGINE_FIELDS,
-    FAILED,
-    HISTORY,
-    SUCCEEDED,
-    Document,
-    check_head,
-    make_key,
-)
+from zerog.records.fields import ENGINE_FIELDS, HISTORY
+from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, check_head, make_key
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import short_repr
 from zerog.support.suggestions import close_to

@@ -27,7 +27,7 @@ from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import HOT
 from zerog.engine.engine import Engine
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.engine import EngineContract

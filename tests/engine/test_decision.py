@@ -8,7 +8,8 @@ import pytest
 
 from zerog.engine.decision import EARLY, LONGEST_EARLY, Drop, EndCancelled, Later, Run, decide
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import NEW, RUNNING, TERMINAL, WAITING, new_document
+from zerog.records.fields import NEW
+from zerog.records.job import RUNNING, TERMINAL, WAITING, new_document
 from zerog.support.clock import text_after
 
 NOW = "2026-01-02T03:04:05.000000+00:00"

@@ -10,7 +10,7 @@ from marshmallow import Schema, fields
 import zerog
 from zerog.exceptions import CorruptDocument, InvalidJobClass, SchemaTooNew
 from zerog.jobs.migrations import parse_version
-from zerog.records.job import FORMAT
+from zerog.records.fields import FORMAT
 from zerog.records.operations import Set
 
 

@@ -77,7 +77,7 @@ def test_a_claim_that_breaks_the_slot_that_reads_it_ends_the_worker(app: zerog.A
     def unreadable(*_arguments: Any) -> bool:
         raise Broken("made up")
 
-    app.engine.open = unreadable  # type: ignore[method-assign]
+    app.engine.load_claim = unreadable  # type: ignore[method-assign]
     with pytest.raises(Broken):
         zerog.Worker(app, signals=()).run()
 

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from zerog.cli.output import STALLED, STYLES, age, clean, make_console, percent
 from zerog.jobs.progress import is_stalled
-from zerog.records.job import ENGINE_FIELDS, HISTORY, PENDING, Document
+from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
+from zerog.records.job import Document
 from zerog.records.operations import dropped_field
 
 LABEL = 13

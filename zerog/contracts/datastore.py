@@ -33,7 +33,8 @@ from zerog.exceptions import (
     InvalidValue,
     TooManyCollisions,
 )
-from zerog.records.job import HISTORY, TERMINAL
+from zerog.records.fields import HISTORY
+from zerog.records.job import TERMINAL
 from zerog.records.operations import Document, Operation, apply, check, present
 from zerog.records.room import limit_of, make_room
 from zerog.support import jsonvalues

@@ -27,7 +27,8 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.records.job import IN_QUEUE, Document, check_head, entries_kept, make_key
+from zerog.records.fields import IN_QUEUE
+from zerog.records.job import Document, check_head, entries_kept, make_key
 from zerog.records.operations import Set, apply
 from zerog.support.clock import SYSTEM, Clock, to_text
 from zerog.support.failpoints import failpoint

@@ -13,7 +13,8 @@ from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.operator import OperatorVerbs
 from zerog.engine.transitions import Claim
 from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
-from zerog.records.job import IN_QUEUE, PENDING, WAITING, Document, check_head, check_layout, make_key
+from zerog.records.fields import IN_QUEUE, PENDING
+from zerog.records.job import WAITING, Document, check_head, check_layout, make_key
 from zerog.records.operations import Append, Max, Operation, apply
 from zerog.support.failpoints import failpoint
 

@@ -22,7 +22,8 @@ from zerog.engine.base import EngineBase
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, DatastoreError, QueueError, ZerogError
 from zerog.records.commands import QUEUES
-from zerog.records.job import FORMAT, Document, make_key
+from zerog.records.fields import FORMAT
+from zerog.records.job import Document, make_key
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock, from_text
 

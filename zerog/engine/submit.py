@@ -9,7 +9,8 @@ from zerog.engine import joblog, transitions
 from zerog.engine.base import EngineBase
 from zerog.engine.cas import UNANSWERED
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
-from zerog.records.job import NEW, PENDING, TERMINAL, WAITING, Document, check_layout, make_key
+from zerog.records.fields import NEW, PENDING
+from zerog.records.job import TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
 from zerog.support.failpoints import failpoint
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import Mutation, RunGuard
+from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PENDING
 from zerog.records.job import (
     CANCELLED,
     CANCELLED_STATUS,
     FAILED,
-    IN_QUEUE,
     INTERNAL_ERROR,
-    NO_RESULT,
-    NOT_QUEUED,
-    PENDING,
     QUEUED,
     RUNNING,
     SCHEDULED,

@@ -22,7 +22,8 @@ from zerog.exceptions import (
 )
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
-from zerog.records.job import QUEUED, Document, is_name
+from zerog.records.fields import is_name
+from zerog.records.job import QUEUED, Document
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_worker
 from zerog.support.checks import check_queue_name

@@ -12,7 +12,8 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
 from zerog.records.commands import worker_key as worker_key
-from zerog.records.job import Document, is_count, is_name
+from zerog.records.fields import is_count, is_name
+from zerog.records.job import Document
 from zerog.records.operations import Set
 from zerog.records.worker import read_record, read_worker
 

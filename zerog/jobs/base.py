@@ -35,7 +35,8 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
-from zerog.records.job import DOCUMENT_TYPE, HISTORY, INTERNAL_ERROR, NO_RESULT, Document, make_key
+from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NO_RESULT
+from zerog.records.job import INTERNAL_ERROR, Document, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
 from zerog.support import jsonvalues

@@ -8,12 +8,13 @@ from typing import Any
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.writes import new_document_of
-from zerog.records.job import HISTORY, Document, make_key
+from zerog.records.fields import HISTORY, named
+from zerog.records.job import Document, make_key
 
 BATCH = 500
 """Documents that are stored in one call of the engine."""
 
-SUBMIT_CHANGES = ("status", "queueState", "notBefore", "due", "updatedAt", "queuedAt", "queueJobId")
+SUBMIT_CHANGES = named(lambda field: field.submit_changes)
 """The fields in which a submitted document differs from the job object it was made of."""
 
 

@@ -23,7 +23,8 @@ from zerog.jobs.declared_field import OwnField
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
-from zerog.records.job import ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES, Document, is_sound, new_document
+from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, Kind
+from zerog.records.job import Document, is_sound, new_document
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text, to_text
 from zerog.support.suggestions import close_to
@@ -31,24 +32,20 @@ from zerog.support.suggestions import close_to
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
 
-_ENGINE_KINDS: dict[str, type | tuple[type, ...]] = {
-    "logId": str,
-    "queueName": str,
-    "queueKwargs": dict,
-    "queueJobId": (int, str),
-    "running": bool,
-    "errorCount": int,
-    "completeness": (int, float),
-    "tickcount": (int, float),
-    "tickval": (int, float),
-    "resultCode": int,
-    "priority": int,
-    "headers": dict,
+_TYPES: dict[Kind, type | tuple[type, ...]] = {
+    Kind.TEXT: str,
+    Kind.NAME: str,
+    Kind.ENTRY_ID: (int, str),
+    Kind.FLAG: bool,
+    Kind.COUNT: int,
+    Kind.CODE: int,
+    Kind.PRIORITY: int,
+    Kind.AMOUNT: (int, float),
+    Kind.QUEUE_OPTIONS: dict,
+    Kind.OBJECT: dict,
 }
-"""What the engine's fields hold that a job may set."""
-
-_CONTAINERS = ("queueKwargs", "headers", "owner", "lastError", "output")
-"""The engine's fields whose values a job could change in place."""
+_ENGINE_TYPES = {name: _TYPES[FIELDS[name].kind] for name in DOCUMENTED if FIELDS[name].kind in _TYPES}
+"""The Python types of the engine's fields that a job may set."""
 
 
 class Declaration:
@@ -151,7 +148,7 @@ class Declaration:
             attributes.pop(name, None)
         unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
-        for name in _CONTAINERS:
+        for name in CONTAINERS:
             if type(value := attributes.get(name)) in (dict, list):
                 attributes[name] = jsonvalues.copy(value)
         attributes["completeness"] = share(attributes.get("completeness"))
@@ -200,7 +197,7 @@ class Declaration:
     def check_engine_value(self, name: str, value: Any) -> None:
         """Refuse what would make the document unreadable. Raises InvalidValue, naming the field."""
         jsonvalues.check(value, name)
-        kind = _ENGINE_KINDS.get(name)
+        kind = _ENGINE_TYPES.get(name)
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise InvalidValue(f"{name}={value!r:.80} is no {names}, which {name} must be; it was not stored")

@@ -22,7 +22,8 @@ from zerog.jobs.progress import ROUNDING, clamp, share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.secrets import redacted
 from zerog.jobs.size_limit import Sizes
-from zerog.records.job import ENGINE_FIELDS, HISTORY, PROTECTED, Document, make_key
+from zerog.records.fields import ENGINE_FIELDS, HISTORY, PROTECTED
+from zerog.records.job import Document, make_key
 from zerog.records.operations import Append, Operation, Set
 from zerog.resources import Resources
 from zerog.support import jsonvalues

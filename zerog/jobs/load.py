@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog.jobs.declaration import declaration_of, engine_attributes
+from zerog.records.fields import named
 from zerog.records.job import Document
 
 if TYPE_CHECKING:
@@ -13,20 +14,7 @@ if TYPE_CHECKING:
 
 J = TypeVar("J", bound="BaseJob")
 
-CLAIM_CHANGES = (
-    "status",
-    "epoch",
-    "seq",
-    "owner",
-    "run",
-    "running",
-    "attempts",
-    "startedAt",
-    "updatedAt",
-    "queueState",
-    "notBefore",
-    "due",
-)
+CLAIM_CHANGES = named(lambda field: field.claim_changes)
 """The fields that a claim changes."""
 
 Loaded = tuple[Document, Document, dict[str, Any], Document]

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from zerog.exceptions import CorruptDocument, InvalidJobClass, SchemaTooNew
-from zerog.records.job import ENGINE_FIELDS, Document, check_layout
+from zerog.records.fields import ENGINE_FIELDS
+from zerog.records.job import Document, check_layout
 from zerog.records.operations import Operation, Remove, Set
 from zerog.support import jsonvalues
 

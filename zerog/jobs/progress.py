@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
 from zerog.support.clock import from_text
 
@@ -21,20 +22,7 @@ _EPSILON = 1e-9
 STALLED_AFTER = 900.0
 """Seconds without a write after which a running job is shown as stalled. Nothing is done to it."""
 
-_SHOWN = (
-    "uuid",
-    "jobType",
-    "queueName",
-    "attempts",
-    "errorCount",
-    "lastError",
-    "createdAt",
-    "startedAt",
-    "updatedAt",
-    "finishedAt",
-    "notBefore",
-    "cancelRequested",
-)
+_SHOWN = named(lambda field: field.is_shown)
 
 
 def is_worth_recording(tickcount: float) -> bool:

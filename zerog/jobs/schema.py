@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -12,6 +14,7 @@ from zerog.jobs.error import ErrorSchema
 from zerog.jobs.event import EventSchema
 from zerog.jobs.migrations import parse_version
 from zerog.jobs.warning import WarningSchema
+from zerog.records.fields import FIELDS, STAMPS, Field, Kind
 
 
 class CasField(fields.Field[str]):
@@ -39,50 +42,45 @@ class VersionField(fields.Field[float]):
             raise ValidationError(str(error)) from None
 
 
+SCHEMA_FIELDS: dict[Kind, Callable[[], fields.Field[Any]]] = {
+    Kind.TEXT: fields.String,
+    Kind.JOB_TYPE: fields.String,
+    Kind.NAME: fields.String,
+    Kind.QUEUE_STATE: fields.String,
+    Kind.COUNT: fields.Integer,
+    Kind.CODE: fields.Integer,
+    Kind.PRIORITY: fields.Integer,
+    Kind.AMOUNT: fields.Float,
+    Kind.VERSION: VersionField,
+    Kind.FLAG: fields.Boolean,
+    Kind.TIMESTAMP: Timestamp,
+    Kind.TOKEN: partial(CasField, allow_none=True),
+    Kind.ENTRY_ID: fields.Raw,
+    Kind.QUEUE_OPTIONS: partial(fields.Dict, keys=fields.String()),
+    Kind.OBJECT: partial(fields.Dict, keys=fields.String()),
+    Kind.OWNER: partial(fields.Dict, keys=fields.String()),
+    Kind.JSON: fields.Raw,
+}
+ENTRIES = {"events": EventSchema, "errors": ErrorSchema, "warnings": WarningSchema}
+
+
+def _schema_field(name: str, field: Field) -> fields.Field[Any]:
+    """Return the marshmallow field of one of the engine's fields; it takes None if None is its default."""
+    if field.kind is Kind.HISTORY:
+        return fields.List(fields.Nested(ENTRIES[name]))
+    made = SCHEMA_FIELDS[field.kind]()
+    made.allow_none = made.allow_none or field.default is None
+    return made
+
+
+ENGINE_SCHEMA = {name: _schema_field(name, field) for name, field in FIELDS.items() if field.is_attribute}
+
+
 class BaseJobSchema(RecordSchema):
     """The fields of every job. Subclass it to add a job's own, in the documented style; ``Params`` and ``State`` need
     no subclass. Unknown fields are carried through a load."""
 
-    documentType = fields.String()
-    jobType = fields.String()
-    schemaVersion = VersionField()
-    format = fields.Integer()
-    createdAt = Timestamp()
-    updatedAt = Timestamp()
-    cas = CasField(allow_none=True)
-    uuid = fields.String()
-    logId = fields.String()
-    queueName = fields.String()
-    queueKwargs = fields.Dict(keys=fields.String())
-    queueJobId = fields.Raw()
-    queueState = fields.String()
-    queuedAt = Timestamp(allow_none=True)
-    notBefore = Timestamp(allow_none=True)
-    due = Timestamp(allow_none=True)
-    priority = fields.Integer()
-    status = fields.String()
-    epoch = fields.Integer()
-    seq = fields.Integer()
-    owner = fields.Dict(keys=fields.String(), allow_none=True)
-    running = fields.Boolean()
-    attempts = fields.Integer()
-    errorCount = fields.Integer()
-    lastError = fields.Dict(keys=fields.String(), allow_none=True)
-    crashes = fields.Integer()
-    lost = fields.Integer()
-    continues = fields.Integer()
-    startedAt = Timestamp(allow_none=True)
-    finishedAt = Timestamp(allow_none=True)
-    cancelRequested = Timestamp(allow_none=True)
-    completeness = fields.Float()
-    tickcount = fields.Float()
-    tickval = fields.Float()
-    resultCode = fields.Integer()
-    output = fields.Raw(allow_none=True)
-    headers = fields.Dict(keys=fields.String())
-    events = fields.List(fields.Nested(EventSchema))
-    errors = fields.List(fields.Nested(ErrorSchema))
-    warnings = fields.List(fields.Nested(WarningSchema))
+    locals().update(ENGINE_SCHEMA)
 
 
-TIMESTAMPS = frozenset(name for name, field in BaseJobSchema._declared_fields.items() if isinstance(field, Timestamp))
+TIMESTAMPS = frozenset(STAMPS)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from zerog.engine.transitions import event_record
 from zerog.exceptions import InvalidValue
 from zerog.jobs.logfields import fields_of
-from zerog.records.job import ENGINE_FIELDS, HISTORY, Document
+from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, HISTORY
+from zerog.records.job import Document
 from zerog.records.operations import Append, Operation, Remove, Set
 from zerog.support import jsonvalues
 
@@ -29,7 +30,7 @@ SMALLEST = 2_048
 WARNED_AT = 0.8
 """The share of MAX_DOCUMENT from which a write is warned of."""
 
-_SMALL = ENGINE_FIELDS - {"output", "headers", "queueKwargs"}
+_SMALL = ENGINE_FIELDS - (DOCUMENTED & {*CONTAINERS})
 
 
 class Sizes:

@@ -7,7 +7,7 @@ from typing import Any
 from zerog.jobs import writes
 from zerog.jobs.document import StoredJob
 from zerog.jobs.progress import info_of, is_worth_recording, progress_of
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Set
 from zerog.support import jsonvalues
 

@@ -18,7 +18,8 @@ from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
 from zerog.jobs import outside, size_limit
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS
-from zerog.records.job import DOCUMENTED, ENGINE_FIELDS, HISTORY, PROTECTED, check_head, make_key, new_document
+from zerog.records.fields import DOCUMENTED, ENGINE_FIELDS, HISTORY, PROTECTED
+from zerog.records.job import check_head, make_key, new_document
 from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text

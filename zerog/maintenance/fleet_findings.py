@@ -11,7 +11,7 @@ from zerog.fleet.heartbeat import DIRECTORY
 from zerog.maintenance.findings import Finding
 from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.commands import QUEUES, paused_in
-from zerog.records.job import is_name, is_timestamp
+from zerog.records.fields import is_name, is_timestamp
 from zerog.records.worker import Record, read_record
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr

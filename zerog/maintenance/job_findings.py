@@ -13,18 +13,8 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import STALLED_AFTER, is_stalled
 from zerog.maintenance.findings import Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
-from zerog.records.job import (
-    DOCUMENT_TYPE,
-    FORMAT,
-    IN_QUEUE,
-    PENDING,
-    RUNNING,
-    WAITING,
-    Document,
-    check_head,
-    is_name,
-    make_key,
-)
+from zerog.records.fields import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, is_name
+from zerog.records.job import RUNNING, WAITING, Document, check_head, make_key
 from zerog.records.worker import LEASE, lease_of, read_worker
 from zerog.support.clock import seconds_between, text_after, to_text
 

@@ -37,7 +37,8 @@ from zerog.maintenance.redelivery import Redelivery
 from zerog.maintenance.retention import Kept, Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
-from zerog.records.job import PENDING, RUNNING, WAITING, Document, is_count, is_timestamp, make_key
+from zerog.records.fields import PENDING, is_count, is_timestamp
+from zerog.records.job import RUNNING, WAITING, Document, make_key
 from zerog.records.operations import Set
 from zerog.support.clock import SYSTEM, Clock, to_text
 

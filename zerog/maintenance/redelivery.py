@@ -24,7 +24,8 @@ from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError, CorruptDocument, InvalidUuid, QueueError, ReservationLost
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.sweep import Course, Report
-from zerog.records.job import IN_QUEUE, QUEUED, SCHEDULED, Document, make_key
+from zerog.records.fields import IN_QUEUE
+from zerog.records.job import QUEUED, SCHEDULED, Document, make_key
 from zerog.records.worker import read_worker
 from zerog.support.clock import from_text
 

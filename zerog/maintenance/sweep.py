@@ -9,7 +9,8 @@ from typing import Any
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
-from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
+from zerog.records.fields import DOCUMENT_TYPE
+from zerog.records.job import Document, check_head, make_key
 from zerog.support.jsonvalues import short_repr
 
 PAGE = 500

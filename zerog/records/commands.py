@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import Document, is_name
+from zerog.records.fields import is_name
+from zerog.records.job import Document
 from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 

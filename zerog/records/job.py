@@ -15,89 +15,45 @@ from typing import Any
 from uuid import UUID
 
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
+from zerog.records.fields import (
+    CHECKS,
+    COUNTS,
+    DOCUMENT_TYPE,
+    FIELDS,
+    FORMAT,
+    GIVEN,
+    HISTORY,
+    LARGEST_COUNT,
+    NEW,
+    STAMPS,
+    is_count,
+    is_owner,
+)
 from zerog.records.operations import Document as Document
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import short_repr
 
-FORMAT = 1
-"""Layout of the engine's fields. A document with a higher ``format`` is left alone."""
-
-DOCUMENT_TYPE = "zerog_job"
-NO_RESULT = -1
 INTERNAL_ERROR = 500
 SUCCESS = 200
 CANCELLED = 410
 
-NEW, QUEUED, SCHEDULED, RUNNING = "new", "queued", "scheduled", "running"
+QUEUED, SCHEDULED, RUNNING = "queued", "scheduled", "running"
 SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = "succeeded", "failed", "cancelled"
 WAITING = (QUEUED, SCHEDULED)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
-NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
-"""``queueState``: not to be on a queue; to be put on one; put, as far as anybody knows."""
-
-HISTORY = ("events", "errors", "warnings")
-"""The lists that only grow. A head is a document without them."""
-
-PROTECTED = frozenset(
-    [
-        "documentType",
-        "jobType",
-        "schemaVersion",
-        "format",
-        "uuid",
-        "createdAt",
-        "updatedAt",
-        "cas",
-        "status",
-        "epoch",
-        "seq",
-        "owner",
-        "run",
-        "queueState",
-        "queuedAt",
-        "notBefore",
-        "due",
-        "startedAt",
-        "finishedAt",
-        "cancelRequested",
-        "attempts",
-        "crashes",
-        "lost",
-        "continues",
-        "lastError",
-        "maxEvents",
-    ]
-)
-"""Fields that only the lifecycle writes."""
-
-DOCUMENTED = frozenset(
-    [
-        "logId",
-        "queueName",
-        "queueKwargs",
-        "queueJobId",
-        "events",
-        "errors",
-        "warnings",
-        "running",
-        "errorCount",
-        "completeness",
-        "tickcount",
-        "tickval",
-        "resultCode",
-        "priority",
-        "output",
-        "headers",
-    ]
-)
-"""The engine's other fields, which a job may set through ``update_attrs``."""
-
-ENGINE_FIELDS = PROTECTED | DOCUMENTED
-
-NO_ATTRIBUTES = frozenset(["run", "maxEvents"])
-"""Engine fields that a job object doesn't have: ``run`` names the last run, and is the job's own method there;
-``maxEvents`` is its class's."""
+_PLAIN = {name: field.default for name, field in FIELDS.items() if field.default is not GIVEN}
+_FRESH = [(name, type(default)) for name, default in _PLAIN.items() if type(default) in (dict, list)]
+_REQUIRED = {
+    name: CHECKS[field.kind]
+    for name, field in FIELDS.items()
+    if field.is_required and field.kind in CHECKS and name not in COUNTS
+}
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    **{name: CHECKS[field.kind] for name, field in FIELDS.items() if field.kind in CHECKS and not field.is_required},
+    **dict.fromkeys(map(dropped_field, HISTORY), lambda value: value is None or is_count(value)),
+}
+_NEEDED_STAMPS = frozenset(name for name in STAMPS if FIELDS[name].is_required)
 
 
 def entries_kept(head: Document, default: int) -> int:
@@ -125,126 +81,20 @@ def new_uuid() -> str:
 
 
 def new_document(job_type: str, schema_version: float, now: str, uuid: str | None = None) -> Document:
-    """The document of a job that nobody has submitted yet."""
+    """Return the document of a job that has not been submitted yet. Raises InvalidUuid."""
     uuid = check_uuid(uuid) if uuid is not None else new_uuid()
-    return {
-        "documentType": DOCUMENT_TYPE,
-        "format": FORMAT,
+    document = {
+        **_PLAIN,
         "jobType": job_type,
         "schemaVersion": schema_version,
         "uuid": uuid,
         "logId": uuid[-8:],
         "createdAt": now,
         "updatedAt": now,
-        "status": NEW,
-        "epoch": 0,
-        "seq": 0,
-        "owner": None,
-        "running": False,
-        "attempts": 0,
-        "errorCount": 0,
-        "lastError": None,
-        "crashes": 0,
-        "lost": 0,
-        "continues": 0,
-        "queueName": "default",
-        "queueKwargs": {},
-        "queueJobId": NO_RESULT,
-        "queueState": NOT_QUEUED,
-        "queuedAt": None,
-        "notBefore": None,
-        "due": None,
-        "priority": 0,
-        "startedAt": None,
-        "finishedAt": None,
-        "cancelRequested": None,
-        "completeness": 0.0,
-        "tickcount": 0.0,
-        "tickval": 0.001,
-        "resultCode": NO_RESULT,
-        "output": None,
-        "headers": {},
-        "events": [],
-        "errors": [],
-        "warnings": [],
     }
-
-
-LARGEST_COUNT = 2**53
-"""What a counter, a version or a share may come to: beyond it neighbouring numbers look alike to many JSON readers."""
-
-LONGEST_NAME = 200
-"""Characters of the name of a queue or of a worker."""
-
-COUNTS = ("format", "epoch", "seq", "attempts", "errorCount", "crashes", "lost", "continues")
-STAMPS = ("createdAt", "updatedAt", "queuedAt", "notBefore", "due", "startedAt", "finishedAt", "cancelRequested")
-
-
-def is_count(value: object) -> bool:
-    """Whether this is a counter's value, which leaves room for counting on."""
-    return type(value) is int and 0 <= value <= LARGEST_COUNT
-
-
-def is_amount(value: object) -> bool:
-    """Whether this is a number that sums can be made of."""
-    return type(value) in (int, float) and -LARGEST_COUNT <= value <= LARGEST_COUNT  # type: ignore[operator]
-
-
-def is_name(value: object) -> bool:
-    """Whether this can be the name of a queue or of a worker."""
-    return type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isprintable()
-
-
-def is_timestamp(value: object) -> bool:
-    """Whether this is the text of a moment."""
-    try:
-        datetime.fromisoformat(value)  # type: ignore[arg-type]
-        return True
-    except (TypeError, ValueError):
-        return False
-
-
-def is_owner(value: object) -> bool:
-    """Whether this names the run of a worker. Its lease is read by ``lease_of``, which takes any value."""
-    return type(value) is dict and is_name(value.get("worker")) and type(value.get("nonce")) is str
-
-
-def _is_code(value: object) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _is_priority(value: object) -> bool:
-    return type(value) is int and -(2**31) <= value < 2**31
-
-
-def _is_queue_options(value: object) -> bool:
-    if type(value) is not dict:
-        return False
-    ttr = value.get("ttr")
-    return ttr is None or (is_amount(ttr) and ttr > 0)
-
-
-def _is_list_or_null(value: object) -> bool:
-    return value is None or type(value) is list
-
-
-_REQUIRED: dict[str, Callable[[Any], bool]] = {
-    "jobType": lambda value: type(value) is str,
-    "schemaVersion": is_amount,
-    "resultCode": _is_code,
-    "queueName": is_name,
-    "queueKwargs": _is_queue_options,
-    "priority": _is_priority,
-    "completeness": is_amount,
-}
-_OPTIONAL: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("tickcount", "tickval"), is_amount),
-    **dict.fromkeys(HISTORY, _is_list_or_null),
-    **dict.fromkeys(map(dropped_field, HISTORY), lambda value: value is None or is_count(value)),
-    **dict.fromkeys(("lastError", "headers"), lambda value: value is None or type(value) is dict),
-    "queueState": lambda value: value in QUEUE_STATES,
-}
-"""Beside COUNTS and STAMPS, what transitions compute with or pass on to the queue."""
+    for name, kind in _FRESH:
+        document[name] = kind()
+    return document
 
 
 def is_sound(field: str, value: object) -> bool:
@@ -326,7 +176,7 @@ def _unsound_field(head: Document) -> str | None:
             return field
     for field in STAMPS:
         value = get(field)
-        if value is not None or field in ("createdAt", "updatedAt"):
+        if value is not None or field in _NEEDED_STAMPS:
             try:
                 datetime.fromisoformat(value)  # type: ignore[arg-type]
             except (TypeError, ValueError):

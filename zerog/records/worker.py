@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.exceptions import CorruptDocument
 from zerog.records.commands import STATES, worker_key
-from zerog.records.job import Document, is_amount, is_count, is_name
+from zerog.records.fields import is_amount, is_count, is_name
+from zerog.records.job import Document
 from zerog.support.jsonvalues import short_repr
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from zerog.app import App
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.secrets import HIDDEN
-from zerog.records.job import ENGINE_FIELDS
+from zerog.records.fields import ENGINE_FIELDS
 
 SHOWN = 10
 """Jobs that a failed assertion lists."""

@@ -17,7 +17,8 @@ from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, NO_RESULT, SUCCESS, Document
+from zerog.records.fields import NO_RESULT
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.checks import is_delay

@@ -7,7 +7,8 @@ from typing import Any
 
 from zerog.engine.transitions import Claim, Settlement
 from zerog.records import operations
-from zerog.records.job import NO_RESULT, Document
+from zerog.records.fields import NO_RESULT
+from zerog.records.job import Document
 from zerog.records.operations import Operation
 
 FINISH, REQUEUE, RELEASE, LOST = "finish", "requeue", "release", "lost"

@@ -9,7 +9,8 @@ from zerog import backoff
 from zerog.engine import joblog, transitions
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import BaseJob, load_job, read_head
-from zerog.records.job import INTERNAL_ERROR, NO_RESULT, Document
+from zerog.records.fields import NO_RESULT
+from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Operation
 from zerog.support import jsonvalues
 from zerog.support.checks import LONGEST_DELAY, is_delay

@@ -11,8 +11,9 @@ import pytest
 import zerog
 from tests.backends.couchbase.builders import KEY, is_one_line_without_secrets
 from tests.backends.couchbase.servers import RunningStandIn, fresh_url, started
-from zerog.backends.couchbase.datastore import LARGEST, CouchbaseDatastore
+from zerog.backends.couchbase.datastore import CouchbaseDatastore
 from zerog.backends.couchbase.query import INDEXES
+from zerog.backends.couchbase.texts import LARGEST
 from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.exceptions import DatastoreError
 from zerog.records.operations import Append, Max, Set

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zerog.contracts.datastore import check_document
 from zerog.exceptions import CorruptDocument, InvalidValue
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Document, Operation
 from zerog.records.room import drop_oldest, limit_of
 from zerog.support import jsonvalues

@@ -22,7 +22,7 @@ from zerog.contracts.datastore import (
     repeated,
 )
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, apply, check, dropped_field
 from zerog.records.room import fitting, is_measured, limit_of
 from zerog.support import jsonvalues

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zerog.backends.mongo.values import field_name, to_value
 from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import InvalidValue
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Max, Operation, Set, apply, dropped_field
 from zerog.support import jsonvalues
 

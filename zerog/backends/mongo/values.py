@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
 

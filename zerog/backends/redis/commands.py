@@ -14,7 +14,7 @@ from typing import Any
 from zerog.backends.redis.script import APART
 from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set, dropped_field
 from zerog.records.room import is_measured
 from zerog.support import jsonvalues

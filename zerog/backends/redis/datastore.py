@@ -48,7 +48,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     TooManyCollisions,
 )
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Document, Operation, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock

@@ -28,7 +28,8 @@ from zerog.engine.deferred import DeferredClaims
 from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, QueueUnavailable
-from zerog.records.job import DOCUMENT_TYPE, Document, check_head, make_key
+from zerog.records.fields import DOCUMENT_TYPE
+from zerog.records.job import Document, check_head, make_key
 from zerog.records.operations import Set, apply
 from zerog.support.failpoints import failpoint
 

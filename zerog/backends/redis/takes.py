@@ -16,7 +16,8 @@ from zerog.backends.redis.queue import uuid_of
 from zerog.engine import transitions
 from zerog.engine.engine import new_nonce
 from zerog.engine.transitions import Claim, WorkerIdentity
-from zerog.records.job import DOCUMENT_TYPE, FORMAT, make_key
+from zerog.records.fields import DOCUMENT_TYPE, FORMAT
+from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.support import jsonvalues
 

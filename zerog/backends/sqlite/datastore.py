@@ -48,7 +48,7 @@ from zerog.contracts.datastore import (
 )
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, Remove, Set, apply, check, dropped_field
 from zerog.records.room import limit_of
 from zerog.support import jsonvalues

@@ -15,38 +15,12 @@ import sqlite3
 from typing import Any
 
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY, named
 from zerog.records.operations import Append, Document, Operation
 from zerog.records.room import fitting, is_measured
 from zerog.support import jsonvalues
 
-HOT = (
-    "status",
-    "epoch",
-    "seq",
-    "owner",
-    "run",
-    "due",
-    "queueState",
-    "queuedAt",
-    "queueJobId",
-    "notBefore",
-    "updatedAt",
-    "startedAt",
-    "finishedAt",
-    "attempts",
-    "crashes",
-    "lost",
-    "continues",
-    "errorCount",
-    "completeness",
-    "tickcount",
-    "resultCode",
-    "running",
-    "cancelRequested",
-    "jobType",
-    "queueName",
-)
+HOT = named(lambda field: field.is_hot)
 """The fields that are columns: those that every run changes, and those that ``find`` asks for."""
 
 FOLD = 64 * 1024

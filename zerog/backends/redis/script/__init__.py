@@ -11,27 +11,12 @@ from importlib.resources import files
 from typing import Any
 
 from zerog.contracts.queue import FAIR_SHARE
+from zerog.records.fields import HISTORY, named
+from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 from zerog.support.checks import LONGEST_DELAY
 
-HOT = (
-    "status",
-    "epoch",
-    "seq",
-    "owner",
-    "run",
-    "due",
-    "updatedAt",
-    "attempts",
-    "errorCount",
-    "continues",
-    "completeness",
-    "tickcount",
-    "cancelRequested",
-    "eventsDropped",
-    "errorsDropped",
-    "warningsDropped",
-)
+HOT = (*named(lambda field: field.is_scripted), *map(dropped_field, HISTORY))
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
 
 APART = (*HOT, "jobType", "finishedAt")

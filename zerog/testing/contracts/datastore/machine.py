@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zerog.contracts.datastore import Datastore, FindQuery, RunGuard
 from zerog.exceptions import ClaimLost, InvalidValue
-from zerog.records.job import HISTORY, TERMINAL
+from zerog.records.fields import HISTORY
+from zerog.records.job import TERMINAL
 from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set
 from zerog.testing.contracts.datastore.values import same
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zerog.contracts.datastore import Datastore
-from zerog.records.job import HISTORY
+from zerog.records.fields import HISTORY
 from zerog.records.operations import Append, Document, Set
 
 

@@ -22,7 +22,8 @@ from zerog.maintenance.losses import bury, take_back
 from zerog.maintenance.reconcile import SWEEPER, Reconciler, Report
 from zerog.maintenance.retention import Keep
 from zerog.records.commands import QUEUES, worker_key
-from zerog.records.job import COUNTS, HISTORY, RUNNING, STAMPS, WAITING, check_head, make_key
+from zerog.records.fields import COUNTS, HISTORY, STAMPS
+from zerog.records.job import RUNNING, WAITING, check_head, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules
