@@ -27,7 +27,7 @@ SHORT = 0.0003
 """Seconds that recent jobs may typically have taken to count as short: one thread runs thousands of them a second."""
 
 GATHER = 4
-"""While jobs are short a call, which has a cost of its own, waits until one in so many of the claimed jobs ended."""
+"""While jobs are short a call, which has a fixed cost, waits until one in so many of the claimed jobs ended."""
 
 
 class Pace:

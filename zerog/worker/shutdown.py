@@ -27,7 +27,7 @@ class StopRequest:
 
     @property
     def urgency(self) -> int:
-        """How often the end was requested: from the second time on running jobs are not waited for.
+        """The number of requests to end: from the second one on running jobs are not waited for.
 
         A signal that reached both this process and its supervisor, which forwards it, counts once.
         """
