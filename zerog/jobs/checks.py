@@ -232,7 +232,7 @@ def check_storable(where: str, field: fields.Field[Any]) -> None:
 
 
 def _check_names(where: str, field: fields.Field[Any], seen: frozenset[type]) -> None:
-    """Refuse names and keys of a field, and of what is nested in it, that would be read as others."""
+    """Refuse names and keys of a field, and of what is nested in it, that would be read differently."""
     name = field.attribute or field.name or ""
     if "." in name and not field.dump_only:
         raise InvalidJobClass(
