@@ -151,7 +151,7 @@ class App:
         return self.registry.get_class(job_type)
 
     def unregister(self, job_type: str) -> type[BaseJob]:
-        """Forget a type; returns its class. Its jobs wait for workers that know it. Raises UnknownJobType."""
+        """Remove a type and return its class. Its jobs wait for workers that have it. Raises UnknownJobType."""
         return self.registry.remove_class(job_type)
 
     def types(self) -> list[dict[str, Any]]:
@@ -287,7 +287,7 @@ class App:
         return Query(status, name, queue, error, code, limit).jobs(self.datastore, self.clock)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
-        """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds.
+        """Wait until a job has ended; returns it, newly loaded. Raises TimeoutError after ``timeout`` seconds.
 
         Raises what ``get_job`` raises, too; a job that is none of ``job_type`` isn't waited for.
         """

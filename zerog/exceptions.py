@@ -86,7 +86,7 @@ class SchemaTooNew(ZerogError):
 
 
 class DatastoreError(ZerogError):
-    """A datastore could not do what was asked."""
+    """A datastore operation failed."""
 
 
 class CasMismatch(DatastoreError):
@@ -106,7 +106,7 @@ class DatastoreUnavailable(DatastoreError):
 
 
 class QueueError(ZerogError):
-    """A queue could not do what was asked."""
+    """A queue operation failed."""
 
 
 class QueueUnavailable(QueueError):

@@ -340,7 +340,7 @@ def is_same(one: Any, other: Any) -> bool:
     if kind is not type(other):
         if isinstance(one, Mapping) and isinstance(other, dict):
             return is_same(dict(one), other)
-        return {kind, type(other)} == {int, float} and bool(one == other)  # a default may be 1 where 1.0 is meant
+        return {kind, type(other)} == {int, float} and bool(one == other)  # a default may be written 1 for 1.0
     if kind in (list, tuple):
         return len(one) == len(other) and all(map(is_same, one, other))
     if kind is dict:

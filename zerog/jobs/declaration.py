@@ -251,7 +251,7 @@ def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
 def _declared(job_class: type[BaseJob], schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
     try:
         return {} if schema is None else dict(schema().fields)
-    except Exception as error:  # schemas are code, and marshmallow looks at some of it first now
+    except Exception as error:  # schemas are code, and marshmallow checks some of it only now
         raise InvalidJobClass(
             f"{job_class.__qualname__} has a schema that can't be made ({type(error).__name__}: {error})"
         ) from error

@@ -31,7 +31,7 @@ SUPPORTED = (
 
 
 class Unsupported(Exception):
-    """An annotation that no field stands for."""
+    """An annotation without a corresponding field."""
 
 
 class WholeNumber(fields.Integer):

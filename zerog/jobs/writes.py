@@ -56,7 +56,7 @@ class Pending:
             self._operations.append(operation)
 
     def add_before(self, operations: Iterable[Operation]) -> None:
-        """Put ``operations`` before what waits: what was asked for later wins."""
+        """Put ``operations`` before what waits: the later operation wins."""
         with self._lock:
             later = self.take()
             self._add(operations)

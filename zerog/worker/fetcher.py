@@ -40,11 +40,11 @@ FRESH = 1.0
 """Seconds for which a claim is begun without reading its document again; a third of the lease, if that is less."""
 
 HOARDED = 0.5
-"""Seconds without any slot taking a claim after which claims that wait for one are given back."""
+"""Seconds without any slot taking a claim after which claims that wait for one are released."""
 
 
 class Fetcher:
-    """Settles ended runs and claims jobs for free slots, no more than ``most`` jobs altogether.
+    """Settles ended runs and claims jobs for the slots, no more than ``most`` jobs altogether.
 
     ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
     """
@@ -123,7 +123,7 @@ class Fetcher:
                 self._notify()
 
     def _collect(self) -> None:
-        """Take over the runs that slots have ended."""
+        """Account for the runs that slots have ended."""
         now = self._clock.monotonic()
         while self._runs_over:
             claim, settlement, seconds = self._runs_over.popleft()

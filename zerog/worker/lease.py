@@ -53,7 +53,7 @@ class Lease:
         self.held = True
         """True if jobs may be claimed: False from a loss until the next successful renewal."""
         self.held_since = self.turned = clock.monotonic()
-        """Time of its last regaining; time of the thread's last turn, whether it could renew or not."""
+        """Times at which it was last regained, and of the thread's last turn, whether it could renew or not."""
 
     def start(self) -> None:
         """Renew once, raising what the datastore raises, then in the background."""

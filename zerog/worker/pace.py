@@ -15,7 +15,7 @@ AHEAD_BELOW = 0.005
 WAIT_BELOW = 4 * AHEAD_BELOW
 """Seconds that jobs of a type may have taken on average for one that was claimed ahead to be kept.
 
-More than AHEAD_BELOW: jobs about as long as that would be claimed and given back again and again."""
+More than AHEAD_BELOW: jobs about as long as that would be claimed and released again and again."""
 
 AHEAD_SECONDS = 0.25
 """Seconds of work, by that average, that are claimed ahead at most; and for how long after the last end of a job."""

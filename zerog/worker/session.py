@@ -338,7 +338,7 @@ class Session:
         if settings.executor == "process":
             return False
         if settings.max_jobs is not None and counts["claimed"] >= settings.max_jobs:
-            return True  # the fetcher claims nothing more, because of its own limit
+            return True  # the fetcher has the same limit and claims nothing more
         # Not before the first run, lest workers that are too big from the start replace each other for ever.
         if settings.max_memory is None or not counts["ran"] or (memory := resident_memory()) <= settings.max_memory:
             return False

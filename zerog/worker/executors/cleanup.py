@@ -29,7 +29,7 @@ _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith(
 
 
 def adopt_orphans() -> None:
-    """Have processes whose parent dies below this one become its children, whatever group or session they made.
+    """Adopt descendants whose parent dies as children of this process, whatever group or session they made.
 
     Linux only; elsewhere the process group is all that holds them together.
     """

@@ -88,7 +88,7 @@ class _Teller:
         error, self._error = self._error, None
         if error is None:
             return cancelled
-        self._task.uncancel()  # or timeouts and task groups of the clean-up would take it for theirs
+        self._task.uncancel()  # or timeouts and task groups of the clean-up would mistake it for theirs
         self._tell_what_waits()
         return error
 

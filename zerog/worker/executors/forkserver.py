@@ -91,7 +91,7 @@ class ForkServer:
             return self._ended.pop(pid, None)
 
     def close(self) -> None:
-        """Have the nursery kill what still runs, and exit."""
+        """Make the nursery kill what still runs, and exit."""
         with suppress(OSError):  # it is gone already
             self._socket.shutdown(socket.SHUT_WR)  # the thread that listens has a copy, which closing this leaves open
         self._socket.close()

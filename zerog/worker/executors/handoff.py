@@ -41,7 +41,7 @@ class ClaimQueue:
             self._threads += 1
 
     def add(self, claims: Sequence[Claim], for_few: bool = False) -> None:
-        """Add claims: for all threads that are idle, or with ``for_few`` for as few as can go on without a stop."""
+        """Add claims: for all idle threads, or with ``for_few`` for as few as can work without a pause."""
         with self._changed:
             self._claims.extend(claims)
             self._for_few = for_few
@@ -72,7 +72,7 @@ class ClaimQueue:
             return self._claims.popleft() if self._claims else None
 
     def close(self) -> None:
-        """Have ``get`` return None when nothing is left."""
+        """Close the queue: ``get`` returns None when nothing is left."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -138,7 +138,7 @@ class ProcessExecutor(Executor):
         return end
 
     def _request(self, child: _Child, claim: Claim) -> dict[str, Any] | None:
-        """Have the child run a job; returns its first message, None if it died before the job's own code ran."""
+        """Request a run from the child; returns its first message, None if it died before the job's own code ran."""
         request = {
             "run": claim.uuid,
             "epoch": claim.epoch,

@@ -95,7 +95,7 @@ class Executor:
         self._dues: dict[tuple[str, str], Due] = {}
         self._ended_outside: dict[str, Callable[[], object]] = {}
         self._cut_off: set[str] = set()
-        """Nonces of runs that were revoked because the datastore was away."""
+        """Nonces of runs that were revoked because the datastore was unavailable."""
         self._cancelled: deque[str] = deque(maxlen=1_000)
         self._spares_finishing = False
         self._abandoned = False
@@ -149,14 +149,14 @@ class Executor:
         return next((thread.name for thread in self._threads if not thread.is_alive()), None)
 
     def revoke(self, why: str, is_outage: bool = False) -> None:
-        """Stop every run from writing, at once; ``is_outage``: the datastore is away, which costs no job anything."""
+        """Stop every run from writing, at once; ``is_outage``: the datastore is unavailable, which isn't counted."""
         for claim in self.running():
             if is_outage:
                 self._cut_off.add(claim.nonce)
             self._stop_run(claim, why)
 
     def enforce(self) -> None:
-        """End the runs whose time is over. To be called twice a second or faster."""
+        """End the runs whose time limit has expired. To be called twice a second or faster."""
         now = self.clock.monotonic()
         for key, due in list(self._dues.items()):
             if now >= due.at and self._dues.pop(key, None) is not None:
@@ -266,7 +266,7 @@ class Executor:
         threading.Thread(target=self._until_answered, args=(due.write,), name="zerog-end", daemon=True).start()
 
     def _give_up(self, claim: Claim) -> None:
-        """Have the job run again after a lost claim, if the document still names this run."""
+        """Rescue or release the job after a lost claim, if the document still names this run."""
         # What fails at once fails at once again: without this pause the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
@@ -345,6 +345,6 @@ class ThreadExecutor(Executor):
         )
         self._runs[claim.nonce] = only_here(run)
         self._tell_if_cancelled(claim)
-        if self._is_abandoned(claim):  # just now: ``revoke`` may have come too early for it
+        if self._is_abandoned(claim):  # just now: ``revoke`` may have been too early for it
             run.revoke("the worker is shutting down")
         return run
