@@ -1,4 +1,4 @@
-"""``App``: datastore, queue and registered classes. What user code holds."""
+"""``App``: datastore, queue and registered classes; the object that user code works with."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ R = TypeVar("R")
 Middleware = Callable[[Any], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
 M = TypeVar("M", bound=Middleware)
 if TYPE_CHECKING:
-    import typing_extensions  # for the default: a type given as text says nothing about the class
+    import typing_extensions  # for the default: a type given as text doesn't determine the class
 
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
-"""Seconds between two looks of ``wait``; the pause grows from one to the other."""
+"""Seconds between two polls of ``wait``; the pause grows from one to the other."""
 
 
 class App:
@@ -75,13 +75,13 @@ class App:
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
         self.build_id: str | None = None
-        """Which build of the code runs here; kept with every error of its jobs."""
+        """The build of the code that runs here; kept with every error of its jobs."""
         self.resources = Resources()
-        """What was declared with ``resource``, opened when first used in this process."""
+        """Resources that were declared with ``resource``, opened when first used in this process."""
         self._middleware: tuple[Middleware, ...] = ()
         self.clock = clock
         self.fleet = Fleet(self.engine)
-        """The workers and queues of this app: who is there, drain, pause."""
+        """The workers and queues of this app: list, drain, pause."""
         self._reconciler = self._make_reconciler(f"app-{os.getpid()}")
 
     @property
@@ -95,7 +95,7 @@ class App:
         return self.engine.queue
 
     def register(self, *jobs: type[BaseJob] | ModuleType) -> None:
-        """Make job classes known. A module or package stands for every concrete job class that it defines.
+        """Register job classes. A module or package stands for every concrete job class that it defines.
 
         Raises InvalidJobClass, DuplicateJobType, and what the import of a submodule raises; nothing is registered then.
         """
@@ -116,8 +116,8 @@ class App:
     def job(self, job_type: Any = None, /, *, base: Any = BaseJob) -> Any:
         """Make a job of a function: ``@app.job`` under the function's own name, or ``@app.job("resize")``.
 
-        The first parameter is the job object, the annotated others are what a client may set. The function stays as it
-        is and has its class, a subclass of ``base``, as ``.job``. Raises InvalidJobClass and DuplicateJobType.
+        The first parameter is the job object; a client may set the further ones, which are annotated. The function
+        stays as it is and has its class, a subclass of ``base``, as ``.job``. Raises InvalidJobClass, DuplicateJobType.
         """
 
         def decorate(function: Any) -> Any:
@@ -129,9 +129,9 @@ class App:
         return decorate(job_type) if callable(job_type) else decorate
 
     def middleware(self, factory: M) -> M:
-        """Put a context manager around every run of this app's jobs: ``factory(job)`` gives it, plain or asynchronous.
+        """Put a context manager around every run of this app's jobs: ``factory(job)`` makes it, plain or asynchronous.
 
-        The first one is outermost. It sees an exception of the run and may raise another, but can't hide it. May be
+        The first one is outermost. It gets an exception of the run and may raise another, but can't hide it. May be
         used as a decorator. Raises ConfigurationError.
         """
         check_middleware(factory, self._middleware)
@@ -139,7 +139,7 @@ class App:
         return factory
 
     def resource(self, name: str, factory: Callable[[], Any]) -> None:
-        """Declare what jobs find as ``self.resources.<name>``, opened once in each process when first used.
+        """Declare a resource that jobs use as ``self.resources.<name>``, opened once in each process when first used.
 
         ``factory`` returns the object, whose ``close()`` ends it if it has one, or yields it once and then closes it.
         Raises ConfigurationError.
@@ -147,15 +147,15 @@ class App:
         self.resources.add(name, factory)
 
     def job_class(self, job_type: str) -> type[BaseJob]:
-        """The class of a type. Raises UnknownJobType, naming the known ones."""
+        """Return the class of a type. Raises UnknownJobType, naming the known ones."""
         return self.registry.get_class(job_type)
 
     def unregister(self, job_type: str) -> type[BaseJob]:
-        """Forget a type; returns its class. Its jobs wait for workers that know it. Raises UnknownJobType."""
+        """Remove a type and return its class. Its jobs wait for workers that have it. Raises UnknownJobType."""
         return self.registry.remove_class(job_type)
 
     def types(self) -> list[dict[str, Any]]:
-        """What can be submitted: each type's name, title, description, schema version and parameters, by name.
+        """Describe what can be submitted: each type's name, title, description, schema version and parameters, by name.
 
         ``params`` is a JSON Schema (draft 2020-12). Raises ConfigurationError if apispec isn't installed.
         """
@@ -173,7 +173,7 @@ class App:
         headers: Mapping[str, str] | None = None,
         uuid: str | None = None,
     ) -> J:
-        """Accept a job and return it; once this returns, the job is not lost.
+        """Submit a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
         (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
@@ -198,10 +198,10 @@ class App:
         queue: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Accept a job for each of ``params``; returns their uuids in that order.
+        """Submit a job for each of ``params``; returns their uuids in that order.
 
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
-        batches: an error of the datastore in between leaves whole jobs, and has a note that says how many.
+        batches: an error of the datastore in between leaves whole jobs, and has a note with their number.
         """
         job_class = self.registry._class_of(job_type)
         declaration = declaration_of(job_class)
@@ -245,7 +245,7 @@ class App:
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:
-        """The job object of a stored document. ``job_type`` is the class that is expected, or its type.
+        """Return the job object of a stored document. ``job_type`` is the class that is expected, or its type.
 
         Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument; JobNotFound also if ``job_type``
         is given and the job is none of that class.
@@ -256,7 +256,7 @@ class App:
         return cast("J", job)
 
     def progress(self, uuid: str) -> dict[str, Any]:
-        """How far a job is: ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
+        """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
 
         ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
@@ -264,7 +264,7 @@ class App:
         return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())
 
     def info(self, uuid: str) -> dict[str, Any]:
-        """``progress`` with ``events``, ``warnings`` and ``errors``."""
+        """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
         return info_of(readable(self.datastore, uuid), self.clock.now())
 
     def jobs(
@@ -277,7 +277,7 @@ class App:
         code: int | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """The ``progress`` of all jobs with the given values, oldest first, read page by page.
+        """Yield the ``progress`` of all jobs with the given values, oldest first, read page by page.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
         ``code``: the result code, or that of the last error. Raises InvalidValue for a value that no job can have, and
@@ -287,7 +287,7 @@ class App:
         return Query(status, name, queue, error, code, limit).jobs(self.datastore, self.clock)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
-        """Wait until a job has ended; returns it, loaded afresh. Raises TimeoutError after ``timeout`` seconds.
+        """Wait until a job has ended; returns it, newly loaded. Raises TimeoutError after ``timeout`` seconds.
 
         Raises what ``get_job`` raises, too; a job that is none of ``job_type`` isn't waited for.
         """
@@ -313,7 +313,7 @@ class App:
     def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> None:
         """Let a job that has ended run again, from the state it has; recorded in its events.
 
-        ``ended``: the ``finishedAt`` that was seen; a job that has ended again since is left alone. Raises
+        ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. Raises
         JobNotFound, and JobStateError for a job that hasn't ended, or not then.
         """
         self.engine.retry(uuid, reason, who, ended)
@@ -329,9 +329,9 @@ class App:
         cas: int | str | None = None,
         dry_run: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """Give a job that waits or has ended other parameters; its others stay. An event records who, why and what.
+        """Change some parameters of a job that waits or has ended; the rest stay. An event records who, why and what.
 
-        The parameters are validated as a whole, and written only if nobody changed the job meanwhile: since it was
+        The parameters are validated as a whole, and written only if the job was not changed meanwhile: since it was
         read here, or since it had the token ``cas``. ``retry`` lets a job that has ended run again by the same write;
         ``dry_run`` writes nothing. Returns ``{"old": …, "new": …}`` by field, of fields that change; secrets hidden.
 
@@ -348,13 +348,13 @@ class App:
         return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields
 
     def workers(self) -> list[dict[str, Any]]:
-        """The workers of this app and how they are: see ``Fleet.workers``."""
+        """Return the workers of this app and their states: see ``Fleet.workers``."""
         return self.fleet.workers()
 
     def reconcile(self) -> Report:
-        """Repair now what a crash left; workers do so by themselves.
+        """Repair now what a crash left; workers do so without this call.
 
-        Silent workers and lost queue entries are judged by what several calls on this app saw.
+        Lost workers and lost queue entries are detected by comparing several calls on this app.
         """
         return self._reconciler.sweep()
 
@@ -372,7 +372,7 @@ class App:
     def discard(self, uuid: str, reason: str = "", ended: str | None = None, damaged: bool = False) -> None:
         """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``.
 
-        ``damaged``: remove a job whose document makes no sense, whatever its status, and no other one.
+        ``damaged``: remove a job whose document is corrupt, whatever its status, and no other one.
         """
         if damaged:
             self.engine.discard_damaged(uuid, reason)
@@ -382,7 +382,7 @@ class App:
     def setup(self) -> dict[str, list[str]]:
         """Make what the datastore and the queue need before their first use; safe to repeat.
 
-        Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if out of reach.
+        Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if unreachable.
         """
         return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
 
@@ -390,7 +390,7 @@ class App:
         return Reconciler(self.engine, name, self.clock, interval, self.registry.kept)
 
     def _attach(self, job: BaseJob) -> None:
-        """Let a job object use this app's engine and clock rather than make a generic one."""
+        """Attach this app's engine, clock, middleware and resources to a job object."""
         job.__dict__["_engine"] = self.engine
         job._clock = self.clock
         job._middleware = self._middleware

@@ -1,9 +1,9 @@
-"""How long a job waits before the run after an error: values for the class attribute ``BACKOFF``.
+"""Pauses between an error and the next run: values for the class attribute ``BACKOFF``.
 
 Any callable that takes the number of recorded errors, counted from 1, and the exception (None if the run was killed)
 and returns seconds will do; these are the usual ones. With ``jitter`` each pause is shorter by a share drawn at random,
-so that jobs which failed together don't come back together: ``True`` stands for up to a quarter, a number from 0 to 1
-for another share. ``cap`` is the longest pause. All raise ConfigurationError for arguments that make no sense.
+so that jobs which failed together aren't retried together: ``True`` stands for up to a quarter, a number from 0 to 1
+for another share. ``cap`` is the longest pause. All raise ConfigurationError for invalid arguments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zerog.support.checks import LONGEST_DELAY, is_delay
 Backoff = Callable[[int, BaseException | None], float]
 
 JITTER = 0.25
-"""The share of a pause that ``jitter=True`` may take off."""
+"""Share of a pause by which ``jitter=True`` may shorten it."""
 
 LONGEST = 3600.0
 """Seconds of the longest pause, unless another ``cap`` is given."""
@@ -45,19 +45,19 @@ class _Pauses:
 
 
 def none() -> Backoff:
-    """No pause: the next run follows at once."""
+    """Return a backoff without pauses: the next run follows at once."""
     return _Pauses("none()", lambda count: 0.0, 0.0, jitter=False)
 
 
 def constant(seconds: float, *, jitter: bool | float = False) -> Backoff:
-    """The same pause after every error, exactly unless ``jitter`` is given."""
+    """Return a backoff with the same pause after every error, exactly unless ``jitter`` is given."""
     text = f"constant({jsonvalues.short_repr(seconds)})"
     _check_seconds(text, "seconds", seconds)
     return _Pauses(text, lambda count: seconds, seconds, jitter)
 
 
 def linear(step: float, *, cap: float = LONGEST, jitter: bool | float = True) -> Backoff:
-    """``step`` seconds after the first error, twice as many after the second, three times after the third."""
+    """Return a backoff of ``step`` seconds after the first error, twice as many after the second, and so on."""
     text = f"linear({jsonvalues.short_repr(step)}, cap={jsonvalues.short_repr(cap)})"
     _check_seconds(text, "step", step)
     _check_cap(text, cap, step)
@@ -67,7 +67,7 @@ def linear(step: float, *, cap: float = LONGEST, jitter: bool | float = True) ->
 def exponential(
     first: float = 1.0, *, factor: float = 2.0, cap: float = LONGEST, jitter: bool | float = True
 ) -> Backoff:
-    """``first`` seconds after the first error, and ``factor`` times as many after each further one."""
+    """Return a backoff of ``first`` seconds after the first error, ``factor`` times as many after each further one."""
     shown = [jsonvalues.short_repr(value) for value in (first, factor, cap)]
     text = "exponential({}, factor={}, cap={})".format(*shown)
     _check_seconds(text, "first", first)
@@ -102,4 +102,4 @@ def _share(text: str, jitter: object) -> float:
 
 
 DEFAULT = exponential(1.0, cap=60.0)
-"""What a job has that sets no ``BACKOFF``: 1 second, doubled each time up to a minute, up to a quarter less."""
+"""The default ``BACKOFF``: 1 second, doubled each time up to a minute, up to a quarter less."""

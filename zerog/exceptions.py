@@ -12,20 +12,20 @@
     ├── InvalidUuid                 not a uuid at all
     ├── InvalidValue                something JSON can't hold, or too large or too deep
     ├── JobStateError               the job's status doesn't allow this
-    ├── TooManyCollisions           others kept changing the document
+    ├── TooManyCollisions           too many concurrent changes of the document
     ├── CorruptDocument             stored, but not readable as this job
     ├── SchemaTooNew                written by newer code than this
     ├── DatastoreError
-    │   ├── CasMismatch             refused: somebody else wrote, or it isn't there
-    │   ├── DocumentLocked          refused: held by somebody else for a while
+    │   ├── CasMismatch             refused: changed meanwhile, or it isn't there
+    │   ├── DocumentLocked          refused: locked by another client for a while
     │   ├── AmbiguousWrite          unknown: the write may or may not have happened
     │   └── DatastoreUnavailable    refused: nothing was written, try later
     └── QueueError
         ├── QueueUnavailable        nothing was put or taken, try later
-        └── ReservationLost         the entry belongs to somebody else by now
+        └── ReservationLost         the entry belongs to another consumer by now
 
     RunInterrupted (BaseException)  stops a run; ``except Exception`` can't hide it
-    ├── ClaimLost                   somebody else owns the job now: write nothing, leave
+    ├── ClaimLost                   another run owns the job now: write nothing, return
     ├── Cancelled                   an operator asked this run to stop
     └── SoftTimeout                 the run took longer than its SOFT_TIMEOUT
 """
@@ -74,7 +74,7 @@ class JobStateError(ZerogError):
 
 
 class TooManyCollisions(ZerogError):
-    """A change was refused again and again because others kept writing; it was not stored."""
+    """A change was refused again and again because of concurrent writes; it was not stored."""
 
 
 class CorruptDocument(ZerogError):
@@ -86,7 +86,7 @@ class SchemaTooNew(ZerogError):
 
 
 class DatastoreError(ZerogError):
-    """A datastore could not do what was asked."""
+    """A datastore operation failed."""
 
 
 class CasMismatch(DatastoreError):
@@ -94,7 +94,7 @@ class CasMismatch(DatastoreError):
 
 
 class DocumentLocked(DatastoreError):
-    """Somebody holds a lock on the document: nothing was written."""
+    """Another client holds a lock on the document: nothing was written."""
 
 
 class AmbiguousWrite(DatastoreError):
@@ -106,7 +106,7 @@ class DatastoreUnavailable(DatastoreError):
 
 
 class QueueError(ZerogError):
-    """A queue could not do what was asked."""
+    """A queue operation failed."""
 
 
 class QueueUnavailable(QueueError):
@@ -114,7 +114,7 @@ class QueueUnavailable(QueueError):
 
 
 class ReservationLost(QueueError):
-    """The reserved entry went back to the queue or to another consumer."""
+    """The reserved entry is on the queue again, or belongs to another consumer."""
 
 
 class RunInterrupted(BaseException):
@@ -126,7 +126,7 @@ class ClaimLost(RunInterrupted):
 
 
 class Cancelled(RunInterrupted):
-    """Somebody asked for this job to be cancelled; the run should clean up and leave."""
+    """The job was cancelled; the run should clean up and return."""
 
 
 class SoftTimeout(RunInterrupted):

@@ -1,4 +1,4 @@
-"""What a type of job takes, for those who submit it from elsewhere: a JSON Schema of its parameters.
+"""Describe a job type by a JSON Schema of its parameters, for clients that submit it from elsewhere.
 
 apispec's marshmallow plug-in does the conversion. It writes components of an OpenAPI 3.1 document, whose dialect is
 JSON Schema 2020-12; here they become the definitions of one schema that stands alone.
@@ -24,7 +24,7 @@ _COMPONENTS, _DEFINITIONS = "#/components/schemas/", "#/$defs/"
 
 
 def described_type(job_class: type[BaseJob]) -> dict[str, Any]:
-    """One type of job: ``jobType``, ``title``, ``summary`` (a line), ``schemaVersion``, ``params`` (a JSON Schema).
+    """Describe a job type: ``jobType``, ``title``, ``summary`` (a line), ``schemaVersion``, ``params`` (a JSON Schema).
 
     Raises ConfigurationError if apispec isn't installed, InvalidJobClass for a class that can't be registered.
     """
@@ -40,10 +40,10 @@ def described_type(job_class: type[BaseJob]) -> dict[str, Any]:
 
 
 def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
-    """The JSON Schema of what a client may set. What it takes ``submit`` takes, too, unless a validator objects that
-    JSON Schema has no word for.
+    """Return the JSON Schema of the parameters that a client may set.
 
-    ``submit`` takes a little more, as marshmallow does: texts of numbers, dates without an offset, "yes" for true.
+    ``submit`` accepts what the schema accepts, except what a validator refuses that JSON Schema can't express. It
+    accepts a little more, as marshmallow does: texts of numbers, dates without an offset, "yes" for true.
     """
     spec, converter = _apispec()
     properties: dict[str, Any] = {}
@@ -80,11 +80,11 @@ def _apispec() -> tuple[Any, Any]:
     return spec, converter
 
 
-# What apispec doesn't say as marshmallow does it. Each gets what is known of a field so far.
+# Where apispec differs from marshmallow. Each function gets the schema of a field so far.
 
 
 def _decimal(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """A decimal comes as text, too, which is how it is stored."""
+    """Accept a decimal as text, too, which is how it is stored."""
     if not isinstance(field, fields.Decimal):
         return {}
     kinds = ret["type"] if isinstance(ret["type"], list) else [ret["type"]]
@@ -92,7 +92,7 @@ def _decimal(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> 
 
 
 def _open_range(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """The end of a range need not be part of it."""
+    """Exclude the end of a range that is not part of it."""
     for validator in field.validators:
         if isinstance(validator, validate.Range):
             if not validator.min_inclusive and ret.get("minimum") == validator.min is not None:
@@ -103,13 +103,13 @@ def _open_range(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) 
 
 
 def _anchored(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """marshmallow matches from the beginning of a text, JSON Schema anywhere in it."""
+    """Anchor a pattern: marshmallow matches from the beginning of a text, JSON Schema anywhere in it."""
     pattern = ret.get("pattern", "^")
     return {} if pattern.startswith(("^", "(?")) else {"pattern": f"^(?:{pattern})"}
 
 
 def _secret(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Only written by a client, and not shown, not even as a default."""
+    """Mark a secret as write-only, and don't show its default."""
     if not is_secret(field):
         return {}
     ret.pop("default", None)
@@ -117,7 +117,7 @@ def _secret(_converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> d
 
 
 def _standing_alone(node: Any) -> Any:
-    """With definitions of its own, plain JSON values, and without what only the server writes."""
+    """Return a schema that stands alone: with definitions, plain JSON values, nothing that only the server writes."""
     if isinstance(node, list):
         return [_standing_alone(part) for part in node]
     if isinstance(node, str):

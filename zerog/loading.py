@@ -1,4 +1,4 @@
-"""From ``MODULE:APP`` on the command line to an app."""
+"""Load an app from ``MODULE:APP`` on the command line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from zerog.exceptions import ConfigurationError
 
 
 def load_app(target: str) -> App:
-    """The app that ``MODULE:NAME`` names; modules in the current folder are found.
+    """Return the app that ``MODULE:NAME`` names; modules in the current folder are found.
 
-    Raises ConfigurationError, telling a module that isn't there from one that fails.
+    Raises ConfigurationError, with different messages for a module that isn't there and one that fails.
     """
     module_name, separator, name = target.partition(":")
     if not separator or not module_name or not name:

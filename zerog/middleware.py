@@ -14,7 +14,7 @@ EXPECTED = "expected a function of the job that returns a context manager, such 
 
 
 def check_middleware(given: Any, present: Sequence[Any]) -> None:
-    """Refuse what could not surround a run. Raises ConfigurationError."""
+    """Refuse a middleware that could not surround a run. Raises ConfigurationError."""
     if not callable(given):
         raise ConfigurationError(f"the middleware {jsonvalues.short_repr(given)} can't be called; {EXPECTED}")
     if not isinstance(given, type) and (hasattr(given, "__enter__") or hasattr(given, "__aenter__")):

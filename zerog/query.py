@@ -1,4 +1,4 @@
-"""Looking through many jobs: heads page by page, with what datastores don't filter by filtered here."""
+"""Search many jobs: read heads page by page, and apply the filters that datastores don't have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class Query:
-    """Which jobs are meant. Raises InvalidValue for an unknown status and for what is no text, code or limit."""
+    """Filters for jobs. Raises InvalidValue for an unknown status and for what is no text, code or limit."""
 
     status: str | None = None
     job_type: str | None = None
@@ -42,7 +42,7 @@ class Query:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
 
     def jobs(self, datastore: Datastore, clock: Clock) -> Iterator[dict[str, Any]]:
-        """The progress of those jobs, oldest first. Raises DatastoreError if the datastore can't list."""
+        """Yield the progress of the matching jobs, oldest first. Raises DatastoreError if the datastore can't list."""
         left, after = self.limit, None
         is_picky = self.error is not None or self.code is not None
         while left is None or left > 0:

@@ -1,4 +1,4 @@
-"""Job types and their classes. A document names a type; only what was registered here is ever run for it."""
+"""Job types and their classes. A document names a type; only a class that was registered here is run for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class JobRegistry:
-    """The job classes that one app knows, by type."""
+    """The registered job classes of one app, by type."""
 
     def __init__(self) -> None:
         self._classes: dict[str, type[BaseJob]] = {}
@@ -66,17 +66,17 @@ class JobRegistry:
         self._classes.update(added)
 
     def remove_class(self, job_type: str) -> type[BaseJob]:
-        """Forget a type; returns its class. Workers of this app put its jobs back. Raises UnknownJobType."""
+        """Remove a type and return its class. Workers of this app put its jobs back. Raises UnknownJobType."""
         job_class = self.get_class(job_type)
         del self._classes[job_type]
         return job_class
 
     def get_registered_classes(self) -> dict[str, type[BaseJob]]:
-        """The registered classes by type."""
+        """Return the registered classes by type."""
         return dict(self._classes)
 
     def kept(self) -> dict[str, dict[str, Keep]]:
-        """By status and type, how long jobs are kept once they have ended; only of classes that say so."""
+        """Return the time for which ended jobs are kept, by status and type; only of classes that set one."""
         kept: dict[str, dict[str, Keep]] = {}
         for job_type, job_class in [*self._classes.items()]:
             for status, span in (
@@ -90,14 +90,14 @@ class JobRegistry:
         return kept
 
     def get_class(self, job_type: str | None) -> type[BaseJob]:
-        """The class of a type. Raises UnknownJobType, naming the known ones."""
+        """Return the class of a type. Raises UnknownJobType, naming the known ones."""
         try:
             return self._classes[job_type]  # type: ignore[index]
         except (KeyError, TypeError):
             raise UnknownJobType(self._unknown(job_type)) from None
 
     def _class_of(self, job_type: object) -> type[BaseJob]:
-        """The class that is meant by itself, its type or its function. Raises UnknownJobType, ConfigurationError."""
+        """Return the class given as a class, a type or a function. Raises UnknownJobType, ConfigurationError."""
         given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
         if not isinstance(given, (str, type)):
             raise UnknownJobType(
@@ -110,7 +110,7 @@ class JobRegistry:
         return job_class
 
     def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
-        """Raises JobNotFound unless the job of type ``name`` is one of ``job_type``; None takes any."""
+        """Raise JobNotFound unless the job of type ``name`` is one of ``job_type``; None accepts any."""
         if isinstance(job_type, str):
             job_type = self.get_class(job_type)
         if job_type is not None and not issubclass(self.get_class(name), job_type):
@@ -124,7 +124,7 @@ class JobRegistry:
         keepalive: Callable[[], object] | None = None,
         jobType: str | None = None,
     ) -> BaseJob:
-        """A new, unsaved job from a client's parameters; its type is ``jobType`` or ``data["jobType"]``.
+        """Make a new, unsaved job from a client's parameters; its type is ``jobType`` or ``data["jobType"]``.
 
         Raises UnknownJobType, and marshmallow's ValidationError with messages by field for parameters that are
         missing, wrong or not the client's to set.
@@ -139,7 +139,7 @@ class JobRegistry:
         return construct(job_class, (datastore, queue, keepalive), attributes)
 
     def get_job(self, uuid: str, datastore: Any, queue: Any, keepalive: Callable[[], object] | None = None) -> BaseJob:
-        """The job object of a stored document.
+        """Return the job object of a stored document.
 
         Raises InvalidUuid, JobNotFound, UnknownJobType, SchemaTooNew, CorruptDocument; the document stays as it is.
         """
@@ -152,11 +152,11 @@ class JobRegistry:
         return load_job(job_class, read_head(job_class, head), token, datastore, queue, keepalive)
 
     def versions(self) -> tuple[tuple[str, float], ...]:
-        """Every registered job type, with the schema version that new jobs of it have."""
+        """Return every registered job type, with the schema version that new jobs of it have."""
         return tuple((job_type, declaration_of(cls).version) for job_type, cls in sorted(self._classes.items()))
 
     def load_head(self, head: Document) -> Any:
-        """Look at a waiting head before it is claimed; what comes back is for ``load_job``. Raises Unsuitable."""
+        """Load a waiting head before it is claimed; the result is for ``load_job``. Raises Unsuitable."""
         job_class = self._classes.get(head["jobType"])
         if job_class is None:
             raise Unsuitable(self._unknown(head["jobType"]))
@@ -168,9 +168,9 @@ class JobRegistry:
             raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
 
     def shown(self, document: Document) -> Document:
-        """A stored document as anybody may see it: ``[secret]`` in place of secret fields.
+        """Return a stored document with ``[secret]`` in place of secret fields.
 
-        Of a type that isn't known here nobody can say which they are, so all of its own fields are hidden.
+        Of a type that isn't registered here the secret fields are unknown, so all of its own fields are hidden.
         """
         job_class = self._classes.get(str(document.get("jobType")))
         if job_class is not None:
@@ -188,7 +188,7 @@ class JobRegistry:
 
 
 def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:
-    """All classes below the class ``cls``, each once, in the order of their definition."""
+    """Return all subclasses of ``cls``, direct and indirect, each once, in the order of their definition."""
     # Not ``type[T]``: type checkers would refuse BaseJob itself there, because it is abstract.
     found: dict[type[T], None] = {}
     for child in cast("type[T]", cls).__subclasses__():
@@ -200,7 +200,7 @@ def find_subclasses(cls: Callable[..., T]) -> list[type[T]]:
 def import_submodules(package: str | ModuleType) -> dict[str, ModuleType]:
     """Import every module below a package, so that ``find_subclasses`` sees what they define; by full name.
 
-    ``__main__`` modules are programs and are left out. Whatever an import raises comes out as it is.
+    ``__main__`` modules are programs and are left out. Whatever an import raises is raised as it is.
     """
     module = importlib.import_module(package) if isinstance(package, str) else package
     modules: dict[str, ModuleType] = {}
@@ -211,7 +211,7 @@ def import_submodules(package: str | ModuleType) -> dict[str, ModuleType]:
 
 
 def classes_in(module: ModuleType) -> list[type[BaseJob]]:
-    """The concrete job classes that a module, or a package with all that is below it, defines itself.
+    """Return the concrete job classes that a module, or a package with all that is below it, defines itself.
 
     Those of function jobs are among them, imported and abstract ones are not. Raises InvalidJobClass if there is none.
     """

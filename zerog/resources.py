@@ -1,4 +1,7 @@
-"""What jobs share within one process: connections, clients, models. Opened when first used, closed at the end."""
+"""Resources that jobs share within one process: connections, clients, models.
+
+Opened when first used, closed at the end.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _ALL: weakref.WeakSet[Resources] = weakref.WeakSet()
 class Resources:
     """Named factories, and what they have made in this process, each an attribute: ``resources.db``.
 
-    An attribute that isn't open yet is opened; whatever its factory raises comes out, with a note that names the
+    An attribute that isn't open yet is opened; whatever its factory raises is raised, with a note that names the
     resource, and the next use tries again. An unknown name is an AttributeError.
     """
 
@@ -62,12 +65,12 @@ class Resources:
         return [*super().__dir__(), *self._factories]
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return True if any are declared."""
         return bool(self._factories)
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """While anybody is within, what is opened stays open; the last one to leave closes it."""
+        """Keep what is opened open within the block; the last block to end closes it."""
         with self._lock:
             self._users += 1
         try:
@@ -80,7 +83,7 @@ class Resources:
                 self.close()
 
     def close(self) -> None:
-        """Close what is open, in the reverse order of opening. What fails is logged and doesn't keep the others open.
+        """Close what is open, in the reverse order of opening. A failure is logged; the rest is closed all the same.
 
         A later use opens it again.
         """
@@ -123,15 +126,17 @@ class Resources:
         return f"there is no resource {name!r}{hint} Declared with app.resource(name, factory): {known}."
 
     def _forget(self) -> None:
-        """In a process that was forked: everything is opened anew. What the parent has is kept, so that it isn't closed
-        by its going away, and never used."""
+        """Forget what is open, in a process that was forked: everything is opened anew.
+
+        The parent's objects are kept, so that garbage collection doesn't close them, and never used.
+        """
         self._inherited.append((self._opened, self._closers))
         self._users = 0
         self._fresh()
 
 
 def replaced(resources: Resources, others: Mapping[str, Callable[[], Any]]) -> Resources:
-    """The same declarations with nothing open; ``others`` take the place of those with their names.
+    """Return the same declarations with nothing open; those in ``others`` replace those with their names.
 
     Raises ConfigurationError for a name that isn't declared.
     """
@@ -184,7 +189,7 @@ def _check(name: object, factory: Any) -> None:
 
 
 def _made(factory: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
-    """The object that a factory makes, and what closes it: its generator, or the ``close()`` that the object has."""
+    """Return the object that a factory makes, and what closes it: its generator, or the object's ``close()``."""
     made = factory()
     if inspect.isgeneratorfunction(inspect.unwrap(factory)):
         manager = contextmanager(lambda: made)() if inspect.isgenerator(made) else made

@@ -1,7 +1,7 @@
-"""What RQ's own worker runs, and worker classes for it that run nothing else.
+"""The function that RQ's own worker runs, and worker classes for RQ that run nothing else.
 
-``perform`` is the function that every entry of an ``RqQueue`` names. The environment says which app it serves:
-``ZEROG_APP=myapp:app``, and ``ZEROG_LEASE`` for the seconds of silence after which other workers take the job.
+``perform`` is the function that every entry of an ``RqQueue`` names. The environment names its app,
+``ZEROG_APP=myapp:app``, and in ``ZEROG_LEASE`` the seconds without a heartbeat after which other workers take the job.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ VISIBLE = 7 * 24 * 3600
 
 
 class _Stop:
-    """Whether this process, or the worker that forked it, was asked to shut down: a flag, for handlers of signals."""
+    """A flag for signal handlers: True once this process, or the worker that forked it, was asked to shut down."""
 
     is_requested = False
 
 
 PULSE, PULSE_TTL = 15.0, 60
-"""Seconds between two signs of life for RQ while a job runs, and until RQ gives up an execution without one."""
+"""Seconds between two heartbeats for RQ while a job runs, and until RQ gives up an execution without one."""
 
 
 def perform(uuid: str) -> None:
-    """Claim the job ``uuid``, run it and settle it: what RQ's worker calls for every entry.
+    """Claim the job ``uuid``, run it and settle it: RQ's worker calls this for every entry.
 
-    RQ sees success whatever becomes of the job, which the job's document tells; an entry fails in RQ only if nothing
-    could be done with it here. The job then waits as before, and reconcile puts it on the queue again.
+    To RQ the entry succeeds whatever the job's result, which is in the job's document; an entry fails in RQ only if
+    nothing could be done with it here. The job then waits as before, and reconcile puts it on the queue again.
     """
     entry = rq.get_current_job()
     try:
@@ -75,7 +75,7 @@ def perform(uuid: str) -> None:
 
 
 def _show_failure(entry: Job, uuid: object) -> None:
-    """Have RQ show this failure for long, in place of an earlier one of the same job: reconcile tries for ever."""
+    """Make RQ show this failure for long, in place of an earlier one of the same job: reconcile tries for ever."""
     entry.failure_ttl = VISIBLE
     latest, job = f"{RQ_KEY_PREFIX}:zerog:failures:{entry.origin}", str(uuid)[:36]
     try:
@@ -92,7 +92,7 @@ def _show_failure(entry: Job, uuid: object) -> None:
 
 
 class _Delivery(Reservation):
-    """An entry that RQ's worker has taken off its queue, and deletes by itself."""
+    """An entry that RQ's worker has taken off its queue, and will delete."""
 
     def __init__(self, uuid: str, queue: Queue, engine: Engine) -> None:
         self.uuid = uuid
@@ -151,7 +151,7 @@ def _lease() -> float:
 
 @contextmanager
 def _pulse(entry: Job | None) -> Iterator[None]:
-    """Show RQ that the entry is worked on: its simple worker can't, and a killed fork's parent won't."""
+    """Send heartbeats for the entry to RQ: its simple worker can't, and a killed fork's parent won't."""
     if entry is None:
         yield
         return
@@ -185,10 +185,10 @@ def _show_life(entry: Job) -> None:
 
 
 def refusal(entry: Job) -> str | None:
-    """Why an RQ job is none of ZeroG's; nothing that it names is looked up. None if it is one."""
+    """Return why an RQ job is none of ZeroG's, or None if it is one; nothing that it names is looked up."""
     try:
         name, instance, arguments, options = entry.func_name, entry.instance, entry.args, entry.kwargs
-    except Exception:  # RQ takes the payload apart as if it had the right shape
+    except Exception:  # RQ reads the payload without checking its shape
         return f"refused: the payload of {entry.id} is not JSON as ZeroG writes it; it was not read any further"
     if name != ENTRY or instance is not None or options or not isinstance(arguments, list) or len(arguments) != 1:
         return f"refused: {entry.id} names {name!r:.80}; this worker calls nothing but {ENTRY}(uuid)"
@@ -208,11 +208,11 @@ class ZerogJob(Job):
         return perform
 
     def send_webhooks(self, *_args: Any, **_options: Any) -> None:
-        """Send nothing: their addresses come from whoever wrote to Redis."""
+        """Send nothing: any client that writes to Redis can set their addresses."""
 
 
 class ZerogQueue(rq.Queue):
-    """An RQ queue whose worker outlives what it can't read there."""
+    """An RQ queue whose worker survives entries that it can't read."""
 
     @classmethod
     def dequeue_any(cls, *args: Any, **options: Any) -> tuple[Job, rq.Queue] | None:
@@ -237,7 +237,7 @@ def _own_queue(name: str) -> RqQueue:
 
 
 class _OnlyZerog(BaseWorker):
-    """Mixed into RQ's workers: JSON whatever the command line says, and no function but ``perform``."""
+    """Mixed into RQ's workers: JSON whatever the command line sets, and no function but ``perform``."""
 
     def __init__(self, queues: Any, *args: Any, **options: Any) -> None:
         given = ensure_job_list(queues)
@@ -255,7 +255,7 @@ class _OnlyZerog(BaseWorker):
         app.close()
 
     def handle_warm_shutdown_request(self) -> None:
-        """Tell the running job, which RQ waits for, that it should save what it has and leave."""
+        """Notify the running job, which RQ waits for, that it should save what it has and return."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         _Stop.is_requested = True
         if self.horse_pid:
@@ -286,7 +286,7 @@ class _OnlyZerog(BaseWorker):
         self.handle_job_failure(job, queue, exc_string=why)
 
     def clean_registries(self) -> None:
-        """Bring back what dead workers left of ZeroG's; RQ's own cleaning calls what others' jobs name."""
+        """Put back ZeroG's entries that dead workers left; RQ's own cleaning calls functions that any job names."""
         for queue in self.queues:
             worker_registration.clean_worker_registry(queue)
             _own_queue(queue.name).tidy()

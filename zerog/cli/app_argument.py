@@ -1,4 +1,4 @@
-"""The first argument of nearly every command: which app. It may come from the environment instead."""
+"""The app as the first argument of nearly every command, or from the environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AppCommand(click.Command):
 
 
 def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command that takes the app as its first parameter ``app``, as text, and tells its errors."""
+    """Make a function a command that takes the app as its first parameter ``app``, as text, and reports its errors."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         argument = click.argument("app", metavar="[MODULE:APP]", required=False, callback=_check)
@@ -65,7 +65,7 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 
 
 def load_shared(target: str) -> App:
-    """The app that ``MODULE:NAME`` names, if its jobs can be seen from here. Raises ConfigurationError."""
+    """Load the app that ``MODULE:NAME`` names, if other processes can see its jobs. Raises ConfigurationError."""
     app = load_app(target)
     if not app.datastore.shared:
         raise ConfigurationError(
@@ -76,7 +76,7 @@ def load_shared(target: str) -> App:
 
 
 def complete_types(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The job types of the app, for a shell; none if it can't be loaded."""
+    """Return the job types of the app, for a shell; none if it can't be loaded."""
     types: dict[str, Any] = {}
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
         types = load_app(ctx.params["app"]).registry.get_registered_classes()

@@ -1,4 +1,4 @@
-"""What every command does with errors: one line for a person, an exit code for a shell."""
+"""Error handling of all commands: one line for a person, an exit code for a shell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXIT_CODES = {
     INTERRUPTED: "Ctrl-C",
     CLOSED: "nobody read the output any more",
 }
-"""What the command's exit tells."""
+"""Meanings of the exit codes."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +50,7 @@ def spoken(command: F) -> F:
         except BrokenPipeError:
             if not _output_is_closed():
                 raise
-            # What is still buffered would be an error once more at the interpreter's end
+            # What is still buffered would raise once more at the interpreter's end
             # (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED)
@@ -59,13 +59,13 @@ def spoken(command: F) -> F:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Say why on standard error and exit."""
+    """Print the reason on standard error and exit."""
     click.echo(f"zerog: {message}", err=True)
     sys.exit(code)
 
 
 def _output_is_closed() -> bool:
-    """Whether it is the output, and not a connection to a server, that broke."""
+    """Return True if it is the output, and not a connection to a server, that broke."""
     output = select.poll()
     try:
         output.register(sys.stdout.fileno(), 0)
@@ -75,7 +75,7 @@ def _output_is_closed() -> bool:
 
 
 def _said(messages: Any) -> str:
-    """The messages about one field: sentences as they are, deeper ones as JSON."""
+    """Return the messages about one field as text: sentences as they are, deeper ones as JSON."""
     if isinstance(messages, list) and all(isinstance(message, str) for message in messages):
         return " ".join(messages)
     return json.dumps(messages)

@@ -1,4 +1,4 @@
-"""Live bars for running jobs, one a line: status, completeness, rate, time left; waiting for jobs with them."""
+"""Live bars for running jobs, one a line: status, completeness, rate, time left; wait for jobs with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Status(ProgressColumn):
 
 
 class Bars:
-    """A bar for each job, drawn anew as ``update`` is told what ``App.progress`` answered. Use as ``with``."""
+    """A bar for each job, redrawn by each ``update`` with what ``App.progress`` returned. Use as ``with``."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -56,7 +56,7 @@ class Bars:
         self._progress.stop()
 
     def add(self, uuid: str, name: str) -> None:
-        """Begin a bar, unless the job has one."""
+        """Add a bar, unless the job has one."""
         if uuid in self._tasks:
             return
         self._tasks[uuid] = self._progress.add_task(name, total=1.0, status="queued", note="")
@@ -77,7 +77,7 @@ class Bars:
 
 
 LOOK = 0.2
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 SHOWN = 10
 """Jobs with a bar each; more share one."""
@@ -87,7 +87,7 @@ ALL = "all"
 
 
 def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | None = None) -> int:
-    """Draw until all jobs have ended; the exit code that tells how: 1 if any of them failed or was cancelled.
+    """Draw until all jobs have ended and return the exit code: 1 if any of them failed or was cancelled.
 
     Exits with 4 if ``timeout`` seconds weren't enough. Raises JobNotFound.
     """

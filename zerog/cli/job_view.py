@@ -1,4 +1,4 @@
-"""One job on a page: how it stands, what it is made of, what happened to it."""
+"""One job on a page: its state, its fields, its history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COUNTERS = {
 
 
 def print_sheet(document: Document, now: datetime) -> None:
-    """Print a document, or a head, for a person. Whatever it holds, each line says what it is."""
+    """Print a document, or a head, for a person. Each line names what it shows, whatever the document holds."""
     console = make_console()
     for label, value in _standing(document, now):
         console.print(Text.assemble((f"{label:<{LABEL}}", "bold"), value), soft_wrap=True)
@@ -100,7 +100,7 @@ def _print_entries(console: Console, field: str, entries: list[Any], document: D
 
 
 def shown(value: Any, indent: str) -> str:
-    """A value as JSON in one line if it is short, over several if it isn't."""
+    """Return a value as JSON in one line if it is short, over several if it isn't."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) > 100:
         text = json.dumps(value, ensure_ascii=False, indent=2)

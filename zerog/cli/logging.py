@@ -1,7 +1,7 @@
 """Logging as ``zerog worker`` sets it up, to standard output and error that never fail and never block.
 
 A log disk that is full, a pipe that nothing reads and a descriptor that was closed must not fail the jobs that print,
-nor hold up a worker. What can't be written is lost; how much, is written once it can be again.
+nor block a worker. What can't be written is lost; the number of lost bytes is written once that is possible again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zerog
 from zerog.jobs.logfields import JobFields
 
 PATIENCE = 0.2
-"""Seconds for which a write waits for a reader. After one that waited in vain none does until something was read."""
+"""Seconds for which a write waits for a reader. After a write that timed out none waits until something was read."""
 
 
 class _Steady(io.RawIOBase):
@@ -75,13 +75,13 @@ class _Steady(io.RawIOBase):
         return os.write(self._outlet, view)
 
     def _has_been_read(self) -> bool:
-        """True if there is room for more than a few bytes again."""
+        """Return True if there is room for more than a few bytes again."""
         poll = select.poll()
         poll.register(self._outlet, select.POLLOUT)
         return bool(poll.poll(0))
 
     def _open(self) -> None:
-        """Have an outlet that doesn't block, to what the descriptor leads to now.
+        """Open an outlet that doesn't block to the descriptor's present file.
 
         The descriptor itself is shared with other processes, which expect that it blocks. So a pipe or a terminal is
         opened once more.
@@ -108,10 +108,10 @@ class _Steady(io.RawIOBase):
 
 
 def keep_streams() -> None:
-    """Replace ``sys.stdout`` and ``sys.stderr`` by streams that lose what they can't write; each line goes out at once.
+    """Replace ``sys.stdout`` and ``sys.stderr`` by line-buffered streams that lose what they can't write.
 
-    A closed descriptor among the first three becomes the null device: the next file that is opened, a database
-    perhaps, would otherwise take its number, and with it whatever a library writes to it.
+    A closed descriptor among the first three becomes the null device: the next file that is opened, possibly a
+    database, would otherwise take its number, and with it whatever a library writes to it.
     """
     for number in range(3):
         try:
@@ -123,7 +123,7 @@ def keep_streams() -> None:
 
 
 def steady_stream(number: int) -> TextIO:
-    """A stream to a descriptor that loses what can't be written; closing it leaves the descriptor open."""
+    """Return a stream to a descriptor that loses what can't be written; closing it leaves the descriptor open."""
     raw = io.BufferedWriter(_Steady(number))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
@@ -131,7 +131,7 @@ def steady_stream(number: int) -> TextIO:
 FORMATS = ("plain", "json")
 
 COLUMNS = {"asctime": "timestamp", "levelname": "level", "process": "pid", "name": "logger", "message": "message"}
-"""What each line begins with, and what JSON calls it."""
+"""Fields that each line begins with, and their names in JSON."""
 
 
 class _Utc(logging.Formatter):
@@ -143,7 +143,7 @@ class _Utc(logging.Formatter):
 
 
 class _Plain(_Utc):
-    """One line for people; what other loggers say within a job's run begins with the job's logId, too."""
+    """One line for people; records of other loggers within a job's run begin with the job's logId, too."""
 
     def __init__(self) -> None:
         super().__init__(" ".join(f"%({column})s" for column in COLUMNS))
@@ -152,13 +152,13 @@ class _Plain(_Utc):
         log_id = getattr(record, "logId", None)
         if log_id is not None and not record.message.startswith(str(log_id)):
             record.message = f"{log_id} {record.message}"
-        # One record, one line: what a job or its documents say must not look like a record of its own.
+        # One record, one line: a line break in a job's text must not make it look like a separate record.
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
 
 
 def _json() -> logging.Formatter:
-    from pythonjsonlogger.json import JsonFormatter  # for those only who want it
+    from pythonjsonlogger.json import JsonFormatter  # an extra, imported only for --log-format json
 
     class Json(_Utc, JsonFormatter):
         """One object a line, with every field of the record."""

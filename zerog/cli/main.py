@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; says which extra is missing if click or rich isn't installed."""
+    """Run the command line; exits with the name of the missing extra if click or rich isn't installed."""
     try:
         from zerog.cli.root import cli
     except ModuleNotFoundError as error:

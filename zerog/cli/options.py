@@ -1,4 +1,4 @@
-"""Options that several commands share: which jobs a command is about, and parameters of jobs."""
+"""Options that several commands share: filters for jobs, and parameters of jobs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 class Moment(click.ParamType[timedelta | datetime]):
-    """An age (``90s 15m 6h 30d 2w``) or a time (``2026-11-01``, ``2026-11-01T12:00+01:00``; in UTC unless it says)."""
+    """An age (``90s 15m 6h 30d 2w``) or a time (``2026-11-01``, ``2026-11-01T12:00+01:00``; in UTC by default)."""
 
     name = "age or time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
-        """The age as a timedelta, or the time."""
+        """Return the age as a timedelta, or the time."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
         try:
             if match is not None:
@@ -51,7 +51,7 @@ class Moment(click.ParamType[timedelta | datetime]):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which jobs are meant; nothing given means all of them."""
+    """Filters for jobs; without any all jobs match."""
 
     statuses: tuple[str, ...]
     job_type: str | None
@@ -65,9 +65,9 @@ class Filters:
         return self != Filters((), None, None, None, None)
 
     def jobs(self, app: App, statuses: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-        """The progress of those jobs, read page by page, by status and then oldest first.
+        """Yield the progress of those jobs, read page by page, by status and then oldest first.
 
-        ``statuses`` are those looked through if none was asked for; all if that is empty, too.
+        ``statuses``: the default if no status was given; all if that is empty, too.
         """
         now = app.clock.now()
         since, before = _cutoff(self.since, now), _cutoff(self.older_than, now)
@@ -91,7 +91,7 @@ who_option = click.option(
 
 
 def filter_options(command: F) -> F:
-    """Give a command the options, as its parameter ``filters``."""
+    """Add the filter options to a command, as its parameter ``filters``."""
 
     @wraps(command)
     def run(
@@ -135,7 +135,7 @@ def _is_between(created: object, since: datetime | None, before: datetime | None
 
 
 def pair(text: str) -> tuple[str, str]:
-    """A name and its value, from KEY=VALUE. Raises ConfigurationError."""
+    """Split KEY=VALUE into a name and its value. Raises ConfigurationError."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise zerog.ConfigurationError(f"{text!r} is no parameter; expected KEY=VALUE")
@@ -143,7 +143,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def read_json(source: str) -> Any:
-    """The JSON of a file, - for standard input. Raises ConfigurationError, InvalidValue."""
+    """Read the JSON of a file, - for standard input. Raises ConfigurationError, InvalidValue."""
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
         return jsonvalues.decode(text)

@@ -1,4 +1,4 @@
-"""How commands print: plain for pipes, coloured for terminals, and safe whatever a document holds."""
+"""Output of commands: plain for pipes, coloured for terminals, and safe whatever a document holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDLESS = 100_000
 """Columns of what is no terminal: lines are never cut or broken there."""
 
 STALLED = "stalled"
-"""What is shown as the status of a running job that has written nothing for long."""
+"""Status shown for a running job that has written nothing for long."""
 
 STYLES = {
     "new": "dim",
@@ -37,11 +37,11 @@ _UNITS = ((7 * 86400, "w"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # told like all other errors
+        raise BrokenPipeError  # reported like all other errors
 
 
 def make_console(stderr: bool = False) -> Console:
-    """A console that takes texts as they are, and doesn't cut them where nobody sees its edge."""
+    """Return a console without markup; output is not wrapped unless it is a terminal."""
     console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = ENDLESS
@@ -49,7 +49,7 @@ def make_console(stderr: bool = False) -> Console:
 
 
 def clean(text: object, keep: str = "\n\t") -> str:
-    """A text without what a terminal would obey: control characters but those in ``keep`` are shown as escapes."""
+    """Return a text without terminal control: control characters but those in ``keep`` are shown as escapes."""
     shown = str(text)
     if shown.isascii() and shown.isprintable():
         return shown
@@ -60,12 +60,12 @@ def clean(text: object, keep: str = "\n\t") -> str:
 
 
 def flat(text: object) -> str:
-    """``clean`` text that stays on one line."""
+    """Return ``clean`` text on one line."""
     return clean(text, keep="")
 
 
 def span(seconds: float) -> str:
-    """A duration in its largest whole unit: 42s, 15m, 6h, 3d, 8w."""
+    """Return a duration in its largest whole unit: 42s, 15m, 6h, 3d, 8w."""
     for length, unit in _UNITS:
         if abs(seconds) >= length * (2 if unit == "w" else 1):
             return f"{int(seconds // length)}{unit}"
@@ -73,7 +73,7 @@ def span(seconds: float) -> str:
 
 
 def age(timestamp: object, now: datetime) -> str:
-    """How long ago a stored timestamp was; ? if it is none."""
+    """Return the age of a stored timestamp; ? if it is none."""
     try:
         return span(max(0.0, (now - from_text(str(timestamp))).total_seconds()))
     except ValueError:
@@ -81,29 +81,29 @@ def age(timestamp: object, now: datetime) -> str:
 
 
 def percent(completeness: object) -> str:
-    """A completeness as a percentage; ? if it is none. 100 % is told only of what is complete."""
+    """Return a completeness as a percentage; ? if it is none. It is 100 % only if the job is complete."""
     if not isinstance(completeness, (int, float)) or completeness != completeness:
         return "?"
     return f"{int(min(max(completeness, 0), 1) * 100)}%"
 
 
 def print_json(value: Any) -> None:
-    """One JSON document over several lines, for commands that have one answer."""
+    """Print one JSON document over several lines, for commands that have one result."""
     click.echo(json.dumps(value, indent=4))
 
 
 def print_json_line(value: Any) -> None:
-    """One JSON document in one line, for commands that go over many jobs."""
+    """Print one JSON document in one line, for commands that process many jobs."""
     click.echo(json.dumps(value))
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 job``, ``1,234 jobs``."""
+    """Return a count with its noun: ``1 job``, ``1,234 jobs``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def described(entry: object, now: datetime | None = None) -> str:
-    """Since when (at ``now``: how long ago), by whom and why a queue was paused, as its entry says."""
+    """Describe a queue's pause by its entry: since when (with ``now``: its age), by whom and why."""
     known = entry if isinstance(entry, dict) else {}
     since = known.get("since")
     when = f"since {since}" if now is None else f"{age(since, now)} ago"
@@ -115,17 +115,17 @@ LIST = "ls"
 
 
 class ListingGroup(click.Group):
-    """``zerog workers myapp:app`` is ``zerog workers ls myapp:app``."""
+    """A command group whose default command is ``ls``: ``zerog workers myapp:app`` lists the workers."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take ``ls`` for meant unless the first argument is a command or asks for help."""
+        """Insert ``ls`` unless the first argument is a command or asks for help."""
         if not args or (args[0] not in self.commands and args[0] not in self.get_help_option_names(ctx)):
             args = [LIST, *args]
         return super().parse_args(ctx, args)
 
 
 def somebody() -> str:
-    """Who calls a command, for others to see: user and host."""
+    """Return the caller of a command, for other operators to see: user and host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

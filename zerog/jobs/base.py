@@ -1,9 +1,9 @@
 """``BaseJob``: a job as an object with a document.
 
 The object shows the document as it was when last read, and every method that changes something writes it there, too.
-What is done where: the document as an object in ``document``, history in ``history``, progress in ``ticking``, loading
-in ``load``; declarations and conversion in ``declaration``, writes and collisions in ``writes``, the numbers of a run
-in ``zerog.engine.run``, versions in ``migrations``.
+Its parts: the document as an object in ``document``, history in ``history``, progress in ``ticking``, loading in
+``load``; declarations and conversion in ``declaration``, writes and collisions in ``writes``, the numbers of a run in
+``zerog.engine.run``, versions in ``migrations``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from zerog.support.clock import SYSTEM, to_text
 _HEAD_SET = frozenset(HEAD_FIELDS)
 
 _NONE = Resources()
-"""Those of a job that belongs to no app."""
+"""Resources of a job that belongs to no app."""
 
 
 class BaseJob(HistoryMethods, ProgressMethods, ABC):
@@ -60,26 +60,26 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     JOB_TYPE: ClassVar[str] = ""
     """The unique name under which jobs of this class are stored. Must be overridden."""
     TITLE: ClassVar[str | None] = None
-    """What people call this type of job; shown where types are listed."""
+    """Name of this type of job for people; shown where types are listed."""
     SCHEMA_VERSION: ClassVar[str | float] = "1.0"
     """Raise it when stored documents need a ``@zerog.migration``."""
     SCHEMA: ClassVar[type[BaseJobSchema]] = BaseJobSchema
     """In the documented style: a subclass of BaseJobSchema with the job's own fields."""
     Params: ClassVar[type[Schema] | None] = None
-    """What a client may set, validated at submit."""
+    """Fields that a client may set, validated at submit."""
     State: ClassVar[type[Schema] | None] = None
-    """What the job keeps while it runs."""
+    """Fields that the job keeps while it runs."""
     QUEUE: ClassVar[str] = "default"
     """The queue of jobs of this class, unless a submit names another."""
     PRIORITY: ClassVar[int] = 0
-    """Their priority, unless a submit says otherwise; higher runs earlier."""
+    """Their priority, unless a submit names another; higher runs earlier."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
     BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT
     """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors and the
     exception (None if the run was killed)."""
     MAX_CONTINUES: ClassVar[int | None] = 1_000
-    """How often a job may ask to run again without an error; None for no limit."""
+    """Times that a job may ask to run again without an error; None for no limit."""
     MAX_CRASHES: ClassVar[int] = 3
     """Runs that may die under the job while their worker lives."""
     MAX_LOST: ClassVar[int] = 10
@@ -89,18 +89,18 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     SOFT_TIMEOUT: ClassVar[float | None] = None
     """Seconds after which ``SoftTimeout`` is raised inside ``run()``, once; in a thread at its next tick or write."""
     RETAIN: ClassVar[timedelta | float | None] = None
-    """How long jobs that succeeded or were cancelled are kept (seconds, or a timedelta); None keeps them for ever."""
+    """Time to keep jobs that succeeded or were cancelled (seconds, or a timedelta); None keeps them for ever."""
     RETAIN_FAILED: ClassVar[timedelta | float | None] = None
     """The same for jobs that failed."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
     executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""
     CANCEL_GRACE: ClassVar[float] = 10.0
-    """Seconds, up to 60, that a run has to end once it was told that its job is cancelled. After them the job ends as
-    cancelled all the same: the process executor kills the run, elsewhere it can't write to the job any more."""
+    """Seconds, up to 60, that a run has to end once it was notified that its job is cancelled. After them the job ends
+    as cancelled all the same: the process executor kills the run, elsewhere it can't write to the job any more."""
     ON_SHUTDOWN: ClassVar[str] = "requeue"
-    """What becomes of a run at its worker's shutdown: ``requeue`` lets it stop by itself within the grace, then puts
-    the job back at no cost; ``stop`` cancels the job at once; ``finish`` waits for it, however long it takes."""
+    """Handling of a run at its worker's shutdown: ``requeue`` gives it the grace to stop, then puts the job back at no
+    cost; ``stop`` cancels the job at once; ``finish`` waits for it, however long it takes."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -166,23 +166,24 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         """
 
     def before_run(self) -> Any:
-        """Called before each ``run()``; ``def`` or ``async def``, and returns nothing.
+        """Prepare a run: called before each ``run()``; ``def`` or ``async def``, and returns nothing.
 
         What a hook raises counts as if ``run()`` had raised it. Classes that share hooks call ``super()``.
         """
 
     def after_run(self) -> Any:
-        """Called after each ``run()`` whose ``before_run`` succeeded, however it ended; the run ends only after it."""
+        """Clean up: called after each ``run()`` whose ``before_run`` succeeded, however it ended, within the run."""
 
     def on_error(self, error: BaseException) -> Any:
-        """Called after ``after_run`` with an exception that would be an error of this run, before it is recorded.
+        """Handle an error: called after ``after_run`` with an exception that would be an error of this run.
 
-        May raise in its place: one of the four exceptions to decide what follows, or a clearer one. Returns nothing,
-        and then the exception goes on. Not called with the four exceptions, and not when the job is cancelled.
+        Called before it is recorded. May raise in its place: one of the four exceptions to decide what follows, or a
+        clearer one. Returns nothing, and then the exception propagates. Not called with the four exceptions, and not
+        when the job is cancelled.
         """
 
     def get_data(self) -> dict[str, Any]:
-        """The job's result data, as a dict. Override it to compute them.
+        """Return the job's result data, as a dict. Override it to compute them.
 
         By default a copy of ``output``: empty without one, and ``{"output": …}`` of one that is no dict.
         """
@@ -192,16 +193,16 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         return output if isinstance(output, dict) else {"output": output}
 
     def continue_running(self) -> int:
-        """After an exception: NO_RESULT to run again, INTERNAL_ERROR to end. Override it for other rules.
+        """Return NO_RESULT to run again after an exception, INTERNAL_ERROR to end. Override it for other rules.
 
-        Called after every exception that doesn't end the job by itself, WarningContinue included. By default a job
+        Called after every exception that doesn't itself end the job, WarningContinue included. By default a job
         ends once MAX_ERRORS errors are recorded; a warning is none.
         """
         return NO_RESULT if self.errorCount < self.MAX_ERRORS else INTERNAL_ERROR
 
     @property
     def resources(self) -> Resources:
-        """What the app shares among its jobs in this process: ``self.resources.db``; see ``App.resource``."""
+        """Resources that the app shares among its jobs in this process: ``self.resources.db``; see ``App.resource``."""
         return self._resources
 
     # queue
@@ -209,10 +210,10 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     def enqueue(self, **kwargs: Any) -> None:
         """Accept the job: store it if it is new, and put it on its queue.
 
-        ``kwargs`` go to the queue and are kept as ``queueKwargs``: ``delay`` (seconds), ``priority``, ``ttr``, and what
-        else the ``put`` of the queue takes. A queue out of reach, or whose ``put`` answers None, is no error: the
-        document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
-        the document can't be stored, ``casException`` if it was changed since this object last saw it, InvalidValue
+        ``kwargs`` are passed to the queue and kept as ``queueKwargs``: ``delay`` (seconds), ``priority``, ``ttr``, and
+        what else the ``put`` of the queue takes. An unreachable queue, or one whose ``put`` returns None, is no error:
+        the document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
+        the document can't be stored, ``casException`` if it was changed since this object last read it, InvalidValue
         for a wrong option, TypeError for one that the queue doesn't take, and JobStateError for a job that runs or has
         ended.
         """
@@ -236,7 +237,7 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self._show(head, token)
 
     def _takes(self, option: str) -> bool:
-        """True if the job's queue takes an option of this name."""
+        """Return True if the job's queue takes an option of this name."""
         with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
             return self._engine.queue_named(self.queueName).takes(option)
         return True

@@ -1,4 +1,4 @@
-"""Storing new job objects, many in one call of the engine."""
+"""Store new job objects, many in one call of the engine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SUBMIT_CHANGES = named(lambda field: field.submit_changes)
 
 
 def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
-    """Have the engine accept new jobs, which then are as they are stored.
+    """Submit new jobs to the engine; then the objects are as they are stored.
 
-    Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, which has a
-    note that says how many are stored if there are several.
+    Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, with a note of
+    how many are stored if there are several.
     """
     documents = [new_document_of(job) for job in jobs]
     for start in range(0, len(jobs), BATCH):
@@ -41,5 +41,5 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
 def _count_stored(engine: Any, documents: Sequence[Document]) -> int | str:
     try:
         return sum(engine.datastore.read(make_key(document["uuid"])) is not None for document in documents)
-    except Exception:  # the first error is the one to tell
+    except Exception:  # the first error is the one to report
         return "an unknown number"

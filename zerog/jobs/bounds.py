@@ -1,4 +1,4 @@
-"""What a client's values may come to: numbers that are out of range are refused by a message, as any wrong value is."""
+"""Bounds of a client's values: numbers that are out of range are refused by a message, as any wrong value is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_EXPONENT = 1_000
 TOO_LARGE = "Out of range: too large, too small or too deep to be stored."
 
 _BEYOND = (OverflowError, InvalidOperation, RecursionError)
-"""What conversions raise of values that their type can't hold."""
+"""Errors of conversions for values that their type can't hold."""
 
 
 class OutOfRange(ValueError):
@@ -37,7 +37,7 @@ def load(schema: Schema, data: Any, partial: Sequence[str] = ()) -> Any:
 
 
 def has_small_exponent(number: Decimal) -> bool:
-    """True if neither end of the number has an exponent beyond MAX_EXPONENT."""
+    """Return True if neither end of the number has an exponent beyond MAX_EXPONENT."""
     exponent = number.as_tuple().exponent
     return not isinstance(exponent, int) or max(abs(exponent), abs(number.adjusted())) <= MAX_EXPONENT
 
@@ -48,7 +48,7 @@ def _out_of_range(schema: Schema, data: Any) -> dict[str, Any]:
         key = field.data_key or name
         if key in data:
             try:
-                with suppress(ValidationError):  # the others' messages follow once this one is in range
+                with suppress(ValidationError):  # messages of the remaining fields follow once this one is in range
                     field.deserialize(data[key], key, data)
             except _BEYOND:
                 messages[key] = [TOO_LARGE]

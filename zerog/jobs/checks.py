@@ -1,4 +1,4 @@
-"""What is refused of a job class before there is a job of it. Each check raises InvalidJobClass."""
+"""Checks of a job class before there is a job of it. Each raises InvalidJobClass."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 REQUEUE, STOP, WAIT = SHUTDOWNS = ("requeue", "stop", "finish")
-"""What may become of a run at its worker's shutdown."""
+"""The values of ON_SHUTDOWN."""
 
 LONGEST_CANCEL_GRACE = 60
 """Seconds; reconcile ends a cancelled job whose owner didn't, and must not be earlier than an owner may be."""
 
 
 def job_type_of(job_class: type[BaseJob]) -> str:
-    """The type under which its jobs are stored."""
+    """Return the type under which its jobs are stored."""
     job_type: object = job_class.JOB_TYPE
     if not isinstance(job_type, str) or not job_type or len(job_type) > 200 or not job_type.isprintable():
         raise InvalidJobClass(
@@ -74,7 +74,7 @@ def check_limits(job_class: type[BaseJob]) -> None:
 
 
 def check_times(job_class: type[BaseJob]) -> None:
-    """Refuse times that are none, and a soft limit that the hard one would always forestall."""
+    """Refuse times that are none, and a soft limit that the hard one would always precede."""
     name = job_class.__qualname__
     soft, hard = job_class.SOFT_TIMEOUT, job_class.TIMEOUT
     for limit, seconds in (("SOFT_TIMEOUT", soft), ("TIMEOUT", hard)):
@@ -126,7 +126,7 @@ def check_place(job_class: type[BaseJob]) -> None:
 
 
 def check_methods(job_class: type[BaseJob]) -> None:
-    """Refuse what would fail only once a worker makes or runs the job."""
+    """Refuse methods that would fail only once a worker makes or runs the job."""
     for name in ("Params", "State"):
         if isinstance(job_class.__dict__.get(name.lower()), type):
             raise InvalidJobClass(
@@ -186,9 +186,9 @@ def _is_variable(parameter: inspect.Parameter) -> bool:
 
 
 def parameters_of(job_class: type[BaseJob]) -> dict[str, str]:
-    """The named parameters of ``update_attrs`` and ``__init__``, to which fields are given by name, and whose they are.
+    """Return the named parameters of ``update_attrs`` and ``__init__``, which get fields by name, and their owners.
 
-    Of an ``__init__`` these are ZeroG's own alone: a class may take a field of its own as a parameter.
+    Only those of ZeroG's own ``__init__`` count: a class may take its own field as a parameter.
     """
     bases = job_class.__mro__
     methods = [base.__dict__.get("update_attrs") for base in bases]
@@ -232,7 +232,7 @@ def check_storable(where: str, field: fields.Field[Any]) -> None:
 
 
 def _check_names(where: str, field: fields.Field[Any], seen: frozenset[type]) -> None:
-    """Refuse names and keys of a field, and of what is nested in it, that can't come back as they are."""
+    """Refuse names and keys of a field, and of what is nested in it, that would be read differently."""
     name = field.attribute or field.name or ""
     if "." in name and not field.dump_only:
         raise InvalidJobClass(
@@ -254,6 +254,6 @@ def _check_names(where: str, field: fields.Field[Any], seen: frozenset[type]) ->
 
 
 def parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
-    """What a field is made of."""
+    """Return the fields that a field is made of."""
     parts: list[Any] = [getattr(field, name, None) for name in ("inner", "key_field", "value_field")]
     return [part for part in [*parts, *(getattr(field, "tuple_fields", None) or ())] if isinstance(part, fields.Field)]

@@ -1,8 +1,8 @@
-"""Conversion of validated values to what a document stores, and back, field by field.
+"""Convert validated values to what a document stores, and back, field by field.
 
-What a client sent has gone through the hooks, conversions and validators of its schema once, at submit. Here none of
-them runs again: a stored value is written and read by the fields' own pair of conversions, and a schema's ``post_load``
-is called for nothing but to make the object that it made before.
+A client's values have passed the hooks, conversions and validators of their schema once, at submit. Here none of them
+runs again: a stored value is written and read by the fields' own pair of conversions, and a schema's ``post_load`` is
+called only to make the object that it made before.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Codec:
         self.plain = PLAIN.get(type(field), ())
 
     def dump(self, value: Any) -> Any:
-        """The JSON of a value."""
+        """Return the JSON of a value."""
         return value if value is None or type(value) in self.plain else self._dump(value)
 
     def load(self, value: Any) -> Any:
-        """The value of its JSON."""
+        """Return the value of its JSON."""
         return value if value is None or type(value) in self.plain else self._load(value)
 
     def validate(self, value: Any) -> None:
@@ -69,8 +69,8 @@ class Codec:
 class _Leaf(Codec):
     """A field without parts, written and read by a pair of conversions that belong together.
 
-    A field class that has only one of the two of its own converts in one direction: what it makes of a client's value
-    is written and read as marshmallow's class does it that is below it.
+    A field class that overrides only one of the two converts in one direction: what it makes of a client's value is
+    written and read by the marshmallow class that it is based on.
     """
 
     def __init__(self, field: fields.Field[Any]) -> None:
@@ -98,10 +98,10 @@ class _Leaf(Codec):
             return dumped
         if not has_small_exponent(dumped):
             raise OutOfRange
-        return str(dumped)  # as short as it came, where marshmallow would write out its exponent
+        return str(dumped)  # as short as it was given, where marshmallow would write out its exponent
 
     def _nearest(self, value: Any, dumped: float) -> float:
-        """The number that reads as this time to the microsecond, which the division that made it may have missed."""
+        """Return the number that reads as this time to the microsecond, which the division may have missed."""
         for number in (dumped, math.nextafter(dumped, math.inf), math.nextafter(dumped, -math.inf)):
             with suppress(ValidationError):
                 if self._load(number) == value:
@@ -201,7 +201,7 @@ class _Nested(Codec):
         self._codecs: dict[str, Codec] | None = None
 
     def _parts(self) -> dict[str, Codec]:
-        """The codecs of the schema's fields by key; made when first used, since a schema may nest itself."""
+        """Return the codecs of the schema's fields by key; made when first used, since a schema may nest itself."""
         if self._codecs is None:
             declared = self._nested.schema.fields
             self._codecs = {field.data_key or name: codec_of(field) for name, field in declared.items()}
@@ -209,7 +209,7 @@ class _Nested(Codec):
 
     @property
     def is_many(self) -> bool:
-        """Whether a value is a list of the schema's."""
+        """True if a value is a list of the schema's values."""
         return bool(self._nested.schema.many or self._nested.many)
 
     def _dump(self, value: Any) -> Any:
@@ -258,7 +258,7 @@ class _Nested(Codec):
         return self._made(loaded, value)
 
     def _made(self, loaded: dict[str, Any], stored: dict[str, Any]) -> Any:
-        """What ``post_load`` makes of the fields, if that is an object; a dict has been through it before."""
+        """Return what ``post_load`` makes of the fields, if that is an object; a dict has passed it before."""
         schema = self._nested.schema
         if not schema._hooks["post_load"]:
             return loaded
@@ -304,8 +304,8 @@ _KINDS: tuple[tuple[type, type[Codec]], ...] = (
 
 
 def codec_of(field: fields.Field[Any]) -> Codec:
-    """The codec of a field that is bound to its schema."""
-    if len(_converts(field)) < 2:  # else its class knows both ways
+    """Return the codec of a field that is bound to its schema."""
+    if len(_converts(field)) < 2:  # else its class converts in both directions
         for kind, codec in _KINDS:
             if isinstance(field, kind):
                 return codec(field)
@@ -313,7 +313,7 @@ def codec_of(field: fields.Field[Any]) -> Codec:
 
 
 def is_straight(field: fields.Field[Any], seen: frozenset[type] = frozenset()) -> bool:
-    """True if a stored value can be validated as if a client had sent it: nothing would convert it once more."""
+    """Return True if a stored value can be validated as if a client had sent it: nothing would convert it again."""
     if field.pre_load or field.post_load or len(_converts(field)) == 1 or isinstance(field, fields.Function):
         return False
     if isinstance(field, fields.Nested) and type(field.schema) not in seen:
@@ -325,7 +325,7 @@ def is_straight(field: fields.Field[Any], seen: frozenset[type] = frozenset()) -
 
 
 def initial(field: fields.Field[Any]) -> Any:
-    """A value for a field without one: its default, or None."""
+    """Return a value for a field without one: its default, or None."""
     default = field.load_default
     if default is missing:
         return None
@@ -333,14 +333,14 @@ def initial(field: fields.Field[Any]) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """True if two values are the same for a job: of the same types, and equal in all their parts."""
+    """Return True if two values are the same for a job: of the same types, and equal in all their parts."""
     if one is other:
         return True
     kind = type(one)
     if kind is not type(other):
         if isinstance(one, Mapping) and isinstance(other, dict):
             return is_same(dict(one), other)
-        return {kind, type(other)} == {int, float} and bool(one == other)  # a default may be 1 where 1.0 is meant
+        return {kind, type(other)} == {int, float} and bool(one == other)  # a default may be written 1 for 1.0
     if kind in (list, tuple):
         return len(one) == len(other) and all(map(is_same, one, other))
     if kind is dict:
@@ -363,7 +363,7 @@ def _attribute(field: fields.Field[Any]) -> str:
 
 
 def _converts(field: fields.Field[Any]) -> list[str]:
-    """Those of the two conversions that the field's class, or a base of it that isn't marshmallow's, has of its own."""
+    """Return which of the two conversions the field's class, or a base of it that isn't marshmallow's, defines."""
     bases = [base for base in type(field).__mro__ if not _is_marshmallows(base)]
     return [name for name in ("_serialize", "_deserialize") if any(name in base.__dict__ for base in bases)]
 

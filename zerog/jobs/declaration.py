@@ -1,11 +1,11 @@
-"""What a job class declares, checked once and turned into straight loads and dumps.
+"""The declaration of a job class, checked once and turned into loads and dumps.
 
-``Params``, ``State`` and the fields that a ``SCHEMA`` adds lie at the top level of the document, so none of them may
+``Params``, ``State`` and the fields that a ``SCHEMA`` adds are at the top level of the document, so none of them may
 have the name of an engine's field or of a method, and none may be declared twice.
 
-A stored value is no client input: it is converted, but validators don't run again when it is read, and null is taken.
-Otherwise a validator that asks the world (does the file exist?) would make a waiting job unreadable. They do run
-whenever a value is written.
+A stored value is no client input: it is converted, but validators don't run again when it is read, and null is
+accepted. Otherwise a validator that checks the outside world (does the file exist?) would make a waiting job
+unreadable. They do run whenever a value is written.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ENGINE_TYPES = {name: _TYPES[FIELDS[name].kind] for name in DOCUMENTED if FIELD
 
 
 class Declaration:
-    """The checked declaration of one job class. Raises InvalidJobClass, saying what to change."""
+    """The checked declaration of one job class. Raises InvalidJobClass, which names what to change."""
 
     def __init__(self, job_class: type[BaseJob], reserved: Iterable[str]) -> None:
         self.job_class = job_class
@@ -80,16 +80,16 @@ class Declaration:
         self._params_schema = (self._params or Schema)()
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
-        """The schemas that together take a client's parameters."""
+        """Schemas that together accept a client's parameters."""
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
         self._known = ENGINE_FIELDS | self._by_key.keys()
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
-        """The keys of the fields that are shown to nobody."""
+        """Keys of the fields that are never shown."""
         self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
 
     def validated(self, data: Mapping[str, Any], partial: Sequence[str] = ()) -> dict[str, Any]:
-        """The values of a client's parameters; the fields ``partial`` may be missing, and get no default then.
+        """Return the values of a client's parameters; the fields ``partial`` may be missing, and get no default then.
 
         Raises marshmallow's ValidationError with messages by field.
         """
@@ -124,7 +124,7 @@ class Declaration:
         return result
 
     def _not_kept(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Messages for the values that the run would see as others, by key. Raises InvalidValue."""
+        """Return messages by key for the values that the run would see changed. Raises InvalidValue."""
         messages: dict[str, Any] = {}
         for field in self.fields.values():
             try:
@@ -134,12 +134,12 @@ class Declaration:
         return messages
 
     def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
-        """The engine's attributes of a job that isn't stored yet."""
+        """Return the engine's attributes of a job that isn't stored yet."""
         fresh = {**new_document(self.job_type, self.version, now, uuid), **self._place}
         return engine_attributes({name: value for name, value in fresh.items() if name not in HISTORY})
 
     def load(self, head: Document) -> tuple[dict[str, Any], Document]:
-        """The attributes of a stored head, and the fields it has that nobody declared.
+        """Return the attributes of a stored head, and its undeclared fields.
 
         Raises CorruptDocument, naming the field.
         """
@@ -185,7 +185,7 @@ class Declaration:
         return attributes, unknown
 
     def dump_value(self, name: str, value: Any) -> tuple[str, Any]:
-        """Where an attribute lies in the document, and its JSON. Raises InvalidValue."""
+        """Return an attribute's key in the document, and its JSON. Raises InvalidValue."""
         field = self.fields.get(name)
         if field is not None:
             return field.key, field.dump(value)
@@ -205,7 +205,7 @@ class Declaration:
             raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
 
     def by_key(self, key: str) -> OwnField | None:
-        """The job's own field that lies under this key of the document."""
+        """Return the job's own field with this key in the document, or None."""
         return self._by_key.get(key)
 
     def validate(self, name: str, value: Any, dumped: Any) -> None:
@@ -214,13 +214,13 @@ class Declaration:
             self.fields[name].validate(value, dumped)
 
     def suggestion(self, name: str) -> str:
-        """', did you mean …?' for a name that isn't declared, or nothing."""
+        """Return '; did you mean …?' for a name that isn't declared, or an empty text."""
         close = close_to(name, [*self.fields, *ENGINE_FIELDS])
         return f"; did you mean {close}?" if close else ""
 
 
 def declaration_of(job_class: type[BaseJob]) -> Declaration:
-    """The checked declaration of a class, made once. Raises InvalidJobClass."""
+    """Return the checked declaration of a class, made once. Raises InvalidJobClass."""
     declaration = job_class.__dict__.get("_zerog_declaration")
     if declaration is None:
         declaration = Declaration(job_class, job_class._RESERVED)
@@ -229,7 +229,7 @@ def declaration_of(job_class: type[BaseJob]) -> Declaration:
 
 
 def engine_attributes(fields: Document) -> dict[str, Any]:
-    """Stored engine fields as the Python values that a job has."""
+    """Convert stored engine fields to the Python values of a job's attributes."""
     attributes = {name: value for name, value in fields.items() if name not in NO_ATTRIBUTES}
     for name in TIMESTAMPS:
         value = attributes.get(name)
@@ -248,7 +248,7 @@ def _schema_of(job_class: type[BaseJob], name: str) -> type[Schema] | None:
 def _declared(job_class: type[BaseJob], schema: type[Schema] | None) -> dict[str, fields.Field[Any]]:
     try:
         return {} if schema is None else dict(schema().fields)
-    except Exception as error:  # schemas are code, and marshmallow looks at some of it first now
+    except Exception as error:  # schemas are code, and marshmallow checks some of it only now
         raise InvalidJobClass(
             f"{job_class.__qualname__} has a schema that can't be made ({type(error).__name__}: {error})"
         ) from error
@@ -274,7 +274,7 @@ def _check(where: str, field: fields.Field[Any]) -> None:
 def _merge(
     job_class: type[BaseJob], groups: dict[str, dict[str, fields.Field[Any]]], reserved: set[str]
 ) -> dict[str, fields.Field[Any]]:
-    """All own fields, by name. Raises InvalidJobClass for a name that is taken."""
+    """Return all own fields, by name. Raises InvalidJobClass for a name that is taken."""
     merged: dict[str, fields.Field[Any]] = {}
     seen: dict[str, str] = {}
     parameters = checks.parameters_of(job_class)
@@ -299,6 +299,6 @@ def _merge(
 
 
 def _is_method(job_class: type[BaseJob], name: str) -> bool:
-    """Whether a field of this name would hide something that the class defines to be called."""
+    """Return True if a field of this name would hide a method or property of the class."""
     found = inspect.getattr_static(job_class, name, None)
     return inspect.isroutine(found) or isinstance(found, (property, staticmethod, classmethod))

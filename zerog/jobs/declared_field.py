@@ -15,10 +15,10 @@ NOT_KEPT = (
     "Can't be stored: what was made of it would come back from the document as something else, so that the run would "
     "see another value. The schema needs fields that can write what its hooks or conversions make."
 )
-"""What is said of a value that its schema can't read again."""
+"""Message for a value that its schema can't read again."""
 
 _FAILURES = (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError)
-"""What the dump of a wrong value raises."""
+"""Errors that the dump of a wrong value raises."""
 
 
 class OwnField:
@@ -30,25 +30,25 @@ class OwnField:
         self.declared = declared
         self._codec = codec_of(declared)
         self.is_straight = is_straight(declared)
-        """Whether what is stored may be validated as if a client had sent it."""
+        """True if a stored value may be validated as if a client had sent it."""
         self.required = declared.required
         self.default = declared.load_default
         self.is_left_out = self.default is missing and not declared.required and not declared.allow_none
-        """Whether the document does without it while it has no value, which its own schema would refuse as null."""
+        """True if the document omits it while it has no value, because its own schema would refuse null."""
         self.is_secret = secrets.is_secret(declared)
 
     def initial(self) -> Any:
-        """The value of a field that the document doesn't have."""
+        """Return the value of a field that the document doesn't have."""
         return initial(self.declared)
 
     def load(self, value: Any) -> Any:
-        """The value of its JSON. Raises whatever a field's conversion raises."""
+        """Return the value of its JSON. Raises whatever a field's conversion raises."""
         if type(value) is dict or type(value) is list:
-            value = jsonvalues.copy(value)  # what the job does with it must not change what is known to be stored
+            value = jsonvalues.copy(value)  # the job may change it in place, and the stored value must stay as it is
         return self._codec.load(value)
 
     def dump(self, value: Any) -> Any:
-        """The JSON of a value, which shares nothing with it. Raises InvalidValue, naming the field."""
+        """Return the JSON of a value, which shares nothing with it. Raises InvalidValue, naming the field."""
         if value is None:
             return None
         try:
@@ -64,7 +64,7 @@ class OwnField:
         return jsonvalues.copy(dumped)
 
     def _refusal(self, value: Any, error: BaseException) -> InvalidValue:
-        """The same of a secret, with nothing of its value."""
+        """Return the error for a wrong value, without the value if it is a secret."""
         kind = _with_article(self.declared)
         if self.is_secret:
             return InvalidValue(f"{self.attribute} was given what is no value for {kind} field; it was not stored")
@@ -74,7 +74,7 @@ class OwnField:
         )
 
     def check_kept(self, value: Any) -> None:
-        """Refuse a validated value that wouldn't come back from the document as it is.
+        """Refuse a validated value that would be read from the document as another one.
 
         Raises marshmallow's ValidationError, and InvalidValue for what JSON can't hold.
         """

@@ -1,6 +1,6 @@
-"""An object that shows a document: what it shows, and how its changes get there.
+"""A job's document as an object: its attributes, and the methods that change them.
 
-``StoredJob`` knows fields, not jobs: what a run is for is in ``base``. How changes are written is in ``writes``.
+``StoredJob`` has fields only; what makes it a job is in ``base``. How changes are written is in ``writes``.
 """
 
 from __future__ import annotations
@@ -109,24 +109,24 @@ class StoredJob:
     _sizes: Sizes | None = None
 
     def key(self) -> str:
-        """The datastore key."""
+        """Return the datastore key."""
         return make_key(self.uuid)
 
     @property
     def cas(self) -> str | None:
-        """The document's token as this object last saw it, as text; None before the first save."""
+        """The document's token as this object last read it, as text; None before the first save."""
         return str(self._token) if self._token else None
 
     def dump(self) -> Document:
-        """The whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields.
+        """Return the whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields.
 
-        It shares nothing with the job. Optional fields without a value are left out: ``SCHEMA().load`` takes it.
+        It shares nothing with the job. Optional fields without a value are left out: ``SCHEMA().load`` accepts it.
         """
         history = {field: jsonvalues.copy(self._raw_entries(field)) for field in HISTORY}
         return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
 
     def dumps(self, **kwargs: Any) -> str:
-        """``dump()`` as JSON text; ``kwargs`` go to ``json.dumps``."""
+        """Return ``dump()`` as JSON text; ``kwargs`` are passed to ``json.dumps``."""
         return json.dumps(self.dump(), **kwargs)
 
     def __str__(self) -> str:
@@ -135,13 +135,13 @@ class StoredJob:
     def save(self) -> None:
         """Store what was changed on this object. The first save of a job that isn't enqueued makes it ``new``.
 
-        Raises ``datastore.casException`` if the document was changed since this object last saw it, also if there is
+        Raises ``datastore.casException`` if the document was changed since this object last read it, also if there is
         nothing to store, and ClaimLost or Cancelled within a run.
         """
         writes.save(self)
 
     def reload(self) -> None:
-        """Show the document as it is now, with its history. Attributes outside the schema and the keepalive stay.
+        """Read the document again, with its history. Attributes outside the schema and the keepalive stay.
 
         Raises JobNotFound, and CorruptDocument if what is stored is the document of another type.
         """
@@ -150,7 +150,7 @@ class StoredJob:
     def update_attrs(self, *, flush: bool = True, **kwargs: Any) -> None:
         """Set the named fields, here and in the document; other fields and other writers' changes stay.
 
-        A job that was never saved is saved. With ``flush=False`` the change rides with this object's next write.
+        A job that was never saved is saved. With ``flush=False`` the change waits for this object's next write.
         Raises InvalidValue or marshmallow's ValidationError for a value that the field can't hold, and nothing is
         changed then. A ``completeness`` is clamped as by ``set_completeness``.
         """
@@ -169,7 +169,7 @@ class StoredJob:
     def record_change(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``func``, which changes this object, then save; after a collision reload and call it again.
 
-        Raises TooManyCollisions rather than giving up quietly.
+        Raises TooManyCollisions after 200 tries.
         """
         return writes.record_change(self, func, *args, **kwargs)
 
@@ -184,14 +184,14 @@ class StoredJob:
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker is shutting down: save what you have and return NO_RESULT. It costs the job nothing."""
+        """True while the worker is shutting down: save what you have and return NO_RESULT. It costs the job nothing."""
         return self._run is not None and self._run.stopping.is_set()
 
     # inside
 
     @property
     def _build(self) -> str | None:
-        """Which build of the code this run is of."""
+        """The build of the code that runs the job, None outside a run."""
         return None if self._run is None else self._run.build
 
     @functools.cached_property
@@ -203,7 +203,7 @@ class StoredJob:
         return self.MAX_EVENTS or self._engine.datastore.history_limit
 
     def _now(self) -> str:
-        """The time for a record: never earlier than what this object has seen or written."""
+        """Return the time for a record: never earlier than what this object has read or written."""
         self._latest = max(self._latest, to_text(self._clock.now()))
         return self._latest
 
@@ -213,7 +213,7 @@ class StoredJob:
             self._last_write = self._clock.monotonic()
 
     def _clamped(self, completeness: float) -> float:
-        """It within 0.0 and 1.0; more is warned of once, for whoever means a percentage. Raises ValueError."""
+        """Clamp to 0.0–1.0; warn once, since larger values are usually percentages. Raises ValueError."""
         clamped = clamp(completeness)
         if clamped < completeness - ROUNDING and not self.__dict__.get("_has_warned"):
             self.__dict__["_has_warned"] = True
@@ -256,7 +256,7 @@ class StoredJob:
         return {**jsonvalues.copy(self._unknown), **head}
 
     def _show(self, head: Document, token: int) -> None:
-        """Take over a stored head: attributes of the schema change, everything else stays."""
+        """Set the attributes of the schema from a stored head; everything else stays."""
         if head["jobType"] != self.jobType:
             raise CorruptDocument(
                 f"job {self.uuid} is stored as a {jsonvalues.short_repr(head['jobType'])}, and this object is a "

@@ -1,4 +1,4 @@
-"""What the schemas of documents and history entries have in common."""
+"""The base of the schemas of documents and history entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zerog.support.clock import to_text
 
 
 class Timestamp(fields.AwareDateTime):
-    """A moment as documents hold it: in UTC, which is meant by one without a timezone, too."""
+    """A time as documents hold it: in UTC; one without a timezone is taken as UTC."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(default_timezone=UTC, **kwargs)
@@ -23,7 +23,7 @@ class Timestamp(fields.AwareDateTime):
 
 
 class RecordSchema(Schema):
-    """A marshmallow schema that carries unknown fields through and takes the documented constructor arguments."""
+    """A marshmallow schema that keeps unknown fields and takes the documented constructor arguments."""
 
     class Meta:
         unknown = INCLUDE

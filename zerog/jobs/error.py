@@ -11,10 +11,10 @@ from zerog.jobs.entry_schema import RecordSchema, Timestamp
 
 
 class ErrorSchema(RecordSchema):
-    """What went wrong: ``timestamp``, ``errorCode`` and ``msg``; of an exception also ``type`` and ``traceback``.
+    """An error: ``timestamp``, ``errorCode`` and ``msg``; of an exception also ``type`` and ``traceback``.
 
     ``attempt`` is the run in which it happened, counted from 1, ``build`` the code that ran, and ``data`` what the job
-    itself had to say about it.
+    itself attached to it.
     """
 
     timestamp = Timestamp(required=True)
@@ -48,7 +48,7 @@ class Error:
         self.more: dict[str, Any] = kwargs
 
     def dump(self) -> dict[str, Any]:
-        """The error as JSON values."""
+        """Return the error as JSON values."""
         dumped: dict[str, Any] = ErrorSchema().dump(self)
         return {name: value for name, value in dumped.items() if value is not None} | self.more
 

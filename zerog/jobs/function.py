@@ -1,6 +1,6 @@
 """Jobs that are functions: a class made of a signature, and marshmallow fields made of its annotations.
 
-The first parameter is the job object, the others become the ``Params`` of the class, by their annotations.
+The first parameter is the job object; the further ones become the ``Params`` of the class, by their annotations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUPPORTED = (
 
 
 class Unsupported(Exception):
-    """An annotation that no field stands for."""
+    """An annotation without a corresponding field."""
 
 
 class WholeNumber(fields.Integer):
@@ -61,7 +61,7 @@ _FIELDS: dict[Any, Callable[[], fields.Field[Any]]] = {
 
 
 def field_of(annotation: Any) -> fields.Field[Any]:
-    """A new field for values of this type. Raises Unsupported, saying what is expected."""
+    """Return a new field for values of this type. Raises Unsupported, naming what is expected."""
     try:
         if annotation in _FIELDS:
             return _FIELDS[annotation]()
@@ -84,7 +84,7 @@ def field_of(annotation: Any) -> fields.Field[Any]:
 
 
 def _annotated(annotation: Any, extras: tuple[Any, ...]) -> fields.Field[Any]:
-    """The given field, or that of the type, with the given validators; what is neither is somebody else's."""
+    """Return the given field, or that of the type, with the given validators; any other annotation is ignored."""
     made = [extra() if _is_field_class(extra) else extra for extra in extras]
     given = [extra for extra in made if isinstance(extra, fields.Field)]
     if len(given) > 1:
@@ -119,7 +119,7 @@ def _literal(annotation: Any, choices: tuple[Any, ...]) -> fields.Field[Any]:
 
 
 def _enum(annotation: type[enum.Enum]) -> fields.Field[Any]:
-    """By value, which is what a client knows and what a document shows."""
+    """Return a field that converts an enum by value, as clients send it and documents show it."""
     for kind in (str, int):
         if all(isinstance(member.value, kind) and not isinstance(member.value, bool) for member in annotation):
             return fields.Enum(annotation, by_value=field_of(kind))
@@ -139,14 +139,14 @@ class FunctionJob(Protocol[P, R]):
     """A function that is a job, too."""
 
     job: type[BaseJob]
-    """The class that was made of it."""
+    """The job class that was made of the function."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself, without a worker."""
 
 
 def job_class_of(function: Callable[..., Any], job_type: str | None, base: Callable[..., BaseJob]) -> type[BaseJob]:
-    """The job class of a function; its type is the function's name unless another is given.
+    """Return the job class of a function; its type is the function's name unless another is given.
 
     Raises InvalidJobClass, naming the function, the parameter and what is expected.
     """
@@ -196,7 +196,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, fields.Field[Any]]:
 
 
 def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:
-    """The annotations of these parameters alone: others may name what only a type checker imports."""
+    """Return the annotations of these parameters alone: any other may name what only a type checker imports."""
     written = inspect.unwrap(function)
     annotations = {name: written.__annotations__[name] for name in names if name in written.__annotations__}
     only = types.SimpleNamespace(__annotations__=annotations)
@@ -229,7 +229,7 @@ def _field(function: str, parameter: inspect.Parameter, hints: dict[str, Any]) -
 
 
 def _set_default(where: str, field: fields.Field[Any], default: Any) -> None:
-    """Give a field a default that will come back from the document as it is. Raises InvalidJobClass."""
+    """Set a field's default, which must be read from the document as the same value. Raises InvalidJobClass."""
     try:
         dumped = _through_json(field, default)
     except (InvalidValue, ValidationError, ValueError, TypeError, AttributeError) as error:
@@ -245,7 +245,7 @@ def _set_default(where: str, field: fields.Field[Any], default: Any) -> None:
 
 
 def _through_json(field: fields.Field[Any], default: Any) -> Any:
-    """The JSON of a default, if it comes back from there equal and of the same type."""
+    """Return the JSON of a default, if that is read as an equal value of the same type."""
     if default is None:
         if not field.allow_none:
             raise ValueError("None needs an annotation such as str | None")

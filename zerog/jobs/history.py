@@ -1,4 +1,4 @@
-"""What a job says about itself: events, warnings and errors, and the ends of a run that go with one."""
+"""A job's history: events, warnings and errors, and the ways to end a run with one of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HistoryMethods(StoredJob):
     """The methods of a job that read and write its history."""
 
     _data: Any = None
-    """What goes with the error being recorded; no parameter, since classes override the methods that it passes."""
+    """Data of the error being recorded; no parameter, since job classes override the methods in between."""
 
     @property
     def events(self) -> list[Document]:
@@ -50,15 +50,15 @@ class HistoryMethods(StoredJob):
         return [Error(**entry) for entry in self._entries("errors")]
 
     def record_event(self, msg: str) -> None:
-        """Add to the job's events."""
+        """Add an entry to the job's events."""
         self._record("events", event_record(self._now(), str(msg)))
 
     def record_warning(self, msg: str) -> None:
-        """Add to the job's warnings."""
+        """Add an entry to the job's warnings."""
         self._record("warnings", event_record(self._now(), str(msg)))
 
     def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
-        """Add to the job's errors and count it. Override it to react to particular exceptions."""
+        """Add an entry to the job's errors and count it. Override it to react to particular exceptions."""
         code, msg = _error_code(errorCode, str(msg))
         more, msg = _error_data(self._data, msg)
         record = error_record(self._now(), code, msg, self.attempts, self._build, **described(exception), **more)
@@ -140,14 +140,14 @@ class HistoryMethods(StoredJob):
 
 
 def _error_code(code: object, msg: str) -> tuple[int, str]:
-    """A code that can be stored. An odd one must not hide the error that it came with: it moves into the message."""
+    """Return a code that can be stored, and the message. A wrong code must not hide its error: the message gets it."""
     if type(code) is int and abs(code) < 2**31:
         return code, msg
     return INTERNAL_ERROR, f"{msg} (error code {code!r:.80})"
 
 
 def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
-    """Data that can be stored; of others the message says why they can't, so that they don't hide their error."""
+    """Return data that can be stored, and the message. Wrong data must not hide their error: the message gets why."""
     if data is None:
         return {}, msg
     try:
@@ -164,7 +164,7 @@ def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
 
 
 def described(exception: BaseException | None) -> dict[str, Any]:
-    """The type and traceback of an exception, for a record in ``errors``; the traceback within MAX_TRACEBACK bytes."""
+    """Return the type and traceback of an exception, for ``errors``; the traceback within MAX_TRACEBACK bytes."""
     if exception is None:
         return {}
     kind = type(exception)

@@ -1,4 +1,4 @@
-"""From a stored document to a job object. What is read before a claim serves after it, too."""
+"""Load a job object from a stored document. What is read before a claim is used after it, too."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Loaded = tuple[Document, Document, dict[str, Any], Document]
 
 
 def construct(job_class: type[J], args: tuple[Any, ...], kwargs: dict[str, Any]) -> J:
-    """Make a job object; what its own ``__init__`` changes is stored with its first save, or its next one.
+    """Make a job object; what its own ``__init__`` changes is stored with its first or next save.
 
     ``args`` and ``kwargs`` are those of ``__init__``.
     """
-    # Without the arguments, which object.__new__ ignores: to pass some forty of them on takes a while.
+    # Without the arguments, which object.__new__ ignores: passing some forty of them takes time.
     is_plain = job_class.__new__ is object.__new__
     job = object.__new__(job_class) if is_plain else job_class.__new__(job_class, *args, **kwargs)
     job._gathering = True
@@ -43,7 +43,7 @@ def load_job(
     queue: Any,
     keepalive: Callable[[], object] | None = None,
 ) -> BaseJob:
-    """A job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
+    """Return a job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
     head, lifted, attributes, unknown = loaded
     job = construct(job_class, (datastore, queue, keepalive), attributes)
     job._unknown = unknown
@@ -52,7 +52,7 @@ def load_job(
 
 
 def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
-    """Lift and convert a stored head that ``check_head`` found to make sense.
+    """Lift and convert a stored head that ``check_head`` has accepted.
 
     Raises CorruptDocument or SchemaTooNew; nothing is changed.
     """
@@ -62,7 +62,7 @@ def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
 
 
 def after_claim(loaded: Loaded, head: Document) -> Loaded:
-    """What was loaded before a claim, brought up to the head that the claim left."""
+    """Update what was loaded before a claim to the head that the claim left."""
     before, lifted, attributes, unknown = loaded
     if attributes["epoch"] == head["epoch"]:  # a claim raises it, so this was loaded after the claim
         return loaded

@@ -1,4 +1,4 @@
-"""The job of the run that a thread or task is in, as fields of log records."""
+"""Log record fields that name the job of the run that a thread or task is in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fields_of(job: StoredJob) -> dict[str, Any]:
 
 
 class JobFields(logging.Filter):
-    """Adds the fields that name the job to records that were made within its run, by whatever logger.
+    """Adds the fields that name the job to records that were made within its run, by any logger.
 
     To be added to a handler: ``handler.addFilter(zerog.jobs.logfields.JobFields())``. ``zerog worker`` does so itself.
     Threads that the job starts are not within its run unless they run in a copy of its context.

@@ -1,7 +1,7 @@
 """Schema versions, and the steps that lift a document from one to the next.
 
-A class says ``SCHEMA_VERSION = "2.0"`` and has a ``@migration("1.0", "2.0")`` function for each step. Reading lifts in
-memory; the next write stores the lifted form.
+A class declares ``SCHEMA_VERSION = "2.0"`` and has a ``@migration("1.0", "2.0")`` function for each step. Reading lifts
+in memory; the next write stores the lifted form.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def migration(start: str | float, end: str | float) -> Callable[[Lift], Migratio
 
 
 def parse_version(version: object) -> float:
-    """The number of a version given as text or number. Raises InvalidJobClass if its text doesn't survive a float."""
+    """Return a version, given as text or number, as a number. Raises InvalidJobClass if a float changes its text."""
     if isinstance(version, (int, float)) and not isinstance(version, bool) and abs(version) < 1e9:
         return float(version)
     if isinstance(version, str):
@@ -64,7 +64,7 @@ def parse_version(version: object) -> float:
 
 
 def find_migrations(job_class: type) -> list[Migration]:
-    """The migrations of a class and its bases."""
+    """Return the migrations of a class and its bases."""
     names: dict[str, Any] = {}
     for base in reversed(job_class.__mro__):
         names.update(vars(base))
@@ -99,7 +99,7 @@ class Chain:
             )
 
     def lift(self, head: Document) -> Document:
-        """The document at this version; ``head`` itself if it is there already.
+        """Return the document at this version; ``head`` itself if it has it already.
 
         Raises SchemaTooNew, and CorruptDocument if no chain leads here or a migration fails.
         """
@@ -139,7 +139,7 @@ class Chain:
 
 
 def upgrade_operations(head: Document, lifted: Document) -> list[Operation]:
-    """What the next write must carry, so that the lifted form is stored."""
+    """Return the operations by which the next write stores the lifted form."""
     operations: list[Operation] = [
         Set(field, value) for field, value in lifted.items() if field not in head or head[field] != value
     ]

@@ -1,7 +1,7 @@
 """Writes of a job object outside a run, for example in a web application.
 
-Such an object may be old, so what it may change is decided by the document as it is stored now, and the write goes
-under the token of the head that was looked at: what has ended stays as it is, and a run's result is the run's alone.
+Such an object may be stale, so the stored document decides what it may change, and the write is a compare-and-swap on
+the head that was checked: a job that has ended stays as it is, and only the run itself writes its result.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from zerog.jobs.document import StoredJob
 
 NOTES = ("events", "warnings")
-"""What anybody may add to a job at any time."""
+"""Fields that any writer may append to at any time."""
 
 RESULT = ("output", "resultCode")
-"""What only a run may write while there is one."""
+"""Fields that only the run may write while there is one."""
 
 
 def write(
     job: StoredJob, waiting: Sequence[Operation], operations: Sequence[Operation], cas: int | None
 ) -> tuple[Mutation | None, list[Operation]]:
-    """Store ``operations`` and what waits; returns what was stored, and which of ``waiting`` goes on waiting.
+    """Store ``operations`` and what waits; returns what was stored, and which of ``waiting`` still has to wait.
 
     Raises JobStateError if the document's state doesn't allow it, ``casException`` if ``cas`` is stale, and
     TooManyCollisions; nothing is stored then.
@@ -52,7 +52,7 @@ def write(
 def _allowed(
     job: StoredJob, head: Document, waiting: Sequence[Operation], operations: Sequence[Operation]
 ) -> tuple[list[Operation], list[Operation]]:
-    """What of it may be stored on this head, and what has to wait. Raises JobStateError for what was asked for."""
+    """Return what may be stored on this head, and what has to wait. Raises JobStateError for refused ``operations``."""
     together = [*waiting, *operations]
     if head.get("status") in TERMINAL:
         refused = [operation for operation in together if not _is_note(operation)]

@@ -1,4 +1,4 @@
-"""What an operator's edit comes to: the parameters as a whole are validated, and those given are written."""
+"""Apply an operator's edit of parameters: validate them as a whole, and write those given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = 200
 
 
 def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any]) -> Change:
-    """The change that gives a job of this class the parameters ``params``; its others stay.
+    """Return the change that gives a job of this class the parameters ``params``; the remaining ones stay.
 
     Raises marshmallow's ValidationError with messages by field, InvalidValue if nothing or something that JSON can't
     hold is given, SchemaTooNew and CorruptDocument.
@@ -62,6 +62,6 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
 
 
 def _brief(value: Any) -> Any:
-    """A value to be shown, or the beginning of its JSON if it is long."""
+    """Return a value to be shown, or the beginning of its JSON if it is long."""
     text = jsonvalues.encode_checked(value)
     return value if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,4 +1,4 @@
-"""The arithmetic of completeness and ticks, and what a poller is shown. Pure functions."""
+"""The arithmetic of completeness and ticks, and the answers to pollers. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORDED_AT = 0.01
 """Ticks are written once they add up to this much completeness."""
 
 ROUNDING = 1e-6
-"""A sum of floats may come out above 1.0 by so much."""
+"""A sum of floats may exceed 1.0 by so much."""
 
 _EPSILON = 1e-9
 """Ten ticks of 0.001 add up to a little less than 0.01 in floats, and are meant to be enough."""
@@ -26,28 +26,28 @@ _SHOWN = named(lambda field: field.is_shown)
 
 
 def is_worth_recording(tickcount: float) -> bool:
-    """Whether collected ticks should be written now."""
+    """Return True if collected ticks should be written now."""
     return tickcount >= RECORDED_AT - _EPSILON
 
 
 def clamp(completeness: float) -> float:
-    """A completeness within 0.0 and 1.0. Raises ValueError for what is no number."""
+    """Clamp a completeness to 0.0–1.0. Raises ValueError for what is no number."""
     if isinstance(completeness, bool) or not isinstance(completeness, (int, float)) or completeness != completeness:
         raise ValueError(f"completeness is a number from 0.0 to 1.0, not {completeness!r}; nothing was changed")
     return max(0.0, min(1.0, float(completeness)))
 
 
 def share(completeness: Any) -> Any:
-    """A completeness as it is shown: within 0.0 and 1.0; what is no number stays as it is."""
+    """Return a completeness as it is shown: within 0.0 and 1.0; what is no number stays as it is."""
     if type(completeness) is float and 0.0 <= completeness <= 1.0:
         return completeness
     return clamp(completeness) if type(completeness) in (int, float) and completeness == completeness else completeness
 
 
 def is_stalled(head: Document, now: datetime) -> bool:
-    """Whether a job runs but has written nothing for STALLED_AFTER seconds.
+    """Return True if a job runs but has written nothing for STALLED_AFTER seconds.
 
-    ``now`` is the asker's clock and ``updatedAt`` the writer's: good enough for a hint, and nothing else rests on it.
+    ``now`` is the caller's clock and ``updatedAt`` the writer's: good enough for a hint; nothing else depends on it.
     """
     if head.get("status") == RUNNING:
         with suppress(KeyError, TypeError, ValueError):  # a damaged timestamp must not hide the rest of the job
@@ -56,8 +56,8 @@ def is_stalled(head: Document, now: datetime) -> bool:
 
 
 def progress_of(head: Document, now: datetime) -> dict[str, Any]:
-    """What a poller is shown: ``completeness``, ``result``, ``status``, and what goes with them. JSON values."""
-    # A listing must not end at the one document in a thousand that somebody truncated.
+    """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values."""
+    # A listing must not fail at the one document in a thousand that is truncated.
     shown = {
         "completeness": share(head.get("completeness")),
         "result": head.get("resultCode"),
@@ -67,6 +67,6 @@ def progress_of(head: Document, now: datetime) -> dict[str, Any]:
 
 
 def info_of(document: Document, now: datetime) -> dict[str, Any]:
-    """``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
+    """Return ``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
     return progress_of(document, now) | lists

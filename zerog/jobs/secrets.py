@@ -1,6 +1,6 @@
 """Fields that only the job itself may see: ``fields.String(metadata={"secret": True})``.
 
-The stored document and the job's attribute hold the value. Whatever shows a job shows HIDDEN in its place.
+The stored document and the job's attribute hold the value. Everything that shows a job shows HIDDEN in its place.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from marshmallow import fields
 from zerog.exceptions import InvalidJobClass
 
 HIDDEN = "[secret]"
-"""What is shown in the place of a secret."""
+"""Shown in place of a secret."""
 
 REFUSED = "Not valid; what was given is secret, so no more is said."
-"""What is said of a secret's wrong value: a validator's own message might hold it."""
+"""Message for a secret's wrong value: a validator's own message might contain the value."""
 
 
 def is_secret(field: fields.Field[Any]) -> bool:
-    """Whether a field is marked as secret."""
+    """Return True if a field is marked as secret."""
     return field.metadata.get("secret") is True
 
 
@@ -33,7 +33,7 @@ def check_marks(where: str, field: fields.Field[Any]) -> None:
 
 
 def _marked_inside(field: fields.Field[Any], seen: set[type]) -> str | None:
-    """The name of a secret part of a field."""
+    """Return the name of a secret part of a field, or None."""
     inner = [getattr(field, name, None) for name in ("inner", "key_field", "value_field")]
     parts = {f"a part ({type(part).__name__})": part for part in inner if isinstance(part, fields.Field)}
     if isinstance(field, fields.Nested) and type(field.schema) not in seen:
@@ -47,7 +47,7 @@ def _marked_inside(field: fields.Field[Any], seen: set[type]) -> str | None:
 
 
 def redacted(document: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    """A document with HIDDEN in place of those fields' values; ``document`` itself if it has none of them."""
+    """Return a document with HIDDEN in place of those fields' values; ``document`` itself if it has none of them."""
     if names.isdisjoint(document):
         return document
     return {name: HIDDEN if name in names and value is not None else value for name, value in document.items()}

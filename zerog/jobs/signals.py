@@ -1,4 +1,4 @@
-"""The four exceptions with which a job ends its run from anywhere inside ``run()``.
+"""Four exceptions with which a job ends its run from anywhere inside ``run()``.
 
 Each takes an optional code and message, which ``raise_error_continue`` and its siblings fill in; a job may raise the
 classes themselves, too.
@@ -14,7 +14,7 @@ from zerog.records.job import INTERNAL_ERROR
 def _init(
     self: Any, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
 ) -> None:
-    """Keep what the end of the run needs; ``recorded``: whether the job's history has the error or warning already."""
+    """Keep what the end of the run needs; ``recorded``: True if the job's history has the error or warning already."""
     Exception.__init__(self, *args)
     self.code = code
     self.delay = delay

@@ -1,4 +1,4 @@
-"""MAX_DOCUMENT: how many bytes the fields of a job take, known without encoding again what doesn't change.
+"""MAX_DOCUMENT: count the bytes that the fields of a job take, without encoding unchanged fields again.
 
 The history isn't part of it: datastores keep it apart, and MAX_EVENTS bounds it. Only what a job itself makes large is
 refused; the engine's own small fields are counted and always written.
@@ -28,7 +28,7 @@ SMALLEST = 2_048
 """Bytes of the least that MAX_DOCUMENT may allow: twice what a new job's engine fields take."""
 
 WARNED_AT = 0.8
-"""The share of MAX_DOCUMENT from which a write is warned of."""
+"""Share of MAX_DOCUMENT from which a write logs a warning."""
 
 _SMALL = ENGINE_FIELDS - (DOCUMENTED & {*CONTAINERS})
 
@@ -41,7 +41,7 @@ class Sizes:
         self.total = sum(self._bytes.values())
 
     def change(self, operations: Iterable[Operation]) -> dict[str, int]:
-        """Count what these write; returns by how much each field grows. Numbers that are added to stay as they are."""
+        """Count what these write and return by how much each field grows. Numbers that are added to keep their size."""
         growth: dict[str, int] = {}
         for operation in operations:
             if isinstance(operation, (Set, Remove)):
@@ -58,7 +58,7 @@ def _size(field: str, value: object) -> int:
 
 
 def check_growth(job_class: type[BaseJob], uuid: str, sizes: Sizes, operations: Sequence[Operation]) -> bool:
-    """Count a change; tells whether it takes the job over WARNED_AT of what it may be.
+    """Count a change; returns True if it takes the job over WARNED_AT of its limit.
 
     Raises InvalidValue, naming the field that grows most, if that takes the job over MAX_DOCUMENT.
     """
@@ -77,7 +77,7 @@ def check_growth(job_class: type[BaseJob], uuid: str, sizes: Sizes, operations: 
 
 
 def bounded(job: StoredJob, operations: Sequence[Operation]) -> Sequence[Operation]:
-    """A stored job's change, with a warning if it comes near MAX_DOCUMENT. Raises InvalidValue if it goes beyond."""
+    """Return a stored job's change, with a warning if it is near MAX_DOCUMENT. Raises InvalidValue if it is beyond."""
     job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
     if job_class.MAX_DOCUMENT is None or job._stored is None:
         return operations
@@ -95,7 +95,7 @@ def bounded(job: StoredJob, operations: Sequence[Operation]) -> Sequence[Operati
 
 
 def bound_new(job: StoredJob, document: Document) -> None:
-    """The same for the document of a job that isn't stored yet."""
+    """Check the document of a job that isn't stored yet in the same way."""
     job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
     if job_class.MAX_DOCUMENT is not None:
         sizes = Sizes({})

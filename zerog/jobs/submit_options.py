@@ -1,4 +1,4 @@
-"""What a caller may say about when and where a job runs. Checked before anything is written."""
+"""Options of a submit: when and where a job runs. Checked before anything is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIGHEST_PRIORITY = 2**31 - 1
 
 
 def check_delay(value: Any, name: str = "delay") -> float:
-    """The seconds as a float. Raises InvalidValue for anything that is no wait."""
+    """Return the seconds as a float. Raises InvalidValue for anything that is no delay."""
     if not is_delay(value):
         raise InvalidValue(
             f"{name}={value!r:.80}; expected seconds, from 0 up to {LONGEST_DELAY:,}. Nothing was stored."
@@ -25,9 +25,10 @@ def check_delay(value: Any, name: str = "delay") -> float:
 
 
 def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) -> float:
-    """The seconds to wait, said as ``delay`` or as the time ``at``, in UTC unless it has a timezone.
+    """Return the seconds to wait, given as ``delay`` or as the time ``at``, in UTC unless it has a timezone.
 
-    Raises InvalidValue, and what ``now`` raises."""
+    Raises InvalidValue, and what ``now`` raises.
+    """
     if at is None:
         return check_delay(delay)
     if delay:
@@ -42,27 +43,27 @@ def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) 
 
 
 def check_named(value: object, name: str) -> None:
-    """Who did something by hand, or why: a text that says something. Raises InvalidValue."""
+    """Check the name of a person who acts by hand, or the reason: a text that isn't blank. Raises InvalidValue."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidValue(f"{name}={value!r:.80}; expected a text for the job's events. Nothing was changed.")
 
 
 def check_token(value: int | str) -> int:
-    """A token as a number. Raises InvalidValue."""
+    """Return a token as a number. Raises InvalidValue."""
     if isinstance(value, bool) or not str(value).isdecimal():
         raise InvalidValue(f"cas={value!r:.80}; expected the token of a job as it was seen. Nothing was changed.")
     return int(value)
 
 
 def check_priority(value: Any) -> int:
-    """The priority. Raises InvalidValue for anything but a whole number."""
+    """Return the priority. Raises InvalidValue for anything but a whole number."""
     if type(value) is not int or abs(value) > HIGHEST_PRIORITY:
         raise InvalidValue(f"priority={value!r:.80}; expected a whole number, higher runs earlier. Nothing was stored.")
     return value
 
 
 def check_headers(value: Mapping[str, str] | None) -> dict[str, str]:
-    """Headers as a dict of texts. Raises InvalidValue."""
+    """Return headers as a dict of texts. Raises InvalidValue."""
     headers = {} if value is None else value
     if not isinstance(headers, Mapping) or not all(type(part) is str for pair in headers.items() for part in pair):
         raise InvalidValue(f"headers={value!r:.80}; expected texts by name. Nothing was stored.")
@@ -70,7 +71,7 @@ def check_headers(value: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def check_queue_options(options: dict[str, Any], takes: Callable[[str], bool]) -> None:
-    """Check what ``enqueue`` gets for the queue; ``takes`` is the queue's own.
+    """Check the options that ``enqueue`` gets for the queue; ``takes`` is the queue's own method.
 
     Raises TypeError for a name that the queue's ``put`` doesn't take, InvalidValue.
     """

@@ -1,4 +1,4 @@
-"""How far a job is: the methods that move its bar. The arithmetic is in ``progress``."""
+"""Progress of a job: the methods that set and add to its completeness. The arithmetic is in ``progress``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zerog.records.operations import Add, Set
 from zerog.support import jsonvalues
 
 FLUSH_EVERY = 5.0
-"""Seconds after which a tick writes what has collected, however little."""
+"""Seconds after the last write after which a tick writes the collected ticks, however few."""
 
 
 class ProgressMethods(StoredJob):
@@ -21,17 +21,17 @@ class ProgressMethods(StoredJob):
     def set_completeness(self, completeness: float) -> None:
         """Set how much is done, from 0.0 to 1.0; ticks not yet recorded are dropped.
 
-        What lies outside is clamped; more than 1.0 is warned of in the log, once for each object.
+        Values outside are clamped; more than 1.0 logs a warning, once for each object.
         """
         self._write([Set("completeness", self._clamped(completeness)), Set("tickcount", 0.0)])
 
     def add_to_completeness(self, delta: float) -> None:
-        """Add to how much is done, together with ticks not yet recorded."""
+        """Add ``delta`` to how much is done, together with ticks not yet recorded."""
         writes.absorb_ticks(self, float(delta))
         self._last_write = self._clock.monotonic()
 
     def set_tick_value(self, tickval: float) -> None:
-        """Set what one ``tick`` adds to the completeness; 0.001 unless set."""
+        """Set how much one ``tick`` adds to the completeness; 0.001 unless set."""
         self.update_attrs(tickval=float(tickval))
 
     def tick(self) -> None:
@@ -43,10 +43,10 @@ class ProgressMethods(StoredJob):
         self.keep_alive()
 
     def progress(self) -> dict[str, Any]:
-        """``completeness``, ``result``, ``status`` and more, as of this object's last read or write. JSON values."""
+        """Return ``completeness``, ``result``, ``status`` and more, as of this object's last read or write, as JSON."""
         return progress_of(self._dump_engine_fields(), self._clock.now())
 
     def info(self) -> dict[str, Any]:
-        """``progress()`` with ``events``, ``warnings`` and ``errors``."""
+        """Return ``progress()`` with ``events``, ``warnings`` and ``errors``."""
         history = {field: jsonvalues.copy(self._raw_entries(field)) for field in HISTORY}
         return info_of({**self._dump_engine_fields(), **history}, self._clock.now())

@@ -1,7 +1,7 @@
-"""How changes of a job object reach its document. The only catcher of a refused token.
+"""Write the changes of a job object to its document; retry after refused tokens.
 
-A change is a list of operations. Within a run it goes out under the run's numbers; elsewhere it merges with whatever
-others write, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) ride
+A change is a list of operations. Within a run it is written under the run's numbers; elsewhere it merges with
+concurrent writes, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) are sent
 with the next write.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
-"""What a new job's own fields hold unless somebody set them; these values need no check."""
+"""Default values of a new job's fields; these need no check."""
 
 
 _NO_TURN = nullcontext()
@@ -41,10 +41,10 @@ class Pending:
 
     def __init__(self) -> None:
         self._operations: list[Operation] = []
-        self._lock = threading.RLock()  # a job may record things from threads of its own
+        self._lock = threading.RLock()  # a job may record things from its own threads
 
     def add(self, operations: Iterable[Operation]) -> None:
-        """Let these wait, too."""
+        """Add operations that wait."""
         with self._lock:
             self._add(operations)
 
@@ -57,14 +57,14 @@ class Pending:
             self._operations.append(operation)
 
     def add_before(self, operations: Iterable[Operation]) -> None:
-        """Put ``operations`` before what waits: what was asked for later wins."""
+        """Put ``operations`` before what waits: the later operation wins."""
         with self._lock:
             later = self.take()
             self._add(operations)
             self._add(later)
 
     def _merge(self, operation: Add) -> bool:
-        """Let a million ticks wait as one operation."""
+        """Merge additions, so that a million ticks wait as one operation; False if it can't be merged."""
         for index in range(len(self._operations) - 1, -1, -1):
             waiting = self._operations[index]
             if waiting.field == operation.field:
@@ -78,7 +78,7 @@ class Pending:
         return iter(list(self._operations))
 
     def take(self) -> list[Operation]:
-        """All of them; none is waiting afterwards."""
+        """Remove and return all of them."""
         with self._lock:
             operations, self._operations = self._operations, []
         return operations
@@ -121,14 +121,17 @@ def _write_new(job: StoredJob, operations: Sequence[Operation], flush: bool) -> 
 
 
 def send(job: StoredJob, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
-    """Send what waits together with ``operations``, in one write. If it is refused, what waited goes on waiting."""
+    """Send what waits together with ``operations``, in one write. If it is refused, what waited still waits."""
     with _turn(job):
         _exchange(job, operations, cas)
 
 
 def _turn(job: StoredJob) -> AbstractContextManager[object]:
-    """Has the threads of a run write one after the other: no older answer overwrites a newer token, and no ``save``
-    takes what another thread is about to write for a change of its own."""
+    """Return the lock by which the threads of a run write one after the other.
+
+    Without it an older answer could overwrite a newer token, and a ``save`` could include what another thread is about
+    to write.
+    """
     return _NO_TURN if job._run is None else job._run.turn
 
 
@@ -164,7 +167,7 @@ def _exchange(job: StoredJob, operations: Sequence[Operation], cas: int | None =
 def _send(
     job: StoredJob, waiting: list[Operation], operations: Sequence[Operation], cas: int | None
 ) -> tuple[Mutation | None, list[Operation]]:
-    """What was stored, and what of ``waiting`` goes on waiting."""
+    """Write, and return what was stored, and what of ``waiting`` still has to wait."""
     together = Pending()
     together.add(waiting)
     if job._run is None:
@@ -187,7 +190,7 @@ def apply_locally(job: StoredJob, operations: Sequence[Operation]) -> None:
 
 
 def _shown(job: StoredJob, operations: Sequence[Operation]) -> dict[str, Any]:
-    """The attributes that ``operations`` are going to change."""
+    """Return the attributes that ``operations`` are going to change, with their values."""
     owns = (job._declaration.by_key(operation.field) for operation in operations)
     names = [o.field if own is None else own.attribute for o, own in zip(operations, owns, strict=True)]
     return {name: job.__dict__[name] for name in names if name in job.__dict__}
@@ -207,7 +210,7 @@ def _set_attribute(job: StoredJob, field: str, value: Any) -> None:
 
 
 def save(job: StoredJob) -> None:
-    """Store what differs from the document as this object last saw it, if that is the present one.
+    """Store what differs from the document as this object last read it, if that is the current one.
 
     The first save creates the document. Raises ``casException`` on a stale token, also if there is nothing to store.
     """
@@ -236,7 +239,7 @@ def save(job: StoredJob) -> None:
 
 
 def has_changes(job: StoredJob) -> bool:
-    """True if ``save`` has something to store."""
+    """Return True if ``save`` has something to store."""
     return job._stored is None or bool([*job._pending]) or bool(_differences(job))
 
 
@@ -251,7 +254,7 @@ def _check_token(job: StoredJob) -> None:
 
 
 def new_document_of(job: StoredJob) -> dict[str, Any]:
-    """The document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
+    """Return the document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
     document = {**job._dump_head(), **{field: jsonvalues.copy(job._raw_entries(field)) for field in HISTORY}}
     for field, default in _DEFAULTS.items():
         value = document[field]
@@ -264,7 +267,7 @@ def new_document_of(job: StoredJob) -> dict[str, Any]:
 
 
 def _is_cancelled(job: StoredJob) -> bool:
-    """Whether the one who wrote meanwhile was an operator: then the run is to stop, not to complain."""
+    """Return True if the job was cancelled meanwhile: then the run is to stop, not to fail."""
     head = job._engine.datastore.read_with_cas(job.key(), head=True)[0]
     return head is not None and head.get("epoch") == job.epoch and head.get("cancelRequested") is not None
 
@@ -291,7 +294,7 @@ def _differences(job: StoredJob) -> list[Operation]:
 
 
 def reload(job: StoredJob, history: bool = True) -> None:
-    """Read the document again into this object, with its history in the same read unless that isn't asked for.
+    """Read the document again into this object, with its history in the same read if ``history`` is set.
 
     Changes that wait stay; attributes outside the schema are not touched.
     """
@@ -307,7 +310,7 @@ def reload(job: StoredJob, history: bool = True) -> None:
 
 
 def record_change(job: StoredJob, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call a function that changes the job, then save; if somebody else wrote first, reload and start again.
+    """Call a function that changes the job, then save; after a concurrent write reload and start again.
 
     Raises TooManyCollisions after 200 tries; the change is not stored then.
     """
@@ -325,8 +328,11 @@ def record_change(job: StoredJob, function: Callable[..., T], *args: Any, **kwar
 
 
 def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
-    """Reload, and keep what had been assigned on this object and not saved. Raises ``casException`` if others changed
-    one of those fields, too: which of the two values is right, only the caller knows."""
+    """Reload, and keep what had been assigned on this object and not saved.
+
+    Raises ``casException`` if another writer changed one of those fields, too: only the caller can choose between the
+    two values.
+    """
     before = dict(job._stored or {})
     reload(job, history=False)
     assert job._stored is not None
@@ -341,8 +347,8 @@ def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
 def absorb_ticks(job: StoredJob, delta: float) -> None:
     """Add ``delta`` and the ticks not yet recorded to the completeness, and each tick once.
 
-    The stored ticks are part of it, so outside a run this goes by compare-and-swap; a run is the only writer of them.
-    While somebody else runs the job, they are that run's.
+    The stored ticks are part of it, so outside a run this is a compare-and-swap; a run is the only writer of them.
+    While another process runs the job, they belong to that run.
     """
     with _turn(job):
         _absorb_ticks(job, delta)

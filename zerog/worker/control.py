@@ -1,7 +1,7 @@
-"""The channel by which a running worker hears what operators want of it: two documents, read about once a second.
+"""Poll the orders that operators give a running worker: two documents, read about once a second.
 
-Nobody needs to reach the worker for that, only the datastore, whichever it is. While the datastore is away the last
-orders stay in force; the lease tells of the outage.
+Operators need no connection to the worker for that, only to the datastore, whichever it is. While the datastore is
+unavailable the last orders stay in force; the lease logs the outage.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ log = logging.getLogger("zerog")
 T = TypeVar("T")
 
 PERIOD = 1.0
-"""Seconds between two looks; the two reads cost 0.03 ms in SQLite and 0.2 ms on Redis."""
+"""Seconds between two polls; the two reads cost 0.03 ms in SQLite and 0.2 ms on Redis."""
 
 
 class CommandPoller:
-    """Looks in a thread of its own.
+    """Polls the orders in a separate thread.
 
-    ``changed`` is told the orders when they are others than before. ``cancel`` is told, once for each time that it was
-    asked for, the run of a job that is to be cancelled, as ``named``; it must not block.
+    ``changed`` is called with the orders when they have changed. ``cancel`` is called, once for each request, with the
+    run of a job that is to be cancelled, as ``run_name`` makes it; it must not block.
     """
 
     def __init__(
@@ -52,34 +52,34 @@ class CommandPoller:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="zerog-control", daemon=True)
         self.orders = WorkerCommands()
-        """What holds now."""
+        """The orders in force."""
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start polling."""
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """True while its thread runs."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Look no more; doesn't wait for a look that is under way."""
+        """Stop polling; doesn't wait for a poll that is under way."""
         self._stop.set()
 
     def kept(self) -> Document:
-        """What a new record of this worker must say, should somebody have removed the old one while it was away."""
+        """Return what a new record of this worker must contain, if the old one was removed while it was unreachable."""
         return {} if self.orders.drain is None else {"drain": self.orders.drain}
 
     def turn(self) -> None:
-        """Look once. What can't be read leaves its part as it was, and is logged once.
+        """Poll once. A part of the orders that can't be read stays as it was, and is logged once.
 
-        Raises what the datastore raises when it is out of reach; then everything stays as it was.
+        Raises what the datastore raises when it is unavailable; then everything stays as it was.
         """
         record, wrong, _ = read_record(self._datastore, worker_key(self._worker))
         queues, wrong_queues, _ = read_record(self._datastore, QUEUES)
         damage = [*wrong, *wrong_queues]
-        if wrong:  # others would take this worker for silent; the next beat makes a new one
+        if wrong:  # other workers would see no heartbeat in it; the next beat makes a new record
             with suppress(DatastoreError):
                 self._datastore.delete(worker_key(self._worker))
         drain, paused, new = self.orders.drain, self.orders.paused, list[str]()
@@ -100,7 +100,7 @@ class CommandPoller:
         while not self._clock.wait(self._stop, PERIOD):
             try:
                 self.turn()
-            except Exception as error:  # a driver's or the system's, too: without this thread nobody would listen
+            except Exception as error:  # a driver's or the system's, too: no other thread polls the orders
                 self._complain(error)
 
     def _note_damage(self, damage: str) -> None:
@@ -119,7 +119,7 @@ class CommandPoller:
 
 
 def _part(read: Callable[[], T], last: T, damage: list[str]) -> T:
-    """One part of the orders, or its last value if it is damaged, which is added to ``damage``."""
+    """Return one part of the orders, or its last value if it is damaged, which is added to ``damage``."""
     try:
         return read()
     except CorruptDocument as error:

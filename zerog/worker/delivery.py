@@ -1,4 +1,4 @@
-"""One delivery, run to its end: for a worker of another system that takes deliveries and calls ZeroG for each."""
+"""Run one queue delivery to completion, for a worker of another system (RQ) that calls ZeroG for each."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def run_delivery(
 ) -> None:
     """Claim the job that a queue has delivered, run it in a thread, settle it; returns once that is done.
 
-    A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds of silence after which
-    others take the job; a thread renews it meanwhile, under a worker's name made for this one delivery. ``stopping``:
-    whether its worker is shutting down, for the job.
+    A delivery that is not for now is dropped or released as any worker does. ``lease``: seconds without a heartbeat
+    after which other workers take the job; a thread renews it meanwhile, under a worker name made for this one
+    delivery. ``stopping``: returns True while the calling worker is shutting down, for the job.
 
     Raises what the datastore raises before the job is claimed. An exception that reaches the calling thread while the
-    job runs (from a signal, say) gives the job back, uncounted, and goes on.
+    job runs (from a signal, for example) releases the job, uncounted, and is raised again.
     """
     worker = WorkerIdentity(f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}", lease, app.build_id)
     single = _Single(app, worker, queue_name, stopping, reservation.uuid)
@@ -111,7 +111,7 @@ class _Single:
         self._control.stop()
         self.keeper.stop()
         if self._holds:
-            return  # its record shows others that this worker is silent
+            return  # its record stays, so that other workers see the lease expire
         try:
             self._app.engine.unreserve()
             self._records.forget(self._worker.name)
@@ -134,7 +134,7 @@ class _Single:
                 continue
 
     def _settle(self, settlement: Settlement) -> None:
-        """Settle, as often as it takes; once the lease is over the answer is that the job is somebody else's."""
+        """Settle, retrying until it is answered; once the lease has expired the answer is that the run is lost."""
         pause = 0.05
         while True:
             answer = settle_once(self._app.engine, settlement, self._app.clock)

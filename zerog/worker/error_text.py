@@ -1,4 +1,4 @@
-"""The texts of values and exceptions that a job's code has made, whatever their ``repr`` and ``str`` do."""
+"""Texts of values and exceptions that a job's code has made, whatever their ``repr`` and ``str`` do."""
 
 from __future__ import annotations
 

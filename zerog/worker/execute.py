@@ -1,7 +1,7 @@
-"""Run one loaded job and say how it ended. Touches no queue and settles nothing.
+"""Run one loaded job and return its outcome. Touches no queue and settles nothing.
 
 Each way out of ``run()`` has one branch here. What a run recorded on its way out (an error, an output) is gathered
-and goes into the outcome, so that the record and the end of the run are one write.
+in the outcome, so that the record and the end of the run are one write.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 COMFORTABLE_BYTES = 64 * 1024
-"""Characters that the end of a run may take without anybody asking whether they still fit into the document."""
+"""Characters that the end of a run may take without a check that they fit into the document."""
 
 _SMALL = (int, float, bool, type(None))
 """Types whose values take next to nothing, and were checked when they were recorded."""
@@ -49,7 +49,7 @@ def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, r
 
 
 def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> BaseJob | Outcome:
-    """The job object of a claimed document, or the end of the run if the class can't make one. Never raises."""
+    """Return the job object of a claimed document, or the outcome if the class can't make one. Never raises."""
     try:
         job = load_job(job_class, loaded, token, app.datastore, app.queue)
     except BaseException as error:
@@ -63,7 +63,7 @@ def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int
 def _not_started(
     app: App, job_class: type[BaseJob], head: Document, error: BaseException, build: str | None
 ) -> Outcome:
-    """The class's own ``__init__`` failed: an error of the job."""
+    """Return the outcome of a job whose class's ``__init__`` failed: an error of the job."""
     if head["cancelRequested"] is not None:
         return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
@@ -82,12 +82,12 @@ def _not_started(
 
 
 def _is_final(job_class: type[BaseJob], error: BaseException) -> bool:
-    """Whether the class says that after this exception another run is pointless."""
+    """Return True if the class declares by FINISH_ON that another run after this exception is pointless."""
     return any(isinstance(part, job_class.FINISH_ON) for part in (error, *leaves(error)))
 
 
 class Start(NamedTuple):
-    """What the job had when this run began, and whether it may be called at all."""
+    """State of the job when this run began."""
 
     errors: int
     result: int
@@ -96,12 +96,12 @@ class Start(NamedTuple):
 
     @property
     def may_run(self) -> bool:
-        """Whether ``run()`` is to be called."""
+        """True if ``run()`` is to be called."""
         return not self.cancelled and not self.exhausted
 
 
 def execute(job: BaseJob) -> Outcome:
-    """Run ``job``, whose ``_run`` is set, to its way out. Never raises."""
+    """Run ``job``, whose ``_run`` is set, to its outcome. Never raises."""
     token = current_job.set(job)
     try:
         return conclude(job, begin(job), lambda: called(job))
@@ -110,14 +110,14 @@ def execute(job: BaseJob) -> Outcome:
 
 
 def begin(job: BaseJob) -> Start:
-    """Look at a job before its run."""
+    """Return the state of a job before its run."""
     return Start(job.errorCount, job.resultCode, job.cancelRequested is not None, _exhausted(job))
 
 
 def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
-    """The way out of a run. ``call`` gives what ``run()`` returned or raises what it raised. Never raises.
+    """Return the outcome of a run. ``call`` returns what ``run()`` returned or raises what it raised. Never raises.
 
-    ``call`` may do the run itself, with its hooks, or tell of one that has ended, so that threads and event loops share
+    ``call`` may do the run itself, with its hooks, or replay one that has ended, so that threads and event loops share
     all the rest.
     """
     outcome = _guarded(job, lambda: _attempt(job, start, call))
@@ -137,7 +137,7 @@ def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
 
 
 def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
-    """Whatever a job's own hooks raise while the run is being ended must not hide how it ended."""
+    """Run a step of ending the run, such that an error in a job's own hook doesn't hide how the run ended."""
     try:
         return step()
     except Cancelled:
@@ -151,7 +151,7 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
 
 
 def _is_revoked(job: BaseJob) -> bool:
-    """True if the claim of the run is lost; a ClaimLost that the job made up itself is an error of its own."""
+    """Return True if the claim of the run is lost; a ClaimLost that the job itself raised is a plain error."""
     return job._run is not None and job._run.is_revoked
 
 
@@ -172,7 +172,7 @@ def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
 
 
 def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
-    """The branch of an exception; one that came through a task group counts as if it had come straight."""
+    """Return the outcome of an exception; one from a task group counts as if it had been raised directly."""
     parts = leaves(error)
     for part in parts:
         if isinstance(part, ClaimLost) and _is_revoked(job):
@@ -190,7 +190,7 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
 
 
 def _exhausted(job: BaseJob) -> str | None:
-    """Why the job must not run once more, if earlier runs died too often."""
+    """Return why the job must not run once more, if earlier runs died too often; otherwise None."""
     if job.crashes >= job.MAX_CRASHES:
         return f"the process died in {job.crashes} runs of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
     if job.lost >= job.MAX_LOST:
@@ -223,7 +223,7 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
 
 
 def _nothing(job: BaseJob, start: Start) -> Outcome:
-    """200, unless this very run has recorded another result."""
+    """Return the outcome of ``run()`` returning None: 200, unless this run has recorded another result."""
     if job.resultCode in (NO_RESULT, start.result):
         return _result(job, "value", SUCCESS)
     if _is_code(job.resultCode):
@@ -285,14 +285,14 @@ def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
     if job._run is not None and job._run.cancelled:
-        return _cancelled(job)  # it was told so, and failed while it was cleaning up
+        return _cancelled(job)  # it was cancelled, and failed while it was cleaning up
     if _is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
     return _another_try(job, "exception", error, start)
 
 
 def _another_try(job: BaseJob, branch: str, error: BaseException, start: Start) -> Outcome:
-    """After an error the job itself says whether it goes on."""
+    """Return the outcome after an error, which the job's ``continue_running`` decides."""
     if job.errorCount <= start.errors:
         # An overridden record_error that doesn't count would otherwise let the job fail for ever.
         job._gathered(job._write, [Add("errorCount", 1)])
@@ -317,7 +317,7 @@ def _asked(job: BaseJob) -> int | None:
 
 
 def _pause(job: BaseJob, error: BaseException) -> float:
-    """Seconds until the next try: those the job named when it raised, or its class's BACKOFF."""
+    """Return the seconds until the next try: those of the job's ErrorContinue, or its class's BACKOFF."""
     if isinstance(error, ErrorContinue) and error.delay is not None:
         return float(error.delay)
     pause = retry_delay(type(job), job.errorCount, error)
@@ -327,14 +327,14 @@ def _pause(job: BaseJob, error: BaseException) -> float:
 
 
 def _complain(job: BaseJob, complaint: str) -> None:
-    """Record what is wrong with the class; ``errorCount`` counts runs that failed, and this was none."""
+    """Record what is wrong with the class, without ``errorCount``: that counts failed runs, and this is none."""
     log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=fields_of(job))
     record = error_record(job._now(), INTERNAL_ERROR, complaint, job.attempts, job._build)
     job._gathered(job._record, "errors", record)
 
 
 def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
-    """Run again without an error, which is bounded, too."""
+    """Return the outcome of a run that asks to run again without an error; MAX_CONTINUES bounds that."""
     limit = job.MAX_CONTINUES
     if limit is not None and job.continues >= limit:
         return _failed(job, f"the job asked to run again {job.continues + 1} times (MAX_CONTINUES {limit})")
@@ -347,7 +347,7 @@ def _cancelled(job: BaseJob) -> Outcome:
 
 
 def _failed(job: BaseJob, message: str) -> Outcome:
-    """Ended by the engine's own decision."""
+    """Return the outcome of a run that the engine ends as failed."""
     log.error("%s job %s: %s", job.logId, job.uuid, message, extra=fields_of(job))
     job._gathered(job.record_error, INTERNAL_ERROR, message)
     return _result(job, "exception", INTERNAL_ERROR)
@@ -359,7 +359,7 @@ def _result(job: BaseJob, branch: str, code: int) -> Outcome:
 
 
 def _is_implied(operation: Operation, code: int) -> bool:
-    """Whether settling the run with this result writes the same anyway."""
+    """Return True if settling the run with this result writes the same anyway."""
     if isinstance(operation, Set):
         return operation.field == "resultCode" and operation.value == code
     is_full = isinstance(operation, Max) and operation.field == "completeness" and operation.value == 1.0
@@ -383,7 +383,7 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
 
 
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
-    """The end of a job whose own hooks fail: recorded without calling any of them."""
+    """Return the outcome of a job whose own hooks fail: recorded without calling any of them."""
     message = f"a hook of the job failed: {message_of(error)}"
     record = error_record(job._now(), INTERNAL_ERROR, message, job.attempts, job._build)
     operations = [*job._pending.take(), *erred(record, job._history_limit), Add("errorCount", 1)]

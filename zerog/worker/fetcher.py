@@ -1,11 +1,11 @@
-"""The thread of a worker that settles and claims, one call at a time, and the one that waits for work to come.
+"""A worker's thread that settles and claims, one call at a time, and its thread that waits for work.
 
 While a call is under way, finished jobs gather; the next call settles them all and claims as many as there is
-room for, in one transaction where the engine can, so that a durable commit is shared. The thread that sees work come
-while the other one has nothing to do makes that call itself: waking the other one would take longer.
+room for, in one transaction where the engine can, so that a durable commit is shared. If the fetcher's thread is idle
+when work arrives, the waiting thread makes that call itself: waking the fetcher's thread would take longer.
 
-Settling and claiming fail apart, and so does each settlement: what was not stored is sent again after a pause of its
-own (``zerog.worker.settling``), while the worker goes on. The nonces of all runs that the worker holds are in its
+Settling and claiming fail separately, and so does each settlement: one that was not stored is sent again after its own
+pause (``zerog.worker.settling``), while the worker continues. The nonces of all runs that the worker holds are in its
 record (``zerog.worker.holdings``).
 """
 
@@ -34,17 +34,17 @@ from zerog.worker.waiting import POLL, Waiter
 log = logging.getLogger("zerog")
 
 GATHER_SECONDS = 0.002
-"""For how long an ended job waits for others, at most."""
+"""Seconds that an ended job waits for more jobs to end, at most."""
 
 FRESH = 1.0
-"""Seconds for which a claim is begun without another look at its document; a third of the lease, if that is less."""
+"""Seconds for which a claim is begun without reading its document again; a third of the lease, if that is less."""
 
 HOARDED = 0.5
-"""Seconds without any slot taking a claim after which claims that wait for one are given back."""
+"""Seconds without any slot taking a claim after which claims that wait for one are released."""
 
 
 class Fetcher:
-    """Settles what ended, claims what slots can take, and no more than ``most`` jobs altogether.
+    """Settles ended runs and claims jobs for the slots, no more than ``most`` jobs altogether.
 
     ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
     """
@@ -91,12 +91,12 @@ class Fetcher:
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.counts: Counter[str] = Counter()
         self.drained = threading.Event()
-        """Set while no job is in flight and nothing was ready at the last look, or is to be claimed at all."""
+        """Set while no job is in flight, and nothing was ready at the last poll or nothing is to be claimed at all."""
         self.failure: BaseException | None = None
         self.answered = False
-        """Whether datastore and queue have answered a look for work, or nothing is to be claimed."""
+        """True once datastore and queue have answered a poll for work, or if nothing is to be claimed."""
         self.turned = clock.monotonic()
-        """When the thread last made a turn, which it does after each call of the engine and each wait."""
+        """Time of the thread's last turn; it makes one after each call of the engine and each wait."""
 
     def serve(self, slots: Executor) -> None:
         """Claim for ``slots``, once started."""
@@ -109,21 +109,21 @@ class Fetcher:
         self._waiter.start()
 
     def done(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
-        """A slot has ended a run: settle it, unless the document is dealt with already."""
+        """Settle a run that a slot has ended, unless the document is dealt with already."""
         settlement = None
         if outcome is not None:
             settlement = outcome.settlement(claim)
             settlement.seconds = seconds
-            with suppress(Exception):  # what can't be stored is found when it is settled
+            with suppress(Exception):  # a value that can't be stored is reported when the run is settled
                 self._engine.prepare(settlement)
         self._runs_over.append((claim, settlement, seconds))
-        # Under way, the step or the gathering looks there when it is over; many slots would only wait for the lock.
+        # A step or a gathering under way collects it at its end; notifying would only make slots wait for the lock.
         if not self._stepping and not (self._gathering and self._gathers()):
             with self._changed:
                 self._notify()
 
     def _collect(self) -> None:
-        """Take over the runs that slots have ended."""
+        """Account for the runs that slots have ended."""
         now = self._clock.monotonic()
         while self._runs_over:
             claim, settlement, seconds = self._runs_over.popleft()
@@ -132,7 +132,7 @@ class Fetcher:
             self._vacate(claim, settlement)
 
     def _vacate(self, claim: Claim, settlement: Settlement | None) -> None:
-        """Free the place of a claim, which is settled next, or is dealt with already."""
+        """Free the place of a claim that is to be settled next, or is dealt with already."""
         self._occupied -= 1
         if settlement is None:
             self._in_flight -= 1
@@ -142,14 +142,14 @@ class Fetcher:
             self._ended.append(settlement)
 
     def opened(self, claim: Claim) -> bool:
-        """Make a claim ready for a slot; False if its run is not to begin, which then is dealt with here.
+        """Make a claim ready for a slot; False if its run is not to begin: then the claim is dealt with here.
 
-        A claim that has waited is looked at again: its job may have been cancelled, or have another owner.
+        The document of a claim that has waited is read again: its job may have been cancelled, or have another owner.
         """
         self._taken_at = self._clock.monotonic()
         try:
             instead = self._gate.instead(claim, self._runner.is_cancelled(claim))
-        except BaseException as error:  # not in a slot's thread, which would end without a word
+        except BaseException as error:  # raised in a slot's thread it would end that silently
             self._fail(error)
             return False
         if instead is True:
@@ -162,14 +162,14 @@ class Fetcher:
         return False
 
     def stop_claiming(self) -> None:
-        """Claim nothing more; give back at once what no slot has begun."""
+        """Claim nothing more; release at once what no slot has begun."""
         with self._changed:
             self._claiming = False
             self._give_back(self._runner.take_unstarted())
         self._engine.wake(self._queues)
 
     def claim_from(self, queues: Sequence[str]) -> None:
-        """From now on claim from these queues only. If one is left out, give back what no slot has begun."""
+        """Claim from these queues only, from now on. If one is left out, release what no slot has begun."""
         with self._changed:
             before, self._queues = self._queues, tuple(queues)
             if has_left := not set(before) <= set(queues):
@@ -181,12 +181,12 @@ class Fetcher:
             self._engine.unreserve()
 
     def give_back_unstarted(self) -> None:
-        """Give back what no slot has begun, as soon as the datastore answers."""
+        """Release what no slot has begun, as soon as the datastore answers."""
         with self._changed:
             self._give_back(self._runner.take_unstarted())
 
     def in_flight(self) -> int:
-        """Jobs that are claimed and not settled."""
+        """Return the number of jobs that are claimed and not settled."""
         return self._in_flight
 
     def close(self, timeout: float) -> bool:
@@ -194,14 +194,14 @@ class Fetcher:
         with self._changed:
             self._finish = True
             self._notify()
-        with suppress(Exception):  # a queue that can't be woken ends its wait by itself
+        with suppress(Exception):  # a queue that can't be woken ends its wait after POLL seconds
             self._waiter.stop()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _give_back(self, claims: list[Claim]) -> None:
-        """Give back claims that no slot has begun."""
-        for claim in reversed(claims):  # each goes ahead of all that wait, so the last one first
+        """Release claims that no slot has begun."""
+        for claim in reversed(claims):  # each is put ahead of all that wait, so the last one first
             self._ended.append(
                 given_back(claim, 0) if self._engine.load_claim(claim, self._loader) else given_back(claim)
             )
@@ -209,7 +209,7 @@ class Fetcher:
         self._notify()
 
     def _notify(self) -> None:
-        """Wake the store thread if it could do something now: during a step it would only be in the way."""
+        """Wake the fetcher's thread if it could do something now: during a step it would only compete for the lock."""
         if not self._stepping and not (self._gathering and self._gathers()):
             self._changed.notify()
 
@@ -220,7 +220,7 @@ class Fetcher:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Have the worker end, since it can't go on."""
+        """End the worker, since it can't continue."""
         log.exception("the worker could not settle, claim or read a job")
         self.failure = error
         self.drained.set()
@@ -252,14 +252,14 @@ class Fetcher:
         return max(0.0, min(times))
 
     def _give_back_hoarded(self) -> None:
-        """Give back what was claimed ahead, if no slot takes it: another worker may be idle."""
+        """Release what was claimed ahead, if no slot takes it: another worker may be idle."""
         if self._runner.unstarted() and self._clock.monotonic() - self._taken_at > HOARDED:
             claims = self._runner.take_unstarted()
             self._give_back(claims)
             self._pace.gave_back({claim.head["jobType"] for claim in claims if "jobType" in claim.head})
 
     def _gathers(self) -> bool:
-        """True if what has ended is to wait for what is about to end."""
+        """Return True if ended jobs are to wait for those that are about to end."""
         return not self._finish and self._pace.gathers(len(self._ended) + len(self._runs_over), self._in_flight)
 
     def _gather(self) -> None:
@@ -276,7 +276,7 @@ class Fetcher:
         return self._look and self._room() > 0
 
     def _step(self) -> None:
-        """Settle what has ended and claim what there is room for, in the thread that has set ``_stepping``."""
+        """Settle the ended runs and claim jobs as there is room, in the thread that has set ``_stepping``."""
         batch = new_nonce()
         with self._changed:
             self._collect()
@@ -323,7 +323,7 @@ class Fetcher:
         return max(0, room)
 
     def _account(self, settlements: list[Settlement], settled: list[Settled]) -> None:
-        """Take over what became of settlements."""
+        """Record the results of settlements: count and log those that were answered, postpone the rest."""
         answered: list[Settlement] = []
         ends: list[str] = []
         trouble: Exception | None = None
@@ -345,7 +345,7 @@ class Fetcher:
         self._settle_outage.note(trouble, is_over)
 
     def _take_over(self, step: Step, want: int, queues: Sequence[str]) -> None:
-        """Take over what was claimed of so many jobs of these queues."""
+        """Hand the claims of a step, which wanted ``want`` jobs of these queues, to the slots, or release them."""
         claims = step.claims
         if want > 0:
             self._claim_outage.note(step.trouble, step.trouble is None)
@@ -377,7 +377,7 @@ class Fetcher:
             self._notify()
 
     def _take_up(self, queues: Sequence[str]) -> None:
-        """Poll for work from this thread unless the store thread is polling already."""
+        """Poll for work from this thread unless the fetcher's thread is polling already."""
         with self._changed:
             self._look = True
             self._collect()
@@ -388,6 +388,6 @@ class Fetcher:
             else:
                 self._stepping = is_here = True
         if not has_room:
-            self._engine.unreserve()  # what came along is for other workers
+            self._engine.unreserve()  # what the wait has reserved is for other workers
         if is_here:
             self._step()

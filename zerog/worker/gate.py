@@ -1,4 +1,4 @@
-"""The gate before each run: which claims are kept for a slot, and whether one that waited for it may begin."""
+"""The gate before each run: choose the claims that are kept for a slot; check one that waited before it begins."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Gate:
     """Decides whether a claim's run begins."""
 
     def __init__(self, engine: Engine, loader: Loader, fresh: float, clock: Clock) -> None:
-        """``fresh``: seconds, from before the call that made a claim, for which its head is taken as it was."""
+        """Make it. ``fresh``: seconds, from before the call that made a claim, for which its head is not read again."""
         self._engine = engine
         self._loader = loader
         self._fresh = fresh
         self._clock = clock
 
     def instead(self, claim: Claim, is_cancelled: bool) -> Settlement | Literal[True] | None:
-        """True if the run may begin; otherwise what settles it, or None if the job is not this worker's any more.
+        """Return True if the run may begin; otherwise its settlement, or None if the job is not this worker's any more.
 
         ``is_cancelled``: whether the worker was notified that the job is cancelled.
         """
@@ -50,7 +50,7 @@ class Gate:
     def divide(
         self, claims: list[Claim], free: int, pace: Pace, knows: Sequence[tuple[str, float]]
     ) -> tuple[list[Claim], list[Settlement]]:
-        """Return the claims that are kept, and how the others end: no slot is free for them, and they may take long.
+        """Return the claims to keep, and the settlements of those for which no slot is free and which may take long.
 
         ``free``: slots without a claim. ``knows``: the types of job, with their versions, that the worker takes.
         """
@@ -65,7 +65,7 @@ class Gate:
                 continue
             back.append(given_back(claim, 0) if is_open else given_back(claim))
             pace.gave_back([claim.head.get("jobType", "")])
-        back.reverse()  # each goes ahead of all that wait, so the last one first
+        back.reverse()  # each is put ahead of all that wait, so the last one first
         return kept, back
 
 

@@ -1,9 +1,9 @@
-"""A worker's health, reported to its supervisor, to systemd, or in a file that a probe looks at.
+"""A worker's health, reported to its supervisor, to systemd, or in a file for a probe.
 
 The messages are those of systemd's sd_notify(3): ``READY=1`` once, when the worker holds its lease and claims jobs;
-``STATUS=`` for people; ``WATCHDOG=1`` again and again while it is well; ``STOPPING=1`` at the end, and then
-``EXTEND_TIMEOUT_USEC=`` while it waits for jobs beyond the grace. Its supervisor gets
-the same lines through the link between them; a heartbeat file gets a new modification time with each ``WATCHDOG=1``.
+``STATUS=`` for people; ``WATCHDOG=1`` as a heartbeat while it is well; ``STOPPING=1`` at the end, and then
+``EXTEND_TIMEOUT_USEC=`` while it waits for jobs beyond the grace. Its supervisor gets the same lines through the link
+between them; a heartbeat file gets a new modification time with each ``WATCHDOG=1``.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ SOCKET_VARIABLE, PATIENCE_VARIABLE, PID_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_US
 """The variables of sd_notify(3) and sd_watchdog_enabled(3)."""
 
 PATIENCE = 60.0
-"""Seconds without a heartbeat after which a file's owner counts as stuck, unless WATCHDOG_USEC says otherwise."""
+"""Seconds without a heartbeat after which a file's owner counts as stuck; WATCHDOG_USEC overrides it."""
 
 RETIRED = "X_ZEROG_RETIRED=1"
-"""What a worker that was drained for good tells its supervisor; others ignore a message that begins like that."""
+"""Message of a worker that was drained for good to its supervisor; systemd ignores messages that begin with X_."""
 
 RECYCLED = "X_ZEROG_RECYCLED=1"
-"""What a worker that has done its share sends to its supervisor, which replaces it at once."""
+"""Message of a worker that has reached its limits to its supervisor, which replaces it at once."""
 
 STATUS_SECONDS = 5.0
 """Seconds between two changes of the status text at least."""
 
 EXTENSION = 10.0
-"""Seconds for which a process that needs longer to end asks at a time."""
+"""Seconds that a process which needs longer to end requests at a time."""
 
 EXTEND = "EXTEND_TIMEOUT_USEC="
-"""What it asks with; of sd_notify(3), too."""
+"""Message of that request; of sd_notify(3), too."""
 
 Outlet = Callable[[str], None]
 
 
 class HealthReporter:
-    """Passes on how this process is. Without outlets it does nothing.
+    """Reports the state of this process. Without outlets it does nothing.
 
-    ``patience``: seconds after which whoever listens takes silence for a hang; None if nobody watches.
+    ``patience``: seconds without a heartbeat that count as a hang; None if no supervisor or probe watches.
     """
 
     def __init__(self, outlets: Sequence[Outlet] = (), patience: float | None = None, clock: Clock = SYSTEM) -> None:
@@ -65,7 +65,7 @@ class HealthReporter:
         self._beat_at = self._status_at = self._extended_at = float("-inf")
 
     def beat(self, status: str, is_ready: bool = True) -> None:
-        """This process is well. To be called every ``pace`` seconds or faster; tells only what is due."""
+        """Report that this process is well. To be called every ``pace`` seconds or faster; sends only what is due."""
         if not self._outlets:
             return
         lines = []
@@ -83,26 +83,26 @@ class HealthReporter:
             self._is_ready = is_ready
 
     def retiring(self) -> None:
-        """This process is about to end for good; nobody shall start another one in its place."""
+        """Report that this process is about to end for good; it is not to be replaced."""
         self._tell([RETIRED])
 
     def recycling(self) -> None:
-        """This process has done its share and ends; its supervisor may start another one at once."""
+        """Report that this process has reached its limits and ends; its supervisor may replace it at once."""
         self._tell([RECYCLED])
 
     def stopping(self, status: str) -> None:
-        """This process ends; beats are not to be expected any more."""
+        """Report that this process ends; there are no more heartbeats."""
         self._tell(["STOPPING=1", f"STATUS={status}"])
 
     def extend(self, status: str) -> None:
-        """This process ends, and needs longer for it than it said. To be called again and again meanwhile."""
+        """Request more time to end. To be called again and again meanwhile."""
         now = self._clock.monotonic()
         if now - self._extended_at >= EXTENSION / 10:
             self._extended_at = now
             self._tell([f"{EXTEND}{round(EXTENSION * 1e6)}", f"STATUS={status}"])
 
     def _tell(self, lines: list[str]) -> bool:
-        """Whether all of them heard; what they missed is logged once until they hear again."""
+        """Send the lines to all outlets; False if one failed. Failures are logged once until all succeed again."""
         if not lines:
             return True
         failure: OSError | None = None
@@ -120,7 +120,7 @@ class HealthReporter:
 def from_environment(
     heartbeat: Path | None = None, link: socket.socket | None = None, clock: Clock = SYSTEM
 ) -> HealthReporter:
-    """A notifier for everybody who listens. Takes the variables out of the environment: they are not for children.
+    """Return a reporter for all outlets. Removes the variables from the environment: they are not for children.
 
     ``heartbeat``: a file to touch; ``link``: to the supervisor of this process. Raises ConfigurationError.
     """
@@ -146,12 +146,12 @@ def _patience(text: str, pid: str) -> float | None:
 
 
 def _to_socket(address: str) -> Outlet:
-    """``address``: a path, or a name in Linux's abstract namespace written with @."""
+    """Return an outlet to a socket. ``address``: a path, or a name in Linux's abstract namespace written with @."""
     if address[0] not in "/@" or len(address) < 2:
         raise ConfigurationError(f"{SOCKET_VARIABLE}={address!r} in the environment; expected /a/path or @name")
     name = "\0" + address[1:] if address[0] == "@" else address
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sender.settimeout(1.0)  # systemd may be busy, but a worker has other things to do than to wait for it
+    sender.settimeout(1.0)  # systemd may be busy, but a worker must not wait for it
 
     def tell(message: str) -> None:
         sender.sendto(message.encode(), name)
@@ -161,7 +161,7 @@ def _to_socket(address: str) -> Outlet:
 
 def _to_link(link: socket.socket) -> Outlet:
     def tell(message: str) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # that the supervisor is gone is told elsewhere
+        with suppress(BrokenPipeError, ConnectionResetError):  # watch_supervisor logs that the supervisor is gone
             link.send(f"{message}\n".encode(), socket.MSG_DONTWAIT)
 
     return tell
@@ -181,12 +181,12 @@ def _to_file(path: Path) -> Outlet:
 log = logging.getLogger("zerog")
 
 STUCK_AFTER = 180.0
-"""Seconds after which a thread that didn't come round is stuck. A call of the datastore or the queue may take long
-while they can't be reached, but their adapters give up by themselves: SQLite, the slowest, within two minutes."""
+"""Seconds without progress after which a thread is stuck. A call of the datastore or the queue may take long while
+they can't be reached, but their adapters time out: SQLite, the slowest, within two minutes."""
 
 
 class Health:
-    """Looks at the threads that a worker can't do without."""
+    """Checks the threads that a worker can't work without."""
 
     def __init__(
         self, worker: WorkerIdentity, store: Fetcher, lease: Lease, reporter: HealthReporter, clock: Clock
@@ -199,7 +199,7 @@ class Health:
         self._stuck: str | None = None
 
     def report(self) -> None:
-        """Tell who started this worker that it is well, unless one of its threads is stuck."""
+        """Send a heartbeat unless a worker thread is stuck."""
         stuck = self._find_stuck()
         if stuck is None:
             self._reporter.beat(self._status(), is_ready=self._fetcher.answered and self._lease.held)
@@ -208,9 +208,9 @@ class Health:
         self._stuck = stuck
 
     def _find_stuck(self) -> str | None:
-        """A thread that doesn't come round although nothing keeps it. Waiting for a datastore that is away is no fault.
+        """Return the name of a thread that makes no progress, or None. Waiting for the datastore is no fault.
 
-        While the lease can't be renewed the datastore is away, and the store thread may wait for it for any time.
+        While the lease can't be renewed the datastore is unavailable, and the fetcher may wait for it for any time.
         """
         now = self._clock.monotonic()
         if now - self._lease.turned > self._worker.lease / 3 + STUCK_AFTER:

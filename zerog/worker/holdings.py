@@ -11,7 +11,7 @@ from zerog.records.job import Document
 class Holdings:
     """The list of them: a run is on it from before the call that claims it until its settlement was answered.
 
-    A run that is not listed is not this worker's, whatever its document says.
+    A run that is not listed is not this worker's, even if its document names this worker.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Holdings:
         self._calling: str | None = None
 
     def calling(self, batch: str) -> None:
-        """List the claims that are about to be asked for: their nonces begin with ``batch``."""
+        """List the claims that the next call will make: their nonces begin with ``batch``."""
         with self._lock:
             self._calling = batch
 
@@ -31,12 +31,12 @@ class Holdings:
             self._calling = None
 
     def drop(self, nonces: Iterable[str]) -> None:
-        """List these runs no more."""
+        """Remove these runs from the list."""
         with self._lock:
             self._held.difference_update(nonces)
 
     def has(self, nonce: str) -> bool:
-        """Return whether a run is listed, or may have been claimed by the call that is under way."""
+        """Return True if a run is listed, or may have been claimed by the call that is under way."""
         with self._lock:
             return nonce in self._held or (self._calling is not None and nonce.startswith(self._calling))
 

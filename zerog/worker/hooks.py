@@ -1,4 +1,4 @@
-"""What surrounds ``run()``: the app's middleware outermost, then ``on_error``, then ``before_run`` and ``after_run``.
+"""The hooks around ``run()``: the app's middleware outermost, then ``on_error``, then ``before_run`` and ``after_run``.
 
 All of it is the run: what a hook raises counts as if ``run()`` had raised it. There are two forms of the same order,
 one for plain code and one for a run in which anything is asynchronous, which as a whole is one coroutine of one loop.
@@ -22,7 +22,7 @@ _SIGNALS = (ErrorContinue, ErrorFinish, WarningContinue, WarningFinish)
 
 
 def called(job: BaseJob) -> Any:
-    """What the run returned; raises what it raised. For a thread in which no event loop runs."""
+    """Run the job with its hooks and return what it returned. For a thread in which no event loop runs."""
     if _is_bare(job):
         return _result(job, job.run())
     managers = _managers(job)
@@ -32,21 +32,21 @@ def called(job: BaseJob) -> Any:
 
 
 async def awaited(job: BaseJob) -> Any:
-    """What the run returned; raises what it raised. For a task of an event loop."""
+    """Run the job with its hooks and return what it returned. For a task of an event loop."""
     if _is_bare(job):
         return await job.run()
     return await _within_async(job, _managers(job))
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions that a group is made of, however deep; any other exception alone."""
+    """Return the exceptions that a group is made of, however deep; any other exception alone."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     return [leaf for part in error.exceptions for leaf in leaves(part)]
 
 
 def _is_bare(job: BaseJob) -> bool:
-    """Whether there is nothing but ``run()``, as for most jobs; spelt out, because it is asked at every run."""
+    """Return True if there is nothing but ``run()``, as for most jobs; written for speed, as every run calls it."""
     job_class = type(job)
     return (
         not job._middleware
@@ -57,7 +57,7 @@ def _is_bare(job: BaseJob) -> bool:
 
 
 def _managers(job: BaseJob) -> list[Any]:
-    """A context manager of each middleware, outermost first."""
+    """Return a context manager of each middleware, outermost first."""
     managers = []
     for middleware in job._middleware:
         manager = middleware(job)
@@ -75,7 +75,7 @@ def _needs_loop(job: BaseJob, managers: list[Any]) -> bool:
 
 
 def _is_undecided(job: BaseJob, error: BaseException) -> bool:
-    """Whether this is an error at all, and none by which the job itself has said what follows."""
+    """Return True if ``on_error`` is to decide: this is neither an interruption nor the job's own decision."""
     parts = leaves(error)
     is_told_to_leave = any(isinstance(part, (ClaimLost, Cancelled)) for part in parts)
     if is_told_to_leave or (job._run is not None and job._run.is_revoked):
@@ -119,7 +119,7 @@ def _hooked(job: BaseJob) -> Any:
 
 
 def _result(job: BaseJob, value: Any) -> Any:
-    """The value, or what a coroutine gives that a decorator has hidden."""
+    """Return the value, or the result of a coroutine that a decorator has hidden."""
     return _run_coroutine(job, value) if inspect.iscoroutine(value) else value
 
 

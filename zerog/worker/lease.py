@@ -1,7 +1,7 @@
 """One worker's lease: a record whose beat moves every third of the lease, whatever number of jobs it covers.
 
-Others take the jobs of a worker whose beat stood still for a whole lease. A worker that could not renew for two
-thirds of it stops its runs by itself, so that they have ended before anybody else starts them.
+Other workers take the jobs of a worker whose beat stood still for a whole lease. A worker that could not renew for two
+thirds of it stops its own runs, so that they have ended before another worker starts them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ log = logging.getLogger("zerog")
 
 
 class Lease:
-    """Renews in a thread of its own; ``lost`` is called, once per loss, when it could not for too long.
+    """Renews in a separate thread; ``lost`` is called, once per loss, when it could not for too long.
 
-    ``lost`` gets the reason, and whether the datastore is it rather than this process, which stood still.
-    ``details`` gives what each renewal writes beside the beat, ``first`` what only a new record gets.
+    ``lost`` gets the reason, and True if that is the datastore's outage rather than this process, which stood still.
+    ``details`` returns what each renewal writes beside the beat, ``first`` what only a new record gets.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Lease:
         self._renewed = clock.monotonic()
         self._patience = worker.lease * 2 / 3
         self._tried_since: float | None = None
-        """Since when the renewal that is due has been tried in vain."""
+        """Time of the first failed try of the renewal that is due."""
         self._changing = threading.Lock()
         self._stopped = False
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="zerog-lease", daemon=True)
         self.held = True
-        """Whether jobs may be claimed: False from a loss until the next successful renewal."""
+        """True if jobs may be claimed: False from a loss until the next successful renewal."""
         self.held_since = self.turned = clock.monotonic()
-        """When it was last regained; when the thread last came round, whether it could renew or not."""
+        """Times at which it was last regained, and of the thread's last turn, whether it could renew or not."""
 
     def start(self) -> None:
         """Renew once, raising what the datastore raises, then in the background."""
         self._renew()
-        self.held_since = self.turned = self._clock.monotonic()  # the datastore may have been away for long
+        self.held_since = self.turned = self._clock.monotonic()  # the datastore may have been unavailable for long
         self._thread.start()
 
     def stop(self) -> None:
@@ -69,11 +69,11 @@ class Lease:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """True while its thread runs."""
         return self._thread.is_alive()
 
     def hurry(self) -> None:
-        """Renew now: there is something in the details that others should see soon."""
+        """Renew now: there is something in the details that other processes should see soon."""
         self._woken.set()
 
     def check(self) -> None:
@@ -96,7 +96,7 @@ class Lease:
             self._tried_since = before
         self._beat = self._records.renew(self._worker, self._beat + 1, self._details, self._first)
         with self._changing:
-            # Others count from when they see the beat, but it may have been stored as early as this.
+            # Other workers count from when they see the beat, but it may have been stored as early as this.
             self._renewed = before
             self._tried_since = None
             if not self.held and self._clock.monotonic() - before <= self._patience:
@@ -108,14 +108,14 @@ class Lease:
             self._clock.wait(self._woken, pause)
             if self._stopped:
                 return
-            self._woken.clear()  # before the details are taken: what comes later wakes again
+            self._woken.clear()  # before the details are taken: a later change wakes it again
             self.turned = self._clock.monotonic()
             self.check()
             try:
                 self._renew()
                 self.check()
                 pause = self._worker.lease / 3
-            except Exception as error:  # a driver's or the system's, too: nobody else would renew
+            except Exception as error:  # a driver's or the system's, too: no other thread renews
                 if pause == self._worker.lease / 3:
                     unknown = None if isinstance(error, ZerogError) else error
                     text = "worker %s could not renew its lease, trying on: %s"

@@ -1,4 +1,4 @@
-"""How far ahead of its free slots a worker claims, and how long ended jobs gather, by what its recent runs took.
+"""Pace of a worker, from the durations of its recent runs: how far ahead it claims, how long ended jobs gather.
 
 Nothing here reads a clock, calls an engine or takes a lock; times are passed in.
 """
@@ -15,30 +15,30 @@ AHEAD_BELOW = 0.005
 WAIT_BELOW = 4 * AHEAD_BELOW
 """Seconds that jobs of a type may have taken on average for one that was claimed ahead to be kept.
 
-More than AHEAD_BELOW: jobs about as long as that would be claimed and given back again and again."""
+More than AHEAD_BELOW: jobs about as long as that would be claimed and released again and again."""
 
 AHEAD_SECONDS = 0.25
-"""How much work, by that average, is claimed ahead at most; and for how long after the last end of a job."""
+"""Seconds of work, by that average, that are claimed ahead at most; and for how long after the last end of a job."""
 
 AHEAD_JOBS = 128
-"""How many jobs are claimed ahead at most."""
+"""Jobs that are claimed ahead at most."""
 
 SHORT = 0.0003
 """Seconds that recent jobs may typically have taken to count as short: one thread runs thousands of them a second."""
 
 GATHER = 4
-"""While jobs are short a call, which costs something by itself, waits until one in so many of those claimed ended."""
+"""While jobs are short a call, which has a fixed cost, waits until one in so many of the claimed jobs ended."""
 
 
 class Pace:
-    """What the runs of one worker took, of all types together and of each."""
+    """Durations of one worker's runs, of all types together and of each."""
 
     def __init__(self, slots: int, claims_ahead: bool) -> None:
-        """``claims_ahead``: whether the engine can claim many jobs for little more than one."""
+        """Start without durations. ``claims_ahead``: True if the engine claims many jobs for little more than one."""
         self._slots = slots
         self._claims_ahead = claims_ahead
         self._average = 1.0
-        self._typical = 1.0  # about the median: what one run in many takes must not matter here
+        self._typical = 1.0  # about the median: a rare long run must not matter here
         self._by_type: dict[str, float] = {}
         self._given_back: set[str] = set()
         self._ended_at = -inf
@@ -58,7 +58,7 @@ class Pace:
         self._given_back.update(job_types)
 
     def ahead(self, now: float) -> int:
-        """How many jobs may be claimed beyond those that a slot is free for."""
+        """Return how many jobs may be claimed beyond those that a slot is free for."""
         if not self._claims_ahead or self._given_back or self._average > AHEAD_BELOW:
             return 0
         if now - self._ended_at > AHEAD_SECONDS:
@@ -66,7 +66,7 @@ class Pace:
         return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
 
     def may_wait(self, job_type: str) -> bool:
-        """True if a claimed job of this type may wait for a slot: one that was never measured may not."""
+        """Return True if a claimed job of this type may wait for a slot: one that was never measured may not."""
         return self._by_type.get(job_type, inf) < WAIT_BELOW and job_type not in self._given_back
 
     @property
@@ -75,7 +75,7 @@ class Pace:
         return self._typical < SHORT
 
     def gathers(self, ended: int, in_flight: int) -> bool:
-        """True if what has ended is to wait for what is about to end."""
+        """Return True if ended jobs are to wait for those that are about to end."""
         return self.is_short and GATHER * ended < in_flight
 
 
@@ -84,17 +84,17 @@ SHORTEST_PAUSE, SHORTEST_REFUSAL_PAUSE, LONGEST_CLAIM_PAUSE = 0.05, 0.1, 5.0
 
 
 CROWD = 100
-"""Refusals in one call after which the next one comes soon: they are a backlog, which one refusal each moves away."""
+"""Refusals in one call after which the next call is soon: they are a backlog, which one refusal each moves away."""
 
 
 class ClaimTimes:
-    """When a worker claims next: after pauses that grow while claiming fails or it can take none of the jobs."""
+    """Time of a worker's next claim, after pauses that grow while claiming fails or it can take none of the jobs."""
 
     def __init__(self) -> None:
         self._failed = 0.0
         self._refused = 0.0
         self.next_at = -inf
-        """Not before this time of the monotonic clock."""
+        """Earliest time of the next claim, by the monotonic clock."""
 
     def note(self, now: float, has_failed: bool, refused: int) -> None:
         """Take note of a call that was to claim; ``refused``: how many jobs, if it claimed none."""
@@ -102,5 +102,5 @@ class ClaimTimes:
         longest = SHORTEST_REFUSAL_PAUSE if refused >= CROWD else LONGEST_CLAIM_PAUSE
         self._refused = min(max(self._refused * 2, SHORTEST_REFUSAL_PAUSE), longest) if refused else 0.0
         if pause := max(self._failed, self._refused):
-            # Jittered, so that workers that were cut off together don't come back together.
+            # Jittered, so that workers that were cut off together don't reconnect together.
             self.next_at = now + pause * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""The next try of a job: its delay by the class's ``BACKOFF``, and the end of a run whose ``TIMEOUT`` is over."""
+"""Retries: the delay by the class's ``BACKOFF``, and the end of a run whose ``TIMEOUT`` has expired."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Pause(NamedTuple):
-    """Seconds until the next try, and what was wrong with the class's own answer, if anything was."""
+    """Seconds until the next try, and what was wrong with what BACKOFF returned, if anything was."""
 
     seconds: float
     complaint: str | None = None
 
 
 def retry_delay(job_class: type[BaseJob], error_count: int, error: BaseException | None) -> Pause:
-    """The pause after the ``error_count``-th error. Never raises: a wrong answer must not lose the job.
+    """Return the pause after the ``error_count``-th error. Never raises: a faulty BACKOFF must not lose the job.
 
     ``error`` is what the run raised, None if it was killed.
     """
@@ -51,7 +51,7 @@ log = logging.getLogger("zerog")
 
 
 def expire_run(app: App, claim: Claim, message: str) -> bool:
-    """End the claimed run from outside, with an error that says ``message``; False if it doesn't own the job any more.
+    """End the claimed run from outside, with the error ``message``; False if it doesn't own the job any more.
 
     Raises what the datastore raises.
     """

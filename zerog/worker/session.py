@@ -1,4 +1,4 @@
-"""One run of a worker, from its first look at the datastore to the removal of its record.
+"""One run of a worker, from its first read of the datastore to the removal of its record.
 
 The thread that calls ``run`` only waits for the end. Beside it run the fetcher's thread (``fetcher``), the slots
 (``executors``), the lease (``lease``), the control channel (``control``) and the reconciler.
@@ -51,7 +51,7 @@ LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True)
 class WorkerStats:
-    """What one ``Worker.run`` did. Every field but ``seconds`` is a count of runs."""
+    """Result of one ``Worker.run``. Every field but ``seconds`` is a count of runs."""
 
     ran: int
     succeeded: int
@@ -66,7 +66,7 @@ class WorkerStats:
 class Session:
     """Makes everything that a worker of this name needs; with ``executor="process"`` forks, before any thread runs.
 
-    ``stop_request``: tells when to end. ``buried``: workers whose processes are gone, and whether each was stopping.
+    ``stop_request``: ends the session. ``buried``: workers whose processes are gone, and whether each was stopping.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class Session:
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._identity = WorkerIdentity(name, settings.lease, app.build_id, app.registry.versions())
         self.has_worked = False
-        """Whether it got as far as to claim jobs."""
+        """True once it has begun to claim jobs."""
         self._told = ""
-        """The state that the latest renewal of the lease has told."""
+        """The state in the latest renewal of the lease."""
         self._forkserver = self._make_nursery()
         self._fetcher = Fetcher(
             app.engine,
@@ -118,7 +118,7 @@ class Session:
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
 
     def run(self, burst: bool) -> WorkerStats:
-        """Work until the ending is asked for, or with ``burst`` until nothing is ready. Raises what is fatal."""
+        """Work until the end is requested, or with ``burst`` until nothing is ready. Raises what is fatal."""
         started = self._clock.monotonic()
         released = 0
         try:
@@ -142,7 +142,7 @@ class Session:
     # start
 
     def _connect(self) -> bool:
-        """See the orders and store the worker's record, as soon as the datastore answers; False if that is not to be.
+        """Read the orders and store the worker's record, as soon as the datastore answers; False if stopped before.
 
         Raises what the datastore raised last after ``connect_retries`` tries more.
         """
@@ -157,7 +157,7 @@ class Session:
                 if retries is not None and tried >= retries:
                     text = f"worker {self._name} tried {tried + 1} times to reach the datastore and gives up"
                     error.add_note(text)
-                    log.error("%s", text)  # the error itself says why, wherever it is told
+                    log.error("%s", text)  # the error itself, which is logged elsewhere, has the reason
                     raise
                 tried += 1
                 log.warning("worker %s waits for the datastore, try %d: %s", self._name, tried, error)
@@ -167,7 +167,7 @@ class Session:
         return False
 
     def _leave(self) -> None:
-        """End what was made and never started."""
+        """Close what was made and never started."""
         if self._forkserver is not None:
             self._forkserver.close()
 
@@ -206,7 +206,7 @@ class Session:
             self._app, count, lease, done, clock, self._forkserver, max_jobs, self._settings.max_memory
         )
 
-    # what the threads ask
+    # callbacks of the threads
 
     def _load_head(self, head: Document) -> Any:
         job_type = head["jobType"]
@@ -226,7 +226,7 @@ class Session:
         self._executor.revoke(why, is_outage)
 
     def _follow(self, orders: WorkerCommands) -> None:
-        """Claim from the queues that are left; the running jobs go on."""
+        """Claim from the queues that are left; the running jobs continue."""
         if orders.drain is not None:
             log.info("worker %s is drained%s", self._name, ", for good" if orders.is_for_good else "")
         queues = self._settings.queues
@@ -237,7 +237,7 @@ class Session:
         self._fetcher.claim_from(served if orders.drain is None else ())
 
     def _first(self) -> Document:
-        """What the worker's record says from its beginning."""
+        """Return the fields that a new record of the worker starts with."""
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -250,7 +250,7 @@ class Session:
         }
 
     def _details(self) -> Document:
-        """What each renewal of the lease tells beside its beat."""
+        """Return the fields that each renewal of the lease writes beside the beat."""
         self._told = self._state()
         running = self._executor.running()
         return {
@@ -315,14 +315,14 @@ class Session:
                     self._reporter.retiring()
                 else:
                     self._reporter.recycling()
-                return  # jobs that still ran had their own time; only a signal cuts it short
+                return  # running jobs were waited for without a limit; only a signal cuts that short
             if burst and store.drained.wait(min(pace, 0.2)):
                 return
             if not burst:
                 self._clock.wait(self._stop_request.event, pace)
 
     def _dead_thread(self) -> str | None:
-        """What has ended that should run as long as the worker does, if anything; its log has the traceback."""
+        """Return which thread has ended that should run as long as the worker, or None; its log has the traceback."""
         threads = {
             "renews the lease": self._lease.is_alive,
             "reads orders": self._control.is_alive,
@@ -338,7 +338,7 @@ class Session:
         if settings.executor == "process":
             return False
         if settings.max_jobs is not None and counts["claimed"] >= settings.max_jobs:
-            return True  # the store claims nothing more by itself
+            return True  # the fetcher has the same limit and claims nothing more
         # Not before the first run, lest workers that are too big from the start replace each other for ever.
         if settings.max_memory is None or not counts["ran"] or (memory := resident_memory()) <= settings.max_memory:
             return False

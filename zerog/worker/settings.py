@@ -1,4 +1,4 @@
-"""What a worker is told when it is made, and what is wrong with it."""
+"""Worker settings and their validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from zerog.exceptions import ConfigurationError
 
 LEASE = 30.0
-"""Seconds of silence after which others may take a worker's jobs."""
+"""Seconds without a heartbeat after which other workers may take a worker's jobs."""
 
 GRACE = 25.0
 """Seconds that running jobs get at shutdown; Kubernetes kills after 30."""
@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals that end a worker."""
 
 BUILD_VARIABLE = "ZEROG_BUILD"
-"""Environment variable with the build of the code, for workers that aren't told another one."""
+"""Environment variable with the build of the code, for workers without ``build_id``."""
 
 LONGEST_TEXT = 100
 """Characters of a name or a build."""
@@ -67,7 +67,7 @@ class Settings:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """A copy as JSON values."""
+        """Return a copy as JSON values."""
         return {**asdict(self), "queues": list(self.queues), "signals": [_name_of(number) for number in self.signals]}
 
 
@@ -79,7 +79,7 @@ def settings_of(
     signals: Sequence[int],
     **rest: Any,
 ) -> Settings:
-    """The settings with what follows from app, machine and environment filled in. Raises ConfigurationError."""
+    """Return the settings, with defaults from app, machine and environment. Raises ConfigurationError."""
     if isinstance(queues, str) or not all(isinstance(queue, str) for queue in queues):
         raise ConfigurationError(f"queues={queues!r}; expected a list of names, for example ['high', 'low']")
     try:

@@ -1,9 +1,9 @@
-"""The fate of a settlement that was not stored: sent again, or shortened, given up, dropped.
+"""Handle settlements that were not stored: retry, shorten, give up, drop.
 
-An outage is no fault of a settlement: it is sent again under the same numbers, for as long as it takes. What its own
-document or values cause would be refused for ever. So it is shortened to result and reason; if its document refuses
-that, too, its job is given up by compare-and-swap; if even that can't be written, it is dropped with a log line, and
-the document is one that ``zerog doctor`` names.
+After an outage a settlement is sent again under the same numbers, for as long as it takes. One that its own document
+or values make fail would be refused for ever. So it is shortened to result and reason; if its document refuses that,
+too, its job is given up by compare-and-swap; if even that can't be written, it is dropped with a log line, and
+``zerog doctor`` reports the document.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ LASTING = (
     OverflowError,
     RecursionError,
 )
-"""What a document or the values for it raise, however often the write is tried."""
+"""Errors that a document or the values for it raise, however often the write is tried."""
 
 
 def settle_once(engine: Engine, settlement: Settlement, clock: Clock) -> Settled:
-    """Settle one run by itself; an exception is an outage's, and the settlement has to be sent again."""
+    """Settle one run in a separate call; if an outage's exception is returned, the settlement must be sent again."""
     return settled_at_last(engine, settlement, engine.settle([settlement])[0], clock)
 
 
 def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
-    """The answer itself, unless the document has refused the settlement for good: then what became of it instead.
+    """Return the answer, unless the document has refused the settlement for good: then the result of the fallback.
 
     A run whose job was rescued while an outage kept it from being settled does not count as lost.
     """
@@ -69,26 +69,26 @@ def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clo
 
 
 class Postponed:
-    """The settlements that an outage has kept from being stored, each with the time at which it is sent again."""
+    """Settlements that could not be stored because of an outage, each with the time of its next try."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, Settlement]] = []
         self.next_at = inf
-        """When the next one is to be sent, by the monotonic clock; infinity if there is none."""
+        """Time of the next one, by the monotonic clock; infinity if there is none."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def add(self, settlement: Settlement, now: float) -> None:
-        """Have a settlement sent again, after a pause that is longer each time."""
+        """Schedule a settlement to be sent again, after a pause that is longer each time."""
         pause = min(0.05 * 2 ** min(settlement.tries, 10), LONGEST_PAUSE)
         settlement.tries += 1
-        # Jittered, so that workers that were cut off together don't come back together.
+        # Jittered, so that workers that were cut off together don't reconnect together.
         self._waiting.append((now + pause * random.uniform(0.5, 1.0), settlement))
         self._note_next()
 
     def take(self, now: float) -> list[Settlement]:
-        """Take those out that are to be sent by ``now``."""
+        """Remove and return those that are due at ``now``."""
         due = [settlement for at, settlement in self._waiting if at <= now]
         self._waiting = [(at, settlement) for at, settlement in self._waiting if at > now]
         self._note_next()
@@ -102,12 +102,12 @@ class Outage:
     """Logs the beginning and the end of an outage, once each."""
 
     def __init__(self, what: str) -> None:
-        """``what`` can't be done meanwhile: a verb."""
+        """Make it with ``what``, a verb for the log line: what the worker can't do during the outage."""
         self._what = what
         self._is_on = False
 
     def note(self, trouble: Exception | None, is_over: bool) -> None:
-        """Take note of a call: of its trouble, or of whether it shows that everything works again."""
+        """Take note of a call: of its error, or of whether it shows that everything works again."""
         if trouble is not None and not self._is_on:
             self._is_on = True
             expected = isinstance(trouble, (DatastoreError, QueueError, OSError))
@@ -119,7 +119,7 @@ class Outage:
 
 
 def end_of(settlement: Settlement) -> str:
-    """How a run ended, in one word: the status of its job, or requeued or released."""
+    """Return the end of a run in one word: the status of its job, or requeued or released."""
     if settlement.status is not None:
         return settlement.status
     if settlement.kind != "finish":
@@ -128,7 +128,7 @@ def end_of(settlement: Settlement) -> str:
 
 
 def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Clock) -> None:
-    """Leave of a settlement its result and the reason. A release stays a release; any other end is a failure."""
+    """Shorten a settlement to its result and the reason. A release stays a release; any other end is a failure."""
     claim = settlement.claim
     log.error("the end of the run of job %s is refused and is shortened to its reason: %s", claim.uuid, error)
     settlement.is_short, settlement.prepared, settlement.operations = True, None, []

@@ -18,18 +18,18 @@ from zerog.worker.signal_thread import SignalThread
 
 
 class StopRequest:
-    """Requested by ``stop``, by a supervisor, by signals, or by a worker that has done its share."""
+    """The request to end: by ``stop``, a supervisor, signals, or a worker that has reached its limits."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        """Set once the worker shall end."""
+        """Set once the end is requested."""
         self._asked = self._signals = self._hurried = 0
 
     @property
     def urgency(self) -> int:
-        """How often the end was requested: at the second time running jobs are not waited for any more.
+        """The number of requests to end: from the second one on running jobs are not waited for.
 
-        A signal that reached both this process and its supervisor, which passes it on, counts once.
+        A signal that reached both this process and its supervisor, which forwards it, counts once.
         """
         return max(self._asked, self._signals) + self._hurried
 
@@ -39,12 +39,12 @@ class StopRequest:
         self.event.set()
 
     def hurry(self) -> None:
-        """Request it once more."""
+        """Request the end once more."""
         self._hurried += 1
         self.event.set()
 
     def on_signals(self, numbers: Sequence[int]) -> AbstractContextManager[object]:
-        """Have each of these signals request it, if this is the main thread, which alone may handle signals."""
+        """Request the end at each of these signals, if this is the main thread, which alone may handle signals."""
         if threading.current_thread() is threading.main_thread():
             return SignalThread(numbers, self._on_signal)
         return nullcontext()
@@ -83,7 +83,7 @@ class Shutdown:
         self._clock = clock
 
     def part(self) -> list[bool]:
-        """Stop, wait, give back the rest; tells of each job that was asked for if it was released."""
+        """Stop, wait, release the rest. Returns for each release whether the document still named this run."""
         asked = min(self._stop_request.urgency, 1)
         self._stop_request.event.set()
         self._reporter.stopping("shutting down")
@@ -91,14 +91,14 @@ class Shutdown:
         self._executor.stop()
         if self._fetcher.in_flight():
             log.info("worker %s is shutting down; its jobs have %.0f s to stop", self._name, self._grace)
-            self._lease.hurry()  # to show that it is
-        # In a thread of its own, because the datastore may be away.
+            self._lease.hurry()  # so that its record shows it
+        # In a separate thread, because the datastore may be unavailable.
         stopping = (self._executor.running(), self._name)
         threading.Thread(target=self._executor.cancel_stopped, args=stopping, name="zerog-stop", daemon=True).start()
         return self._wait_for_jobs(asked)
 
     def _wait_for_jobs(self, asked: int) -> list[bool]:
-        """Wait for the running jobs as long as their classes want, and give back the rest; see ``_release_rest``."""
+        """Wait for the running jobs as their ON_SHUTDOWN requires, and release the rest; see ``_release_rest``."""
         deadline = self._clock.monotonic() + self._grace
         never = threading.Event()
         released: list[bool] = []
@@ -117,13 +117,16 @@ class Shutdown:
         return released + (self._release_rest() if self._fetcher.in_flight() else [])
 
     def _release_rest(self, but_finishing: bool = False) -> list[bool]:
-        """Give back what still runs after the grace; tells of each job that could be asked for if it was released."""
+        """Release what still runs after the grace. Returns for each release whether the document still named this run.
+
+        A job for which the datastore failed is left out.
+        """
         left = self._executor.abandon("the worker is shutting down and the job did not stop in time", but_finishing)
         if left:
             log.warning("worker %s stops %d jobs that did not end in time", self._name, len(left))
         why = f"released by worker {self._name} at its shutdown"
         released = []
-        for claim in reversed(left):  # each goes ahead of all that wait, so the last one first
+        for claim in reversed(left):  # each is put ahead of all that wait, so the last one first
             try:
                 released.append(self._engine.release(claim.uuid, claim.run, why))
             except ZerogError as error:

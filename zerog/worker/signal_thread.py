@@ -1,4 +1,4 @@
-"""Signals of this process, received in a thread: their handlers only set a flag and write to a pipe.
+"""Receive this process's signals in a thread: their handlers only set a flag and write to a pipe.
 
 A handler runs between any two instructions of the main thread, which may hold the lock that the handler would take.
 """
@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
-"""The signals with which operators and platforms stop processes, of a worker all at once perhaps."""
+"""Signals with which operators and platforms stop processes, possibly all processes of a worker at once."""
 
 _END = 0
 """Ends the thread; no signal has this number."""
@@ -24,8 +24,8 @@ _END = 0
 class SignalThread:
     """Calls ``receive`` in a thread with the number of each of these signals. Use as ``with``, in the main thread.
 
-    SIGHUP stays ignored if it is, as ``nohup`` wants it. At the end of the block the handlers are as before, except
-    that one of STOPS that came is ignored: a further one of a storm would make a clean end look like a death.
+    SIGHUP stays ignored if it is, as ``nohup`` requires. At the end of the block the handlers are restored, except
+    that one of STOPS that arrived is ignored from then on: a further one would make a clean end look like a death.
     """
 
     def __init__(self, numbers: Sequence[int], receive: Callable[[int], object]) -> None:
@@ -54,7 +54,7 @@ class SignalThread:
         os.close(self._woken)
 
     def restore(self) -> None:
-        """Give back the handlers, in a process that was forked inside the block."""
+        """Restore the handlers, in a process that was forked inside the block."""
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, handler)
@@ -76,11 +76,11 @@ _ACTIVE: weakref.WeakSet[SignalThread] = weakref.WeakSet()
 
 
 _forking = threading.local()
-"""Has the signals that a thread blocked before it began to fork."""
+"""Signal mask of a thread before it began to fork."""
 
 
 def _before_fork() -> None:
-    """Block the signals: Python drops what comes to a new process before its handlers are restored."""
+    """Block the signals: Python drops those that reach a new process before its handlers are restored."""
     numbers = {number for active in list(_ACTIVE) for number in active.numbers}
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 

@@ -3,11 +3,11 @@
 The supervisor runs no job and holds no connection. Each worker is a fresh ``zerog worker`` process with a link to its
 supervisor, a socket: the worker reports its state through it, and ends when the supervisor requests that or is gone. A
 worker that dies is replaced, unless it was drained for good, after a pause that grows while replacements die young; if
-nothing stays up the supervisor gives up with an exit code of its own.
+nothing stays up the supervisor gives up with a separate exit code.
 
-Where somebody watches the supervisor (systemd's watchdog, a probe of the heartbeat file) it speaks for its workers:
-ready once all were, well while it comes round. A worker process that falls silent it kills and replaces by itself, so
-that the others go on.
+To what watches the supervisor (systemd's watchdog, a probe of the heartbeat file) it reports for all its workers:
+ready once all were ready, well while its own loop runs. It kills and replaces a worker process that stops sending
+heartbeats, so that the other workers continue.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from zerog.worker.signal_thread import STOPS, SignalThread
 log = logging.getLogger("zerog")
 
 LINK_VARIABLE = "ZEROG_SUPERVISOR_LINK"
-"""Environment variable with the number of the file descriptor that leads to the supervisor."""
+"""Environment variable with the number of the link's file descriptor."""
 
 BURIED_VARIABLE = "ZEROG_BURIED_WORKERS"
-"""Environment variable with a JSON list of the workers that ended badly since the last start: name, was it stopping."""
+"""Environment variable with a JSON list of the workers that died since the last start: name, was it stopping."""
 
 STOP = b"\n"
-"""What the supervisor writes to the link each time that it wants the worker to end. Not a signal: one that was sent to
-all processes, the supervisor among them, must not count twice."""
+"""Message of the supervisor to a worker for each request to end. Not a signal: one that was sent to all processes, the
+supervisor among them, must not count twice."""
 
 NAMED = "X_ZEROG_WORKER="
-"""What a worker writes to the link, with its name, once it listens."""
+"""Message of a worker to the supervisor, with its name, once it listens to the link."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a replacement for a worker that died young, doubled each time."""
@@ -62,7 +62,7 @@ OK, FAILED, MISUSED, GAVE_UP = 0, 1, 2, 3
 
 @dataclass
 class _Process:
-    """A worker process, the supervisor's end of the link to it, and what it told."""
+    """A worker process, the supervisor's end of the link to it, and what the worker reported."""
 
     popen: subprocess.Popen[bytes]
     link: socket.socket
@@ -71,18 +71,18 @@ class _Process:
     """The worker's name; None before it listens to the link."""
     is_ready: bool = False
     heard: float | None = None
-    """When its last beat came; None if none is to be expected."""
+    """Time of its last heartbeat; None if none is expected."""
     leaving: float | None = None
-    """When it said that it ends."""
+    """Time at which it reported that it ends."""
     patience: float = 0.0
-    """Until when it asked to be waited for at its end."""
+    """Time until which it asked to be waited for at its end."""
     is_retired: bool = False
-    """Whether it was drained for good: it is not replaced."""
+    """True if it was drained for good: it is not replaced."""
     is_recycled: bool = False
-    """Whether it has done its share of jobs, or holds too much memory: it is replaced at once."""
+    """True if it has reached its number of jobs, or holds too much memory: it is replaced at once."""
 
     def stop(self) -> None:
-        """Request its end, once more perhaps."""
+        """Request its end; each call counts."""
         if self.name is None:  # it has no job yet
             self.popen.terminate()
             return
@@ -90,7 +90,7 @@ class _Process:
             self.link.send(STOP, socket.MSG_DONTWAIT)
 
     def listen(self, now: float) -> None:
-        """Take in what the worker said since the last time."""
+        """Read what the worker reported since the last call."""
         with suppress(OSError):  # nothing, or the worker is gone
             lines = self.link.recv(65_536, socket.MSG_DONTWAIT).decode(errors="replace").splitlines()
             names = [line.removeprefix(NAMED) for line in lines if line.startswith(NAMED)]
@@ -107,7 +107,7 @@ class _Process:
 class Supervisor:
     """Keeps ``count`` workers up. ``command`` starts one; ``grace``: seconds that it gives its jobs at the end.
 
-    ``reporter``: told how the workers are; by default nobody.
+    ``reporter``: gets the heartbeats and states of the workers; by default there is none.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Supervisor:
         self._patience = self._reporter.patience
         self._workers: dict[int, _Process] = {}
         self._due: list[float] = []
-        """When replacements are to be started."""
+        """Times at which replacements are to be started."""
         self._signals = 0
         self._woken = threading.Event()
         """Set by each signal."""
         self._deaths = self._returns = self._failed_starts = 0
-        """In a row: young deaths, ends of young workers by themselves, starts that failed."""
+        """In a row: young deaths, regular ends of young workers, starts that failed."""
         self._was_ready = False
-        """Whether any worker was: what fails later is no mistake of how they are started."""
+        """True once any worker was ready: what fails later is no mistake of how they are started."""
         self._buried: list[tuple[str, bool]] = []
 
     def run(self) -> int:
@@ -195,7 +195,7 @@ class Supervisor:
             now = self._clock.monotonic()
             polled = [(pid, worker, worker.popen.poll()) for pid, worker in self._workers.items()]
             for _, worker, _ in polled:
-                worker.listen(now)  # afterwards: what it said before it ended has come by then
+                worker.listen(now)  # after the poll: what it reported before it ended has arrived by then
                 self._was_ready = self._was_ready or worker.is_ready
             for pid, worker, code in polled:
                 if code is None:
@@ -213,13 +213,13 @@ class Supervisor:
         return OK
 
     def _check(self, pid: int, worker: _Process, now: float) -> None:
-        """Kill a worker that fell silent; the next look finds it dead and replaces it."""
+        """Kill a worker that stopped sending heartbeats; the next poll finds it dead and replaces it."""
         if self._patience is not None and worker.heard is not None and now - worker.heard > self._patience:
             log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
             worker.popen.kill()
             worker.heard = None
         if worker.leaving is not None and now > max(worker.leaving + self._grace + KILL_AFTER, worker.patience):
-            # Its jobs are settled or given back; what keeps it is a thread that one of them left.
+            # Its jobs are settled or released; it is kept alive by a thread that one of them left.
             log.error("worker process %d did not end in time and is killed", pid)
             worker.popen.kill()
             worker.patience = math.inf
@@ -237,7 +237,7 @@ class Supervisor:
         self._workers.pop(pid).link.close()
 
     def _bury(self, pid: int, code: int, lived: float, worker: _Process) -> int | None:
-        """Deal with a worker that ended; an exit code if that is the end of everything."""
+        """Deal with a worker that ended; return an exit code if the supervisor is to end, too."""
         if code == OK:
             self._replace(pid, lived, worker)
             return None
@@ -257,7 +257,7 @@ class Supervisor:
         return None
 
     def _replace(self, pid: int, lived: float, worker: _Process) -> None:
-        """Replace a worker that ended by itself, unless that was the purpose."""
+        """Replace a worker that ended regularly, unless that was the purpose."""
         if worker.is_retired:
             self._count -= 1
             log.info("worker process %d was drained for good and is not replaced; %d are left", pid, self._count)
@@ -268,7 +268,7 @@ class Supervisor:
             self._due.append(self._clock.monotonic() + pause)
 
     def _end(self) -> int:
-        """Have the workers end, hurry them at a second signal, and wait; what doesn't end is killed."""
+        """Stop the workers, hurry them at a second signal, and wait; what doesn't end is killed."""
         self._reporter.stopping("shutting down")
         passed = 0
         deadline = self._clock.monotonic() + self._grace + KILL_AFTER
@@ -301,23 +301,23 @@ class Supervisor:
 
 
 def link_to_supervisor() -> socket.socket | None:
-    """In a worker process: the link to the supervisor that started it, if one did."""
+    """Return, in a worker process, the link to the supervisor that started it, or None."""
     descriptor = os.environ.pop(LINK_VARIABLE, None)
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
 
 
 def _pause_after(times: int) -> float:
-    """Seconds until the next start after so many earlier ones that came to nothing."""
+    """Return the seconds until the next start, after so many that failed."""
     return min(FIRST_PAUSE * 2.0 ** min(times, 20), LONGEST_PAUSE)
 
 
 def buried_workers() -> list[tuple[str, bool]]:
-    """In a worker process: the workers in whose place its supervisor started it, and whether each was stopping."""
+    """Return, in a worker process, the workers that it replaces, and whether each was stopping."""
     return [(name, was_stopping) for name, was_stopping in json.loads(os.environ.pop(BURIED_VARIABLE, "[]"))]
 
 
 def watch_supervisor(link: socket.socket, name: str, stop: Callable[[int], None]) -> None:
-    """Report the worker's name, call ``stop`` with the number of requests to end, and once the supervisor is gone."""
+    """Report the worker's name; call ``stop`` with the number of requests to end, and once the supervisor is gone."""
 
     def listen() -> None:
         asked = 0

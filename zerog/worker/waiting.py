@@ -1,4 +1,4 @@
-"""The thread that waits for work while a worker has room for it."""
+"""A thread that waits for work while a worker has room for it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from zerog.support.clock import Clock
 log = logging.getLogger("zerog")
 
 POLL = 1.0
-"""Seconds for which one wait lasts at most; after them the worker looks for work all the same."""
+"""Seconds that one wait lasts at most; then the worker polls for work all the same."""
 
 END_SECONDS = 2.0
-"""Seconds within which the thread ends, unless a server keeps it."""
+"""Seconds within which the thread ends, unless a call to a server blocks it."""
 
 
 class Waiter:
     """Waits once for each ``ask``, and calls ``come`` with the queues that it waited for.
 
-    ``queues`` returns those to wait for; none, and it doesn't wait. ``guarded`` runs its loop and handles what ends it.
+    ``queues`` returns those to wait for; it doesn't wait if there are none. ``guarded`` runs its loop and handles the
+    error that ends it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Waiter:
                 continue
             try:
                 self._engine.wait_ready(POLL, queues)
-            except Exception as error:  # a driver's, too: the loop has to go on
+            except Exception as error:  # a driver's, too: the loop has to continue
                 log.debug("could not wait for work: %s", error)
                 self._clock.pause(POLL)
             self._come(queues)

@@ -1,4 +1,4 @@
-"""``Worker``: claims jobs, has them run, settles them, keeps its lease, repairs what a crash left.
+"""``Worker``: claims, runs and settles jobs, renews its lease, repairs what a crash left.
 
 ``EmbeddedWorker`` runs one beside other code of the same process: in a thread, for as long as a block lasts. A fatal
 error of the worker is raised where the block ends, whatever the block did; an ``async with`` block is cancelled.
@@ -22,7 +22,7 @@ from zerog.worker.settings import GRACE, LEASE, SIGNALS, settings_of
 from zerog.worker.shutdown import StopRequest
 
 if TYPE_CHECKING:
-    import asyncio  # where it is needed it has been imported: it takes a third of the package's import time
+    import asyncio  # imported only where it is needed: it takes a third of the package's import time
 
     from zerog.app import App
 
@@ -33,26 +33,27 @@ log = logging.getLogger("zerog")
 class Worker:
     """Runs the jobs of one app in this process.
 
-    ``run()`` works in the calling thread. ``with Worker(app):`` and ``async with Worker(app):`` work in a thread of its
-    own for as long as the block lasts; what was fatal to the worker is raised at the end of the block in every case,
+    ``run()`` works in the calling thread. ``with Worker(app):`` and ``async with Worker(app):`` work in a separate
+    thread for as long as the block lasts; what was fatal to the worker is raised at the end of the block in every case,
     and an ``async with`` block is cancelled at once when that happens.
 
     ``concurrency``: jobs at once. ``executor``: ``thread``; ``async`` for an event loop with a task for each
     ``async def run`` and a thread for each plain one; or ``process`` for a child process per slot, so that a crash or a
-    hard time limit hurts one job only. ``lease``: seconds of silence after which others take the jobs.
-    ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority. ``name``: what the
-    worker's own name begins with (by default the host's); the rest makes it the only one of that name.
+    hard time limit affects one job only. ``lease``: seconds without a heartbeat after which other workers take the
+    jobs. ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority. ``name``: prefix of
+    the worker's name (by default the host's); a suffix makes the name unique.
 
     ``max_jobs``, ``max_memory``: runs, and bytes of resident memory, after which memory is returned to the system. With
-    ``process`` the child that reached one of them is replaced (by default after 100 runs). With the others this worker
-    itself stops claiming, lets the running jobs end in their own time, and ``run`` returns; a supervisor starts the
-    next one.
+    ``process`` the child that reached one of them is replaced (by default after 100 runs). With the other executors
+    this worker itself stops claiming, waits for the running jobs without a limit, and ``run`` returns; a supervisor
+    starts the next one.
 
     ``build_id``: names the code that this worker runs, for its record and for the errors of its runs; by default the
     environment variable ZEROG_BUILD. ``connect_retries``: tries after the first one to reach the datastore at the
     start, with growing pauses of up to half a minute; None for ever. ``signals``: those that end ``run`` in the main
-    thread; ``()`` leaves them all alone. ``reporter``: told how this worker is; by default nobody. ``on_fatal``: told
-    the error that ends this worker, before it is raised; it can't prevent that, and what it raises is logged.
+    thread; ``()`` leaves them all alone. ``reporter``: gets this worker's heartbeats and states; by default there is
+    none. ``on_fatal``: called with the error that ends this worker, before it is raised; it can't prevent that, and
+    what it raises is logged.
 
     Raises ConfigurationError for anything that could not work.
     """
@@ -92,7 +93,7 @@ class Worker:
         )
         _check(app, executor, on_fatal)
         self.app = app
-        # Never reused: a worker that comes back under an old name could be taken for its predecessor.
+        # Never reused: a worker under an old name could be mistaken for its predecessor.
         self.name = f"{self.settings.name}-{os.getpid()}-{os.urandom(3).hex()}"
         self._clock = clock
         self._reporter = reporter or HealthReporter()
@@ -101,23 +102,23 @@ class Worker:
         self._session: Session | None = None
         self._background: EmbeddedWorker | None = None
         self.has_worked = False
-        """Whether it ever claimed jobs: what fails later is no mistake of its configuration."""
+        """True once it has claimed jobs: what fails later is no mistake of its configuration."""
         self.buried: Sequence[tuple[str, bool]] = ()
         """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether
         each was stopping, so that they don't count as lost."""
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues it serves, in order of priority."""
+        """Names of the queues that it serves, in order of priority."""
         return self.settings.queues
 
     @property
     def is_running(self) -> bool:
-        """Whether it works, or waits for the datastore to do so, or shuts down."""
+        """True while it works, waits for the datastore at its start, or shuts down."""
         return self._session is not None
 
     def config(self) -> dict[str, Any]:
-        """A copy of the settings, as JSON values."""
+        """Return a copy of the settings, as JSON values."""
         return self.settings.to_json()
 
     def run(self, burst: bool = False) -> WorkerStats:
@@ -178,7 +179,7 @@ class Worker:
         finally:
             self.has_worked = self.has_worked or session.has_worked
             self._session = None
-            # Not at the start: a stop() that comes before run() counts, too.
+            # Not at the start: a stop() before run() counts, too.
             self._stop_request = StopRequest()
 
     def _tell_fatal(self, error: BaseException) -> None:
@@ -221,7 +222,7 @@ class EmbeddedWorker:
         threading.Thread(target=self._run, name="zerog-worker", daemon=True).start()
 
     def end(self) -> None:
-        """Have the worker end and wait for that. Raises what was fatal to it; Ctrl-C hurries it."""
+        """Stop the worker and wait for its end. Raises what was fatal to it; Ctrl-C makes it hurry."""
         self._stop_request.ask()
         try:
             self._future.exception()
@@ -245,7 +246,7 @@ class EmbeddedWorker:
         self._future.add_done_callback(tell)
 
     async def end_async(self) -> None:
-        """``end`` for the event loop that ``interrupt`` was called in; a cancellation hurries the worker."""
+        """Do as ``end``, in the event loop that ``interrupt`` was called in; a cancellation makes the worker hurry."""
         import asyncio
 
         self._stop_request.ask()

@@ -1,4 +1,4 @@
-"""``zerog completion``: a shell learns to complete commands, options, statuses and job types."""
+"""``zerog completion``: shell completion of commands, options, statuses and job types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from zerog.cli.errors import spoken
 
 VARIABLE = "_ZEROG_COMPLETE"
-"""What the scripts set to ask for completions; click derives it from the command's name."""
+"""Environment variable by which the scripts request completions; click derives it from the command's name."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``zerog doctor``: what waits, what is stuck and why, and what mends it."""
+"""``zerog doctor``: jobs that wait, jobs that are stuck and why, and commands that repair it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zerog jobs ls`` and ``zerog jobs show``: looking at many jobs, and at one."""
+"""``zerog jobs ls`` and ``zerog jobs show``: list jobs, show one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def list_jobs(app: str, filters: Filters, limit: int, unlimited: bool, errors: b
 
 
 def _counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The same, with a bar on standard error while the list itself goes into a file."""
+    """Yield the same, with a bar on standard error while the list itself is written to a file."""
     console = make_console(stderr=True)
     hidden = not console.is_terminal or sys.stdout.isatty()
     columns = (TextColumn("listed"), BarColumn(), TextColumn("{task.completed:,.0f}"))
@@ -82,7 +82,7 @@ def _counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _print_table(listed: Iterable[dict[str, Any]], now: datetime, errors: bool) -> None:
-    """Chunk by chunk: rich for a terminal, plain text, which is a hundred times quicker, for everything else."""
+    """Print chunk by chunk: by rich for a terminal, otherwise as plain text, which is a hundred times faster."""
     console = make_console()
     listed = iter(listed)
     widths = [36, 4, 9, 4, 4, 4, 4, 5, *([0] if errors else [])]
@@ -129,7 +129,7 @@ def _plain(cells: list[str], widths: list[int]) -> str:
 
 
 def _table(cells: list[list[str]], rows: list[dict[str, Any]], columns: int, with_header: bool) -> Table:
-    """A terminal of 80 columns has room for whole uuids if the queue is left out where it says nothing."""
+    """Make a table, without the queue if it is always the default one: so 80 columns have room for whole uuids."""
     is_wide = columns >= WIDE
     with_queue = is_wide or any(row["queueName"] != DEFAULT for row in rows)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=with_header, header_style="bold")

@@ -1,4 +1,4 @@
-"""``zerog jobs cancel``, ``retry`` and ``rm``: the same for some jobs by uuid, or for all that match filters."""
+"""``zerog jobs cancel``, ``retry`` and ``rm``: for jobs by uuid, or for all that match filters."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from zerog.records.job import FAILED as FAILED_STATUS
 F = TypeVar("F", bound=Callable[..., Any])
 
 Act = Callable[[App, str, str | None], str]
-"""Does it to one job, by its uuid; answers what became of the job, in a word or two. The last one is when the job had
-ended as the filters found it: if it has ended again since, it may be none that is meant any more."""
+"""Does it to one job, by its uuid; returns the result in a word or two. The last argument is the time at which the job
+had ended when the filters found it: if it has ended again since, it may not match any more."""
 
 STOPPING = "told to stop"
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What is to be done, and in which words it is told."""
+    """An action on jobs, and the words that report it."""
 
     name: str
     done: str
     statuses: tuple[str, ...]
-    """Those looked through unless others are asked for."""
+    """Statuses that are searched by default."""
     act: Act
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The jobs that somebody named, one way or the other, and how they want to be told."""
+    """The jobs that were named, by uuid or by filters, and the form of the output."""
 
     uuids: tuple[str, ...]
     filters: Filters
@@ -53,7 +53,7 @@ class Selection:
 
 
 def bulk_options(command: F) -> F:
-    """Give a command the uuids, the filters, ``--yes`` and ``--json``, as its parameter ``selection``."""
+    """Add the uuids, the filters, ``--yes`` and ``--json`` to a command, as its parameter ``selection``."""
 
     @wraps(command)
     def run(*args: Any, uuids: tuple[str, ...], filters: Filters, yes: bool, as_json: bool, **kwargs: Any) -> Any:
@@ -137,7 +137,7 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
     total: int | None = None
     if selection.uuids:
         for uuid in selection.uuids:
-            make_key(uuid)  # a wrong one is told before anything is done
+            make_key(uuid)  # a wrong one is reported before anything is done
     else:
         if console.is_terminal or not selection.yes:
             total = sum(1 for _ in _found(app, selection, verb))
@@ -161,7 +161,7 @@ def _found(app: App, selection: Selection, verb: Verb) -> Iterable[dict[str, Any
 
 
 def _is_wanted(total: int, verb: Verb) -> bool:
-    """Ask somebody. Raises ConfigurationError if nobody is there, and exits if they don't want it."""
+    """Ask for confirmation. Raises ConfigurationError without a terminal, and exits if it is refused."""
     if not total:
         return True
     if not sys.stdin.isatty():
@@ -175,7 +175,7 @@ def _is_wanted(total: int, verb: Verb) -> bool:
 
 
 class _Round:
-    """One go over the jobs."""
+    """One pass over the jobs."""
 
     def __init__(self, app: App, verb: Verb, as_json: bool, console: Console) -> None:
         self.app = app
@@ -183,13 +183,13 @@ class _Round:
         self.as_json = as_json
         self.console = console
         self.done: Counter[str] = Counter()
-        """How many jobs, by what became of them."""
+        """Numbers of jobs, by result."""
         self.undone = 0
 
     def go(self, found: Iterable[tuple[str, str | None]], total: int | None) -> None:
-        """Do it to each; what one job refuses doesn't keep the others from their turn.
+        """Do it to each job; an error with one job doesn't stop the pass.
 
-        Raises DatastoreUnavailable: then it would be the same with all.
+        Raises DatastoreUnavailable: then all further jobs would fail, too.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
@@ -217,7 +217,7 @@ class _Round:
             print_json_line({"uuid": uuid, "done": True, "became": became})
 
     def sum_up(self) -> None:
-        """Say what was done, and to how many it could not be done."""
+        """Print what was done, and to how many it could not be done."""
         told = self.done.pop(STOPPING, 0)
         count = sum(self.done.values())
         parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (told or self.undone) else []

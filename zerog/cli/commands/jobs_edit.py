@@ -1,4 +1,4 @@
-"""``zerog jobs edit``: other parameters for a job that waits or has ended."""
+"""``zerog jobs edit``: change the parameters of a job that waits or has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zerog progress``: how far one job is."""
+"""``zerog progress``: the progress of one job."""
 
 from __future__ import annotations
 

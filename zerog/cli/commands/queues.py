@@ -1,4 +1,4 @@
-"""``zerog queues``: what waits on which queue; ``pause`` and ``resume``."""
+"""``zerog queues``: list the queues and what waits on them; ``pause`` and ``resume``."""
 
 from __future__ import annotations
 

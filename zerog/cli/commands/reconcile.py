@@ -1,4 +1,4 @@
-"""``zerog reconcile``: repair what a crash left, now or for ever, without a worker."""
+"""``zerog reconcile``: repair what a crash left, once or continuously, without a worker."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _set_up(name: str, part: Any, look: Callable[[], object]) -> dict[str, Any]:
     told: dict[str, Any] = {"part": name, "adapter": type(part).__name__, "made": [], "error": None}
     try:
         told["made"] = part.setup()
-        look()  # one that needs no setup has not been asked anything yet
+        look()  # a part that needs no setup has not been contacted yet
     except ZerogError as error:
         told["error"] = str(error)
     return told

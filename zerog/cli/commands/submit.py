@@ -1,4 +1,4 @@
-"""``zerog submit``: parameters from a shell or a file, a uuid back."""
+"""``zerog submit``: submit jobs with parameters from a shell or a file, print their uuids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Time(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time; one without a zone is in UTC."""
+        """Return the time; one without a zone is in UTC."""
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

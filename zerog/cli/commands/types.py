@@ -1,4 +1,4 @@
-"""``zerog types``: which jobs an app knows, and what they take."""
+"""``zerog types``: list the job types of an app, and their parameters."""
 
 from __future__ import annotations
 

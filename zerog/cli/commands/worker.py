@@ -72,7 +72,7 @@ def worker(
     except zerog.ZerogError as error:
         if not the_worker.has_worked:
             raise
-        fail(f"the worker failed: {error}", FAILED)  # whatever it is: how it was started is no mistake
+        fail(f"the worker failed: {error}", FAILED)  # not MISUSED, whatever it is: it has worked
     finally:
         end_daemons()
     logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))

@@ -1,4 +1,4 @@
-"""``zerog workers``: who works and how they are; ``drain`` and ``undrain``."""
+"""``zerog workers``: list the workers and their states; ``drain`` and ``undrain``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _cells(worker: dict[str, Any], now: datetime) -> list[str]:
 
 
 def choice_options(command: F) -> F:
-    """Give a command the ways to say which workers it is about, as its parameter ``chosen`` for ``Fleet``."""
+    """Add the options that choose workers to a command, as its parameter ``chosen`` for ``Fleet``."""
 
     @wraps(command)
     def run(*args: Any, names: tuple[str, ...], host: str | None, everyone: bool, **kwargs: Any) -> Any:

@@ -46,7 +46,7 @@ class WordCount(zerog.BaseJob):
                 totals = totals.plus(count(read_text(path)))
             except OSError as error:
                 self.record_warning(f"{path} was left out: {error.strerror}")
-            # Both ride with the tick that is written next, so that totals and position always agree.
+            # Both are written with the next tick, so that totals and position always agree.
             self.update_attrs(position=position + 1, totals=list(totals), flush=False)
             self.tick()
             if self.stopping:

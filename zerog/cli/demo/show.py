@@ -1,4 +1,4 @@
-"""The show: submit, watch, kill a worker, watch the jobs go on, check the totals."""
+"""The show: submit, watch, kill a worker, watch the jobs continue, check the totals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zerog.records.job import RUNNING, SUCCEEDED, TERMINAL, make_key
 
 JOBS = 6
 LEASE = 3.0
-"""Seconds of silence after which the jobs of the killed worker are taken: short, because somebody is watching."""
+"""Seconds without a heartbeat after which the jobs of the killed worker are taken: short, because a person watches."""
 
 WORKER_OPTIONS = ("--executor", "process", "--concurrency", "2", "--lease", str(LEASE))
 
@@ -36,11 +36,11 @@ PATIENCE = 120.0
 """Seconds after which the show gives up on a job that doesn't end."""
 
 LOOK = 0.1
-"""Seconds between two looks at the jobs."""
+"""Seconds between two polls of the jobs."""
 
 
 class Show:
-    """One performance, in a temporary folder of its own."""
+    """One performance, in its own temporary folder."""
 
     def __init__(self, console: Console, folder: Path | None) -> None:
         self.console = console
@@ -50,7 +50,7 @@ class Show:
         self._killed: subprocess.Popen[bytes] | None = None
 
     def play(self) -> bool:
-        """Run it all; whether every job ended right and the totals agree. Raises ConfigurationError."""
+        """Run it all; return True if every job succeeded and the totals agree. Raises ConfigurationError."""
         files = self._files()
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="zerog-demo-") as scratch, ExitStack() as cleanup:
@@ -108,7 +108,7 @@ class Show:
                 worker.wait()
 
     def _kill_one(self, app: zerog.App, heads: list[dict[str, Any]]) -> bool:
-        """Kill the worker of a job that is well on its way; False if no job is, yet."""
+        """Kill the worker of a job that has done KILL_AT; return False if there is none yet."""
         for head in heads:
             if head["status"] != RUNNING or not KILL_AT <= head["completeness"] < 0.9:
                 continue
@@ -129,7 +129,7 @@ class Show:
     # watching
 
     def _watch(self, app: zerog.App, uuids: list[str]) -> bool:
-        """Draw the bars until every job has ended; False if one takes too long."""
+        """Draw the bars until every job has ended; return False if one takes too long."""
         deadline = time.monotonic() + PATIENCE
         with Bars(self.console) as bars:
             self._bars = bars
@@ -186,7 +186,7 @@ class Show:
         return self._verdict(fine and known == len(uuids), total == expected, seconds)
 
     def _count_plainly(self, files: list[str]) -> Totals:
-        """The same figures by a simple loop, without jobs."""
+        """Return the same figures by a simple loop, without jobs."""
         total = Totals()
         for name in track(files, "counting once more, without jobs", console=self.console, transient=True):
             try:

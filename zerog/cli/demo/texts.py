@@ -1,4 +1,4 @@
-"""Finding text files and counting what is in them. Knows nothing of jobs."""
+"""Find text files and count what is in them, without jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKS = {
 
 
 class Totals(NamedTuple):
-    """What is counted."""
+    """The counts."""
 
     files: int = 0
     lines: int = 0
@@ -36,12 +36,12 @@ class Totals(NamedTuple):
     letters: int = 0
 
     def plus(self, other: Totals) -> Totals:
-        """The sum of both, part by part."""
+        """Return the sum of both, part by part."""
         return Totals(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def find_texts(folder: Path, suffix: str | None = None) -> list[str]:
-    """The names of the text files below ``folder``, sorted; with ``suffix`` only those that end so.
+    """Return the names of the text files below ``folder``, sorted; with ``suffix`` only those that end so.
 
     Names are relative and percent-encoded, because a file name on disk may be no valid text.
     """
@@ -57,12 +57,12 @@ def _names(folder: bytes, suffix: str | None) -> Iterator[str]:
 
 
 def path_of(folder: Path, name: str) -> Path:
-    """The path of a file that ``find_texts`` named."""
+    """Return the path of a file that ``find_texts`` named."""
     return folder / os.fsdecode(unquote_to_bytes(name))
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file can be read and looks like text: marked as Unicode, or without NUL bytes."""
+    """Return True if a file can be read and looks like text: marked as Unicode, or without NUL bytes."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             return False
@@ -81,7 +81,7 @@ def _encoding(sample: bytes) -> str | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; what isn't UTF-8 and has no mark is taken as Latin-1, which any bytes are."""
+    """Return the text of a file; what isn't UTF-8 and has no mark is read as Latin-1, which accepts any bytes."""
     data = path.read_bytes()
     encoding = _encoding(data[:SAMPLE]) or "latin-1"
     try:
@@ -91,5 +91,5 @@ def read_text(path: Path) -> str:
 
 
 def count(text: str) -> Totals:
-    """One file's totals."""
+    """Return one file's totals."""
     return Totals(1, len(text.splitlines()), len(WORD.findall(text)), sum(map(str.isalpha, text)))

@@ -1,7 +1,7 @@
-"""The async executor: one event loop in a thread of its own, and each ``async def run`` is a task of it.
+"""The async executor: one event loop in a separate thread; each ``async def run`` is a task of it.
 
-A plain ``def run`` would hold up all the others, so it runs in a thread beside the loop; both count as slots. The lease
-is kept by another thread, so a job that blocks the loop costs its neighbours time, and no job its claim.
+A plain ``def run`` would block all the other tasks, so it runs in a thread beside the loop; both count as slots. The
+lease is renewed by another thread, so a job that blocks the loop delays the other jobs, but costs none its claim.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from zerog.worker.retry import expire_run
 log = logging.getLogger("zerog")
 
 CALLS = 32
-"""Threads for what jobs hand to ``asyncio.to_thread``, at least; there are as many as slots, if that is more."""
+"""Threads for ``asyncio.to_thread`` in jobs, at least; as many as slots, if that is more."""
 
 END_SECONDS = 5.0
-"""How long an idle loop may take to end."""
+"""Seconds that an idle loop may take to end."""
 
 
 class AsyncExecutor(ThreadExecutor):
@@ -80,7 +80,7 @@ class AsyncExecutor(ThreadExecutor):
             self._thread.join(END_SECONDS)
 
     def _whose(self, task: asyncio.Task[object] | None) -> str:
-        """Which job runs as this task; a job's further tasks aren't known."""
+        """Return the job that runs as this task, for a log line; empty for further tasks that a job started."""
         claims = (self._current.get(nonce) for nonce, own in list(self._tasks.items()) if own is task)
         return next((f"job {claim.uuid}" for claim in claims if claim is not None), "")
 
@@ -95,7 +95,7 @@ class AsyncExecutor(ThreadExecutor):
             while not (self._closing and not self._busy):
                 try:
                     loop.run_forever()
-                except BaseException:  # SystemExit goes through the loop, from whatever task raised it
+                except BaseException:  # SystemExit passes through the loop, from whatever task raised it
                     log.exception("a task that a job started raised this through the event loop, which goes on")
             self._pool.shutdown()
 
@@ -137,8 +137,11 @@ class AsyncExecutor(ThreadExecutor):
             self._jobs_loop.stop()
 
     async def _work(self, claim: Claim, run: Run) -> None:
-        """One run, from its beginning to its settlement. Awaits nothing but ``run()`` and its hooks: the job may have
-        its own task cancelled, and what comes after the run must not be."""
+        """Run one job, from its beginning to its settlement.
+
+        Awaits nothing but ``run()`` and its hooks: the job may have its own task cancelled, and what follows the run
+        must not be.
+        """
         started = self.clock.monotonic()
         task = asyncio.current_task()
         assert task is not None
@@ -152,7 +155,7 @@ class AsyncExecutor(ThreadExecutor):
             del self._runs[claim.nonce]
             del self._tasks[claim.nonce]
         self._end_copy()
-        if outcome.kind == LOST:  # to give a job up may mean to wait for the datastore
+        if outcome.kind == LOST:  # giving a job up may wait for the datastore
             with suppress(RuntimeError):  # no thread can be started
                 self._pool.submit(self._pass_on, claim, outcome, started).add_done_callback(self._soon_freed)
                 return

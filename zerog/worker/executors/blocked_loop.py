@@ -1,4 +1,4 @@
-"""Who holds up an event loop, told by somebody outside it: the loop itself can't say so."""
+"""Detect a blocked event loop from another thread and log the task that blocks it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from zerog.support.clock import Clock
 log = logging.getLogger("zerog")
 
 HELD_SECONDS = 5.0
-"""How long nothing else of a loop can go on until it is told."""
+"""Seconds for which a loop is blocked before that is logged."""
 
 MOST_BETWEEN = 1.0
-"""Seconds that count at most between two looks: a process that was stopped holds up nothing."""
+"""Seconds that count at most between two checks: a process that was stopped blocks nothing."""
 
 FRAMES = 5
-"""How many lines of the code that holds the loop are told, the innermost."""
+"""Innermost stack frames of the blocking code that are logged."""
 
 
 class BlockedLoopDetector:
-    """Asks an event loop for an answer, again and again, and tells once each time that it doesn't come.
+    """Pings an event loop again and again, and logs once each time that it is blocked.
 
     :param loop: the loop, which runs in ``thread``.
-    :param whose: says which job a task belongs to; an empty string if none is known.
+    :param whose: returns the job that a task belongs to; an empty string if none is known.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BlockedLoopDetector:
         self._is_told = False
 
     def look(self) -> None:
-        """To be called from another thread, twice a second or faster."""
+        """Check the loop. To be called from another thread, twice a second or faster."""
         now = self._clock.monotonic()
         since, self._looked = now - self._looked, now
         if self._is_answered:

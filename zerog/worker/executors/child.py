@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 CLOSE_SECONDS = 3.0
-"""How long an idle child may take to close its resources."""
+"""Seconds that an idle child may take to close its resources."""
 
-_encode = json.dumps  # whatever a job makes of the module
+_encode = json.dumps  # kept here in case a job patches the module
 
 
 def child_main(app: App) -> Callable[[socket.socket], None]:
-    """What a forked child does: take jobs from the socket until it closes."""
+    """Return the main function of a forked child, which takes jobs from the socket until it closes."""
     return lambda connection: _Child(app, connection).live()
 
 
@@ -78,7 +78,7 @@ class _Child:
                 self._stopping.set()
             outcome = self._run(request)
             if os.getpid() != pid:
-                os._exit(0)  # a copy that the job forked came back from run(), too: there is one outcome, not two
+                os._exit(0)  # a copy that the job forked returned from run(), too: there is one outcome, not two
             answer = {**_answer(outcome, as_it_was), "interrupted": self._interrupts.has_raised}
             self._idle.set()  # before the answer, after which the worker may end this child
             self._send(answer)
@@ -91,7 +91,7 @@ class _Child:
                 self._interrupts.cancel(message["cancel"])
             else:
                 self._requests.put(message)
-        # The worker is gone or done with this child; what a running job has started goes, too.
+        # The worker is gone or done with this child; what a running job has started is killed, too.
         if self._idle.is_set() and self._requests.empty():
             self._requests.put(None)
             self._closed.wait(CLOSE_SECONDS)
@@ -101,7 +101,7 @@ class _Child:
         self._connection.sendall(_encode(message).encode() + b"\n")
 
     def _run(self, request: dict[str, Any]) -> Outcome | None:
-        """The outcome of the requested run, None if its document can't be read now."""
+        """Run the requested job and return the outcome, None if its document can't be read now."""
         try:
             found = self._load(request)
         except DatastoreError as error:
@@ -113,12 +113,12 @@ class _Child:
         if found is None:
             return Outcome("claim lost", LOST)
         job_class, loaded, token, run = found
-        self._send({"began": True})  # from here on the worker takes the death of this process for the job's crash
+        self._send({"began": True})  # from here on the worker counts the death of this process as the job's crash
         with self._interrupts.during(run, request["nonce"]):
             return run_loaded(self._app, job_class, loaded, token, only_here(run))
 
     def _load(self, request: dict[str, Any]) -> tuple[type[BaseJob], Loaded, int, Run] | None:
-        """The requested job and the right to write to it; None if its document names another run."""
+        """Return the requested job and the right to write to it; None if its document names another run."""
         app = self._app
         head, token = app.engine.read(request["run"])
         name = RunGuard(request["epoch"], request["nonce"])
@@ -134,7 +134,7 @@ class _Child:
 
 
 def _answer(outcome: Outcome | None, as_it_was: dict[str, Any]) -> dict[str, Any]:
-    """The outcome with what the job left behind, once all processes among that are gone."""
+    """End the processes that the job left behind, and return the outcome with all that was left."""
     left = ["processes"] if cleanup.end_children() else []
     as_it_is = cleanup.process_state()
     left += [f"a changed {name}" for name, value in as_it_was.items() if as_it_is[name] != value]

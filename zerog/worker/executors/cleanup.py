@@ -1,4 +1,4 @@
-"""What a job leaves in its child process and in the system: ended, or noticed so that the child is replaced."""
+"""Clean up after a job in a child process: end what it started; detect what it changed, to replace the child."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith(
 
 
 def adopt_orphans() -> None:
-    """Have processes whose parent dies below this one become its children, whatever group or session they made.
+    """Adopt descendants whose parent dies as children of this process, whatever group or session they made.
 
     Linux only; elsewhere the process group is all that holds them together.
     """
@@ -38,7 +38,7 @@ def adopt_orphans() -> None:
 
 
 def children() -> set[int]:
-    """The pids of this process's children, dead and unreaped ones among them."""
+    """Return the pids of this process's children, dead and unreaped ones among them."""
     pids: set[int] = set()
     with suppress(FileNotFoundError):  # elsewhere than on Linux
         for thread in os.listdir("/proc/self/task"):
@@ -48,9 +48,9 @@ def children() -> set[int]:
 
 
 def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
-    """Kill and reap what is a child of this process, and what becomes one by that, until nothing is left.
+    """Kill and reap the children of this process, and those that it inherits by that, until none is left.
 
-    Returns how many there were. A process of another user, which this one may not kill, goes on.
+    Returns how many there were. A process of another user, which this one may not kill, keeps running.
     """
     ended: set[int] = set()
     immune: set[int] = set()
@@ -82,7 +82,7 @@ def end_daemons() -> None:
 
 
 def resident_memory(pid: int | None = None) -> int:
-    """Bytes of a process, by default this one, that are in memory; 0 if it is gone or the system doesn't say."""
+    """Return the resident bytes of a process, by default this one; 0 if it is gone or the system has no figure."""
     try:
         return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * _PAGE
     except OSError:
@@ -90,7 +90,7 @@ def resident_memory(pid: int | None = None) -> int:
 
 
 def process_state() -> dict[str, Any]:
-    """What a job may change about its process that the next job would notice, as far as it is cheap to look at."""
+    """Return what a job may change about its process that affects the next job, as far as it is cheap to read."""
     mask = os.umask(0o077)
     os.umask(mask)
     return {
@@ -104,7 +104,7 @@ def process_state() -> dict[str, Any]:
         "resource limits": [resource.getrlimit(limit) for limit in _LIMITS],
         "recursion limit": sys.getrecursionlimit(),
         "json": (json.dumps, json.loads) == _JSON,
-        # Daemon threads are how libraries keep house; the others are work that goes on.
+        # Daemon threads are libraries' housekeeping; non-daemon threads are work that continues.
         "threads": {thread.ident for thread in threading.enumerate() if not thread.daemon},
     }
 

@@ -1,6 +1,6 @@
-"""Coroutines that can be told to stop where they await.
+"""Coroutines that can be interrupted where they await.
 
-Cancelling a task raises CancelledError in it. A coroutine that is driven from here gets what it is to be told instead:
+Cancelling a task raises CancelledError in it. A coroutine that is driven from here gets the interruption instead:
 ``SoftTimeout`` or ``Cancelled``, each of which is a CancelledError, too, so that task groups, timeouts and libraries
 clean up behind it as behind any cancellation.
 """
@@ -18,7 +18,7 @@ from zerog.engine.run import Run
 from zerog.exceptions import ClaimLost
 
 SOONEST = 0.001
-"""Seconds until another look at a limit that the loop's clock has reached and the run's has not."""
+"""Seconds until the next check of a limit that the loop's clock has reached and the run's has not."""
 
 Thunk = Callable[[], Any]
 
@@ -32,12 +32,12 @@ class Cancelled(exceptions.Cancelled, asyncio.CancelledError):
 
 
 def run_alone(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
-    """Run a coroutine on an event loop of its own in this thread."""
+    """Run a coroutine on a new event loop in this thread."""
     return asyncio.run(ended(coroutine, run))()
 
 
 async def ended(coroutine: Coroutine[Any, Any, Any], run: Run) -> Thunk:
-    """Await what ``run()`` gave; what comes back gives its value, or raises what it raised."""
+    """Await what ``run()`` returned; the result is a function that returns its value, or raises what it raised."""
     teller = _Teller(run)
     run.waker = teller.wake
     try:
@@ -63,7 +63,7 @@ def _raising(error: BaseException) -> Thunk:
 
 
 class _Teller:
-    """Tells one coroutine, by cancelling its task, and knows what the cancellation means."""
+    """Interrupts one coroutine by cancelling its task, and replaces the cancellation by the reason for it."""
 
     def __init__(self, run: Run) -> None:
         task = asyncio.current_task()
@@ -77,18 +77,18 @@ class _Teller:
         self._tell_what_waits()
 
     def wake(self) -> None:
-        """Have the loop look what there is to tell. From any thread."""
+        """Have the loop deliver an interruption that is due. From any thread."""
         try:
             self._loop.call_soon_threadsafe(self._tell)
         except RuntimeError:
             pass  # the loop has ended, and the coroutine with it
 
     def taken(self, cancelled: asyncio.CancelledError) -> BaseException:
-        """What a cancellation of the task means to the coroutine."""
+        """Return the exception that a cancellation of the task stands for."""
         error, self._error = self._error, None
         if error is None:
             return cancelled
-        self._task.uncancel()  # or timeouts and task groups of the clean-up would take it for theirs
+        self._task.uncancel()  # or timeouts and task groups of the clean-up would mistake it for theirs
         self._tell_what_waits()
         return error
 
@@ -97,7 +97,7 @@ class _Teller:
             self._timer.cancel()
 
     def _tell_what_waits(self) -> None:
-        """Nobody wakes for what was to be told before this one listened, or while it had something else to tell."""
+        """Deliver what became due before ``wake`` was set, or while another interruption was being delivered."""
         if self._run.is_due:
             self._loop.call_soon(self._tell)
 
@@ -122,7 +122,7 @@ class _Teller:
 
 @types.coroutine
 def _driven(coroutine: Coroutine[Any, Any, Any], teller: _Teller) -> Generator[Any, Any, Any]:
-    """Await ``coroutine``, with what ``teller`` has to tell raised in it in place of CancelledError."""
+    """Await ``coroutine``, with the interruptions of ``teller`` raised in it in place of CancelledError."""
     step: Callable[[], Any] = partial(coroutine.send, None)
     while True:
         try:

@@ -1,9 +1,9 @@
-"""Where child processes come from.
+"""Fork child processes from a process without threads.
 
 Forking a process that runs threads is asking for deadlocks, and starting a fresh interpreter for each child costs a
 hundred times what a fork does. So a worker forks once, before it starts a thread; that *nursery* does nothing but fork
 children on request and report how they ended. It holds no connection to anything. Whatever a dead child leaves behind
-becomes the nursery's own child and is killed before the death is reported; the nursery itself leaves only once all are
+becomes the nursery's own child and is killed before the death is reported; the nursery itself exits only once all are
 gone, so that even a killed worker leaves nothing running.
 """
 
@@ -27,11 +27,11 @@ from zerog.worker.executors.cleanup import adopt_orphans, end_children
 log = logging.getLogger("zerog")
 
 START_SECONDS = 30.0
-"""How long a fork may take before the nursery counts as broken."""
+"""Seconds that a fork may take before the nursery counts as broken."""
 
 
 class ForkServer:
-    """The worker's side: ask for children, learn how they ended."""
+    """The worker's side: requests children and receives how they ended."""
 
     def __init__(self, child: Callable[[socket.socket], None]) -> None:
         """Fork the nursery; each of its children will call ``child`` with its end of a socket, then exit."""
@@ -55,9 +55,9 @@ class ForkServer:
         threading.Thread(target=self._listen, args=(ours.dup(),), name="zerog-forkserver", daemon=True).start()
 
     def fork(self) -> tuple[int, socket.socket]:
-        """A new child's pid and the socket to it. Raises OSError, and ZerogError if the nursery is gone."""
+        """Return a new child's pid and the socket to it. Raises OSError, and ZerogError if the nursery is gone."""
         ours, theirs = socket.socketpair()
-        # One request at a time, so that the next pid that is told belongs to this socket.
+        # One request at a time, so that the next pid that is reported belongs to this socket.
         with self._forking, self._changed:
             try:
                 socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
@@ -76,22 +76,22 @@ class ForkServer:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it can fork no more."""
+        """True if it can't fork any more."""
         return self._gone
 
     def has_ended(self, pid: int) -> bool:
-        """Whether the end of this child was reported."""
+        """Return True if the end of this child was reported."""
         with self._changed:
             return pid in self._ended
 
     def how_it_ended(self, pid: int, timeout: float) -> int | None:
-        """The wait status of a child that ends within ``timeout`` seconds, or None."""
+        """Return the wait status of a child that ends within ``timeout`` seconds, or None."""
         with self._changed:
             self._changed.wait_for(lambda: pid in self._ended or self._gone, timeout)
             return self._ended.pop(pid, None)
 
     def close(self) -> None:
-        """Have the nursery kill what still runs, and exit."""
+        """Make the nursery kill what still runs, and exit."""
         with suppress(OSError):  # it is gone already
             self._socket.shutdown(socket.SHUT_WR)  # the thread that listens has a copy, which closing this leaves open
         self._socket.close()
@@ -118,7 +118,7 @@ class ForkServer:
 
 
 def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> None:
-    """The nursery's whole life. Returns if it failed."""
+    """Fork and reap children, as the nursery, until the worker is gone. Returns if that failed."""
     try:
         os.setpgid(0, 0)  # a terminal's Ctrl-C is for the worker alone
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -144,7 +144,7 @@ def _live(control: socket.socket, child: Callable[[socket.socket], None]) -> Non
 
 
 def _leave() -> NoReturn:
-    """The worker is gone or done: nothing that it had started may go on."""
+    """End all children and exit: the worker is gone or done, and nothing that it started may keep running."""
     end_children()
     os._exit(0)
 
@@ -152,7 +152,7 @@ def _leave() -> NoReturn:
 def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive: set[int]) -> None:
     try:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-    except ConnectionError:  # the worker left without having read the last words from here
+    except ConnectionError:  # the worker is gone without having read the last report
         _leave()
     if not request:
         _leave()
@@ -165,7 +165,7 @@ def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive
     if pid == 0:
         _become_child(control, descriptors[0], child)
     with suppress(OSError):
-        os.setpgid(pid, pid)  # as the child does: whoever is first
+        os.setpgid(pid, pid)  # the child does it, too: either may be first
     alive.add(pid)
     os.close(descriptors[0])
     _tell(control, {"born": pid})
@@ -186,10 +186,10 @@ def _become_child(control: socket.socket, descriptor: int, child: Callable[[sock
 
 
 def _reap(control: socket.socket, alive: set[int]) -> None:
-    """Report the children that ended, each with its whole group and everything it left to the nursery."""
+    """Reap and report the children that ended, each with its whole group and everything it left to the nursery."""
     while pid := _ended():
         if pid in alive:
-            kill_group(pid)  # while it is not reaped its number can't belong to anybody else
+            kill_group(pid)  # while it is not reaped its number can't belong to another process
         status = os.waitpid(pid, 0)[1]
         if pid in alive:
             alive.discard(pid)
@@ -213,7 +213,7 @@ def _tell(control: socket.socket, message: dict[str, int]) -> None:
 
 
 def describe(status: int | None) -> str:
-    """How a process ended, in words."""
+    """Describe a wait status in words."""
     if status is None:
         return "it did not say how"
     if os.WIFSIGNALED(status):

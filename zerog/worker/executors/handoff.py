@@ -1,9 +1,9 @@
 """Claimed jobs that wait for a slot's thread.
 
-While jobs take some microseconds each, more threads than one only get in each other's way: one of them holds the
-interpreter at a time, and passing it on costs more than such a job. So then one thread works off what there is, and a
-second one stands by, which joins in as soon as nothing was taken for a moment. Whichever it was that held the first one
-up (a job that waits for something, say), the jobs behind it are late by no more than that moment.
+While jobs take some microseconds each, more threads than one only slow each other down: one of them holds the
+interpreter at a time, and passing it on costs more than such a job. So one thread works off the claims, and a second
+one stands by, which joins in as soon as nothing was taken for a moment. Whatever blocked the first one (a job that
+waits for something, for example), the jobs behind it are late by no more than that moment.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ClaimQueue:
             self._threads += 1
 
     def add(self, claims: Sequence[Claim], for_few: bool = False) -> None:
-        """Add claims: for all threads that are idle, or with ``for_few`` for as few as can go on without a stop."""
+        """Add claims: for all idle threads, or with ``for_few`` for as few as can work without a pause."""
         with self._changed:
             self._claims.extend(claims)
             self._for_few = for_few
@@ -53,10 +53,10 @@ class ClaimQueue:
                 self._changed.notify(first + second)
 
     def get(self) -> Claim | None:
-        """The next claim, as soon as there is one; None once the backlog is closed and empty."""
+        """Return the next claim, as soon as there is one; None once the queue is closed and empty."""
         me = threading.get_ident()
         with self._changed:
-            if not self._claims or (self._for_few and self._last != me):  # somebody else goes on
+            if not self._claims or (self._for_few and self._last != me):  # another thread is active
                 self._idle += 1
                 self._await_turn()
                 self._idle -= 1
@@ -67,12 +67,12 @@ class ClaimQueue:
             return self._claims.popleft()
 
     def pop(self) -> Claim | None:
-        """The next claim, if there is one."""
+        """Return the next claim, or None if there is none."""
         with self._changed:
             return self._claims.popleft() if self._claims else None
 
     def close(self) -> None:
-        """Have ``get`` return None when nothing is left."""
+        """Close the queue: ``get`` returns None when nothing is left."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -86,7 +86,7 @@ class ClaimQueue:
                 return
 
     def _is_stalled(self) -> bool:
-        """Stand by, if nobody does: True if the others have taken nothing for a moment."""
+        """Stand by, unless another thread does; return True if no other thread has taken a claim for a moment."""
         if self._has_standby:
             self._changed.wait()
             return False
@@ -96,5 +96,5 @@ class ClaimQueue:
         self._has_standby = False
         if was_told or taken != self._taken or not self._claims:
             return False
-        self._changed.notify()  # somebody has to stand by in this one's place
+        self._changed.notify()  # another thread has to stand by in place of this one
         return True

@@ -1,8 +1,8 @@
-"""Interrupting a run in the main thread of its own process, whatever it is doing there.
+"""Interrupt a run in the main thread of its process, whatever it is doing there.
 
-A signal makes the main thread look what there is to tell the run. It comes out of a blocking call at once, and out of
-C code that doesn't return to Python not before that returns. While ZeroG itself or a logging handler is on the stack
-nothing is raised: a write, or a lock, is not to be left half-way. Then the signal comes again a moment later.
+A signal makes the main thread check for an interruption that is due. That ends a blocking call at once, but C code
+that doesn't return to Python only when it returns. While ZeroG itself or a logging handler is on the stack nothing is
+raised: a write, or a lock, is not to be left half-way. The signal is then sent again a moment later.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from types import FrameType
 from zerog.engine.run import Run
 
 SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2)
-"""A real-time signal where there are any: jobs and libraries use the others."""
+"""A real-time signal where there are any: jobs and libraries use the standard ones."""
 
 PAUSE = 0.02
-"""Seconds between two signals until the run could be told."""
+"""Seconds between two signals until the run could be interrupted."""
 
 
 BETWEEN = ("zerog.worker.hooks", "zerog.jobs.function")
-"""Modules of ZeroG's that stand between what calls the job and the job's own code."""
+"""Modules of ZeroG between the caller of the job and the job's own code."""
 
 _ROOTS = {("zerog.worker.hooks", "called"), ("zerog.worker.executors.coroutines", "_driven")}
-"""The functions below which the job's own code is."""
+"""Functions whose callees are the job's own code."""
 
 
 class Interrupts:
-    """Of one process, which runs one job at a time. To be made in its main thread."""
+    """Interrupts the runs of one process, which runs one job at a time. To be made in its main thread."""
 
     def __init__(self) -> None:
         self._run: Run | None = None
         self._nonce = self._cancelled = ""
-        """Of the latest claim that runs here; of the latest that was cancelled."""
+        """Nonces of the latest claim that runs here, and of the latest that was cancelled."""
         self.has_raised = False
-        """Whether the latest run was interrupted where it stood."""
+        """True if the latest run was interrupted."""
         signal.signal(SIGNAL, self._on_signal)
 
     @contextmanager
@@ -60,7 +60,7 @@ class Interrupts:
                 timer.cancel()
 
     def cancel(self, nonce: str) -> None:
-        """Tell the run of this claim, now or once it begins, that its job is cancelled. From any thread."""
+        """Notify the run of this claim, now or once it begins, that its job is cancelled. From any thread."""
         self._cancelled = nonce
         run = self._run
         if run is not None and self._nonce == nonce:
@@ -85,9 +85,9 @@ class Interrupts:
 
 
 def _is_in_the_job(frame: FrameType | None) -> bool:
-    """Whether the job's own code runs here, or what it calls, but nothing that must come to its end first.
+    """Return True if the job's own code runs here, or what it calls, but nothing that must complete first.
 
-    An event loop that waits is not the job's code: its coroutines are told by the loop (``coroutines``).
+    An event loop that waits is not the job's code: its coroutines are interrupted by the loop (``coroutines``).
     """
     if frame is not None and frame.f_globals.get("__name__") == "contextlib":
         return False  # on its way into a context manager, or out of one

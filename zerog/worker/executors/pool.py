@@ -12,10 +12,10 @@ _Call = tuple[Future[Any], Callable[[], Any]]
 
 
 class DaemonThreadPool(ThreadPoolExecutor):
-    """At most ``most`` threads, each started when a call finds all others busy.
+    """At most ``most`` threads, each started when a call finds all running ones busy.
 
-    A ThreadPoolExecutor in name only, because an event loop takes no other; the threads of that one are waited for at
-    the end of the process.
+    A ThreadPoolExecutor in name only, because an event loop accepts nothing else; the process would wait at its end
+    for that one's own threads.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -28,7 +28,7 @@ class DaemonThreadPool(ThreadPoolExecutor):
         self._open = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have a thread call ``fn``; the future gives what it returns or raises, whatever that is."""
+        """Call ``fn`` in a thread; the future has what it returns or raises, whatever that is."""
         future: Future[Any] = Future()
         with self._counting:
             self._open += 1
@@ -55,7 +55,7 @@ class DaemonThreadPool(ThreadPoolExecutor):
     def _serve(self) -> None:
         while (taken := self._calls.get()) is not None:
             self._call(*taken)
-            del taken  # what a call returned must not live until the next one comes
+            del taken  # what a call returned must not live until the next call
 
     def _call(self, future: Future[Any], call: Callable[[], Any]) -> None:
         outcome: Any = None

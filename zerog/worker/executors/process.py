@@ -38,14 +38,14 @@ JOBS_PER_CHILD = 100
 """Jobs after which a child is replaced, so that what they leaked returns to the system."""
 
 STOP_SECONDS = 5.0
-"""How long after a child's death by one of STOPS the worker's own stop counts as the cause."""
+"""Seconds after a child's death by one of STOPS within which the worker's own stop counts as the cause."""
 
 DEATH_SECONDS = 2.0
-"""How long a child whose socket closed may take to end by itself; then it is killed."""
+"""Seconds that a child whose socket closed may take to exit; then it is killed."""
 
 
 class ProcessExecutor(Executor):
-    """Has each job run in the slot's child process."""
+    """Runs each job in the slot's child process."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class ProcessExecutor(Executor):
         return end
 
     def _request(self, child: _Child, claim: Claim) -> dict[str, Any] | None:
-        """Have the child run a job; returns its first message, None if it died before the job's own code ran."""
+        """Request a run from the child; returns its first message, None if it died before the job's own code ran."""
         request = {
             "run": claim.uuid,
             "epoch": claim.epoch,
@@ -152,7 +152,7 @@ class ProcessExecutor(Executor):
         return child.answer(None)
 
     def _child(self) -> _Child:
-        """This slot's child, a new one if it has none or it has done its share."""
+        """Return this slot's child, a new one if there is none or it has reached its number of jobs."""
         child: _Child | None = getattr(self._local, "child", None)
         if child is not None and child.fit and not child.killed and not self._forkserver.has_ended(child.pid):
             child.jobs += 1
@@ -173,7 +173,7 @@ class ProcessExecutor(Executor):
         self._local.child = None
 
     def _is_fit(self, claim: Claim, child: _Child, answer: dict[str, Any]) -> bool:
-        """Whether the child can take another job after this one."""
+        """Return True if the child can take another job after this one."""
         if answer["left"]:
             log.warning("job %s left %s; its process is replaced", claim.uuid, answer["left"])
             return False
@@ -186,7 +186,7 @@ class ProcessExecutor(Executor):
         return child.jobs < self._max_jobs
 
     def _died(self, claim: Claim, child: _Child, has_begun: bool) -> Outcome | None:
-        """The end of a run whose child died; ``has_begun``: whether the job's own code ran in it."""
+        """Return the outcome of a run whose child died; ``has_begun``: whether the job's own code ran in it."""
         status = self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)
         if status is None:
             kill_group(child.pid)
@@ -210,7 +210,7 @@ class ProcessExecutor(Executor):
         return None
 
     def _was_stopped(self, status: int | None) -> bool:
-        """True if a child died of a signal that stopped the worker, too, or does so within the next seconds."""
+        """Return True if a child died of a signal that stopped the worker, too, or does so within STOP_SECONDS."""
         is_stop = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in STOPS
         return is_stop and self.clock.wait(self.stopping, STOP_SECONDS)
 
@@ -224,10 +224,10 @@ class _Child:
         self._sending = threading.Lock()
         self.jobs = 1
         self.nonce: str | None = None
-        """Of the claim that it runs now."""
+        """Nonce of the claim that it runs now."""
         self.killed = False
         self.fit = True
-        """Whether it can take another job."""
+        """True while it can take another job."""
 
     def tell(self, message: dict[str, Any]) -> bool:
         """Send a message; False if the child is gone."""
@@ -240,7 +240,7 @@ class _Child:
             return False
 
     def answer(self, timeout: float | None) -> dict[str, Any] | None:
-        """The next message of the child, None if it is gone. Raises TimeoutError."""
+        """Return the next message of the child, None if it is gone. Raises TimeoutError."""
         try:
             self._socket.settimeout(timeout)
             line = self._lines.readline()

@@ -1,4 +1,4 @@
-"""The slots of a worker: threads that take claimed jobs and bring each to its way out.
+"""The slots of a worker: threads that take claimed jobs and run each to its outcome.
 
 A slot either runs the job itself (``ThreadExecutor``) or has a child process run it (``process``). Slots that are
 tasks of one event loop are in ``async_``.
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("zerog")
 
 GIVE_UP_PAUSE = 1.0
-"""Seconds until a run that this worker could not go on with is given to others."""
+"""Seconds until a run that this worker could not continue is released for other workers."""
 
 Done = Callable[[Claim, Outcome | None, float], None]
-"""Told how a run ended and how many seconds it took; no outcome means that the document is dealt with already."""
+"""Called with the outcome of a run and its seconds; no outcome means that the document is dealt with already."""
 
 _RUNS: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
 def only_here(run: Run) -> Run:
-    """Have ``run`` lose its right to write in every copy of this process that the job forks.
+    """Revoke ``run``'s right to write in every copy of this process that the job forks.
 
-    Two processes that count the writes of one run would be taken for repetitions of each other.
+    If two processes counted the writes of one run, their writes would count as repetitions of each other.
     """
     _RUNS.add(run)
     return run
@@ -65,7 +65,7 @@ def _finishes(claim: Claim) -> bool:
 
 
 def _nothing() -> None:
-    """In place of a write that somebody else does."""
+    """Write nothing: the caller of ``abandon`` writes the document."""
 
 
 class Due(NamedTuple):
@@ -86,7 +86,7 @@ class Executor:
         self.clock = clock
         self.stopping = threading.Event()
         self.opened: Callable[[Claim], bool] = lambda _claim: True
-        """Asked before anything is done with a claim; one that is refused has been dealt with."""
+        """Called before anything is done with a claim; one for which it returns False has been dealt with."""
         self._done = done
         self._count = count
         self._todo = ClaimQueue()
@@ -95,7 +95,7 @@ class Executor:
         self._dues: dict[tuple[str, str], Due] = {}
         self._ended_outside: dict[str, Callable[[], object]] = {}
         self._cut_off: set[str] = set()
-        """Nonces of runs that were revoked because the datastore was away."""
+        """Nonces of runs that were revoked because the datastore was unavailable."""
         self._cancelled: deque[str] = deque(maxlen=1_000)
         self._spares_finishing = False
         self._abandoned = False
@@ -110,53 +110,53 @@ class Executor:
             self._threads.append(thread)
 
     def add(self, claims: list[Claim], are_short: bool = False) -> None:
-        """Have these jobs run as slots get free. ``are_short``: recent ones took next to no time."""
+        """Run these jobs as slots get free. ``are_short``: recent ones took next to no time."""
         self._todo.add(claims)
 
     def take_unstarted(self) -> list[Claim]:
-        """The claimed jobs that no slot has begun; they won't be begun any more."""
+        """Remove and return the claimed jobs that no slot has begun."""
         claims: list[Claim] = []
         while (claim := self._todo.pop()) is not None:
             claims.append(claim)
         return claims
 
     def unstarted(self) -> int:
-        """How many claimed jobs wait for a slot."""
+        """Return the number of claimed jobs that wait for a slot."""
         return len(self._todo)
 
     def is_cancelled(self, claim: Claim) -> bool:
-        """True if the job of a claim was cancelled since, as far as this worker was notified."""
+        """Return True if the job of a claim was cancelled since, as far as this worker was notified."""
         return bool(self._cancelled) and run_name(claim.uuid, claim.epoch) in self._cancelled
 
     def stop(self) -> None:
-        """Tell running jobs that the worker is shutting down."""
+        """Notify running jobs that the worker is shutting down."""
         self.stopping.set()
 
     def running(self) -> list[Claim]:
-        """The jobs that are in a slot now."""
+        """Return the jobs that are in a slot now."""
         return list(self._current.values())
 
     def memory(self) -> int:
-        """Bytes of memory that the worker and the processes of its slots hold; pages that they share count for each."""
+        """Return the resident bytes of the worker and the processes of its slots; shared pages count for each."""
         return resident_memory()
 
     def broken(self) -> str | None:
-        """Why no job can be run here any more, if that is so."""
+        """Return why no job can be run here any more, or None."""
         return None
 
     def dead_thread(self) -> str | None:
-        """The name of a thread that should run jobs and has ended, if there is one."""
+        """Return the name of a thread that should run jobs and has ended, or None."""
         return next((thread.name for thread in self._threads if not thread.is_alive()), None)
 
     def revoke(self, why: str, is_outage: bool = False) -> None:
-        """Stop every run from writing, at once; ``is_outage``: the datastore is away, which costs no job anything."""
+        """Stop every run from writing, at once; ``is_outage``: the datastore is unavailable, which isn't counted."""
         for claim in self.running():
             if is_outage:
                 self._cut_off.add(claim.nonce)
             self._stop_run(claim, why)
 
     def enforce(self) -> None:
-        """End the runs whose time is over. To be called twice a second or faster."""
+        """End the runs whose time limit has expired. To be called twice a second or faster."""
         now = self.clock.monotonic()
         for key, due in list(self._dues.items()):
             if now >= due.at and self._dues.pop(key, None) is not None:
@@ -164,13 +164,13 @@ class Executor:
                 self._end_from_outside(due)
 
     def cancel(self, run: str) -> None:
-        """Tell a run, given as ``run_name``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
-        self._cancelled.append(run)  # before the look at those in a slot, which look here once they are in one
+        """Notify a run, given as ``run_name``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
+        self._cancelled.append(run)  # first: a run that enters a slot during the loop below checks this list
         for claim in self.running():
             self._tell_if_cancelled(claim)
 
     def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
-        """Cancel those of the claimed jobs whose class says that a shutdown stops them. The datastore may be away."""
+        """Cancel those of the claimed jobs whose ON_SHUTDOWN is STOP. The datastore may be unavailable."""
         for claim in claims:
             if claim.job[0].ON_SHUTDOWN == STOP:
                 try:
@@ -180,13 +180,13 @@ class Executor:
                 self.cancel(run_name(claim.uuid, claim.epoch))
 
     def finishing(self) -> list[Claim]:
-        """The jobs in a slot that a shutdown waits for."""
+        """Return the jobs in a slot that a shutdown waits for."""
         return [claim for claim in self.running() if _finishes(claim) and claim.nonce not in self._ended_outside]
 
     def abandon(self, why: str, but_finishing: bool = False) -> list[Claim]:
-        """``revoke``, for a worker that leaves and deals with the documents of the returned claims itself.
+        """Revoke the runs of a worker that shuts down, which deals with the documents of the returned claims itself.
 
-        ``but_finishing``: leave those alone that a shutdown waits for.
+        ``but_finishing``: except those that a shutdown waits for.
         """
         self._abandoned, self._spares_finishing = True, but_finishing
         left = [c for c in self.running() if self._is_abandoned(c) and c.nonce not in self._ended_outside]
@@ -208,7 +208,7 @@ class Executor:
                 self._bring(claim)
 
     def _bring(self, claim: Claim) -> None:
-        """Bring one job to its way out, in this thread."""
+        """Run one job to its outcome, in this thread."""
         started = self.clock.monotonic()
         self._current[claim.nonce] = claim
         try:
@@ -219,7 +219,7 @@ class Executor:
         self._pass_on(claim, outcome, started)
 
     def _pass_on(self, claim: Claim, outcome: Outcome | None, started: float) -> None:
-        """Tell how a run ended that began at ``started``."""
+        """Report the outcome of a run that began at ``started``."""
         self._end_copy()
         for key in [key for key in list(self._dues) if key[0] == claim.nonce]:
             self._dues.pop(key, None)
@@ -234,7 +234,7 @@ class Executor:
 
     def _end_copy(self) -> None:
         if os.getpid() != self._pid:
-            os._exit(0)  # a copy that the job forked came back from run(), too: the original settles
+            os._exit(0)  # a copy that the job forked returned from run(), too: the original settles
 
     def _run(self, claim: Claim) -> Outcome | None:
         raise NotImplementedError
@@ -244,7 +244,7 @@ class Executor:
         raise NotImplementedError
 
     def _cancel_run(self, claim: Claim) -> None:
-        """Tell one run, if it has begun, that its job is cancelled."""
+        """Notify one run, if it has begun, that its job is cancelled."""
         raise NotImplementedError
 
     def _tell_if_cancelled(self, claim: Claim) -> None:
@@ -256,7 +256,7 @@ class Executor:
         self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.run, why))
 
     def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:
-        """Unless the run has ended by then, have it end in ``seconds``; ``write`` takes the job from it."""
+        """End the run in ``seconds``, unless it has ended by then; ``write`` takes the job from it."""
         self._dues.setdefault((claim.nonce, limit), Due(self.clock.monotonic() + seconds, claim, why, write))
 
     def _end_from_outside(self, due: Due) -> None:
@@ -266,8 +266,8 @@ class Executor:
         threading.Thread(target=self._until_answered, args=(due.write,), name="zerog-end", daemon=True).start()
 
     def _give_up(self, claim: Claim) -> None:
-        """After a lost claim: if the document still names this run, let the job run again."""
-        # What goes wrong at once goes wrong at once again: without this the next run would follow in no time.
+        """Rescue or release the job after a lost claim, if the document still names this run."""
+        # What fails at once fails at once again: without this pause the next run would follow in no time.
         self.clock.wait(self.stopping, GIVE_UP_PAUSE)
         why = "the worker could not keep the claim of this run"
         if claim.nonce in self._cut_off:
@@ -276,14 +276,14 @@ class Executor:
             self._until_answered(partial(self.app.engine.rescue, claim.uuid, claim.run, "lost", why))
 
     def _return(self, claim: Claim, why: str) -> None:
-        """Give back, uncounted, a run that an outage has cut off; also if another worker has rescued it meanwhile."""
+        """Release, uncounted, a run that an outage has cut off; also if another worker has rescued it meanwhile."""
         engine = self.app.engine
         if not engine.release(claim.uuid, claim.run, f"{why}: the datastore was away"):
             back = f"worker {claim.head['owner']['worker']} was cut off from the datastore and is back"
             take_back(engine, claim.uuid, claim.nonce, f"{back}; its run does not count as lost")
 
     def _until_answered(self, write: Callable[[], object]) -> None:
-        """Repeat a harmless write until the datastore answers; the slot has nothing better to do."""
+        """Repeat an idempotent write until the datastore answers; the slot has nothing else to do."""
         pause = 0.05
         while True:
             try:
@@ -331,7 +331,7 @@ class ThreadExecutor(Executor):
             del self._runs[claim.nonce]
 
     def _begin(self, claim: Claim) -> Run:
-        """The right to write to a claimed job, which ``revoke`` takes away until it is deleted from ``_runs``."""
+        """Return the right to write to a claimed job; ``revoke`` can withdraw it until it is deleted from ``_runs``."""
         run = Run(
             self.app.engine.datastore,
             claim.key,
@@ -345,6 +345,6 @@ class ThreadExecutor(Executor):
         )
         self._runs[claim.nonce] = only_here(run)
         self._tell_if_cancelled(claim)
-        if self._is_abandoned(claim):  # just now: ``revoke`` may have come too early for it
+        if self._is_abandoned(claim):  # just now: ``revoke`` may have been too early for it
             run.revoke("the worker is shutting down")
         return run
