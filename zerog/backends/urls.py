@@ -1,4 +1,4 @@
-"""From a URL to an adapter. Nothing here is imported before its URL is used."""
+"""Open datastores, queues and engines from URLs. A backend is imported when one of its URLs is used."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ COUCHBASE = ("couchbase", "couchbases")
 """URLs of a Couchbase cluster: over TCP, over TLS."""
 
 MONGODB = ("mongodb", "mongodb+srv")
-"""URLs of a MongoDB deployment, which keeps documents and has no queue."""
+"""URLs of a MongoDB deployment, which stores documents and has no queue."""
 
 DATASTORES = ("memory", "sqlite", *REDIS, *COUCHBASE, *MONGODB)
 QUEUES = ("memory", "sqlite", *REDIS, *RQ)
-"""What the URL of each part may begin with; that of a queue alone names both, ``rq+`` left out for the documents."""
+"""Schemes of each part's URL; a queue's URL alone names both parts, with ``rq+`` left out for the documents."""
 
 URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE"
 """Environment variables with one URL for both parts, or one for each."""
 
 
 def urls_from_environment() -> tuple[str, str | None]:
-    """What to open where the program names nothing. Raises ConfigurationError."""
+    """Return the URLs to open where the program names none. Raises ConfigurationError."""
     url, datastore, queue = (os.environ.get(name) for name in (URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE))
     if url is not None and (datastore is not None or queue is not None):
         raise ConfigurationError(
@@ -53,7 +53,7 @@ def urls_from_environment() -> tuple[str, str | None]:
 
 
 def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
-    """The datastore that a URL names. Raises ConfigurationError."""
+    """Return the datastore of a URL. Raises ConfigurationError."""
     scheme = _scheme(url, "datastore", DATASTORES)
     if scheme in REDIS:
         from zerog.backends.redis.datastore import RedisDatastore
@@ -78,7 +78,7 @@ def open_datastore(url: str, clock: Clock = SYSTEM) -> Datastore:
 
 
 def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
-    """The queue that a URL names. Raises ConfigurationError."""
+    """Return the queue of a URL. Raises ConfigurationError."""
     scheme = _scheme(url, "queue", QUEUES)
     if scheme in RQ:
         from zerog.backends.rq.queue import RqQueue
@@ -99,7 +99,7 @@ def open_queue(url: str, clock: Clock = SYSTEM) -> Queue:
 
 
 def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SYSTEM) -> Engine:
-    """The engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
+    """Return the engine for two parts, given as URLs or objects; one URL, or the same twice, makes a shared engine."""
     scheme = (
         _scheme(datastore, "datastore", (*DATASTORES, *RQ))
         if isinstance(datastore, str) and queue in (None, datastore)
@@ -124,7 +124,7 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
         if not isinstance(datastore, str):
             raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
         if scheme not in QUEUES:
-            open_datastore(datastore)  # a wrong URL is told first, by who knows where its secrets are
+            open_datastore(datastore)  # reports a wrong URL first, without its secrets
             raise ConfigurationError(
                 f"{without_secrets(datastore)} keeps documents but has no queue; use App(datastore=…, queue=…), "
                 "for example with queue='redis://localhost/0'"
