@@ -217,7 +217,7 @@ def finished(result_code: int, now: str, status: str | None = None) -> list[Oper
 
 
 def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
-    """Return the operations for a job of a dead owner. ``counter``: ``crashes`` (dead run) or ``lost`` (dead worker)."""
+    """Return the operations for a job of a dead owner. ``counter``: ``crashes`` (run died), ``lost`` (worker died)."""
     taken = [*_taken(head), *erred(record, keep)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)

@@ -71,7 +71,7 @@ class Connection:
         self._sqlite = self._closing = self.files = None
 
     def close_if_unfinished(self) -> None:
-        """Close the connection if a transaction is still open: one that can't be rolled back would refuse later ones."""
+        """Close the connection if a transaction is open: one that can't be rolled back would refuse all later ones."""
         if self._sqlite is not None and self._sqlite.in_transaction:
             self.close()
 

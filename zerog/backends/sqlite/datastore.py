@@ -356,5 +356,5 @@ class SqliteDatastore(Datastore):
 
 
 def _first_token() -> int:
-    """Return the first token of a new document: random, far from those of a deleted one under the same key."""
+    """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
     return int.from_bytes(os.urandom(7)) + 1
