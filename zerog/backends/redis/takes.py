@@ -1,6 +1,6 @@
 """Jobs that the script of a Redis server claims in the same step that takes their entries off a queue.
 
-It does so for jobs that need no check here: submitted by an engine, of a type and schema version that the worker knows,
+It does so for jobs that need no check here: submitted by an engine, of a type and schema version known to the worker,
 waiting, not cancelled, not delayed. The nonces of the claims of one call share a prefix, and the worker's record lists
 that prefix until the call is answered: the audit (``zerog.maintenance.audit``) releases the jobs of an unanswered call.
 """
@@ -91,13 +91,13 @@ def taken_in(flat: Sequence[bytes]) -> list[Taken]:
 
 
 def kind_of(job_type: str, version: float, layout: int) -> str:
-    """Return the text stored beside a document by which the script recognizes a job that a worker knows."""
+    """Return the text beside a document by which the script recognizes a job of a kind known to the worker."""
     return jsonvalues.encode_checked([job_type, version, layout])
 
 
 @lru_cache(64)
 def _constant(worker: WorkerIdentity) -> tuple[list[str], list[str], list[str]]:
-    """Return the kinds that a worker knows, the fields that its claims set, and the owner around the claim's name."""
+    """Return the kinds known to a worker, the fields that its claims set, and the owner around the claim's name."""
     mark = new_nonce()
     fields: list[str] = []
     for operation in transitions.claimed({"epoch": 0}, worker, mark, ""):

@@ -74,7 +74,7 @@ end
 
 -- f: fields and their new texts; o: operations on other fields; t: the token it must have;
 -- e, r: the epoch, and a part of the owner's text, of the run that must own it;
--- s, n: the numbers of the write before and of this one; q: put it on a queue in the same step, unless it was cancelled;
+-- s, n: the numbers of the last write and of this one; q: put it on a queue in the same step, unless it was cancelled;
 -- y: also bound the bytes of the lists that are appended to; z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
