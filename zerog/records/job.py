@@ -1,4 +1,4 @@
-"""The document of a job: its fields, what a new one holds, and what makes sense in a stored one.
+"""The document of a job: its fields, the values of a new one, and the checks of a stored one.
 
 A document is its *head* (every field but the three history lists) and its *history*. Field names are camelCase
 because they are the contract between programs; timestamps are ISO 8601 texts in UTC.
@@ -34,7 +34,7 @@ WAITING = (QUEUED, SCHEDULED)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
 NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
-"""``queueState``: not to be on a queue; to be put on one; put, as far as anybody knows."""
+"""``queueState``: not to be put on a queue; to be put; put, and not known to be lost."""
 
 HISTORY = ("events", "errors", "warnings")
 """The lists that only grow. A head is a document without them."""
@@ -97,22 +97,22 @@ ENGINE_FIELDS = PROTECTED | DOCUMENTED
 
 NO_ATTRIBUTES = frozenset(["run", "maxEvents"])
 """Engine fields that a job object doesn't have: ``run`` names the last run, and is the job's own method there;
-``maxEvents`` is its class's."""
+``maxEvents`` is an attribute of its class."""
 
 
 def entries_kept(head: Document, default: int) -> int:
-    """How many entries each history list of a job keeps: ``default``, unless its class has another bound."""
+    """Return how many entries each history list of a job keeps: ``default``, unless its class has another bound."""
     kept = head.get("maxEvents")
     return kept if type(kept) is int and kept > 0 else default
 
 
 def make_key(uuid: str) -> str:
-    """The datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
+    """Return the datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
     return f"{DOCUMENT_TYPE}_{check_uuid(uuid)}"
 
 
 def new_uuid() -> str:
-    """A version 7 uuid: its texts sort by the time they were made at, to a quarter of a microsecond.
+    """Return a version 7 uuid: its texts sort by their creation time, to a quarter of a microsecond.
 
     RFC 9562, section 5.7, with the 12 bits after the millisecond as its fraction (section 6.2, method 3).
     """
@@ -125,7 +125,7 @@ def new_uuid() -> str:
 
 
 def new_document(job_type: str, schema_version: float, now: str, uuid: str | None = None) -> Document:
-    """The document of a job that nobody has submitted yet."""
+    """Return the document of a job that is not submitted yet."""
     uuid = check_uuid(uuid) if uuid is not None else new_uuid()
     return {
         "documentType": DOCUMENT_TYPE,
@@ -171,7 +171,7 @@ def new_document(job_type: str, schema_version: float, now: str, uuid: str | Non
 
 
 LARGEST_COUNT = 2**53
-"""What a counter, a version or a share may come to: beyond it neighbouring numbers look alike to many JSON readers."""
+"""Bound of a counter, a version or a share: beyond it neighbouring numbers are equal to many JSON readers."""
 
 LONGEST_NAME = 200
 """Characters of the name of a queue or of a worker."""
@@ -181,22 +181,22 @@ STAMPS = ("createdAt", "updatedAt", "queuedAt", "notBefore", "due", "startedAt",
 
 
 def is_count(value: object) -> bool:
-    """Whether this is a counter's value, which leaves room for counting on."""
+    """Return True for a counter's value that leaves room to count on."""
     return type(value) is int and 0 <= value <= LARGEST_COUNT
 
 
 def is_amount(value: object) -> bool:
-    """Whether this is a number that sums can be made of."""
+    """Return True for a number that can be added up."""
     return type(value) in (int, float) and -LARGEST_COUNT <= value <= LARGEST_COUNT  # type: ignore[operator]
 
 
 def is_name(value: object) -> bool:
-    """Whether this can be the name of a queue or of a worker."""
+    """Return True for a possible name of a queue or of a worker."""
     return type(value) is str and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def is_timestamp(value: object) -> bool:
-    """Whether this is the text of a moment."""
+    """Return True for the text of a moment."""
     try:
         datetime.fromisoformat(value)  # type: ignore[arg-type]
         return True
@@ -205,7 +205,7 @@ def is_timestamp(value: object) -> bool:
 
 
 def is_owner(value: object) -> bool:
-    """Whether this names the run of a worker. Its lease is read by ``lease_of``, which takes any value."""
+    """Return True if this names the run of a worker. ``lease_of`` reads its lease and takes any value."""
     return type(value) is dict and is_name(value.get("worker")) and type(value.get("nonce")) is str
 
 
@@ -244,11 +244,11 @@ _OPTIONAL: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("lastError", "headers"), lambda value: value is None or type(value) is dict),
     "queueState": lambda value: value in QUEUE_STATES,
 }
-"""Beside COUNTS and STAMPS, what transitions compute with or pass on to the queue."""
+"""Beside COUNTS and STAMPS, the fields that transitions compute with or pass on to the queue."""
 
 
 def is_sound(field: str, value: object) -> bool:
-    """Whether the engine can work with a value of one of its fields; True for fields that it doesn't compute with."""
+    """Return True if the engine can work with a value of one of its fields; True for fields it doesn't compute with."""
     check = is_count if field in COUNTS else _REQUIRED.get(field) or _OPTIONAL.get(field)
     return check is None or check(value)
 
@@ -278,7 +278,7 @@ def check_head(key: str, head: Document) -> None:
 def check_shown(key: str, head: Document) -> None:
     """Refuse a document that is no job's under this key or has no progress, and leave it as it is.
 
-    For showing alone, which needs less of it than the engine. Raises CorruptDocument.
+    For display only, which needs less of it than the engine. Raises CorruptDocument.
     """
     wrong = _who_is_wrong(key, head)
     for field in ("completeness", "resultCode"):
@@ -312,7 +312,7 @@ def _what_is_wrong(key: str, head: Document) -> str | None:
 
 
 def _unsound_field(head: Document) -> str | None:
-    """The first field that the engine can't work with. Asked for each claim, so it calls as little as it can."""
+    """Return the first field that the engine can't work with. Runs at each claim, so it makes few calls."""
     get = head.get
     for field in COUNTS:
         value = get(field)
@@ -338,7 +338,7 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 
 
 def check_uuid(uuid: object) -> str:
-    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
+    """Return a uuid in its usual text form. Raises InvalidUuid for anything else."""
     if isinstance(uuid, UUID):
         return str(uuid)
     if type(uuid) is not str or not _CANONICAL(uuid):
