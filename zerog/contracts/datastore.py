@@ -57,7 +57,7 @@ class Mutation(NamedTuple):
 class RunGuard(NamedTuple):
     """The run that a write is for.
 
-    A run is named by its nonce. The epoch is not enough: a restored store gives the same epochs again.
+    A run is named by its nonce. The epoch is not enough: a store that was rolled back gives the same epochs again.
     """
 
     epoch: int
@@ -164,7 +164,7 @@ class Datastore:
     can_find: ClassVar[bool] = False
     """True if ``find`` works. Without it nothing can be reconciled."""
     can_find_ended: ClassVar[bool] = True
-    """True if ``find`` lists ended jobs, too; else it only works with another status, or with ``due``."""
+    """True if ``find`` lists ended jobs, too; else it needs the status of unfinished ones, or ``due``."""
     can_delete: ClassVar[bool] = False
     """True if ``delete`` works. Without it no ended job is ever removed."""
     history_limit: ClassVar[int] = 1_000
@@ -276,7 +276,7 @@ class Datastore:
         raise DatastoreError(f"{type(self).__name__} has no find")
 
     def setup(self) -> list[str]:
-        """Create what the server needs before its first use (tables, indexes) and lacks.
+        """Create the tables and indexes, or the like, that the server lacks before its first use.
 
         Safe to repeat, and to run concurrently. Returns the names of what this object has created, now or when it was
         opened, and has not returned yet. Raises the errors of the other verbs.

@@ -137,7 +137,7 @@ class Queue:
             log.warning("queue %s: %d entries that lead to no job were set aside, %s", self.name, count, kept)
 
     def setup(self) -> list[str]:
-        """Create what the server needs before its first use and lacks.
+        """Create what the server lacks before its first use.
 
         Safe to repeat, and to run concurrently. Returns the names of what this object has created, now or when it was
         opened, and has not returned yet. Raises QueueUnavailable.

@@ -122,7 +122,7 @@ class EngineBase:
         self._count(counter)
 
     def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
-        """``skip`` a job because of an error that its own document caused, and log it once."""
+        """Skip a job because of an error that its own document caused, and log it once."""
         why = str(error)
         with self._setting_aside:  # the claiming and the sweeping thread may meet the same job
             is_known = self.skipped.get(uuid) == why

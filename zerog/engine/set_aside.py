@@ -1,4 +1,4 @@
-"""Set entries of jobs that a worker can't take aside, so that they don't block jobs that it can.
+"""Set aside the entries of jobs that a worker can't take, so that they don't block jobs that it can.
 
 At its first refusal an entry leaves its queue for one that holds only its *kind*: job type, schema version and layout.
 That queue is named ``<queue>~<12 hexadecimal digits>``, and listed beside the pauses in one document. A worker serves
@@ -177,7 +177,7 @@ class SetAside(EngineBase):
         )
 
     def drop_empty_kinds(self) -> None:
-        """Remove the kinds whose queues are empty now and were at the last call from the list.
+        """Remove from the list the kinds whose queues are empty now and were at the last call.
 
         Each is one more queue to poll with every claim. The next sweep considers an entry lost that is set aside at
         this very moment, and puts its job again. Raises the errors of the datastore.

@@ -23,7 +23,7 @@ DIRECTORY = "zerog_workers"
 
 
 DIRECTORY_BEATS = 10
-"""Number of beats after which a worker checks that the directory names it: the datastore may have been restored."""
+"""Number of beats after which a worker checks that the directory names it: the datastore may have been rolled back."""
 
 
 class WorkerRecords:

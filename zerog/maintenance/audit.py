@@ -2,7 +2,7 @@
 
 A worker's record lists the nonces of the runs that it holds (``held``) and the prefixes of those that it is claiming
 (``claiming``). A run is listed before the call that makes its claim, until its end was answered. So no worker has a run
-that is not listed: its claim was never answered, or the datastore was restored. Its job is released, uncounted.
+that is not listed: its claim was never answered, or the datastore was rolled back. Its job is released, uncounted.
 
 A record is older than the document it is compared with, so one comparison proves nothing. The document is read first;
 then the beat has to grow twice without the nonce. The first growth may have been composed before the document was read.
@@ -28,7 +28,7 @@ class _Suspect(NamedTuple):
 
 
 class Audit:
-    """One observer's records of runs that their workers don't list."""
+    """Observations of runs that their workers' records don't list."""
 
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore

@@ -65,7 +65,7 @@ class CouchbaseDatastore(Datastore):
 
     @property
     def durability(self) -> str:  # type: ignore[override]
-        """Return the durability by the URL's option: data on disk on one node survives a power cut, in memory not."""
+        """The durability by the URL's option: data on a disk survives a power cut, data in memory doesn't."""
         return "fsync" if "persist" in self.server.address.durability else "process"
 
     @property

@@ -129,7 +129,7 @@ class OpenIndex:
         raise AssertionError  # pragma: no cover
 
     def confirm(self, key: str, places: Places, token: int, began: float) -> None:
-        """Confirm a write after it, with the arguments and the result of ``announce``.
+        """Confirm an announced write after it, with the arguments and the result of ``announce``.
 
         If the write took so long that another process may have removed its announcement, it is made once more.
         """

@@ -271,7 +271,7 @@ class CouchbaseServer:
         )
 
     def _misconfigured(self, what: str, error: Exception, why: str = "") -> Exception:
-        """At first use misconfiguration; later, from a cluster that accepted this user before, an outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         kind = DatastoreUnavailable if self._was_reached else ConfigurationError
         return kind(f"{what}: {self.name} refuses: {why or brief(error)}; nothing was changed")
 
@@ -293,7 +293,7 @@ class _OfProcess:
 
 
 def _keep_inherited() -> None:
-    """In a forked child: keep the parent's connections from being freed, even at the end of the interpreter."""
+    """Keep the parent's connections from being freed in a forked child, even at the end of the interpreter."""
     for mine in list(_connected):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(mine))
     _connected.clear()

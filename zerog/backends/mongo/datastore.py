@@ -181,7 +181,7 @@ def _filter(query: FindQuery) -> dict[str, Any]:
         wanted[time] = {"$lte": query.latest}
         wanted["_id"] = {"$gt": ""}
         if time == "finishedAt":
-            wanted[time]["$gt"] = ""  # required by the server for the index, which has only such documents
+            wanted[time]["$gt"] = ""  # required for the index, which has only such documents
         if place:
             wanted[time]["$gte"] = place[0]
             wanted["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]

@@ -233,7 +233,7 @@ class MongoServer:
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}; nothing was changed")
 
     def _misconfigured(self, text: str) -> Exception:
-        """At first use misconfiguration; later, from a server that accepted this user before, an outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         return DatastoreUnavailable(text) if self._was_reached else ConfigurationError(text)
 
     def _selection_errors(self) -> list[Exception | None]:

@@ -72,7 +72,7 @@ class RedisDatastore(Datastore):
 
     @property
     def durability(self) -> str | None:  # type: ignore[override]
-        """Return the durability by the server's settings, read each time; None if it doesn't show them."""
+        """The durability by the server's settings, read each time; None if it doesn't show them."""
         try:
             answer = self.server.ask("durability", "CONFIG", "GET", "append*")
         except (ConfigurationError, DatastoreError):

@@ -320,7 +320,7 @@ class RedisServer:
         return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
 
     def _not_allowed(self, what: str, error: Exception) -> Exception:
-        """At first use misconfiguration; later, from a server that accepted this user before, an outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         text = f"{what}: {self.name} refuses this user, password or command ({_brief(error)}); nothing was changed"
         if self._was_reached:
             return DatastoreUnavailable(text)

@@ -158,7 +158,7 @@ class RedisWrites(Engine):
                 settled.append(command)
             elif command is not None and next(left) not in NOT_DONE:
                 settled.append(True)
-            else:  # settle it separately, which raises the reason of a refusal
+            else:  # settle it separately, for the reason of a refusal
                 settled.append(self._answer(settlement))
         return settled
 

@@ -76,7 +76,7 @@ class Connection:
             self.close()
 
     def abandon(self) -> None:
-        """In a forked child: forget a connection that the parent couldn't close. Closing it here would do harm."""
+        """Forget, in a forked child, a connection that the parent couldn't close. Closing it here would do harm."""
         if self._closing is not None:
             self._closing.detach()
             _abandoned.append(self._sqlite)

@@ -147,7 +147,7 @@ class SqliteFile:
             raise self._changed(self._content.fault)
 
     def _check_log(self, connection: Connection) -> None:
-        """With the transaction begun: check that other processes would see what it writes."""
+        """Check, in a begun transaction, that other processes would see its writes."""
         log = f"{self.path}-wal"
         if connection.files is not None and identity_of(log) != connection.files.log:
             raise self._changed(f"{log} was removed or replaced while it was in use")

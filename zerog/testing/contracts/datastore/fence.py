@@ -126,7 +126,7 @@ class FenceRules:
         assert self.numbers(datastore, key) == (3, 6, 1)
 
     def test_two_runs_of_one_epoch(self, datastore: Datastore, key: str) -> None:
-        """If a store was restored and an epoch given again, the document holds writes of the present run only.
+        """If a store was rolled back and an epoch given again, the document holds writes of the present run only.
 
         Tested with every order of the writes of both runs, each of which is sent twice, as after a lost answer.
         """
@@ -152,14 +152,14 @@ class FenceRules:
             assert document is not None and document["events"] == [["b", 1], ["b", 2], ["b", 3]]
 
     def claim_again(self, datastore: Datastore, key: str, before: Document, nonce: str) -> None:
-        """Restore a document to its state before its claim, and claim it."""
+        """Roll a document back to its state before its claim, and claim it."""
         token = datastore.set(key, before)
         claimed = [Set("epoch", 1), Set("seq", 0), Set("owner", {"worker": "w", "nonce": nonce}), Set("run", nonce)]
         datastore.mutate(key, claimed, cas=token)
 
     @pytest.mark.parametrize("seq", [4, 7, 8, 1])
     def test_gap(self, datastore: Datastore, owned: str, seq: int) -> None:
-        """A run write with a number out of turn raises ClaimLost with both numbers: the document was restored."""
+        """A run write with a number out of turn raises ClaimLost with both numbers: the document was rolled back."""
         with pytest.raises(ClaimLost, match=rf"{seq}.*5"):
             datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", seq))
         assert self.numbers(datastore, owned) == (3, 5, 0)

@@ -179,7 +179,7 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
 
         @rule(key=_keys, which=st.integers(0, 9))
         def set_back(self, key: str, which: int) -> None:
-            """Restore the document of an earlier time, as after a fail-over or from a backup."""
+            """Roll the document back to an earlier time, as after a fail-over or a restored backup."""
             if key in self.documents:
                 document = self.earlier[key][-1 - which % len(self.earlier[key])]
                 self.wrote(key, document, self.datastore.set(key, document))

@@ -80,7 +80,7 @@ class AuditRules(EngineRules):
             assert beats.reconciler.sweep().given_back == []
 
     def test_a_beat_that_fell_starts_the_watch_over(self, engine: Engine) -> None:
-        """The datastore was restored: earlier observations of the record don't count."""
+        """The datastore was rolled back: earlier observations of the record don't count."""
         claim = self.claimed(engine)
         beats = Beats(engine, held=[], claiming=None)
         for _ in range(8):

@@ -1,4 +1,4 @@
-"""Rules of engines about a restored datastore (a fail-over, a backup)."""
+"""Rules of engines about a datastore that was rolled back (a fail-over, a restored backup)."""
 
 from __future__ import annotations
 
