@@ -1,1 +1,1 @@
-"""Datastores, queues and engines, one package a backend."""
+"""Datastores, queues and engines, one package for each backend."""

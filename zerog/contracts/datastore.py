@@ -1,17 +1,17 @@
 """The datastore contract: documents under keys, every write protected by compare-and-swap.
 
 An adapter subclasses ``Datastore``. It must write ``read_with_cas`` and ``set_with_cas``; everything else has a
-correct, slower form here that is built from those two. An adapter overrides what its server does better, and says in
-the class attributes what it can and can't do. ``zerog.testing.contracts.datastore`` is the definition of all this.
+correct, slower form here that is built from those two. An adapter overrides what its server does better, and declares
+in the class attributes what it can and can't do. ``zerog.testing.contracts.datastore`` defines all this by tests.
 
 Duties of every adapter:
 
-- A document is a dict of JSON values and comes back as it went in: types, order of lists, 64-bit integers.
-- A token is an opaque integer greater than 0. Every write makes a new one, never seen before under that key.
+- A document is a dict of JSON values and is read as it was written: types, order of lists, 64-bit integers.
+- A token is an opaque integer greater than 0. Every write makes a new one, never used before under that key.
 - A write has three answers: done (returns), refused (``casException``, ``lockedException``, ``ClaimLost``,
   ``InvalidValue``, ``DatastoreUnavailable``: nothing changed) and unknown (``AmbiguousWrite``: it may have
-  happened). An adapter never repeats a write by itself.
-- A document that isn't there is never created by an update.
+  happened). An adapter never retries a write.
+- An update never creates a missing document.
 - Every call may be made from any thread and, after a fork, from the child.
 """
 
@@ -41,34 +41,34 @@ from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
 
 MAX_COLLISIONS = 200
-"""How often a change is tried again because somebody else wrote first."""
+"""Retries of a change after concurrent writes."""
 
 
 class Mutation(NamedTuple):
-    """What ``mutate`` answers."""
+    """The result of ``mutate``."""
 
     token: int
     """The document's token after the change."""
     values: Document
     """The present values of the changed fields, without the lists that were appended to."""
     cancel_requested: bool
-    """Whether somebody asked for the job to be cancelled."""
+    """True if the job is to be cancelled."""
 
 
 class RunGuard(NamedTuple):
-    """Which run a write is for.
+    """The run that a write is for.
 
-    A run is named by its nonce. The epoch alone doesn't do: a store that was set back gives the same epochs again.
+    A run is named by its nonce. The epoch is not enough: a store that was rolled back gives the same epochs again.
     """
 
     epoch: int
     nonce: str | None
     seq: int | None = None
-    """The number of a write of the run itself; None only asks whether the run owns the document."""
+    """The number of a write of the run itself; None only checks that the run owns the document."""
 
     @classmethod
     def of(cls, head: Document) -> RunGuard:
-        """The run that a document names as its owner."""
+        """Return the run that a document names as its owner."""
         return cls(head.get("epoch"), _nonce(head))  # type: ignore[arg-type]
 
     def owns(self, head: Document) -> bool:
@@ -91,7 +91,7 @@ def _nonce(head: Document) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FindQuery:
-    """Which job documents are to be found, and where a page begins.
+    """The job documents to find, and the start of a page.
 
     In the order of their keys; with ``due`` in that of ``due`` and then key, with ``until`` in that of ``finishedAt``
     and then key. Raises InvalidValue for a ``limit`` below 1, and for ``until`` with anything but what it takes.
@@ -103,12 +103,12 @@ class FindQuery:
     job_type: str | None = None
     queue: str | None = None
     after: str | None = None
-    """That of the page before, from the same query."""
+    """``after`` of the previous page, from the same query."""
     limit: int = 1_000
-    """How many heads a page has at most."""
+    """Heads on one page, at most."""
     until: str | None = None
     """A stored timestamp, with an ended status and a type: only documents whose ``finishedAt`` is not later, from an
-    index: ended jobs that don't fit cost nothing."""
+    index: ended jobs that don't match cost nothing."""
 
     def __post_init__(self) -> None:
         if type(self.limit) is not int or self.limit < 1:
@@ -123,7 +123,7 @@ class FindQuery:
 
     @property
     def wanted(self) -> Document:
-        """The values that documents have to have, by field."""
+        """Return the values that documents must have, by field."""
         values = {"status": self.status, "jobType": self.job_type, "queueName": self.queue}
         return {field: value for field, value in values.items() if value is not None}
 
@@ -134,78 +134,78 @@ class FindQuery:
 
     @property
     def latest(self) -> str | None:
-        """The latest timestamp that fits; None if documents are ordered by their keys alone."""
+        """The latest matching timestamp; None if documents are ordered by their keys alone."""
         return self.due if self.until is None else self.until
 
     @property
     def start(self) -> list[str]:
-        """The place of the last document of the page before: its timestamp, if there is one, and its key."""
+        """The place of the last document of the previous page: its timestamp, if there is one, and its key."""
         return [] if self.after is None else jsonvalues.decode(self.after)
 
 
 class Page(NamedTuple):
-    """Some heads, and where the next page starts."""
+    """Some heads, and the start of the next page."""
 
     heads: list[Document]
     after: str | None
     """Pass it to ``find`` for the next page; None on the last one."""
     unreadable: Sequence[str] = ()
-    """Keys of documents that were left out because they can't be read, as far as the adapter sees them."""
+    """Keys of documents that were left out because they can't be read, if the adapter notices them."""
 
 
 class Datastore:
-    """Keeps documents. See the module's text for the duties of a subclass."""
+    """Stores documents. See the module's text for the duties of a subclass."""
 
     casException: ClassVar[type[Exception]] = CasMismatch
     lockedException: ClassVar[type[Exception]] = DocumentLocked
 
     durability: ClassVar[str | None] = None
-    """What survives once a write returned: ``fsync`` (a power cut), ``1s`` (all but the last second of one),
+    """Durability of a write that returned: ``fsync`` (survives a power cut), ``1s`` (all but the last second of one),
     ``process`` (nothing beyond this process), None (unknown)."""
     can_find: ClassVar[bool] = False
-    """Whether ``find`` works. Without it nothing can be reconciled."""
+    """True if ``find`` works. Without it nothing can be reconciled."""
     can_find_ended: ClassVar[bool] = True
-    """Whether ``find`` lists jobs that have ended, too; else it does with a status of others, or with ``due``."""
+    """True if ``find`` lists ended jobs, too; else it needs the status of unfinished ones, or ``due``."""
     can_delete: ClassVar[bool] = False
-    """Whether ``delete`` works. Without it nothing that has ended is ever cleared away."""
+    """True if ``delete`` works. Without it no ended job is ever removed."""
     history_limit: ClassVar[int] = 1_000
-    """Entries kept in each of the history lists of a job, unless the caller says otherwise."""
+    """Entries kept in each of the history lists of a job, unless the caller sets another number."""
     constant_history: ClassVar[bool] = False
-    """Whether appending to a long history costs what appending to a short one does."""
+    """True if appending to a long history costs what appending to a short one does."""
     shared: ClassVar[bool] = True
-    """Whether other processes see the same documents."""
+    """True if other processes see the same documents."""
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
-        """The document under ``key`` and its token, or ``(None, None)``; with ``head`` without its history.
+        """Return the document under ``key`` and its token, or ``(None, None)``; with ``head`` without its history.
 
-        The caller owns the document. Raises CorruptDocument if what is stored is no document.
+        The caller owns the document. Raises CorruptDocument if the stored value is no document.
         """
         raise NotImplementedError
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        """Store ``value`` if the token is still ``cas``; ``cas=0`` means that nothing is there yet.
+        """Store ``value`` if the token is still ``cas``; ``cas=0`` means that no document exists yet.
 
-        Returns ``(True, new token)``. Raises ``casException`` for a stale token, for ``cas=0`` where a document is,
-        and for any other token where none is.
+        Returns ``(True, new token)``. Raises ``casException`` for a stale token, for ``cas=0`` where a document exists,
+        and for any other token where none does.
         """
         raise NotImplementedError
 
     def read(self, key: str) -> Document | None:
-        """The document under ``key``, or None."""
+        """Return the document under ``key``, or None."""
         return self.read_with_cas(key)[0]
 
     def create(self, key: str, value: Document) -> int:
-        """Store a new document and return its token. Raises ``casException`` if there is one already."""
+        """Store a new document and return its token. Raises ``casException`` if one exists already."""
         return self.set_with_cas(key, value, 0)[1]
 
     def update_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
-        """``set_with_cas`` for a document that must exist; ``cas=0`` is refused with ``casException``."""
+        """Do ``set_with_cas`` for a document that must exist; ``cas=0`` is refused with ``casException``."""
         if not cas:
             raise self.casException(f"update of {key} without a token; read the document first. Nothing was written.")
         return self.set_with_cas(key, value, cas)
 
     def set(self, key: str, value: Document) -> int:
-        """Store ``value`` whatever is there; for tools, never for jobs. Returns the token."""
+        """Store ``value``, replacing any document; for tools, never for jobs. Returns the token."""
         for _ in range(MAX_COLLISIONS):
             token = self.read_with_cas(key)[1]
             try:
@@ -215,7 +215,7 @@ class Datastore:
         raise _collisions(key)
 
     def update(self, key: str, value: Document) -> int:
-        """``set`` for a document that must exist. Raises ``casException`` if it doesn't."""
+        """Do ``set`` for a document that must exist. Raises ``casException`` if it doesn't."""
         for _ in range(MAX_COLLISIONS):
             token = self.read_with_cas(key)[1]
             try:
@@ -227,7 +227,7 @@ class Datastore:
         raise _collisions(key)
 
     def delete(self, key: str, cas: int | None = None) -> bool:
-        """Remove the document; for tools, never for jobs. Tells whether there was one.
+        """Remove the document; for tools, never for jobs. Returns True if there was one.
 
         With ``cas`` a document that has another token stays. Raises ``casException`` for that, and DatastoreError if
         the adapter can't delete (``can_delete``).
@@ -240,8 +240,8 @@ class Datastore:
         """Apply ``operations`` in one atomic step.
 
         With ``cas`` a stale token is refused. With ``run`` the write is refused unless that run owns the document.
-        If ``run`` has a number it is a *run write*: the stored number answers "done" again, also after the write that
-        gave up the ownership; the next number is applied.
+        If ``run`` has a number it is a *run write*: the stored number is answered "done" again, also after the write
+        that released the ownership; the next number is applied.
 
         Raises ``casException`` (stale token; missing document), ClaimLost (another run, no owner, a number out of
         turn; missing document under a run), InvalidValue (an operand, or a field of the wrong type).
@@ -270,41 +270,41 @@ class Datastore:
     def find(self, query: FindQuery) -> Page:
         """Return a page of heads of the job documents that have all the values of ``query``.
 
-        Documents that can't be read are left out and named apart, so that a page may be empty and still not the last.
-        Raises DatastoreError if the adapter can't (``can_find``, and for a query without ``due`` that ended jobs may
-        answer ``can_find_ended``).
+        Unreadable documents are left out and listed separately, so a page may be empty without being the last.
+        Raises DatastoreError if the adapter can't (``can_find``, and for a query without ``due`` that may match ended
+        jobs ``can_find_ended``).
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
 
     def setup(self) -> list[str]:
-        """Make what the server needs before its first use (tables, indexes), as far as it isn't there.
+        """Create the tables and indexes, or the like, that the server lacks before its first use.
 
-        Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
-        and has not named yet. Raises what the other verbs raise.
+        Safe to repeat, and to run concurrently. Returns the names of what this object has created, now or when it was
+        opened, and has not returned yet. Raises the errors of the other verbs.
         """
         return []
 
     def about(self) -> str | None:
-        """Name and version of the engine that keeps the documents, or None if there is nothing to tell.
+        """Return name and version of the engine that stores the documents, or None if unknown.
 
-        Raises what the other verbs raise.
+        Raises the errors of the other verbs.
         """
         return None
 
     def troubles(self) -> Sequence[Trouble]:
-        """What is wrong with the store itself, for ``zerog doctor``. Raises what the other verbs raise."""
+        """Return faults of the store itself, for ``zerog doctor``. Raises the errors of the other verbs."""
         return []
 
     def now(self) -> datetime | None:
         """Return the server's clock, or None if it has none that all clients share.
 
-        Delays and due times go by it. It is called at each step of a job, so an adapter does not ask the server each
-        time.
+        It determines delays and due times. It is called at each step of a job, so an adapter does not ask the server
+        each time.
         """
         return None
 
     def close(self) -> None:
-        """Give back connections. Harmless when repeated; a later call may open them again."""
+        """Close the connections. Harmless when repeated; a later call may open them again."""
 
 
 def fence(
@@ -315,9 +315,9 @@ def fence(
     cas: int | None,
     run: RunGuard | None,
 ) -> bool:
-    """True if a ``mutate`` of this document has happened already; raises if it is refused.
+    """Return True if a ``mutate`` of this document has happened already; raise if it is refused.
 
-    The one place that states the rule; every adapter calls it or lets its server do the same.
+    The only place with the rule; every adapter calls it or makes its server do the same.
     """
     if head is None:
         if run is not None:
@@ -327,14 +327,14 @@ def fence(
     if type(stored) is not int:
         raise CorruptDocument(f"{key} has the seq {jsonvalues.short_repr(stored)}; it was left as it is")
     if run is not None and _is_done(key, head, stored, run):
-        return True  # judged before the token, which the write itself has changed
+        return True  # decided before the token, which the write itself has changed
     if cas is not None and cas != token:
         raise datastore.casException(f"{key} was changed since it was read; nothing was written")
     return False
 
 
 def _is_done(key: str, head: Document, stored: int, run: RunGuard) -> bool:
-    """True if this run write is stored already. Raises ClaimLost if it may not be written, nor was."""
+    """Return True if this run write is stored already. Raises ClaimLost if it is not and may not be."""
     if run.seq is not None and run.seq < 1:
         raise InvalidValue(f"write {run.seq} to {key}: the writes of a run are numbered from 1. Not written.")
     if run.owns(head):
@@ -357,25 +357,25 @@ def _is_done(key: str, head: Document, stored: int, run: RunGuard) -> bool:
 
 
 def repeated(head: Document | None, token: int | None, operations: Sequence[Operation]) -> Mutation:
-    """The answer to a run write that has been applied before."""
+    """Return the answer to a run write that was applied before."""
     assert head is not None and token is not None
     return Mutation(token, present(head, operations), head.get("cancelRequested") is not None)
 
 
 def without_history(document: Document) -> Document:
-    """The head of a document."""
+    """Return the head of a document."""
     return {field: value for field, value in document.items() if field not in HISTORY or type(value) is not list}
 
 
 def check_document(key: str, document: Any) -> None:
-    """Refuse a document that can't be stored. Raises InvalidValue with the path of what is wrong."""
+    """Refuse a document that can't be stored. Raises InvalidValue with the path of the fault."""
     if type(document) is not dict:
         raise InvalidValue(f"the document {key} must be a dict, not {type(document).__name__}; nothing was written")
     jsonvalues.check(document, key)
 
 
 def _back_off() -> None:
-    """Let the winner of a collision get away, for up to 2 ms."""
+    """Wait up to 2 ms, so that the winner of a collision can finish."""
     SYSTEM.pause(random.uniform(0, 0.002))
 
 

@@ -1,4 +1,4 @@
-"""The datastore contract around an object that isn't ZeroG's and has the least: two verbs and two exceptions."""
+"""Wrap a foreign object with the minimum, two verbs and two exceptions, as a datastore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zerog.support import jsonvalues
 
 
 def as_datastore(store: Any) -> Datastore:
-    """``store`` itself, or the whole contract around an object that has only the two verbs and two exceptions."""
+    """Return ``store`` itself, or a datastore around an object with only the two verbs and two exceptions."""
     if isinstance(store, Datastore):
         return store
     missing = [
@@ -27,7 +27,7 @@ def as_datastore(store: Any) -> Datastore:
 
 
 class _Wrapped(Datastore):
-    """The contract around somebody else's object. Values are copied, for it may keep the objects it is given."""
+    """A datastore around a foreign object. Values are copied, for it may keep the objects that it gets."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -53,7 +53,7 @@ class _Wrapped(Datastore):
 
     @contextmanager
     def _translated(self, written: str | None = None) -> Iterator[None]:
-        """Raise what a driver raises in ZeroG's names; ``written``: the key of what may have been written by then.
+        """Translate a driver's errors to ZeroG's; ``written``: the key that may have been written by then.
 
         Raises AmbiguousWrite for a write, DatastoreUnavailable for a read. The store's own two exceptions and ZeroG's
         stay as they are.

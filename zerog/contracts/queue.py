@@ -1,8 +1,8 @@
 """The queue contract: uuids to be delivered, at least once.
 
 A queue may lose, repeat, reorder or delay anything without a job being lost: the documents are the truth, and
-``reconcile`` puts again what went missing. What it must not do is invent a uuid. ``zerog.testing.contracts.queue`` is
-the definition of all this.
+``reconcile`` puts missing entries again. It must not invent a uuid. ``zerog.testing.contracts.queue`` defines all this
+by tests.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from zerog.support.callables import takes_keyword
 log = logging.getLogger("zerog")
 
 DEFAULT = "default"
-"""The queue a job goes to if nobody names one."""
+"""The queue of a job unless another is named."""
 
 LONGEST_IDENTITY = 200
-"""Characters kept of what an object that isn't ZeroG's answers as the id of an entry."""
+"""Characters kept of an entry's id from a foreign queue object."""
 
 TTR = 60.0
-"""Seconds for which a reserved entry is kept from other consumers, unless touched."""
+"""Seconds for which a reserved entry is withheld from other consumers, unless touched."""
 
 FAIR_SHARE = 10
 """Every FAIR_SHARE-th claim takes the oldest job of the lowest priority, of the last queue that has any, so that low
 priorities don't starve."""
 
 PUT_TAKES = frozenset(["uuid", "delay", "priority", "ttr", "front"])
-"""What the ``put`` of every queue takes."""
+"""Parameters that the ``put`` of every queue takes."""
 
 
 class Entry(NamedTuple):
-    """What identifies an entry: the answer of its ``put``, and what was put."""
+    """The identity of an entry: the answer of its ``put``, and the arguments."""
 
     id: Any
     uuid: str
@@ -47,27 +47,27 @@ class Entry(NamedTuple):
 
 
 class Reservation:
-    """One delivery, kept from other consumers until it is deleted, released or its time is over."""
+    """One delivery, withheld from other consumers until it is deleted, released or its time is over."""
 
     uuid: str
 
     def delete(self) -> None:
-        """Take the entry off the queue. Raises ReservationLost if it is somebody else's by now."""
+        """Remove the entry from the queue. Raises ReservationLost if another consumer has reserved it by now."""
         raise NotImplementedError
 
     def release(self, delay: float = 0) -> None:
-        """Give the entry back, to be delivered again after ``delay`` seconds.
+        """Release the entry, to be delivered again after ``delay`` seconds.
 
         Raises ReservationLost, InvalidValue (a negative delay).
         """
         raise NotImplementedError
 
     def touch(self) -> None:
-        """Start the time to run anew. Raises ReservationLost."""
+        """Restart the time to run. Raises ReservationLost."""
         raise NotImplementedError
 
     def stats(self) -> dict[str, Any]:
-        """What the queue knows of the entry, at least ``deliveries`` and ``priority``."""
+        """Return the queue's data about the entry, at least ``deliveries`` and ``priority``."""
         raise NotImplementedError
 
 
@@ -76,37 +76,37 @@ class Queue:
 
     name: str = DEFAULT
     shared: ClassVar[bool] = True
-    """Whether other processes see the same entries."""
+    """True if other processes see the same entries."""
     sets_aside: ClassVar[bool] = True
-    """Whether entries that a worker refuses may be moved to other queues here: none but ZeroG's workers serve it."""
+    """True if entries that a worker refuses may be moved to other queues here: only ZeroG's workers serve it."""
     rejected: int = 0
-    """How many entries this object set aside because they lead to no job: no uuid, or options that make no sense."""
+    """Number of entries that this object rejected because they lead to no job: no uuid, or invalid options."""
     rejects: str = ""
-    """Where the latest of them are kept, for a look at them."""
+    """Place of the latest rejected entries, for inspection."""
 
     def put(
         self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
     ) -> int | str:
         """Add an entry, deliverable after ``delay`` seconds, higher ``priority`` first, then oldest first.
 
-        ``front``: before the others of its priority, for a job that had its turn and lost it; a queue without an order
-        may ignore it. Returns the queue's own id of the entry. Raises InvalidUuid, InvalidValue (a negative delay, a
-        time to run of 0), QueueUnavailable (nothing was put).
+        ``front``: ahead of other entries of its priority, for a job that had its turn and lost it; a queue without an
+        order may ignore it. Returns the queue's own id of the entry. Raises InvalidUuid, InvalidValue (a negative
+        delay, a time to run of 0), QueueUnavailable (nothing was put).
         """
         raise NotImplementedError
 
     def takes(self, option: str) -> bool:
-        """True if ``put`` takes an option of this name beside those of the contract, as those of ``enqueue`` may be."""
+        """True if ``put`` takes an option of this name beside those of the contract, for options of ``enqueue``."""
         return takes_keyword(self.put, option)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
-        """The next entry, or None if none came within ``timeout`` seconds. An entry that isn't a uuid is set aside."""
+        """Return the next entry, or None if none arrives within ``timeout`` seconds. Reject bodies that are no uuid."""
         raise NotImplementedError
 
     def reserve_lowest(self) -> Reservation | None:
-        """The oldest entry of the lowest priority, without waiting: the share of those that would never have a turn.
+        """Return the oldest entry of the lowest priority, without waiting, so that low priorities don't starve.
 
-        An adapter that can't tell which one that is gives the next one, as ``reserve``.
+        An adapter that can't determine that entry returns the next one, as ``reserve``.
         """
         return self.reserve(0)
 
@@ -114,52 +114,52 @@ class Queue:
         """Make a ``reserve`` that waits in another thread return early. An adapter without it just waits longer."""
 
     def size(self) -> int:
-        """Entries on the queue: waiting, delayed and reserved."""
+        """Return the number of entries on the queue: waiting, delayed and reserved."""
         raise NotImplementedError
 
     def holds(self, entry: Entry) -> bool | None:
-        """Return whether an entry is on the queue: ready, delayed or reserved. None if the queue can't find out.
+        """Return True if an entry is on the queue: ready, delayed or reserved. None if the queue can't find out.
 
-        False makes reconcile put the job again at once. An entry whose fields make no sense is on no queue. Raises
+        False makes reconcile put the job again at once. An entry with invalid fields is on no queue. Raises
         QueueUnavailable.
         """
         return None
 
     def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
-        """Return what ``holds`` returns for each entry, in one round trip where the server can."""
+        """Return the result of ``holds`` for each entry, in one round trip where the server can."""
         return [self.holds(entry) for entry in entries]
 
     def reject(self, count: int) -> None:
-        """Count entries that were set aside because they can lead to no job, and log where they are kept."""
+        """Count entries that were rejected because they can lead to no job, and log where they are kept."""
         if count:
             self.rejected += count
             kept = f"kept in {self.rejects}" if self.rejects else "not kept"
             log.warning("queue %s: %d entries that lead to no job were set aside, %s", self.name, count, kept)
 
     def setup(self) -> list[str]:
-        """Make what the server needs before its first use, as far as it isn't there.
+        """Create what the server lacks before its first use.
 
-        Safe to repeat, and beside others. Returns the names of what this object has made, now or when it was opened,
-        and has not named yet. Raises QueueUnavailable.
+        Safe to repeat, and to run concurrently. Returns the names of what this object has created, now or when it was
+        opened, and has not returned yet. Raises QueueUnavailable.
         """
         return []
 
     def troubles(self) -> Sequence[Trouble]:
-        """What is wrong with what keeps the entries, for ``zerog doctor``. Raises QueueUnavailable."""
+        """Return faults of the store of the entries, for ``zerog doctor``. Raises QueueUnavailable."""
         return []
 
     def queue_named(self, name: str) -> Queue:
-        """The queue of another name on the same server. Raises ConfigurationError if there can be only one."""
+        """Return the queue of another name on the same server. Raises ConfigurationError if there can be only one."""
         if name == self.name:
             return self
         raise ConfigurationError(f"{type(self).__name__} has the one queue {self.name!r}, not {name!r}")
 
     def close(self) -> None:
-        """Give back connections. Harmless when repeated."""
+        """Close the connections. Harmless when repeated."""
 
 
 class _Wrapped(Queue):
-    """The contract around an object that has only ``put`` (enough to submit) and perhaps ``reserve``."""
+    """A queue around an object that has only ``put`` (enough to submit) and perhaps ``reserve``."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -204,7 +204,7 @@ class _Wrapped(Queue):
 
 
 class _WrappedReservation(Reservation):
-    """A delivery of an object that isn't ZeroG's."""
+    """A delivery of a foreign object."""
 
     def __init__(self, reservation: Any) -> None:
         self._reservation = reservation
@@ -229,7 +229,7 @@ class _WrappedReservation(Reservation):
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Raise what a driver raises as QueueUnavailable; ZeroG's own exceptions stay as they are."""
+    """Translate a driver's errors to QueueUnavailable; ZeroG's own exceptions stay as they are."""
     try:
         yield
     except ZerogError:
@@ -239,7 +239,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def as_queue(queue: Any) -> Queue:
-    """``queue`` itself, or the contract around an object that has ``put``."""
+    """Return ``queue`` itself, or a queue around an object that has ``put``."""
     if isinstance(queue, Queue):
         return queue
     if not callable(getattr(queue, "put", None)):
@@ -254,7 +254,7 @@ def check_delay(delay: float) -> None:
 
 
 def check_options(delay: float, priority: int, ttr: float | None) -> None:
-    """Refuse what ``put`` can't honour. Raises InvalidValue."""
+    """Refuse arguments that ``put`` can't honour. Raises InvalidValue."""
     check_delay(delay)
     if type(priority) is not int or not -(2**31) <= priority < 2**31:
         raise InvalidValue(f"a priority of {priority!r:.80}; expected an integer of 32 bits. Nothing was put.")

@@ -1,4 +1,4 @@
-"""What an adapter may find wrong with its store, for ``zerog doctor``."""
+"""Faults that an adapter may find in its store, for ``zerog doctor``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Trouble(NamedTuple):
-    """Something wrong with a store, which a person has to mend."""
+    """A fault of a store that a user has to repair."""
 
     what: str
     mend: str
     command: str | None = None
-    """The command that mends it, as a shell takes it."""
+    """The command that repairs it, in shell syntax."""

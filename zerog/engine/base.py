@@ -1,4 +1,4 @@
-"""What every lifecycle verb needs of a datastore and a queue: reading, delivering, counting, leaving alone."""
+"""Base class of the engines: reading, delivering, counting and skipping jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 REMEMBERED = 1_000
-"""Jobs that were left alone and whose reasons are remembered, the latest."""
+"""Number of skipped jobs whose reasons are kept: the latest."""
 
 COUNTERS = {
     "put.failed": "puts that the queue did not take; the job is pending",
@@ -67,14 +67,14 @@ LEFT = "sweep.left"
 """The counter of jobs that a sweep sets aside, each once."""
 
 LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
-"""What one document's content or fate raises: it is left as it is, and must not keep others from their turn."""
+"""Errors caused by one document's content or fate: the document is left as it is and must not block other jobs."""
 
 
 class EngineBase:
-    """A datastore, a family of queues and a clock, and what happened between them.
+    """A datastore, a family of queues and a clock, with counters of what happened between them.
 
-    ``counters`` counts what happened beside the jobs themselves, under the names of ``COUNTERS``. ``skipped`` maps
-    the uuids of jobs that were left alone to the reason.
+    ``counters`` counts events that are not transitions of jobs, under the names of ``COUNTERS``. ``skipped`` maps the
+    uuids of skipped jobs to the reason.
     """
 
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
@@ -89,7 +89,7 @@ class EngineBase:
         self._refusals = refusals_of(self.datastore)
 
     def read(self, uuid: str) -> tuple[Document, int]:
-        """A job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""
+        """Return a job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""
         key = make_key(uuid)
         head, token = self.datastore.read_with_cas(key, head=True)
         if head is None or token is None:
@@ -98,13 +98,13 @@ class EngineBase:
         return head, token
 
     def queue_named(self, name: str) -> Queue:
-        """The queue of a name."""
+        """Return the queue called ``name``."""
         if name not in self._queues:
             self._queues[name] = self.queue.queue_named(name)
         return self._queues[name]
 
     def close(self) -> None:
-        """Close both parts."""
+        """Close the datastore and the queue."""
         for queue in self._queues.values():
             queue.close()
         self.datastore.close()
@@ -114,7 +114,7 @@ class EngineBase:
         return early_by(head, self._now())
 
     def skip(self, uuid: str, why: str, counter: str = "released.unsuitable") -> None:
-        """Leave a job alone, and remember why and when."""
+        """Leave a job alone; remember the reason and the time."""
         self.unskip(uuid)
         while len(self.skipped) >= REMEMBERED:
             self.unskip(next(iter(self.skipped)))
@@ -123,29 +123,29 @@ class EngineBase:
         self._count(counter)
 
     def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
-        """``refuse`` what a job's own document brought about, and name it in the log, once."""
+        """Skip a job because of an error that its own document caused, and log it once."""
         why = str(error)
-        with self._setting_aside:  # the thread that claims and the one that sweeps may meet the same job
+        with self._setting_aside:  # the claiming and the sweeping thread may meet the same job
             is_known = self.skipped.get(uuid) == why
             self.skipped[uuid], self._refused_at[uuid] = why, self.clock.monotonic()
-        if counter != LEFT or not is_known:  # a sweep meets a job on several ways, and the next sweep does again
+        if counter != LEFT or not is_known:  # one sweep meets a job several times, and the next sweep meets it again
             self._count(counter)
         if not is_known:
             log.warning("job %s is set aside: %s", uuid, why)
 
     def unskip(self, uuid: str) -> None:
-        """Forget that a job was left alone."""
+        """Forget that a job was skipped."""
         self.skipped.pop(uuid, None)
         self._refused_at.pop(uuid, None)
 
     def was_refused_within(self, uuid: str, seconds: float) -> bool:
-        """Whether a delivery of this job was put back lately, so that it must be on the queue."""
+        """True if a delivery of this job was put back within ``seconds``, so that it must be on the queue."""
         return self.clock.monotonic() - self._refused_at.get(uuid, -seconds - 1) <= seconds
 
     def note_entry(self, uuid: str, name: str, identity: int | str) -> None:
-        """Note the new entry of a waiting job whose delivery could only be given back by another put on queue ``name``.
+        """Record the new entry of a waiting job whose delivery could only be released by another put on queue ``name``.
 
-        Reconcile would take the job for lost otherwise.
+        Otherwise reconcile would consider the job lost.
         """
         key = make_key(uuid)
         with suppress(*self._refusals, DatastoreError):
@@ -156,9 +156,9 @@ class EngineBase:
     def _deliver(
         self, key: str, head: Document, token: int, delay: float, step: str, front: bool = False
     ) -> tuple[Document, int]:
-        """Put a pending document's uuid on its queue and mark it; whatever fails here leaves it pending.
+        """Put a pending document's uuid on its queue and mark it; if anything fails here, the document stays pending.
 
-        The document is stored, so the job is accepted and nothing that happens here may look like a refusal.
+        The document is stored, so the job is accepted: an error here must not look like a refusal.
         """
         failpoint(f"{step}.put")
         try:
@@ -185,15 +185,15 @@ class EngineBase:
         return identity
 
     def _wait_for_answer(self, attempt: int) -> None:
-        """Give a datastore whose answer was lost a moment, longer each time."""
+        """Pause before asking a datastore again whose answer was lost, longer each time."""
         self.clock.pause(pause_after(attempt))
 
     def now(self) -> datetime:
-        """Return the time that delays and due times go by: the datastore's, or this machine's where it has none."""
+        """Return the time for delays and due times: the datastore's, or this machine's if it has no clock."""
         return self.datastore.now() or self.clock.now()
 
     def kept(self, head: Document) -> int:
-        """How many entries each history list of a job keeps, whether or not its class is known here."""
+        """Return how many entries each history list of a job keeps, whether or not its class is known here."""
         return entries_kept(head, self.datastore.history_limit)
 
     def _now(self) -> str:

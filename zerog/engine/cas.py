@@ -10,10 +10,10 @@ from zerog.exceptions import AmbiguousWrite, CasMismatch, DocumentLocked, TooMan
 from zerog.support.clock import SYSTEM, Clock
 
 TRIES = 200
-"""How often a change is tried because the document was changed, or was locked, at the same moment."""
+"""Tries of a change whose document is changed or locked concurrently."""
 
 UNANSWERED = 6
-"""How often a change is tried again because the answer to its write was lost, with growing pauses."""
+"""Retries of a change whose write got no answer, with growing pauses."""
 
 
 class Attempts:
@@ -40,7 +40,7 @@ class Attempts:
         also: tuple[type[BaseException], ...] = (),
         unanswered: int = UNANSWERED,
     ) -> None:
-        """``also``: exceptions that mean that the document has changed, beside those of the datastore.
+        """``also``: further exceptions, beside those of the datastore, which mean that the document has changed.
 
         ``unanswered``: how many writes may get no answer; 0 for a change that must not be stored twice.
         """
@@ -49,9 +49,9 @@ class Attempts:
         self._clock = clock
         self._refusals = (*refusals_of(datastore), *also)
         self.refused = 0
-        """How many writes were refused up to now."""
+        """Number of refused writes so far."""
         self.unanswered = 0
-        """How many writes got no answer up to now: each of them may be stored."""
+        """Number of writes without an answer so far: each of them may be stored."""
 
     def __enter__(self) -> None:
         pass
@@ -65,7 +65,7 @@ class Attempts:
                 raise TooManyCollisions(
                     f"{self._key} was changed by others {TRIES} times in a row; this change is not stored"
                 ) from error
-            SYSTEM.pause(random.uniform(0, 0.002))  # for the winner to get away
+            SYSTEM.pause(random.uniform(0, 0.002))  # let the winner finish
             return True
         if isinstance(error, AmbiguousWrite):
             self.unanswered += 1
@@ -81,5 +81,5 @@ def refusals_of(datastore: Datastore) -> tuple[type[Exception], ...]:
 
 
 def pause_after(unanswered: int) -> float:
-    """Return the seconds to wait for a datastore that gave no answer so many times."""
+    """Return the seconds to wait for a datastore after that many lost answers."""
     return float(min(0.01 * 2**unanswered, 0.5))

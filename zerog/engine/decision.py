@@ -1,7 +1,7 @@
-"""What becomes of a delivery, decided by the head of its job and the time alone.
+"""Decide about a delivery from its job's head and the time alone.
 
-Every engine goes by ``decide``. The script of a Redis server has one translation of it, ``begin`` in ``jobs.lua``,
-which claims only what ``decide`` lets run and leaves everything else to it.
+Every engine uses ``decide``. The script of a Redis server has one translation of it, ``begin`` in ``jobs.lua``, which
+claims only jobs that ``decide`` allows to run and leaves everything else to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_EARLY = 60.0
 """Seconds for which an early delivery is put back at most: this clock may be the one that is wrong."""
 
 LONGEST_WAIT = float(LONGEST_DELAY)
-"""Seconds for which a delivery is delayed at most, about 30 years: queues count in dates, which end."""
+"""Seconds for which a delivery is delayed at most, about 30 years: queues compute with dates, which end."""
 
 
 class Run(NamedTuple):
@@ -28,17 +28,17 @@ class Run(NamedTuple):
 
 
 class EndCancelled(NamedTuple):
-    """The job was cancelled while it waited, or by a run that did not see it: it ends now."""
+    """The job was cancelled while it waited, or by a run that did not notice: it ends now."""
 
 
 class Later(NamedTuple):
-    """The delivery came before its time and is put back."""
+    """The delivery is early and is put back."""
 
     seconds: float
 
 
 class Drop(NamedTuple):
-    """The delivery is of no use: its job is gone, runs or has ended."""
+    """The delivery is useless: its job is gone, running or has ended."""
 
     counter: str
     """The name under which ``Engine.counters`` counts it."""
@@ -48,10 +48,10 @@ Decision = Run | EndCancelled | Later | Drop
 
 
 def decide(head: Document | None, now: str) -> Decision:
-    """Return what becomes of a delivery at the time ``now``, a stored timestamp.
+    """Return the decision about a delivery at the time ``now``, a stored timestamp.
 
-    ``head``: that of a document that ``check_head`` found to make sense, or None if there is none. Raises
-    CorruptDocument for a ``notBefore`` that is no timestamp.
+    ``head``: of a document that ``check_head`` accepted, or None if there is none. Raises CorruptDocument for a
+    ``notBefore`` that is no timestamp.
     """
     if head is None:
         return Drop("dropped.unknown")

@@ -1,6 +1,6 @@
-"""Claims of jobs whose code is asked only afterwards, in the thread that is to run them.
+"""Claims of jobs whose loader runs only afterwards, in the thread that is to run them.
 
-A worker that names the kinds of jobs that it knows gets claims of those without ``loader`` being called, which may run
+A worker that names the kinds of jobs it can load gets claims of those without a call of ``loader``, which may run
 migrations and validation of the job's class: no transaction and no call waits for them.
 """
 
@@ -15,10 +15,10 @@ from zerog.records.job import Document, check_head
 
 
 class DeferredClaims(Engine):
-    """What engines share that claim jobs before ``loader`` has seen them."""
+    """Base class of engines that claim jobs before ``loader`` has checked them."""
 
     def read_raw_head(self, claim: Claim) -> Document:
-        """Return the head of a claim that was made unseen. Raises CorruptDocument."""
+        """Return the head of a claim that was made unread. Raises CorruptDocument."""
         return claim.head
 
     def load_claim(self, claim: Claim, loader: Loader) -> bool:
@@ -31,7 +31,7 @@ class DeferredClaims(Engine):
             claim.job = self.inspect(head, loader)
         except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
             self.skip(claim.uuid, str(error))
-            # All that putting it on a queue takes, if its head makes no sense.
+            # Enough to requeue a job whose head is corrupt.
             claim.head = claim.head or {
                 "uuid": claim.uuid,
                 "queueName": self.queue.name,
@@ -44,7 +44,7 @@ class DeferredClaims(Engine):
         return True
 
     def load_claims(self, claims: Sequence[Claim], loader: Loader) -> list[Claim]:
-        """Return the claims that ``loader`` takes; the others are given back."""
+        """Return the claims that ``loader`` accepts; release the rest."""
         opened = [claim for claim in claims if self.load_claim(claim, loader)]
         if len(opened) < len(claims):
             names = {claim.nonce for claim in opened}

@@ -1,8 +1,8 @@
-"""How the transitions of jobs are told: one line each, by the process that made it, once it is stored.
+"""Log each job transition: one line, by the process that made it, once it is stored.
 
-Everything goes to the logger ``zerog``, which nothing here configures. The message begins with the job's ``logId``,
-type and uuid; the same, and what belongs to the transition, are fields of the record, so that a formatter of the
-user's own sees them:
+All lines use the logger ``zerog``, which nothing here configures. The message begins with the job's ``logId``, type
+and uuid; the same values, and those of the transition, are fields of the record, available to the user's own
+formatter:
 
 ===================================  ==================================================================
 ``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
@@ -14,8 +14,8 @@ user's own sees them:
 ``who``, ``changed``                 who edited it, and the names of the fields
 ===================================  ==================================================================
 
-Parameters, state and output of a job are never among them. Where many transitions are told at once, whether anybody
-listens is asked once.
+Parameters, state and output of a job are never logged. For many transitions at once, the logger's level is checked
+once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def naming(log_id: Any, uuid: Any, job_type: Any, epoch: Any, owner: Any) -> dic
 
 
 def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False) -> None:
-    """Accepted and stored; with ``again`` a waiting job that was enqueued once more."""
+    """Log jobs that were accepted and stored; with ``again`` a waiting job that was enqueued once more."""
     if log.isEnabledFor(INFO):
         what = "enqueued again on" if again else "submitted to"
         for head in heads:
@@ -58,7 +58,7 @@ def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False) -> None:
 
 
 def claimed(claims: Sequence[Claim]) -> None:
-    """This worker owns them now, and runs them as its slots get free."""
+    """Log jobs that this worker owns now, and runs as its slots become free."""
     if claims and log.isEnabledFor(INFO):
         for claim in claims:
             attempts = claim.head.get("attempts")
@@ -67,7 +67,7 @@ def claimed(claims: Sequence[Claim]) -> None:
 
 
 def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
-    """Runs have ended; ``ends``: a terminal status, requeued, released, or lost for a job that is somebody else's."""
+    """Log ended runs; ``ends``: a terminal status, requeued, released, or lost for a job that another run owns."""
     if settlements and log.isEnabledFor(INFO):
         for settlement, end in zip(settlements, ends, strict=True):
             if end != "lost":
@@ -88,7 +88,7 @@ def _tell_end(settlement: Settlement, end: str) -> None:
 
 
 def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> None:
-    """Taken from an owner that could not end the run itself; ``head`` as it is now."""
+    """Log a job taken from an owner that could not end the run; ``head`` as it is now."""
     if head.get("finishedAt"):
         status, code = head.get("status"), head.get("resultCode")
         text = f"finished: {status} with {code}: {reason}"
@@ -98,33 +98,33 @@ def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> 
 
 
 def cancelled(head: Mapping[str, Any]) -> None:
-    """Ended before it ran, or before it ran again."""
+    """Log a job that ended before it ran, or before it ran again."""
     _tell(head, "cancelled", "cancelled", status=CANCELLED_STATUS, resultCode=CANCELLED)
 
 
 def cancel_requested(head: Mapping[str, Any]) -> None:
-    """Somebody wants a running job to end; its owner, or reconcile, tells when it has."""
+    """Log that a running job is to be cancelled; its owner, or reconcile, logs the end."""
     _tell(head, "cancel requested", "is to be cancelled while it runs")
 
 
 def retried(head: Mapping[str, Any], reason: str) -> None:
-    """Taken out of a terminal state by an operator."""
+    """Log a job that an operator took out of a terminal state."""
     _tell(head, "retried", reason, reason=reason)
 
 
 def edited(head: Mapping[str, Any], who: str, reason: str, changed: Sequence[str]) -> None:
-    """Given other values by an operator; only the names of the fields are told."""
+    """Log a job that an operator edited; only the names of the fields are logged."""
     _tell(head, "edited", f"edited by {who}: {', '.join(changed)}; {reason}", who=who, reason=reason, changed=changed)
 
 
 def discarded(head: Mapping[str, Any], reason: str = "") -> None:
-    """Removed, with its history; ``head`` as it was last seen."""
+    """Log a job removed with its history; ``head`` as it was last read."""
     why = f": {reason}" if reason else ""
     _tell(head, "discarded", f"discarded after {head.get('status')}{why}", status=head.get("status"), reason=reason)
 
 
 def put_again(heads: Iterable[Mapping[str, Any]], reason: str) -> None:
-    """Put on their queue once more, because they may have been missing there."""
+    """Log jobs that were put on their queue once more, because they may have been missing there."""
     if log.isEnabledFor(INFO):
         for head in heads:
             _tell(head, "put again", f"put on queue {head.get('queueName')} again: {reason}", reason=reason)
@@ -134,5 +134,5 @@ def _tell(head: Mapping[str, Any], transition: str, text: str, level: int = INFO
     if log.isEnabledFor(level):
         named = fields(head)
         extra = {**named, "transition": transition, **more}
-        text = text.replace("\n", " ")  # a reason that somebody gave stays within its line
+        text = text.replace("\n", " ")  # keep a user's reason on one line
         log.log(level, "%s %s %s %s", named["logId"], named["jobType"], named["uuid"], text, extra=extra)

@@ -1,8 +1,8 @@
-"""Waiting for several queues at once, where each of them can only be waited for by itself.
+"""Wait for several queues at once, where each can only be waited for separately.
 
-Each queue has a thread of its own while somebody waits. A thread reserves what comes; what comes when nobody waits any
-more is given back at once, for whoever wanted it may be busy for hours. Threads outlive the pause between two waits,
-so an idle worker doesn't start new ones all the time, and end soon after the last.
+Each queue has its own thread during a wait. The thread reserves what arrives, and releases it at once if no wait is
+active any more: its caller may be busy for hours. Threads outlive the pause between two waits, so an idle worker
+doesn't start new ones all the time, and end soon after the last.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from zerog.contracts.queue import Queue, Reservation
 from zerog.exceptions import DatastoreError, QueueError
 
 TURN = 1.0
-"""Seconds for which a thread waits before it looks whether it is still wanted."""
+"""Seconds for which a thread waits before it checks whether it is still needed."""
 
 PAUSE, TRIES = 0.05, 100
 """Seconds between two tries of ``close`` to wake a thread, and how many it makes: a queue may not answer."""
 
 
 class MultiQueueWaiter:
-    """Reserves from whichever of several queues has something first; ``named`` gives the queue of a name."""
+    """Reserves from the first of several queues that has an entry; ``named`` returns the queue of a name."""
 
     def __init__(self, named: Callable[[str], Queue]) -> None:
         self._named = named
@@ -34,9 +34,9 @@ class MultiQueueWaiter:
         self._woken = False
 
     def wait(self, timeout: float, names: Sequence[str]) -> list[Reservation]:
-        """What could be reserved, mostly one entry; nothing after ``timeout`` seconds or a ``wake``.
+        """Return the reservations made, mostly one; none after ``timeout`` seconds or a ``wake``.
 
-        For one thread at a time. Raises what a queue raises that can't be asked.
+        For one thread at a time. Raises the error of a queue that can't be reached.
         """
         for name in names:
             reservation = self._named(name).reserve(0)
@@ -66,9 +66,9 @@ class MultiQueueWaiter:
             self._named(name).wake()
 
     def close(self) -> None:
-        """End the threads; nobody may wait any more."""
+        """End the threads; ``wait`` must not be called any more."""
         for name, thread in self._threads().items():
-            for _ in range(TRIES):  # one that is about to wait hears of it the next time
+            for _ in range(TRIES):  # a thread that is about to wait notices the next one
                 self._named(name).wake()
                 thread.join(PAUSE)
                 if not thread.is_alive():
@@ -86,7 +86,7 @@ class MultiQueueWaiter:
                 self._fail(error)
                 continue
             if reservation is not None and not self._hand_over(name, reservation):
-                with suppress(QueueError):  # it comes back by itself, later
+                with suppress(QueueError):  # the entry returns later anyway
                     reservation.release()
 
     def _is_wanted(self, name: str) -> bool:

@@ -1,6 +1,6 @@
 """Changes of a job by an operator: cancel, retry, edit, discard.
 
-An edit is one write under the token of the document that the operator looked at, with who made it and why.
+An edit is one write under the token of the document that the operator read; it records who made it and why.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class OperatorVerbs(EngineBase):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
     def cancel(self, uuid: str, why: str = "") -> str:
-        """Cancel a job: one that waits never starts, one that runs is told at its next write or tick.
+        """Cancel a job: a waiting one never starts, a running one is interrupted at its next write or tick.
 
-        The mark in the document is what counts. A running job's worker is given a hint, so that it tells a run that
-        writes nothing, too. ``why``: for the job's events.
+        The mark in the document is what counts. A running job's worker gets a hint, so that it also interrupts a run
+        that writes nothing. ``why``: for the job's events.
 
         Returns the status it has now: ``cancelled``, or ``running`` until its owner has stopped it. Raises
         JobNotFound, and JobStateError for a job that has ended.
@@ -75,13 +75,13 @@ class OperatorVerbs(EngineBase):
                 return status
 
     def _hint(self, head: Document) -> None:
-        """Have the worker look at a job that is to be cancelled; without that the run hears of it at its next write."""
+        """Notify the worker of a cancelled job; without that the run notices at its next write."""
         failpoint("cancel.hint")
         key, run = worker_key(head["owner"]["worker"]), run_name(head["uuid"], head["epoch"])
-        with suppress(DatastoreError, CorruptDocument, *self._refusals):  # a worker or a datastore that is gone
+        with suppress(DatastoreError, CorruptDocument, *self._refusals):  # the worker's record or the datastore is gone
             try:
                 self.datastore.mutate(key, [Append("cancels", run, CANCELS)])
-            except InvalidValue:  # what lies there is no list of runs
+            except InvalidValue:  # the stored value is no list of runs
                 self.datastore.mutate(key, [Set("cancels", [run]), Set(dropped_field("cancels"), 0)])
 
     def _told(self, head: Document, now: str, why: str) -> list[Operation]:
@@ -89,23 +89,23 @@ class OperatorVerbs(EngineBase):
         return [Append("events", event, self.kept(head))] if why else []
 
     def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
-        """End a waiting job whose run gave it back without having seen that it was cancelled."""
+        """End a waiting job whose run released it without having noticed that it was cancelled."""
         try:
             self.datastore.mutate(key, transitions.cancelled(head, self._now()), cas=token)
         except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
-            return False  # whoever sees the document next does it
+            return False  # the next reader of the document does it
         self._count("cancelled.waiting")
         return True
 
     def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> Document:
         """Let a job that has ended run again, with its state as it is and its counters of trouble at 0.
 
-        ``ended``: the ``finishedAt`` that was seen; a job that has ended again since is left alone. Returns the head.
-        Raises JobNotFound, JobStateError for a job that hasn't ended, or not then, AmbiguousWrite if nobody can say
+        ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. Returns the head.
+        Raises JobNotFound, JobStateError for a job that hasn't ended, or not then, AmbiguousWrite if it is unknown
         whether it will run again.
         """
         key = make_key(uuid)
-        epochs: list[int] = []  # those that a write without an answer may have given
+        epochs: list[int] = []  # those that unanswered writes may have set
         attempts = self._attempts(key)
         while True:
             head, token = self.read(uuid)
@@ -129,7 +129,7 @@ class OperatorVerbs(EngineBase):
                 return again
 
     def _retry(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
-        """Write what makes a job wait, under its token, and put it on its queue; returns the head."""
+        """Write the operations that make a job wait, under its token, and put it on its queue; return the head."""
         token = self.datastore.mutate(key, operations, cas=token).token
         apply(head, [operation for operation in operations if not isinstance(operation, Append)])
         return self._deliver(key, head, token, 0, "submit")[0]
@@ -137,10 +137,10 @@ class OperatorVerbs(EngineBase):
     def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
         """Remove a job that has ended, or that was never enqueued, with its history.
 
-        A delivery that still comes is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. Raises
-        JobNotFound, JobStateError for a job that waits or runs or has ended at another time, SchemaTooNew for a layout
-        that newer code has written, AmbiguousWrite if nobody can say whether it is gone, DatastoreError if the
-        datastore can't delete.
+        A later delivery is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. Raises JobNotFound,
+        JobStateError for a job that waits or runs or has ended at another time, SchemaTooNew for a layout that newer
+        code has written, AmbiguousWrite if it is unknown whether it is gone, DatastoreError if the datastore can't
+        delete.
         """
         key = make_key(uuid)
         head: Document = {}
@@ -165,9 +165,9 @@ class OperatorVerbs(EngineBase):
                 return
 
     def discard_damaged(self, uuid: str, reason: str = "") -> None:
-        """Remove a job whose document makes no sense, whatever its status is; nothing can be done with it otherwise.
+        """Remove a job whose document is corrupt, whatever its status: no other verb works on it.
 
-        Raises JobNotFound, JobStateError for a sound document, SchemaTooNew for what newer code can read, and
+        Raises JobNotFound, JobStateError for a valid document, SchemaTooNew for one that newer code can read, and
         DatastoreError if the document was changed meanwhile or the datastore can't delete.
         """
         key = make_key(uuid)
@@ -187,9 +187,9 @@ class OperatorVerbs(EngineBase):
     # for reconcile
 
     def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
-        """Remove ended jobs, each only if it is still as it ended in its head; returns the uuids of those removed.
+        """Remove ended jobs, each only if its end is still that of its head; return the uuids of those removed.
 
-        What can't be removed now, whatever the reason, is left for another time.
+        A job that can't be removed now, whatever the reason, is left for another time.
         """
         removed = []
         for head in heads:
@@ -204,7 +204,7 @@ class OperatorVerbs(EngineBase):
 
 
 def _check_end(head: Document, ended: str | None) -> None:
-    """Refuse a job that has ended again since somebody found it. Raises JobStateError."""
+    """Refuse a job that has ended again since it was read. Raises JobStateError."""
     if ended is not None and head.get("finishedAt") != ended:
         raise JobStateError(
             f"job {head['uuid']} was found as it ended at {ended}, and has ended at {head.get('finishedAt')} again; "
@@ -213,7 +213,7 @@ def _check_end(head: Document, ended: str | None) -> None:
 
 
 class Change(NamedTuple):
-    """What is to be written to a document, and how it may be shown."""
+    """The operations of an edit, and the values to show of it."""
 
     operations: list[Operation]
     fields: dict[str, Any]
@@ -221,7 +221,7 @@ class Change(NamedTuple):
 
 
 class EditVerb(EngineBase):
-    """The verb of whoever mends a job by hand."""
+    """The verb for repairing a job by hand."""
 
     def edit(
         self,
@@ -233,15 +233,14 @@ class EditVerb(EngineBase):
         cas: int | None = None,
         dry_run: bool = False,
     ) -> Change:
-        """Change a job that waits or has ended, if nobody else does meanwhile; recorded in its events.
+        """Change a job that waits or has ended, unless it is changed concurrently; recorded in its events.
 
-        ``build`` makes the change from the present head. With ``retry`` a job that has ended is let run again by the
-        same write. With ``cas`` a document that has another token is left alone; without it the token read here
-        counts. With ``dry_run`` nothing is written. Returns the change; one without fields writes nothing, unless it
-        is a retry.
+        ``build`` makes the change from the present head. With ``retry`` the same write lets a job that has ended run
+        again. With ``cas`` a document that has another token is left alone; without it the token read here counts. With
+        ``dry_run`` nothing is written. Returns the change; one without fields writes nothing, unless it is a retry.
 
-        Raises JobNotFound, JobStateError for a job that runs, ``casException`` if somebody else changed it,
-        AmbiguousWrite if nobody can say whether it is changed, and what ``build`` raises.
+        Raises JobNotFound, JobStateError for a job that runs, ``casException`` after a concurrent change,
+        AmbiguousWrite if it is unknown whether the change is stored, and any error of ``build``.
         """
         head, token = self.read(uuid)
         check_layout(head)
@@ -272,7 +271,7 @@ class EditVerb(EngineBase):
         return change
 
     def _edit(self, head: Document, token: int, operations: list[Operation], mark: str) -> tuple[Document, int]:
-        """Write under ``token``, and again under it while the answer is lost: only one of these writes is stored."""
+        """Write under ``token``, and repeat it while the answer is lost: only one of these writes is stored."""
         uuid, key = head["uuid"], make_key(head["uuid"])
         for attempt in range(UNANSWERED):
             try:
@@ -292,7 +291,7 @@ class EditVerb(EngineBase):
         raise AmbiguousWrite(f"job {uuid} is edited or not: the answers to the write were lost; look at its events")
 
     def _is_marked(self, key: str, mark: str) -> bool:
-        """Whether the document's events hold this very edit."""
+        """True if the document's events hold this very edit."""
         events = (self.datastore.read(key) or {}).get("events")
         return any(isinstance(event, dict) and event.get("edit") == mark for event in reversed(events or []))
 
@@ -303,7 +302,7 @@ class EditVerb(EngineBase):
 
 
 def _check_editable(head: Document, retry: bool) -> None:
-    """Refuse what can't be edited as it stands. Raises JobStateError."""
+    """Refuse a job that can't be edited in its present state. Raises JobStateError."""
     uuid, status = head["uuid"], head["status"]
     if status == RUNNING:
         raise JobStateError(

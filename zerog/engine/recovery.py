@@ -1,4 +1,4 @@
-"""Taking a job from a run that is dead, stopped or can't end, and putting waiting jobs on their queue again."""
+"""Take a job from a run that is dead, stopped or can't end, and put waiting jobs on their queue again."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 Lost = Mapping[str, Any]
-"""By uuid, the id of the entry that a job's queue has lost."""
+"""By uuid, the id of the entry that is missing on a job's queue."""
 
 
 class RecoveryVerbs(OperatorVerbs):
-    """The verbs of sweeps, supervisors and workers that can't go on with a run."""
+    """The verbs of sweeps, supervisors and workers that can't continue a run."""
 
     def rescue(self, uuid: str, run: RunGuard, counter: str, message: str, code: int = 500) -> bool:
         """Take a job from a dead owner and let it run again; False if ``run`` doesn't own it any more.
@@ -35,7 +35,7 @@ class RecoveryVerbs(OperatorVerbs):
 
         def operations(head: Document, now: str) -> list[Operation]:
             at = transitions.stamp(head, now)
-            # By the run's name its worker finds out that it was taken for dead (``zerog.maintenance.losses``).
+            # The run's name lets its worker notice that it was taken for dead (``zerog.maintenance.losses``).
             run = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
             build = transitions.build_of(head)
             record = transitions.error_record(at, code, message, head.get("attempts"), build, **run)
@@ -48,7 +48,7 @@ class RecoveryVerbs(OperatorVerbs):
         return taken
 
     def release(self, uuid: str, run: RunGuard, message: str) -> bool:
-        """Take a job from a run that has to end through no fault of its own, and let it run again, uncounted."""
+        """Take a job from a run that must end through no fault of the job, and let it run again, uncounted."""
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
@@ -57,7 +57,7 @@ class RecoveryVerbs(OperatorVerbs):
         return self.revoke_run(uuid, run, build, "released", message)
 
     def give_back_unheld(self, uuid: str, run: RunGuard, token: int, message: str) -> bool:
-        """Give back a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
+        """Release a job that names a living worker which doesn't hold it; False if it has changed since ``token``."""
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
@@ -94,7 +94,7 @@ class RecoveryVerbs(OperatorVerbs):
 
         ``build`` makes the operations from the present head and time; they must raise the epoch. ``what`` and ``why``
         are logged at ``level``. ``seen``: the token of the only state of the document in which to do so.
-        ``is_damaged``: the document may hold nonsense, with which ``build`` doesn't compute.
+        ``is_damaged``: the document may be corrupt; ``build`` doesn't use its values.
         """
         key = make_key(uuid)
         attempts = self._attempts(key)
@@ -103,7 +103,7 @@ class RecoveryVerbs(OperatorVerbs):
             if head is None or token is None:
                 return False
             if attempts.unanswered and head.get("epoch") == run.epoch + 1 and not head.get("owner"):
-                break  # by the write without an answer
+                break  # by the unanswered write
             if not run.owns(head):
                 return False
             if seen is not None and token != seen:
@@ -125,7 +125,7 @@ class RecoveryVerbs(OperatorVerbs):
         return True
 
     def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
-        """``put_again`` for many; returns those that were put. What can't be is left alone, with a reason.
+        """Call ``put_again`` for many jobs; return those that were put. Jobs that can't be put are skipped.
 
         ``lost``: by uuid, the ids of the entries that are not on their queue any more.
         """
@@ -141,8 +141,8 @@ class RecoveryVerbs(OperatorVerbs):
     def put_again(self, uuid: str, why: str, lost: Lost | None = None) -> bool:
         """Put a waiting document on its queue once more; recorded in its events.
 
-        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A job that was
-        cancelled is ended instead. Raises what is in LEAVE_ALONE, and what the datastore raises.
+        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A cancelled job is
+        ended instead. Raises the errors of LEAVE_ALONE, and those of the datastore.
         """
         key = make_key(uuid)
         head, token = self.datastore.read_with_cas(key, head=True)
@@ -167,7 +167,7 @@ class RecoveryVerbs(OperatorVerbs):
         return True
 
     def _is_missing(self, key: str, head: Document, lost: Lost | None) -> bool:
-        """Whether a waiting document is to be put again. Raises CorruptDocument."""
+        """True if a waiting document is to be put again. Raises CorruptDocument."""
         if head.get("status") not in WAITING:
             return False
         check_head(key, head)

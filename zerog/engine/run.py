@@ -1,6 +1,6 @@
-"""One run of a job: the numbers that fence its writes, and the ways in which it learns that it should stop.
+"""One run of a job: the numbers that fence its writes, and its interruptions.
 
-Every write of a running job goes through ``Run.write``. One lock holds the number and the write until it is answered,
+Every write of a running job passes through ``Run.write``. One lock holds the number and the write until it is answered,
 so that a write whose answer was lost is repeated under the same number and applied once.
 """
 
@@ -46,9 +46,9 @@ class Run:
         build: str | None = None,
         soft_limit: float | None = None,
     ) -> None:
-        """``run``: whose writes these are; ``seq``: the number of its last one.
+        """``run``: the run whose writes these are; ``seq``: the number of its last one.
 
-        ``soft_limit``: seconds from now after which the thread that makes this is interrupted.
+        ``soft_limit``: seconds from now after which the thread that makes this object is interrupted.
         """
         self.datastore = datastore
         self.key = key
@@ -56,32 +56,32 @@ class Run:
         self.seq = seq
         self.stopping = stopping or threading.Event()
         self.build = build
-        """Which build of the code this run is of; kept with its errors."""
+        """Build of the code that executes this run; kept with its errors."""
         self.cancelled = False
-        """Whether somebody wants this run to end."""
+        """True if the run is to be cancelled."""
         self._has_raised_cancelled = False
         self._soft_limit = soft_limit
         self._limit_at = None if soft_limit is None else clock.monotonic() + soft_limit
         self._thread = threading.get_ident()
         self.waker: Callable[[], object] | None = None
-        """Called from any thread when the run is to be told something, if it has a way to hear at once."""
+        """Called from any thread to deliver an interruption at once, if the run can be woken."""
         self._patience = patience
         self._clock = clock
         self.turn = threading.RLock()
-        """Held by whoever writes, from making up the write until its answer is taken over."""
+        """Held from building a write until its answer is applied."""
         self._revoked: str | None = None
 
     def revoke(self, why: str) -> None:
-        """End the right to write: from now on every write and check raises ClaimLost."""
+        """Revoke the right to write: from now on every write and check raises ClaimLost."""
         self._revoked = why
 
     @property
     def is_revoked(self) -> bool:
-        """Whether the claim is known to be lost."""
+        """True if the claim is known to be lost."""
         return self._revoked is not None
 
     def cancel(self) -> None:
-        """Have the run hear that somebody cancelled its job, at its next check or at once if it can."""
+        """Interrupt the run because its job was cancelled: at its next check, or at once if it can be woken."""
         self.cancelled = True
         if self.waker is not None:
             self.waker()
@@ -89,7 +89,7 @@ class Run:
     def check(self) -> None:
         """Raise ClaimLost or Cancelled if the run should stop; SoftTimeout, once, if it took too long.
 
-        What took too long is ``run()``, so it is told in its own thread only.
+        The limit is that of ``run()``, so SoftTimeout is raised in its own thread only.
         """
         if self._revoked is not None:
             raise ClaimLost(self._revoked)
@@ -102,27 +102,27 @@ class Run:
             raise self._over_limit()
 
     def seconds_left(self) -> float | None:
-        """Seconds until SoftTimeout is to be raised, 0 once it is; None without a limit, or after it was raised."""
+        """Return the seconds until SoftTimeout, 0 once it is due; None without a limit, or after it was raised."""
         return None if self._limit_at is None else max(0.0, self._limit_at - self._clock.monotonic())
 
     def lift_limit(self) -> None:
-        """``run()`` is over: what follows is not to be interrupted."""
+        """End the soft limit after ``run()``: the rest is not interrupted."""
         self._limit_at = None
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to tell the run, wherever it is now."""
+        """True if an interruption of the run is due."""
         return (self.cancelled and not self._has_raised_cancelled) or self.seconds_left() == 0
 
     def interruption(self) -> RunInterrupted | None:
-        """What the run is to be told now, if anything; whoever takes it must raise it in the run."""
+        """Take the interruption that is due, if any; the caller must raise it in the run."""
         if self.cancelled and not self._has_raised_cancelled:
             return self._cancelled()
         return self._over_limit() if self.seconds_left() == 0 else None
 
     def _cancelled(self) -> Cancelled:
         self._has_raised_cancelled = True
-        self._limit_at = None  # to clean up is not to be interrupted once more
+        self._limit_at = None  # the cleanup must not be interrupted again
         return Cancelled(f"{self.key} was cancelled while it ran")
 
     def _over_limit(self) -> SoftTimeout:
@@ -130,9 +130,9 @@ class Run:
         return SoftTimeout(f"the run took longer than its SOFT_TIMEOUT of {self._soft_limit} s")
 
     def write(self, operations: Sequence[Operation], cas: int | None = None) -> Mutation:
-        """One fenced write. Raises ClaimLost, and what ``mutate`` raises for a write that was refused.
+        """Make one fenced write. Raises ClaimLost, and the errors of ``mutate`` for a write that was refused.
 
-        Afterwards the caller takes the answer over and calls ``notice``.
+        Afterwards the caller applies the answer and calls ``notice``.
         """
         with self.turn:
             if self._revoked is not None:
@@ -140,7 +140,7 @@ class Run:
             return self._write(operations, cas)
 
     def notice(self, mutation: Mutation) -> None:
-        """Raise Cancelled, once, if the job is to be cancelled, as the answer to a write may say; or SoftTimeout."""
+        """Raise Cancelled, once, if the answer to a write shows that the job is to be cancelled; or SoftTimeout."""
         self.cancelled = self.cancelled or mutation.cancel_requested
         if self.cancelled and not self._has_raised_cancelled:
             raise self._cancelled()
@@ -149,8 +149,8 @@ class Run:
     def close(self, timeout: float = 5.0) -> int | None:
         """End the run's own writing and return the number for the settling write.
 
-        None if a write is still without an answer after ``timeout`` seconds: then nobody can say what the next
-        number is, and the lease decides.
+        None if a write is still unanswered after ``timeout`` seconds: then the next number is unknown, and the lease
+        decides.
         """
         try:
             if not self.turn.acquire(timeout=timeout):
@@ -185,7 +185,7 @@ class Run:
                     if unknown:
                         self._give_up(error)
                     raise
-                # A write that was stored has moved the token itself; from here on its number fences it.
+                # A write that was stored has changed the token itself; from here on its number fences it.
                 cas = None if unknown else cas
             except (self.datastore.casException, CorruptDocument, InvalidValue, TooManyCollisions) as error:
                 if unknown:
@@ -202,8 +202,8 @@ class Run:
         raise ClaimLost(self._revoked) from error
 
     def _revoke_unknown(self, error: BaseException) -> None:
-        """A write that may or may not be stored leaves the number of the next one unknown.
+        """Revoke the run after a write that may or may not be stored: the number of the next one is unknown.
 
-        Under the same number another write would be taken for its repetition and be dropped with the answer "done".
+        Under the same number another write would pass for its repetition and be dropped with the answer "done".
         """
         self._revoked = f"nobody can say whether the last write to {self.key} is stored ({error!r:.200}); the run ends"

@@ -1,11 +1,12 @@
-"""Entries of jobs that a worker can't take, set aside so that they are in the way of no job that it can.
+"""Set aside the entries of jobs that a worker can't take, so that they don't block jobs that it can.
 
-At its first refusal an entry leaves its queue for one that holds nothing but its *kind*: job type, schema version and
-layout. That queue is named ``<queue>~<12 hexadecimal digits>``, and listed beside the pauses in one document. A worker
-serves the queues of the kinds that it takes before the queue itself, as a part of it: with its pause, its order and its
+At its first refusal an entry leaves its queue for one that holds only its *kind*: job type, schema version and layout.
+That queue is named ``<queue>~<12 hexadecimal digits>``, and listed beside the pauses in one document. A worker serves
+the queues of the kinds that it takes before the queue itself, as a part of it: with its pause, its order and its
 share. The kind is a hint, corrected at the next refusal.
 
-Queues that other programs serve, too, and those that have no others beside them, get a refused entry back with a delay.
+On queues that other programs also serve, and on queues without further queues beside them, a refused entry is put back
+with a delay.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from zerog.support.clock import SYSTEM, Clock, from_text
 log = logging.getLogger("zerog")
 
 LOOK = 1.0
-"""Seconds between two looks at the list of kinds."""
+"""Seconds between two reads of the list of kinds."""
 
 LISTED = 1_000
-"""Kinds of one queue that are listed, at most; what is refused beyond comes back with a delay."""
+"""Kinds listed for one queue, at most; further refused entries are put back with a delay."""
 
 SHORTEST, LONGEST = 1.0, 60.0
-"""Seconds for which an entry is put back that can't be set aside: as long as its job has waited, within these."""
+"""Bounds of the seconds for which an entry that can't be set aside is put back: as long as its job has waited."""
 
 
 class Kind(NamedTuple):
-    """What decides whether a worker's code can take a job."""
+    """The properties that decide whether a worker's code can take a job."""
 
     job_type: str
     version: float
@@ -48,12 +49,12 @@ class Kind(NamedTuple):
 
     @classmethod
     def of(cls, head: Document) -> Kind | None:
-        """Return the kind of a job, None if its document doesn't say."""
+        """Return the kind of a job, None if its document lacks it."""
         return cls.read([head.get("jobType"), head.get("schemaVersion"), head.get("format")])
 
     @classmethod
     def read(cls, stored: Any) -> Kind | None:
-        """Return a kind as it is listed, None if it makes no sense."""
+        """Return a kind as it is listed, None if the value is invalid."""
         if not isinstance(stored, list) or len(stored) != 3 or not isinstance(stored[0], str):
             return None
         if not all(type(number) in (int, float) and math.isfinite(number) for number in stored[1:]):
@@ -61,7 +62,7 @@ class Kind(NamedTuple):
         return cls(stored[0], stored[1], stored[2])
 
     def is_taken_by(self, worker: WorkerIdentity) -> bool:
-        """True if the worker's code may take such jobs, as far as its identity says what it knows."""
+        """True if the worker's code may take such jobs, according to its identity."""
         known = dict(worker.knows)
         return not known or (self.layout <= FORMAT and self.version <= known.get(self.job_type, -math.inf))
 
@@ -72,11 +73,11 @@ class Kind(NamedTuple):
 
 
 Kinds = dict[str, dict[str, Kind]]
-"""By queue, the queues beside it and the kinds that they hold."""
+"""By queue, the queues beside it and their kinds."""
 
 
 class SetAside(EngineBase):
-    """Which kinds were set aside, and where."""
+    """Keep track of the kinds that were set aside, and of their queues."""
 
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
         super().__init__(datastore, queue, clock)
@@ -87,19 +88,19 @@ class SetAside(EngineBase):
         self._latest: WorkerIdentity | None = None
 
     def serving(self, queues: Sequence[str], worker: WorkerIdentity | None = None) -> tuple[str, ...]:
-        """Return the queues that a worker of ``queues`` looks at, in its order; by default the latest worker's."""
+        """Return the queues that a worker of ``queues`` polls, in its order; by default the latest worker's."""
         self._latest = worker or self._latest
         names = tuple(queues) or (self.queue.name,)
         self.look_up_kinds()
         return tuple(self._with_asides(names)) if self._kinds else names
 
     def look_up_kinds(self) -> None:
-        """Read which kinds were set aside, unless that was done lately."""
+        """Read the kinds that were set aside, unless that was done lately."""
         now = self.clock.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
             self._unlistable.clear()
-            with suppress(ZerogError):  # the last list holds; a claim meets the same trouble and raises it
+            with suppress(ZerogError):  # keep the last list; a claim meets the same error and raises it
                 self._kinds = _kinds_in(self.datastore.read_with_cas(QUEUES, head=True)[0])
 
     def _with_asides(self, queues: Sequence[str]) -> Iterator[str]:
@@ -110,7 +111,7 @@ class SetAside(EngineBase):
             yield name
 
     def aside_of(self, head: Document) -> str | None:
-        """Return the queue on which the entry of a waiting job lies if it was set aside; None if its kind never was."""
+        """Return the queue with the entry of a waiting job if it was set aside; None if its kind never was."""
         kind, name = Kind.of(head), head.get("queueName")
         if kind is None or not isinstance(name, str):
             return None
@@ -125,7 +126,7 @@ class SetAside(EngineBase):
         return self.aside_of(head) if _is_of_others(head, worker) else None
 
     def must_list(self, head: Document, worker: WorkerIdentity) -> Kind | None:
-        """Return the kind of a refused job that is to be listed before its entry can be set aside."""
+        """Return the kind of a refused job that must be listed before its entry can be set aside."""
         kind, name = Kind.of(head), head.get("queueName")
         if kind is None or not isinstance(name, str) or kind.is_taken_by(worker):
             return None
@@ -138,7 +139,7 @@ class SetAside(EngineBase):
             return None
 
     def list_or_give_up(self, name: str, kind: Kind) -> None:
-        """List a kind; if that fails, what is of it is put back with a delay until the next look at the list."""
+        """List a kind; on failure its entries are put back with a delay until the next read of the list."""
         try:
             self.list_kind(name, kind)
         except DatastoreError as error:
@@ -154,7 +155,7 @@ class SetAside(EngineBase):
             if head is not None and aside is not None:
                 ttr = head["queueKwargs"].get("ttr")
                 identity = self.queue_named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
-                if not _is_newer(head, worker):  # which this code leaves untouched
+                if not _is_newer(head, worker):  # this code leaves newer documents untouched
                     self.note_entry(head["uuid"], head["queueName"], identity)
                 reservation.delete()
                 return
@@ -164,7 +165,7 @@ class SetAside(EngineBase):
             reservation.release(self.patience(head))
 
     def list_kind(self, name: str, kind: Kind) -> None:
-        """List a kind of queue ``name``. Raises what the datastore raises."""
+        """List a kind of queue ``name``. Raises the errors of the datastore."""
 
         def add(kinds: Kinds) -> None:
             kinds.setdefault(name, {})[kind.queue(name)] = kind
@@ -177,10 +178,10 @@ class SetAside(EngineBase):
         )
 
     def drop_empty_kinds(self) -> None:
-        """Take those kinds off the list whose queues are empty now and were at the last call.
+        """Remove from the list the kinds whose queues are empty now and were at the last call.
 
-        Each is one more queue to look at with every claim. An entry that is set aside at the very moment is taken for
-        lost by the next sweep, which puts its job again. Raises what the datastore raises.
+        Each is one more queue to poll with every claim. The next sweep considers an entry lost that is set aside at
+        this very moment, and puts its job again. Raises the errors of the datastore.
         """
         empty = {(name, aside) for name, some in self._kinds.items() for aside in some if self._is_empty(aside)}
         unused, self._empty = empty & self._empty, empty
@@ -212,7 +213,7 @@ class SetAside(EngineBase):
                 return
 
     def patience(self, head: Document | None) -> float:
-        """Return for how long a refused entry is put back: as long as it has waited, so that it doubles each time."""
+        """Return the seconds for which a refused entry is put back: as long as it has waited, so that they double."""
         try:
             waited = (self.now() - from_text((head or {})["queuedAt"])).total_seconds()
         except (KeyError, TypeError, ValueError):
@@ -221,7 +222,7 @@ class SetAside(EngineBase):
 
 
 def _is_newer(head: Document, worker: WorkerIdentity) -> bool:
-    """True if newer code than this has written a job: its layout, or a version that this code doesn't know."""
+    """True if newer code has written a job: its layout, or a version unknown to this code."""
     kind = Kind.of(head)
     return kind is not None and (kind.layout > FORMAT or kind.version > dict(worker.knows).get(kind.job_type, math.inf))
 
@@ -232,7 +233,7 @@ def _is_of_others(head: Document, worker: WorkerIdentity) -> bool:
 
 
 def _kinds_in(record: Document | None) -> Kinds:
-    """The listed kinds; what makes no sense is left out."""
+    """Return the listed kinds; invalid ones are left out."""
     kinds: Kinds = {}
     stored = (record or {}).get("asides")
     for name, some in (stored if isinstance(stored, dict) else {}).items():

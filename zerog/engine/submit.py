@@ -1,4 +1,4 @@
-"""Accepting jobs: the document first, then the queue; an answer that was lost is settled by reading back."""
+"""Accept jobs: the document first, then the queue; after a lost answer the document is read back."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 SAME = ("createdAt", "jobType", "queueName", "priority")
-"""Fields by which a document that was read back is known as the one whose creation was not answered."""
+"""Fields that identify a document read back as the one whose creation was not answered."""
 
 
 class SubmitVerbs(EngineBase):
-    """The verbs of whoever wants a job done."""
+    """The verbs for submitting jobs."""
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
-        """Loader new documents; returns each as stored, with its token.
+        """Accept new documents; return each as stored, with its token.
 
         A document that was stored is accepted even if the queue can't be reached: it stays pending, ``queueJobId``
         is -1, and reconcile delivers it. Raises ``casException`` if a document of that uuid exists, AmbiguousWrite
-        (naming the uuid that may exist) if nobody can say.
+        (naming the uuid that may exist) if that is unknown.
         """
         return [self._submit_one(document, delay) for document in documents]
 
@@ -39,11 +39,11 @@ class SubmitVerbs(EngineBase):
         stored, token = self._create(key, document)
         joblog.submitted([stored])
         if stored["epoch"] or stored["status"] not in WAITING or stored["queueState"] != PENDING:
-            return stored, token  # its answer was so late that others have brought it on its way
+            return stored, token  # the answer was so late that the job is on its way already
         return self._deliver(key, stored, token, delay, "submit")
 
     def _create(self, key: str, document: Document) -> tuple[Document, int]:
-        """Store a new document; one whose answer was lost is read back, and created again if it isn't there."""
+        """Store a new document; after a lost answer read it back, and create it again if it isn't there."""
         unanswered: Exception | None = None
         for attempt in range(UNANSWERED):
             try:
@@ -68,9 +68,9 @@ class SubmitVerbs(EngineBase):
         raise self._may_exist(document, unanswered) from unanswered
 
     def _read_back(self, key: str, document: Document) -> tuple[Document, int] | None:
-        """What is stored of a document whose creation was not answered, if it is that one.
+        """Return the stored document and its token if it is the one whose creation was not answered.
 
-        Raises ``casException`` if it is somebody else's, AmbiguousWrite if that can't be said.
+        Raises ``casException`` if it is another one, AmbiguousWrite if that is unknown.
         """
         try:
             stored, token = self.datastore.read_with_cas(key)
@@ -88,13 +88,13 @@ class SubmitVerbs(EngineBase):
         )
 
     def check_waits(self, uuid: str) -> None:
-        """Refuse what ``enqueue`` would refuse. Raises JobNotFound, JobStateError."""
+        """Raise the errors of ``enqueue``: JobNotFound, JobStateError."""
         head, _ = self.read(uuid)
         if head["status"] not in (NEW, *WAITING):
             raise _not_waiting(head)
 
     def enqueue(self, uuid: str, delay: float = 0, changes: Sequence[Operation] = ()) -> tuple[Document, int]:
-        """Bring a stored ``new`` document on its way, or put a waiting one on the queue once more.
+        """Enqueue a stored ``new`` document, or put a waiting one on the queue once more.
 
         ``changes`` are made in the same write. Raises JobNotFound, and JobStateError for a job that runs or has ended.
         """
@@ -105,7 +105,7 @@ class SubmitVerbs(EngineBase):
             check_layout(head)
             if head["status"] not in (NEW, *WAITING):
                 if attempts.unanswered:
-                    return head, token  # on its way already
+                    return head, token  # enqueued already
                 raise _not_waiting(head)
             operations = [*changes, *transitions.waiting(self._now(), delay)]
             with attempts:

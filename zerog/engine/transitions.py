@@ -1,7 +1,7 @@
 """Each transition of a job's life as a list of operations. Pure functions: no clock, no store, no queue.
 
-The engines decide when, and in which order with the queue; what a transition does to the document is decided here,
-once, whatever does the writing.
+The engines decide when a transition happens, and its order with the queue; its changes of the document are decided
+here, once for all engines.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ LAST_ERROR_CHARACTERS = 500
 """Characters of an error's message that ``lastError`` in the head holds; the whole of it is in ``errors``."""
 
 PENDING_GRACE = 5.0
-"""Seconds that whoever wrote a pending document has to put it on the queue, before reconcile does."""
+"""Seconds for the writer of a pending document to put it on the queue, before reconcile does."""
 
 UNSUITABLE_DELAY = 5.0
-"""Seconds until a job that was claimed is ready again whose class could not load it."""
+"""Seconds until a claimed job is ready again whose class could not load it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
-    """Who claims: a worker's name, for how many seconds its silence is tolerated, which build of the code it runs."""
+    """The claiming worker: its name, the seconds of silence until it counts as dead, the build of its code."""
 
     name: str
     lease: float
     build: str | None = None
     knows: tuple[tuple[str, float], ...] = ()
-    """Job types and schema versions that its code writes itself. An engine may claim such jobs before their heads were
-    looked at."""
+    """Job types and schema versions that its code writes itself. An engine may claim such jobs before their heads are
+    read."""
     holds: Callable[[str], bool] | None = field(default=None, compare=False)
     """True if the worker holds the run of a nonce. Used where the datastore can't find, so that no sweep can compare
     the worker's record with the documents."""
 
     def as_owner(self, nonce: str) -> Document:
-        """The ``owner`` of a job that this worker claims."""
+        """Return the ``owner`` of a job that this worker claims."""
         owner = {"worker": self.name, "nonce": nonce, "lease": self.lease}
         return owner if self.build is None else {**owner, "build": self.build}
 
 
 @dataclass(slots=True)
 class Claim:
-    """A job that this worker owns: the numbers its writes must carry, and the head as of the claim."""
+    """A job that this worker owns: the numbers that its writes must carry, and the head as of the claim."""
 
     key: str
     uuid: str
@@ -69,23 +69,22 @@ class Claim:
     token: int
     head: Document
     job: Any = None
-    """What ``loader`` made of the head before it was claimed, for ``load_job``."""
+    """The value that ``loader`` returned for the head before the claim, for ``load_job``."""
     seq: int = 0
     at: float = 0.0
-    """When the call that made it began, by the worker's monotonic clock; 0.0 if that was not noted."""
+    """Start of the call that made it, by the worker's monotonic clock; 0.0 if unknown."""
     raw_head: Any = None
-    """What an engine has not read yet of a job that it claimed unseen; ``Engine.load_claim`` makes ``head`` and ``job``
-    of it."""
+    """Unread head of a job that an engine claimed unread; ``Engine.load_claim`` makes ``head`` and ``job`` of it."""
 
     @property
     def run(self) -> RunGuard:
-        """The name of the run that this claim allows."""
+        """Return the name of the run that this claim allows."""
         return RunGuard(self.epoch, self.nonce)
 
 
 @dataclass(slots=True)
 class Settlement:
-    """How a run ended, with everything that its last write must carry."""
+    """The end of a run, with everything that its last write must carry."""
 
     claim: Claim
     kind: str
@@ -95,29 +94,29 @@ class Settlement:
     result_code: int = NO_RESULT
     delay: float = 0.0
     status: str | None = None
-    """Of a finished job, if not to be read off the result code."""
+    """Of a finished job, if it doesn't follow from the result code."""
     operations: list[Operation] = field(default_factory=list)
-    """Changes of the run that were waiting for its next write, records of errors, output."""
+    """Changes of the run that waited for its next write, records of errors, output."""
     at: str = ""
-    """The latest time that the run has written or is about to; its end is not earlier, whatever the clock says."""
+    """The latest time that the run has written or is about to; its end is not earlier, whatever the clock shows."""
     seconds: float = 0.0
-    """How long the run took; for whoever tells of it, not stored."""
+    """Duration of the run; for log lines, not stored."""
     prepared: Any = None
-    """What ``Engine.prepare`` made of it ahead; None again if anything of it is changed."""
+    """The result of ``Engine.prepare``; None again if the settlement is changed."""
     is_short: bool = False
-    """Whether it holds no more than result and reason, because its document refused the rest."""
+    """True if it holds only result and reason, because its document refused the rest."""
     tries: int = 0
-    """How often it was sent without having been stored."""
+    """Number of times it was sent without having been stored."""
 
     @property
     def run(self) -> RunGuard:
-        """The run that this ends, and the number of its last write."""
+        """Return the run that this ends, and the number of its last write."""
         return RunGuard(self.claim.epoch, self.claim.nonce, self.seq)
 
 
 Settled = bool | Exception
-"""What became of a settlement: True, it is stored, now or before; False, another run owns the job; an exception, why
-it is not stored. Nothing of one settlement's fate changes that of another."""
+"""Result of a settlement: True, it is stored, now or before; False, another run owns the job; an exception, the reason
+why it is not stored. Settlements don't affect each other."""
 
 
 class Step(NamedTuple):
@@ -127,17 +126,17 @@ class Step(NamedTuple):
     """One for each settlement, in their order."""
     claims: list[Claim]
     trouble: Exception | None = None
-    """Why the call claimed less than it could have, if something failed."""
+    """The error because of which the call claimed less than it could have, if any."""
 
 
 def stamp(head: Document, now: str) -> str:
-    """The time to write into a document: never earlier than what it holds, since clocks are set back now and then."""
+    """Return the time to write into a document: never earlier than what it holds, since clocks may be set back."""
     last = head.get("updatedAt")
     return max(now, last) if isinstance(last, str) else now
 
 
 def waiting(now: str, delay: float) -> list[Operation]:
-    """To be put on the queue, by this writer now or by reconcile soon."""
+    """Return the operations for a job to be put on the queue, by this writer now or by reconcile soon."""
     return [
         Set("status", SCHEDULED if delay > 0 else QUEUED),
         Set("queueState", PENDING),
@@ -148,7 +147,7 @@ def waiting(now: str, delay: float) -> list[Operation]:
 
 
 def queued(now: str, queue_job_id: int | str) -> list[Operation]:
-    """Put on the queue."""
+    """Return the operations for a job that was put on the queue."""
     return [
         Set("queueState", IN_QUEUE),
         Set("queuedAt", now),
@@ -158,7 +157,7 @@ def queued(now: str, queue_job_id: int | str) -> list[Operation]:
 
 
 def claimed(head: Document, worker: WorkerIdentity, nonce: str, now: str) -> list[Operation]:
-    """Owned: a new epoch, whose writes start at 1."""
+    """Return the operations for a claimed job: a new epoch, whose writes start at 1."""
     return [
         Set("status", RUNNING),
         Set("epoch", head["epoch"] + 1),
@@ -180,7 +179,7 @@ _OFF_QUEUE: list[Operation] = [Set("queueState", NOT_QUEUED), Set("notBefore", N
 
 
 def settled(settlement: Settlement, now: str) -> list[Operation]:
-    """The end of a run."""
+    """Return the operations for the end of a run."""
     operations = [*settlement.operations, *_DISOWNED]
     if settlement.kind == "finish":
         ended = max(stamp(settlement.claim.head, now), settlement.at)
@@ -191,16 +190,16 @@ def settled(settlement: Settlement, now: str) -> list[Operation]:
 
 
 def keeps_its_place(head: Document) -> bool:
-    """Whether a job that was taken from its owner goes ahead of those that wait: it had its turn.
+    """True if a job that was taken from its owner is put ahead of those that wait: it had its turn.
 
-    Not if runs of it died before. It may be what kills workers, and would take those that run beside it along again
-    and again.
+    False if runs of it died before. It may be what kills workers, and would take the jobs beside it along again and
+    again.
     """
     return bool(head["crashes"] + head["lost"] <= 1)
 
 
 def finished(result_code: int, now: str, status: str | None = None) -> list[Operation]:
-    """Terminal. A job that failed keeps the completeness it had."""
+    """Return the operations for a terminal status. A job that failed keeps the completeness it had."""
     succeeded = 200 <= result_code < 300
     operations: list[Operation] = [
         Set("status", status or (SUCCEEDED if succeeded else FAILED)),
@@ -215,7 +214,7 @@ def finished(result_code: int, now: str, status: str | None = None) -> list[Oper
 
 
 def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
-    """Taken from a dead owner. ``counter`` is ``crashes`` (only the run died) or ``lost`` (its worker did)."""
+    """Return the operations for a job of a dead owner. ``counter``: ``crashes`` (run died), ``lost`` (worker died)."""
     taken = [*_taken(head), *erred(record, keep)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
@@ -223,7 +222,7 @@ def rescued(head: Document, counter: str, record: Document, now: str, keep: int)
 
 
 def released(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
-    """Taken from a run that had to end through no fault of its own; it costs the job nothing."""
+    """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing."""
     taken = [*_taken(head), Append("events", event, keep)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
@@ -231,7 +230,7 @@ def released(head: Document, event: Document, now: str, keep: int) -> list[Opera
 
 
 def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Operation]:
-    """Taken from a run whose end its document refuses. Only fields are set: a history may be what refuses."""
+    """Return the operations for a run whose end its document refuses. Only fields are set: a history may refuse."""
     taken = _taken(head)
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
@@ -243,7 +242,7 @@ def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Opera
 
 
 def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
-    """Ended because its time was over: an error, and another run after ``again_after`` seconds, or the end (None)."""
+    """Return the operations for an expired run: an error, and a run after ``again_after`` seconds, or an end (None)."""
     taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
     if head.get("cancelRequested") is not None:
         return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
@@ -255,13 +254,13 @@ def _taken(head: Document) -> list[Operation]:
 
 
 def cancelled(head: Document, now: str) -> list[Operation]:
-    """Cancelled before it ran."""
+    """Return the operations for a job that was cancelled before it ran."""
     at = stamp(head, now)
     return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(CANCELLED, at, CANCELLED_STATUS)]
 
 
 def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
-    """Taken out of a terminal state by an operator, with all counters of trouble at 0 again."""
+    """Return the operations for an ended job that an operator retries, with all counters of trouble at 0 again."""
     return [
         Set("epoch", head["epoch"] + 1),
         Set("seq", 0),
@@ -276,12 +275,12 @@ def retried(head: Document, event: Document, now: str, keep: int) -> list[Operat
 
 
 def edited(changes: list[Operation], event: Document, now: str, keep: int) -> list[Operation]:
-    """Given other values by an operator, while it waits or after it has ended."""
+    """Return the operations for a job that an operator edits, while it waits or after it has ended."""
     return [*changes, Append("events", event, keep), Max("updatedAt", now)]
 
 
 def erred(record: Document, keep: int) -> list[Operation]:
-    """An error, in the history and, shortened, in the head, where lists and filters see it without the history."""
+    """Return the operations for an error: in the history and, shortened, in the head, for lists and filters."""
     last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
     return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
 
@@ -291,12 +290,12 @@ def _cut(text: str) -> str:
 
 
 def event_record(now: str, message: str, **more: Any) -> Document:
-    """An entry of ``events``; ``more`` may hold who did it (``who``) and what else is to be kept with it."""
+    """Return an entry of ``events``; ``more`` may hold the author (``who``) and anything else to keep with it."""
     return {"timestamp": now, "msg": storable_text(message), **more}
 
 
 def build_of(head: Document) -> str | None:
-    """The build of the code that a job's owner runs, if it has one and says so."""
+    """Return the build of the code that a job's owner runs, None if unknown."""
     owner = head.get("owner")
     return owner.get("build") if isinstance(owner, dict) else None
 
@@ -304,14 +303,14 @@ def build_of(head: Document) -> str | None:
 def error_record(
     now: str, code: int, message: str, attempt: int | None = None, build: str | None = None, **more: Any
 ) -> Document:
-    """An entry of ``errors``; ``build`` is the code that ran, ``more`` may hold ``type``, ``traceback``, ``data``."""
+    """Return an entry of ``errors``; ``build``: the code that ran; ``more``: ``type``, ``traceback``, ``data``."""
     record = {"timestamp": now, "errorCode": code, "msg": storable_text(message), **more}
     known = {"attempt": attempt, "build": build}
     return record | {name: value for name, value in known.items() if value is not None}
 
 
 def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
-    """Whether a settled job has to be put on its queue: it goes on, and no other write has changed that since.
+    """True if a settled job has to be put on its queue: it runs again, and no other write has changed that since.
 
     A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
     """
@@ -321,7 +320,7 @@ def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
 
 
 def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
-    """The settlement that gives a claimed job back before its run has begun; it costs the job nothing."""
+    """Return the settlement that releases a claimed job before its run has begun; it costs the job nothing."""
     return Settlement(claim, "release", claim.seq + 1, delay=delay)
 
 

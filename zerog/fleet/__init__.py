@@ -1,1 +1,1 @@
-"""Workers as other processes see them."""
+"""Workers as seen from other processes."""

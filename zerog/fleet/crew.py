@@ -1,4 +1,4 @@
-"""What the living workers can take and hold, as their records say."""
+"""Types and runs of the living workers, by their records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = tuple[str, float]
 
 
 class Crew:
-    """Workers that are not silent. ``records``: those of them by name, as ``read_worker`` gives them."""
+    """Workers that are not silent. ``records``: those of them by name, as returned by ``read_worker``."""
 
     def __init__(self, records: dict[str, Document]) -> None:
         self._held = {name: record["held"] for name, record in records.items() if record.get("held") is not None}
@@ -21,9 +21,9 @@ class Crew:
         self._knows = [(record.get("queues"), _versions(record.get("knows"))) for record in serving]
 
     def takes(self, head: Document) -> bool | None:
-        """Whether a worker that claims from a job's queue knows its type and version.
+        """Return True if a worker that claims from a job's queue can take its type and version.
 
-        None if no worker claims from there, or one doesn't name what it knows.
+        None if no worker claims from there, or one doesn't list the types that it can take.
         """
         knowing = [knows for queues, knows in self._knows if queues is None or head["queueName"] in queues]
         if any(_knows(knows, head) for knows in knowing if knows is not None):
@@ -31,10 +31,10 @@ class Crew:
         return None if not knowing or None in knowing else False
 
     def has_lost(self, head: Document) -> bool:
-        """Whether a running job's owner lives and does not hold its run.
+        """Return True if a running job's owner is alive and does not hold its run.
 
-        To be asked of records that were read before the head. A worker lists a run, by its nonce or what that begins
-        with, before it claims it, until its end is answered; so no list that is younger than the claim lacks it.
+        Needs records that were read before the head. A worker lists a run, by its nonce or a prefix of that, before it
+        claims it, until its end is answered; so no list that is younger than the claim lacks it.
         """
         owner = head["owner"]
         held = self._held.get(owner["worker"])
@@ -45,7 +45,7 @@ class Crew:
 
 
 def _versions(knows: Iterable[list[Any]] | None) -> dict[str, float] | None:
-    """The highest version that is known of each type."""
+    """Return the highest known version of each type."""
     if knows is None:
         return None
     versions: dict[str, float] = {}

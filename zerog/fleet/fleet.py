@@ -1,7 +1,7 @@
-"""The fleet: which workers there are and how they are, and what an operator may tell them and everybody.
+"""The fleet: the workers, their state, and an operator's commands to them.
 
-All of it goes through documents in the datastore. Workers read their orders about once a second, so that they are
-obeyed within seconds, wherever the workers run and whatever the datastore is.
+Everything is stored in documents in the datastore. Workers poll their commands about once a second, so that they obey
+within seconds, wherever the workers run and whatever the datastore is.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from zerog.support.clock import seconds_between, to_text
 log = logging.getLogger("zerog")
 
 SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory", "startedAt", "drain", "config")
-"""What is passed on of a worker's record as it is."""
+"""Fields of a worker's record that are returned unchanged."""
 
 SINGLE = "single"
-"""The executor of a worker that lives for one delivery of another system's worker: it takes no orders."""
+"""The executor of a worker that lives for one delivery of another system's worker: it takes no commands."""
 
 SAMPLE = 100
-"""Waiting jobs that are asked for the names of their queues."""
+"""Waiting jobs that are read for the names of their queues."""
 
 LONGEST_TEXT = 500
-"""Characters of a reason, or of who gave an order."""
+"""Characters of a reason, or of the author of a command."""
 
 
 class Fleet:
-    """The workers and queues of one app, as ``app.fleet``. Every method raises what the datastore raises."""
+    """The workers and queues of one app, as ``app.fleet``. Every method raises the errors of the datastore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._records = WorkerRecords(engine)
 
     def workers(self) -> list[dict[str, Any]]:
-        """All workers that have a record, by name.
+        """Return all workers that have a record, by name.
 
         Each has ``name``, ``state`` (``running``, ``draining``, ``drained``, ``stopping``, ``silent``), ``host``,
         ``pid``, ``build``, ``executor``, ``queues``, ``jobs`` (how many run), ``uuids`` (of up to 20 of them),
-        ``memory`` (bytes resident, with those of child processes), ``startedAt``, ``drain`` (the order, or None),
-        ``config``, ``lease`` and ``age`` (seconds since its last sign of life, which it gives every third of its
-        lease). What isn't known is None. A worker is silent when its age exceeds its lease: by the datastore's clock,
-        or, where that has none, by this machine's and the worker's, which may differ. This is for people to see; jobs
-        are taken from a worker only once its beat was seen to stand still for a lease.
+        ``memory`` (bytes resident, with those of child processes), ``startedAt``, ``drain`` (the command, or None),
+        ``config``, ``lease`` and ``age`` (seconds since its last heartbeat, sent every third of its lease). Unknown
+        values are None. A worker is silent when its age exceeds its lease: by the datastore's clock, or, without one,
+        by this machine's and the worker's, which may differ. This is for display; jobs are taken from a worker only
+        once its beat was observed to stand still for a lease.
         """
         now = self._now()
         found = []
@@ -78,26 +78,27 @@ class Fleet:
         for_good: bool = False,
         by: str = "",
     ) -> list[dict[str, Any]]:
-        """Have workers claim nothing more; what they run goes on. Returns those that were told, as in ``workers``.
+        """Stop workers from claiming jobs; running jobs continue. Returns the workers addressed, as in ``workers``.
 
-        They are named (a worker's own name, or what it was told to begin its name with), or are all on a ``host``, or
-        ``everyone``. ``for_good``: they end once their jobs have, and no supervisor of ZeroG replaces them. Otherwise
-        they wait for ``undrain``. A worker that is started later claims as usual. ``by``: who wants that.
+        Workers are chosen by name (a worker's own name, or the prefix set for it), by ``host``, or with ``everyone``.
+        ``for_good``: they end once their jobs have, and no supervisor of ZeroG replaces them. Otherwise they wait for
+        ``undrain``. A worker that is started later claims as usual. ``by``: the author of the command.
 
-        Raises WorkerNotFound if a name, or the host, is nobody's; then nobody was told. Raises InvalidValue.
+        Raises WorkerNotFound if no worker has a name, or runs on the host; then no worker is drained. Raises
+        InvalidValue.
         """
         order = {"since": self._now(), "by": _text("by", by), "forGood": for_good}
         return self._tell(order, names, host, everyone)
 
     def undrain(self, *names: str, host: str | None = None, everyone: bool = False) -> list[dict[str, Any]]:
-        """Have drained workers claim again; the same as ``drain`` otherwise."""
+        """Let drained workers claim again; the same as ``drain`` otherwise."""
         return self._tell(None, names, host, everyone)
 
     def queues(self) -> list[dict[str, Any]]:
-        """The queues that are known from workers, waiting jobs and pauses, by name.
+        """Return the queues that are known from workers, waiting jobs and pauses, by name.
 
-        Each has ``name``, ``waiting`` (entries on the queue, those of delayed and reserved jobs among them; None if it
-        can't say), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``,
+        Each has ``name``, ``waiting`` (entries on the queue, including those of delayed and reserved jobs; None if
+        unknown), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``,
         ``by`` and ``reason``, or None).
         """
         paused = self.paused()
@@ -115,23 +116,23 @@ class Fleet:
         ]
 
     def paused(self) -> Document:
-        """The paused queues by name, each with ``since``, ``by`` and ``reason``; none if their document is damaged."""
+        """Return the paused queues by name, each with ``since``, ``by``, ``reason``; none if the record is damaged."""
         try:
             return paused_in(read_record(self._engine.datastore, QUEUES).fields)
-        except CorruptDocument:  # named by doctor; pausing or resuming a queue makes the document anew
+        except CorruptDocument:  # reported by doctor; pausing or resuming a queue makes the document anew
             return {}
 
     def pause(self, queue: str, reason: str = "", by: str = "") -> bool:
-        """Have nobody claim from a queue; jobs are accepted on. False, and nothing is changed, if it is paused already.
+        """Stop all claims from a queue; jobs are still accepted. False, and a no-op, if it is paused already.
 
-        Running jobs go on. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
+        Running jobs continue. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
         """
         self._engine.queue_named(check_queue_name(queue))
         entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
         return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
 
     def resume(self, queue: str) -> bool:
-        """Have a paused queue served again; False if it was not paused."""
+        """Let workers claim from a paused queue again; False if it was not paused."""
         return self._change_paused(lambda paused: paused.pop(queue, None) is not None)
 
     def _shown(self, name: str, record: Document, now: str) -> dict[str, Any]:
@@ -168,7 +169,7 @@ class Fleet:
         return [worker for worker in workers if not _names(worker).isdisjoint(names)]
 
     def _order(self, worker: str, order: Document | None) -> bool:
-        """Write an order into a worker's record; False if it has left meanwhile."""
+        """Write a command into a worker's record; False if the worker has left meanwhile."""
         datastore = self._engine.datastore
         key = worker_key(worker)
         attempts = Attempts(datastore, key, self._engine.clock)
@@ -195,7 +196,7 @@ class Fleet:
                 log.warning("the queues that were paused can't be read and are forgotten: %s", error)
                 paused, is_damaged = {}, True
             if not change(paused) and not is_damaged:
-                return attempts.unanswered > 0  # it may be this that has changed it
+                return attempts.unanswered > 0  # it may be this write that has changed it
             kept = {} if is_damaged else record or {}
             with attempts:
                 datastore.set_with_cas(QUEUES, {**kept, "documentType": QUEUES, "paused": paused}, token or 0)
@@ -204,7 +205,7 @@ class Fleet:
     def _size(self, queue: str) -> int | None:
         try:
             return self._engine.queue_named(queue).size()
-        except (QueueError, ConfigurationError):  # out of reach, or a name that this queue can't have
+        except (QueueError, ConfigurationError):  # unreachable, or a name that this queue can't have
             return None
 
     def _now(self) -> str:
@@ -212,7 +213,7 @@ class Fleet:
 
 
 def _names(worker: dict[str, Any]) -> set[str]:
-    """What a worker can be called by."""
+    """Return the names that select a worker."""
     config = worker["config"]
     return {worker["name"], str(config.get("name"))} if isinstance(config, dict) else {worker["name"]}
 

@@ -1,4 +1,4 @@
-"""Workers' records: the one document by which a worker shows that it lives, and the directory that names them all."""
+"""Workers' records: each worker's document with its heartbeat, and the directory of all their names."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from zerog.records.worker import read_record, read_worker
 log = logging.getLogger("zerog")
 
 DIRECTORY = "zerog_workers"
-"""Key of the document that names every worker that has a record, because a datastore lists jobs only."""
+"""Key of the document that names every worker with a record, because a datastore lists jobs only."""
 
 
 DIRECTORY_BEATS = 10
-"""Every so many beats a worker makes sure that the directory names it: the datastore may have been set back."""
+"""Number of beats after which a worker checks that the directory names it: the datastore may have been rolled back."""
 
 
 class WorkerRecords:
@@ -42,12 +42,12 @@ class WorkerRecords:
         details: Callable[[], Document] = dict,
         first: Callable[[], Document] = dict,
     ) -> int:
-        """Show that ``worker`` is alive, by one write whatever it runs; returns the beat that was stored.
+        """Send a heartbeat of ``worker``, in one write whatever it runs; return the beat that was stored.
 
-        ``details`` makes the fields that are written each time, anew for each try: what a late write holds must not
-        be older than the beat before it. ``first`` makes those that only a new record gets. Other fields of the record
+        ``details`` makes the fields that are written each time, anew for each try: a late write must not hold older
+        values than the beat before it. ``first`` makes those that only a new record gets. Other fields of the record
         stay. A beat never falls and never stands still: it is written under the token of the record that was read, and
-        is greater than the one that was read there. Raises what the datastore raises.
+        is greater than the one that was read there. Raises the errors of the datastore.
         """
         key = worker_key(worker.name)
         if beat % DIRECTORY_BEATS == 0:
@@ -77,7 +77,7 @@ class WorkerRecords:
         self._change_directory(name, None)
 
     def directory(self) -> dict[str, Any]:
-        """Return the names of all workers that have a record, with their leases; of some that have none any more."""
+        """Return the names of all workers that have a record, with their leases; some may have none any more."""
         return _workers_in(read_record(self._datastore, DIRECTORY).fields)
 
     def _change_directory(self, name: str, entry: Document | None) -> None:
@@ -96,11 +96,11 @@ class WorkerRecords:
                 return
 
     def mend_record(self, name: str) -> None:
-        """Take out of a worker's record what is of the wrong kind; remove the record if it can't be read."""
+        """Remove fields of the wrong kind from a worker's record; remove the record if it can't be read."""
         record = read_worker(self._datastore, name)
         if not record.damage:
             return
-        with suppress(*self._refusals, AmbiguousWrite):  # the worker itself has written meanwhile
+        with suppress(*self._refusals, AmbiguousWrite):  # the worker has written meanwhile
             if record.wrong:
                 log.error("the record of worker %s is mended: %s", name, "; ".join(record.damage))
                 self._datastore.mutate(worker_key(name), [Set(field, None) for field in record.wrong])
@@ -108,7 +108,7 @@ class WorkerRecords:
                 self.read_or_remove(worker_key(name))
 
     def mend_directory(self) -> None:
-        """Take out of the directory what can't be the name of a worker; make it anew if it can't be read."""
+        """Remove impossible names from the directory; make it anew if it can't be read."""
         record, token = self.read_or_remove(DIRECTORY)
         workers = _workers_in(record)
         if record is not None and token is not None and record.get("workers") != workers:
@@ -116,7 +116,7 @@ class WorkerRecords:
                 self._datastore.set_with_cas(DIRECTORY, {"documentType": DIRECTORY, "workers": workers}, token)
 
     def read_or_remove(self, key: str) -> tuple[Document, int] | tuple[None, None]:
-        """Read a document of the engine's own for writing it anew; one that can't be read is removed first.
+        """Read an engine document that is to be written anew; remove it first if it can't be read.
 
         Raises DatastoreError if the datastore can't delete.
         """

@@ -1,6 +1,6 @@
-"""Whether a worker is silent, by what this process has seen of its beats.
+"""Detect silent workers by the beats that this process has read.
 
-No clock of a machine or server is compared with another: a worker is silent once the same beat was seen for a whole
+No clock of a machine or server is compared with another: a worker is silent once the same beat was read for a whole
 lease of this process's monotonic clock, on every datastore.
 """
 
@@ -16,7 +16,7 @@ from zerog.support.clock import Clock
 
 
 class FailureDetector:
-    """Watches workers. ``is_expired`` answers no until it was asked for a whole lease."""
+    """Detects expired workers. ``is_expired`` is False until it was called over a whole lease."""
 
     def __init__(self, datastore: Datastore, clock: Clock) -> None:
         self._datastore = datastore
@@ -25,9 +25,9 @@ class FailureDetector:
         self._records: dict[str, Document | None] = {}
 
     def is_expired(self, worker: str, lease: float) -> bool:
-        """Whether ``worker`` gave no sign of life for ``lease`` seconds."""
-        # This process may be stopped at any point: only what lies surely between the two looks counts. So the earlier
-        # look is timed after its answer, the later one before its question.
+        """Return True if ``worker`` sent no heartbeat for ``lease`` seconds."""
+        # This process may be stopped at any point: only the time that is surely between the two reads counts. So the
+        # earlier read is timed after its answer, the later one before its request.
         asked = self._clock.monotonic()
         record = self._records[worker] = read_worker(self._datastore, worker).fields
         beat = record and record.get("beat")
@@ -38,10 +38,10 @@ class FailureDetector:
         return asked - seen[1] > lease
 
     def record(self, worker: str) -> Document | None:
-        """The worker's record as of the latest ``is_expired``."""
+        """Return the worker's record as of the latest ``is_expired``."""
         return self._records.get(worker)
 
     def keep_only(self, workers: set[str]) -> None:
-        """Forget what was seen of all others."""
+        """Forget the observations of all other workers."""
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}
         self._records = {worker: record for worker, record in self._records.items() if worker in workers}

@@ -1,13 +1,13 @@
 """The audit: find the runs that a living worker owns by their documents, but doesn't hold by its record.
 
-A worker's record lists the nonces of the runs that it holds (``held``) and what those begin with that it is asking for
+A worker's record lists the nonces of the runs that it holds (``held``) and the prefixes of those that it is claiming
 (``claiming``). A run is listed before the call that makes its claim, until its end was answered. So no worker has a run
-that is not listed: its claim was never answered, or the datastore was set back. Its job is given back, uncounted.
+that is not listed: its claim was never answered, or the datastore was rolled back. Its job is released, uncounted.
 
-A record is older than what it is compared with, so one look proves nothing. The document is read first; then the beat
-has to grow twice without the nonce. The first growth may have been composed before the document was read. The second
-was composed after the first one was stored, which was after that. Then the job is given back under the token that was
-read, so that a run which has written since is left alone.
+A record is older than the document it is compared with, so one comparison proves nothing. The document is read first;
+then the beat has to grow twice without the nonce. The first growth may have been composed before the document was read.
+The second was composed after the first one was stored, which was after that. Then the job is released under the token
+that was read, so that a run which has written since is left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zerog.contracts.datastore import Datastore
 from zerog.records.job import Document, make_key
 
 GROWTHS = 2
-"""How often the beat of a worker has to grow without a run's nonce before its job is given back."""
+"""Growths of a worker's beat without a run's nonce before its job is released."""
 
 
 class _Suspect(NamedTuple):
@@ -28,7 +28,7 @@ class _Suspect(NamedTuple):
 
 
 class Audit:
-    """What one observer has seen of runs that their workers' records don't list."""
+    """Observations of runs that their workers' records don't list."""
 
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
@@ -36,9 +36,9 @@ class Audit:
         self._seen: set[tuple[str, str]] = set()
 
     def look(self, head: Document, record: Document | None) -> int | None:
-        """Compare a running head with the record of its worker, read later; the token if the job is to be given back.
+        """Compare a running head with its worker's record, read later; return the token if the job is to be released.
 
-        Raises what the datastore raises.
+        Raises the errors of the datastore.
         """
         nonce = str(head["owner"].get("nonce"))
         run = head["uuid"], nonce
@@ -57,19 +57,19 @@ class Audit:
         return None
 
     def end_course(self) -> None:
-        """Forget the runs that were not looked at since the last call, once all running jobs were."""
+        """Forget the runs that were not checked since the last call, once all running jobs were."""
         self._suspects = {run: suspect for run, suspect in self._suspects.items() if run in self._seen}
         self._seen = set()
 
     def _begin(self, run: tuple[str, str], head: Document, beat: int) -> None:
-        """Start to watch a run: the document is read now, before any beat that counts; ``beat`` doesn't."""
+        """Start to observe a run: the document is read now, before any beat that counts; ``beat`` doesn't."""
         stored, token = self._datastore.read_with_cas(make_key(run[0]), head=True)
         if stored is not None and token is not None and stored.get("owner") == head["owner"]:
             self._suspects[run] = _Suspect(token, beat, 0)
 
 
 def _beat_without(record: Document | None, nonce: str) -> int | None:
-    """The beat of a record that lists the runs of its worker, but not this one; None for any other record."""
+    """Return the beat of a record that lists its worker's runs, but not this one; None for any other record."""
     if record is None:
         return None
     held, claiming, beat = record.get("held"), record.get("claiming"), record.get("beat")

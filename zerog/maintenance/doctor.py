@@ -1,7 +1,7 @@
-"""What is wrong with an app's jobs, workers and queues, in plain words, and what mends it.
+"""Find what is wrong with an app's jobs, workers and queues, in plain words, with remedies.
 
-Reads only; nothing is repaired here. Whether a worker is silent takes two looks a lease apart, so that a first
-examination lists owners and a second one, ``watch`` seconds later, can tell.
+Reads only; nothing is repaired here. It takes two reads a lease apart to find a silent worker, so a first examination
+lists owners, and a second one, ``watch`` seconds later, can decide.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ DURABILITY = {
 }
 
 RECORD = ("host", "pid", "executor", "queues", "beat", "renewedAt", "drain")
-"""What is shown of a worker's record."""
+"""Fields of a worker's record that are shown."""
 
 
 class Doctor:
-    """Examines one app. Keeps what it saw of the workers, so examine again with the same one after a lease.
+    """Examines one app. Keeps its observations of the workers, so examine again with the same object after a lease.
 
-    ``registry``: the types that the app knows. ``target``: its name on the command line, for commands that mend.
+    ``registry``: the types of the app. ``target``: its name on the command line, for commands that repair.
     """
 
     def __init__(self, engine: Engine, registry: JobRegistry, fleet: Fleet, target: str = "MODULE:APP") -> None:
@@ -63,7 +63,7 @@ class Doctor:
         self._beats: dict[str, Any] = {}
 
     def examine(self, watch: float = 0) -> Diagnosis:
-        """Look at everything once or, with ``watch``, again after so many seconds. Raises what the datastore raises."""
+        """Examine everything once or, with ``watch``, again after so many seconds. Raises the datastore's errors."""
         if watch > 0:
             self._examine()
             self.engine.clock.wait(threading.Event(), watch)
@@ -112,7 +112,7 @@ class Doctor:
         return sorted(shown, key=lambda worker: str(worker["worker"]))
 
     def _has_not_moved(self, worker: str, record: dict[str, Any]) -> bool:
-        """True if the worker's record shows no beat since the first look at it, so that it may live or not."""
+        """True if the worker's record shows no beat since the first read of it, so that it may be alive or not."""
         return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
 
     def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> JobFindings:
@@ -157,7 +157,7 @@ class Doctor:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
 
     def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
-        """Jobs whose entries are gone from their queue, as it says itself, or else as its size says."""
+        """Find jobs whose entries are missing on their queue, by its own answer, or else by its size."""
         queue = self.engine.queue_named(name)
         answers = queue.holds_all([entry_of(head) for head in heads])
         if None in answers or not answers:
@@ -178,7 +178,7 @@ class Doctor:
             yield finding
 
     def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
-        """Whether nobody claims from a queue, unless no worker lives at all, or one doesn't say what it serves."""
+        """Find a queue without consumers, unless no worker is alive at all, or one doesn't list its queues."""
         alive = [worker for worker in diagnosis.workers if not worker["silent"]]
         if not alive or not all(isinstance(worker["queues"], list) for worker in alive):
             return
@@ -232,7 +232,7 @@ class Doctor:
         try:
             return self.engine.queue.troubles()
         except ZerogError:
-            return []  # that it can't be reached is a finding of its own
+            return []  # an unreachable queue is reported elsewhere
 
     def _look_at_datastore(self) -> Iterator[Finding]:
         store = self.engine.datastore
@@ -241,7 +241,7 @@ class Doctor:
             what = f"a power cut may take what was answered: the datastore's durability is {named}"
             mend = "a setting of the datastore; for sqlite:// leave ?synchronous=normal out"
             yield Finding(what, 1, mend, False)
-        for what, mend, command in dict.fromkeys([*store.troubles(), *self._troubles_of_queue()]):  # one file, perhaps
+        for what, mend, command in dict.fromkeys([*store.troubles(), *self._troubles_of_queue()]):  # may be one file
             yield Finding(what, 1, mend, True, command=command)
         server = store.now()
         apart = 0.0 if server is None else abs((server - self.engine.clock.now()).total_seconds())

@@ -1,4 +1,4 @@
-"""What ``zerog.maintenance.doctor`` says: findings, what mends each, and everything that was seen beside them."""
+"""Results of ``zerog.maintenance.doctor``: findings, their remedies, and all that was read beside them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from shlex import quote
 from typing import Any
 
 LISTED = 100
-"""Jobs named in one finding, at most; all are counted."""
+"""Jobs listed in one finding, at most; all are counted."""
 
 IN_COMMAND = 10
-"""Jobs named in one command, at most."""
+"""Jobs in one command, at most."""
 
 
 @dataclass
 class Finding:
-    """Something that isn't as it should be."""
+    """A fault that was found."""
 
     what: str
     count: int
     mend: str
-    """The act that mends it, or who does so by itself."""
+    """The remedy, or the part that applies it automatically."""
     needs_person: bool
     jobs: dict[str, str] = field(default_factory=dict)
-    """Some of the jobs it is about, and why for each."""
+    """Some of the jobs concerned, and the reason for each."""
     command: str | None = None
-    """The command that mends it, as a shell takes it; of many jobs the first ones, so it has to be repeated."""
+    """The command that repairs it, in shell syntax; of many jobs it takes the first ones, so it has to be repeated."""
 
     def add(self, uuid: str, why: str) -> None:
         """Count one more job."""
@@ -35,37 +35,37 @@ class Finding:
             self.jobs[uuid] = why
 
     def command_for_jobs(self, start: str) -> None:
-        """Have a command that ends in the jobs' uuids."""
+        """Set a command that ends in the jobs' uuids."""
         self.command = " ".join([start, *map(quote, list(self.jobs)[:IN_COMMAND])])
 
 
 @dataclass
 class Diagnosis:
-    """All there is to say."""
+    """All results of an examination."""
 
     versions: dict[str, str]
-    """Of ``zerog``, ``python`` and ``datastore``, as far as they are known."""
+    """Of ``zerog``, ``python`` and ``datastore``, if known."""
     datastore: str
     durability: str | None
     durability_means: str
     jobs: dict[str, int] = field(default_factory=dict)
     """Unfinished jobs by status."""
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: entries on the queue (None: out of reach), documents that say that they are on it, and since when, by
-    whom and why it is paused (None: it isn't)."""
+    """By name: entries on the queue (None: unreachable), documents that are queued on it by their fields, and its
+    pause: since when, by whom and why (None: not paused)."""
     workers: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def needs_person(self) -> bool:
-        """Whether anything here won't mend by itself."""
+        """Return True if a finding won't be repaired automatically."""
         return any(finding.needs_person for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """The diagnosis as JSON values."""
+        """Return the diagnosis as JSON values."""
         return {**asdict(self), "needs_person": self.needs_person}
 
 
 def longer_than(seconds: float) -> int:
-    """Whole seconds that are surely enough to see that ``seconds`` have passed."""
+    """Return whole seconds that are surely enough to observe that ``seconds`` have passed."""
     return math.ceil(seconds * 1.1)

@@ -1,4 +1,4 @@
-"""What is wrong with the engine's own documents: workers' records, their list, the pauses, the sweeper's record."""
+"""Find faults in the engine's own documents: workers' records, their directory, the pauses, the sweeper's record."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr
 
 NOT_SWEPT = 120.0
-"""Seconds since the last sweep after which no process sweeps: twelve times what workers pause between two."""
+"""Seconds since the last sweep after which no process sweeps: twelve times a worker's pause between two."""
 
 RECORDS = "records of the engine are damaged"
 
 
 def damaged_records(engine: Engine, workers: dict[str, Record], target: str) -> Iterator[Finding]:
-    """Records that can't be read, or hold fields of the wrong kind; ``workers`` by name."""
+    """Find records that can't be read, or hold fields of the wrong kind; ``workers`` by name."""
     finding = Finding(RECORDS, 0, "a sweep takes out what can't be read", True, command=f"zerog reconcile {target}")
     for name, record in workers.items():
         if record.damage:
@@ -55,7 +55,7 @@ def _damaged_pauses(engine: Engine, target: str) -> Iterator[Finding]:
 
 
 def missing_sweeps(engine: Engine, target: str) -> Iterator[Finding]:
-    """Sweeps that no process makes, so that what a crash leaves or a queue loses is not repaired."""
+    """Find missing sweeps, without which crashes and lost entries are not repaired."""
     swept = (read_record(engine.datastore, SWEEPER).fields or {}).get("sweptAt")
     if not is_timestamp(swept):
         return  # of workers that don't note it yet, or before the first sweep

@@ -1,4 +1,4 @@
-"""What one job's head shows: each unfinished job is sorted into the finding that says what is the matter with it."""
+"""Sort each unfinished job, by its head, into the finding that names its fault."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from zerog.registry import JobRegistry
 
 CLOCKS_APART = 60.0
-"""Seconds that a timestamp may lie ahead of this machine's clock before one of the clocks is called wrong."""
+"""Seconds for which a timestamp may be ahead of this machine's clock before one of the clocks is considered wrong."""
 
 
 OVERDUE = 60.0
-"""Seconds that a job is pending, beyond the grace that its writer has, after which no process puts it on its queue."""
+"""Seconds for which a job is pending, beyond its writer's grace, after which no process puts it on its queue."""
 
 
 ENTRIES = 1_000
-"""Jobs of one queue that the queue is asked for, at most."""
+"""Jobs of one queue whose entries are looked up on the queue, at most."""
 
 
 class JobFindings:
-    """Judges heads, one after the other. ``crew``: what the living workers' records said before the heads were read."""
+    """Classifies heads, one after the other. ``crew``: the living workers' records, read before the heads."""
 
     def __init__(self, engine: Engine, registry: JobRegistry, watch: FailureDetector, crew: Crew) -> None:
         self._engine = engine
@@ -46,15 +46,15 @@ class JobFindings:
         self._overdue = text_after(self._now, -OVERDUE)
         self._silent: dict[str, bool] = {}
         self.owners: set[str] = set()
-        """The workers that own something."""
+        """The workers that own a job."""
         self.waiting: Counter[str] = Counter()
         """Jobs that wait, by queue."""
         self.in_queue: Counter[str] = Counter()
-        """Jobs that say that they are on their queue, by queue."""
+        """Jobs that are on their queue by their fields, by queue."""
         self.entries: defaultdict[str, list[Document]] = defaultdict(list)
-        """The first heads of jobs that say that they are on their queue and that can be taken, by queue."""
+        """The first heads of jobs that are on their queue by their fields and can be taken, by queue."""
         self.untaken_queues: set[str] = set()
-        """The queues of jobs whose type this app knows and no living worker does."""
+        """The queues of jobs whose type this app has and no living worker takes."""
         self.leases = [0.0]
         """The leases of silent owners and of those without a record."""
         self._prepare_findings()
@@ -106,7 +106,7 @@ class JobFindings:
         )
 
     def findings(self, target: str) -> list[Finding]:
-        """All findings, with their commands for the app that is called ``target`` on the command line, quoted."""
+        """Return all findings, with their commands for the app called ``target`` on the command line, quoted."""
         after = f"--watch {longer_than(max(self.leases))}"
         self.pending.command = f"zerog reconcile {target}"
         self.silent.command = f"zerog reconcile {target} {after}"
@@ -134,7 +134,7 @@ class JobFindings:
         ]
 
     def look(self, head: Document, status: str) -> None:
-        """Sort one unfinished job in."""
+        """Classify one unfinished job."""
         uuid = str(head.get("uuid"))
         if str(head.get("updatedAt") or "") > self._soon:
             self.early.add(uuid, f"changed at {head['updatedAt']}, it is {self._now} here")
@@ -159,7 +159,7 @@ class JobFindings:
             self.in_queue[name] += 1
 
     def look_at_unreadable(self, key: str) -> None:
-        """Sort in a document that no page could show."""
+        """Classify a document that was left out of a page."""
         uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
         if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
             try:
@@ -168,7 +168,7 @@ class JobFindings:
                 self.unreadable.add(uuid, str(error))
 
     def _why_stuck(self, head: Document) -> tuple[Finding, str] | None:
-        """The trouble that keeps any code from running a job, and the reason in words."""
+        """Return the fault that keeps any code from running a job, and the reason in words."""
         try:
             check_head(make_key(head.get("uuid") or ""), head)
         except SchemaTooNew as error:

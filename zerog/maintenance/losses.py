@@ -1,4 +1,4 @@
-"""Runs whose worker is known to be gone, or has returned: take them at once, or take back what their rescue counted."""
+"""Take the runs of a worker that is known to be gone, or undo the count of a rescue once the worker has returned."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ log = logging.getLogger("zerog")
 
 
 def bury(engine: Engine, worker: str, was_stopping: bool) -> list[str]:
-    """Let the jobs of a worker run again whose process is known to be gone, and remove its record; returns their uuids.
+    """Let the jobs of a worker run again whose process is known to be dead, and remove its record; return their uuids.
 
-    They count as ``lost`` unless the worker ``was_stopping``. Raises what the datastore raises.
+    They count as ``lost`` unless the worker ``was_stopping``. Raises the errors of the datastore.
     """
     if not engine.datastore.can_find:
         return []
     why = f"the process of worker {worker} is gone"
     taken = []
-    for head in reversed(_owned_by(engine, worker)):  # each goes ahead of all that wait, so the last one first
+    for head in reversed(_owned_by(engine, worker)):  # each is put ahead of all that wait, so the last one first
         uuid, run = head["uuid"], RunGuard.of(head)
         try:
             is_taken = engine.release(uuid, run, why) if was_stopping else engine.rescue(uuid, run, "lost", why)
@@ -53,10 +53,10 @@ def _owned_by(engine: Engine, worker: str) -> list[Document]:
 
 
 def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
-    """Take back what a rescue of this run has counted as ``lost``, once; True if it did.
+    """Undo the ``lost`` count of a rescue of this run, once; return True if it did.
 
-    Left alone: a job that has ended, and a run that was not rescued. Raises CorruptDocument, SchemaTooNew, and what the
-    datastore raises.
+    Left alone: a job that has ended, and a run that was not rescued. Raises CorruptDocument, SchemaTooNew, and the
+    errors of the datastore.
     """
     datastore, key = engine.datastore, make_key(uuid)
     attempts = Attempts(datastore, key, engine.clock)
@@ -75,13 +75,13 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
             Append("events", event, engine.kept(document)),
             Max("updatedAt", now),
         ]
-        with attempts:  # the event shows whether a write without an answer is stored
+        with attempts:  # the event shows whether an unanswered write is stored
             datastore.mutate(key, change, cas=token)
             log.info("job %s: %s", uuid, why)
             return True
 
 
 def _names(entries: Any, nonce: str) -> bool:
-    """Whether one of these entries of a history is about this run."""
+    """Return True if one of these entries of a history is about this run."""
     listed = entries if isinstance(entries, list) else []
     return any(isinstance(entry, dict) and entry.get("run") == nonce for entry in listed)

@@ -1,19 +1,19 @@
-"""Compare documents, workers and queue, and repair what a crash left.
+"""Compare documents, workers and queues, and repair the effects of crashes.
 
 Any number of processes may reconcile at once: each repair is a compare-and-swap on the document, an entry in its
-history and a count (``zerog.engine.base.COUNTERS``). Workers take turns all the same, through a sweeper record, so that
-a hundred of them don't read the same pages:
+history and a count (``zerog.engine.base.COUNTERS``). Workers still take turns, through a sweeper record, so that a
+hundred of them don't read the same pages:
 
 - a pending document whose writer had its time: put on the queue again;
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
-- a running document whose worker is alive and doesn't hold it: given back, uncounted (``zerog.maintenance.audit``);
+- a running document whose worker is alive and doesn't hold it: released, uncounted (``zerog.maintenance.audit``);
 - a waiting document whose entry its queue has lost: put on the queue again (``zerog.maintenance.redelivery``);
 - the record of a dead worker that owns nothing any more: removed;
-- what has ended and is kept no longer: removed (``zerog.maintenance.retention``);
-- what must not be touched (unreadable, unknown type, too new) is listed with the reason.
+- an ended document whose retention is over: removed (``zerog.maintenance.retention``);
+- a document that must not be touched (unreadable, unknown type, too new): listed with the reason.
 
-A sweep reads at most ``HEADS`` heads of each kind and goes on next time where it stopped; of what has ended it reads
-little or nothing, so that it costs the same however much there is.
+A sweep reads at most ``HEADS`` heads of each kind and continues there next time; of ended jobs it reads little or
+nothing, so that it costs the same however many there are.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ INTERVAL = 10.0
 """Seconds between two sweeps of one worker, before jitter."""
 
 CANCEL_GRACE = 90.0
-"""Seconds that the owner of a running job has to stop it once it is cancelled: more than any class's own CANCEL_GRACE,
+"""Seconds for the owner of a running job to stop it once it is cancelled: more than any class's own CANCEL_GRACE,
 after which the owner itself ends the run."""
 
 RECHECKED = 100
-"""Jobs left alone that a sweep looks at again."""
+"""Skipped jobs that a sweep checks again."""
 
 SWEEPER = "zerog_sweeper"
-"""Key of the record that says who sweeps."""
+"""Key of the record with the name of the sweeper."""
 
 
 class Reconciler:
-    """Sweeps over one engine's documents. Keeps what it saw between two sweeps, so make one and call it again."""
+    """Sweeps over one engine's documents. Keeps observations between two sweeps, so make one and call it again."""
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class Reconciler:
         self._redelivery = Redelivery(engine)
 
     def pause(self) -> float:
-        """Seconds until the next turn, fewer if retention is behind; jittered, so that workers spread out."""
+        """Return the seconds until the next turn, fewer if retention is behind; jittered to spread the workers."""
         interval = self.interval / 10 if self._retention.is_behind else self.interval
         return interval * random.uniform(0.8, 1.2)
 
     def turn(self) -> Report | None:
-        """One worker's regular turn: sweep if the turn is this worker's, otherwise watch. None if nothing was swept.
+        """Take one worker's regular turn: sweep if it is the sweeper, otherwise watch. None if nothing was swept.
 
-        While the sweeper's record moves, watching costs one read. When it stands still the owners of running jobs are
+        While the sweeper's record changes, watching costs one read. When it stands still the owners of running jobs are
         watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
         """
         self._retention.is_behind = False
@@ -119,7 +119,7 @@ class Reconciler:
         return self.sweep()
 
     def release(self) -> None:
-        """Sweep no more, and let another worker do so at once."""
+        """Stop sweeping, and let another worker start at once."""
         with self._taking:
             self._left = True
             record, token = self._records.read_or_remove(SWEEPER)
@@ -147,7 +147,7 @@ class Reconciler:
             return False  # after a lost answer the next turn finds out
 
     def sweep(self) -> Report:
-        """Look at everything and repair it."""
+        """Check everything and repair it."""
         report = Report()
         self._pending(report)
         self._running(report)
@@ -160,7 +160,7 @@ class Reconciler:
         return report
 
     def _note_sweep(self) -> None:
-        """Note when a sweep has come to its end, for doctor: a sweep that fails each time leaves the old time."""
+        """Note the end of a complete sweep, for doctor: a sweep that fails each time leaves the old time."""
         datastore = self.engine.datastore
         swept = Set("sweptAt", self._now())
         with suppress(AmbiguousWrite, CasMismatch, datastore.casException, datastore.lockedException):
@@ -180,13 +180,13 @@ class Reconciler:
     def _running(self, report: Report) -> None:
         to_judge: list[Document] = []
         for heads in self._owned.walk(self.engine, report):
-            silent: dict[str, bool] = {}  # of this page only: by the next one a worker may be back
+            silent: dict[str, bool] = {}  # of this page only: a worker may have returned by the next one
             for head in heads:
                 if self._why(head, silent, report):
                     to_judge.append(head)
                 else:
                     self._check_held(head, report)
-        # Each that is rescued goes ahead of all that wait, so the last one first.
+        # Each rescued job is put ahead of all that wait, so the last one first.
         to_judge.reverse()
         for start in range(0, len(to_judge), PAGE):
             silent = {}
@@ -200,7 +200,7 @@ class Reconciler:
             self._audit.end_course()
 
     def _check_held(self, head: Document, report: Report) -> None:
-        """Give a job back whose worker is alive and doesn't hold it. The worker's record was read after ``head``."""
+        """Release a job whose worker is alive and doesn't hold it. The worker's record was read after ``head``."""
         worker, uuid = head["owner"]["worker"], head["uuid"]
         try:
             token = self._audit.look(head, self._watch.record(worker))
@@ -212,7 +212,7 @@ class Reconciler:
             self.engine.set_aside(uuid, error, "sweep.left")
 
     def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
-        """Why a running job is to be taken from its owner, if it is. ``silent``: what is known of workers."""
+        """Return why a running job is to be taken from its owner, or "". ``silent``: the workers' known states."""
         owner = head["owner"]
         worker = owner["worker"]
         self._owners.add(worker)
@@ -225,7 +225,7 @@ class Reconciler:
         return ""
 
     def _watch_owners(self) -> None:
-        """Look at the owners of running jobs without doing anything, to know how long they have been silent."""
+        """Observe the owners of running jobs without changing anything, to know how long they have been silent."""
         watched: set[str] = set()
         for heads in Course(status=RUNNING).walk(self.engine, Report()):
             for head in heads:
@@ -251,7 +251,7 @@ class Reconciler:
         (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
 
     def _bury(self, report: Report) -> None:
-        """Remove the records of silent workers that own nothing any more, once all running jobs were looked at."""
+        """Remove the records of silent workers that own nothing any more, once all running jobs were checked."""
         if not self._owned.is_over:
             return
         self._records.mend_directory()
@@ -278,12 +278,12 @@ class Reconciler:
                 return True
         return not course.is_over
 
-    # what was left alone
+    # skipped jobs
 
     def _recheck(self) -> None:
-        """Forget jobs that were left alone and wait no more: other code took them, or somebody cancelled them."""
+        """Forget skipped jobs that don't wait any more: other code took them, or they were cancelled."""
         engine = self.engine
-        # A delivery that was put back is looked at again soon, unless others get it.
+        # A delivery that was put back is inspected again soon, unless another worker gets it.
         old = [uuid for uuid in engine.skipped if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
         for uuid in old[:RECHECKED]:
             try:

@@ -1,15 +1,15 @@
-"""Put waiting jobs again whose entries their queues have lost.
+"""Put waiting jobs again whose queue entries were lost.
 
-Each sweep asks the queues about the entries of the next waiting documents, as ``Queue.holds`` can answer:
+Each sweep looks up the entries of the next waiting documents on the queues, by ``Queue.holds``:
 
-- the entry is there: nothing to do, however long the job waits;
-- the entry is gone: the job is put again at once;
+- the entry exists: nothing to do, however long the job waits;
+- the entry is missing: the job is put again at once;
 - the queue can't find out: the job is put again once it has waited for ``PATIENCE`` and the queue either has nothing
   to deliver or delivers a later put, no more than ``DOUBTFUL`` jobs a sweep and queue. Each time that is done for a
   job its patience doubles.
 
-Jobs that no living worker takes are left as they are: their entries are what the next worker that takes them waits for,
-and one that is gone is put again when that worker is there.
+Jobs that no living worker takes are left as they are: their entries wait for the next worker that takes them, and a
+missing one is put again when that worker exists.
 """
 
 from __future__ import annotations
@@ -32,20 +32,19 @@ from zerog.support.clock import from_text
 log = logging.getLogger("zerog")
 
 PATIENCE = 20.0
-"""Seconds for which a job waits whose queue can't tell whether it holds its entry, before it is put for the second
-time."""
+"""Seconds for which a job waits whose queue can't check for its entry, before it is put for the second time."""
 
 DOUBTFUL = 100
-"""Jobs of one queue put again in one sweep although their entries may be there."""
+"""Jobs of one queue put again in one sweep although their entries may exist."""
 
 LOOKED_AT = 2_500
-"""Waiting jobs, and scheduled ones, whose entries are looked for in one sweep: each costs about 80 microseconds."""
+"""Waiting jobs, and scheduled ones, whose entries are looked up in one sweep: each costs about 80 microseconds."""
 
 EMPTY = 600.0
-"""Seconds between two looks for kinds that were set aside and of which nothing waits any more."""
+"""Seconds between two checks for kinds that were set aside and of which nothing waits any more."""
 
 REMEMBERED = 10_000
-"""Jobs that were put again in doubt and whose doubled patience is remembered."""
+"""Jobs put again in doubt whose doubled patience is remembered, at most."""
 
 
 class Redelivery:
@@ -60,7 +59,7 @@ class Redelivery:
         self._looked_for_empty = -EMPTY
 
     def sweep(self, report: Report) -> None:
-        """Look at the next waiting jobs, and put again those whose entries are gone."""
+        """Check the next waiting jobs, and put again those whose entries are missing."""
         self._is_known = False
         self._engine.look_up_kinds()
         self._drop_empty_kinds()
@@ -83,10 +82,10 @@ class Redelivery:
             self._engine.drop_empty_kinds()
 
     def _judge(self, name: str, heads: list[Document], doubtful: list[Document], report: Report) -> None:
-        """Put again what the queue says is gone; add to ``doubtful`` what it knows nothing about."""
+        """Put again jobs whose entries are missing; add to ``doubtful`` those that the queue can't look up."""
         try:
             answers = self._engine.queue_named(name).holds_all([entry_of(head) for head in heads])
-        except (QueueError, ConfigurationError) as error:  # out of reach, or a name that this queue can't have
+        except (QueueError, ConfigurationError) as error:  # unreachable, or a name that this queue can't have
             log.debug("queue %s was not asked for %d jobs: %s", name, len(heads), error)
             return
         gone = self._not_aside([head for head, held in zip(heads, answers, strict=True) if held is False])
@@ -96,7 +95,7 @@ class Redelivery:
             doubtful += [head for head in unknown if self._has_waited(head)][: DOUBTFUL - len(doubtful)]
 
     def _not_aside(self, heads: list[Document]) -> list[Document]:
-        """Leave out what lies on the queue of its kind."""
+        """Leave out jobs whose entries are on the queue of their kind."""
         by_aside: dict[str | None, list[Document]] = defaultdict(list)
         for head in heads:
             by_aside[self._engine.aside_of(head)].append(head)
@@ -111,7 +110,7 @@ class Redelivery:
         return gone
 
     def _settle_doubts(self, name: str, heads: list[Document], report: Report) -> None:
-        """Put again what the queue would have delivered by now."""
+        """Put jobs again that the queue would have delivered by now."""
         if not heads:
             return
         try:
@@ -155,7 +154,7 @@ class Redelivery:
         return waited >= PATIENCE * 2.0 ** self._puts[head["uuid"]]
 
     def _is_takeable(self, head: Document) -> bool:
-        """True unless the workers' records say that none of them takes this kind of job."""
+        """True unless, by the workers' records, none of them takes this kind of job."""
         if not self._is_known:
             self._known, self._is_known = _known_to_workers(self._engine), True
         if self._known is None:
@@ -166,7 +165,7 @@ class Redelivery:
 
 
 def _known_to_workers(engine: Engine) -> dict[str, float] | None:
-    """The newest schema version of each job type that some worker takes; None if not all of them name their types."""
+    """Return the newest schema version of each job type that any worker takes; None if a worker lists no types."""
     known: dict[str, float] = {}
     for worker in WorkerRecords(engine).directory() or [""]:
         listed: Any = (read_worker(engine.datastore, worker).fields or {}).get("knows") if worker else None
@@ -178,7 +177,7 @@ def _known_to_workers(engine: Engine) -> dict[str, float] | None:
 
 
 def entry_of(head: Document) -> Entry:
-    """The entry that a waiting job's head says that it has."""
+    """Return the entry of a waiting job according to its head."""
     options = head.get("queueKwargs")
     ttr = options.get("ttr") if isinstance(options, dict) else None
     return Entry(head.get("queueJobId"), head["uuid"], head.get("priority", 0), ttr)

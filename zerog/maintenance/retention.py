@@ -1,8 +1,8 @@
-"""Removal of ended jobs whose class keeps them no longer.
+"""Remove ended jobs after the retention time of their class.
 
-The datastore lists what is due by status, type and end from an index (``Datastore.find`` with ``until``), so a sweep
-reads nothing but that, however many jobs are kept. It removes a page per transaction, pauses after each, so that
-claims and settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless a class has RETAIN or
+The datastore lists due jobs by status, type and end from an index (``Datastore.find`` with ``until``), so a sweep
+reads only those, however many jobs are kept. It removes a page per transaction, pauses after each, so that claims and
+settlements get their turn, and ends after ``BUDGET`` seconds. Nothing is read unless a class has RETAIN or
 RETAIN_FAILED.
 """
 
@@ -22,35 +22,35 @@ from zerog.support.clock import text_after, to_text
 log = logging.getLogger("zerog")
 
 PAGE = 200
-"""Heads read at a time, and jobs removed in one transaction: what has ended may have large outputs."""
+"""Heads read at a time, and jobs removed in one transaction: ended jobs may have large outputs."""
 
 BUDGET = 5.0
-"""Seconds after which a sweep leaves the rest to the next one, which then comes soon: other repairs have their turn."""
+"""Seconds after which a sweep leaves the rest to the next one, which is then due soon: other repairs get their turn."""
 
 LEFT = 1_000
 """Due heads of one status and type that a sweep reads without removing them, before it leaves the rest to the next."""
 
 PAUSE = 0.05
-"""Seconds of the longest pause after a page: claims and settlements get their turn meanwhile."""
+"""Seconds of the longest pause after a page, in which claims and settlements get their turn."""
 
 
 OVERDUE = 900.0
-"""Seconds after which a job that is kept no longer should have been removed."""
+"""Seconds after which a job should have been removed at the latest."""
 
 
 class Keep(NamedTuple):
-    """For how many seconds jobs of a type are kept, by code that knows documents up to this version."""
+    """Seconds for which jobs of a type are kept, by code that can read documents up to this version."""
 
     seconds: float
     version: float
 
 
 Kept = Mapping[str, Mapping[str, Keep]]
-"""By status and type, how long ended jobs are kept; those that aren't named are kept for ever."""
+"""By status and type, the retention of ended jobs; those that aren't listed are kept for ever."""
 
 
 def why_not(datastore: Datastore, kept: Kept) -> str | None:
-    """Why jobs that are kept no longer can't be removed there; None if they can.
+    """Return why jobs can't be removed there after their retention time; None if they can.
 
     Raises DatastoreUnavailable.
     """
@@ -70,7 +70,7 @@ def why_not(datastore: Datastore, kept: Kept) -> str | None:
 
 
 def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple[str, str, Page]]:
-    """Statuses and types of jobs that should have been removed OVERDUE seconds ago, each with a page of them."""
+    """Yield statuses and types of jobs that should have been removed OVERDUE seconds ago, with a page of each."""
     for status, types in kept.items():
         for job_type, keep in types.items():
             until = text_after(to_text(now), -keep.seconds - OVERDUE)
@@ -81,7 +81,7 @@ def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple
 
 
 class Retention:
-    """Removes ended jobs in each sweep. ``kept`` is called in each one, for classes may be registered at any time."""
+    """Removes ended jobs in each sweep, which calls ``kept``: classes may be registered at any time."""
 
     def __init__(self, engine: Engine, kept: Callable[[], Kept]) -> None:
         self._engine = engine
@@ -92,7 +92,7 @@ class Retention:
         """True if the last sweep ended by ``BUDGET``, with more to remove."""
 
     def sweep(self) -> list[str]:
-        """Remove what is due; returns the uuids. A datastore that can't is logged once, and ends no sweep."""
+        """Remove due jobs; return the uuids. A datastore that can't is logged once, and ends no sweep."""
         kept = self._kept()
         removed: list[str] = []
         if not kept:
@@ -129,7 +129,7 @@ class Retention:
                     clock.pause(min(clock.monotonic() - began, PAUSE))
 
     def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
-        """How many heads of the next page are due, and the uuids of those removed."""
+        """Return how many heads of the next page are due, and the uuids of those removed."""
         place = status, job_type
         until = text_after(to_text(self._engine.now()), -keep.seconds)
         page = self._engine.datastore.find(
@@ -142,7 +142,7 @@ class Retention:
 
 
 def _is_known(head: Document, keep: Keep) -> bool:
-    """True if this code may remove the job. What newer code has written is for newer code to remove."""
+    """True if this code may remove the job. Only newer code may remove a document that it has written."""
     try:
         key = make_key(head.get("uuid") or "")
         check_head(key, head)

@@ -1,4 +1,4 @@
-"""What one sweep of ``zerog.maintenance.reconcile`` reads, page by page, and what it reports."""
+"""Read the pages of one sweep of ``zerog.maintenance.reconcile``, and report it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADS = 10_000
 
 @dataclass
 class Report:
-    """What one sweep did, by uuid."""
+    """The results of one sweep, by uuid."""
 
     put_again: list[str] = field(default_factory=list)
     rescued: list[str] = field(default_factory=list)
@@ -30,20 +30,20 @@ class Report:
     """Jobs that named a living worker which did not hold them."""
     cancelled: list[str] = field(default_factory=list)
     stuck: dict[str, str] = field(default_factory=dict)
-    """Jobs that were left alone, and why."""
+    """Skipped jobs, and the reasons."""
     forgotten: list[str] = field(default_factory=list)
     """Dead workers whose records were removed."""
     removed: list[str] = field(default_factory=list)
-    """Ended jobs that their class keeps no longer."""
+    """Ended jobs whose retention was over."""
     heads: int = 0
-    """How many heads were read of jobs that have not ended."""
+    """Number of heads read of jobs that have not ended."""
 
     def __bool__(self) -> bool:
         return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
 
 
 class Course:
-    """A way through the pages of one query that stops after HEADS heads, or ``most``, and goes on there next time."""
+    """Pages of one query; stops after HEADS heads, or ``most``, and continues there next time."""
 
     def __init__(self, most: int | None = None, **query: Any) -> None:
         self._query = query
@@ -53,7 +53,7 @@ class Course:
         """True if the latest walk has reached the last page."""
 
     def walk(self, engine: Engine, report: Report, **query: Any) -> Iterator[list[Document]]:
-        """Yield pages of heads; ``query`` is laid over the course's own."""
+        """Yield pages of heads; ``query`` is laid over that of the course."""
         left = self._most or HEADS
         self.is_over = False
         while left > 0 and not self.is_over:

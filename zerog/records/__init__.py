@@ -1,1 +1,1 @@
-"""The formats of everything that is stored."""
+"""The formats of all stored documents."""

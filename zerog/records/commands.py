@@ -1,8 +1,8 @@
-"""What operators order workers to do, as it stands in two documents that each worker reads about once a second.
+"""Operators' commands to workers, stored in two documents that each worker polls about once a second.
 
-A worker's own record (``zerog_worker_<name>``) says whether it is drained (``drain``) and which of its jobs somebody
-cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name``). One document for all says which
-queues are paused.
+A worker's own record (``zerog_worker_<name>``) holds whether it is drained (``drain``) and which of its jobs were
+cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name``). One document for all lists the
+paused queues.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 
 QUEUES = "zerog_queues"
-"""Key of the document that says which queues are paused."""
+"""Key of the document that lists the paused queues."""
 
 RUNNING, DRAINING, DRAINED, STOPPING, SILENT = STATES = ("running", "draining", "drained", "stopping", "silent")
-"""The states of a worker: claims jobs; claims none and still runs some; runs none; ends; gave no sign for its lease."""
+"""The states of a worker: claims jobs; claims none and still runs some; runs none; ends; was silent for its lease."""
 
 CANCELS = 100
-"""Cancelled jobs that a worker's record names at most; what falls out is told by the jobs' own documents."""
+"""Cancelled jobs that a worker's record lists at most; the jobs' own documents show the rest."""
 
 
 def worker_key(name: str) -> str:
-    """The datastore key of a worker's record."""
+    """Return the datastore key of a worker's record."""
     return f"zerog_worker_{name}"
 
 
 @dataclass(frozen=True)
 class WorkerCommands:
-    """What holds for one worker now."""
+    """The commands in effect for one worker."""
 
     drain: Document | None = None
-    """Since when, by whom, and whether it is for good; None while the worker may claim jobs."""
+    """Since when, by whom, and whether it is permanent; None while the worker may claim jobs."""
     paused: frozenset[str] = frozenset()
-    """The queues that nobody may claim from."""
+    """The queues that no worker may claim from."""
 
     @property
     def is_for_good(self) -> bool:
-        """Whether the worker ends once its jobs have."""
+        """True if the worker ends once its jobs have."""
         return self.drain is not None and self.drain.get("forGood") is True
 
 
 def drain_in(record: Document) -> Document | None:
-    """The order to drain in a worker's record. Raises CorruptDocument."""
+    """Return the drain command in a worker's record. Raises CorruptDocument."""
     drain = record.get("drain")
     if drain is not None and type(drain) is not dict:
         raise CorruptDocument(
@@ -56,12 +56,12 @@ def drain_in(record: Document) -> Document | None:
 
 
 def run_name(uuid: str, epoch: int) -> str:
-    """One run of one job, as a text: a later run of the same job is another one."""
+    """Return one run of one job as a text; a later run of the same job has another one."""
     return f"{uuid} {epoch}"
 
 
 def cancels_in(record: Document, seen: int) -> tuple[list[str], int]:
-    """The runs that were added to a worker's record since ``seen`` had been; how many there have been by now."""
+    """Return the runs added to a worker's record since ``seen`` had been added, and their total so far."""
     listed = record.get("cancels") or []
     dropped = record.get(dropped_field("cancels")) or 0
     if type(listed) is not list or type(dropped) is not int:
@@ -69,12 +69,12 @@ def cancels_in(record: Document, seen: int) -> tuple[list[str], int]:
             f"the worker's record holds cancels={jsonvalues.short_repr(listed)}, expected a list of runs"
         )
     total = dropped + len(listed)
-    new = total if seen > total else total - seen  # fewer than there were: the record was made anew
+    new = total if seen > total else total - seen  # fewer than before: the record was made anew
     return [str(uuid) for uuid in listed[-new:]] if new else [], total
 
 
 def paused_in(record: Document | None) -> Document:
-    """The paused queues by name: since when, by whom and why. Raises CorruptDocument."""
+    """Return the paused queues by name: since when, by whom and why. Raises CorruptDocument."""
     paused = (record or {}).get("paused") or {}
     if type(paused) is not dict:
         raise CorruptDocument(f"{QUEUES} holds paused={jsonvalues.short_repr(paused)}, expected an object by queue")

@@ -1,4 +1,4 @@
-"""The document of a job: its fields, what a new one holds, and what makes sense in a stored one.
+"""The document of a job: its fields, the values of a new one, and the checks of a stored one.
 
 A document is its *head* (every field but the three history lists) and its *history*. Field names are camelCase
 because they are the contract between programs; timestamps are ISO 8601 texts in UTC.
@@ -57,18 +57,18 @@ _NEEDED_STAMPS = frozenset(name for name in STAMPS if FIELDS[name].is_required)
 
 
 def entries_kept(head: Document, default: int) -> int:
-    """How many entries each history list of a job keeps: ``default``, unless its class has another bound."""
+    """Return how many entries each history list of a job keeps: ``default``, unless its class has another bound."""
     kept = head.get("maxEvents")
     return kept if type(kept) is int and kept > 0 else default
 
 
 def make_key(uuid: str) -> str:
-    """The datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
+    """Return the datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
     return f"{DOCUMENT_TYPE}_{check_uuid(uuid)}"
 
 
 def new_uuid() -> str:
-    """A version 7 uuid: its texts sort by the time they were made at, to a quarter of a microsecond.
+    """Return a version 7 uuid: its texts sort by their creation time, to a quarter of a microsecond.
 
     RFC 9562, section 5.7, with the 12 bits after the millisecond as its fraction (section 6.2, method 3).
     """
@@ -98,7 +98,7 @@ def new_document(job_type: str, schema_version: float, now: str, uuid: str | Non
 
 
 def is_sound(field: str, value: object) -> bool:
-    """Whether the engine can work with a value of one of its fields; True for fields that it doesn't compute with."""
+    """Return True if the engine can work with a value of one of its fields; True for fields it doesn't compute with."""
     check = is_count if field in COUNTS else _REQUIRED.get(field) or _OPTIONAL.get(field)
     return check is None or check(value)
 
@@ -128,7 +128,7 @@ def check_head(key: str, head: Document) -> None:
 def check_shown(key: str, head: Document) -> None:
     """Refuse a document that is no job's under this key or has no progress, and leave it as it is.
 
-    For showing alone, which needs less of it than the engine. Raises CorruptDocument.
+    For display only, which needs less of it than the engine. Raises CorruptDocument.
     """
     wrong = _who_is_wrong(key, head)
     for field in ("completeness", "resultCode"):
@@ -162,7 +162,7 @@ def _what_is_wrong(key: str, head: Document) -> str | None:
 
 
 def _unsound_field(head: Document) -> str | None:
-    """The first field that the engine can't work with. Asked for each claim, so it calls as little as it can."""
+    """Return the first field that the engine can't work with. Runs at each claim, so it makes few calls."""
     get = head.get
     for field in COUNTS:
         value = get(field)
@@ -188,7 +188,7 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 
 
 def check_uuid(uuid: object) -> str:
-    """A uuid in its usual text form. Raises InvalidUuid for anything else."""
+    """Return a uuid in its usual text form. Raises InvalidUuid for anything else."""
     if isinstance(uuid, UUID):
         return str(uuid)
     if type(uuid) is not str or not _CANONICAL(uuid):

@@ -1,6 +1,6 @@
 """Changes as operations on top-level fields, so that concurrent changes of one document merge.
 
-The functions here say what each operation means; adapters that let their server do the work must give the same.
+The functions here define each operation; adapters that leave the work to their server must produce the same results.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 class Set(NamedTuple):
-    """Give ``field`` a value, whatever it held."""
+    """Give ``field`` a value, whatever it was."""
 
     field: str
     value: Any
@@ -31,16 +31,16 @@ class Add(NamedTuple):
 
 
 class Max(NamedTuple):
-    """Raise ``field`` to a number or text unless it is there already."""
+    """Raise ``field`` to a number or text unless it is as high already."""
 
     field: str
     value: Any
 
 
 class Append(NamedTuple):
-    """Put a value at the end of the list ``field`` ([] if absent or null).
+    """Add a value to the end of the list ``field`` ([] if absent or null).
 
-    With ``keep`` only that many last entries stay; what falls out is counted in ``<field>Dropped``.
+    With ``keep`` only that many last entries stay; dropped ones are counted in ``<field>Dropped``.
     """
 
     field: str
@@ -49,7 +49,7 @@ class Append(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """Take ``field`` out of the document, if it is there."""
+    """Remove ``field`` from the document, if present."""
 
     field: str
 
@@ -58,7 +58,7 @@ Operation = Set | Add | Max | Append | Remove
 
 
 def dropped_field(field: str) -> str:
-    """The field that counts what a bounded list has lost."""
+    """Return the field that counts the dropped entries of a bounded list."""
     return f"{field}Dropped"
 
 
@@ -88,9 +88,9 @@ def check(operations: Iterable[Operation]) -> None:
 
 
 def apply(document: Document, operations: Iterable[Operation], changed: Document | None = None) -> Document:
-    """Change ``document`` in place; returns the new values of the changed fields, without lists appended to.
+    """Change ``document`` in place; return the new values of the changed fields, without lists appended to.
 
-    ``changed``: what earlier operations of the same batch have given, to be brought up to date.
+    ``changed``: the result of earlier operations of the same batch, to be updated.
     """
     if changed is None:
         changed = {}
@@ -104,7 +104,7 @@ def apply(document: Document, operations: Iterable[Operation], changed: Document
             _append(document, operation, changed)
             continue
         if isinstance(operation, Set):
-            value = jsonvalues.copy(operation.value)  # the caller may go on using its own
+            value = jsonvalues.copy(operation.value)  # the caller may change its own later
         elif isinstance(operation, Add):
             value = added(document.get(field), operation)
         else:
@@ -114,7 +114,7 @@ def apply(document: Document, operations: Iterable[Operation], changed: Document
 
 
 def present(document: Document, operations: Iterable[Operation]) -> Document:
-    """What ``apply`` has answered, told from the document afterwards."""
+    """Rebuild the result of ``apply`` from the changed document."""
     fields: dict[str, None] = {}
     for operation in operations:
         if isinstance(operation, Append):
@@ -127,7 +127,7 @@ def present(document: Document, operations: Iterable[Operation]) -> Document:
 
 
 def added(old: Any, operation: Add) -> int | float:
-    """The value after an ``Add``. Raises InvalidValue if the field holds no number."""
+    """Return the value after an ``Add``. Raises InvalidValue if the field holds no number."""
     total = _number(0 if old is None else old, operation.field) + operation.amount
     if operation.low is not None:
         total = max(total, operation.low)
@@ -137,7 +137,7 @@ def added(old: Any, operation: Add) -> int | float:
 
 
 def raised(old: Any, operation: Max) -> Any:
-    """The value after a ``Max``. Raises InvalidValue if the two can't be compared."""
+    """Return the value after a ``Max``. Raises InvalidValue if the two can't be compared."""
     if old is None:
         return operation.value
     _comparable(old, operation.field)

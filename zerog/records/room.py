@@ -1,7 +1,7 @@
-"""Room in a document: how large a change may make it, and what goes when its history leaves none.
+"""Limit the size of documents: how large a change may make one, and which history is dropped to make room.
 
-A document that jobs have filled still takes what the engine writes: the end, a cancellation, a rescue, an error. Where
-the history lies in the document, its oldest entries make way for the newest, whoever writes.
+A document that jobs have filled still takes the engine's writes: the end, a cancellation, a rescue, an error. If the
+history is stored in the document, its oldest entries are dropped for the newest, for every writer.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from zerog.records.operations import Add, Append, Document, Operation, added, dr
 from zerog.support import jsonvalues
 
 MEASURED = 16
-"""Times that a list is measured while entries of ``values.HISTORY_BYTES`` are appended to it, on average."""
+"""Measurements of a list while entries of ``values.HISTORY_BYTES`` are appended to it, on average."""
 
 ENGINES_OWN = frozenset(["status", "owner", "cancelRequested", "queueState", "lost"])
 """Fields that only the engine changes. A change of one of them may use the room that each document keeps for it."""
 
 
 def limit_of(operations: Iterable[Operation]) -> int:
-    """The bytes that a document may take after these operations."""
+    """Return the bytes that a document may take after these operations."""
     is_engines = any(operation.field in ENGINES_OWN for operation in operations)
     return jsonvalues.MAX_BYTES if is_engines else jsonvalues.JOB_BYTES
 
@@ -29,14 +29,14 @@ def limit_of(operations: Iterable[Operation]) -> int:
 def is_measured(size: int) -> bool:
     """True if the list that an entry of this size is appended to is to be measured.
 
-    By chance, in proportion to the size, so that nothing has to be counted and an entry's cost doesn't grow with the
+    Random, in proportion to the size, so that nothing has to be counted and an entry's cost doesn't grow with the
     list.
     """
     return random.random() * jsonvalues.HISTORY_BYTES < MEASURED * size
 
 
 def fitting(sizes: Iterable[int], most: int = jsonvalues.HISTORY_BYTES) -> int:
-    """How many entries, newest first, take no more than ``most`` bytes; the newest is kept in any case."""
+    """Return how many entries, newest first, take no more than ``most`` bytes; the newest is always kept."""
     count = 0
     for size in sizes:
         most -= size
@@ -49,12 +49,13 @@ def fitting(sizes: Iterable[int], most: int = jsonvalues.HISTORY_BYTES) -> int:
 def make_room(key: str, document: Document, operations: Iterable[Operation], changed: Document) -> None:
     """Drop the oldest history of a changed document until it takes no more bytes than it may.
 
-    ``changed`` gets the new counters of lists that were appended to. Raises InvalidValue if nothing more can go.
+    ``changed`` gets the new counters of lists that were appended to. Raises InvalidValue if nothing more can be
+    dropped.
     """
     limit = limit_of(operations)
     while (size := jsonvalues.size(document)) > limit:
         if not drop_oldest(document, size - limit, operations, changed):
-            jsonvalues.encode_checked(document, key, limit)  # raises, and names the sizes
+            jsonvalues.encode_checked(document, key, limit)  # raises an error with the sizes
 
 
 def drop_oldest(document: Document, excess: int, operations: Iterable[Operation], changed: Document) -> bool:
@@ -85,7 +86,7 @@ def drop_oldest(document: Document, excess: int, operations: Iterable[Operation]
 
 
 def _droppable(document: Document, field: str, appended: Mapping[str, int]) -> list[int]:
-    """The sizes of the entries of a list that may go, oldest first."""
+    """Return the sizes of the entries of a list that may be dropped, oldest first."""
     entries = document.get(field)
     if type(entries) is not list:
         return []

@@ -1,7 +1,7 @@
-"""Workers' records and the engine's other small documents, as programs that didn't write them read them.
+"""Read workers' records and the engine's other small documents, in programs that didn't write them.
 
-A record may have been damaged by a tool, a restore or a disk. It is only about itself: a field of the wrong kind counts
-as absent, a record that can't be read as one without fields, and ``zerog doctor`` names both.
+A record may have been damaged by a tool, a restore or a disk. It concerns only itself: a field of the wrong kind counts
+as absent, a record that can't be read as one without fields, and ``zerog doctor`` reports both.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from zerog.contracts.datastore import Datastore
 
 LEASE = 30.0
-"""Seconds that a worker may be silent if its record doesn't say."""
+"""Seconds that a worker may be silent if its record names no lease."""
 
 LONGEST_LEASE = 3600.0
-"""Seconds; a worker can't be started with a longer lease."""
+"""Seconds; a longer lease is refused at a worker's start."""
 
 
 def is_lease(value: object) -> bool:
-    """Whether this is a number of seconds that a worker's silence can be tolerated for."""
+    """Return True for a possible lease: the seconds for which a worker may be silent."""
     return type(value) in (int, float) and 0 < value <= LONGEST_LEASE  # type: ignore[operator]
 
 
 def lease_of(entry: Any) -> float:
-    """The lease that an owner or a worker's record names, LEASE if it names none that is possible."""
+    """Return the lease of an owner or a worker's record, LEASE if it has no valid one."""
     lease = entry.get("lease") if isinstance(entry, dict) else None
     return float(lease) if is_lease(lease) else LEASE  # type: ignore[arg-type]
 
@@ -74,13 +74,13 @@ class Record(NamedTuple):
     fields: Document | None
     """Those of the right kind; None if there is no record."""
     damage: tuple[str, ...] = ()
-    """What is wrong with it, in words."""
+    """Its faults, in words."""
     wrong: tuple[str, ...] = ()
-    """The fields that are of the wrong kind; none if the record can't be read at all."""
+    """The fields of the wrong kind; none if the record can't be read at all."""
 
 
 def read_record(datastore: Datastore, key: str) -> Record:
-    """A document of the engine's own, whatever it holds. Raises what the datastore raises when it is out of reach."""
+    """Read an engine document, whatever it holds. Raises the datastore's errors if it is unreachable."""
     try:
         return Record(datastore.read_with_cas(key)[0])
     except CorruptDocument as error:
@@ -88,7 +88,7 @@ def read_record(datastore: Datastore, key: str) -> Record:
 
 
 def read_worker(datastore: Datastore, name: str) -> Record:
-    """A worker's record, without the fields that are of the wrong kind."""
+    """Read a worker's record, without the fields of the wrong kind."""
     if not is_name(name):
         return Record(None, (f"{short_repr(name)} can't be the name of a worker",))
     record, damage, _ = read_record(datastore, worker_key(name))

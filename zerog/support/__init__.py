@@ -1,1 +1,1 @@
-"""What all parts use and that knows nothing of jobs."""
+"""Tools for all parts, independent of jobs."""

@@ -1,7 +1,7 @@
-"""Context managers whose cleanup can't be skipped by an exception that arrives from outside.
+"""Context managers whose cleanup can't be skipped by an exception from outside.
 
 A signal handler that raises, Ctrl-C and ``PyThreadState_SetAsyncExc`` raise between any two instructions, also at the
-first one of a manager's ``__exit__``, and what it should have released stays held for as long as the traceback lives.
+first one of a manager's ``__exit__``, and a resource that it should release stays held as long as the traceback lives.
 """
 
 from __future__ import annotations

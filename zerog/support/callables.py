@@ -1,4 +1,4 @@
-"""Whether a function that somebody hands over can be called as it will be."""
+"""Check that a user's callable accepts the arguments it will get."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 
 def signature_error(function: Callable[..., Any], *arguments: object) -> str | None:
-    """Why ``function`` can't be called with these arguments; None if it can, or doesn't tell its parameters."""
+    """Return why ``function`` can't be called with these arguments; None if it can, or its parameters are unknown."""
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
         return str(error)
-    except ValueError:  # some that are written in C
+    except ValueError:  # of some functions written in C
         return None
     return None
 
 
 def takes_keyword(function: Callable[..., Any], name: str) -> bool:
-    """True if ``function`` can be given a keyword argument ``name``, or doesn't show its parameters."""
+    """True if ``function`` accepts a keyword argument ``name``, or its parameters are unknown."""
     try:
         parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some that are written in C
+    except (TypeError, ValueError):  # of some functions written in C
         return True
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     if name in parameters and parameters[name].kind in by_name:

@@ -1,4 +1,4 @@
-"""Checks of values that several packages take: delays and names of queues."""
+"""Checks of values in several packages: delays and names of queues."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Time: the wall clock for what is stored, the monotonic clock for durations.
 
-The only module that asks the system for the time. Whoever needs time takes a ``Clock``, so that tests can hand in
-one that moves when told.
+The only module that asks the system for the time. Code that needs time takes a ``Clock``, so that tests can pass one
+that they move.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ class Clock:
     """The system's clocks."""
 
     stands_for_servers = False
-    """True if servers go by this clock, too, instead of their own: for tests."""
+    """True if servers use this clock, too, instead of their own: for tests."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC and timezone-aware."""
+        """Return the wall clock, in UTC and timezone-aware."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never go back; only differences mean anything."""
+        """Return seconds that never decrease; only differences have a meaning."""
         return time.monotonic()
 
     def pause(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ class Clock:
         time.sleep(seconds)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait until ``event`` is set or ``seconds`` have passed; tells whether it is set."""
+        """Wait until ``event`` is set or ``seconds`` have passed; return True if it is set."""
         return event.wait(seconds)
 
 
@@ -38,7 +38,7 @@ SYSTEM = Clock()
 
 
 def to_text(moment: datetime) -> str:
-    """A stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do.
+    """Return a stored timestamp: ISO 8601 in UTC with microseconds, so that texts sort as the moments do.
 
     A moment without a timezone is taken as UTC, whatever the timezone of this machine.
     """
@@ -47,21 +47,21 @@ def to_text(moment: datetime) -> str:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The moment in UTC; one without a timezone is taken as UTC."""
+    """Return the moment in UTC; one without a timezone is taken as UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def from_text(text: str) -> datetime:
-    """The moment a stored timestamp names; without an offset it is taken as UTC."""
+    """Return the moment of a stored timestamp; without an offset it is taken as UTC."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def text_after(text: str, seconds: float) -> str:
-    """The stored form of ``seconds`` after the moment that ``text`` names."""
+    """Return the stored form of ``seconds`` after the moment of ``text``."""
     return to_text(from_text(text) + timedelta(seconds=seconds))
 
 
 def seconds_between(earlier: str, later: str) -> float:
-    """Seconds from one stored timestamp to another; negative if they are the other way round."""
+    """Return the seconds from one stored timestamp to another; negative if they are the other way round."""
     return (from_text(later) - from_text(earlier)).total_seconds()

@@ -1,7 +1,7 @@
 """Named places between two writes, where tests make the process die, fail or lose an answer.
 
-``failpoint("claim.written")`` does nothing unless somebody armed that name. ``POINTS`` lists every name, so that a test
-can go through all of them; a name that isn't listed is refused when armed and when reached while armed.
+``failpoint("claim.written")`` is a no-op unless that name is armed. ``POINTS`` lists every name, so that a test can
+visit all of them; an unlisted name is refused when armed and when reached while armed.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from zerog.exceptions import AmbiguousWrite
 
 POINTS = (
     "submit.create",  # before the document is written
-    "submit.created",  # the document is stored, its answer not yet seen
+    "submit.created",  # the document is stored, its answer not yet read
     "submit.put",  # before the uuid is put on the queue
     "submit.mark",  # put, not yet marked as queued
     "claim.reserved",  # an entry is reserved, nothing is written
     "claim.write",  # verified, about to write
-    "claim.written",  # the owner is stored, the answer not yet seen
+    "claim.written",  # the owner is stored, the answer not yet read
     "claim.ack",  # won, the entry still on the queue
     "run.write",  # before a write of a running job
-    "run.written",  # stored, the answer not yet seen
+    "run.written",  # stored, the answer not yet read
     "settle.write",  # before the outcome is written
-    "settle.written",  # the outcome is stored, the answer not yet seen
+    "settle.written",  # the outcome is stored, the answer not yet read
     "settle.put",  # requeued in the document, not yet on the queue
     "settle.mark",  # put again, not yet marked as queued
     "rescue.write",  # before a job is taken from a dead owner
-    "rescue.written",  # taken, the answer not yet seen
+    "rescue.written",  # taken, the answer not yet read
     "rescue.put",  # taken, not yet on the queue
     "rescue.mark",  # put, not yet marked as queued
     "cancel.write",  # before a cancellation is written
-    "cancel.written",  # stored, the answer not yet seen
+    "cancel.written",  # stored, the answer not yet read
     "edit.write",  # before an operator's change is written
-    "edit.written",  # stored, the answer not yet seen
-    "cancel.hint",  # stored, the owner not yet told
+    "edit.written",  # stored, the answer not yet read
+    "cancel.hint",  # stored, the owner not yet notified
     "discard.delete",  # before an ended job is removed
-    "discard.deleted",  # removed, the answer not yet seen
+    "discard.deleted",  # removed, the answer not yet read
     "reconcile.put",  # before a repair puts an entry
     "reconcile.mark",  # a repair has put an entry, not yet marked
 )
@@ -51,7 +51,7 @@ _hook: Callable[[str], None] | None = None
 
 
 def failpoint(name: str) -> None:
-    """Mark a place between two writes. Does nothing unless armed."""
+    """Mark a place between two writes. A no-op unless armed."""
     if _hook is not None:
         _hook(name)
 
@@ -60,7 +60,7 @@ def arm(name: str, action: str, skip: int = 0) -> None:
     """Make ``failpoint(name)`` act, once, after it was passed ``skip`` times.
 
     ``action``: ``kill`` (SIGKILL to this process), ``raise`` (InjectedFailure) or ``unknown`` (AmbiguousWrite, as if
-    the answer to the write before were lost).
+    the answer to the previous write were lost).
     """
     if name not in POINTS:
         raise ValueError(f"no crash point is called {name!r}; known: {', '.join(POINTS)}")
@@ -92,6 +92,6 @@ def watch(hook: Callable[[str], None]) -> None:
 
 
 def disarm() -> None:
-    """Make every point do nothing again."""
+    """Make every point a no-op again."""
     global _hook
     _hook = None

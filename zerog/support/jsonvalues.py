@@ -1,7 +1,7 @@
-"""What a document may hold: JSON, exactly.
+"""The values that a document may hold: JSON, exactly.
 
-Python's encoder quietly turns tuples into lists, integer keys into text and NaN into something no JSON reader takes.
-A value that would not come back as it went in is refused here, at the write, with the path of the offending part.
+Python's encoder silently turns tuples into lists, integer keys into text and NaN into a text that no JSON reader takes.
+A value that would not be read as it was written is refused here, at the write, with the path of the offending part.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ JOB_BYTES = 4 * 1024 * 1024
 """Size to which jobs and callers may fill a document, in bytes of UTF-8."""
 
 MAX_BYTES = JOB_BYTES + 512 * 1024
-"""Size of one encoded value or document: what is beyond JOB_BYTES is for the engine's own writes."""
+"""Size of one encoded value or document: the part beyond JOB_BYTES is for the engine's own writes."""
 
 HISTORY_BYTES = 16 * 1024 * 1024
-"""Bytes of each bounded list of a history where it is stored apart: beyond them the oldest entries fall out, too."""
+"""Bytes of each bounded list of a history that is stored separately: beyond them the oldest entries are dropped."""
 
 MAX_TEXT = 64 * 1024
 """Characters kept of one message or traceback in a document's history."""
@@ -35,16 +35,16 @@ MAX_PARTS = MAX_BYTES
 """Parts of one value: each takes a byte of JSON at least, so more of them can't be stored."""
 
 SHOWN = 80
-"""Characters of a value, or of each end of a path, that a message shows."""
+"""Characters of a value, or of each end of a path, in a message."""
 
 _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 
 
 def check(value: Any, path: str = "value", depth: int = 0) -> None:
-    """Refuse what JSON can't give back unchanged. Raises InvalidValue, naming the path within ``value``.
+    """Refuse a value that JSON doesn't return unchanged. Raises InvalidValue, naming the path within ``value``.
 
-    ``depth``: how many levels deep the value will lie in what is stored. Costs time and memory in proportion to the
+    ``depth``: the level of nesting of the value in the stored document. Costs time and memory in proportion to the
     value's size: paths are made for the message alone.
     """
     kind = type(value)
@@ -79,11 +79,11 @@ def _is_sound(value: Any, depth: int) -> bool:
 
 
 FEW = 8
-"""Parts that are looked at one by one rather than all together."""
+"""Parts that are checked one by one rather than all together."""
 
 
 def _are_alike(parts: Any) -> bool:
-    """True if all of many parts are scalars of one type that can be stored, found out without a step for each."""
+    """True if all of many parts are scalars of one type that can be stored, without a step for each."""
     kinds = set(map(type, parts))
     if len(kinds) > 1:
         return False
@@ -120,11 +120,11 @@ def _is_utf8(text: str) -> bool:
 
 
 Place = tuple[Any, Any]
-"""A part's place: that of what holds it, or None, and its key or index there."""
+"""A part's place: that of its container, or None, and its key or index there."""
 
 
 def _complain(value: Any, path: str, depth: int) -> NoReturn:
-    """Find what ``_is_sound`` refused, and say where it is."""
+    """Find the part that ``_is_sound`` refused, and raise an error with its path."""
     if type(value) not in _CONTAINERS:
         _refuse(value, path)
     todo: list[tuple[Any, Place, int]] = [(value, (None, path), depth)]
@@ -155,7 +155,7 @@ def _named(item: Any, place: Place) -> Iterator[tuple[Any, Any]]:
 
 
 def _where(place: Place) -> str:
-    """The path of a part as a message shows it; of a long one the beginning and the end."""
+    """Return the path of a part for a message; of a long one the beginning and the end."""
     names: list[str] = []
     outer, name = place
     while outer is not None:
@@ -197,13 +197,13 @@ def _refuse(item: Any, where: str) -> NoReturn:
 
 
 def encode(value: Any, path: str = "value") -> str:
-    """The JSON text of a checked value. Raises InvalidValue for what JSON can't hold and for more than MAX_BYTES."""
+    """Return the JSON text of a checked value. Raises InvalidValue if JSON can't hold it and beyond MAX_BYTES."""
     check(value, path)
     return encode_checked(value, path)
 
 
 def encode_checked(value: Any, path: str = "value", limit: int = MAX_BYTES) -> str:
-    """The JSON text of a value whose parts were checked when they came in. Raises InvalidValue beyond ``limit``."""
+    """Return the JSON text of a value whose parts are checked already. Raises InvalidValue beyond ``limit``."""
     text = _encoder.encode(value)
     if len(text) * 4 > limit and len(text.encode()) > limit:
         raise InvalidValue(f"{path} takes {len(text.encode()):,} bytes as JSON; at most {limit:,} are stored")
@@ -211,12 +211,12 @@ def encode_checked(value: Any, path: str = "value", limit: int = MAX_BYTES) -> s
 
 
 def size(value: Any) -> int:
-    """The bytes of a checked value as JSON."""
+    """Return the bytes of a checked value as JSON."""
     return len(_encoder.encode(value).encode())
 
 
 def decode(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for anything that isn't strict JSON."""
+    """Return the value of a JSON text. Raises ValueError for anything that isn't strict JSON."""
     return _decoder.decode(text if type(text) is str else text.decode())  # type: ignore[union-attr]
 
 
@@ -224,22 +224,22 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Made once: json.dumps and json.loads build new ones at each call that has any of these options.
+# Made once: json.dumps and json.loads build new ones at each call with any of these options.
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def short_repr(value: Any) -> str:
-    """A value as an error message shows it: never longer than a line."""
+    """Return a value for an error message: never longer than a line."""
     try:
         text = repr(value)
-    except Exception:  # an integer of thousands of digits, endless nesting, whatever a class's own repr raises
+    except Exception:  # an integer of thousands of digits, endless nesting, any error of a class's own repr
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def copy(value: Any) -> Any:
-    """A deep copy of a JSON value. Raises InvalidValue if it is nested too deep to be one."""
+    """Return a deep copy of a JSON value. Raises InvalidValue if it is nested too deep to be one."""
     try:
         return _copy(value)
     except RecursionError:
@@ -265,7 +265,7 @@ def _holds_none_of(parts: list[Any], *kinds: type) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """A message made safe to store: lone surrogates escaped, and cut in the middle if it is very long."""
+    """Return a message that is safe to store: lone surrogates escaped, and the middle of a very long one cut out."""
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) > MAX_TEXT:

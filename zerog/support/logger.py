@@ -1,4 +1,4 @@
-"""The logger ``zerog``, which raises nothing into the code that logs, whatever its handlers do."""
+"""The logger ``zerog``, which raises nothing into the code that logs, whatever its handlers raise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SteadyLogger(logging.Logger):
 
 
 def make_steady(logger: logging.Logger) -> None:
-    """Have this logger raise nothing, also if the program has a logger class of its own."""
+    """Keep this logger from raising, also if the program has its own logger class."""
     if not isinstance(logger, SteadyLogger):
         logger.__class__ = type("SteadyLogger", (SteadyLogger, type(logger)), {})
 

@@ -1,4 +1,4 @@
-"""Near matches for a name that isn't known, for messages."""
+"""Near matches for an unknown name, for messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 LONGEST = 200
-"""Characters of a name for which near matches are looked for: their search takes the product of both lengths."""
+"""Characters of a name for which near matches are searched: the search takes the product of both lengths."""
 
 
 def close_to(name: object, known: Iterable[str]) -> str | None:

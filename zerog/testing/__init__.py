@@ -1,4 +1,4 @@
-"""Aids for testing jobs and what submits them; conformance suites for adapters in the modules beside this one."""
+"""Aids for tests of jobs and of the code that submits them; the modules beside this one have suites for adapters."""
 
 from zerog.testing.asserting import assert_not_submitted, assert_submitted
 from zerog.testing.clock import ManualClock

@@ -1,4 +1,4 @@
-"""What a test says about jobs that the code under test submitted."""
+"""Assertions about jobs that the code under test submitted."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def assert_submitted(
     queue: str | None = None,
     **fields: Any,
 ) -> list[BaseJob]:
-    """Assert that jobs of this type were submitted, whatever became of them; returns those that fit, oldest first.
+    """Assert that jobs of this type were submitted, in any state now; return the matching ones, oldest first.
 
-    ``params``: values that each must have, as Python or JSON values (those not named may be any); ``queue`` and
+    ``params``: values that each must have, as Python or JSON values (unnamed ones may be any); ``queue`` and
     ``fields`` (``priority=5``, ``status="scheduled"``): the same for the job's other attributes. ``times``: exactly
-    how many; by default one or more. Raises AssertionError with what was submitted instead or the field that jobs of
+    how many; by default one or more. Raises AssertionError with the jobs submitted instead or the field that jobs of
     this type don't have, and UnknownJobType.
     """
     __tracebackhide__ = True
@@ -55,7 +55,7 @@ def assert_not_submitted(
 
 
 def _check_names(app: App, job_type: str, wanted: Mapping[str, Any]) -> None:
-    """A field that no job has would make every assertion about it come out the same way."""
+    """Refuse a field that no job has: every assertion about it would have the same result."""
     __tracebackhide__ = True
     declaration = declaration_of(app.registry.get_class(job_type))
     known = {field.attribute for field in declaration.fields.values()} | ENGINE_FIELDS

@@ -1,6 +1,6 @@
 """A queue that does everything a queue may do: lose, repeat, reorder and delay, at random but repeatably.
 
-Whatever is correct on a ``ChaosQueue`` doesn't rely on the queue for anything but being told now and then.
+Code that is correct on a ``ChaosQueue`` relies on the queue only for an occasional notification.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ChaosQueue(Queue):
 
     @property
     def rejected(self) -> int:  # type: ignore[override]
-        """What the queue beneath has set aside."""
+        """Number of entries that the wrapped queue has rejected."""
         return self.queue.rejected
 
     def queue_named(self, name: str) -> Queue:

@@ -1,4 +1,4 @@
-"""A clock that moves when told, for tests."""
+"""A clock for tests that moves only on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zerog.support.clock import Clock
 class ManualClock(Clock):
     """Both clocks stand still until ``advance``; pauses and waits move them instead of taking time.
 
-    What asks a server for the time goes by this clock instead.
+    Code that asks a server for the time uses this clock instead.
     """
 
     stands_for_servers = True
@@ -32,7 +32,7 @@ class ManualClock(Clock):
         self._monotonic += seconds
 
     def shift(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as an operator or a time server may; durations don't notice."""
+        """Set the wall clock forward or back, as an operator or a time server may; durations are unaffected."""
         self._now += timedelta(seconds=seconds)
 
     def pause(self, seconds: float) -> None:

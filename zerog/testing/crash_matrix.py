@@ -1,8 +1,8 @@
-"""Kill a job's process at every crash point that it passes, and see what a healthy worker makes of it.
+"""Kill a job's process at every crash point that it passes, and check how a healthy worker recovers it.
 
-Each run happens in a forked child process that is really killed, on a SQLite file of its own, with production's claim,
-run, settle and reconcile; only time is made up, so that leases and delays pass at once. ``crash_matrix`` is a pytest
-fixture too, once ZeroG is installed.
+Each run happens in a forked child process that is really killed, on a separate SQLite file, with production's claim,
+run, settle and reconcile; only time is simulated, so that leases and delays pass at once. ``crash_matrix`` is also a
+pytest fixture, once ZeroG is installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from zerog.worker.executors.thread import ThreadExecutor
 LEASE = 30.0
 
 MAX_TURNS = 1_000
-"""Looks for work after which a job that goes on and on is given up."""
+"""Polls after which a job that never ends is given up."""
 
 FIRST = "in the first run, without a crash"
 
@@ -47,12 +47,12 @@ Params = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 
 @dataclass
 class CrashReport:
-    """What ``crash_matrix`` did. A point is named with its turn: ``run.write #2`` is the second write of the run."""
+    """The results of ``crash_matrix``. A point has its turn: ``run.write #2`` is the second write of the run."""
 
     killed: list[str] = field(default_factory=list)
     """The points at which the job was killed, in the order in which it passes them."""
     missed: list[str] = field(default_factory=list)
-    """Points that the job passed in its first run only: it takes another course each time."""
+    """Points that the job passed in its first run only: its course varies."""
 
 
 def crash_matrix(
@@ -67,10 +67,10 @@ def crash_matrix(
     """Run a job once, then once per crash point it passed with its process killed there and another one finishing it.
 
     Raises AssertionError, naming the points and showing a document, unless each time the job is not lost, ends once,
-    goes on after a crash before its end, and has the first run's ``status``, ``resultCode`` and ``output`` (or
-    ``same(job, first)`` is true). ``check(job)`` looks at what else the finished job must have left: it fails by
-    raising AssertionError or returning False. ``params`` may be a function of a fresh, empty directory, for jobs that
-    leave files. ``timeout``: seconds for each process.
+    continues after a crash before its end, and has the first run's ``status``, ``resultCode`` and ``output`` (or
+    ``same(job, first)`` is true). ``check(job)`` checks the finished job's other effects: it fails by raising
+    AssertionError or returning False. ``params`` may be a function of a fresh, empty directory, for jobs that write
+    files. ``timeout``: seconds for each process.
     """
     matrix = _Matrix(folder, job_class, params, timeout)
     points, first = matrix.first()
@@ -108,7 +108,7 @@ def _verdict(
     same: Callable[[Any, Any], object] | None,
     when: str,
 ) -> None:
-    """Whether a finished job is what it should be. Raises AssertionError, saying ``when`` it isn't."""
+    """Check that a finished job is as expected. Raises AssertionError with ``when``."""
     if same is not None:
         if not same(job, first):
             raise AssertionError(f"{when}: the job is not the same as after its first run")
@@ -128,7 +128,7 @@ def _verdict(
 
 
 class _Matrix:
-    """One job class with its parameters; each run has a directory and a SQLite file of its own."""
+    """One job class with its parameters; each run has its own directory and SQLite file."""
 
     def __init__(self, folder: Path, job_class: type[BaseJob], params: Params | None, timeout: float) -> None:
         self._folder = folder
@@ -139,7 +139,7 @@ class _Matrix:
         self._uuid = ""
 
     def first(self) -> tuple[list[str], BaseJob]:
-        """The points that the job passes when nothing happens, and how it ends."""
+        """Return the points that the job passes undisturbed, and its end."""
         self._submit()
         passed: list[str] = []
 
@@ -153,7 +153,7 @@ class _Matrix:
         return json.loads((self._place / "points.json").read_text()), self._stored()[0]
 
     def crashed(self, point: str, skip: int, when: str) -> tuple[bool, BaseJob]:
-        """Run the job once more, killed at a point; returns whether it came by there, and how it ended at last."""
+        """Run the job once more, killed at a point; return whether it passed there, and the job at its end."""
         self._submit()
 
         def live() -> None:
@@ -187,7 +187,7 @@ class _Matrix:
             raise AssertionError(f"{when}: {cut_off} run was cut off, but lost is {after['lost']}")
 
     def document(self) -> str:
-        """The whole stored document as text."""
+        """Return the whole stored document as text."""
         try:
             shown = redacted(self._stored()[1], declaration_of(self._job_class).secrets)
             return json.dumps(shown, indent=2, ensure_ascii=False)
@@ -221,7 +221,7 @@ class _Matrix:
             app.close()
 
     def _work(self, name: str, days: int = 0) -> None:
-        """A worker with its reconciler, until the job has ended."""
+        """Run a worker with its reconciler, until the job has ended."""
         app = self._open(days)
         clock, engine = app.clock, app.engine
         assert isinstance(clock, ManualClock)
@@ -244,7 +244,7 @@ class _Matrix:
         raise AssertionError(f"the job is lost: it is {head['status']} after {MAX_TURNS} looks for work")
 
     def _deliver_again(self, days: int) -> None:
-        """What a queue may do after the end: bring the job once more."""
+        """Deliver the job once more after its end, as a queue may do."""
         app = self._open(days)
         app.queue.put(self._uuid)
         Reconciler(app.engine, "late", app.clock).sweep()
@@ -256,12 +256,12 @@ class _Matrix:
         app.close()
 
     def _fork(self, live: Callable[[], None], when: str, may_be_killed: bool = False) -> bool:
-        """Have ``live`` run in a child process. Whether it was killed; any other bad end raises AssertionError."""
+        """Run ``live`` in a child process; return True if it was killed. Any other bad end raises AssertionError."""
         said = self._place / "said.txt"
         sys.stdout.flush()
         sys.stderr.flush()
         with warnings.catch_warnings():
-            # The child runs nothing but the job; what other threads of this process hold is not used there.
+            # The child runs only the job; it uses nothing that other threads of this process hold.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -287,7 +287,7 @@ class _Matrix:
 
 
 def _live(live: Callable[[], None], said: Path) -> None:
-    """The life of a forked child. Never returns, and runs nothing of what the parent would do at its own exit."""
+    """Live as a forked child. Never returns, and runs nothing that the parent would do at its own exit."""
     status = 1
     try:
         live()

@@ -1,8 +1,8 @@
-"""Run jobs to their ends in this process, for the tests of those who write jobs.
+"""Run jobs to their ends in this process, for tests of jobs.
 
-Claim, load, execute and settle are production's own code: the document lies in the job's datastore, as JSON, with its
-fences; only the queue is replaced by one that holds nothing but the job whose turn it is, and the clock by one that
-jumps over delays. What production refuses is refused here.
+Claim, load, execute and settle are production's own code: the document is in the job's datastore, as JSON, with its
+fences; only the queue is replaced by one with nothing but the job whose turn it is, and the clock by one that skips
+delays. Values that production refuses are refused here.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from zerog.worker.settings import LEASE
 from zerog.worker.settling import settle_once
 
 MAX_RUNS = 100
-"""Runs after which a job that goes on and on is given up."""
+"""Runs after which a job that never ends is given up."""
 
 MAX_DRAINED = 1_000
 """Runs after which ``drain`` gives up."""
 
 
 def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: int = MAX_RUNS) -> BaseJob:
-    """Run a job until it has ended, without waiting for the delays between its runs; returns it loaded afresh.
+    """Run a job until it has ended, without waiting for the delays between its runs; return it reloaded.
 
-    Takes a job, stored or not, or an app and the uuid of a job submitted to it. ``ways_out`` tells of the result how
-    its runs ended. Raises JobStateError if the job runs elsewhere or goes on after ``max_runs`` runs, and
-    CorruptDocument with the reason if no worker could load it. Where an event loop runs already, an ``async def run``
+    Takes a job, stored or not, or an app and the uuid of a job submitted to it. ``ways_out`` of the result returns how
+    its runs ended. Raises JobStateError if the job runs elsewhere or continues after ``max_runs`` runs, and
+    CorruptDocument with the reason if no worker could load it. If an event loop runs already, an ``async def run``
     needs another thread: ``await asyncio.to_thread(run_inline, job)``.
     """
     app, uuid = _app_and_uuid(job_or_app, uuid)
@@ -45,11 +45,11 @@ def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: 
 
 
 def drain(app: App, *, jump: bool = True, max_runs: int = MAX_DRAINED) -> list[BaseJob]:
-    """Run everything that waits, and what that submits, until nothing waits; returns the jobs in order of their ends.
+    """Run everything that waits, and jobs submitted by it, until nothing waits; return the jobs in order of their ends.
 
     Jobs run one at a time, by priority and then age. With ``jump`` time passes over delays: on the app's clock if that
-    is a ``ManualClock``, otherwise on one made for it. Without, only what is due by the app's clock runs. Raises as
-    ``run_inline`` does.
+    is a ``ManualClock``, otherwise on a new one. Without, only jobs that are due by the app's clock run. Raises the
+    errors of ``run_inline``.
     """
     inline = _Inline(app)
     runs: dict[str, list[Outcome]] = {}
@@ -65,7 +65,7 @@ def drain(app: App, *, jump: bool = True, max_runs: int = MAX_DRAINED) -> list[B
 
 
 def ways_out(job: BaseJob) -> tuple[str, ...]:
-    """How the runs of a job that ``run_inline`` or ``drain`` returned ended, in order.
+    """Return how the runs of a job that ``run_inline`` or ``drain`` returned ended, in order.
 
     Each is one of value, continue, finish, exception, cancelled, claim lost.
     """
@@ -114,11 +114,11 @@ class _Inline:
             outcomes.append(self.run_once(uuid))
 
     def run_once(self, uuid: str) -> Outcome:
-        """One run of a waiting job, at the time it is due."""
+        """Run a waiting job once, at the time it is due."""
         return run_claim(self._engine, self._slots, self._claim(uuid))
 
     def next_waiting(self, jump: bool) -> Document | None:
-        """The head of the job whose turn it is: of those that are due the most urgent, then (``jump``) the next."""
+        """Return the head of the next job: the most urgent of those that are due, then (``jump``) the next one."""
         heads = [head for status in WAITING for head in self._all(status)]
         now = to_text(self._clock.now())
         due = [head for head in heads if (head["notBefore"] or "") <= now]
@@ -152,7 +152,7 @@ class _Inline:
 
 
 def run_claim(engine: Engine, slots: ThreadExecutor, claim: Claim) -> Outcome:
-    """One run of a claimed job in this thread, settled; returns how it ended."""
+    """Run a claimed job once in this thread and settle it; return how it ended."""
     outcome = slots._run(claim)
     outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
     if outcome.kind == LOST:

@@ -1,4 +1,4 @@
-"""An app that is configured for production, kept away from its datastore for the length of a test."""
+"""Isolate an app that is configured for production from its datastore for the duration of a test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zerog.testing.clock import ManualClock
 def isolated(
     app: App, clock: ManualClock | None = None, *, resources: Mapping[str, Callable[[], Any]] | None = None
 ) -> Iterator[App]:
-    """``app`` with an empty memory datastore and queue and a clock that moves when told; as before afterwards.
+    """Yield ``app`` with an empty memory datastore and queue and a ``ManualClock``; restore it afterwards.
 
     Its classes and its middleware stay, and code that imported ``app`` uses the same object. ``resources``: factories
-    in place of the app's own, by name; all are opened anew and closed at the end. Not for threads that go on using the
-    app's own datastore meanwhile. Raises ConfigurationError for a resource that isn't declared.
+    in place of the app's own, by name; all are opened anew and closed at the end. Not for threads that continue to use
+    the app's own datastore meanwhile. Raises ConfigurationError for a resource that isn't declared.
     """
     inner = App("memory://", clock=clock or ManualClock())
     inner.registry, inner._middleware, inner.build_id = app.registry, app._middleware, app.build_id

@@ -1,6 +1,6 @@
-"""The pytest plugin: installed with ZeroG, it gives every test ``zerog_app``, ``zerog_clock``, ``crash_matrix``.
+"""The pytest plugin: installed with ZeroG, it provides the fixtures ``zerog_app``, ``zerog_clock``, ``crash_matrix``.
 
-It is loaded in every run of pytest, so it imports nothing of its own before a fixture is used.
+It is loaded in every run of pytest, so it imports nothing further before a fixture is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def zerog_clock() -> ManualClock:
-    """The clock of ``zerog_app``, which stands still until ``zerog_clock.advance(seconds)``."""
+    """Return the clock of ``zerog_app``, which stands still until ``zerog_clock.advance(seconds)``."""
     from zerog.testing.clock import ManualClock
 
     return ManualClock()
@@ -29,7 +29,7 @@ def zerog_clock() -> ManualClock:
 
 @pytest.fixture
 def zerog_app(zerog_clock: ManualClock) -> Iterator[App]:
-    """An empty app in memory; register your classes with it. See ``zerog.testing.isolated`` for an app of your own."""
+    """Yield an empty app in memory; register your classes with it. For your own app use ``zerog.testing.isolated``."""
     from zerog.app import App
 
     app = App("memory://", clock=zerog_clock)
@@ -39,7 +39,7 @@ def zerog_app(zerog_clock: ManualClock) -> Iterator[App]:
 
 @pytest.fixture(name="crash_matrix")
 def crash_matrix_fixture(tmp_path: Path) -> Callable[..., CrashReport]:
-    """``crash_matrix(MyJob, params)``: the job survives a crash at each point. See zerog.testing.crash_matrix."""
+    """Return ``crash_matrix(MyJob, params)``: the job survives a crash at each point (zerog.testing.crash_matrix)."""
     from zerog.testing.crash_matrix import crash_matrix
 
     return partial(crash_matrix, tmp_path / "crash-matrix")

@@ -1,8 +1,8 @@
-"""Operations of ``mutate`` as changes of sub-documents: which paths to read first, and which changes to send.
+"""Operations of ``mutate`` as changes of sub-documents: the paths to read first, and the changes to send.
 
-Both know only what they were told: numbers are added here, under the token of what was read. What can't be done path by
-path (unusual field names, many fields at once, the beginning of a list that isn't there) is left to the caller, who
-then writes the document as a whole. The server takes at most 16 paths a call.
+Both use only the values that were read: numbers are added here, under the token of the reading. A change that can't be
+made path by path (unusual field names, many fields at once, the beginning of a missing list) is left to the caller,
+which then writes the document as a whole. The server takes at most 16 paths a call.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ MAX_PATHS = 16
 """Paths that the server takes in one call."""
 
 MAX_REMOVED = 4
-"""Entries that fall out of a list one by one; more are taken out with the document as a whole."""
+"""Entries dropped from a list one by one; more are removed by writing the document as a whole."""
 
 SIZE = "$document.value_bytes"
-"""The virtual attribute that tells a document's size."""
+"""The virtual attribute with a document's size."""
 
 FENCED = ("epoch", "seq", "owner", "run", "cancelRequested", "status", "due")
-"""Fields that are read before every change: what it is refused by, what it answers, where it is listed."""
+"""Fields read before every change: those of the fence, of the answer, and of the document's place in the index."""
 
 is_plain = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}").fullmatch
 
 
 class Reading(NamedTuple):
-    """What has to be known before a change."""
+    """The paths to read before a change."""
 
     fields: tuple[str, ...]
-    """Whose values are needed."""
+    """Fields whose values are needed."""
     lists: tuple[str, ...]
-    """Whose lengths are needed."""
+    """Lists whose lengths are needed."""
 
     @property
     def specs(self) -> list[Any]:
-        """The paths to look up: the size, then the fields, then the lists."""
+        """Return the paths to look up: the size, then the fields, then the lists."""
         return [
             paths.get(SIZE, xattr=True),
             *(paths.get(field) for field in self.fields),
@@ -49,18 +49,18 @@ class Reading(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a look-up has told of a document."""
+    """The result of a look-up of a document."""
 
     token: int
     size: int
     fields: Document
-    """Those that are there."""
+    """The existing ones."""
     lengths: dict[str, int]
-    """Of the lists that are there."""
+    """Of the existing lists."""
 
 
 class Change(NamedTuple):
-    """What to send."""
+    """The change to send."""
 
     specs: list[Any]
     values: Document
@@ -72,7 +72,7 @@ class Change(NamedTuple):
 
 
 def reading(operations: Sequence[Operation]) -> Reading | None:
-    """What must be read before these operations; None if they can't be done path by path."""
+    """Return the paths to read before these operations; None if they can't be done path by path."""
     lists: dict[str, None] = {}
     touched: set[str] = set()
     fields = dict.fromkeys(FENCED)
@@ -97,7 +97,7 @@ def reading(operations: Sequence[Operation]) -> Reading | None:
 
 
 def change(known: Known, operations: Sequence[Operation], seq: int | None) -> Change | None:
-    """What brings the operations about; None if they can't be done path by path. Raises InvalidValue."""
+    """Return the change for the operations; None if they can't be done path by path. Raises InvalidValue."""
     head = dict(known.fields)
     changed = apply(head, [operation for operation in operations if not isinstance(operation, Append)])
     if seq is not None:
@@ -132,7 +132,7 @@ def change(known: Known, operations: Sequence[Operation], seq: int | None) -> Ch
 
 
 def _appended(known: Known, operations: Sequence[Operation]) -> dict[str, tuple[int | None, list[Any], int]]:
-    """By list: its length now (None: it isn't there), what is appended, how many entries fall out at its front."""
+    """Return by list its length (None: missing), the values to append, and how many entries drop from its front."""
     told: dict[str, tuple[int | None, list[Any], int]] = {}
     for operation in operations:
         if not isinstance(operation, Append):

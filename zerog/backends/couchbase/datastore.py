@@ -1,8 +1,8 @@
 """Documents on a Couchbase cluster: each is a JSON document under its key, in the bucket or collection of the URL.
 
-A change reads the paths that it needs, decides here, and sends the changed paths under the token of what was read; who
-wrote in between makes it start again. So it costs the same however long the document is. Jobs that have not ended are
-found by an index of ZeroG's own (``index``), all others by SQL++ (``query``).
+A change reads the paths that it needs, decides here, and sends the changed paths under the token of the reading; a
+concurrent write makes it start again. So it costs the same however long the document is. Jobs that have not ended are
+found by ZeroG's own index (``index``), all other jobs by SQL++ (``query``).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ AT_ONCE = 100
 """Documents read by one call."""
 
 LAST = ["\U0010ffff"]
-"""Behind all keys and times."""
+"""Sorts behind all keys and times."""
 
 
 class CouchbaseDatastore(Datastore):
@@ -65,12 +65,12 @@ class CouchbaseDatastore(Datastore):
 
     @property
     def durability(self) -> str:  # type: ignore[override]
-        """By the URL's option: what is on disk somewhere survives a power cut, what is in memory doesn't."""
+        """The durability by the URL's option: data on a disk survives a power cut, data in memory doesn't."""
         return "fsync" if "persist" in self.server.address.durability else "process"
 
     @property
     def can_find_ended(self) -> bool:  # type: ignore[override]
-        """Whether there is a query service. Raises what connecting raises."""
+        """Return True if there is a query service. Raises the errors of connecting."""
         return self._query.answers()
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
@@ -118,9 +118,9 @@ class CouchbaseDatastore(Datastore):
         raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
 
     def find(self, query: FindQuery) -> Page:
-        """Heads of the job documents that have all the given values.
+        """Return heads of the job documents that have all the given values.
 
-        Those that have not ended, and with ``due`` any, without the query service; all others by its answers.
+        Unfinished jobs, and with ``due`` any, are found without the query service; all others by its answers.
         """
         wanted, start, limit, time, latest = query.wanted, query.start, query.limit, query.time, query.latest
         is_listed = query.due is not None or not (query.status is None or query.status in TERMINAL)
@@ -148,7 +148,7 @@ class CouchbaseDatastore(Datastore):
         return Page([head for _, head in page[:limit]], more, unreadable)
 
     def setup(self) -> list[str]:
-        """Make the indexes for listing jobs that have ended, where there is a query service."""
+        """Create the indexes for listing jobs that have ended, if there is a query service."""
         return self._query.make_indexes()
 
     def close(self) -> None:
@@ -157,9 +157,9 @@ class CouchbaseDatastore(Datastore):
     # reading
 
     def _look(self, keys: Sequence[str]) -> dict[str, tuple[Document | None, int]]:
-        """The heads of documents and their tokens.
+        """Return the heads of documents and their tokens.
 
-        (None, 0) for what isn't there, (None, UNREADABLE) for what can't be read.
+        (None, 0) for a missing one, (None, UNREADABLE) for an unreadable one.
         """
         heads: dict[str, tuple[Document | None, int]] = {}
         if not keys:
@@ -173,7 +173,7 @@ class CouchbaseDatastore(Datastore):
                     heads[key] = without_history(decoded(key, stored.value)), stored.cas
                 elif isinstance(error, sdk.DocumentNotFoundException):
                     heads[key] = None, 0
-                else:  # asked for by itself it comes, or tells what is the matter
+                else:  # read alone it is returned, or raises its error
                     head, token = self.read_with_cas(key, head=True)
                     heads[key] = head, token or 0
             except CorruptDocument:
@@ -183,19 +183,19 @@ class CouchbaseDatastore(Datastore):
     def _keys(
         self, listed: str | None, wanted: dict[str, str], latest: str | None, start: list[str], limit: int
     ) -> Iterator[tuple[list[str], list[str]]]:
-        """Some keys at a time that may belong to a page, each with a place before which no later one will come."""
+        """Yield batches of keys that may belong to a page, each with a place before which no later one will be."""
         if listed is None:
             return self._queried(wanted, start, limit) if latest is None else self._ended(wanted, latest, start, limit)
         return self._listed(listed, start) if latest is None else self._listed_due(start, latest)
 
     def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
-        """The keys that the index has in a place."""
+        """Yield the keys that the index has in a place."""
         keys = [key for key in self._index.keys(place) if [key] > start]
         for number in range(0, len(keys), AT_ONCE):
             yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or LAST
 
     def _listed_due(self, start: list[str], due: str) -> Iterator[tuple[list[str], list[str]]]:
-        """The keys that may be due, by the earliest time that the index knows of each."""
+        """Yield the keys that may be due, by the earliest time in the index of each."""
         after = start[0] if start else ""
         entries = [each for each in self._index.due() if each.earliest <= due and each.latest >= after]
         for number in range(0, len(entries), AT_ONCE):
@@ -203,7 +203,7 @@ class CouchbaseDatastore(Datastore):
             yield [each.key for each in entries[number : number + AT_ONCE]], [later[0].earliest] if later else LAST
 
     def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[tuple[list[str], list[str]]]:
-        """The keys that the query service names."""
+        """Yield the keys that the query service returns."""
         after = start[-1] if start else PREFIX
         while True:
             keys = self._query.keys(wanted, after, min(limit + 1, AT_ONCE))
@@ -215,7 +215,7 @@ class CouchbaseDatastore(Datastore):
     def _ended(
         self, wanted: dict[str, str], until: str, start: list[str], limit: int
     ) -> Iterator[tuple[list[str], list[str]]]:
-        """The keys of ended jobs that the query service names, by the time they ended at."""
+        """Yield the keys of ended jobs that the query service returns, by the time they ended at."""
         while places := self._query.ended(wanted, until, start, min(limit + 1, AT_ONCE)):
             start = places[-1]
             yield [key for _, key in places], [start[0], f"{start[1]}\0"]
@@ -223,7 +223,7 @@ class CouchbaseDatastore(Datastore):
     # writing
 
     def _store(self, key: str, document: Document, text: bytes, cas: int, places: Places) -> int:
-        """Write a whole document, which comes to ``places``; returns its token. Raises ``casException``."""
+        """Write a whole document, which enters ``places``; return its token. Raises ``casException``."""
         began = self._index.announce(key, places, cas)
         try:
             if cas:
@@ -245,12 +245,12 @@ class CouchbaseDatastore(Datastore):
         cas: int | None,
         run: RunGuard | None,
     ) -> Mutation | None:
-        """The change, path by path; None if it takes the whole document. Raises CasMismatchException to start again."""
+        """Change path by path; None if the whole document is needed. Raises CasMismatchException to start again."""
         known = self._known(key, needed)
         if known is None:
             return None
         if fence(self, key, known.fields, known.token, cas, run):
-            return None  # the answer to a repeated write is told from the whole head
+            return None  # the answer to a repeated write needs the whole head
         sent = change(known, operations, None if run is None else run.seq)
         if sent is None or known.size + sent.growth > jsonvalues.JOB_BYTES:
             return None
@@ -263,19 +263,19 @@ class CouchbaseDatastore(Datastore):
         except (sdk.CasMismatchException, sdk.DocumentNotFoundException):
             raise sdk.CasMismatchException from None
         except sdk.CouchbaseException:
-            return None  # there is something else than expected, or it lies too deep: that shows in the whole
+            return None  # an unexpected value, or one nested too deep: the whole document shows it
         self._index.confirm(key, coming, answer.cas, began)
         self._tidy_after(key, old, new)
         return Mutation(answer.cas, sent.values, sent.head.get("cancelRequested") is not None)
 
     def _known(self, key: str, needed: Reading) -> Known | None:
-        """What was asked for of a document; None if that can't be told path by path. Raises DocumentLocked."""
+        """Return the values that were asked for; None if that is impossible path by path. Raises DocumentLocked."""
         try:
             answer = self.server.reading(key, lambda collection: collection.lookup_in(key, needed.specs))
         except sdk.CouchbaseException:
             return None
         if answer.cas == LOCKED:
-            # A write would wait for the whole timeout, and nobody could say afterwards whether it came through.
+            # A write would wait for the whole timeout, and its result would be unknown.
             raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
         told: list[Any] = []
         for number in range(len(needed.specs)):
@@ -291,7 +291,7 @@ class CouchbaseDatastore(Datastore):
     def _mutate_whole(
         self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
     ) -> Mutation:
-        """The change of a document that is read and written as a whole. Raises CasMismatchException to start again."""
+        """Change a document by reading and writing it as a whole. Raises CasMismatchException to start again."""
         document, token = self.read_with_cas(key)
         if fence(self, key, document, token, cas, run):
             return repeated(document, token, operations)
@@ -312,11 +312,11 @@ class CouchbaseDatastore(Datastore):
 
     def _tidy_after(self, key: str, old: Places, new: Places) -> None:
         if OPEN in old.keys() - new.keys() and RUNNING not in old and is_job(key):
-            # One that ran is met by every find of those that run; nothing else would come by this one.
+            # A job that ran is met by every find of running jobs; no other find would meet this one.
             self._index.tidy([key], self._look)
 
     def _written(self, key: str, call: Any) -> Any:
-        """What a write gives. Raises AmbiguousWrite where the SDK only says that it met a lock at some time."""
+        """Return a write's result. Raises AmbiguousWrite if the SDK reports only that it met a lock at some time."""
         try:
             return self.server.writing(key, call)
         except DocumentLocked as error:
@@ -329,7 +329,7 @@ _ABSENT = object()
 
 
 def _listed_at(status: str | None, due: str | None) -> str:
-    """The place of the index where such jobs are."""
+    """Return the place of the index with such jobs."""
     if due is not None:
         return DUE
     return RUNNING if status == RUNNING else OPEN

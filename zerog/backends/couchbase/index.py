@@ -1,16 +1,17 @@
-"""The index of unfinished jobs: which documents there are to look at, without the query service.
+"""The index of unfinished jobs, which lists the documents to read without the query service.
 
-It lies in 64 documents, ``zerog_open_0`` and so on; a job's key tells in which. Each holds for every place (``open``,
-``running``, ``due``) the jobs that are there, and for each job the tokens of the documents from which it was brought
+It is kept in 64 documents, ``zerog_open_0`` and so on; a job's key determines which. Each holds for every place
+(``open``, ``running``, ``due``) the jobs that are there, and for each job the tokens of the documents from which it was
+brought there, each with the ``due`` that it was given::
 there, each with the ``due`` that it was given::
 
     {"due": {"0199…": {"0": "2026-…"}}, "running": {"0198…": {"1795334931850002432": 1}}, "open": {…}}
 
 A job is announced before the write that brings it to a place, so that a crash can only leave the index too full. A find
-that meets a job which isn't where the index says takes it out. That must not undo an announcement whose write is still
-to come. Such a write goes under the token that was announced, so it can only succeed while the document has that token:
-an entry goes only if the document has another one, and only under the token of the index document that was read before
-it. Where the document has that very token (its writer died, or is slow) the entry stays for ``GRACE``.
+that meets a job which isn't where the index has it removes it. That must not undo an announcement whose write is still
+to follow. Such a write is made under the token that was announced, so it can only succeed while the document has that
+token: an entry is removed only if the document has another one, and only under the token of the index document that was
+read before it. If the document has that very token (its writer died, or is slow) the entry stays for ``GRACE``.
 """
 
 from __future__ import annotations
@@ -31,39 +32,39 @@ from zerog.support.clock import SYSTEM
 log = logging.getLogger("zerog")
 
 PREFIX = "zerog_job_"
-"""What the key of a job begins with; only jobs are listed."""
+"""Prefix of the key of a job; only jobs are listed."""
 
 SHARDS = 64
 
 OPEN, RUNNING, DUE = "open", "running", "due"
 PLACES = (DUE, RUNNING, OPEN)
-"""Jobs that reconcile must look at; those that run; those that have not ended."""
+"""Jobs that reconcile must check; running jobs; jobs that have not ended."""
 
 LOCKED = 2**64 - 1
-"""The token that the server shows of a locked document."""
+"""The token that the server shows for a locked document."""
 
 UNREADABLE = -1
 """Stands for the token of a document that can't be read."""
 
 GRACE = 600.0
-"""Seconds for which an announcement without its write stays, as seen by one process."""
+"""Seconds for which an announcement without its write stays, measured by one process."""
 
 SLOW = 60.0
-"""Seconds after which whoever announced a write announces it once more when it is done."""
+"""Seconds after which the writer of an announced write announces it once more when it is done."""
 
 ANNOUNCING = 3
-"""How often an announcement is sent until it is answered; it may be made twice without harm."""
+"""Tries of an announcement until it is answered; it may be made twice without harm."""
 
 TIDYING = 16
-"""Paths taken out of an index document by one call."""
+"""Paths removed from an index document by one call."""
 
 
 Places = dict[str, str | int]
-"""Places, and what is entered there: at ``due`` the time, elsewhere 1."""
+"""Places, and the values entered there: at ``due`` the time, elsewhere 1."""
 
 
 def places_of(head: Document | None) -> Places:
-    """Where a job with this head is to be found."""
+    """Return the places of a job with this head."""
     places: Places = {}
     if head is None or type(head.get("status")) is not str:
         return places
@@ -77,12 +78,12 @@ def places_of(head: Document | None) -> Places:
 
 
 def new_places(old: Places, new: Places) -> Places:
-    """What has to be announced before a job goes from one to the other."""
+    """Return the places to announce before a job moves from one to the other."""
     return {place: value for place, value in new.items() if old.get(place) != value}
 
 
 class Entry(NamedTuple):
-    """A job that is due between two times, as far as the index knows. They sort by the earlier one."""
+    """A job that is due between two times, according to the index. They sort by the earlier one."""
 
     earliest: str
     key: str
@@ -90,7 +91,7 @@ class Entry(NamedTuple):
 
 
 def is_job(key: str) -> bool:
-    """Whether a document under this key is listed."""
+    """Return True if a document under this key is listed."""
     return key.startswith(PREFIX)
 
 
@@ -104,7 +105,7 @@ class OpenIndex:
     def announce(self, key: str, places: Places, token: int) -> float:
         """Enter a job into places, before the write under ``token`` that brings it there; 0 if it creates it.
 
-        Returns when that was, for ``confirm``. Raises DatastoreUnavailable: then the write must not be made.
+        Returns the time of that, for ``confirm``. Raises DatastoreUnavailable: then the write must not be made.
         """
         began = SYSTEM.monotonic()
         if not places or not is_job(key):
@@ -128,22 +129,22 @@ class OpenIndex:
         raise AssertionError  # pragma: no cover
 
     def confirm(self, key: str, places: Places, token: int, began: float) -> None:
-        """To be called after a write, with what ``announce`` was given and has returned.
+        """Confirm an announced write after it, with the arguments and the result of ``announce``.
 
-        If the write took so long that others may have taken its announcement back, it is made once more.
+        If the write took so long that another process may have removed its announcement, it is made once more.
         """
         if places and SYSTEM.monotonic() - began > SLOW:
             try:
                 self.announce(key, places, token)
-            except (DatastoreUnavailable, CorruptDocument) as error:  # what was written is written
+            except (DatastoreUnavailable, CorruptDocument) as error:  # the write itself is stored
                 log.warning("%s is stored, and perhaps not listed among the unfinished jobs: %s", key, error)
 
     def keys(self, place: str) -> list[str]:
-        """The keys of all jobs that the index has in a place, in order."""
+        """Return the keys of all jobs that the index has in a place, in order."""
         return sorted(_key(name) for entries in self._shards() for name in entries[place])
 
     def due(self) -> list[Entry]:
-        """All jobs that the index has at ``due``, in the order of the earliest time that each may have."""
+        """Return all jobs that the index has at ``due``, in the order of the earliest time that each may have."""
         found = []
         for entries in self._shards():
             for name, tokens in entries[DUE].items():
@@ -160,13 +161,13 @@ class OpenIndex:
             if error is None:
                 yield _entries(shard, answer.results[shard].value)
             elif not isinstance(error, sdk.DocumentNotFoundException):
-                yield self._read(shard)[1]  # asked for by itself it comes, or tells what is the matter
+                yield self._read(shard)[1]  # read alone it is returned, or raises its error
 
     def tidy(self, keys: Iterable[str], look: Any) -> None:
-        """Take jobs out of the places where they are not, as far as that is safe now; what isn't stays for later.
+        """Remove jobs from places where they are not, as far as that is safe now; the rest stays for later.
 
-        ``look`` maps keys to the heads and tokens that their documents have: (None, 0) where there is none,
-        (None, UNREADABLE) where it makes no sense.
+        ``look`` maps keys to the heads and tokens that their documents have: (None, 0) for a missing one,
+        (None, UNREADABLE) for an unreadable one.
         """
         by_shard: dict[str, list[str]] = {}
         for key in keys:
@@ -184,7 +185,7 @@ class OpenIndex:
         for key in keys:
             head, own = told[key]
             if own in (LOCKED, UNREADABLE):
-                continue  # nobody can say where it is, or which writes may come
+                continue  # its place, and the writes that may follow, are unknown
             name = key.removeprefix(PREFIX)
             for place in set(PLACES) - places_of(head).keys():
                 tokens = entries[place].get(quote(name, safe=""))
@@ -198,7 +199,7 @@ class OpenIndex:
             token = call.cas
 
     def _may_be_under_way(self, key: str, place: str, tokens: Collection[str], own: int) -> bool:
-        """Whether a write that was announced under the document's present token may still come."""
+        """Return True if a write that was announced under the document's present token may still follow."""
         seen = (key, place)
         if str(own) not in tokens:
             self._unresolved.pop(seen, None)
@@ -217,7 +218,7 @@ class OpenIndex:
 
 
 def _entries(shard: str, text: bytes) -> dict[str, dict[str, Any]]:
-    """By place, the jobs there and their tokens. Raises CorruptDocument."""
+    """Return, by place, the jobs there and their tokens. Raises CorruptDocument."""
     try:
         stored = jsonvalues.decode(text)
         entries = {place: dict(stored.get(place, {})) for place in PLACES}
@@ -242,7 +243,7 @@ def _shard_name(number: int) -> str:
 
 
 def _name(key: str) -> str:
-    """A job's name as a part of a path; its uuid, as a rule."""
+    """Return a job's name as a part of a path; its uuid, as a rule."""
     return f"`{quote(key.removeprefix(PREFIX), safe='')}`"
 
 

@@ -1,7 +1,7 @@
-"""Listing jobs by SQL++, those that have ended, too: needs the query service and the indexes of ``setup``.
+"""List jobs by SQL++, including ended ones: needs the query service and the indexes of ``setup``.
 
-Only keys come from there. The documents themselves are read by key: what was written last counts, and numbers come back
-as they went in.
+Only keys are queried. The documents themselves are read by key: the latest write counts, and numbers are read as they
+were written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INDEXES = {
     "zerog_jobs_by_status": "`status`, META().id, `jobType`, `queueName`",
     "zerog_jobs_by_end": "`status`, `jobType`, `finishedAt`, META().id",
 }
-"""What ``setup`` makes: name and keys."""
+"""The indexes made by ``setup``: name and keys."""
 
 END = PREFIX[:-1] + chr(ord(PREFIX[-1]) + 1)
 """The first text behind all keys of jobs."""
@@ -34,9 +34,9 @@ class JobQuery:
         self._keyspace = f"`{address.bucket}`.`{address.scope}`.`{address.collection}`"
 
     def keys(self, wanted: dict[str, str], after: str, limit: int) -> list[str]:
-        """The keys of the next jobs whose fields have these values, in order.
+        """Return the keys of the next jobs whose fields have these values, in order.
 
-        Raises DatastoreError, saying what to do, if the query service or its index isn't there.
+        Raises DatastoreError, with a remedy, if the query service or its index is missing.
         """
         clauses = ["META(d).id > $after", "META(d).id < $end", "ISSTRING(d.`status`)"]
         clauses += [f"d.`{field}` = ${field}" for field in wanted]
@@ -47,9 +47,9 @@ class JobQuery:
         return self._results(statement, {**wanted, "after": after, "end": END})
 
     def ended(self, wanted: dict[str, str], until: str, after: list[str], limit: int) -> list[list[str]]:
-        """The ``finishedAt`` and key of the next jobs with these values that ended by ``until``, in that order.
+        """Return ``finishedAt`` and key of the next jobs with these values that ended by ``until``, in that order.
 
-        Raises what ``keys`` raises.
+        Raises the errors of ``keys``.
         """
         clauses = [f"d.`{field}` = ${field}" for field in wanted]
         clauses += ["d.`finishedAt` >= $since", "d.`finishedAt` <= $until"]
@@ -68,7 +68,7 @@ class JobQuery:
             raise self._translated(error) from error
 
     def answers(self) -> bool:
-        """Whether there is a query service. Raises what connecting raises."""
+        """Return True if there is a query service. Raises the errors of connecting."""
         try:
             self._server.query(
                 f"SELECT RAW META(d).id FROM {self._keyspace} AS d WHERE META(d).id > $after "
@@ -82,7 +82,7 @@ class JobQuery:
         return True
 
     def make_indexes(self) -> list[str]:
-        """Make the indexes that aren't there; their names. None where there is no query service."""
+        """Create the missing indexes; return their names, or None without a query service."""
         made = []
         for name, keys in INDEXES.items():
             try:

@@ -1,8 +1,8 @@
-"""One Couchbase cluster: what its URL says, a connection per process, errors in ZeroG's own names.
+"""One Couchbase cluster: its URL, a connection per process, errors translated to ZeroG's.
 
 The cluster is opened when it is first needed, and never used by a forked child, where the SDK would wait for ever for
-threads that only the parent has. The child doesn't even let go of what it inherited: freeing it waits just so.
-Documents go in and out as bytes, so that they come back as they went in.
+threads that only the parent has. The child doesn't even free what it inherited: that would wait, too. Documents are
+sent and received as bytes, so that they are read as they were written.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ DURABILITY = {
     "majority_and_persist_to_active": DurabilityLevel.MAJORITY_AND_PERSIST_TO_ACTIVE,
     "persist_to_majority": DurabilityLevel.PERSIST_TO_MAJORITY,
 }
-"""What ``?durability=`` says, in the SDK's terms."""
+"""The values of ``?durability=``, in the SDK's terms."""
 
 AMBIGUOUS, UNAMBIGUOUS, TOO_LARGE = 13, 14, 104
-"""Numbers that the SDK gives its errors: timeouts after which nobody knows, and after which nothing was done, whatever
-the error is called; a document beyond the limit."""
+"""Numbers of the SDK's errors, whatever the error is called: a timeout with an unknown result, a timeout after which
+nothing was done, a document beyond the limit."""
 
 REFUSED = (
     sdk.UnAmbiguousTimeoutException,
@@ -64,7 +64,7 @@ REFUSED = (
     sdk.RateLimitedException,
     sdk.QuotaLimitedException,
 )
-"""Errors after which nothing was done, and that pass."""
+"""Errors after which nothing was done, and which pass."""
 
 MISCONFIGURED = (
     sdk.AuthenticationException,
@@ -75,7 +75,7 @@ MISCONFIGURED = (
     sdk.UnsupportedOperation,
     sdk.FeatureUnavailableException,
 )
-"""Errors after which nothing was done, and that somebody has to mend."""
+"""Errors after which nothing was done, and which a user has to fix."""
 
 T = TypeVar("T")
 
@@ -84,9 +84,9 @@ _connected: weakref.WeakSet[_OfProcess] = weakref.WeakSet()
 
 
 class CouchbaseServer:
-    """The cluster that a URL names. Safe to share between threads; a forked child opens its own connections.
+    """The cluster of a URL. Safe to share between threads; a forked child opens its own connections.
 
-    Raises ConfigurationError for a URL that makes no sense; whether there is a cluster is seen at the first call.
+    Raises ConfigurationError for an invalid URL; a missing cluster is noticed at the first call.
     """
 
     def __init__(self, url: str) -> None:
@@ -94,20 +94,20 @@ class CouchbaseServer:
         self.name = self.address.name
         level = DURABILITY[self.address.durability]
         self.durable: dict[str, Any] = {} if level is None else {"durability": ServerDurability(level)}
-        """The options that every write takes."""
+        """The options of every write."""
         self._mine = _OfProcess()
         self._was_reached = False
 
     @property
     def collection(self) -> Any:
-        """The SDK's collection, of this process. Raises ConfigurationError, DatastoreUnavailable."""
+        """Return the SDK's collection, of this process. Raises ConfigurationError, DatastoreUnavailable."""
         mine = self._mine
         if mine.pid == os.getpid() and mine.collection is not None:
             return mine.collection
         return self._open().collection
 
     def query(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows of a SQL++ statement, which sees all that was written before. Raises what the SDK raises."""
+        """Return the rows of a SQL++ statement, which sees all previous writes. Raises the SDK's errors."""
         how = options.QueryOptions(
             named_parameters=dict(parameters),
             scan_consistency=QueryScanConsistency.REQUEST_PLUS,
@@ -116,9 +116,9 @@ class CouchbaseServer:
         return list(self._open().cluster.query(statement, how))
 
     def reading(self, what: str, call: Callable[[Any], T]) -> T:
-        """What ``call(collection)`` gives. One that a closed connection cut off is repeated: it changes nothing twice.
+        """Return the result of ``call(collection)``, repeated if a closed connection cut it off: it changes nothing.
 
-        ``what`` names the matter in an error. Raises ConfigurationError, DatastoreUnavailable, and of the SDK's errors
+        ``what`` names the subject in an error. Raises ConfigurationError, DatastoreUnavailable, and of the SDK's errors
         those about the one document.
         """
         try:
@@ -130,7 +130,7 @@ class CouchbaseServer:
                 raise self._unavailable(what, error) from error
 
     def writing(self, what: str, call: Callable[[Any], T]) -> T:
-        """``reading`` for a call that changes something, which is never repeated. Raises AmbiguousWrite, too."""
+        """Do what ``reading`` does for a call that changes something, never repeated. Also raises AmbiguousWrite."""
         return self._called(what, call, writes=True)
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class CouchbaseServer:
         return answer
 
     def translated(self, what: str, error: Any, writes: bool = False) -> Exception:
-        """What an error of the SDK means here; itself if it is about one document and says what is the matter."""
+        """Return ZeroG's error for one of the SDK; that itself if it is about one document and names the reason."""
         code = getattr(error, "error_code", None)
         if isinstance(error, sdk.DocumentLockedException):
             return DocumentLocked(f"{what}: somebody holds a lock on it on {self.name}; nothing was written")
@@ -178,7 +178,7 @@ class CouchbaseServer:
         return DatastoreError(f"{what}: {self.name} answered {brief(error)}")
 
     def _open(self) -> _OfProcess:
-        """This process's connections. Threads that wait while one of them fails get its error and don't try, too."""
+        """Return this process's connections. If a thread fails to open them, waiting threads get its error."""
         mine = self._of_this_process()
         began = SYSTEM.monotonic()
         with mine.lock:
@@ -198,14 +198,14 @@ class CouchbaseServer:
         timeouts = options.ClusterTimeoutOptions(
             bootstrap_timeout=seconds,
             kv_timeout=seconds,
-            kv_durable_timeout=max(seconds, timedelta(seconds=1.5)),  # the least that the server takes
+            kv_durable_timeout=max(seconds, timedelta(seconds=1.5)),  # the server's minimum
         )
         login = {"cert_path": address.ca} if address.ca else {}
         how = options.ClusterOptions(
             PasswordAuthenticator(address.user, address.password, **login),
             timeout_options=timeouts,
             transcoder=_Bytes(),
-            # The SDK would report slow and late answers to the log now and then, and at the end.
+            # The SDK would log slow and late answers now and then, and at the end.
             tracing_options=options.ClusterTracingOptions(enable_tracing=False),
             metrics_options=options.ClusterMetricsOptions(enable_metrics=False),
             orphan_reporting_options=options.ClusterOrphanReportingOptions(enable_orphan_reporting=False),
@@ -216,7 +216,7 @@ class CouchbaseServer:
             cluster = Cluster.connect(f"{address.scheme}://{address.hosts}", how)
             bucket = cluster.bucket(address.bucket)
             collection = bucket.scope(address.scope).collection(address.collection)
-            collection.exists("zerog_open_0")  # an unknown collection shows at its first use only
+            collection.exists("zerog_open_0")  # an unknown collection is noticed at its first use only
         except (sdk.CouchbaseException, ValueError) as error:
             if cluster is not None:
                 cluster.close()
@@ -245,7 +245,7 @@ class CouchbaseServer:
         return self._unreachable(what, error)
 
     def _unreachable(self, what: str, error: Exception) -> Exception:
-        """Why nobody answered: the SDK only says that it waited, so the first of the hosts is tried once more."""
+        """Return why no answer arrived: the SDK reports only a timeout, so the first host is tried once more."""
         host, separator, port = self.address.hosts.split(",")[0].rpartition(":")
         if not separator or port.endswith("]"):
             host, port = self.address.hosts.split(",")[0], PORTS[self.address.scheme]
@@ -264,14 +264,14 @@ class CouchbaseServer:
         )
 
     def _unavailable(self, what: str, error: Exception) -> DatastoreUnavailable:
-        """Nothing was done, and it will pass."""
+        """Return the error for a passing failure that did nothing."""
         return DatastoreUnavailable(
             f"{what}: {self.name} can't be reached or takes nothing within {self.address.timeout:g} s "
             f"({brief(error)}); nothing was changed"
         )
 
     def _misconfigured(self, what: str, error: Exception, why: str = "") -> Exception:
-        """At first use somebody's mistake; later on, of a cluster that took this user before, one more outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         kind = DatastoreUnavailable if self._was_reached else ConfigurationError
         return kind(f"{what}: {self.name} refuses: {why or brief(error)}; nothing was changed")
 
@@ -293,7 +293,7 @@ class _OfProcess:
 
 
 def _keep_inherited() -> None:
-    """In a forked child: have nobody free the parent's connections, not even the interpreter at its end."""
+    """Keep the parent's connections from being freed in a forked child, even at the end of the interpreter."""
     for mine in list(_connected):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(mine))
     _connected.clear()
@@ -303,10 +303,10 @@ os.register_at_fork(after_in_child=_keep_inherited)
 
 
 class _Bytes:
-    """The SDK's transcoder for documents that are JSON already, and are to be judged here when they are read."""
+    """The SDK's transcoder for documents that are JSON already, and are to be checked here when they are read."""
 
     def encode_value(self, value: bytes) -> tuple[bytes, int]:
-        return value, 0x02000000  # what all SDKs agree to be JSON
+        return value, 0x02000000  # the common flags of all SDKs for JSON
 
     def decode_value(self, value: bytes, flags: int) -> bytes:
         return value
@@ -330,7 +330,7 @@ _OF_DOCUMENT = (
 
 
 def brief(error: Exception) -> str:
-    """An error of the SDK in one short line: its kind and number, and why it was tried again and again."""
+    """Return an error of the SDK in one short line: its kind and number, and the reason of its retries."""
     if not isinstance(error, sdk.CouchbaseException):
         return f"{type(error).__name__}: {str(error)[:200]}"
     reasons = sorted(getattr(error.error_context, "retry_reasons", None) or ())

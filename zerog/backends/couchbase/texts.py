@@ -1,4 +1,4 @@
-"""Documents as the JSON texts that a cluster keeps."""
+"""Documents as the JSON texts that a cluster stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the URL of a Couchbase cluster says."""
+"""Parse the URL of a Couchbase cluster."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"  # noqa: S105  # a name, no passw
 """Environment variable with the password, unless the URL has one."""
 
 TIMEOUT = 5.0
-"""Seconds that connecting and each answer may take, unless the URL says ``?timeout=``."""
+"""Seconds that connecting and each answer may take, unless the URL has ``?timeout=``."""
 
 PORTS = {"couchbase": "11210", "couchbases": "11207"}
-"""Where a cluster listens unless the URL says so."""
+"""Ports of a cluster unless the URL has its own."""
 
 DURABILITY = ("none", "majority", "majority_and_persist_to_active", "persist_to_majority")
-"""What ``?durability=`` may say: where a write must have arrived before it is answered."""
+"""Values of ``?durability=``: where a write must have arrived before it is answered."""
 
 OPTIONS = ("timeout", "durability", "ca", "network")
 
 
 @dataclass(frozen=True)
 class Address:
-    """What a URL says."""
+    """The parts of a URL."""
 
     name: str
     """The URL as it may be logged: without user, password and query."""
@@ -43,7 +43,7 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Take a URL apart. Raises ConfigurationError, naming what is wrong and never the password."""
+    """Parse a URL. Raises ConfigurationError, naming the fault and never the password."""
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     name = f"{parts.scheme}://{hosts}{parts.path}"

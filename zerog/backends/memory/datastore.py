@@ -1,7 +1,7 @@
-"""The reference datastore: documents in this process, gone with it.
+"""The reference datastore: documents in this process, lost with it.
 
-It keeps serialized text, never the caller's objects, so that a test on it can't pass with a value that a real server
-would refuse. Heads and history lie apart, as in the adapters for servers.
+It stores serialized text, never the caller's objects, so that a test on it can't pass with a value that a real server
+would refuse. Heads and history are separate, as in the adapters for servers.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _decode(key: str, text: str, dict_only: bool = True) -> Any:
 
 
 class _History:
-    """The history of one document while operations go over it; the stored lists change only at ``commit``."""
+    """The history of one document while operations are applied; the stored lists change only at ``commit``."""
 
     def __init__(self, stored: dict[str, list[str]]) -> None:
         self._stored = stored
@@ -167,7 +167,7 @@ class _History:
         self._dropped: dict[str, int] = {}
 
     def append(self, field: str, text: str, keep: int | None) -> int:
-        """Add one entry; returns how many fall out at the front."""
+        """Add one entry; return how many are dropped from the front."""
         base = self._base.get(field)
         if base is None:
             base = self._base[field] = []
@@ -182,7 +182,7 @@ class _History:
         return overflow
 
     def take(self, field: str) -> list[Any] | None:
-        """The whole list, which then is here no more; None if there is none."""
+        """Remove and return the whole list; None if there is none."""
         base = self._base.get(field)
         if base is None:
             return None
@@ -191,7 +191,7 @@ class _History:
         return [jsonvalues.decode(text) for text in texts]
 
     def put(self, field: str, entries: list[Any]) -> None:
-        """Have this list from now on."""
+        """Store this list from now on."""
         self._base[field] = [jsonvalues.encode_checked(entry, field) for entry in entries]
 
     def commit(self) -> None:

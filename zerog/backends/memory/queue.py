@@ -1,4 +1,4 @@
-"""The reference queue: entries in this process, gone with it."""
+"""The reference queue: entries in this process, lost with it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class _Entry:
     ttr: float
     deliveries: int = 0
     token: int = 0
-    """Names the present reservation; 0 while there is none."""
+    """Number of the present reservation; 0 without one."""
 
 
 class _Entries:
-    """What all queues of one family share: the entries by queue name, under one lock."""
+    """State shared by all queues of one family: the entries by queue name, under one lock."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -42,7 +42,7 @@ class _Entries:
 
 
 class MemoryQueue(Queue):
-    """Entries in heaps: ready ones by age, one heap a priority; delayed and reserved ones by when they come back."""
+    """Entries in heaps: ready ones by age, one heap a priority; delayed and reserved ones by the time they return."""
 
     shared = False
 
@@ -64,7 +64,7 @@ class MemoryQueue(Queue):
     def put_raw(
         self, body: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False
     ) -> int:
-        """``put`` without asking whether the body is a uuid, as a foreign client of a real queue could."""
+        """Put without checking that the body is a uuid, as a foreign client of a real queue could."""
         check_options(delay, priority, ttr)
         family = self._family
         with family.changed:

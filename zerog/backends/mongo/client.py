@@ -1,7 +1,7 @@
-"""A MongoDB client that the caller made: pymongo's, or a stand-in within this process, for example mongomock's.
+"""A MongoDB client made by the caller: pymongo's, or a stand-in within this process, for example mongomock's.
 
-A stand-in takes dicts only, its calls aren't atomic between threads, and what it makes of an update pipeline is
-nothing to rely on. So its calls take turns, and ``MongoDatastore`` replaces whole documents there.
+A stand-in takes dicts only, its calls aren't atomic between threads, and its results of an update pipeline are
+unreliable. So its calls take turns, and ``MongoDatastore`` replaces whole documents there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from zerog.backends.mongo.server import PLAIN, SETTINGS, Client, MongoServer
 from zerog.exceptions import ConfigurationError
 
 _turn = threading.RLock()
-"""Held during each call of a stand-in. There is one for all, since several of its clients may share their documents."""
+"""Held during each call of a stand-in. One for all, since several of its clients may share their documents."""
 
 
 class GivenClient(MongoServer):
-    """A database and collection of a client that the caller made, and closes."""
+    """A database and collection of a client that the caller makes and closes."""
 
     def __init__(self, client: Client, database: str, collection: str) -> None:
         kind = type(client)
@@ -45,7 +45,7 @@ class GivenClient(MongoServer):
         writes = client.write_concern if client.write_concern.document else _usual_writes()
         reads = client.read_concern
         if not reads.level and writes.document.get("w") == "majority":
-            reads = ReadConcern("majority")  # else what was read back after a lost answer might be lost again
+            reads = ReadConcern("majority")  # else a document read back after a lost answer might be lost again
         database = client.get_database(self.database_name, PLAIN, pymongo.ReadPreference.PRIMARY, writes, reads)
         return database.get_collection(self.collection_name)
 
@@ -63,7 +63,7 @@ class GivenClient(MongoServer):
 
 
 class StandIn(GivenClient):
-    """The same for a client that isn't pymongo's and keeps documents in this process."""
+    """A database and collection of a client that isn't pymongo's and keeps documents in this process."""
 
     is_stand_in = True
 
@@ -90,7 +90,7 @@ class StandIn(GivenClient):
 
 
 def server_of(client: Any, database: str, collection: str) -> GivenClient:
-    """Return the deployment behind a client. Raises ConfigurationError for what is no client, and impossible names."""
+    """Return the deployment of a client. Raises ConfigurationError for other objects, and for impossible names."""
     if isinstance(client, pymongo.MongoClient):
         return GivenClient(client, database, collection)
     if not hasattr(client, "get_database"):

@@ -1,8 +1,7 @@
-"""Documents in a MongoDB collection, one each. How a document lies there is in ``values``.
+"""Documents in a MongoDB collection, one each; ``values`` describes how they are stored.
 
-``mutate`` is one update in most cases, made by ``updates``. If that finds nothing to change, the document is read:
-either it says why the change is refused, or that it was done before, or it is changed here and written by
-compare-and-swap.
+``mutate`` is one update in most cases, made by ``updates``. If that changes nothing, the document is read: it shows why
+the change is refused, or that it was done before, or it is changed here and written by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ INDEXES = {
     "zerog_due": ("due", "_id"),
     "zerog_end": ("status", "jobType", "finishedAt", "_id"),
 }
-"""What ``setup`` makes, so that ``find`` reads what it gives and little more."""
+"""The indexes made by ``setup``, so that ``find`` reads little more than it returns."""
 
 _SOME = {"zerog_end": {"finishedAt": {"$gt": ""}}}
-"""Which documents are in an index, if not all: a job that has not ended costs nothing there."""
+"""The documents in an index, if not all: a job that has not ended costs nothing there."""
 
 _LARGEST = 2**63 - 1
 
@@ -46,7 +45,7 @@ class MongoDatastore(Datastore):
         database: str = "zerog",
         collection: str = COLLECTION,
     ) -> None:
-        """Take a URL, or a ``client`` that stays the caller's: pymongo's, or an object that acts like it (mongomock's).
+        """Take a URL, or the caller's own ``client``: pymongo's, or an object that acts like it (mongomock's).
 
         ``database`` and ``collection`` are for a client; a URL names its own. Raises ConfigurationError.
         """
@@ -54,7 +53,7 @@ class MongoDatastore(Datastore):
             raise ConfigurationError("MongoDatastore needs either a URL or client=…, and not both")
         if server is None:
             from zerog.backends.mongo.client import (
-                server_of,  # after mongoserver, which names the extra if pymongo isn't there
+                server_of,  # after mongoserver, which names the extra if pymongo is missing
             )
 
             self.server: MongoServer = server_of(client, database, collection)
@@ -65,21 +64,21 @@ class MongoDatastore(Datastore):
 
     @property
     def durability(self) -> str | None:  # type: ignore[override]
-        """By the write concern and, if that isn't ``majority``, the kind of deployment; None if nobody can tell."""
+        """The durability by the write concern and, unless that is ``majority``, the deployment; None if unknown."""
         server = self.server
         if server.is_stand_in:
             return "process"
         journaled = "fsync" if server.journal else "1s"
         if server.w == "majority":
             return journaled
-        if isinstance(server.w, str):  # by tags that only its configuration explains
+        if isinstance(server.w, str):  # by tags, defined only in its configuration
             return None
         try:
             hello = server.ask("durability", "hello")
         except (ConfigurationError, DatastoreError):
             return None
         is_alone = "setName" not in hello and hello.get("msg") != "isdbgrid"
-        return journaled if is_alone else "process"  # a failover may take it back
+        return journaled if is_alone else "process"  # a failover may lose it
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
         with self.server.translated(key, writes=False):
@@ -108,7 +107,7 @@ class MongoDatastore(Datastore):
     def delete(self, key: str, cas: int | None = None) -> bool:
         wanted: Document = {"_id": key}
         if cas is not None:
-            wanted["_cas"] = cas if 0 < cas < _LARGEST else 0  # what no document has
+            wanted["_cas"] = cas if 0 < cas < _LARGEST else 0  # a token that no document has
         with self.server.translated(key):
             deleted = self.server.collection.delete_one(wanted).deleted_count
         if not deleted and cas is not None and self.read_with_cas(key, head=True)[1] is not None:
@@ -182,7 +181,7 @@ def _filter(query: FindQuery) -> dict[str, Any]:
         wanted[time] = {"$lte": query.latest}
         wanted["_id"] = {"$gt": ""}
         if time == "finishedAt":
-            wanted[time]["$gt"] = ""  # or the server would not take the index, which has only such ones
+            wanted[time]["$gt"] = ""  # required for the index, which has only such documents
         if place:
             wanted[time]["$gte"] = place[0]
             wanted["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
@@ -192,7 +191,7 @@ def _filter(query: FindQuery) -> dict[str, Any]:
 
 
 def _checked(key: str, stored: Document, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Any:
-    """The encoded document, if it is not too large. Raises InvalidValue with its size."""
+    """Return the encoded document, if it is not too large. Raises InvalidValue with its size."""
     body = encoded(stored)
     size = len(body.raw)
     if size > MAX_BSON:
@@ -203,7 +202,7 @@ def _checked(key: str, stored: Document, document: Document, limit: int = jsonva
 
 
 def _size(operations: Sequence[Operation]) -> int:
-    """How many bytes of BSON the operations may add to a document, or a little more."""
+    """Return how many bytes of BSON the operations may add to a document, or a little more."""
     added = {
         str(n): [field_name(o.field), to_value(o[1])] for n, o in enumerate(operations) if not isinstance(o, Remove)
     }
@@ -211,5 +210,5 @@ def _size(operations: Sequence[Operation]) -> int:
 
 
 def _first_token() -> int:
-    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
     return int.from_bytes(os.urandom(6)) + 1

@@ -1,6 +1,6 @@
-"""One MongoDB deployment: a client per process, and errors in ZeroG's own names.
+"""One MongoDB deployment: a client per process, and errors translated to ZeroG's.
 
-A client is made when it is first needed, and never used by a forked child. No write is sent twice, unless the URL says
+A client is made when it is first needed, and never used by a forked child. No write is sent twice, unless the URL has
 ``retryWrites=true``.
 """
 
@@ -41,13 +41,13 @@ except ImportError as error:  # pragma: no cover
 Client = pymongo.MongoClient[dict[str, Any]]
 
 COLLECTION = "zerog_documents"
-"""Where the documents lie, unless the URL says ``?collection=``."""
+"""Collection of the documents, unless the URL has ``?collection=``."""
 
 TIMEOUT_MS = 5_000
-"""How long finding a server, connecting, waiting for a free connection and each answer may take by default."""
+"""Default limit for finding a server, connecting, waiting for a free connection and each answer."""
 
 MAX_BSON = 16 * 1024 * 1024
-"""Size that the server takes of one document, in bytes of BSON."""
+"""Largest document that the server takes, in bytes of BSON."""
 
 SETTINGS: dict[str, Any] = {
     "serverSelectionTimeoutMS": TIMEOUT_MS,
@@ -61,10 +61,10 @@ SETTINGS: dict[str, Any] = {
     "maxAdaptiveRetries": 0,
     "appName": "zerog",
 }
-"""What holds unless the URL says otherwise."""
+"""Settings unless the URL has its own."""
 
 PLAIN = bson.CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
-"""How documents are decoded: dates as numbers, since not every date of BSON is one of Python."""
+"""Decoding of documents: dates as numbers, since not every date of BSON is one of Python."""
 
 _RAW = bson.CodecOptions(
     RawBSONDocument, unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
@@ -73,10 +73,10 @@ _RAW = bson.CodecOptions(
 _SECRET_OPTIONS = ("authmechanismproperties", "tlscertificatekeyfilepassword")
 
 _WRONG = (errors.PyMongoError, ValueError, TypeError, OSError)
-"""What the client raises for a URL that it can't use; OSError for a certificate that isn't there."""
+"""Errors of the client for a URL that it can't use; OSError for a missing certificate."""
 
 _NOT_ALLOWED = (13, 18, 8000)
-"""Codes of refusals for who asks: Unauthorized, AuthenticationFailed, the same from Atlas."""
+"""Codes of refusals because of the user: Unauthorized, AuthenticationFailed, the same from Atlas."""
 
 _TOO_LARGE = (10334, 17419, 17420)
 """Codes of refusals of a document that is or would become too large."""
@@ -90,16 +90,16 @@ _REFUSED = {
     462: "it has too much to do",
     14031: "its disk is full",
 }
-"""Codes of refusals by which nothing was done, and what they mean."""
+"""Codes of refusals that did nothing, and their meanings."""
 
 _INTERRUPTED = (6, 7, 50, 89, 91, 189, 262, 9001, 11600, 11601, 11602)
-"""Codes of what stopped an operation somewhere on its way: shutdowns, step-downs, time limits, networks."""
+"""Codes of errors that interrupted an operation: shutdowns, step-downs, time limits, networks."""
 
 
 class MongoServer:
-    """The deployment, database and collection that a URL names. Safe to share between threads and with forked children.
+    """The deployment, database and collection of a URL. Safe to share between threads and with forked children.
 
-    Raises ConfigurationError for a URL that makes no sense; whether there is a server is seen at the first call.
+    Raises ConfigurationError for an invalid URL; a missing server is noticed at the first call.
     """
 
     is_stand_in = False
@@ -129,7 +129,7 @@ class MongoServer:
 
     @property
     def collection(self) -> Collection[dict[str, Any]]:
-        """The documents, through this process's client."""
+        """Return the collection, through this process's client."""
         client = self._client()
         database = client.get_database(
             self.database_name, codec_options=PLAIN, read_preference=pymongo.ReadPreference.PRIMARY
@@ -137,15 +137,15 @@ class MongoServer:
         return database.get_collection(self.collection_name)
 
     def undecoded(self) -> Collection[Any]:
-        """The same collection, giving what ``decoded`` takes, so that one broken document doesn't break a page."""
+        """Return the collection with answers for ``decoded``, so that one broken document doesn't break a page."""
         return self.collection.with_options(codec_options=_RAW)
 
     def packed(self, body: RawBSONDocument) -> Any:
-        """Return an encoded document as the client takes it for a write."""
+        """Return an encoded document in the client's form for a write."""
         return body
 
     def ask(self, what: str, command: str) -> dict[str, Any]:
-        """The answer to a command that changes nothing and that everybody may give. Raises what ``translated`` does."""
+        """Return the answer to a read-only command that any user may send. Raises the errors of ``translated``."""
         with self._translating(what, writes=False):
             return self._client().admin.command(command)
 
@@ -159,7 +159,7 @@ class MongoServer:
 
     @contextmanager
     def translated(self, what: str, writes: bool = True) -> Iterator[None]:
-        """Have what the client raises come out in ZeroG's names; ``what`` names the matter.
+        """Translate the client's errors to ZeroG's; ``what`` names the subject.
 
         Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (of a write: it may be done), CasMismatch (the
         key is taken), InvalidValue (too large), CorruptDocument, ConfigurationError, DatastoreError.
@@ -186,11 +186,11 @@ class MongoServer:
             raise self._disconnected(what, error, writes) from error
         except errors.OperationFailure as error:
             raise self._refused(what, error, writes) from None
-        except errors.ConfigurationError as error:  # what only a server or the DNS can tell
+        except errors.ConfigurationError as error:  # only the server or the DNS shows it
             raise self._misconfigured(
                 f"{what}: {self.name} can't be used ({_brief(error)}); nothing was changed"
             ) from None
-        except errors.PyMongoError as error:  # of a client that another thread has just closed, for one
+        except errors.PyMongoError as error:  # for example of a client that another thread has just closed
             raise DatastoreUnavailable(f"{what}: {self.name} was not asked ({_brief(error)})") from error
 
     def _disconnected(self, what: str, error: errors.ConnectionFailure, writes: bool) -> Exception:
@@ -233,15 +233,15 @@ class MongoServer:
         return DatastoreError(f"{what}: {self.name} answered {_brief(error)}; nothing was changed")
 
     def _misconfigured(self, text: str) -> Exception:
-        """At first use somebody's mistake; later on, of a server that took this user before, one more outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         return DatastoreUnavailable(text) if self._was_reached else ConfigurationError(text)
 
     def _selection_errors(self) -> list[Exception | None]:
-        """What keeps each known server from being used, as far as the client has seen it."""
+        """Return for each known server the error that keeps it from being used, according to the client."""
         return [server.error for server in self._client().topology_description.server_descriptions().values()]
 
     def _has_no_such_host(self) -> bool:
-        """Whether the name of every known host is unknown."""
+        """Return True if the name of every known host is unknown."""
         return all(_is_unknown(host) for host, _ in self._client().topology_description.server_descriptions())
 
     def _client(self) -> Client:
@@ -257,7 +257,7 @@ class MongoServer:
     def _of_this_process(self) -> _OfProcess:
         mine = self._mine
         if mine.pid != os.getpid():
-            self._inherited.append(mine)  # the parent's; closing it, or letting it go, would talk on its connections
+            self._inherited.append(mine)  # the parent's; closing or freeing it would use its connections
             mine = self._mine = _OfProcess()  # the parent's lock may have been held when it forked
         return mine
 
@@ -272,12 +272,12 @@ class _OfProcess:
 
 
 def encoded(document: Mapping[str, Any]) -> RawBSONDocument:
-    """A document as it goes over the wire; ``len(….raw)`` is its size."""
+    """Return a document as it is sent; ``len(….raw)`` is its size."""
     return RawBSONDocument(bson.encode(document))
 
 
 def decoded(document: Any, key: str = "a document") -> dict[str, Any]:
-    """What ``undecoded`` gave as a dict. Raises CorruptDocument."""
+    """Return a document of ``undecoded`` as a dict. Raises CorruptDocument."""
     if not isinstance(document, RawBSONDocument):
         return dict(document)
     try:
@@ -287,7 +287,7 @@ def decoded(document: Any, key: str = "a document") -> dict[str, Any]:
 
 
 def _without_own_options(url: str) -> tuple[str, str | None]:
-    """The URL as the client takes it, and the collection that it names."""
+    """Return the URL as the client takes it, and the collection that it names."""
     start, _, query = url.partition("?")
     options = [option for option in query.split("&") if option]
     own = [option for option in options if option.startswith("collection=")]
@@ -305,7 +305,7 @@ def _database(url: str, name: str) -> str:
 
 
 def _client_for(url: str) -> Client:
-    """A client that has not connected yet. Raises one of _WRONG."""
+    """Return a client that has not connected yet. Raises one of _WRONG."""
     query = url.partition("?")[2]
     for option in filter(None, query.split("&")):
         _check_option(option)
@@ -314,7 +314,7 @@ def _client_for(url: str) -> Client:
         raise ValueError("with w=0 nobody learns whether a write was done")
     settings = {name: value for name, value in SETTINGS.items() if name.lower() not in given}
     if given.get("w", SETTINGS["w"]) == "majority" and "readconcernlevel" not in given:
-        settings["readConcernLevel"] = "majority"  # else what was read back after a lost answer might be lost again
+        settings["readConcernLevel"] = "majority"  # else a document read back after a lost answer might be lost again
     return pymongo.MongoClient(url, connect=False, **settings)
 
 
@@ -335,7 +335,7 @@ def _is_unknown(host: str) -> bool:
 
 
 def _explained(url: str, error: Exception) -> str:
-    """What the client says of a URL, unless it may be about user, password or another secret."""
+    """Return the client's text about a URL, unless it may contain user, password or another secret."""
     start, _, options = url.partition("?")
     if "@" in options or any(name in options.lower() for name in _SECRET_OPTIONS):
         return "it is no valid URL"
@@ -350,15 +350,15 @@ def _explained(url: str, error: Exception) -> str:
 
 
 def _may_have_been_sent(error: errors.ConnectionFailure) -> bool:
-    """Whether a command may have left this process before the connection failed."""
+    """Return True if a command may have left this process before the connection failed."""
     if isinstance(error, (errors.ServerSelectionTimeoutError, errors.WaitQueueTimeoutError)):
         return False
-    # Of a connection that was being opened: it was refused, or its pool is closed after another one's failure.
+    # While a connection was being opened: it was refused, or its pool was closed after another one's failure.
     return not isinstance(error.__cause__, (ConnectionRefusedError, socket.gaierror, errors.AutoReconnect))
 
 
 def _brief(error: Exception) -> str:
-    """An error on one line, without what the client adds about itself."""
+    """Return an error on one line, without the client's text about itself."""
     text = str(error)
     for addition in (", Timeout: ", " (configured timeouts: ", ", full error: ", " Refer to docstring"):
         text = text.partition(addition)[0]

@@ -1,7 +1,7 @@
 """A ``mutate`` as one update of MongoDB: a filter that holds only if the change may be applied, and a pipeline.
 
-The server does what it can be sure of. The filter leaves everything else out (a refusal; a field of the wrong type;
-numbers that a double can't count; a document that may become too large), and an operation that has no sure form here
+The server does what it can do exactly. The filter excludes everything else (a refusal; a field of the wrong type;
+numbers that a double can't count; a document that may become too large), and an operation without an exact form here
 gives no update at all. ``mutate`` then reads the document and writes it by compare-and-swap.
 """
 
@@ -18,13 +18,13 @@ from zerog.records.operations import Add, Append, Document, Max, Operation, Set,
 from zerog.support import jsonvalues
 
 SURE_BYTES = jsonvalues.JOB_BYTES // 6
-"""Size in BSON below which a document is surely no more than JOB_BYTES of JSON: one byte takes six there at most."""
+"""Size in BSON below which a document has at most JOB_BYTES of JSON: one byte takes six there at most."""
 
 EXACT = 2**53
-"""Up to here a double counts, so that the server's sums are Python's."""
+"""Largest number up to which a double counts, so that the server's sums equal Python's."""
 
 LONGEST_CHAIN = 8
-"""Sums and maxima of one field in one batch, at most: each lies within the next one's expression."""
+"""Sums and maxima of one field in one batch, at most: each is nested in the next one's expression."""
 
 _LARGEST = 2**63 - 1
 _MOST_ENTRIES = 2**31 - 1
@@ -39,21 +39,21 @@ Expression = Any
 
 
 class Update(NamedTuple):
-    """What is sent, and how its answer is read."""
+    """The update to send, and the data to read its answer."""
 
     filter: Document
     pipeline: list[Document]
     projection: dict[str, bool]
     known: Document
-    """Fields whose new value needn't be asked for."""
+    """Fields whose new value is known without the answer."""
 
 
 class _NotSure(Exception):
-    """There is no update of which this code can be sure that it does what the contract says."""
+    """There is no update that certainly does what the contract requires."""
 
 
 class _Field:
-    """What one batch of operations does to one field."""
+    """The effect of one batch of operations on one field."""
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -83,11 +83,11 @@ class _Field:
             raise _NotSure
 
     def _apply_here(self, operation: Operation) -> None:
-        """Change a value that this batch has set itself."""
+        """Change a value that this batch has set."""
         try:
             self.value = apply({self.field: self.value}, [operation])[self.field]
         except InvalidValue:
-            raise _NotSure from None  # it is said once it is known that this run may write at all
+            raise _NotSure from None  # raised once it is known that this run may write at all
 
     def _append(self, operation: Append) -> None:
         keep = operation.keep
@@ -99,7 +99,7 @@ class _Field:
     def _add(self, operation: Add) -> None:
         self._link()
         if str(operation.amount) == "-0.0":
-            raise _NotSure  # what that leaves of another zero's sign, servers may see in another way
+            raise _NotSure  # the sign of the resulting zero may differ on the server
         old = {"$ifNull": [self.path, 0]} if self.kind is None else self.expression
         self.kind = Add
         self._reaches(operation.amount)
@@ -132,7 +132,7 @@ class _Field:
             raise _NotSure
 
     def conditions(self) -> list[Expression]:
-        """What must hold of the stored field for the change to be as sure as it looks."""
+        """Return the conditions on the stored field under which the change is exact."""
         if self.kind is Set:
             return []
         if self.kind is Max:
@@ -147,7 +147,7 @@ class _Field:
         return held
 
     def assignments(self) -> dict[str, Expression]:
-        """The new values of the stored fields."""
+        """Return the new values of the stored fields."""
         if self.kind is Set:
             return {self.path[1:]: {"$literal": to_value(self.value)}}
         if self.kind is not Append:
@@ -166,7 +166,7 @@ class _Field:
 def update_for(
     key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None, size: int
 ) -> Update | None:
-    """The update for a ``mutate`` of checked operations; None if there is none of which one could be sure.
+    """Return the update for a ``mutate`` of checked operations; None if there is no exact one.
 
     ``size``: how many bytes of BSON the operations' values may add at most.
     """
@@ -198,7 +198,7 @@ def update_for(
 
 
 def _is_fence(cas: int | None, run: RunGuard | None) -> bool:
-    """True if the server can judge these; what makes no sense is refused by ``fence``."""
+    """True if the server can check these; ``fence`` refuses invalid ones."""
     if cas is not None and (type(cas) is not int or not 0 < cas < _LARGEST):
         return False
     if run is None:
@@ -208,7 +208,7 @@ def _is_fence(cas: int | None, run: RunGuard | None) -> bool:
 
 
 def _fence(cas: int | None, run: RunGuard | None) -> list[Expression]:
-    """``zerog.contracts.datastore.fence``, where it neither refuses nor finds the write done already."""
+    """Return when ``zerog.contracts.datastore.fence`` neither refuses a write nor finds it done already."""
     held: list[Expression] = [_is_one_of("$_cas", _INTEGER), _is_one_of("$seq", [*_NOTHING, *_INTEGER])]
     if cas is not None:
         held.append({"$eq": ["$_cas", cas]})
@@ -220,7 +220,7 @@ def _fence(cas: int | None, run: RunGuard | None) -> list[Expression]:
 
 
 def _counts(path: str) -> list[Expression]:
-    """A number with which the server reckons as Python does, or nothing."""
+    """Return conditions for a number with which the server computes as Python does, or for a missing field."""
     number = {"$ifNull": [path, 0]}
     return [_is_one_of(path, _NUMBER), {"$gte": [number, -EXACT]}, {"$lte": [number, EXACT]}]
 
@@ -230,5 +230,5 @@ def _is_one_of(path: str, types: list[str]) -> Expression:
 
 
 def _let(old: Expression, then: Expression) -> Expression:
-    """An expression in which ``$$old`` stands for another one."""
+    """Return an expression in which ``$$old`` stands for another one."""
     return {"$let": {"vars": {"old": old}, "in": then}}

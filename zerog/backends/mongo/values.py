@@ -1,9 +1,9 @@
-"""A document as MongoDB keeps it: its fields beside ``_id`` (its key) and ``_cas`` (its token).
+"""The form of a document in MongoDB: its fields beside ``_id`` (its key) and ``_cas`` (its token).
 
-JSON and BSON differ in little: keys of BSON hold no NUL, and dots and dollar signs in them mean something to the
+JSON and BSON differ little: keys of BSON contain no NUL, and dots and dollar signs in them have a meaning for the
 server, so they are percent-encoded. A field whose name begins with an underscore is, too, for those are the adapter's
-own. A history field that is no list lies under its name with an underscore, so that a head is a document without three
-fields.
+own. A history field that is no list is stored under its name with an underscore, so that a head is a document without
+three fields.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ HEAD = dict.fromkeys(HISTORY, False)
 """The projection that leaves out the history."""
 
 OWN = {f"_{field}": field for field in HISTORY}
-"""Where history fields lie that are no list."""
+"""Names of history fields that are no list."""
 
 _odd = re.compile(r"[.$%\0]").search
 
 
 @lru_cache(4096)
 def quoted(name: str) -> str:
-    """A key as it is stored within a value."""
+    """Return a key as it is stored within a value."""
     if not name:
         return "%"
     return re.sub(r"[.$%\0]", lambda odd: f"%{ord(odd[0]):02X}", name) if _odd(name) else name
@@ -36,21 +36,21 @@ def quoted(name: str) -> str:
 
 @lru_cache(4096)
 def field_name(field: str) -> str:
-    """A field of the document as it is stored."""
+    """Return a field of the document as it is stored."""
     if not field.startswith("_"):
         return quoted(field)
     return "%5F" + (quoted(field[1:]) if len(field) > 1 else "")
 
 
 def unquoted(name: str) -> str:
-    """What ``quoted`` or ``field_name`` was given."""
+    """Return the argument of ``quoted`` or ``field_name``."""
     if "%" not in name:
         return name
     return "" if name == "%" else re.sub("%([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), name)
 
 
 def to_stored(key: str, document: Document, token: int) -> Document:
-    """A checked document as it is stored under ``key``."""
+    """Return a checked document as it is stored under ``key``."""
     stored: Document = {"_id": key, "_cas": token}
     for field, value in document.items():
         apart = field in HISTORY and type(value) is not list
@@ -59,7 +59,7 @@ def to_stored(key: str, document: Document, token: int) -> Document:
 
 
 def to_value(value: Any) -> Any:
-    """A checked value as it is stored."""
+    """Return a checked value as it is stored."""
     kind = type(value)
     if kind is dict:
         return {quoted(key): to_value(part) for key, part in value.items()}
@@ -69,7 +69,7 @@ def to_value(value: Any) -> Any:
 
 
 def from_stored(key: str, stored: Document) -> tuple[Document, int]:
-    """The document and its token. Raises CorruptDocument for what ZeroG has not written."""
+    """Return the document and its token. Raises CorruptDocument for a value that ZeroG has not written."""
     document: Document = {}
     for name, value in stored.items():
         if name not in ("_id", "_cas"):
@@ -81,7 +81,7 @@ def from_stored(key: str, stored: Document) -> tuple[Document, int]:
 
 
 def from_value(value: Any, key: str, path: str) -> Any:
-    """A value as it was before ``to_value``."""
+    """Return a value as it was before ``to_value``."""
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is int:
         return value
@@ -90,7 +90,7 @@ def from_value(value: Any, key: str, path: str) -> Any:
     if kind is list:
         return [from_value(part, key, path) for part in value]
     if isinstance(value, int):
-        return int(value)  # the driver has a type of its own for integers of 64 bits
+        return int(value)  # the driver has a separate type for integers of 64 bits
     if kind is float and value - value == 0:
         return value
     raise CorruptDocument(

@@ -1,6 +1,6 @@
-"""The commands that the script on a Redis server takes for documents, and what its answers say.
+"""The commands of the script on a Redis server for documents, and the parsing of its answers.
 
-A document's verbs and the engine of one server share them; how a document lies there is in ``script``.
+The document verbs and the engine of one server share them; ``script`` describes the storage.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _COUNTERS = frozenset(f',"{dropped_field(field)}":' for field in HISTORY)
 
 
 def reading(key: str, head: bool = True) -> Command:
-    """The command for a document's head, or all of it."""
+    """Return the command that reads a document's head, or all of it."""
     return {"c": "read", "k": key} if head else {"c": "read", "k": key, "w": "1"}
 
 
 def head_of(key: str, answer: Sequence[Any]) -> Document:
-    """The head in the answer to ``reading``. Raises CorruptDocument."""
+    """Return the head in the answer to ``reading``. Raises CorruptDocument."""
     return json_of(key, b"{%b}" % answer[1][1:], dict)  # type: ignore[no-any-return]
 
 
 def token_of(key: str, answer: Sequence[Any]) -> int:
-    """The token in the answer to ``reading``. Raises CorruptDocument."""
+    """Return the token in the answer to ``reading``. Raises CorruptDocument."""
     if not answer[0].isdigit():
         raise CorruptDocument(f"{key} has the token {answer[0]!r}; it was left as it is")
     return int(answer[0])
 
 
 def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Command:
-    """The parts of a document as they are stored. Raises InvalidValue for a body of more than ``limit`` bytes."""
+    """Return a document's parts as they are stored. Raises InvalidValue for a body of more than ``limit`` bytes."""
     lists = {field: document[field] for field in HISTORY if type(document.get(field)) is list}
     body = {field: value for field, value in document.items() if field not in IS_APART and field not in lists}
     fields: list[str] = []
@@ -75,7 +75,7 @@ def change(
     cas: int | None = None,
     run: RunGuard | None = None,
 ) -> Command | None:
-    """The command for a ``mutate``; None if the script could not do it. The operations are checked already."""
+    """Return the command for a ``mutate`` of checked operations; None if the script could not do it."""
     command: Command = {"c": "mutate", "k": key}
     if cas is not None:
         command["t"] = str(cas)
@@ -109,7 +109,7 @@ def change(
 
 
 def _coded(operation: Operation) -> tuple[str, ...]:
-    """An operation as the script takes it."""
+    """Return an operation in the script's form."""
     field = operation.field
     name = hash_name(field)
     if isinstance(operation, Max):
@@ -125,7 +125,7 @@ def _coded(operation: Operation) -> tuple[str, ...]:
 
 
 def replacing(key: str, fields: Document, cas: int) -> Command:
-    """The command that gives fields of a head new values under its token."""
+    """Return the command that replaces fields of a head under its token."""
     flat: list[str] = []
     for field, value in fields.items():
         flat += (hash_name(field), text_of(value, field))
@@ -133,7 +133,7 @@ def replacing(key: str, fields: Document, cas: int) -> Command:
 
 
 def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:
-    """What the answer to a ``change`` says of it."""
+    """Return the mutation in the answer to a ``change``."""
     changed: Document = {}
     texts = iter(answer[2])
     for operation in operations:
@@ -151,12 +151,12 @@ def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutati
 
 @lru_cache(4096)
 def hash_name(field: str) -> str:
-    """Return a field's name as the hash has it: a part of a JSON text."""
+    """Return a field's name in the hash: a part of a JSON text."""
     return f",{encode_basestring(field)}:"
 
 
 def text_of(value: Any, field: str) -> str:
-    """A checked value as JSON. Raises InvalidValue for what is too large."""
+    """Return a checked value as JSON. Raises InvalidValue if it is too large."""
     kind = type(value)
     if kind is str and len(value) < 1_000:
         return encode_basestring(value)
@@ -168,7 +168,7 @@ def text_of(value: Any, field: str) -> str:
 
 
 def needs_whole(operations: Sequence[Operation], lists: bytes) -> bool:
-    """Whether the operations can only be applied to the document as a whole."""
+    """Return True if the operations can only be applied to the document as a whole."""
     for operation in operations:
         if type(operation) is Remove:
             return True
@@ -181,7 +181,7 @@ def needs_whole(operations: Sequence[Operation], lists: bytes) -> bool:
 
 
 def json_of(key: str, text: bytes, kind: type) -> Any:
-    """The value of a stored text. Raises CorruptDocument, also for one of another kind."""
+    """Return the value of a stored text. Raises CorruptDocument, also for a value of another kind."""
     try:
         value = jsonvalues.decode(text)
     except (ValueError, RecursionError) as error:
@@ -193,5 +193,5 @@ def json_of(key: str, text: bytes, kind: type) -> Any:
 
 
 def _first_token() -> int:
-    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
     return int.from_bytes(os.urandom(6)) + 1

@@ -1,12 +1,12 @@
-"""Documents on a Redis server. How a document lies there, and what is done to it there, is in ``script``.
+"""Documents on a Redis server; their storage, and the work on it, is in ``script``.
 
-``body`` is the JSON of everything that was there when the document was written whole, but for the fields of APART,
-with a comma in front and no braces; it is not rewritten by ``mutate``. A field that ``mutate`` has given another value
-since is a field of the document's hash and laid over the body when read. History entries are lists of their own, so
-that recording event 10,000 costs what event 1 cost.
+``body`` is the JSON of all fields that existed when the document was written whole, except those of APART, with a comma
+in front and no braces; ``mutate`` doesn't rewrite it. A field that ``mutate`` has changed since is a field of the
+document's hash and laid over the body when read. History entries are in separate lists, so that recording event 10,000
+costs what event 1 cost.
 
-The script applies what it can be sure of. Everything else (a refusal; arithmetic on a field that only the body has;
-integers beyond 15 digits) it leaves alone, and ``mutate`` reads the document and writes by compare-and-swap.
+The script applies what it can be sure of. It leaves everything else alone (a refusal; arithmetic on a field that only
+the body has; integers beyond 15 digits), and ``mutate`` reads the document and writes by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RedisDatastore(Datastore):
 
     @property
     def durability(self) -> str | None:  # type: ignore[override]
-        """By the server's settings, asked each time; None if it doesn't tell them."""
+        """The durability by the server's settings, read each time; None if it doesn't show them."""
         try:
             answer = self.server.ask("durability", "CONFIG", "GET", "append*")
         except (ConfigurationError, DatastoreError):
@@ -108,7 +108,7 @@ class RedisDatastore(Datastore):
         return int(self.server.one({"c": "store", "t": "*", **stored(key, value)}, key))
 
     def delete(self, key: str, cas: int | None = None) -> bool:
-        """Remove the document; with ``cas`` only under that token. Tells whether there was one.
+        """Remove the document; with ``cas`` only under that token. Return True if there was one.
 
         Raises ``casException`` if it has another token.
         """
@@ -147,7 +147,7 @@ class RedisDatastore(Datastore):
                     continue
                 elif all(head.get(field) == value for field, value in wanted.items()):
                     found.append((place, head))
-            if stale:  # changed since it was listed, or by code that knows no such index
+            if stale:  # changed since it was listed, or by code without this index
                 self.server.one({"c": "list", "m": stale}, "the index of ended jobs")
             if len(places) <= limit:
                 break
@@ -156,7 +156,7 @@ class RedisDatastore(Datastore):
         return Page([head for _, head in found[:limit]], more, unreadable)
 
     def setup(self) -> list[str]:
-        """List the ended jobs that the index by their end hasn't: those that older code has ended."""
+        """List the ended jobs that are missing in the index by their end: those that older code has ended."""
         listed = sum(self._list_ended(status) for status in incomplete(self.server))
         return [f"{listed} entries of the index {self.server.prefix}ended"] if listed else []
 
@@ -165,7 +165,7 @@ class RedisDatastore(Datastore):
             text = self.server.ask("its version", "INFO", "server").decode()
         except DatastoreUnavailable:
             raise
-        except (ConfigurationError, DatastoreError):  # a user who may not ask, or a server that doesn't tell
+        except (ConfigurationError, DatastoreError):  # a user without the right to ask, or a server that doesn't answer
             return None
         told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "valkey_version" in told:
@@ -179,9 +179,9 @@ class RedisDatastore(Datastore):
         self.server.close()
 
     def heads_with_cas(self, keys: Sequence[str]) -> list[tuple[Document | None, int]]:
-        """The heads of these documents and their tokens.
+        """Return the heads of these documents and their tokens.
 
-        (None, 0) for what isn't there, (None, -1) for what can't be read.
+        (None, 0) for a missing one, (None, -1) for an unreadable one.
         """
         if not keys:
             return []
@@ -195,7 +195,7 @@ class RedisDatastore(Datastore):
         return heads
 
     def _list_ended(self, status: str) -> int:
-        """Enter all jobs of a status into the index of ended jobs; returns how many were missing."""
+        """Enter all jobs of a status into the index of ended jobs; return how many were missing."""
         listed, start = 0, list[str]()
         while places := self._places(FindQuery(status), start, 1_000):
             keys, start = [place[-1] for place in places], places[-1]
@@ -203,8 +203,8 @@ class RedisDatastore(Datastore):
             for key in missing(self.server, status, [(key, head) for key, (head, _) in heads.items() if head]):
                 head, token = heads[key]
                 assert head is not None
-                kept = [Set(field, head[field]) for field in ("jobType", "finishedAt")]  # where the script looks
-                with suppress(self.casException):  # a change meanwhile lists it
+                kept = [Set(field, head[field]) for field in ("jobType", "finishedAt")]  # where the script reads them
+                with suppress(self.casException):  # a concurrent change lists it
                     self.mutate(key, kept, cas=token)
                     self.server.one({"c": "list", "m": [[status, *(each.value for each in kept), key]]}, key)
                     listed += 1
@@ -232,7 +232,7 @@ class RedisDatastore(Datastore):
     def _mutate_here(
         self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
     ) -> Mutation:
-        """Read the head, apply the operations here, and send what they come to under the token that was read."""
+        """Read the head, apply the operations here, and write the result under the token that was read."""
         for _ in range(MAX_COLLISIONS):
             answer = self.server.one(reading(key), key, writes=False)
             head, token = (None, None) if answer == 0 else (head_of(key, answer), token_of(key, answer))
@@ -252,7 +252,7 @@ class RedisDatastore(Datastore):
                 more = {field: value for field, value in done.values.items() if field not in touched}
                 return done._replace(values={**changed, **more})
             if self.read_with_cas(key, head=True)[1] == token:
-                break  # nobody was in the way: too large for the script
+                break  # no collision: too large for the script
         else:
             raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
         return super().mutate(key, operations, cas, run)

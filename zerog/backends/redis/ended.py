@@ -1,6 +1,6 @@
-"""The index of ended jobs on a Redis server, as far as ``setup`` fills it: the script keeps it.
+"""Fill the index of ended jobs on a Redis server, for ``setup``; the script maintains it.
 
-Jobs that ended before there was such an index, or under code that doesn't know it, are missing there until then.
+Jobs that ended before the index existed, or under code without it, are missing there until then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ INDEX = "ended"
 
 
 def incomplete(server: RedisServer) -> list[str]:
-    """The statuses of TERMINAL of which the index doesn't have all jobs; the cost doesn't depend on their number."""
+    """Return the statuses of TERMINAL with jobs missing in the index; the cost doesn't depend on their number."""
     found = []
     for status in TERMINAL:
         low, high = f"[{status}\0".encode(), f"({status}\0".encode() + b"\xff"
@@ -29,7 +29,7 @@ def incomplete(server: RedisServer) -> list[str]:
 
 
 def missing(server: RedisServer, status: str, heads: Sequence[tuple[str, Document]]) -> list[str]:
-    """Those of these keys, each with its head, that the index should have and hasn't."""
+    """Return those of these keys, each with its head, that belong in the index but are missing."""
     members = {key: _member(status, key, head) for key, head in heads if _can_be_listed(status, head)}
     if not members:
         return []

@@ -1,13 +1,13 @@
-"""The lifecycle when documents and queue are on one Redis server: submit, settle and claim in one call each.
+"""The job lifecycle on one Redis server: submit, settle and claim in one call each.
 
-A claim is one call for jobs that the script may claim by itself (``zerog.backends.redis.takes``). For others it is two:
-the first reserves entries and brings the heads of their jobs, the second claims those that were accepted, each under
-its token, and takes their entries off the queue. What dies in between leaves reserved entries, which come back after
-their time to run. The settlements of ``step`` ride with the first call. The rarer verbs are inherited: they are as
-safe, in more calls.
+A claim is one call for jobs that the script may claim alone (``zerog.backends.redis.takes``). For other jobs it is two:
+the first reserves entries and returns the heads of their jobs, the second claims the accepted ones, each under its
+token, and takes their entries off the queue. A crash in between leaves reserved entries, which return after their time
+to run. The settlements of ``step`` are sent with the first call. The rarer verbs are inherited: they are as safe, in
+more calls.
 
 Several queues are served in the order of their names' priority, and each by the priority of its entries; but every
-SHAREth entry that an engine takes is the oldest one of the lowest priority, so that nothing waits for ever.
+FAIR_SHARE-th entry that an engine takes is the oldest one of the lowest priority, so that nothing starves.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 ENTRIES = 1_000
-"""Entries looked at in one claim at most, once it has something to show for it."""
+"""Entries examined in one claim at most, once it has claimed a job."""
 
 
 class RedisEngine(DeferredClaims, RedisWrites):
-    """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
+    """Engine over both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
     claims_ahead = True
 
@@ -77,7 +77,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
         return Step(settled + rest, claims, trouble)
 
     def _claim_all(self, claims: list[Claim], taken: list[Taken], want: int, take: Take, loader: Loader) -> None:
-        """Add to ``claims`` what was taken, and take on while there is more and too few could be claimed."""
+        """Add the taken jobs to ``claims``, and take more while there are any and too few could be claimed."""
         looked, asked = 0, want
         while taken:
             looked += len(taken)
@@ -92,7 +92,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
     def _settle_and_take(
         self, settlements: Sequence[Settlement], want: int, take: Take
     ) -> tuple[list[Settled], list[Taken]]:
-        """Settle, and claim or reserve what comes next, in one call. Raises what the call raises."""
+        """Settle, and claim or reserve the next jobs, in one call. Raises the errors of the call."""
         if want <= 0:
             return self.settle(settlements), []
         commands = self._commands(settlements)
@@ -115,7 +115,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
         return self._answers(settlements, commands, answers), taken
 
     def _taken(self, answer: Any, queues: Sequence[str], has_settled: bool) -> Any:
-        """Return what a take has answered; nothing, or QueueUnavailable, if a key of its queues is no queue's."""
+        """Return a take's answer; nothing, or QueueUnavailable, if a key of its queues isn't a queue's."""
         if answer is not BROKEN:
             return answer
         text = f"nothing was taken from {', '.join(queues)}: {self._server.name} holds something else under a key there"
@@ -128,7 +128,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
         return head_of(claim.key, (b"", claim.raw_head))
 
     def _claim_taken(self, taken: Sequence[Taken], take: Take, loader: Loader) -> list[Claim]:
-        """Claim the jobs of reserved entries that wait and are accepted; the others' entries go, or come later."""
+        """Claim the jobs of reserved entries that wait and are accepted; drop or put back the other entries."""
         if not taken:
             return []
         failpoint("claim.reserved")
@@ -165,7 +165,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
         return won
 
     def _claim_alone(self, claim: Claim, changed: Document) -> bool:
-        """Claim a job by a write of its own, which tells apart a head that was changed and one that is too large."""
+        """Claim a job by a separate write, which distinguishes a changed head from one that is too large."""
         try:
             operations = [Set(field, value) for field, value in changed.items()]
             claim.token = self.datastore.mutate(claim.key, operations, cas=claim.token).token
@@ -181,8 +181,8 @@ class RedisEngine(DeferredClaims, RedisWrites):
     def _consider(
         self, taken: Taken, worker: WorkerIdentity, loader: Loader
     ) -> tuple[float | str, Document | None, Any]:
-        """In how many seconds an entry shall come again (0: never), or on which queue; or the head to claim and what
-        ``loader`` said."""
+        """Return the seconds until an entry is put back (0: never) or its new queue, the head to claim, and the value
+        of ``loader``."""
         key, head = make_key(taken.uuid), {}
         try:
             token = 0
@@ -202,7 +202,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
                 joblog.cancelled(head)
                 return 0.0, None, None
             return 0.0, head, self.inspect(head, loader)
-        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
             self.set_aside(taken.uuid, error, "dropped.unreadable")
             return 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:

@@ -1,12 +1,11 @@
-"""A queue on a Redis server, the datastore's or another. Its keys, and what is done to them: ``script``.
+"""A queue on a Redis server, the datastore's or another; its keys, and the work on them, are in ``script``.
 
-Entries that are ready lie in one sorted set, by priority and then by their number, which is lower for those that were
-put ahead; delayed and reserved ones in another, by the time at which they come back. That time is the server's.
+Ready entries are in one sorted set, by priority and then by their number, which is lower for those that were put ahead;
+delayed and reserved ones in another, by the time at which they return. That time is the server's.
 
-A consumer with nothing to do waits in a blocking pop of a list that has at most one element. Whoever puts an entry
-puts that element there if it is missing, and whoever takes entries and leaves some behind does so, too: so one
-consumer after the other is woken as long as there is work. An element that gets lost costs no more than the end of
-that pop.
+An idle consumer waits in a blocking pop of a list that has at most one element. Each put adds that element if it is
+missing, and so does each take that leaves entries behind: so one consumer after the other is woken as long as there is
+work. A lost element costs only the wait for the end of that pop.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class RedisQueue(Queue):
                 return self._reserve_now()
 
     def reserve_lowest(self) -> Reservation | None:
-        return self._reserve_now(n=str(FAIR_SHARE - 1))  # the turn at which the script looks there
+        return self._reserve_now(n=str(FAIR_SHARE - 1))  # the turn in which the script takes the lowest priority
 
     def wake(self) -> None:
         self._waking.interrupt()
@@ -78,13 +77,13 @@ class RedisQueue(Queue):
     def insert(
         self, uuid: str, delay: float, priority: int, ttr: float | None = None, front: bool = False
     ) -> list[str]:
-        """An entry as the script adds it, also along with something else. Raises InvalidValue."""
+        """Return an entry as the script adds it, also within another command. Raises InvalidValue."""
         check_options(delay, priority, ttr)
         seconds = TTR if ttr is None else ttr
         return [self.name, uuid, repr(float(delay)), str(priority), repr(float(seconds)), "1" if front else ""]
 
     def wait(self, timeout: float, names: Sequence[str]) -> bool | None:
-        """Wait until an entry of these queues is said to be ready (True) or ``wake`` is called (False).
+        """Wait until an entry of these queues may be ready (True) or ``wake`` is called (False).
 
         None if the time was over: ``timeout``, or that of a delayed entry.
         """
@@ -97,7 +96,7 @@ class RedisQueue(Queue):
             return self._waking.wait(timeout, [f"q:{name}:wake" for name in names])
 
     def is_ready(self, names: Sequence[str]) -> bool:
-        """Whether one of these queues has something to give."""
+        """Return True if one of these queues has a ready entry."""
         return self._peek(names)[0]
 
     def _peek(self, names: Sequence[str]) -> tuple[bool, int]:
@@ -114,7 +113,7 @@ class RedisQueue(Queue):
 
 
 class RedisReservation(Reservation):
-    """An entry that is kept from others under a reservation's name."""
+    """An entry that is withheld from other consumers under a reservation's name."""
 
     def __init__(self, queue: RedisQueue, entry: str, token: str) -> None:
         self.uuid = uuid_of(entry)
@@ -145,12 +144,12 @@ class RedisReservation(Reservation):
 
 
 def taking(names: Sequence[str], want: int, **more: str) -> dict[str, Any]:
-    """The command that reserves up to ``want`` entries, from the first queues first."""
+    """Return the command that reserves up to ``want`` entries, from the first queues first."""
     return {"c": "take", "q": list(names), "w": str(want), **more}
 
 
 def entry_of(entry: Entry) -> str:
-    """Return an entry as the script makes it at its put; an empty text if there can't be one."""
+    """Return an entry as the script makes it at its put; an empty text if it is impossible."""
     number, uuid, priority, ttr = entry
     if type(number) is not int or abs(number) > ORDERS:
         return ""
@@ -163,18 +162,18 @@ def entry_of(entry: Entry) -> str:
 
 
 def uuid_of(entry: str) -> str:
-    """The uuid at the end of an entry."""
+    """Return the uuid at the end of an entry."""
     return entry[-36:]
 
 
 def new_reservation() -> str:
-    """A name for one reservation, so that a late consumer can be told from the present one."""
+    """Return a name for one reservation, which distinguishes a late consumer from the present one."""
     return os.urandom(6).hex()
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise failures of the server, and keys there that are no queue's, in a queue's own terms."""
+    """Translate failures of the server, and keys there that are no queue's, into errors of a queue."""
     try:
         yield
     except (DatastoreError, CorruptDocument) as error:
@@ -182,7 +181,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 class _Waking:
-    """A blocking pop that another thread can end, by way of a list that only this object pops from."""
+    """A blocking pop that another thread can end, through a list that only this object pops from."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -210,5 +209,5 @@ class _Waking:
     def interrupt(self) -> None:
         """Make a ``wait`` in another thread return."""
         if self._pid == os.getpid() and self._waiting:
-            with suppress(DatastoreError):  # a server out of reach ends the wait, too
+            with suppress(DatastoreError):  # an unreachable server also ends the wait
                 self._server.wake(self._list)

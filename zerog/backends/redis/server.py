@@ -1,8 +1,8 @@
-"""One Redis server: connections per process, the script that does all the work, errors in ZeroG's own names.
+"""One Redis server: connections per process, the script that does all the work, errors translated to ZeroG's.
 
-The adapters and the engine send lists of commands; ``script`` does all those of one call in one atomic step.
-A connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, but for
-a call whose script the server doesn't know, of which nothing was done: it is sent once more with the script's text.
+The adapters and the engine send lists of commands; ``script`` executes all those of one call in one atomic step. A
+connection is opened when it is first needed, and never used by a forked child. Nothing is ever sent twice, except a
+call whose script the server doesn't know, which did nothing: it is sent once more with the script's text.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ except ImportError as error:  # pragma: no cover
 log = logging.getLogger("zerog")
 
 PREFIX = "zerog"
-"""What the keys of an app begin with, unless its URL says ``?prefix=``."""
+"""Prefix of an app's keys, unless its URL has ``?prefix=``."""
 
 TIMEOUT = 5.0
-"""Seconds that connecting and each answer may take, unless the URL says ``?timeout=``."""
+"""Seconds that connecting and each answer may take, unless the URL has ``?timeout=``."""
 
 BLOCK = 5.0
-"""Seconds for which one blocking pop is left to the server; a longer wait is several of them."""
+"""Seconds of one blocking pop on the server; a longer wait is several of them."""
 
 TOLD = 60.0
-"""Seconds for which the server's clock is taken from its last answer that told it."""
+"""Seconds for which the server's clock is computed from its last answer with a time."""
 
 READ = 256 * 1024
 """Bytes of an answer read at a time."""
 
 CONNECTIONS = 2**31
 """No limit to the connections of a process: it opens one for each thread that waits for an answer at the same time. The
-client's own limit refuses calls at once while the server is slow for a moment."""
+client's own limit would refuse calls at once while the server is slow for a moment."""
 
 BROKEN = (b"-1", b"?")
-"""In place of an answer: what lies there makes no sense, and was left as it is."""
+"""In place of an answer: the stored value is invalid, and was left as it is."""
 
 _OPTIONS = ("prefix", "timeout")
 _PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
@@ -72,10 +72,10 @@ _BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
 
 
 class RedisServer:
-    """The server that a URL names. Safe to share between threads; a forked child opens its own connections.
+    """The server of a URL. Safe to share between threads; a forked child opens its own connections.
 
-    ``clock``: what delays and ``now`` go by if it stands for servers; otherwise they go by the server's own. Raises
-    ConfigurationError for a URL that makes no sense; whether there is a server is seen at the first call.
+    ``clock``: source of delays and of ``now`` if it stands for servers; otherwise the server's own clock is. Raises
+    ConfigurationError for an invalid URL; a missing server is noticed at the first call.
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
@@ -107,11 +107,11 @@ class RedisServer:
         self._new_pool(self.timeout)  # a wrong URL fails here, at the start
 
     def call(self, commands: Sequence[dict[str, Any] | str], what: str, writes: bool = True) -> list[Any]:
-        """Do the commands, some of which may be JSON texts already, in one atomic step.
+        """Execute the commands, some of which may be JSON texts already, in one atomic step.
 
-        Returns an answer for each, BROKEN for what met a key that makes no sense.
+        Returns an answer for each, BROKEN for one that met a key with an invalid value.
 
-        ``what`` names the matter in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
+        ``what`` names the subject in an error. Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (the
         answer was lost), ConfigurationError.
         """
         now = b"%d" % int(self.clock.now().timestamp() * 1_000_000) if self.clock.stands_for_servers else b""
@@ -133,7 +133,7 @@ class RedisServer:
         return answers
 
     def one(self, command: dict[str, Any], what: str, writes: bool = True) -> Any:
-        """The answer to one command. Raises CorruptDocument, too."""
+        """Return the answer to one command. Also raises CorruptDocument."""
         answer = self.call((command,), what, writes)[0]
         if answer is BROKEN:
             raise CorruptDocument(
@@ -142,7 +142,7 @@ class RedisServer:
         return answer
 
     def now(self) -> datetime:
-        """Return the server's clock, going by the last answer that told it. It is asked only if that is long ago."""
+        """Return the server's clock, by its last answer with a time; ask the server only if that is old."""
         if self.clock.stands_for_servers:
             return self.clock.now()
         sent = self.clock.monotonic()
@@ -152,10 +152,10 @@ class RedisServer:
         return datetime.fromtimestamp(self.clock.monotonic() + (self._ahead or 0.0), UTC)
 
     def _note_time(self, seconds: float, sent: float) -> None:
-        """Note what the server's clock showed at some moment since ``sent``.
+        """Note the server's time at some moment since ``sent``.
 
-        By how much it is ahead of this process's monotonic clock is known as exactly as the answer was quick; what is
-        known stays unless the answer contradicts it, as after a step of the server's clock.
+        Its lead over this process's monotonic clock is known as exactly as the answer was quick; the known value stays
+        unless the answer contradicts it, as after a step of the server's clock.
         """
         received = self.clock.monotonic()
         least, most = seconds - received, seconds - sent
@@ -163,7 +163,7 @@ class RedisServer:
         self._told_at = received
 
     def _check_once(self) -> None:
-        """Say so if the server may throw jobs away; one that doesn't let its settings be read is believed."""
+        """Warn if the server may evict jobs; if its settings can't be read, assume that it doesn't."""
         self._is_checked = True
         try:
             answer = self.ask("checking the settings", b"CONFIG", b"GET", b"maxmemory-policy")
@@ -177,19 +177,19 @@ class RedisServer:
             )
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """The answer to a Redis command that changes nothing. Raises DatastoreUnavailable, ConfigurationError."""
+        """Return the answer to a read-only Redis command. Raises DatastoreUnavailable, ConfigurationError."""
         return self._send(what, False, *arguments)
 
     def wait(self, lists: Sequence[str], seconds: float) -> str | None:
-        """Wait until one of these lists has an element, which is taken off; its name, or None if the time is over."""
-        limit = max(0.002, min(seconds, BLOCK))  # Redis 6.2 takes 0.001 for ever
+        """Pop an element of one of these lists, waiting for it; return the list's name, or None after ``seconds``."""
+        limit = max(0.002, min(seconds, BLOCK))  # Redis 6.2 waits for ever with 0.001
         keys = [f"{self.prefix}{name}" for name in lists]
         patience = BLOCK + self.timeout
         popped = self._send("waiting for work", False, b"BLPOP", *keys, f"{limit:.3f}", patience=patience)
         return None if popped is None else str(popped[0].decode().removeprefix(self.prefix))
 
     def wake(self, name: str) -> None:
-        """End one wait for this list, which is forgotten if nobody waits for it."""
+        """End one wait for this list; the list expires if no consumer waits for it."""
         self.one({"c": "wake", "l": name}, "waking", writes=False)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class RedisServer:
             mine.pools.clear()
 
     def client(self, patience: float | None = None) -> redis.Redis:
-        """The usual client over this process's connections, for a library that asks for one."""
+        """Return a standard client over this process's connections, for a library that needs one."""
         seconds = patience or self.timeout
         pool, client = self._open(seconds), self._clients.get(seconds)
         if client is None or client.connection_pool is not pool:
@@ -209,7 +209,7 @@ class RedisServer:
         return client
 
     def run(self, source: bytes, keys: Sequence[str], arguments: Sequence[str | bytes], what: str) -> Any:
-        """The answer of another script than ZeroG's own. Raises what ``call`` raises for a write."""
+        """Return the answer of another script than ZeroG's own. Raises the errors of ``call`` for a write."""
         sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
         try:
             return self._send(what, True, b"EVALSHA", sha, str(len(keys)), *keys, *arguments)
@@ -218,7 +218,7 @@ class RedisServer:
 
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
-        """Have what such a client raises come out as what ``call`` raises for a write."""
+        """Translate errors of such a client into those of ``call`` for a write."""
         try:
             yield
         except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
@@ -238,7 +238,7 @@ class RedisServer:
             try:
                 connection.send_packed_command(_packed(arguments))  # type: ignore[no-untyped-call]
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                # Not all of it left this process, so the server can't have a whole command.
+                # The command has not left this process completely, so the server can't have executed it.
                 raise self._unavailable(what, error) from error
             try:
                 answer = connection.read_response()
@@ -259,12 +259,12 @@ class RedisServer:
                 if isinstance(error, redis.exceptions.NoScriptError) and arguments[0] == b"EVALSHA":
                     raise
                 raise self._translated(what, error) from error
-            except redis.exceptions.RedisError as error:  # no answer that the client understands
+            except redis.exceptions.RedisError as error:  # an answer that the client can't parse
                 if not writes:
                     raise self._unavailable(what, error) from error
                 raise AmbiguousWrite(f"{what}: {self.name} answered {_brief(error)}; it may be done") from error
         finally:
-            if not is_answered:  # an answer that comes later must not be taken for the next call's
+            if not is_answered:  # a late answer must not be read as the next call's
                 connection.disconnect()  # type: ignore[no-untyped-call]
             pool.release(connection)
 
@@ -284,7 +284,7 @@ class RedisServer:
         return connection
 
     def _open(self, patience: float) -> ConnectionPool:
-        """The connections of this process that wait so many seconds for an answer."""
+        """Return this process's connections with that many seconds of patience for an answer."""
         mine = self._of_this_process()
         with mine.lock:
             pool = mine.pools.get(patience)
@@ -299,8 +299,8 @@ class RedisServer:
         return mine
 
     def _new_pool(self, timeout: float) -> ConnectionPool:
-        # One call less, which a server before 7.2 doesn't know and a user may not be allowed. Over TLS its answer reads
-        # the session tickets along, which the pool would take for an answer that was left in the connection.
+        # One call less, which a server before 7.2 doesn't know and a user may not be allowed. Over TLS its answer is
+        # read with the session tickets, which the pool would take for an answer left in the connection.
         quiet: dict[str, Any] = {} if self._url.startswith("rediss:") else {"driver_info": None}
         try:
             return ConnectionPool.from_url(
@@ -320,7 +320,7 @@ class RedisServer:
         return DatastoreUnavailable(f"{what}: {self.name} can't be reached ({_brief(error)}); nothing was changed")
 
     def _not_allowed(self, what: str, error: Exception) -> Exception:
-        """At first use somebody's mistake; later on, of a server that took this user before, one more outage."""
+        """Return ConfigurationError at first use; later DatastoreUnavailable, since this user was accepted before."""
         text = f"{what}: {self.name} refuses this user, password or command ({_brief(error)}); nothing was changed"
         if self._was_reached:
             return DatastoreUnavailable(text)
@@ -348,7 +348,7 @@ class _OfProcess:
 
 
 def _packed(arguments: Sequence[Any]) -> list[bytes]:
-    """A command as one piece, for each piece sent gives the interpreter away to other threads."""
+    """Return a command as one piece: each piece sent gives other threads a turn of the interpreter."""
     parts = [b"*%d\r\n" % len(arguments)]
     for argument in arguments:
         data = argument if type(argument) is bytes else str(argument).encode()
@@ -367,7 +367,7 @@ def _seconds(text: str, name: str) -> float:
 
 
 def _code(error: Exception) -> str | None:
-    """The server's word for a refusal by which nothing was done. Its client cuts some of them off the message."""
+    """Return the server's code of a refusal that did nothing; its client cuts some of them off the message."""
     kinds = {
         redis.exceptions.BusyLoadingError: "LOADING",
         redis.exceptions.ReadOnlyError: "READONLY",

@@ -1,9 +1,8 @@
-"""Jobs that the script of a Redis server claims in the same step in which it takes their entries off a queue.
+"""Jobs that the script of a Redis server claims in the same step that takes their entries off a queue.
 
-It does so for those that need no look: submitted by an engine, of a type and schema version that the worker knows,
-waiting, not cancelled, not delayed. The names of the claims of one call begin alike, and the worker's record lists that
-beginning until the call is answered: jobs of a call without an answer are given back by the audit
-(``zerog.maintenance.audit``).
+It does so for jobs that need no check here: submitted by an engine, of a type and schema version known to the worker,
+waiting, not cancelled, not delayed. The nonces of the claims of one call share a prefix, and the worker's record lists
+that prefix until the call is answered: the audit (``zerog.maintenance.audit``) releases the jobs of an unanswered call.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from zerog.records.operations import Set
 from zerog.support import jsonvalues
 
 OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "updatedAt"})
-"""What a claim writes that the script has to work out; all else is the same for each job."""
+"""Fields of a claim that the script computes; all others are the same for each job."""
 
 
 class Take:
-    """What the calls share by which a worker claims its next jobs; the nonces of the claims begin with ``batch``."""
+    """Parameters shared by the calls that claim a worker's next jobs; the claims' nonces begin with ``batch``."""
 
     def __init__(self, worker: WorkerIdentity, queues: tuple[str, ...], batch: str) -> None:
         self.worker = worker
@@ -35,12 +34,12 @@ class Take:
         self._calls = 0
 
     def next_nonce(self) -> str:
-        """A nonce for one claim, or for the script to number its claims from: no other claim of the batch has it."""
+        """Return a nonce for one claim, or for the script to number its claims from; unique within the batch."""
         self._calls += 1
         return f"{self._batch}{self._calls}-"
 
     def claiming(self, now: str) -> Command:
-        """What the script needs to claim jobs while it takes them; empty if the worker wants to look at each first."""
+        """Return the script's parameters for claims within a take; empty if the worker must check each job first."""
         if not self.worker.knows:
             return {}
         kinds, fields, owner = _constant(self.worker)
@@ -56,7 +55,7 @@ class Take:
 
 
 class Taken:
-    """A taken entry, and the head of its job: as it was, or as its claim has left it."""
+    """A taken entry, and the head of its job: before its claim, or after it."""
 
     __slots__ = ("epoch", "nonce", "place", "text", "token", "uuid")
 
@@ -73,33 +72,33 @@ class Taken:
             self.nonce, self.epoch = nonce.decode(), int(epoch)
 
     def drop(self) -> Command:
-        """The command for an entry that leads nowhere."""
+        """Return the command that drops a useless entry."""
         return {"c": "ack", "a": self.place}
 
     def moved(self, where: float | str) -> Command:
-        """The command for an entry that comes again after so many seconds, never (0), or on the queue of its kind."""
+        """Return the command that puts an entry back after so many seconds, drops it (0), or moves it to a queue."""
         if isinstance(where, str):
             return {"c": "aside", "a": self.place, "t": where}
         return {"c": "back", "a": self.place, "s": repr(float(where))} if where else self.drop()
 
     def claim(self) -> Claim:
-        """What the script has claimed, not loaded yet."""
+        """Return the script's claim, not loaded yet."""
         return Claim(make_key(self.uuid), self.uuid, self.epoch, self.nonce, int(self.token), {}, raw_head=self.text)
 
 
 def taken_in(flat: Sequence[bytes]) -> list[Taken]:
-    """What the script has taken, out of its answer."""
+    """Return the taken entries in the script's answer."""
     return [Taken(*flat[i : i + 5]) for i in range(0, len(flat), 5)]
 
 
 def kind_of(job_type: str, version: float, layout: int) -> str:
-    """What is noted beside a document so that the script knows whether a worker knows it."""
+    """Return the text beside a document by which the script recognizes a job of a kind known to the worker."""
     return jsonvalues.encode_checked([job_type, version, layout])
 
 
 @lru_cache(64)
 def _constant(worker: WorkerIdentity) -> tuple[list[str], list[str], list[str]]:
-    """The kinds that a worker knows, what each of its claims sets, and the owner before and behind its name."""
+    """Return the kinds known to a worker, the fields that its claims set, and the owner around the claim's name."""
     mark = new_nonce()
     fields: list[str] = []
     for operation in transitions.claimed({"epoch": 0}, worker, mark, ""):

@@ -1,6 +1,6 @@
-"""What the engine on one Redis server writes without claiming: submit, settle, and putting again; one call each.
+"""Writes of the Redis engine that claim nothing: submit, settle, and putting again; one call each.
 
-Jobs go in batches: the server serves nobody else during a call.
+Jobs are sent in batches: the server serves no other client during a call.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 BATCH = 250
-"""Jobs in one call at most: the server serves nobody else meanwhile."""
+"""Jobs in one call at most: the server serves no other client meanwhile."""
 
 NOT_DONE = (0, BROKEN)
 """Answers to a change that was not made."""
 
 
 class RedisWrites(Engine):
-    """Both parts on one server: ``queue.server`` must be ``datastore.server``."""
+    """Base of the engine over both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
     datastore: RedisDatastore
     queue: RedisQueue
@@ -136,7 +136,7 @@ class RedisWrites(Engine):
         settlement.prepared = None if command is None else encoded(command)
 
     def _commands(self, settlements: Sequence[Settlement]) -> list[str | Exception | None]:
-        """The command for each settlement; None if it takes more than one, an error if there can be none."""
+        """Return the command for each settlement; None if it needs more than one, an error if it is impossible."""
         return [self._command(settlement) for settlement in settlements]
 
     def _command(self, settlement: Settlement) -> str | Exception | None:
@@ -144,13 +144,13 @@ class RedisWrites(Engine):
             if settlement.prepared is None:
                 self.prepare(settlement)
             return None if settlement.prepared is None else str(settlement.prepared)
-        except Exception as error:  # of this one's values: the others have to be settled
+        except Exception as error:  # of this one's values: the other runs must be settled
             return error
 
     def _answers(
         self, settlements: Sequence[Settlement], commands: Sequence[str | Exception | None], answers: list[Any]
     ) -> list[Settled]:
-        """What became of each settlement, by what the server has answered to those that were sent."""
+        """Return the result of each settlement, by the server's answers to those that were sent."""
         left = iter(answers)
         settled: list[Settled] = []
         for settlement, command in zip(settlements, commands, strict=True):
@@ -158,12 +158,12 @@ class RedisWrites(Engine):
                 settled.append(command)
             elif command is not None and next(left) not in NOT_DONE:
                 settled.append(True)
-            else:  # settled by itself, which gives the reason of a refusal
+            else:  # settle it separately, for the reason of a refusal
                 settled.append(self._answer(settlement))
         return settled
 
     def _settling(self, settlement: Settlement) -> Command | None:
-        """The command for a settlement; None if it takes more than one."""
+        """Return the command for a settlement; None if it needs more than one."""
         claim = settlement.claim
         now = self._now()
         operations = transitions.settled(settlement, now)
@@ -212,7 +212,7 @@ class RedisWrites(Engine):
         heads = self.datastore.heads_with_cas([make_key(uuid) for uuid in uuids])
         now = self._now()
         commands: dict[str, Command] = {}
-        alone: list[str] = []  # what takes more than one call, or can't be repaired and says why
+        alone: list[str] = []  # those that need more than one call, or whose repair is refused with a reason
         for uuid, (head, token) in zip(uuids, heads, strict=True):
             try:
                 command = self._putting_again(uuid, head, token, now, why, lost)
@@ -241,7 +241,7 @@ class RedisWrites(Engine):
     def _putting_again(
         self, uuid: str, head: Document | None, token: int, now: str, why: str, lost: Lost | None
     ) -> Command | None:
-        """The command that puts a waiting job once more; None if it takes more, {} if nothing is to be done."""
+        """Return the command that puts a waiting job once more; None if it needs more, {} if it is a no-op."""
         if head is None:
             return None
         key = make_key(uuid)
@@ -254,7 +254,7 @@ class RedisWrites(Engine):
 
 
 def _discarding(head: Document) -> Command:
-    """The command that removes a document if it still is as it ended in its head."""
+    """Return the command that removes a document if its end is still that of its head."""
     texts = [
         part for field in ("status", "epoch", "finishedAt") for part in (hash_name(field), text_of(head[field], field))
     ]

@@ -2,13 +2,13 @@
 
 An entry is an RQ job made by RQ's own calls: a JSON payload that names ``ENTRY`` and has the uuid as its only argument,
 no time-out, no stored result. Its id is ``<uuid>_<nonce>``, new with each put, so that ``reserve`` needs ids only and
-never looks at a payload. RQ jobs of others are left where they are, for the workers that understand them.
+never reads a payload. Foreign RQ jobs are left where they are, for the workers that understand them.
 
-A reserved entry leaves RQ's list for a sorted set of ZeroG's own, from where any consumer brings it back once its time
-is over; RQ's own places for it would make RQ call the job failed. Delayed entries lie in RQ's scheduled registry with
-a fraction of a second to their time, and are brought back by whoever looks first, RQ's scheduler or a consumer here.
+A reserved entry leaves RQ's list for a sorted set of ZeroG's own, from which any consumer returns it once its time is
+over; RQ's own places for it would make RQ mark the job failed. Delayed entries are in RQ's scheduled registry with a
+fraction of a second in their time, and are returned by the first that polls, RQ's scheduler or a consumer here.
 
-RQ has no priorities within a queue: an entry of a priority above 0 goes to the front, any other to the back.
+RQ has no priorities within a queue: an entry of a priority above 0 is put at the front, any other at the back.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ ENTRY = "zerog.rqworker.perform"
 """The function that every entry names. Entries outlive releases, so it never changes."""
 
 FAILURE_TTL = 60
-"""Seconds for which RQ shows an entry as failed whose worker died; the job itself goes on elsewhere."""
+"""Seconds for which RQ shows an entry as failed whose worker died; another worker runs the job again."""
 
 BLOCK = 1.0
-"""Seconds of one blocking pop. A longer wait is several, between which times and ``wake`` are looked at."""
+"""Seconds of one blocking pop. A longer wait is several, with checks of times and ``wake`` in between."""
 
 PAUSE = 0.2
-"""Seconds between two looks at a queue that can't be waited for: suspended, or with jobs of others in front."""
+"""Seconds between two polls of a queue that can't be waited for: suspended, or with foreign jobs in front."""
 
 TIDYING = 10.0
-"""Seconds between two looks of one object for what dead consumers left."""
+"""Seconds between two checks by one object for entries left by dead consumers."""
 
 IN_THE_WAY = {
     "suspended": "RQ is suspended, nothing is taken until `rq resume`",
     "foreign": "there are RQ jobs of others, which are left to RQ's workers",
 }
-"""Why nothing is taken although something waits."""
+"""Reasons why nothing is taken although something waits."""
 
 
 class RqQueue(Queue):
@@ -139,7 +139,7 @@ class RqQueue(Queue):
         self._woken.set()
 
     def size(self) -> int:
-        """Entries on the queue: waiting, delayed and reserved; jobs of others on the same RQ queue count, too."""
+        """Return the number of entries: waiting, delayed and reserved; foreign jobs on the RQ queue count, too."""
         with self._translated(f"queue {self.name}"):
             self._tidy_now_and_then()
             with self._client().pipeline() as pipeline:
@@ -165,7 +165,7 @@ class RqQueue(Queue):
         self.server.close()
 
     def tidy(self) -> None:
-        """Bring back what dead consumers left in RQ's places for work in progress. Raises QueueUnavailable."""
+        """Return to the queue what dead consumers left in RQ's places for work in progress. Raises QueueUnavailable."""
         wip, failed = f"{RQ_KEY_PREFIX}:wip:{self.name}", f"{RQ_KEY_PREFIX}:failed:{self.name}"
         keys = [self._queue_key, wip, f"{self._queue_key}:intermediate", self._popped_key]
         keys += [self._reserved_key, self._held_key, failed, self._rejected_key]
@@ -173,7 +173,7 @@ class RqQueue(Queue):
             self._count_rejected(self._run(TIDY, keys, RQ_KEY_PREFIX))
 
     def set_aside(self, identity: str) -> None:
-        """Move something that one of RQ's workers has taken and can't read to what was rejected."""
+        """Move an entry that one of RQ's workers has taken and can't read to the rejected ones."""
         with self._translated(f"queue {self.name}"), self._client().pipeline() as pipeline:
             pipeline.lrem(f"{self._queue_key}:intermediate", 1, identity)
             pipeline.lpush(self._rejected_key, identity)
@@ -198,18 +198,18 @@ class RqQueue(Queue):
         job = queue.create_job(ENTRY, status=JobStatus.SCHEDULED, job_id=identity, **options)
         if at_front:
             job.enqueue_at_front = True
-        # RQ cuts times down to whole seconds, which would be early.
+        # RQ truncates times to whole seconds, which would be early.
         queue.schedule_job(job, datetime.fromtimestamp(math.ceil(due), UTC), pipeline=pipeline)
         pipeline.zadd(self._scheduled_key, {identity: due})
 
     def _pop(self, seconds: float) -> bytes:
-        """Wait for an id; it is in a list of ZeroG's own then, so that it isn't lost with this process."""
+        """Wait for an id; it is then in a list of ZeroG's own, so that it isn't lost with this process."""
         limit: Any = max(0.001, seconds)  # typed as int in redis-py; servers since 6.0 take fractions
         popped: Any = self._client().blmove(self._queue_key, self._popped_key, limit)
         return popped or b""
 
     def _reserve_now(self, given: bytes) -> tuple[Reservation | None, float, bool]:
-        """The next entry; seconds until another one comes back (-1: none); whether something is in the way."""
+        """Return the next entry; seconds until another one returns (-1: none); whether something blocks the queue."""
         token = os.urandom(8).hex()
         keys = [self._queue_key, self._scheduled_key, self._reserved_key, self._held_key]
         keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
@@ -220,7 +220,7 @@ class RqQueue(Queue):
         return reservation, float(soonest), bool(way)
 
     def _tell(self, way: str) -> None:
-        """Log what is in the way, once until it changes: whoever waits for jobs should know."""
+        """Log what blocks the queue, once until it changes."""
         if way != self._way:
             self._way = way
             if way:
@@ -240,7 +240,7 @@ class RqQueue(Queue):
         return self.server.run(script, keys, [*usual, *arguments], f"queue {self.name}")
 
     def _client(self) -> redis.Redis:
-        """A client whose patience outlasts a blocking pop. One of this process: a fork makes new connections."""
+        """Return a client whose timeout outlasts a blocking pop. One per process: a fork makes new connections."""
         client = self.server.client(BLOCK + self.server.timeout)
         if self._rq is None or self._rq.connection.connection_pool is not client.connection_pool:
             self._rq = rq.Queue(self.name, connection=client, serializer=JSONSerializer)

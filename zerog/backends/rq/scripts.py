@@ -1,6 +1,6 @@
-"""What ``RqQueue`` does on the server in one step each: scripts over RQ's own keys and a few of ZeroG's beside them.
+"""Scripts for the steps of ``RqQueue`` on the server, over RQ's own keys and a few of ZeroG's beside them.
 
-RQ's keys, which mean what they mean to RQ::
+RQ's keys, with RQ's meanings::
 
     rq:queue:<name>               list of the ids of waiting jobs, the next one first
     rq:queue:<name>:intermediate  list of ids that one of RQ's workers has taken and not begun
@@ -8,17 +8,16 @@ RQ's keys, which mean what they mean to RQ::
     rq:wip:<name>                 sorted set of <id>:<execution> by the second at which RQ gives its worker up
     rq:failed:<name>              sorted set of ids by the second until which they are shown
     rq:job:<id>                   hash; ``data`` in it is RQ's payload, which is never read here
-    rq:suspended                  is there while ``rq suspend`` holds
+        rq:suspended                  exists while ``rq suspend`` is in effect
 
 ZeroG's own::
 
-    rq:zerog:reserved:<name>      sorted set of reserved ids by the second at which they come back
+        rq:zerog:reserved:<name>      sorted set of reserved ids by the second at which they return
     rq:zerog:held:<name>          hash of id -> token of its reservation
     rq:zerog:popped:<name>        list of ids on their way from a blocking pop to a reservation
-    rq:zerog:rejected:<name>      list of what was set aside, the latest first
+        rq:zerog:rejected:<name>      list of rejected entries, the latest first
 
-The fields ``zerog_ttr`` and ``zerog_deliveries`` of a job's hash are ZeroG's, too; RQ leaves fields alone that it
-doesn't know.
+The fields ``zerog_ttr`` and ``zerog_deliveries`` of a job's hash are ZeroG's, too; RQ ignores unknown fields.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from __future__ import annotations
 from zerog.support.checks import LONGEST_DELAY
 
 REJECTED = 1_000
-"""Bodies that were set aside and are kept for a look at them, per queue."""
+"""Number of rejected bodies kept for inspection, per queue."""
 
 HEAD = (
     f"local REJECTED, LONGEST = {REJECTED}, {LONGEST_DELAY}"
@@ -71,11 +70,11 @@ local function ttr(id)
 end
 """
 )
-"""Begins every script. ARGV: the time in seconds ('' for the server's own), what the keys of RQ's jobs begin with, the
-usual time to run."""
+"""Beginning of every script. ARGV: the time in seconds ('' for the server's own), the prefix of the keys of RQ's jobs,
+the default time to run."""
 
 WINDOW = 1_000
-"""Jobs of others at the front of a queue that are looked past."""
+"""Foreign jobs at the front of a queue that are passed over."""
 
 RESERVE = (
     HEAD
@@ -191,7 +190,7 @@ return deliveries
 ).encode()
 
 LOOKED_THROUGH = 10_000
-"""Ids at the front of a queue that are read to find an entry there."""
+"""Ids read at the front of a queue to find an entry there."""
 
 HOLDS = (
     HEAD
@@ -227,10 +226,10 @@ return answer
 ).encode()
 
 STUCK = 60
-"""Seconds for which an id may be on its way from the queue to one of RQ's workers; RQ waits as long."""
+"""Seconds for which an id may be in transit from the queue to one of RQ's workers; RQ waits as long."""
 
 PATIENCE = 75
-"""Seconds for which an execution is believed to go on without a sign of life; one is given every 15 s."""
+"""Seconds without a heartbeat until an execution counts as dead; RQ sends one every 15 s."""
 
 TIDY = (
     HEAD

@@ -1,4 +1,4 @@
-"""One thread's connection to an SQLite file, and what a fork does to all connections."""
+"""One thread's connection to an SQLite file, and the closing of all connections before a fork."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from zerog.support.clock import SYSTEM
 log = logging.getLogger("zerog")
 
 BUSY_SECONDS = 60.0
-"""How long a transaction waits for the file's lock before it gives up with DatastoreUnavailable."""
+"""Seconds for which a transaction waits for the file's lock before it raises DatastoreUnavailable."""
 
 WARN_SECONDS = 5.0
-"""After how long a transaction that waits for the file's lock logs who has it, once for each holder."""
+"""Seconds of waiting after which a transaction logs the holder of the file's lock, once for each holder."""
 
 FORK_SECONDS = 5.0
-"""How long a fork waits for another thread's statements."""
+"""Seconds for which a fork waits for another thread's statements."""
 
 
 LOG_LIMIT = 16 * 2**20
-"""Bytes to which the log is cut when it is begun anew; usually it is 4 MiB long."""
+"""Bytes to which the log is cut when it is restarted; usually it is 4 MiB long."""
 
 
 _logged: dict[str, LockOwner | None] = {}
-"""Who was last logged to have which file locked, until something could be written again."""
+"""By file, the last lock holder that was logged, until something could be written again."""
 
 
 class Connection:
     """A connection to one file, for one thread. Use it, and open it, only within ``with connection.using``."""
 
     pid = 0
-    """The process that may use it; 0 while it is closed."""
+    """Process that may use it; 0 while it is closed."""
 
     def __init__(self, path: str, synchronous: str) -> None:
         self.using = threading.RLock()
@@ -46,44 +46,44 @@ class Connection:
         self._synchronous = synchronous
         self._sqlite: sqlite3.Connection | None = None
         self._closing: weakref.finalize[..., Connection] | None = None
-        """Closes it once this object is gone, or the process ends."""
+        """Closes it once this object is collected, or the process ends."""
         self.files: Opened | None = None
-        """Which files it has open."""
+        """The files that it has open."""
         self._patience: float | None = None
         _forking.add(self)
 
     def opened(self) -> sqlite3.Connection:
-        """The connection itself, opened if it wasn't open in this process."""
+        """Return the SQLite connection, opened if it wasn't open in this process."""
         if self.pid != os.getpid() or self._sqlite is None:
             self._open()
         assert self._sqlite is not None
         return self._sqlite
 
     def opened_another(self, identity: tuple[int, int]) -> bool:
-        """True if what it has open is not the file with this device and inode."""
+        """True if the open file is not the one with this device and inode."""
         return self.files is not None and self.files.database != identity
 
     def close(self) -> None:
-        """Close it; ``opened`` opens it again."""
+        """Close the connection; ``opened`` opens it again."""
         self.pid = 0
         if self._closing is not None:
             self._closing()
         self._sqlite = self._closing = self.files = None
 
     def close_if_unfinished(self) -> None:
-        """Close it if a transaction is open still: one that can't be rolled back would refuse every later one."""
+        """Close the connection if a transaction is open: one that can't be rolled back would refuse all later ones."""
         if self._sqlite is not None and self._sqlite.in_transaction:
             self.close()
 
     def abandon(self) -> None:
-        """In a forked child: forget a connection that the parent couldn't close. Closing it here would do harm."""
+        """Forget, in a forked child, a connection that the parent couldn't close. Closing it here would do harm."""
         if self._closing is not None:
             self._closing.detach()
             _abandoned.append(self._sqlite)
         self._sqlite, self._closing, self.pid = None, None, 0
 
     def wait(self, seconds: float) -> None:
-        """Have SQLite wait that long for locks, within a statement."""
+        """Set the seconds for which SQLite waits for locks within a statement."""
         if self._patience != seconds:
             self._patience = None
             self.opened().execute(f"PRAGMA busy_timeout={seconds * 1_000:.0f}")
@@ -120,7 +120,7 @@ class Connection:
             pause = min(pause * 1.5, 0.002)
 
     def _log_holder(self) -> None:
-        """Log who has the file locked, unless that is known already."""
+        """Log the process that has the file locked, unless that was logged already."""
         holder = lock_owner(self._path)
         if self._path not in _logged or _logged[self._path] != holder:
             _logged[self._path] = holder
@@ -133,7 +133,7 @@ class Connection:
         self._sqlite = sqlite = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        # When a thread ends; a server with a thread for each request would soon be out of descriptors. Not by __del__:
+        # When a thread ends; a server with a thread for each request would soon run out of descriptors. Not by __del__:
         # where this object is part of a cycle, sqlite3 might warn of the connection first.
         self._closing = weakref.finalize(self, _close, sqlite, os.getpid(), self.using)
         try:
@@ -142,7 +142,7 @@ class Connection:
             if sqlite.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self.insist("PRAGMA journal_mode=wal")
             sqlite.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}").fetchone()
-            self.insist("PRAGMA schema_version")  # which opens the log
+            self.insist("PRAGMA schema_version")  # opens the log
             self.files = Opened(self._identity(before), identity_of(f"{self._path}-wal"))
         except BaseException:
             self.close()
@@ -165,7 +165,7 @@ def _close(sqlite: sqlite3.Connection, pid: int, using: threading.RLock) -> None
 
 
 def locked(path: str, how_long: str = "") -> str:
-    """Name a locked file, the process that has it locked, and the command that ends that."""
+    """Return text that names a locked file, the process that has it locked, and the command that ends that process."""
     holder = lock_owner(path)
     if holder is None:
         return f"{path} has been locked by another process{how_long}"
@@ -179,9 +179,9 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 class _Forking:
-    """Lets no connection cross a fork.
+    """Keeps connections from crossing a fork.
 
-    SQLite believes that what a process has locked, it still holds in the child; it doesn't, and neither using nor
+    SQLite assumes that a lock of a process is still held in the child; it isn't, and neither using nor
     closing an inherited connection, nor opening a new one beside it, is safe there
     (https://www.sqlite.org/howtocorrupt.html, section 2.6). So a fork waits until no statement runs and closes all
     connections; parent and child open new ones when they need them.
@@ -201,7 +201,7 @@ class _Forking:
         self._lock.acquire()
         for connection in list(self._connections):
             if connection.using._is_owned():  # type: ignore[attr-defined]
-                continue  # this very thread is using it, further up its stack
+                continue  # this very thread uses it, further up its stack
             if connection.using.acquire(timeout=FORK_SECONDS):
                 self._held.append(connection)
                 if connection.pid == os.getpid():

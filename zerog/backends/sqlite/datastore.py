@@ -1,4 +1,4 @@
-"""Documents in an SQLite file (WAL mode). How a document lies in its rows is in ``rows``."""
+"""Documents in an SQLite file (WAL mode); ``rows`` describes how they are stored."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ _FIND_ROW = "SELECT id, CASE typeof(cas) WHEN 'integer' THEN cas ELSE 0 END FROM
 """The token of a document, 0 if it was damaged: the document can be replaced and removed all the same."""
 
 _PLAIN = "{} NOT GLOB '*[^ -~]*'"
-"""Of a text that is ASCII, as the engine writes it: what isn't may be no UTF-8, which fails the whole query."""
+"""True for ASCII text, which is all that the engine writes: other text may be no UTF-8, which fails the query."""
 
 _DECODABLE = _PLAIN.format("key")
 
 
 class SqliteDatastore(Datastore):
-    """Documents in the file ``path``, which is made (readable for its owner only) if it isn't there.
+    """Documents in the file ``path``, created (readable for its owner only) if it doesn't exist.
 
     ``synchronous``: ``full`` (a power cut loses nothing that was answered) or ``normal``.
     """
@@ -94,7 +94,7 @@ class SqliteDatastore(Datastore):
             with self.file.reading() as sqlite:
                 row = self.row(sqlite, key)
             return (None, None) if row is None else (head_of(row), row[CAS])
-        with self.file.snapshot() as sqlite:  # head and history of one moment
+        with self.file.snapshot() as sqlite:  # head and history of the same state
             row = self.row(sqlite, key)
             entries = [] if row is None else entries_of(sqlite, row)
         return (None, None) if row is None else (whole_of(row, entries), row[CAS])
@@ -145,7 +145,7 @@ class SqliteDatastore(Datastore):
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
                 heads = [head_of(row) for row in rows[:limit]]
                 places = [(row[DUE if query.until is None else FINISHED], row[KEY]) for row in rows]
-            except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out what can't be read
+            except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out unreadable ones
                 found = f"WHERE {' AND '.join([*where, _DECODABLE])} ORDER BY {order} LIMIT ?"
                 places = sqlite.execute(
                     f"SELECT {time or 'NULL'}, key FROM zerog_documents {found}", parameters
@@ -169,10 +169,10 @@ class SqliteDatastore(Datastore):
     def close(self) -> None:
         self.file.close()
 
-    # What follows works inside a transaction, for the verbs above and for the engine of this backend.
+    # The rest works inside a transaction, for the verbs above and for the engine of this backend.
 
     def _require(self) -> list[str]:
-        """Make the tables, and the columns that a file of an earlier version has not; returns the names of both."""
+        """Create missing tables, and the columns that a file of an earlier version lacks; return the names of both."""
         made = self.file.require(SCHEMA)
         with self.file.reading() as sqlite:
             if not missing_columns(sqlite):
@@ -184,7 +184,7 @@ class SqliteDatastore(Datastore):
         return made + [f"zerog_documents.{name}" for name in added]
 
     def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
-        """``delete`` within a transaction."""
+        """Do what ``delete`` does, within a transaction."""
         stored = sqlite.execute(_FIND_ROW, (key,)).fetchone()
         if stored is None:
             return False
@@ -195,12 +195,12 @@ class SqliteDatastore(Datastore):
         return True
 
     def hot(self, sqlite: sqlite3.Connection, key: str) -> Document | None:
-        """The fields of a document that are columns; None if there is no document."""
+        """Return the fields of a document that are columns; None if there is no document."""
         row = fetch(sqlite, SELECT_HOT, key)
         return None if row is None else columns_of(row)
 
     def row(self, sqlite: sqlite3.Connection, key: str) -> Any:
-        """A document's stored row, for ``head_of`` and ``change``; None if there is no document."""
+        """Return a document's stored row, for ``head_of`` and ``change``; None if there is no document."""
         return fetch(sqlite, SELECT, key)
 
     def change(
@@ -212,7 +212,7 @@ class SqliteDatastore(Datastore):
         run: RunGuard | None = None,
         row: Any = None,
     ) -> Mutation:
-        """``mutate`` within a transaction; ``row`` is the document's row if the caller has just read it.
+        """Do what ``mutate`` does, within a transaction; ``row`` is the document's row if the caller has just read it.
 
         Reads neither the body nor the history unless an operation needs them.
         """
@@ -228,7 +228,7 @@ class SqliteDatastore(Datastore):
         changed: Document = {}
         columns: dict[str, None] = {}  # to be written, in the order of the operations
         cold: Document = {}
-        known: dict[str, None] = {}  # fields whose present value is the one in cold, or that are gone
+        known: dict[str, None] = {}  # fields whose present value is the one in cold, or that are removed
         for operation in operations:
             field = operation.field
             if field in HISTORY:
@@ -255,13 +255,13 @@ class SqliteDatastore(Datastore):
         return Mutation(token, changed, hot.get("cancelRequested") is not None)
 
     def rewrite(self, sqlite: sqlite3.Connection, row: Any, head: Document, columns: Document) -> int:
-        """Write those columns of a head that was made of ``row`` in this transaction. Returns the new token."""
+        """Write those columns of a head that was made of ``row`` in this transaction. Return the new token."""
         token: int = row[CAS] + 1
         self._update(sqlite, row, token, {name: to_column(head, name) for name in columns}, {}, {})
         return token
 
     def _stored(self, sqlite: sqlite3.Connection, row: Any, field: str) -> Document:
-        """A cold field and its stored value; empty if there is none."""
+        """Return a cold field with its stored value; empty if it has none."""
         document = overlay(row)
         if field not in document:
             document = head_of(self.row(sqlite, row[KEY]))
@@ -277,7 +277,7 @@ class SqliteDatastore(Datastore):
         known: dict[str, None],
         limit: int = jsonvalues.MAX_BYTES,
     ) -> None:
-        """Write the columns and the cold fields; those ``known`` that ``cold`` hasn't are removed.
+        """Write the columns and the cold fields; ``known`` ones that ``cold`` lacks are removed.
 
         Raises InvalidValue for a body of more than ``limit`` bytes.
         """
@@ -309,7 +309,7 @@ class SqliteDatastore(Datastore):
         return Mutation(token, changed, document.get("cancelRequested") is not None)
 
     def _sorted_out(self, sqlite: sqlite3.Connection, keys: list[str]) -> tuple[list[Document], list[str]]:
-        """The heads that can be read, and the keys of the others."""
+        """Return the readable heads, and the keys of the unreadable ones."""
         heads, unreadable = [], []
         for key in keys:
             try:
@@ -328,7 +328,7 @@ class SqliteDatastore(Datastore):
         cas: int | None,
         limit: int = jsonvalues.MAX_BYTES,
     ) -> int:
-        """Store a whole document under its token; ``cas=None`` whatever is there. Returns the new token.
+        """Store a whole document under its token; ``cas=None`` replaces any. Return the new token.
 
         Raises InvalidValue for a body of more than ``limit`` bytes; a new one leaves room for the engine.
         """
@@ -356,5 +356,5 @@ class SqliteDatastore(Datastore):
 
 
 def _first_token() -> int:
-    """Where the tokens of a new document start: nowhere near those of a deleted one under the same key."""
+    """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
     return int.from_bytes(os.urandom(7)) + 1

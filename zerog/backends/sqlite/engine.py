@@ -1,7 +1,7 @@
-"""The lifecycle when documents and queue are in one SQLite file: submit, claim and settle in one transaction each.
+"""The job lifecycle in one SQLite file: submit, claim and settle in one transaction each.
 
-``step`` settles whatever has ended and claims whatever is free in a single commit, which is what makes a durable
-commit (one fsync) cheap: 64 jobs share it. The rarer verbs are inherited: they are as safe, in more transactions.
+``step`` settles all ended runs and claims all free jobs in a single commit. That makes a durable commit (one fsync)
+cheap: 64 jobs share it. The rarer verbs are inherited: they are as safe, in more transactions.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 ENTRIES = 1_000
-"""Entries looked at in one transaction at most: others wait for it, and a queue may hold any number of stale ones."""
+"""Entries examined in one transaction at most: other processes wait for it, and any number of entries may be stale."""
 
 UNSEEN = object()
-"""In place of what ``loader`` returns, for jobs of a kind that the worker names: it is called after the commit."""
+"""Stands for the loader's result for jobs of a kind that the worker names: ``loader`` is called after the commit."""
 
 
 class SqliteEngine(DeferredClaims, SqliteWrites):
-    """Both parts in one file: ``queue.file`` must be ``datastore.file``."""
+    """Engine over both parts in one file: ``queue.file`` must be ``datastore.file``."""
 
     claims_ahead = True
 
@@ -72,7 +72,7 @@ class SqliteEngine(DeferredClaims, SqliteWrites):
                 step = Step(step.settled, rest.claims, rest.trouble)
         except OUTAGES as error:
             return Step([error] * len(settlements), [], error)
-        except Exception as error:  # of one settlement, or of the claims: neither keeps the other
+        except Exception as error:  # of one settlement, or of the claims: do each separately
             return Step(self.settle(settlements), [], error)
         return step if deferred else Step(step.settled, self.load_claims(step.claims, loader), step.trouble)
 
@@ -85,7 +85,7 @@ class SqliteEngine(DeferredClaims, SqliteWrites):
         queues: Sequence[str],
         batch: str,
     ) -> tuple[Step, bool]:
-        """One transaction; True if there was more to look at than fits in one."""
+        """Run one transaction; return the step, and True if there were more entries than fit in one."""
         if not settlements and (want <= 0 or self._all_empty(queues)):
             return Step([], []), False
         claims: list[Claim] = []
@@ -139,7 +139,7 @@ class SqliteEngine(DeferredClaims, SqliteWrites):
         queues: Sequence[str],
         batch: str,
     ) -> bool:
-        """Add to ``claims``; True if there may be more entries, after ENTRIES of them, or more that are due."""
+        """Add to ``claims``; return True if there may be more entries, after ENTRIES of them, or more that are due."""
         looked = 0
         more_due = self.queue.promote(sqlite)
         while len(claims) < want:
@@ -160,29 +160,29 @@ class SqliteEngine(DeferredClaims, SqliteWrites):
     def _next_entries(
         self, sqlite: sqlite3.Connection, want: int, queues: Sequence[str]
     ) -> list[tuple[int, str, float]]:
-        """Up to ``want`` entries in one go: as many as are in line before the turn of the lowest, which is one."""
+        """Return up to ``want`` entries: as many as precede the turn of the lowest priority, which takes one."""
         ends: list[tuple[str, int]] = []
         for name in queues:
             ends += ((name, priority) for priority in self._named(name).ends(sqlite))
         if not ends:
             return []
         before = FAIR_SHARE - 1 - self._turn
-        if ends[0] == ends[-1]:  # the next ones are the lowest, too
+        if ends[0] == ends[-1]:  # the next ones are also the lowest
             before = want
         name = ends[0][0] if before else ends[-1][0]
         entries = self._named(name).take(sqlite, min(want, before or 1), lowest=not before)
         self._turn = (self._turn + len(entries)) % FAIR_SHARE
-        return entries or self._next_entries(sqlite, want, queues)  # there was nothing but what is no uuid
+        return entries or self._next_entries(sqlite, want, queues)  # all of them were invalid
 
     def _claim_entry(
         self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: WorkerIdentity, loader: Loader, nonce: str
     ) -> Claim | None:
-        """Claim one entry's job; the entry leaves the queue, or comes back later if the job can't run now."""
+        """Claim one entry's job; the entry leaves the queue, or is delayed if the job can't run now."""
         key = make_key(uuid)
         try:
             row = self.datastore.row(sqlite, key)
             delay, loaded, head = self._consider(sqlite, key, row, worker, loader)
-        except CorruptDocument as error:  # the sweep looks at it; an entry would come again and again
+        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
             self.set_aside(uuid, error, "dropped.unreadable")
             delay, loaded, head = 0.0, None, None
         except (Unsuitable, *UNTAKEABLE) as error:

@@ -1,4 +1,4 @@
-"""One SQLite file: connections per thread, transactions that wait their turn, errors in ZeroG's own names."""
+"""One SQLite file: connections per thread, transactions that take turns, errors translated to ZeroG's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavai
 from zerog.support.blocks import block
 
 SYNCHRONOUS = {"full": "fsync", "normal": "process"}
-"""The settings that may be asked for, and what survives a power cut with each. With ``normal`` a crash of processes
+"""The allowed settings, and what survives a power cut with each. With ``normal`` a crash of processes
 loses nothing, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
 
 
@@ -40,9 +40,9 @@ class SqliteFile:
         self._was_there = True
 
     def require(self, schema: str) -> list[str]:
-        """Make the tables and indexes of ``schema`` (statements ending in ;) unless they are there already.
+        """Create the tables and indexes of ``schema`` (statements ending in ;) that are missing.
 
-        Returns the names of those it has made.
+        Returns the names of those it has created.
         """
         wanted = re.findall(r"IF NOT EXISTS (\w+)", schema)
         with self.reading() as sqlite:
@@ -56,7 +56,7 @@ class SqliteFile:
 
     @block
     def reading(self) -> Generator[sqlite3.Connection]:
-        """A connection outside any transaction: each statement sees the latest committed state."""
+        """Yield a connection outside any transaction: each statement sees the latest committed state."""
         try:
             connection = self._connection()
             with connection.using:
@@ -68,7 +68,7 @@ class SqliteFile:
 
     @block
     def snapshot(self) -> Generator[sqlite3.Connection]:
-        """A connection whose statements all see one state."""
+        """Yield a connection whose statements all see one state."""
         with self.reading() as sqlite:
             if sqlite.in_transaction:
                 yield sqlite
@@ -79,7 +79,7 @@ class SqliteFile:
 
     @block
     def writing(self) -> Generator[sqlite3.Connection]:
-        """A transaction that is committed at the end, or undone if anything is raised."""
+        """Yield a transaction that is committed at the end, or rolled back if anything is raised."""
         committing = False
         try:
             connection = self._connection()
@@ -109,7 +109,7 @@ class SqliteFile:
                     connection.close()
 
     def _connection(self) -> Connection:
-        """This thread's connection."""
+        """Return this thread's connection."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = Connection(self.path, self.synchronous)
@@ -118,7 +118,7 @@ class SqliteFile:
         return connection
 
     def _checked(self, connection: Connection) -> sqlite3.Connection:
-        """A thread's connection, opened. Raises DatastoreUnavailable if the path leads to another file by now."""
+        """Return a thread's connection, opened. Raises DatastoreUnavailable if the path leads to another file now."""
         try:
             status = os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError):
@@ -147,7 +147,7 @@ class SqliteFile:
             raise self._changed(self._content.fault)
 
     def _check_log(self, connection: Connection) -> None:
-        """With the transaction begun: whether other processes would see what it writes."""
+        """Check, in a begun transaction, that other processes would see its writes."""
         log = f"{self.path}-wal"
         if connection.files is not None and identity_of(log) != connection.files.log:
             raise self._changed(f"{log} was removed or replaced while it was in use")
@@ -161,7 +161,7 @@ class SqliteFile:
             raise self._changed(f"{self.path} was there and is gone")
         if not os.path.isdir(folder):
             raise ConfigurationError(f"sqlite: the folder {folder} for {os.path.basename(self.path)} does not exist")
-        # SQLite would create it readable for everybody.
+        # SQLite would create it readable for all users.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def _named(self, error: sqlite3.Error | OSError, committing: bool = False) -> Exception:
@@ -175,8 +175,8 @@ class SqliteFile:
 
     def _named_by_sqlite(self, error: sqlite3.Error, committing: bool) -> Exception:
         name = getattr(error, "sqlite_errorname", None) or type(error).__name__
-        # The frame that makes a commit is written last: if a write failed, it isn't there. It may be, and survive a
-        # power cut, if what failed came after it.
+        # The frame that makes a commit is written last: if a write failed, it is missing. It may exist, and survive a
+        # power cut, if a later step failed.
         if committing and name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
             return AmbiguousWrite(f"{self.path}: {error} during commit; the write may have happened")
         if name == "SQLITE_FULL":
@@ -192,7 +192,7 @@ class SqliteFile:
         return DatastoreUnavailable(f"{self.path}: {error} ({name}); nothing was written")
 
     def _refusal(self, text: str, was_possible: bool) -> Exception:
-        """What never worked is configured wrongly. What did may work again: a mount comes back, descriptors free up."""
+        """Return the error: what never worked is misconfigured; what once did may recover (mounts, descriptors)."""
         kind = DatastoreUnavailable if was_possible else ConfigurationError
         return kind(f"sqlite: {text}; nothing was written")
 

@@ -1,4 +1,4 @@
-"""Whether a path still leads to the files that SQLite has open, and what the database's header shows."""
+"""Check that a path still leads to the files that SQLite has open, and read the database's header."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RESTORE = "stop all processes that use it, restore it (docs: Back up, restore, m
 
 
 class Opened(NamedTuple):
-    """The identities of a database and its log at the time that they were opened."""
+    """The identities of a database and its log when they were opened."""
 
     database: tuple[int, int]
     log: tuple[int, int] | None
 
 
 class Content:
-    """What the header of an open database showed last.
+    """The last header read from an open database.
 
     The header's change counter never falls, but SQLite doesn't raise it with each checkpoint of a log. So the first
-    write after a checkpoint raises the database's ``user_version``, too. If the two together fall, something else has
+    write after a checkpoint raises the database's ``user_version``, too. If the two together fall, another program has
     written to the file.
     """
 
@@ -34,20 +34,20 @@ class Content:
         self.is_new = False
         """True if the file was written since ``mark`` was called."""
         self.fault: str | None = None
-        """What is wrong, once something is: SQLite may repair the header, but not what was lost."""
+        """The fault found, kept for good: SQLite may repair the header, but not what was lost."""
 
     def mark(self, sqlite: sqlite3.Connection) -> None:
-        """Have the next checkpoint show a higher version; to be called in a transaction."""
+        """Make the next checkpoint show a higher version; call it in a transaction."""
         (version,) = sqlite.execute("PRAGMA user_version").fetchone()
         sqlite.execute(f"PRAGMA user_version={(version + 1) % 2**31}")
         self.is_new = False
 
     def check(self, path: str, status: os.stat_result) -> None:
-        """Look at the header if the file was written since the last look."""
+        """Check the header if the file was written since the last check."""
         stamp = (status.st_mtime_ns, status.st_size)
         if stamp == self._stamp:
             return
-        before = self._version  # of a moment before the next line: another thread may be here, too
+        before = self._version  # read before the next line: another thread may be here, too
         header = header_of((status.st_dev, status.st_ino))
         if header is None:
             return
@@ -59,7 +59,7 @@ class Content:
 
 
 def identity_of(path: str) -> tuple[int, int] | None:
-    """Device and inode; None if there is no such file."""
+    """Return device and inode; None if there is no such file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def identity_of(path: str) -> tuple[int, int] | None:
 
 
 def header_of(identity: tuple[int, int]) -> bytes | None:
-    """The header of a file that SQLite has open in this process; None if the system doesn't show it.
+    """Return the header of a file that SQLite has open in this process; None if the system doesn't show it.
 
     Read through SQLite's own descriptor: to close another one would drop SQLite's locks.
     """
@@ -76,7 +76,7 @@ def header_of(identity: tuple[int, int]) -> bytes | None:
         try:
             if _is(int(name), identity):
                 header = os.pread(int(name), HEADER, 0)
-                if _is(int(name), identity):  # still: another thread may have closed it
+                if _is(int(name), identity):  # checked again: another thread may have closed it
                     return header
         except OSError:
             continue
@@ -89,5 +89,5 @@ def _is(descriptor: int, identity: tuple[int, int]) -> bool:
 
 
 def _version(header: bytes) -> tuple[int, int]:
-    """The change counter and ``user_version``."""
+    """Return the change counter and ``user_version``."""
     return int.from_bytes(header[24:28], "big"), int.from_bytes(header[60:64], "big")

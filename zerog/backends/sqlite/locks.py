@@ -1,4 +1,4 @@
-"""Which process has a file locked or open, for messages: read off ``/proc``, so known on Linux only."""
+"""Find the processes that have a file locked or open, for messages; read from ``/proc``, so on Linux only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRITING, READING = range(120, 123), range(123, 128)
 
 @dataclass(frozen=True)
 class LockOwner:
-    """A process that has something locked or open."""
+    """A process that has a file locked or open."""
 
     pid: int
     command: str
@@ -31,23 +31,23 @@ class LockOwner:
 
     @property
     def mend(self) -> str:
-        """The shell command that makes it give the lock back."""
+        """Return the shell command that makes the process release the lock."""
         return f"kill -CONT {self.pid}" if self.is_stopped else f"kill {self.pid}"
 
 
 def lock_owner(path: str) -> LockOwner | None:
-    """Who has an SQLite database locked for writing; None if that isn't known."""
+    """Return the process that has an SQLite database locked for writing; None if unknown."""
     locks = _locks(f"{path}-shm", "WRITE", WRITING) + _locks(path, "WRITE")
     return _holder(locks[0]) if locks else None
 
 
 def readers(path: str) -> set[LockOwner]:
-    """Who reads a state of an SQLite database at this moment, as far as it is known."""
+    """Return the known processes that are reading a state of an SQLite database at this moment."""
     return {_holder(pid) for pid in set(_locks(f"{path}-shm", "READ", READING))}
 
 
 def _locks(path: str, kind: str, bytes_locked: range | None = None) -> list[int]:
-    """The processes that have such a lock on a file.
+    """Return the processes that have such a lock on a file.
 
     The format is that of proc(5): number, POSIX, ADVISORY, READ or WRITE, pid, major:minor:inode, first and last byte.
     """
@@ -63,7 +63,7 @@ def _locks(path: str, kind: str, bytes_locked: range | None = None) -> list[int]
 
 
 def holders_of_deleted(*paths: str) -> list[LockOwner]:
-    """The processes that have a file open which was one of these paths and was deleted or replaced."""
+    """Return the processes with an open file that was one of these paths and was deleted or replaced."""
     deleted = {f"{path} (deleted)" for path in paths}
     pids = [int(name) for name in _listed("/proc") if name.isdigit()]
     return [_holder(pid) for pid in pids if not deleted.isdisjoint(_open_files(pid))]
@@ -86,7 +86,7 @@ def _listed(folder: str) -> list[str]:
 
 
 def _holder(pid: int) -> LockOwner:
-    """A process with its command, and whether it is stopped: then it won't let go by itself."""
+    """Return a process with its command, and whether it is stopped: then it doesn't release the lock."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]

@@ -1,11 +1,11 @@
 """A queue in an SQLite file, the datastore's or another.
 
 Entries are rows, in the order of their ids, which are negative for those that were put ahead. ``due`` is 0 for an
-entry that is ready, otherwise the wall-clock second at which it comes back: because it was delayed, or because it is
+entry that is ready, otherwise the wall-clock second at which it returns: because it was delayed, or because it is
 reserved and its time to run may end. Two partial indexes keep both look-ups flat however many entries wait.
 
-A consumer with nothing to do binds a datagram socket and writes its name into ``zerog_waiters``; whoever puts an
-entry sends a byte to each name after the commit. A lost datagram costs nothing but the poll behind it.
+An idle consumer binds a datagram socket and writes its name into ``zerog_waiters``; each put sends a byte to each name
+after the commit. A lost datagram costs only the wait for the next poll.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from zerog.support.checks import LONGEST_DELAY
 from zerog.support.clock import SYSTEM, Clock
 
 POLL = 1.0
-"""Seconds between two looks at the file while nobody sends a datagram."""
+"""Seconds between two polls of the file while no datagram arrives."""
 
 ODD = f"""
 typeof(uuid) <> 'text' OR length(uuid) <> 36 OR typeof(priority) <> 'integer'
 OR typeof(ttr) NOT IN ('real', 'integer') OR ttr <= 0 OR ttr > {LONGEST_DELAY}
 OR typeof(due) NOT IN ('real', 'integer') OR due < 0 OR due > {100 * LONGEST_DELAY}
 """.strip()
-"""An entry that makes no sense, as foreign programs may write them. An index holds these, so looking costs nothing."""
+"""An invalid entry, as foreign programs may write them. An index holds these, so the check costs nothing."""
 
 REJECTED = 1_000
-"""Entries that were set aside and are kept for a look at them."""
+"""Number of rejected entries kept for inspection."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS zerog_queue (
@@ -186,10 +186,10 @@ class SqliteQueue(Queue):
         )
         return _SqliteReservation(self, identity, uuid, token)
 
-    # What follows works for the engine of this backend, too.
+    # The rest is also for the engine of this backend.
 
     def is_empty(self, sqlite: sqlite3.Connection) -> bool:
-        """Whether nothing is ready or due, without taking the writers' lock."""
+        """Return True if nothing is ready or due, without taking the writers' lock."""
         query = (
             "SELECT EXISTS (SELECT 1 FROM zerog_queue WHERE due = 0 AND queue = ?)"
             " OR EXISTS (SELECT 1 FROM zerog_queue WHERE due > 0 AND due <= ?)"
@@ -218,7 +218,7 @@ class SqliteQueue(Queue):
         return identity
 
     def promote(self, sqlite: sqlite3.Connection) -> bool:
-        """Make ready what is due, on all queues of the file, first due first, and set aside what makes no sense.
+        """Make due entries ready, on all queues of the file, first due first, and set invalid ones aside.
 
         True if there may be more.
         """
@@ -226,12 +226,12 @@ class SqliteQueue(Queue):
         return sqlite.execute(PROMOTE, (self._now(), PROMOTED)).rowcount >= PROMOTED
 
     def ends(self, sqlite: sqlite3.Connection) -> tuple[int, ...]:
-        """The highest and the lowest priority of what is ready; nothing if nothing is."""
+        """Return the highest and the lowest priority of the ready entries; empty if none is ready."""
         row = sqlite.execute(ENDS, {"queue": self.name}).fetchone()
         return () if row[0] is None else row
 
     def take(self, sqlite: sqlite3.Connection, want: int, lowest: bool = False) -> list[tuple[int, str, float]]:
-        """The next ready entries as (id, uuid, ttr), still on the queue; bodies that are no uuid are set aside.
+        """Return the next ready entries as (id, uuid, ttr), still on the queue; bodies that are no uuid are set aside.
 
         ``lowest``: those of the lowest priority, the oldest first.
         """
@@ -258,18 +258,18 @@ class SqliteQueue(Queue):
         return taken
 
     def waiters(self, sqlite: sqlite3.Connection) -> list[str]:
-        """The addresses of the consumers that wait."""
+        """Return the addresses of the waiting consumers."""
         return [address for (address,) in sqlite.execute("SELECT address FROM zerog_waiters")]
 
     def notify(self, addresses: list[str]) -> None:
-        """Wake those consumers; addresses that nobody listens at any more are forgotten."""
+        """Wake those consumers; forget addresses without a listener."""
         dead = [address for address in addresses if not send(address)]
         if dead:
-            with suppress(DatastoreError), self.file.writing() as sqlite:  # the entries are put, whatever happens here
+            with suppress(DatastoreError), self.file.writing() as sqlite:  # the entries are put in any case
                 sqlite.executemany("DELETE FROM zerog_waiters WHERE address = ?", [(address,) for address in dead])
 
     def wait(self, timeout: float) -> bool:
-        """Wait until an entry may be ready or ``timeout`` is over; False if ``wake`` was called."""
+        """Wait until an entry may be ready or ``timeout`` has passed; False if ``wake`` was called."""
         with _translated(f"queue {self.name}"):
             with self.file.reading() as sqlite:
                 query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"

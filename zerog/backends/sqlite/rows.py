@@ -1,12 +1,12 @@
-"""How a document lies in the rows of an SQLite file, and how it is read from them.
+"""Store a document in the rows of an SQLite file, and read it from them.
 
-``body`` is the JSON of everything that was there when the document was written whole and isn't a column; it is not
-rewritten by ``mutate``. ``changes`` is the JSON of what ``mutate`` has given other values since, laid over the body
-when read. The columns of HOT hold the fields that change with every transition. History entries are rows of their
-own, so that recording event 10,000 costs what event 1 cost.
+``body`` is the JSON of all fields that existed when the document was written whole and aren't columns; ``mutate``
+doesn't rewrite it. ``changes`` is the JSON of the fields that ``mutate`` has changed since, laid over the body when
+read. The columns of HOT hold the fields that change with every transition. History entries are separate rows, so that
+recording event 10,000 costs what event 1 cost.
 
-A column holds text, 64-bit integers and floats as themselves; any other JSON value is kept as a blob of its JSON, and
-NULL means that the document has no such field. So every value comes back as it went in.
+A column holds text, 64-bit integers and floats as themselves; any other JSON value is stored as a blob of its JSON, and
+NULL means that the document has no such field. So every value is read as it was written.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ HOT = named(lambda field: field.is_hot)
 """The fields that are columns: those that every run changes, and those that ``find`` asks for."""
 
 FOLD = 64 * 1024
-"""Characters of ``changes`` beyond which they are merged into the body, so that neither grows without end."""
+"""Characters of ``changes`` beyond which they are merged into the body, so that neither grows without limit."""
 
 LAST_TOKEN = 2**62
-"""A token, or the number of a history entry, that is not below this was damaged: counting never gets there."""
+"""A token or number of a history entry that is not below this was damaged: counting never reaches it."""
 
 COLUMNS = ", ".join(HOT)
 IS_HOT = frozenset(HOT)
@@ -63,13 +63,13 @@ FINISHED = FIRST_HOT + HOT.index("finishedAt")
 
 
 def missing_columns(sqlite: sqlite3.Connection) -> list[str]:
-    """The hot fields for which the table of documents has no column yet."""
+    """Return the hot fields for which the table of documents has no column yet."""
     there = {row[1] for row in sqlite.execute("PRAGMA table_info(zerog_documents)")}
     return [name for name in HOT if name not in there]
 
 
 def head_of(row: Any) -> Document:
-    """The head that a stored row holds. Raises CorruptDocument if its parts are no JSON."""
+    """Return the head in a stored row. Raises CorruptDocument if its parts are no JSON."""
     document = json_object(row, BODY)
     if row[CHANGES] is not None:
         document.update(json_object(row, CHANGES))
@@ -78,7 +78,7 @@ def head_of(row: Any) -> Document:
 
 
 def fetch(sqlite: sqlite3.Connection, select: str, key: str) -> Any:
-    """The row of one document, or None. Raises CorruptDocument for text that is no UTF-8."""
+    """Return the row of one document, or None. Raises CorruptDocument for text that is no UTF-8."""
     try:
         return sqlite.execute(f"{select} WHERE key = ?", (key,)).fetchone()
     except sqlite3.OperationalError as error:
@@ -88,7 +88,7 @@ def fetch(sqlite: sqlite3.Connection, select: str, key: str) -> Any:
 
 
 def json_object(row: Any, part: int) -> Document:
-    """The JSON object in one column of a row. Raises CorruptDocument."""
+    """Return the JSON object in one column of a row. Raises CorruptDocument."""
     try:
         document = jsonvalues.decode(row[part])
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -99,7 +99,7 @@ def json_object(row: Any, part: int) -> Document:
 
 
 def overlay(row: Any) -> Document:
-    """What ``mutate`` has given other values since the body was written."""
+    """Return the fields that ``mutate`` has changed since the body was written."""
     return {} if row[CHANGES] is None else json_object(row, CHANGES)
 
 
@@ -108,7 +108,7 @@ _VALUES = {blob: value for value, blob in _CONSTANTS.items()}
 
 
 def columns_of(row: Any) -> Document:
-    """The hot fields of a row. Raises CorruptDocument."""
+    """Return the hot fields of a row. Raises CorruptDocument."""
     if type(row[CAS]) is not int or not 0 < row[CAS] < LAST_TOKEN or type(row[LISTS]) is not str:
         token, lists = jsonvalues.short_repr(row[CAS]), jsonvalues.short_repr(row[LISTS])
         raise _corrupt(row[KEY], f"its token is {token}, its lists are {lists}")
@@ -128,7 +128,7 @@ def _corrupt(key: str, reason: object) -> CorruptDocument:
 
 
 def to_column(document: Document, field: str) -> Any:
-    """The form in which a field of a document is kept in its column. Raises InvalidValue for what is too large."""
+    """Return a document's field in the form of its column. Raises InvalidValue if it is too large."""
     value = document.get(field, to_column)
     if value is to_column:
         return None
@@ -139,12 +139,12 @@ def to_column(document: Document, field: str) -> Any:
         return value
     if kind is str and len(value) < FOLD:
         return value
-    text = jsonvalues.encode_checked(value, field)  # refuses what is too large
+    text = jsonvalues.encode_checked(value, field)  # refuses a value that is too large
     return value if kind is str else text.encode()
 
 
 def entries_of(sqlite: sqlite3.Connection, row: Any) -> list[tuple[str, str]]:
-    """A document's history as (field, JSON text), each field's in order. Raises CorruptDocument."""
+    """Return a document's history as (field, JSON text), each field's in order. Raises CorruptDocument."""
     query = "SELECT field, entry FROM zerog_history WHERE document = ? ORDER BY field, n"
     try:
         return sqlite.execute(query, (row[ID],)).fetchall()
@@ -155,7 +155,7 @@ def entries_of(sqlite: sqlite3.Connection, row: Any) -> list[tuple[str, str]]:
 
 
 def whole_of(row: Any, entries: list[tuple[str, str]]) -> Document:
-    """Head and history as one document. Raises CorruptDocument."""
+    """Return head and history as one document. Raises CorruptDocument."""
     document = head_of(row)
     try:
         for field in row[LISTS].split():
@@ -168,14 +168,14 @@ def whole_of(row: Any, entries: list[tuple[str, str]]) -> Document:
 
 
 def needs_whole(operation: Operation, lists: list[str]) -> bool:
-    """Whether an operation can only be applied to the document as a whole."""
+    """Return True if an operation can only be applied to the document as a whole."""
     if operation.field in HISTORY:
         return type(operation) is not Append or operation.field not in lists
     return type(operation) is Append and operation.field in IS_HOT
 
 
 def append_entry(sqlite: sqlite3.Connection, identity: int, operation: Append) -> int:
-    """Store one history entry; returns how many fell out at the front."""
+    """Store one history entry; return how many were dropped from the front."""
     key = (identity, operation.field)
     where = "document = ? AND field = ?"
     numbered = f"{where} AND n < {LAST_TOKEN}"  # damaged numbers, texts and blobs sort behind

@@ -1,4 +1,4 @@
-"""What is wrong with an SQLite file that many processes have open, for ``zerog doctor``."""
+"""Find faults of an SQLite file that many processes have open, for ``zerog doctor``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zerog.contracts.troubles import Trouble
 from zerog.support.clock import SYSTEM
 
 WATCHED_SECONDS = 1.0
-"""For how long a lock is watched before its holder is named."""
+"""Seconds for which a lock is watched before its holder is reported."""
 
 LARGE_LOG = 64 * 2**20
-"""The size of a log, in bytes, from which on it is named."""
+"""Size of a log, in bytes, from which on it is reported."""
 
 
 def troubles(path: str) -> Iterator[Trouble]:
-    """Look at the files and their locks. Changes nothing."""
+    """Check the files and their locks. Changes nothing."""
     yield from _deleted(path)
     yield from _locked(path)
     yield from _large_log(path)
@@ -60,7 +60,7 @@ def _large_log(path: str) -> Iterator[Trouble]:
 
 
 def _stays(look: Callable[[], set[LockOwner | None]]) -> set[LockOwner]:
-    """Those that are found at each look within WATCHED_SECONDS."""
+    """Return those found by every look within WATCHED_SECONDS."""
     found = look()
     ends = SYSTEM.monotonic() + WATCHED_SECONDS
     while found - {None} and SYSTEM.monotonic() < ends:

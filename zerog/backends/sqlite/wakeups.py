@@ -13,9 +13,9 @@ from zerog.exceptions import DatastoreError
 
 
 class Waiter:
-    """The datagram socket at which this process is woken, opened at the first wait and never used by a forked child.
+    """The datagram socket that wakes this process, opened at the first wait and never used by a forked child.
 
-    Where the system has no abstract socket names (anything but Linux) there is only the poll.
+    Without abstract socket names (anything but Linux) there is only the poll.
     """
 
     def __init__(self, file: SqliteFile) -> None:
@@ -36,9 +36,9 @@ class Waiter:
         if receiver is None:
             woken = self._interrupted.wait(timeout)
         elif not known:
-            return True  # who put an entry until now did not know the address: look once more
+            return True  # producers until now did not know the address: poll once more
         else:
-            with suppress(OSError):  # the time is over, or close() was called
+            with suppress(OSError):  # timed out, or close() was called
                 receiver.settimeout(max(timeout, 0.001))
                 receiver.recv(16)
             woken = self._interrupted.is_set()
@@ -57,7 +57,7 @@ class Waiter:
                 return
             self._socket.close()
             self._socket, self._pid = None, 0
-            with suppress(DatastoreError), self._file.writing() as sqlite:  # it will be found dead otherwise
+            with suppress(DatastoreError), self._file.writing() as sqlite:  # otherwise the next notify finds it dead
                 sqlite.execute("DELETE FROM zerog_waiters WHERE address = ?", (self.address,))
 
     def _open(self) -> socket.socket | None:
@@ -89,6 +89,6 @@ def send(address: str) -> bool:
             sender.setblocking(False)
             sender.sendto(b"!", f"\0{address}")
     except OSError as error:
-        # Anything else (its buffer is full, no descriptors left here) says nothing about the other side.
+        # Any other error (a full buffer, no descriptors left here) doesn't mean that the receiver is dead.
         return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
     return True

@@ -1,4 +1,4 @@
-"""The writes of the engine of one SQLite file that need no claim: each verb in one transaction for many jobs."""
+"""Writes of the SQLite engine that need no claim: each verb in one transaction for many jobs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 PUT_AGAIN = 200
-"""Repairs, and removals of what has ended, in one transaction."""
+"""Repairs, and removals of ended jobs, in one transaction."""
 
 OUTAGES = (DatastoreError, QueueError, OSError)
-"""Trouble of the file rather than of a document: what was asked has to be asked again."""
+"""Failures of the file rather than of a document: the call must be repeated."""
 
 
 class SqliteWrites(Engine):
-    """Submit, settle, put again and remove, in one file."""
+    """Submit, settle, put again and remove jobs in one file."""
 
     datastore: SqliteDatastore
     queue: SqliteQueue
@@ -92,7 +92,7 @@ class SqliteWrites(Engine):
             return self._settle_all(settlements)
         except OUTAGES as error:
             return [error] * len(settlements)
-        except Exception as error:  # of one of them: the others must not wait for it
+        except Exception as error:  # of one of them: settle each separately
             return [error] if len(settlements) == 1 else [self.settle([each])[0] for each in settlements]
 
     def _settle_all(self, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -124,7 +124,7 @@ class SqliteWrites(Engine):
         return True
 
     def _ended(self, head: Document, now: str) -> list[Operation]:
-        """For a waiting job whose run gave it back without having seen that it was cancelled."""
+        """Return the operations that end a waiting job whose run released it without noticing that it was cancelled."""
         self._count("cancelled.waiting")
         return transitions.cancelled(head, now)
 
@@ -158,7 +158,7 @@ class SqliteWrites(Engine):
                 failpoint("discard.deleted")
             except AmbiguousWrite as error:
                 log.debug("the next sweep finds which ended jobs are removed: %s", error)
-            except LEAVE_ALONE:  # one of them; find out which
+            except LEAVE_ALONE:  # of one job: find out which
                 removed += super().discard_all(batch, reason)
         return removed
 
@@ -186,7 +186,7 @@ class SqliteWrites(Engine):
                 done += self._put_again_at_once(batch, why, lost)
             except AmbiguousWrite as error:
                 log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)
-            except LEAVE_ALONE:  # one of them; find out which
+            except LEAVE_ALONE:  # of one job: find out which
                 done += super().put_again_all(batch, why, lost)
         return done
 

@@ -1,6 +1,6 @@
-"""The script that does all the work on a Redis server, in parts that are read as one, and what it takes.
+"""The script that does all the work on a Redis server, in parts that are joined, and its settings.
 
-It is not a module of the server's client: whoever only wants to know what lies where needs no client.
+It doesn't import the server's client: reading how values are stored needs none.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ HOT = (*named(lambda field: field.is_scripted), *map(dropped_field, HISTORY))
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
 
 APART = (*HOT, "jobType", "finishedAt")
-"""Fields that are stored apart from the body: these two, because an index has them."""
+"""Fields that are stored apart from the body: the last two because of an index."""
 
 ORDERS = 999_999_999_999_999
 """The highest number of an entry; those put ahead are numbered downwards from it."""
 
 REJECTED = 1_000
-"""Bodies that were no uuid kept for a look at them, per queue."""
+"""Rejected bodies (no uuid) kept for inspection, per queue."""
 
 BUSY = {
     "OOM": "it has used all of its memory (maxmemory) and takes no writes",
@@ -42,16 +42,16 @@ BUSY = {
     "BUSY": "it is busy with somebody's script",
     "UNBLOCKED": "its role has changed",
 }
-"""What a server's words for a refusal by which nothing was done mean."""
+"""Meanings of a server's codes for refusals that did nothing."""
 
 PARTS = ("names", "documents", "queues", "changes", "jobs", "commands")
-"""Each knows those before it."""
+"""Each uses those before it."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def source() -> bytes:
-    """The whole script, with its settings."""
+    """Return the whole script, with its settings."""
     text = "\n".join(files("zerog.backends.redis.script").joinpath(f"{part}.lua").read_text() for part in PARTS)
     settings = {
         "HOT": ", ".join(f"""[',"{name}":'] = true""" for name in HOT),
@@ -71,10 +71,10 @@ def source() -> bytes:
 
 
 def encoded(command: dict[str, Any]) -> str:
-    """A command as JSON text."""
+    """Return a command as JSON text."""
     return _encode(command)
 
 
 def listed(commands: Sequence[dict[str, Any] | str]) -> str:
-    """The commands of a call, some of which may be JSON texts already."""
+    """Return the commands of a call, some of which may be JSON texts already."""
     return f"[{','.join([command if type(command) is str else _encode(command) for command in commands])}]"

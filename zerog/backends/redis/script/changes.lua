@@ -1,13 +1,13 @@
 -- changes
 
--- Where a field stands while operations go over it; nothing if only the body may know.
+-- Text of a field while operations are applied; nil if only the body may have it.
 local function present(key, new, old, field)
   local text = new[field] or old[field]
   if text == nil then text = call('HGET', key, field) end
   return text or (HOT[field] and 'null') or nil
 end
 
--- How many of the last entries of a list take no more than so many bytes.
+-- Return how many of the last entries of a list fit in so many bytes.
 local function fitting(list, most)
   local count, length = 0, call('LLEN', list)
   while count < length do
@@ -21,8 +21,8 @@ local function fitting(list, most)
   return count
 end
 
--- Go over the operations o of a change without writing; the new texts of fields, what is to be pushed and trimmed, and
--- the texts to answer with; seen has fields that were read. Nothing if one of them can't be done here.
+-- Plan the operations o of a change without writing; return the new texts of fields, the pushes and trims, and the
+-- texts of the answer; seen has fields that were read. Return nil if one of them can't be done here.
 local function plan(c, key, seen)
   local o, new, pushes, trims, lengths, answer, lists, i = c.o, {}, {}, {}, {}, {}, nil, 1
   while i <= #o do
@@ -72,10 +72,10 @@ local function plan(c, key, seen)
   return new, pushes, trims, answer
 end
 
--- f: fields and their new texts; o: operations on other fields; t: the token it must have; e, r: the epoch, and a part of
--- the owner's text, of the run that must own it;
--- s, n: the number of the write before, and of this one; q: put it on a queue in the same step, unless it was cancelled;
--- y: bound the lists that are appended to by their bytes, too; z: answer with the token only.
+-- f: fields and their new texts; o: operations on other fields; t: the token it must have;
+-- e, r: the epoch, and a part of the owner's text, of the run that must own it;
+-- s, n: the numbers of the last write and of this one; q: put it on a queue in the same step, unless it was cancelled;
+-- y: also bound the bytes of the lists that are appended to; z: answer with the token only.
 local function mutate(c)
   local key = document(c.k)
   local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE, TYPE,
@@ -107,7 +107,7 @@ local function mutate(c)
   end
   if c.q and cancel ~= 'null' then return 0 end
   local ended = ending(status or old[2], kind, finished)
-  if not (ended or kind) and ending(status or old[2], '""', finished) then return 0 end -- only the body may know its type
+  if not (ended or kind) and ending(status or old[2], '""', finished) then return 0 end -- the type may be in the body
   if more > 0 then
     more = more + call('HGET', key, 'size')
     if more > limit then return 0 end
@@ -116,7 +116,7 @@ local function mutate(c)
   token = whole(token + 1)
   fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
   if c.n then fields[n + 1], fields[n + 2], n = SEQ, c.n, n + 2 end
-  for field, texts in pairs(pushes) do -- first, for what lies there may be no list
+  for field, texts in pairs(pushes) do -- first, since the key may hold no list
     each_thousand('RPUSH', history(field, c.k), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
   end

@@ -37,8 +37,8 @@ local COMMANDS = {
 }
 
 -- The last reply is the time in microseconds.
--- What breaks one command (a key that holds something else) is told in its place, and the others are done. What the
--- server refuses, it refuses at the first write; then nothing more is done.
+-- An error of one command (a key that holds something else) is its reply, and the other commands are executed. The
+-- server refuses a call at its first write; then nothing more is done.
 local refusal
 local function guarded(c)
   local done, answer = pcall(COMMANDS[c.c], c)

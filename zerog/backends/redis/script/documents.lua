@@ -1,9 +1,9 @@
 -- documents
 
--- A text as it lies in an index: NUL, which ends it there, is written as NUL 255.
+-- Escape a text for an index, where NUL ends it: NUL is written as NUL 255.
 local function indexed(text) return (text:gsub('%z', '\0\255')) end
 
--- The same of the text that a JSON text stands for; false for what is no text.
+-- The same for the text that a JSON text encodes; false if it encodes no text.
 local raws = {}
 local function raw(text)
   if not text then return false end
@@ -30,7 +30,7 @@ end
 
 local function place(index, key, old, new) move(index, key, raw(old), raw(new)) end
 
--- Where a document with these values is in the index of ended jobs; false if it isn't there.
+-- Return the place of a document with these values in the index of ended jobs; false if it doesn't belong there.
 local function ending(status, kind, finished)
   status, kind, finished = raw(status), raw(kind), raw(finished)
   return ENDED[status] and kind and finished and status .. '\0' .. kind .. '\0' .. finished
@@ -55,8 +55,8 @@ local function make_moves()
   end
 end
 
--- Token, head as a part of a JSON text, and the names of its lists; nothing if there is no document. Names of fields
--- are written so that the body and, behind it, all of them with their values make such a part: of two values of a name
+-- Return token, head as a part of a JSON text, and the names of its lists; nil if there is no document. Names of fields
+-- are written so that the body, followed by all of them with their values, makes such a part: of two values of a name
 -- the last one counts.
 local function head(key)
   local flat = call('HGETALL', document(key))
@@ -76,7 +76,7 @@ local function head(key)
   return own.cas, table.concat(flat), own.lists
 end
 
--- What follows writing a document whole under a token, in place of one with these places.
+-- Do the rest of writing a document whole under a token, in place of one with these places.
 local function create(c, token, status, due, ended)
   local key, fields = document(c.k), c.f
   call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(fields))
@@ -103,7 +103,7 @@ end
 local function remove(c)
   local key = document(c.k)
   local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
-  if old.err then old = {} end -- no hash, so it is damaged; it goes all the same
+  if old.err then old = {} end -- no hash, so it is damaged; remove it all the same
   if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.k, old[2], nil)
   place('due', c.k, old[3], nil)
@@ -120,7 +120,7 @@ local function discard(c)
   return remove({k = c.k})
 end
 
--- Make the index of ended jobs right about the places m (status, type, end and key).
+-- Correct the index of ended jobs at the places m (status, type, end and key).
 local function list(c)
   for _, m in ipairs(c.m) do
     local at = indexed(m[1]) .. '\0' .. indexed(m[2]) .. '\0' .. indexed(m[3])
@@ -144,7 +144,7 @@ end
 
 -- arithmetic on JSON texts
 
--- The number of a JSON text and whether it is a float; nothing for other texts and for what a double doesn't hold.
+-- Return the number of a JSON text and whether it is a float; nil for other texts and numbers that no double can hold.
 local function number(text)
   if text:find('^%-?%d+$') then
     if #text > 15 then return nil end
@@ -175,7 +175,7 @@ local function added(old, amount, low, high)
   return text:find('[%.e]') and text or text .. '.0'
 end
 
--- By bytes: Lua's own comparison goes by the server's locale.
+-- Compare by bytes: Lua's own comparison uses the server's locale.
 local function less(a, b)
   local first = 1
   while first <= #a and a:sub(first, first + 7) == b:sub(first, first + 7) do first = first + 8 end
@@ -197,8 +197,8 @@ local function raised(old, value)
   return after > before and value or old
 end
 
--- Members of an index, at most w behind the place a: up to the due d (a: due and key); or of the status s (a: key), and
--- of the type y up to the end u (a: end and key); of every status if neither is given.
+-- Return members of an index, at most w after the place a: up to the due d (a: due and key); or of the status s (a:
+-- key), and of the type y up to the end u (a: end and key); of every status if neither is given.
 local function find(c)
   local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.w) end
   if c.d then

@@ -3,10 +3,10 @@
 local function set(text) return text and text ~= 'null' end
 local function counts(text) return text and #text <= 15 and text:find('^%d+$') end
 
--- The translation of decide (zerog.engine.decision), as far as it lets a job run without a look at the clock:
--- claim a job of one of the kinds c.k (what submit noted), waiting and not cancelled.
--- c.f: the fields that each claim sets, with room for more; c.u: the time; c.o: the owner before and behind the name of
--- the claim, which is n and the number of the claim. The name and the epoch; nothing if it is not for this function.
+-- The translation of decide (zerog.engine.decision), for jobs that may run without a check of the clock:
+-- claim a job of one of the kinds c.k (stored by submit), waiting and not cancelled.
+-- c.f: the fields that each claim sets, with room for more; c.u: the time; c.o: the owner before and after the name of
+-- the claim, which is n and the number of the claim. Return the name and the epoch; nil if decide must handle the job.
 local function begin(c, uuid, n)
   local id = c.d .. uuid
   local key = document(id)
@@ -26,7 +26,7 @@ local function begin(c, uuid, n)
   return name .. ' ' .. epoch
 end
 
--- What a take may claim by itself, made ready.
+-- Prepare the claims that a take may make alone.
 local function claiming(c)
   local f, kinds = c.f, {}
   for _, kind in ipairs(c.k) do kinds[kind] = true end
@@ -38,9 +38,9 @@ local function claiming(c)
   return c
 end
 
--- Take up to w entries of the queues q: under the reservation r if there is one; else each with the token and the head of
--- its job, and the name and epoch of its claim if that could be claimed at once. n: turns taken so far, which makes
--- for the share of low priorities; d: what the key of a uuid's document begins with.
+-- Take up to w entries of the queues q: under the reservation r if there is one; else each with the token and head of
+-- its job, and the name and epoch of its claim if that could be made at once. n: turns taken so far, which decides the
+-- share of low priorities; d: prefix of the key of a uuid's document.
 local function take(c)
   local want, turn, taken, count, rejected = tonumber(c.w), tonumber(c.n), {}, 0, 0
   local claims = c.b and claiming(c.b)
@@ -90,14 +90,14 @@ local function take(c)
   return {rejected, taken}
 end
 
--- A change that takes the entry a (name, entry) off its queue in the same step, or puts it back if nothing is changed.
+-- Apply a change and take the entry a (name, entry) off its queue in the same step, or put it back if nothing changes.
 local function claim(c)
   local answer = mutate(c)
   if answer == 0 then back({a = c.a, s = '0'}) else ack(queue(c.a[1]), c.a[2]) end
   return answer
 end
 
--- All of them, or none if one is there already.
+-- Create all of them, or none if one exists already.
 local function submit(c)
   for _, each in ipairs(c.d) do
     if call('EXISTS', document(each.k)) == 1 then return 0 end

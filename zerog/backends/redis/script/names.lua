@@ -1,20 +1,20 @@
--- What ZeroG does on a Redis server: one script, a list of commands per call, all of it atomic.
+-- All of ZeroG's work on a Redis server: one script, a list of commands per call, all of it atomic.
 --
 -- KEYS[1] is the prefix of all keys, hash tag included. ARGV[1] is the time in microseconds ('' for the server's own),
 -- ARGV[2] a JSON list of commands: objects of texts, with their names in `c`. The reply has one entry for each.
 --
--- Values of documents are JSON texts that Python made and Python reads. They are never decoded here, for Lua has one
--- kind of number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing
--- was changed: the caller reads the document and writes by compare-and-swap, or learns why it was refused.
+-- Values of documents are JSON texts that Python writes and reads. They are never decoded here, for Lua has one kind of
+-- number and one kind of table. Where a change needs more than that, the answer is 0 ("not here") and nothing was
+-- changed: the caller reads the document and writes by compare-and-swap, or gets the reason of a refusal.
 --
 --   d:<key>               hash of a document: cas, body, lists, size, and fields' JSON texts by names like ,"status":
 --   events:<key> ...      list of the JSON texts of a history
 --   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
 --   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
 --   q:<name>:ready        sorted set of entries, the first one next
---   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they come back
+--   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they return
 --   q:<name>:held         hash of entry -> <reservation> <deliveries>
---   q:<name>:wake         list whose one element wakes a consumer that waits
+--   q:<name>:wake         list whose one element wakes a waiting consumer
 --   q:<name>:rejected     list of the last bodies that were no uuid;  q:<name>:seq  number of the last entry
 --
 -- An entry is <order>:<priority>:<ttr>:<uuid>.
@@ -24,7 +24,7 @@ local P = KEYS[1]
 local HOT = {@HOT@}
 local HISTORY = {',"events":', ',"errors":', ',"warnings":'}
 local OWN = {cas = true, lists = true, size = true, kind = true}
--- What makes a document one of its kind, which submit notes.
+-- The texts that identify a document's kind, which submit stores.
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
 local TYPE, FINISHED = ',"jobType":', ',"finishedAt":'
@@ -32,9 +32,9 @@ local ENDED = {succeeded = true, failed = true, cancelled = true}
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local RUN = ',"run":'
 local MAX_BYTES, SHARE, REJECTED = @MAX_BYTES@, @SHARE@, @REJECTED@
-local JOB_BYTES = @JOB_BYTES@ -- what a change may fill that isn't the engine's
+local JOB_BYTES = @JOB_BYTES@ -- bytes that a change may fill, beside those of the engine
 local HISTORY_BYTES = @HISTORY_BYTES@ -- of each bounded list of a history
-local SMALL = 256 -- bytes of a text that don't count towards MAX_BYTES
+local SMALL = 256 -- a text of more bytes counts towards MAX_BYTES
 local UUID = '@UUID@'
 local ORDERS, LONGEST = @ORDERS@, @LONGEST@
 

@@ -4,7 +4,7 @@ local function parse(entry)
   return entry:match('^([an]%d+):(%-?%d+):([%d%.e+-]+):(.*)$')
 end
 
--- The time to run and the uuid of an entry; nothing if it makes no sense.
+-- Return the time to run and the uuid of an entry; nil if it is invalid.
 local function understood(entry)
   local _, priority, ttr, uuid = parse(entry)
   ttr, priority = tonumber(ttr), tonumber(priority)
@@ -54,7 +54,7 @@ local function promote(base)
   end
 end
 
--- Give an entry back that is held under a reservation; 0 if it isn't.
+-- Release an entry that is held under a reservation; 0 if it isn't.
 local function release(base, entry, reservation, delay)
   local held = is_held(base, entry, reservation)
   if not held then return 0 end
@@ -76,7 +76,7 @@ local function drop(base, entry, reservation)
   return 1
 end
 
--- The same without a reservation, for the engine: it is the claim of the document that keeps others out.
+-- Release an entry without a reservation, for the engine: the claim of the document excludes other consumers.
 local function back(c)
   local base, delay = queue(c.a[1]), tonumber(c.s)
   if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
@@ -84,7 +84,7 @@ local function back(c)
   return 1
 end
 
--- Give an entry to the queue t of its kind, for workers that can take its job.
+-- Move an entry to the queue t of its kind, for workers that can take its job.
 local function aside(c)
   local base = queue(c.a[1])
   if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
@@ -99,7 +99,7 @@ local function ack(base, entry)
   return 1
 end
 
--- Every SHAREth entry is the oldest of the lowest priority, of the last queue that has any.
+-- Every SHARE-th entry is the oldest of the lowest priority, of the last queue that has any.
 local function next_share(names)
   for i = #names, 1, -1 do
     local entries = queue(names[i]) .. 'ready'
@@ -129,7 +129,7 @@ local function reserve(base, entry, ttr, reservation)
   later(base, entry, ttr)
 end
 
--- Whether each of the entries e is on the queue q; a reserved one is among those that come back later.
+-- Check for each of the entries e that it is on the queue q; reserved entries are among the delayed ones.
 local function holds(c)
   local base, answer = queue(c.q), {}
   for i, entry in ipairs(c.e) do
@@ -139,7 +139,7 @@ local function holds(c)
   return answer
 end
 
--- Whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
+-- Return whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
 local function peek(c)
   local soonest = -1
   for _, name in ipairs(c.q) do

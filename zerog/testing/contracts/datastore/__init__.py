@@ -1,8 +1,8 @@
-"""The definition of a datastore: every rule that an adapter keeps, as a test.
+"""The definition of a datastore: every rule for an adapter, as a test.
 
-Subclass ``DatastoreContract`` in a test module and give it a fixture ``datastore``, an empty datastore. Where several
-handles on the same documents are possible, override the fixture ``another`` with a second one; say how to make a
-stored document unreadable in ``corrupt``. What an adapter can't do it declares in its class attributes, and the rules
+Subclass ``DatastoreContract`` in a test module and give it a fixture ``datastore``, an empty datastore. If several
+handles on the same documents are possible, override the fixture ``another`` with a second one; define in ``corrupt``
+how to make a stored document unreadable. An adapter declares in its class attributes what it can't do, and the rules
 that need it are skipped::
 
     class TestMyDatastore(DatastoreContract):
@@ -10,7 +10,7 @@ that need it are skipped::
         def datastore(self, tmp_path):
             return MyDatastore(tmp_path / "documents")
 
-``zerog.testing.contracts.datastore.machine`` has the same contract as a model that hypothesis runs against an adapter.
+``zerog.testing.contracts.datastore.machine`` has the same contract as a model that hypothesis tests an adapter with.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from zerog.testing.contracts.datastore.tokens import TokenRules
 class DatastoreContract(
     DocumentRules, TokenRules, DeletionRules, FindRules, OperationRules, FenceRules, RoomRules, RaceRules
 ):
-    """Rules that every datastore keeps."""
+    """Rules for every datastore."""
 
     def test_declarations(self, datastore: Datastore) -> None:
-        """An adapter says what it can do, in terms that the callers know."""
+        """An adapter declares what it can do, with known values."""
         assert datastore.durability in ("fsync", "1s", "process", None)
         for flag in (
             datastore.can_find,
@@ -48,7 +48,7 @@ class DatastoreContract(
         assert issubclass(datastore.lockedException, Exception)
 
     def test_setup_is_safe_to_repeat(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """``setup`` says by name what it has made; repeated, through any handle, it makes nothing and loses nothing."""
+        """``setup`` returns the names of what it has created; repeated, through any handle, it is a no-op."""
         made = datastore.setup()
         assert all(type(name) is str for name in made)
         token = datastore.create(key, {"a": 1, "events": [1]})
@@ -65,7 +65,7 @@ class DatastoreContract(
             assert first.tzinfo is not None and first <= second
 
     def test_close_is_harmless(self, datastore: Datastore, key: str) -> None:
-        """Closing twice does no harm, and a later call works again or says that it can't."""
+        """Closing twice does no harm, and a later call works again or raises that it can't."""
         datastore.create(key, {"a": 1})
         datastore.close()
         datastore.close()

@@ -10,17 +10,17 @@ from zerog.records.operations import Append, Set
 
 
 class DeletionRules:
-    """What holds for ``delete``; left out, but for the last one, for an adapter that says that it can't."""
+    """Rules for ``delete``; skipped, except the last one, for an adapter that declares that it can't."""
 
     @pytest.fixture
     def deleting(self, datastore: Datastore) -> Datastore:
-        """The datastore, if it can delete."""
+        """Return the datastore, if it can delete."""
         if not datastore.can_delete:
             pytest.skip("this adapter can't delete")
         return datastore
 
     def test_delete(self, deleting: Datastore, another: Datastore, key: str) -> None:
-        """A deleted document is gone with all of its history, and deleting tells whether there was one."""
+        """A deleted document is gone with all of its history, and deleting returns whether there was one."""
         deleting.create(key, {"a": 1, "events": [1, 2]})
         assert another.delete(key) is True
         assert deleting.delete(key) is False
@@ -29,7 +29,7 @@ class DeletionRules:
         assert deleting.read(key) == {"events": []}
 
     def test_delete_under_a_token(self, deleting: Datastore, another: Datastore, key: str) -> None:
-        """With the present token the document goes, history and all, as without one; any handle may have read it."""
+        """With the present token the document is removed with its history; any handle may have read the token."""
         deleting.create(key, {"a": 1, "events": [1, 2]})
         token = another.mutate(key, [Append("events", 3)]).token
         assert deleting.delete(key, cas=token) is True
@@ -44,20 +44,20 @@ class DeletionRules:
         assert deleting.read_with_cas(key) == ({"a": 2, "events": [1, 2]}, token)
 
     def test_delete_under_token_0(self, deleting: Datastore, key: str) -> None:
-        """``cas=0`` is no document's token and never means that none is asked for."""
+        """``cas=0`` is no document's token and never means "without a token"."""
         deleting.create(key, {"a": 1})
         with pytest.raises(deleting.casException):
             deleting.delete(key, cas=0)
         assert deleting.read(key) == {"a": 1}
 
     def test_delete_what_is_gone_under_a_token(self, deleting: Datastore, key: str) -> None:
-        """What is gone already can't be refused: repeating a deletion whose answer was lost does no harm."""
+        """A missing document can't be refused: repeating a deletion whose answer was lost does no harm."""
         token = deleting.create(key, {"a": 1})
         assert deleting.delete(key, cas=token) is True
         assert deleting.delete(key, cas=token) is False
 
     def test_a_later_document_is_not_deleted_under_an_old_token(self, deleting: Datastore, key: str) -> None:
-        """A deletion that comes late does not hit another document that has the key by then."""
+        """A late deletion does not hit another document that has the key by then."""
         token = deleting.create(key, {"a": 1})
         deleting.delete(key)
         deleting.create(key, {"a": 2})
@@ -66,7 +66,7 @@ class DeletionRules:
         assert deleting.read(key) == {"a": 2}
 
     def test_what_was_deleted_is_not_made_again(self, deleting: Datastore, key: str) -> None:
-        """Neither a change nor a run's write brings a deleted document back."""
+        """Neither a change nor a run's write restores a deleted document."""
         token = deleting.create(key, {"a": 1, "epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "events": []})
         deleting.delete(key, cas=token)
         with pytest.raises(deleting.casException):
@@ -89,7 +89,7 @@ class DeletionRules:
         assert deleting.read(key) == {"a": "new"}
 
     def test_delete_says_if_it_cannot(self, datastore: Datastore, key: str) -> None:
-        """An adapter that can't delete raises, instead of leaving the document quietly."""
+        """An adapter that can't delete raises, instead of leaving the document silently."""
         if datastore.can_delete:
             pytest.skip("this adapter deletes")
         with pytest.raises(DatastoreError):

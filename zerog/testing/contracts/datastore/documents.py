@@ -1,6 +1,6 @@
-"""Rules about whole documents: what can be stored comes back, what can't is refused.
+"""Rules about whole documents: storable values are read as they were written, other values are refused.
 
-A part of ``zerog.testing.contracts.datastore``, which says how to use it.
+A part of ``zerog.testing.contracts.datastore``, which explains its use.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from zerog.testing.contracts.datastore.values import FIELDS, REFUSED, STORABLE, 
 
 
 class DocumentRules:
-    """What holds for whole documents."""
+    """Rules for whole documents."""
 
     @pytest.fixture
     def another(self, datastore: Datastore) -> Datastore:
-        """A second handle on the same documents; the same object where there can't be two."""
+        """Return a second handle on the same documents; the same object if there can't be two."""
         return datastore
 
     @pytest.fixture
     def key(self) -> str:
-        """A key nobody else uses."""
+        """Return an unused key."""
         return f"zerog_job_{new_uuid()}"
 
-    # What goes in comes out.
+    # Values are read as they were written.
 
     @pytest.mark.parametrize("field", FIELDS)
     def test_values_come_back(self, datastore: Datastore, key: str, field: str) -> None:
-        """A stored value comes back as the JSON it was, in whatever field it lies."""
+        """A stored value is read as the JSON it was, in any field."""
         for number, value in enumerate(STORABLE.values()):
             datastore.create(f"{key}_{number}", {field: value, "other": 1})
         read = {name: datastore.read(f"{key}_{number}") for number, name in enumerate(STORABLE)}
@@ -42,7 +42,7 @@ class DocumentRules:
 
     @pytest.mark.parametrize("field", FIELDS)
     def test_set_values_come_back(self, datastore: Datastore, key: str, field: str) -> None:
-        """A value set by an operation comes back as the JSON it was, in whatever field it lies, whatever was there."""
+        """A value set by an operation is read as the JSON it was, in any field, whatever value it replaces."""
         datastore.create(key, {"other": 1})
         answers, read = {}, {}
         for name, value in STORABLE.items():
@@ -53,7 +53,7 @@ class DocumentRules:
 
     @pytest.mark.parametrize("field", ["events", "items"])
     def test_appended_values_come_back(self, datastore: Datastore, key: str, field: str) -> None:
-        """A value appended to a list comes back as the JSON it was."""
+        """A value appended to a list is read as the JSON it was."""
         datastore.create(key, {field: [0]})
         for value in STORABLE.values():
             datastore.mutate(key, [Append(field, value)])
@@ -65,30 +65,30 @@ class DocumentRules:
         assert datastore.read_with_cas(key) == ({}, token)
 
     def test_null_is_not_absent(self, datastore: Datastore, key: str) -> None:
-        """A field that is null is there; a field that was never set is not."""
+        """A field that is null is present; a field that was never set is not."""
         datastore.create(key, {"a": None, "owner": None, "events": None})
         assert datastore.read(key) == {"a": None, "owner": None, "events": None}
 
     def test_no_field_appears(self, datastore: Datastore, key: str) -> None:
-        """An adapter adds no fields of its own, neither when creating nor when changing."""
+        """An adapter adds no fields, neither when creating nor when changing."""
         datastore.create(key, {"a": 1})
         datastore.mutate(key, [Set("a", 2)])
         assert datastore.read(key) == {"a": 2}
 
     def test_history_that_is_no_list(self, datastore: Datastore, key: str) -> None:
-        """A history field may hold anything that JSON can, as any other field."""
+        """A history field may hold any JSON, as any other field."""
         document = {"events": {"a": 1}, "errors": "none", "warnings": 0}
         datastore.create(key, document)
         assert datastore.read(key) == document
 
     def test_history_order(self, datastore: Datastore, key: str) -> None:
-        """History entries come back in the order in which they were written, whole and appended ones."""
+        """History entries are read in the order in which they were written, whole and appended ones."""
         datastore.create(key, {"events": [{"n": n} for n in range(12)], "errors": ["e"]})
         datastore.mutate(key, [Append("events", {"n": n}) for n in range(12, 15)])
         assert datastore.read(key) == {"events": [{"n": n} for n in range(15)], "errors": ["e"]}
 
     def test_deepest_value(self, datastore: Datastore, key: str) -> None:
-        """A document may nest as deep as MAX_DEPTH says, however its parts came in."""
+        """A document may nest as deep as MAX_DEPTH, however its parts were written."""
         deepest = nested(jsonvalues.MAX_DEPTH - 1)
         datastore.create(key, {"a": deepest})
         datastore.mutate(key, [Set("b", deepest), Append("events", deepest[0])])
@@ -110,16 +110,16 @@ class DocumentRules:
         assert datastore.read_with_cas(key, head=True) == (None, None)
 
     def test_handles_see_each_other(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """What one handle has written, another one reads at once, under the same token."""
+        """A write of one handle is read by another one at once, under the same token."""
         datastore.create(key, {"a": 1})
         token = another.mutate(key, [Set("a", 2)]).token
         assert datastore.read_with_cas(key) == ({"a": 2}, token)
 
-    # What can't be stored is refused, and nothing is written.
+    # Values that can't be stored are refused, and nothing is written.
 
     @cases(REFUSED)
     def test_refused_in_a_document(self, datastore: Datastore, key: str, value: Any) -> None:
-        """What JSON can't give back is refused at the write, with the path of the field, and nothing is stored."""
+        """A value that JSON can't return is refused at the write, with the path of the field, and nothing is stored."""
         with pytest.raises(InvalidValue, match=r"params\.list\[1\]"):
             datastore.create(key, {"params": {"list": [0, value]}})
         assert datastore.read(key) is None
@@ -127,7 +127,7 @@ class DocumentRules:
     @cases(REFUSED)
     @pytest.mark.parametrize("kind", [Set, Append])
     def test_refused_in_an_operation(self, datastore: Datastore, key: str, kind: Any, value: Any) -> None:
-        """What JSON can't give back is refused in an operation, too, and none of its batch is applied."""
+        """A value that JSON can't return is refused in an operation, too, and none of its batch is applied."""
         token = datastore.create(key, {"a": 1})
         with pytest.raises(InvalidValue, match=r"b\.list\[1\]"):
             datastore.mutate(key, [Set("a", 2), kind("b", {"list": [0, value]})])
@@ -162,7 +162,7 @@ class DocumentRules:
         assert datastore.read_with_cas(key) == ({}, token)
 
     def test_too_deep(self, datastore: Datastore, key: str) -> None:
-        """A value nested beyond MAX_DEPTH is refused wherever it comes in, so that what is stored can be rewritten."""
+        """A value nested beyond MAX_DEPTH is refused in every verb, so that stored documents can be rewritten."""
         token = datastore.create(key, {})
         for value in (nested(jsonvalues.MAX_DEPTH), nested(100_000)):
             with pytest.raises(InvalidValue, match="levels"):

@@ -1,4 +1,4 @@
-"""Rules about who may write: tokens, nonces, epochs and numbers of runs; for ``zerog.testing.contracts.datastore``."""
+"""Rules about the right to write: tokens, nonces, epochs and run numbers; for ``zerog.testing.contracts.datastore``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zerog.records.operations import Add, Append, Document, Operation, Remove, S
 
 
 class FenceRules:
-    """What holds for a ``mutate`` that says which token or which owner it is for."""
+    """Rules for a ``mutate`` under a token or an owner."""
 
     @pytest.fixture
     def owned(self, datastore: Datastore, key: str) -> str:
-        """The key of a document that run n of epoch 3 owns, after its write 5."""
+        """Return the key of a document that run n of epoch 3 owns, after its write 5."""
         datastore.create(
             key, {"epoch": 3, "seq": 5, "owner": {"worker": "w", "nonce": "n"}, "run": "n", "n": 0, "events": []}
         )
@@ -33,7 +33,7 @@ class FenceRules:
         assert datastore.read_with_cas(key) == ({"n": 1}, newer)
 
     def test_owner(self, datastore: Datastore, owned: str) -> None:
-        """With the owner's name a change is applied, as often as it comes, and takes no number."""
+        """With the owner's name a change is applied, as often as it is sent, and takes no number."""
         for _ in range(2):
             datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n"))
         assert self.numbers(datastore, owned) == (3, 5, 2)
@@ -61,7 +61,7 @@ class FenceRules:
             assert self.numbers(datastore, key) == (1, 1, 1)
 
     def test_repeated_write(self, datastore: Datastore, owned: str) -> None:
-        """The run write with the stored number answers "done" with the same values, and is not applied again."""
+        """The run write with the stored number is answered "done" with the same values, and is not applied again."""
         operations: list[Operation] = [
             Add("n", 1),
             Append("events", "e", 0),
@@ -76,14 +76,14 @@ class FenceRules:
         assert self.numbers(datastore, owned) == (3, 6, 1)
 
     def test_repeated_write_with_its_token(self, datastore: Datastore, owned: str) -> None:
-        """A repeated run write is done although the token it was made with is stale: it made it so itself."""
+        """A repeated run write is done although its token is stale: it was changed by the write itself."""
         token = datastore.read_with_cas(owned)[1]
         first = datastore.mutate(owned, [Add("n", 1)], cas=token, run=RunGuard(3, "n", 6))
         assert datastore.mutate(owned, [Add("n", 1)], cas=token, run=RunGuard(3, "n", 6)) == first
         assert self.numbers(datastore, owned) == (3, 6, 1)
 
     def test_repeated_settlement(self, datastore: Datastore, owned: str) -> None:
-        """A write that gives up the ownership is done when repeated, though there is no owner any more."""
+        """A write that releases the ownership is done when repeated, though there is no owner any more."""
         operations: list[Operation] = [Set("owner", None), Set("status", "succeeded")]
         first = datastore.mutate(owned, operations, run=RunGuard(3, "n", 6))
         assert datastore.mutate(owned, operations, run=RunGuard(3, "n", 6)) == first
@@ -98,7 +98,7 @@ class FenceRules:
 
     @pytest.mark.parametrize("nonce", ["m", "n"])
     def test_another_runs_settlement(self, datastore: Datastore, owned: str, nonce: str) -> None:
-        """The number of a settlement answers "done" to the run that made it, and ClaimLost to another of its epoch."""
+        """The number of a settlement is "done" for the run that made it, and ClaimLost for another run of its epoch."""
         settled = datastore.mutate(owned, [Set("owner", None), Set("run", "m")], run=RunGuard(3, "n", 6))
         if nonce == "m":
             assert datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "m", 6)).token == settled.token
@@ -126,9 +126,9 @@ class FenceRules:
         assert self.numbers(datastore, key) == (3, 6, 1)
 
     def test_two_runs_of_one_epoch(self, datastore: Datastore, key: str) -> None:
-        """When a store was set back and an epoch given again, the document holds writes of the present run only.
+        """If a store was rolled back and an epoch given again, the document holds writes of the present run only.
 
-        Tried with every order of the writes of both runs, each of which is sent twice, as after a lost answer.
+        Tested with every order of the writes of both runs, each of which is sent twice, as after a lost answer.
         """
         for number, order in enumerate(sorted(set(itertools.permutations("aaabbb")))):
             name = f"{key}_{number}"
@@ -152,21 +152,21 @@ class FenceRules:
             assert document is not None and document["events"] == [["b", 1], ["b", 2], ["b", 3]]
 
     def claim_again(self, datastore: Datastore, key: str, before: Document, nonce: str) -> None:
-        """Set a document back to how it was before its claim, and claim it."""
+        """Roll a document back to its state before its claim, and claim it."""
         token = datastore.set(key, before)
         claimed = [Set("epoch", 1), Set("seq", 0), Set("owner", {"worker": "w", "nonce": nonce}), Set("run", nonce)]
         datastore.mutate(key, claimed, cas=token)
 
     @pytest.mark.parametrize("seq", [4, 7, 8, 1])
     def test_gap(self, datastore: Datastore, owned: str, seq: int) -> None:
-        """A run write with a number out of turn is ClaimLost, and says both numbers: the document was set back."""
+        """A run write with a number out of turn raises ClaimLost with both numbers: the document was rolled back."""
         with pytest.raises(ClaimLost, match=rf"{seq}.*5"):
             datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", seq))
         assert self.numbers(datastore, owned) == (3, 5, 0)
 
     @pytest.mark.parametrize("seq", [0, -1])
     def test_numbers_start_at_one(self, datastore: Datastore, key: str, seq: int) -> None:
-        """Number 0 is no number: on a fresh document it must not answer "done"."""
+        """Number 0 is no number: on a fresh document it must not be answered "done"."""
         datastore.create(key, {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "n": 0})
         with pytest.raises(InvalidValue):
             datastore.mutate(key, [Add("n", 1)], run=RunGuard(1, "n", seq))
@@ -200,14 +200,14 @@ class FenceRules:
         assert datastore.read(key) == {"n": 0}
 
     def test_missing_under_a_run(self, datastore: Datastore, key: str) -> None:
-        """A run write to a document that is gone is refused with ClaimLost, and does not bring it back."""
+        """A run write to a missing document is refused with ClaimLost, and does not restore it."""
         for seq in (None, 1):
             with pytest.raises(ClaimLost):
                 datastore.mutate(key, [Set("n", 1)], run=RunGuard(1, "n", seq))
         assert datastore.read(key) is None
 
     def test_stale_token_of_the_owner(self, datastore: Datastore, owned: str) -> None:
-        """Token and run must both hold."""
+        """Token and run must both match."""
         token = datastore.read_with_cas(owned)[1]
         datastore.mutate(owned, [Add("n", 1)])
         with pytest.raises(datastore.casException):
@@ -222,14 +222,14 @@ class FenceRules:
         assert self.numbers(datastore, owned) == (3, 6, 1)
 
     def test_writes_of_others_take_no_number(self, datastore: Datastore, owned: str) -> None:
-        """Changes from outside the run leave number and epoch alone, and the owner goes on counting."""
+        """Changes from outside the run leave number and epoch alone, and the owner continues counting."""
         datastore.mutate(owned, [Append("events", "from a web application")])
         datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", 6))
         assert self.numbers(datastore, owned) == (3, 6, 1)
 
     @pytest.mark.parametrize("value", ["2026-01-01T00:00:00.000000+00:00", None])
     def test_cancel_requested(self, datastore: Datastore, owned: str, value: Any) -> None:
-        """Every answer tells whether somebody asked for the job to be cancelled, a repeated one too."""
+        """Every answer shows a requested cancellation, a repeated one too."""
         assert not datastore.mutate(owned, []).cancel_requested
         assert datastore.mutate(owned, [Set("cancelRequested", value)]).cancel_requested is (value is not None)
         assert datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", 6)).cancel_requested is (value is not None)
@@ -239,7 +239,7 @@ class FenceRules:
         )
 
     def numbers(self, datastore: Datastore, key: str) -> tuple[int, int, int]:
-        """The stored epoch and seq, and the field that the tests count with."""
+        """Return the stored epoch and seq, and the field that the tests count with."""
         document = datastore.read(key)
         assert document is not None
         return document["epoch"], document["seq"], document["n"]

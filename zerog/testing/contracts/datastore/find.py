@@ -14,11 +14,11 @@ from zerog.records.operations import Append, Document, Set
 
 
 class FindRules:
-    """What holds for ``find``."""
+    """Rules for ``find``."""
 
     @pytest.fixture
     def jobs(self, datastore: Datastore) -> Callable[..., list[str]]:
-        """A function that stores some job documents and returns their keys in order."""
+        """Return a function that stores some job documents and returns their keys in order."""
         if not datastore.can_find:
             pytest.skip("this adapter can't find")
 
@@ -32,11 +32,11 @@ class FindRules:
 
     @pytest.fixture
     def every(self, datastore: Datastore) -> dict[str, str]:
-        """The query for all of ``jobs``, which are queued unless a test says otherwise."""
+        """Return the query for all of ``jobs``, which are queued by default."""
         return {} if datastore.can_find_ended else {"status": "queued"}
 
     def found(self, datastore: Datastore, limit: int = 1_000, **query: Any) -> list[str]:
-        """The keys of all pages, one after the other."""
+        """Return the keys of all pages, one after the other."""
         keys: list[str] = []
         after = None
         for _ in range(100):
@@ -49,7 +49,7 @@ class FindRules:
         raise AssertionError("100 pages and no end")
 
     def test_find_says_if_it_cannot(self, datastore: Datastore) -> None:
-        """An adapter that can't find raises, instead of answering that there is nothing."""
+        """An adapter that can't find raises, instead of returning nothing."""
         if datastore.can_find:
             pytest.skip("this adapter finds")
         with pytest.raises(DatastoreError):
@@ -67,7 +67,7 @@ class FindRules:
             datastore.find(FindQuery(**query))
 
     def test_find_ended(self, datastore: Datastore, jobs: Any) -> None:
-        """Jobs that have ended are found by their status, and no others; those that have not, too."""
+        """Ended jobs are found by their status, and no other ones; so are unfinished jobs."""
         a, b, c, d = jobs({"status": "failed"}, {"status": "queued"}, {"status": "failed"}, {"status": "cancelled"})
         if datastore.can_find_ended:
             assert self.found(datastore) == [a, b, c, d]
@@ -76,7 +76,7 @@ class FindRules:
         assert self.found(datastore, status="queued") == [b]
 
     def test_find_follows_an_end(self, datastore: Datastore, jobs: Any) -> None:
-        """A job that ends isn't found among the others any more, and one that is taken out of its end is, again."""
+        """An ended job isn't found among unfinished ones any more, and one that is taken out of its end is, again."""
         a, b = jobs({"due": "1"}, {"due": "1", "status": "running"})
         for _ in range(2):
             for key in (a, b):
@@ -97,12 +97,12 @@ class FindRules:
             assert (heads, after, list(unreadable)) == ([], None, [])
 
     def test_find_by_key(self, datastore: Datastore, jobs: Any, every: Any) -> None:
-        """Without ``due`` all jobs come in the order of their keys."""
+        """Without ``due`` all jobs are returned in the order of their keys."""
         keys = jobs(*[{"n": n, "due": str(9 - n)} for n in range(9)])
         assert self.found(datastore, **every) == keys
 
     def test_find_filters(self, datastore: Datastore, jobs: Any) -> None:
-        """Each filter leaves those with exactly that value, and several filters must all hold."""
+        """Each filter selects jobs with exactly that value, and several filters must all match."""
         a, b, c, d = jobs(
             {"status": "queued", "jobType": "x", "queueName": "p"},
             {"status": "running", "jobType": "x", "queueName": "q"},
@@ -118,14 +118,14 @@ class FindRules:
         assert self.found(datastore, status="nothing") == []
 
     def test_find_due(self, datastore: Datastore, jobs: Any) -> None:
-        """With ``due`` only those not later come, in the order of their time and then of their key."""
+        """With ``due`` only those not later are returned, in the order of their time and then of their key."""
         a, b, c, d, _, _ = jobs({"due": "3"}, {"due": "1"}, {"due": "2"}, {"due": "1"}, {"due": None}, {})
         assert self.found(datastore, due="3") == [b, d, c, a]
         assert self.found(datastore, due="2") == [b, d, c]
         assert self.found(datastore, due="0") == []
 
     def test_find_due_with_filters(self, datastore: Datastore, jobs: Any) -> None:
-        """``due`` and the filters hold together."""
+        """``due`` and the filters apply together."""
         a, _, c = jobs({"due": "2"}, {"due": "1", "status": "running"}, {"due": "1"})
         assert self.found(datastore, due="5", status="queued") == [c, a]
 
@@ -139,7 +139,7 @@ class FindRules:
         assert self.found(datastore, limit=limit, **query) == keys
 
     def test_find_ended_until(self, datastore: Datastore, jobs: Any) -> None:
-        """With ``until`` the ended jobs of a status and type come that ended by then, by that time and then by key."""
+        """``until`` finds the jobs of an ended status and a type that ended by then, by that time and then by key."""
         ended = {"status": "failed", "jobType": "x"}
         a, b, c, *_ = jobs(
             {**ended, "finishedAt": "2"},
@@ -195,7 +195,7 @@ class FindRules:
     def test_find_until_takes_a_status_and_a_type(
         self, datastore: Datastore, jobs: Any, query: dict[str, Any], more: dict[str, Any]
     ) -> None:
-        """``until`` with anything else is refused, for no index answers it."""
+        """``until`` without these is refused, for no index answers it."""
         with pytest.raises(InvalidValue):
             datastore.find(FindQuery(until="9", **query, **more))
         if more:
@@ -203,7 +203,7 @@ class FindRules:
                 datastore.find(FindQuery(until="9", status="failed", job_type="x", **more))
 
     def test_find_pages_with_odd_texts(self, datastore: Datastore, jobs: Any) -> None:
-        """Paging survives times with spaces and quotes in them."""
+        """Paging works with spaces and quotes in times."""
         dues = ["1 a", "1", "1 'b\"", "1 a b", "%", "1\\"]
         keys = jobs(*[{"due": due} for due in dues])
         expected = [key for _, key in sorted(zip(dues, keys, strict=True))]
@@ -215,25 +215,25 @@ class FindRules:
             assert self.found(datastore, limit=1, **query) == expected
 
     def test_find_last_page(self, datastore: Datastore, jobs: Any, every: Any) -> None:
-        """A page that is exactly full and the last one says so."""
+        """A page that is exactly full and the last one is marked as the last."""
         jobs({}, {})
         assert datastore.find(FindQuery(limit=2, **every)).after is None
         assert datastore.find(FindQuery(limit=1, **every)).after is not None
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_find_limit(self, datastore: Datastore, jobs: Any, limit: int) -> None:
-        """A page size that would never get anywhere is refused."""
+        """A page size that would never make progress is refused."""
         with pytest.raises(InvalidValue):
             datastore.find(FindQuery(limit=limit))
 
     def test_find_gives_heads(self, datastore: Datastore, jobs: Any, every: Any) -> None:
-        """What is found are heads: all fields as they are now, no history."""
+        """The result has heads: all fields as they are now, no history."""
         (key,) = jobs({"a": 1, "events": [1, 2]})
         datastore.mutate(key, [Set("a", 2), Set("b", None), Append("errors", 1)])
         assert datastore.find(FindQuery(**every)).heads == [{"status": "queued", "key": key, "a": 2, "b": None}]
 
     def test_find_follows_changes(self, datastore: Datastore, jobs: Any) -> None:
-        """A change of the fields that are asked for is found at once."""
+        """A change of the fields in the query is found at once."""
         a, b = jobs({"due": "1"}, {"due": "2"})
         datastore.mutate(a, [Set("status", "running"), Set("due", "3")])
         assert self.found(datastore, status="running") == [a]
@@ -241,7 +241,7 @@ class FindRules:
         assert self.found(datastore, due="9") == [b, a]
 
     def test_find_follows_deletion(self, datastore: Datastore, jobs: Any, every: Any) -> None:
-        """What was deleted is not found any more."""
+        """A deleted document is not found any more."""
         if not datastore.can_delete:
             pytest.skip("this adapter can't delete")
         a, b = jobs({}, {})
@@ -265,5 +265,5 @@ class FindRules:
         assert set(datastore.find(FindQuery(**every)).unreadable) <= {b, c}
 
     def corrupt(self, datastore: Datastore, key: str) -> None:
-        """Make the stored document unreadable, behind the adapter's back. Overridden for each adapter that can."""
+        """Make the stored document unreadable, bypassing the adapter. Overridden for each adapter that can."""
         pytest.skip("nobody said how to make a document unreadable here")

@@ -1,4 +1,4 @@
-"""The datastore contract as a model: random sequences of calls, each answer compared with what a dict would give."""
+"""The datastore contract as a model: random sequences of calls, each answer compared with that of a dict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=5), children, max_size=4),
     max_leaves=8,
 )
-"""Everything that a document may hold, small."""
+"""Small values of every kind that a document may hold."""
 
 _fields = st.sampled_from(["a", "b", "items", "status", "attempts", "completeness", "cancelRequested", *HISTORY])
 _numbers = st.integers(-100, 100) | st.floats(-100, 100)
@@ -47,11 +47,11 @@ _keys = st.sampled_from(["zerog_job_a", "zerog_job_b"])
 
 
 class _Refused(Exception):
-    """The model says that the datastore must refuse."""
+    """By the model the datastore must refuse."""
 
 
 def _applied(document: Document, operations: Sequence[Operation]) -> Document:
-    """The document after the operations, by the words of the contract and nothing else."""
+    """Return the document after the operations, by the text of the contract alone."""
     after = deepcopy(document)
     for operation in operations:
         field = operation.field
@@ -88,7 +88,7 @@ def _applied(document: Document, operations: Sequence[Operation]) -> Document:
 
 
 def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedStateMachine]:
-    """A machine class that tries an adapter; ``new_datastore`` gives an empty one each time.
+    """Return a machine class that tests an adapter; ``new_datastore`` returns an empty one each time.
 
     Run it with ``hypothesis.stateful.run_state_machine_as_test``, or as the ``TestCase`` of the class.
     """
@@ -180,7 +180,7 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
 
         @rule(key=_keys, which=st.integers(0, 9))
         def set_back(self, key: str, which: int) -> None:
-            """The document is what it was at an earlier time, as after a fail-over or a restored backup."""
+            """Roll the document back to an earlier time, as after a fail-over or a restored backup."""
             if key in self.documents:
                 document = self.earlier[key][-1 - which % len(self.earlier[key])]
                 self.wrote(key, document, self.datastore.set(key, document))

@@ -1,4 +1,4 @@
-"""Rules about ``mutate``: what each operation does, alone and in a batch; for ``zerog.testing.contracts.datastore``."""
+"""Rules about ``mutate``: each operation, alone and in a batch; for ``zerog.testing.contracts.datastore``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from zerog.testing.contracts.datastore.values import same
 
 
 class OperationRules:
-    """What holds for the operations of ``mutate``."""
+    """Rules for the operations of ``mutate``."""
 
     def changed(self, datastore: Datastore, key: str, document: Document, *operations: Operation) -> Document:
-        """The document after one batch, with the answer checked against it."""
+        """Return the document after one batch, with the answer checked against it."""
         datastore.create(key, document)
         answer = datastore.mutate(key, operations)
         stored, token = datastore.read_with_cas(key)
@@ -25,7 +25,7 @@ class OperationRules:
         return stored
 
     def test_set(self, datastore: Datastore, key: str) -> None:
-        """``Set`` gives a field a value, whatever it held, and leaves the others alone."""
+        """``Set`` gives a field a value, whatever it was, and leaves other fields alone."""
         document = {"a": 1, "b": [1], "c": 3, "status": "x", "owner": None}
         operations: list[Operation] = [
             Set("a", "x"),
@@ -53,7 +53,7 @@ class OperationRules:
         assert same(self.changed(datastore, key, {field: old}, Add(field, amount)), {field: expected})
 
     def test_add_to_nothing(self, datastore: Datastore, key: str) -> None:
-        """``Add`` to a field that isn't there starts at 0."""
+        """``Add`` to a missing field starts at 0."""
         assert self.changed(datastore, key, {}, Add("a", 2), Add("attempts", 1)) == {"a": 2, "attempts": 1}
 
     @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ class OperationRules:
     @pytest.mark.parametrize("old", ["1", True, [], {}], ids=repr)
     @pytest.mark.parametrize("field", ["a", "attempts"])
     def test_add_to_no_number(self, datastore: Datastore, key: str, field: str, old: Any) -> None:
-        """``Add`` to what is no number is refused, naming the field."""
+        """``Add`` to a value that is no number is refused, naming the field."""
         self.refused(datastore, key, {field: old}, Add(field, 1), match=field)
 
     @pytest.mark.parametrize("amount", ["1", True, None, float("nan"), float("inf"), 2**63], ids=repr)
@@ -99,14 +99,14 @@ class OperationRules:
         assert same(self.changed(datastore, key, {field: old}, Max(field, value)), {field: expected})
 
     def test_max_of_nothing(self, datastore: Datastore, key: str) -> None:
-        """``Max`` on a field that isn't there sets it."""
+        """``Max`` on a missing field sets it."""
         assert self.changed(datastore, key, {}, Max("a", -5)) == {"a": -5}
 
     @pytest.mark.parametrize(
         ("old", "value"), [("1", 1), (1, "1"), (True, 2), ([1], 2), ({}, "a"), (1, None), (1, True)]
     )
     def test_max_of_what_does_not_compare(self, datastore: Datastore, key: str, old: Any, value: Any) -> None:
-        """``Max`` of what has no order is refused, naming the field."""
+        """``Max`` of values without an order is refused, naming the field."""
         self.refused(datastore, key, {"a": old}, Max("a", value), match="a ")
 
     @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ class OperationRules:
     def test_the_same_operation_twice(
         self, datastore: Datastore, key: str, operation: Operation, expected: object
     ) -> None:
-        """Both are applied, and the answer tells what they came to."""
+        """Both are applied, and the answer has their result."""
         datastore.set(key, {})
         mutation = datastore.mutate(key, [operation, Set("b", 1), operation])
         assert same(mutation.values, {operation.field: expected, "b": 1})
@@ -126,19 +126,19 @@ class OperationRules:
     @pytest.mark.parametrize("field", ["items", "events"])
     @pytest.mark.parametrize("document", [{}, {"items": None, "events": None}, {"items": [], "events": []}], ids=repr)
     def test_append(self, datastore: Datastore, key: str, field: str, document: Document) -> None:
-        """``Append`` puts values at the end of a list, making it if it is absent or null."""
+        """``Append`` adds values to the end of a list, making it if it is absent or null."""
         expected = {**document, field: ["a", ["b"]]}
         assert self.changed(datastore, key, document, Append(field, "a"), Append(field, ["b"])) == expected
 
     @pytest.mark.parametrize("field", ["items", "events", "status"])
     @pytest.mark.parametrize("old", ["text", 1, {}, False], ids=repr)
     def test_append_to_no_list(self, datastore: Datastore, key: str, field: str, old: Any) -> None:
-        """``Append`` to what is no list is refused, naming the field."""
+        """``Append`` to a value that is no list is refused, naming the field."""
         self.refused(datastore, key, {field: old}, Append(field, 1), match=field)
 
     @pytest.mark.parametrize("field", ["items", "events"])
     def test_append_keeps(self, datastore: Datastore, key: str, field: str) -> None:
-        """With ``keep`` only the last entries stay, and what fell out is counted, from one batch to the next."""
+        """With ``keep`` only the last entries stay, and dropped ones are counted, from one batch to the next."""
         counter = f"{field}Dropped"
         document = self.changed(datastore, key, {field: [1, 2]}, Append(field, 3, 3))
         assert document == {field: [1, 2, 3]}
@@ -150,7 +150,7 @@ class OperationRules:
 
     @pytest.mark.parametrize("field", ["items", "events"])
     def test_append_keeps_within_a_batch(self, datastore: Datastore, key: str, field: str) -> None:
-        """Several entries that fall out in one batch are all counted."""
+        """Several entries dropped in one batch are all counted."""
         counter = f"{field}Dropped"
         operations: list[Operation] = [Append(field, n, 2) for n in range(3, 7)]
         assert self.changed(datastore, key, {field: [1, 2]}, *operations) == {field: [5, 6], counter: 4}
@@ -158,7 +158,7 @@ class OperationRules:
     @pytest.mark.parametrize("field", ["items", "events"])
     @pytest.mark.parametrize(("keep", "left"), [(0, []), (1, [9]), (2, [5, 9])])
     def test_append_keeps_fewer(self, datastore: Datastore, key: str, field: str, keep: int, left: list[int]) -> None:
-        """A bound below what is there drops the surplus and counts it."""
+        """A bound below the present length drops the surplus and counts it."""
         expected = {field: left, f"{field}Dropped": 6 - keep}
         assert self.changed(datastore, key, {field: [1, 2, 3, 4, 5]}, Append(field, 9, keep)) == expected
 
@@ -169,13 +169,13 @@ class OperationRules:
 
     @pytest.mark.parametrize("field", ["a", "status", "events"])
     def test_remove(self, datastore: Datastore, key: str, field: str) -> None:
-        """``Remove`` takes a field out, and does nothing if it isn't there."""
+        """``Remove`` removes a field, and is a no-op if it is missing."""
         assert self.changed(datastore, key, {field: [1], "b": 1}, Remove(field), Remove("c")) == {"b": 1}
         datastore.mutate(key, [Remove(field)])
         assert datastore.read(key) == {"b": 1}
 
     def test_removed_stays_removed(self, datastore: Datastore, key: str) -> None:
-        """A field that was set by an operation and then removed does not come back with the next change."""
+        """A field that was set by an operation and then removed does not reappear with the next change."""
         datastore.create(key, {"b": 1})
         datastore.mutate(key, [Set("a", 1)])
         datastore.mutate(key, [Remove("a")])
@@ -183,7 +183,7 @@ class OperationRules:
         assert datastore.read(key) == {"b": 2}
 
     def test_nothing_to_do(self, datastore: Datastore, key: str) -> None:
-        """A batch of no operations is a write: it answers, makes a new token and changes nothing."""
+        """A batch of no operations is a write: it is answered, makes a new token and changes nothing."""
         token = datastore.create(key, {"a": 1})
         answer = datastore.mutate(key, [])
         assert answer.values == {} and answer.token != token
@@ -191,7 +191,7 @@ class OperationRules:
 
     @pytest.mark.parametrize("field", ["a", "attempts"])
     def test_order_within_a_batch(self, datastore: Datastore, key: str, field: str) -> None:
-        """Each operation sees what those before it did, and the answer has the last values."""
+        """Each operation works on the results of those before it, and the answer has the last values."""
         batches: list[tuple[list[Operation], Any]] = [
             ([Set(field, 5), Add(field, 1), Max(field, 3)], 6),
             ([Add(field, 1), Set(field, 0)], 0),
@@ -253,7 +253,7 @@ class OperationRules:
         self.refused(datastore, key, document, *first[:4], Add("bad", 1), match="bad")
 
     def test_missing_document(self, datastore: Datastore, key: str) -> None:
-        """A change of a document that isn't there is refused, and does not create it."""
+        """A change of a missing document is refused, and does not create it."""
         for operations in ([], [Set("a", 1)], [Append("events", 1)]):
             with pytest.raises(datastore.casException):
                 datastore.mutate(key, operations)
@@ -262,7 +262,7 @@ class OperationRules:
         assert datastore.read(key) is None
 
     def test_changes_add_up(self, datastore: Datastore, key: str) -> None:
-        """Many changes, one after the other, are all there, in head and history and for another reader."""
+        """Many changes, one after the other, are all stored, in head and history and for another reader."""
         datastore.create(key, {"n": 0, "attempts": 0, "events": []})
         for n in range(40):
             datastore.mutate(key, [Add("n", 1), Add("attempts", 1), Append("events", n), Set(f"f{n % 7}", n)])

@@ -1,4 +1,4 @@
-"""Rules about many writers at the same moment; for ``zerog.testing.contracts.datastore``."""
+"""Rules about concurrent writers; for ``zerog.testing.contracts.datastore``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROUNDS = 12
 
 
 class RaceRules:
-    """What holds when threads write to one document at the same time."""
+    """Rules for threads that write to one document at the same time."""
 
     def race(self, count: int, call: Any) -> list[Any]:
-        """What ``call(n)`` gave in each of so many threads that start together."""
+        """Return the results of ``call(n)`` in each of so many threads that start together."""
         barrier = Barrier(count)
 
         def run(n: int) -> Any:
@@ -29,7 +29,7 @@ class RaceRules:
             return list(pool.map(run, range(count)))
 
     def test_one_creates(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """Of many that create one document at once exactly one succeeds, and its document is the one that is there."""
+        """Of many that create one document at once exactly one succeeds, and its document is the stored one."""
 
         def create(n: int) -> int | None:
             try:
@@ -56,7 +56,7 @@ class RaceRules:
         assert datastore.read(key) == {"by": results.index(True)}
 
     def test_sums_and_lists(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """Counters and lists that many change at once lose nothing, and each thread's entries keep their order."""
+        """Concurrent changes of counters and lists lose nothing, and each thread's entries keep their order."""
         datastore.create(key, {"n": 0, "attempts": 0, "events": []})
 
         def change(thread: int) -> list[int]:
@@ -86,7 +86,7 @@ class RaceRules:
         assert len(set(tokens)) == THREADS * ROUNDS == len(events)
 
     def test_no_number_twice(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """A run write that many send at once, as repetitions of an unanswered one, is applied once."""
+        """A run write sent concurrently, as repetitions of an unanswered one, is applied once."""
         datastore.create(key, {"epoch": 1, "seq": 0, "owner": {"nonce": "n"}, "n": 0, "events": []})
         for seq in range(1, ROUNDS + 1):
 
@@ -105,7 +105,7 @@ class RaceRules:
         assert datastore.read(key) == expected
 
     def test_claims_and_writes(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """While some take the document over, no write is applied under an epoch that has passed."""
+        """While some threads claim the document, no write is applied under a past epoch."""
         datastore.create(key, {"epoch": 0, "seq": 0, "owner": None, "events": []})
 
         def run(thread: int) -> int:
@@ -134,7 +134,7 @@ class RaceRules:
         assert [(epoch, seq) for epoch, seq, _ in events] == sorted({(epoch, seq) for epoch, seq, _ in events})
 
     def test_readers_see_whole_writes(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """Whoever reads while others write sees all of a write or none of it, in head and history."""
+        """A reader sees all of a concurrent write or none of it, in head and history."""
         datastore.create(key, {"a": 0, "attempts": 0, "events": []})
 
         def run(thread: int) -> bool:

@@ -1,4 +1,4 @@
-"""Rules about the room that a document keeps for the engine; for ``zerog.testing.contracts.datastore``."""
+"""Rules about the room that a document reserves for the engine; for ``zerog.testing.contracts.datastore``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUN = RunGuard(1, "n")
 
 
 def fill(datastore: Datastore, key: str, run: RunGuard) -> int:
-    """Fill history and head of a document as its run does, until nothing more is taken; returns the last number."""
+    """Fill history and head of a document as its run does, until nothing more fits; return the last number."""
     seq = 0
     for number, size in enumerate([JOB_BYTES - 300_000, *(1 << n for n in range(18, 4, -2))]):
         for operation in (Append("events", {"msg": "x" * min(size, 100_000)}, KEEP), Set(f"part{number}", "x" * size)):
@@ -28,15 +28,15 @@ def fill(datastore: Datastore, key: str, run: RunGuard) -> int:
 
 
 def long_error() -> Document:
-    """An error record as long as the engine makes any, in characters of three bytes."""
+    """Return an error record as long as the engine's longest, in characters of three bytes."""
     return {"timestamp": "2026", "errorCode": 500, "msg": "✗" * MAX_TEXT, "traceback": "x" * MAX_TEXT}
 
 
 class RoomRules:
-    """What holds of a document that a job has filled."""
+    """Rules for a document that a job has filled."""
 
     def test_a_full_document_takes_what_the_engine_writes(self, datastore: Datastore, key: str) -> None:
-        """A cancellation, being given back again and again, and the end with the longest error find room."""
+        """A cancellation, many releases, and the end with the longest error fit."""
         lists: Document = {"events": [], "errors": [], "warnings": []}
         datastore.create(key, {"status": "running", "epoch": 1, "seq": 0, "owner": {"nonce": "n"}, **lists})
         seq = fill(datastore, key, RUN)
@@ -58,7 +58,7 @@ class RoomRules:
         assert [entry["n"] for entry in document["events"] if "n" in entry][-1] == 2
 
     def test_a_history_makes_room_for_itself(self, datastore: Datastore, key: str) -> None:
-        """An entry of a bounded list is never refused for those before it: the oldest fall out, and are counted."""
+        """An entry of a bounded list is never refused because of older ones: the oldest are dropped, and counted."""
         datastore.create(key, {"status": "running", "events": [], "warnings": []})
         for n in range(10):
             datastore.mutate(key, [Append("events", [n, "x" * 900_000], KEEP)])
@@ -70,7 +70,7 @@ class RoomRules:
             assert document.get(f"{field}Dropped", 0) == 10 - len(numbers)
 
     def test_a_history_is_bounded_by_its_bytes(self, datastore: Datastore, key: str) -> None:
-        """However many entries it may have: the newest stay, and what falls out is counted."""
+        """However many entries it may have: the newest stay, and dropped ones are counted."""
         datastore.create(key, {"status": "running", "events": []})
         entry = "x" * 2_000_000
         for n in range(12):
@@ -81,7 +81,7 @@ class RoomRules:
         assert 1 <= len(numbers) <= jsonvalues.HISTORY_BYTES // len(entry)
 
     def test_a_job_leaves_the_room(self, datastore: Datastore, key: str) -> None:
-        """A document as large as a caller may make one takes nothing more of a job, until it is made smaller."""
+        """A document as large as a caller may make one accepts nothing more from a job, until it is made smaller."""
         datastore.create(key, {"status": "queued", "events": [], "part": "x" * (JOB_BYTES - 1_000)})
         before = datastore.read_with_cas(key)
         with pytest.raises(InvalidValue, match="bytes"):

@@ -1,4 +1,4 @@
-"""Rules about tokens, heads, and whose the values are; for ``zerog.testing.contracts.datastore``."""
+"""Rules about tokens, heads, and the ownership of values; for ``zerog.testing.contracts.datastore``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from zerog.records.operations import Append, Document, Set
 
 
 class TokenRules:
-    """What protects a document, and what is read of it."""
+    """Rules for the protection of a document, and for values read from it."""
 
     # Tokens.
 
     def test_create_refuses_a_present_document(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """Creating what is there already is refused, and leaves it alone."""
+        """Creating an existing document is refused, and leaves it alone."""
         token = datastore.create(key, {"a": 1})
         with pytest.raises(datastore.casException):
             another.create(key, {"a": 2})
         assert datastore.read_with_cas(key) == ({"a": 1}, token)
 
     def test_zero_creates(self, datastore: Datastore, key: str) -> None:
-        """The token 0 stands for "nothing is there": it creates."""
+        """The token 0 means "no document yet": it creates."""
         done, token = datastore.set_with_cas(key, {"a": 1}, 0)
         assert done is True
         assert datastore.read_with_cas(key) == ({"a": 1}, token)
 
     @pytest.mark.parametrize("cas", [0, None], ids=repr)
     def test_no_token_is_never_unchecked(self, datastore: Datastore, key: str, cas: Any) -> None:
-        """Neither 0 nor None means "whatever is there"."""
+        """Neither 0 nor None means "any document"."""
         token = datastore.create(key, {"a": 1})
         for write in (datastore.set_with_cas, datastore.update_with_cas):
             with pytest.raises(datastore.casException):
@@ -39,7 +39,7 @@ class TokenRules:
         assert datastore.read_with_cas(key) == ({"a": 1}, token)
 
     def test_present_token(self, datastore: Datastore, another: Datastore, key: str) -> None:
-        """A write with the present token is done, answers the new token, and the next one needs that."""
+        """A write with the present token is done, returns the new token, and the next one needs that."""
         token = datastore.create(key, {"a": 1})
         done, newer = another.set_with_cas(key, {"b": 2}, token)
         assert done is True
@@ -58,7 +58,7 @@ class TokenRules:
 
     @pytest.mark.parametrize("cas", [1, -1, 2**62, 2**80])
     def test_token_of_nothing(self, datastore: Datastore, key: str, cas: int) -> None:
-        """A token for a document that isn't there is refused; the document is not created."""
+        """A token for a missing document is refused; the document is not created."""
         for write in (datastore.set_with_cas, datastore.update_with_cas):
             with pytest.raises(datastore.casException):
                 write(key, {"a": 1}, cas)
@@ -88,13 +88,13 @@ class TokenRules:
     # The verbs for tools.
 
     def test_unchecked_set(self, datastore: Datastore, key: str) -> None:
-        """``set`` stores whether or not something is there, replacing all of it."""
+        """``set`` stores whether or not a document exists, replacing all of it."""
         datastore.set(key, {"a": 1, "events": [1], "status": "new"})
         token = datastore.set(key, {"b": 2})
         assert datastore.read_with_cas(key) == ({"b": 2}, token)
 
     def test_unchecked_update(self, datastore: Datastore, key: str) -> None:
-        """``update`` replaces what is there and refuses to create."""
+        """``update`` replaces an existing document and refuses to create one."""
         with pytest.raises(datastore.casException):
             datastore.update(key, {"a": 1})
         assert datastore.read(key) is None
@@ -126,7 +126,7 @@ class TokenRules:
         assert datastore.read(key) == {"a": {"b": [1]}, "events": [{"n": 1}]}
 
     def test_what_was_read_is_the_callers(self, datastore: Datastore, key: str) -> None:
-        """Changing what was read changes neither the document nor what others read."""
+        """Changing a value that was read changes neither the document nor other readers' values."""
         datastore.create(key, {"a": {"b": [1]}, "events": [{"n": 1}]})
         for head in (False, True):
             first = datastore.read_with_cas(key, head=head)[0]

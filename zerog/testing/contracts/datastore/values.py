@@ -1,4 +1,4 @@
-"""Values that a datastore must keep as they are, and values that it must refuse."""
+"""Values that a datastore must store unchanged, and values that it must refuse."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FIELDS = (
     "ü",
     "id",
 )
-"""Fields that adapters may keep in different places, and names that mean something to some server."""
+"""Fields that adapters may store in different places, and names with a meaning on some server."""
 
 REFUSED: dict[str, Any] = {
     "NaN": float("nan"),
@@ -70,7 +70,7 @@ REFUSED: dict[str, Any] = {
 
 
 def nested(levels: int) -> Any:
-    """A value of so many lists within each other."""
+    """Return a value of so many lists within each other."""
     value: Any = []
     for _ in range(levels - 1):
         value = [value]
@@ -78,10 +78,10 @@ def nested(levels: int) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two values are the same JSON: 1 is not 1.0, true is not 1, and -0.0 is not 0.0."""
+    """Return True if two values are the same JSON: 1 is not 1.0, true is not 1, and -0.0 is not 0.0."""
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def cases(table: dict[str, Any]) -> pytest.MarkDecorator:
-    """A parametrization over the values of a table, named by its keys."""
+    """Return a parametrization over the values of a table, named by its keys."""
     return pytest.mark.parametrize("value", list(table.values()), ids=list(table))

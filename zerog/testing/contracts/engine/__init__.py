@@ -1,8 +1,8 @@
-"""The definition of an engine: what each lifecycle verb does to documents and queue.
+"""The definition of an engine: the effects of each lifecycle verb on documents and queue.
 
 Subclass ``EngineContract`` in a test module and give it a fixture ``engine``, an empty engine whose clock is a
-``ManualClock``. ``lossless`` says whether its queue delivers everything once and in order, ``has_shares`` whether it
-knows its lowest priority, ``has_queues`` whether there can be several; the tests that need that ask for it.
+``ManualClock``. ``lossless``: its queue delivers everything once and in order; ``has_shares``: it can find its lowest
+priority; ``has_queues``: there can be several. The tests that need these check them.
 """
 
 from __future__ import annotations
@@ -32,4 +32,4 @@ class EngineContract(
     SettlementRules,
     PoisonRules,
 ):
-    """Rules that every engine keeps."""
+    """Rules for every engine."""

@@ -1,4 +1,4 @@
-"""Rules of engines: answers that get lost, and documents that make no sense."""
+"""Rules of engines: lost answers, and corrupt documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules, acc
 
 
 class AnswerRules(EngineRules):
-    """Writes that may have happened, deliveries and documents that should not be there."""
+    """Rules for writes that may have happened, and for unexpected deliveries and documents."""
 
     def test_a_settlement_repeated_after_the_end_changes_nothing(self, engine: Engine) -> None:
         """The answer to a requeue was lost, the job was cancelled: settling again leaves the ended job alone."""
@@ -34,7 +34,7 @@ class AnswerRules(EngineRules):
         assert engine.datastore.read_with_cas(claim.key) == before
 
     def test_a_requeue_repeated_is_put_once(self, engine: Engine) -> None:
-        """A job that is on its queue already isn't put there again, and its document doesn't change."""
+        """A job that is on its queue already isn't put again, and its document doesn't change."""
         settlement = Settlement(self.claimed(engine), "requeue", 1)
         assert engine.settle([settlement]) == [True]
         before = engine.datastore.read_with_cas(settlement.claim.key), engine.queue.size()
@@ -43,7 +43,7 @@ class AnswerRules(EngineRules):
 
     @pytest.mark.parametrize("kind", ["requeue", "release"])
     def test_a_cancelled_job_that_is_given_back_has_ended(self, engine: Engine, kind: str) -> None:
-        """A run that never heard of the cancellation gives its job back: it is cancelled and doesn't run again."""
+        """A run that never noticed the cancellation releases its job: it is cancelled and doesn't run again."""
         claim = self.claimed(engine)
         engine.cancel(claim.uuid)
         assert engine.settle([Settlement(claim, kind, 1, delay=3)]) == [True]
@@ -53,7 +53,7 @@ class AnswerRules(EngineRules):
         assert self.claim_all(engine) == []
 
     def test_a_waiting_job_that_was_cancelled_is_ended_by_who_sees_it(self, engine: Engine) -> None:
-        """A crash between the two writes of the above leaves a waiting job: neither claim nor sweep lets it run."""
+        """A crash between the two writes of that leaves a waiting job: neither claim nor sweep lets it run."""
         delivered, pending = self.submitted(engine), self.submitted(engine)
         for uuid, more in ((delivered, []), (pending, transitions.waiting(to_text(engine.clock.now()), 0))):
             engine.datastore.mutate(make_key(uuid), [Set("cancelRequested", "2026-01-01T00:00:00+00:00"), *more])
@@ -69,7 +69,7 @@ class AnswerRules(EngineRules):
     def test_a_pending_document_that_makes_no_sense_stops_no_sweep(
         self, engine: Engine, nonsense: dict[str, Any]
     ) -> None:
-        """It is left as it is and listed with a reason; others are repaired and claimed."""
+        """It is left as it is and listed with a reason; sound documents are repaired and claimed."""
         bad, good = self.submitted(engine), self.submitted(engine)
         pending = transitions.waiting(to_text(engine.clock.now()), 0)
         for uuid, more in ((bad, [Set(field, value) for field, value in nonsense.items()]), (good, [])):
@@ -82,12 +82,12 @@ class AnswerRules(EngineRules):
         engine.queue.put(bad)
         claims = [claim.uuid for claim in self.claim_all(engine)]
         assert good in claims
-        if "queueKwargs" not in nonsense:  # which doesn't keep it from running, once it is delivered
+        if "queueKwargs" not in nonsense:  # this one doesn't keep it from running, once it is delivered
             assert claims == [good]
 
     @pytest.mark.parametrize("owner", ["alice", 7, {"lease": "long"}, {"worker": "x", "lease": []}])
     def test_an_owner_that_makes_no_sense_stops_no_sweep(self, engine: Engine, owner: Any) -> None:
-        """It is listed or, if it names a worker that is silent, rescued; the sweep goes on to the others."""
+        """It is listed or, if it names a silent worker, rescued; the sweep continues with other documents."""
         bad, good = self.claimed(engine), self.claimed(engine)
         engine.datastore.mutate(bad.key, [Set("owner", owner)])
         self.sweep(engine, 5, 10)
@@ -100,7 +100,7 @@ class AnswerRules(EngineRules):
     def test_a_lost_answer_is_found_out(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch, verb: str, applied: bool
     ) -> None:
-        """Whether the write was applied or not, the verb does its work exactly once and says so."""
+        """The verb does its work exactly once and returns that, whether or not the write was applied."""
         document = self.new(engine)
         engine.datastore.create(make_key(document["uuid"]), document)
         uuid = document["uuid"]
@@ -135,7 +135,7 @@ class AnswerRules(EngineRules):
         assert uuid in [claim.uuid for claim in self.claim_all(engine, BOB)]
 
     def test_a_lost_answer_does_not_take_another_job_for_the_new_one(self, engine: Engine) -> None:
-        """What is read back under the same uuid may be an older job: then the new one is refused."""
+        """A document read back under the same uuid may be an older job: then the new one is refused."""
         uuid = self.submitted(engine, colour="blue")
         self.pass_time(engine, 1)
         before = engine.datastore.read(make_key(uuid))
@@ -184,7 +184,7 @@ class AnswerRules(EngineRules):
         ) == ({}, None)
 
     def test_every_counter_has_a_documented_name(self, engine: Engine) -> None:
-        """What a flushed queue and a few late calls count is listed in COUNTERS."""
+        """The counters of a flushed queue and a few late calls are listed in COUNTERS."""
         claim = self.claimed(engine)
         self.submitted(engine)
         engine.queue.put(claim.uuid)

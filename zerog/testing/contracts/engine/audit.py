@@ -1,4 +1,4 @@
-"""Rules of engines: a run that its worker doesn't hold is given back, whatever became of its claim."""
+"""Rules of engines: a run that its worker doesn't hold is released, whatever became of its claim."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Beats:
         self._beat = WorkerRecords(self.engine).renew(ALICE, self._beat + 1, lambda: self.record)
 
     def sweep(self, times: int = 1) -> list[str]:
-        """Sweep, each time after another beat; returns the jobs that were given back."""
+        """Sweep, each time after another beat; return the jobs that were released."""
         given_back: list[str] = []
         for _ in range(times):
             given_back += self.reconciler.sweep().given_back
@@ -43,10 +43,10 @@ class Beats:
 
 
 class AuditRules(EngineRules):
-    """What a document says a living worker owns and that worker doesn't hold goes back to its queue, uncounted."""
+    """Rules for jobs that a living worker owns by their documents and doesn't hold: they are requeued, uncounted."""
 
     def test_a_run_that_its_worker_does_not_list_is_given_back(self, engine: Engine) -> None:
-        """Not before the beat has grown twice; then another worker claims the job, which it has cost nothing."""
+        """Not before the beat has grown twice; then another worker claims the job, at no cost to it."""
         claim = self.claimed(engine)
         beats = Beats(engine, held=[], claiming=None)
         assert beats.sweep(2) == []
@@ -60,14 +60,14 @@ class AuditRules(EngineRules):
         assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [False]
 
     def test_a_run_that_its_worker_lists_is_left_alone(self, engine: Engine) -> None:
-        """By its nonce, or by the beginning of the nonces that the worker is asking for."""
+        """By its nonce, or by the prefix of the nonces that the worker is claiming."""
         held, asked = self.claimed(engine), self.claimed(engine)
         beats = Beats(engine, held=[held.nonce], claiming=asked.nonce[:12])
         assert beats.sweep(6) == []
 
     @pytest.mark.parametrize("record", [{}, {"held": None}, {"held": "all"}])
     def test_a_record_without_a_list_proves_nothing(self, engine: Engine, record: Document) -> None:
-        """Older workers keep no list: their jobs are theirs while they beat."""
+        """Older workers store no list: they keep their jobs while they beat."""
         claim = self.claimed(engine)
         assert Beats(engine, **record).sweep(6) == []
         assert self.head(engine, claim.uuid)["status"] == "running"
@@ -80,7 +80,7 @@ class AuditRules(EngineRules):
             assert beats.reconciler.sweep().given_back == []
 
     def test_a_beat_that_fell_starts_the_watch_over(self, engine: Engine) -> None:
-        """The datastore was set back: what was seen of the record before counts no more."""
+        """The datastore was rolled back: earlier observations of the record don't count."""
         claim = self.claimed(engine)
         beats = Beats(engine, held=[], claiming=None)
         for _ in range(8):
@@ -93,7 +93,7 @@ class AuditRules(EngineRules):
         assert beats.sweep(2) == [claim.uuid]
 
     def test_a_run_that_writes_is_left_alone(self, engine: Engine) -> None:
-        """A write since the look shows that the run lives, whatever the record lists."""
+        """A write since the first observation shows that the run is alive, whatever the record lists."""
         claim = self.claimed(engine)
         beats = Beats(engine, held=[], claiming=None)
         for seq in range(1, 7):
@@ -102,14 +102,14 @@ class AuditRules(EngineRules):
         assert beats.sweep(4) == [claim.uuid]
 
     def test_a_cancelled_run_that_is_not_held_ends(self, engine: Engine) -> None:
-        """It doesn't go back to its queue."""
+        """It isn't requeued."""
         claim = self.claimed(engine)
         engine.cancel(claim.uuid)
         assert Beats(engine, held=[], claiming=None).sweep(3) == [claim.uuid]
         assert self.head(engine, claim.uuid)["status"] == "cancelled"
 
     def test_claims_without_an_answer_come_back(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The answer is lost and reading back fails: no worker has the job, whose document names one that lives."""
+        """The answer is lost and reading back fails: no worker has the job, whose document names a living one."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
@@ -121,7 +121,7 @@ class AuditRules(EngineRules):
         assert (claim.uuid, claim.head["attempts"], claim.head["lost"]) == (uuid, 1, 0)
 
     def test_a_claim_without_an_answer_is_read_back_at_once(self, engine: Engine) -> None:
-        """Where it can be known which job was claimed, the claim is returned as if it had been answered."""
+        """If the claimed job can be determined, the claim is returned as if it had been answered."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
@@ -160,10 +160,10 @@ class AuditRules(EngineRules):
 
 
 class SettlementRules(EngineRules):
-    """Each settlement has an answer of its own."""
+    """Rules for the separate answers of settlements."""
 
     def test_a_settlement_that_is_refused_keeps_no_other(self, engine: Engine) -> None:
-        """Of three runs the second one's document refuses its end: the others have ended."""
+        """Of three runs the second one's document refuses its end: the other two have ended."""
         claims = [self.claimed(engine) for _ in range(3)]
         bad = Settlement(claims[1], "finish", 1, 500, operations=[Add("resultCode", 1), Max("jobType", 5)])
         settled = engine.settle([Settlement(claims[0], "finish", 1, 200), bad, Settlement(claims[2], "finish", 1, 200)])
@@ -172,7 +172,7 @@ class SettlementRules(EngineRules):
         assert [self.head(engine, claim.uuid)["status"] for claim in claims] == ["succeeded", "running", "succeeded"]
 
     def test_a_settlement_that_is_refused_keeps_no_claim(self, engine: Engine) -> None:
-        """Settling and claiming fail apart."""
+        """Settling and claiming fail separately."""
         claim = self.claimed(engine)
         uuid = self.submitted(engine)
         bad = Settlement(claim, "finish", 1, 500, operations=[Max("jobType", 5)])
@@ -183,7 +183,7 @@ class SettlementRules(EngineRules):
 
     @pytest.mark.parametrize("is_release", [False, True])
     def test_a_run_whose_end_is_refused_can_be_given_up(self, engine: Engine, is_release: bool) -> None:
-        """Its job fails for the reason that is named in the head, or waits again after a release."""
+        """Its job fails for the reason in the head, or waits again after a release."""
         claim = self.claimed(engine)
         engine.datastore.mutate(claim.key, [Set("errors", "no list"), Set("events", 7)])
         assert engine.give_up(claim, "its end could not be stored", is_release)

@@ -1,4 +1,4 @@
-"""What the rules of engines share: making jobs, claiming them, letting time pass."""
+"""Shared by the rules of engines: make jobs, claim them, advance the time."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
 KNOWN = (("test", 1.0),)
-"""What their code writes itself, so that an engine which can may claim it unseen."""
+"""Kinds that their code writes, so that an engine may claim such jobs unread if it can."""
 
 ALICE = WorkerIdentity("alice", 30.0, knows=KNOWN)
 BOB = WorkerIdentity("bob", 30.0, knows=KNOWN)
 
 
 def accept(head: Document) -> str:
-    """Take every job."""
+    """Accept every job."""
     return str(head["jobType"])
 
 
 class EngineRules:
-    """What the rules below share. ``lossless``: whether the engine's queue delivers everything once and in order."""
+    """Base of the rules. ``lossless``: True if the engine's queue delivers everything once and in order."""
 
     lossless = True
 
     @pytest.fixture
     def clock(self) -> ManualClock:
-        """The clock that the engine and its queue go by."""
+        """Return the clock of the engine and its queue."""
         return ManualClock()
 
     def new(self, engine: Engine, **fields: Any) -> Document:
-        """A document nobody has submitted yet."""
+        """Return a document that is not submitted yet."""
         return {**new_document("test", 1.0, to_text(engine.clock.now())), **fields}
 
     def submitted(self, engine: Engine, delay: float = 0, **fields: Any) -> str:
-        """The uuid of a job that was just submitted."""
+        """Submit a job and return its uuid."""
         document = self.new(engine, **fields)
         engine.submit([document], delay)
         return str(document["uuid"])
 
     def claimed(self, engine: Engine, worker: WorkerIdentity = ALICE, **fields: Any) -> Claim:
-        """A claim of a job that was just submitted."""
+        """Submit a job and return a claim of it."""
         uuid = self.submitted(engine, **fields)
         claims = self.claim_all(engine, worker)
         return next(claim for claim in claims if claim.uuid == uuid)
 
     def claim_all(self, engine: Engine, worker: WorkerIdentity = ALICE) -> list[Claim]:
-        """Everything that can be claimed now, with losses of the queue repaired."""
+        """Claim everything that can be claimed now, with losses of the queue repaired."""
         claims: list[Claim] = []
         for _ in range(20):
             more = engine.claim(50, worker, accept)
@@ -66,17 +66,17 @@ class EngineRules:
         return claims
 
     def head(self, engine: Engine, uuid: str) -> Document:
-        """A job's head as stored."""
+        """Return a job's head as stored."""
         return engine.read(uuid)[0]
 
     def events(self, engine: Engine, uuid: str) -> list[str]:
-        """What a job's events say."""
+        """Return the texts of a job's events."""
         document = engine.datastore.read(make_key(uuid))
         assert document is not None
         return [event["msg"] for event in document["events"]]
 
     def pass_time(self, engine: Engine, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         clock = engine.clock
         assert isinstance(clock, ManualClock)
         clock.advance(seconds)
@@ -90,11 +90,11 @@ class EngineRules:
         return reconciler
 
     def flush(self, engine: Engine) -> None:
-        """Make the queue forget everything. Override it for a queue that can't be emptied by reserving."""
+        """Make the queue lose everything. Override it for a queue that can't be emptied by reserving."""
         while (reservation := engine.queue.reserve(0)) is not None:
             reservation.delete()
 
 
 def unreachable(*_args: object, **_kwargs: object) -> None:
-    """A queue's ``put`` while its server is gone."""
+    """Raise as a queue's ``put`` does while its server is gone."""
     raise QueueUnavailable("the queue is out of reach")

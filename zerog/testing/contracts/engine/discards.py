@@ -21,7 +21,7 @@ from zerog.testing.contracts.engine.builders import EngineRules
 
 
 class DiscardRules(EngineRules):
-    """What has ended may be removed; nothing else may."""
+    """Rules for removals: ended jobs may be removed; nothing else may."""
 
     @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "new"])
     def test_what_has_ended_is_discarded(self, engine: Engine, status: str) -> None:
@@ -36,7 +36,7 @@ class DiscardRules(EngineRules):
 
     @pytest.mark.parametrize("delay", [0, 60])
     def test_what_waits_is_not_discarded(self, engine: Engine, delay: float) -> None:
-        """It has to be cancelled first, as the error says."""
+        """It has to be cancelled first, as the error states."""
         uuid = self.submitted(engine, delay)
         before = engine.datastore.read(make_key(uuid))
         with pytest.raises(JobStateError, match="cancel it first"):
@@ -44,7 +44,7 @@ class DiscardRules(EngineRules):
         assert engine.datastore.read(make_key(uuid)) == before
 
     def test_what_runs_is_not_discarded(self, engine: Engine) -> None:
-        """Neither while it runs nor once it was told to stop; the run goes on and its result is stored."""
+        """Neither while it runs nor once it is being cancelled; the run continues and its result is stored."""
         claim = self.claimed(engine)
         with pytest.raises(JobStateError, match="running"):
             engine.discard(claim.uuid)
@@ -56,7 +56,7 @@ class DiscardRules(EngineRules):
 
     @pytest.mark.parametrize("verb", ["discard", "retry", "cancel", "enqueue", "rescue", "release"])
     def test_a_newer_layout_is_left_alone(self, engine: Engine, verb: str) -> None:
-        """What its status and its fields mean is for newer code to say."""
+        """The meaning of its status and its fields is left to newer code."""
         more: tuple[object, ...] = ()
         if verb in ("rescue", "release"):
             claim = self.claimed(engine)
@@ -82,8 +82,8 @@ class DiscardRules(EngineRules):
         assert all("99" in report[uuid] for uuid in (claim.uuid, pending["uuid"]))
 
     def test_a_delivery_after_the_discard_is_dropped(self, engine: Engine) -> None:
-        """What a queue brings late makes nothing: no run, no document."""
-        uuid = self.ended(engine, "cancelled")  # before anybody took it off the queue
+        """A late delivery creates nothing: no run, no document."""
+        uuid = self.ended(engine, "cancelled")  # before it was taken off the queue
         engine.discard(uuid)
         engine.queue.put(uuid)
         assert self.claim_all(engine) == []
@@ -92,7 +92,7 @@ class DiscardRules(EngineRules):
             assert engine.counters["dropped.unknown"] == 2
 
     def test_a_retry_is_quicker_than_a_discard(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What somebody sent on its way between look and deletion isn't removed."""
+        """A job that was retried between reading and deletion isn't removed."""
         uuid = self.ended(engine, "failed")
         delete = engine.datastore.delete
 
@@ -107,7 +107,7 @@ class DiscardRules(EngineRules):
         assert uuid in [claim.uuid for claim in self.claim_all(engine)]
 
     def test_a_retry_and_a_discard_at_once(self, engine: Engine) -> None:
-        """One of the two wins: the job is gone, or it waits again; never is one told that both were done."""
+        """One of the two wins: the job is gone, or it waits again; never do both succeed."""
         uuids = [self.ended(engine, "cancelled") for _ in range(20)]
         barrier = threading.Barrier(2)
 
@@ -130,7 +130,7 @@ class DiscardRules(EngineRules):
 
     @pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
     def test_a_discard_whose_answer_was_lost_is_read_back(self, engine: Engine, point: str) -> None:
-        """Whether it had happened or not, the job is gone and no error is told."""
+        """The job is gone and no error is raised, whether or not it had happened."""
         uuid = self.ended(engine, "succeeded")
         failpoints.arm(point, "unknown")
         try:
@@ -140,7 +140,7 @@ class DiscardRules(EngineRules):
         assert engine.datastore.read(make_key(uuid)) is None
 
     def test_many_are_removed_each_as_it_was_seen(self, engine: Engine) -> None:
-        """What was retried, has ended anew or is gone meanwhile is left out of the answer, and harmed by nothing."""
+        """Jobs that were retried, have ended anew or are gone meanwhile are left out of the answer, and unharmed."""
         uuids = [self.ended(engine, "failed") for _ in range(5)]
         heads = [self.head(engine, uuid) for uuid in uuids]
         engine.retry(uuids[0])
@@ -167,7 +167,7 @@ class DiscardRules(EngineRules):
         assert [engine.datastore.read(make_key(head["uuid"])) for head in heads] == [None] * 3
 
     def ended(self, engine: Engine, status: str) -> str:
-        """The uuid of a job that has that status, an end or ``new``."""
+        """Return the uuid of a job that has that status, an end or ``new``."""
         if status == "new":
             document = self.new(engine)
             engine.datastore.create(make_key(document["uuid"]), document)

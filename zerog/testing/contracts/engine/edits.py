@@ -1,4 +1,4 @@
-"""Rules of engines: edit, and who did what by hand."""
+"""Rules of engines: edit, and the author of changes by hand."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NUMBER = {"number": {"old": 1, "new": 2}}
 
 
 def to_two(head: Document) -> Change:
-    """The change of a job whose field ``number`` is 1."""
+    """Return the change of a job whose field ``number`` is 1."""
     return Change([Set("number", 2)], {"number": {"old": head.get("number"), "new": 2}})
 
 
 class EditRules(EngineRules):
-    """What an operator changes is changed once, under the token that was looked at, and recorded."""
+    """Rules for an operator's changes: made once, under the token that was read, and recorded."""
 
     @pytest.mark.parametrize("delay", [0, 60])
     def test_a_waiting_job_is_edited(self, engine: Engine, delay: float) -> None:
-        """It runs with the new value, when it would have run, and its events say who changed what and why."""
+        """It runs with the new value, when it would have run, and its events record who changed what and why."""
         uuid = self.submitted(engine, delay, number=1)
         before = self.head(engine, uuid)
         assert engine.edit(uuid, to_two, "alice", "a typo").fields == NUMBER
@@ -84,7 +84,7 @@ class EditRules(EngineRules):
             engine.edit(uuid, to_two, "alice", "a typo")
 
     def test_a_dry_run_and_no_difference_write_nothing(self, engine: Engine) -> None:
-        """The token stays; the difference is told."""
+        """The token stays; the difference is returned."""
         uuid = self.ended_with(engine, 500)
         token = engine.read(uuid)[1]
         assert engine.edit(uuid, to_two, "alice", "a typo", retry=True, dry_run=True).fields == NUMBER
@@ -92,7 +92,7 @@ class EditRules(EngineRules):
         assert engine.read(uuid)[1] == token
 
     def test_a_token_that_was_seen_earlier_is_refused(self, engine: Engine) -> None:
-        """Somebody looked, somebody else wrote: the first one has to look again."""
+        """After a concurrent change the first operator has to read the job again."""
         uuid = self.ended_with(engine, 500)
         token = engine.read(uuid)[1]
         engine.edit(uuid, to_two, "alice", "a typo", cas=token)
@@ -101,7 +101,7 @@ class EditRules(EngineRules):
         assert self.head(engine, uuid)["number"] == 2
 
     def test_somebody_who_is_quicker_wins(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A claim between look and write stands, and nothing of the edit is stored."""
+        """A claim between read and write stands, and nothing of the edit is stored."""
         uuid = self.submitted(engine, number=1)
         if not self.lossless:
             pytest.skip("this queue may not deliver the job at once")
@@ -121,7 +121,7 @@ class EditRules(EngineRules):
     @pytest.mark.parametrize("retry", [False, True])
     @pytest.mark.parametrize("point", ["edit.write", "edit.written"])
     def test_an_edit_whose_answer_was_lost_is_done_once(self, engine: Engine, point: str, retry: bool) -> None:
-        """Whether the write had happened or not, it is stored once and no error is told."""
+        """It is stored once and no error is raised, whether or not the write had happened."""
         uuid = self.ended_with(engine, 500)
         failpoints.arm(point, "unknown")
         try:
@@ -135,7 +135,7 @@ class EditRules(EngineRules):
             assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
 
     def test_an_edit_whose_answers_stay_lost_says_so(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nobody can say: the error says where to look."""
+        """The result is unknown: the error names where to check."""
         uuid = self.ended_with(engine, 500)
 
         def lost(*_args: Any, **_kwargs: Any) -> Any:
@@ -150,7 +150,7 @@ class EditRules(EngineRules):
     def test_the_last_of_many_answers_may_be_the_lost_one(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What was stored by the last write is found there."""
+        """The result of the last write is found there."""
         uuid = self.ended_with(engine, 500)
         mutate = engine.datastore.mutate
         calls: list[int] = []
@@ -166,11 +166,11 @@ class EditRules(EngineRules):
             engine.edit(uuid, to_two, "alice", "a typo")
         assert self.head(engine, uuid)["number"] == 2
 
-    # what is found, and what it is by then
+    # a job's state when it is found, and by the time of the write
 
     @pytest.mark.parametrize("verb", ["retry", "discard"])
     def test_a_job_that_has_ended_again_is_left_alone(self, engine: Engine, verb: str) -> None:
-        """Whoever found it by how it had ended may not mean it any more."""
+        """An operator who found it by its earlier end may not mean it any more."""
         uuid = self.ended_with(engine, 500)
         found = self.head(engine, uuid)["finishedAt"]
         engine.retry(uuid)
@@ -191,7 +191,7 @@ class EditRules(EngineRules):
         assert event["msg"] == "retried by alice after failed with 500: fixed the disk"
 
     def test_the_last_error_is_in_the_head(self, engine: Engine) -> None:
-        """Shortened, with its type; what a rescue records as much as what a run records."""
+        """Shortened, with its type; errors of a rescue as much as those of a run."""
         claim = self.claimed(engine)
         record = error_record(claim.head["startedAt"], 503, "no " * 1_000, type="shop.Closed", traceback="…")
         assert engine.settle([Settlement(claim, "requeue", 1, operations=erred(record, 100))]) == [True]
@@ -203,7 +203,7 @@ class EditRules(EngineRules):
         assert stored["lastError"]["msg"] == "it died" == stored["errors"][-1]["msg"]
 
     def ended_with(self, engine: Engine, code: int) -> str:
-        """The uuid of a job whose ``number`` is 1 and that has ended with this code."""
+        """Return the uuid of a job whose ``number`` is 1 and that has ended with this code."""
         claim = self.claimed(engine, number=1)
         record = error_record(claim.head["startedAt"], code, "no")
         settlement = Settlement(claim, "finish", 1, code, operations=[*erred(record, 100), Add("errorCount", 1)])
@@ -211,7 +211,7 @@ class EditRules(EngineRules):
         return claim.uuid
 
     def last_event(self, engine: Engine, uuid: str) -> Document:
-        """The newest entry of a job's events that an operator's verb has made."""
+        """Return the newest entry of a job's events that an operator's verb has made."""
         document = engine.datastore.read(make_key(uuid)) or {}
         events = [event for event in document["events"] if "again: " not in event["msg"]]
         last: Document = events[-1]

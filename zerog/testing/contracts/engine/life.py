@@ -16,12 +16,12 @@ from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules, acc
 
 
 class LifeRules(EngineRules):
-    """A job's way from submit to its end."""
+    """Rules for a job's life from submit to its end."""
 
     # submit
 
     def test_a_submitted_job_waits_and_is_delivered(self, engine: Engine) -> None:
-        """What was submitted can be claimed."""
+        """A submitted job can be claimed."""
         uuid = self.submitted(engine)
         head = self.head(engine, uuid)
         assert (head["status"], head["queueState"], head["due"]) == ("queued", "queued", None)
@@ -34,7 +34,7 @@ class LifeRules(EngineRules):
         assert (document, token) == (stored, stored_token)
 
     def test_many_jobs_are_submitted_in_order(self, engine: Engine) -> None:
-        """Jobs of one call come in its order, unless the queue reorders."""
+        """Jobs of one call are delivered in its order, unless the queue reorders."""
         documents = [self.new(engine) for _ in range(7)]
         engine.submit(documents)
         uuids = [claim.uuid for claim in self.claim_all(engine)]
@@ -68,7 +68,7 @@ class LifeRules(EngineRules):
     # claim
 
     def test_a_claim_names_the_owner_and_raises_the_epoch(self, engine: Engine) -> None:
-        """The document says who runs the job; the claim's head is the stored one."""
+        """The document names the owner; the claim's head is the stored one."""
         claim = self.claimed(engine)
         head, token = engine.read(claim.uuid)
         assert head == claim.head
@@ -77,7 +77,7 @@ class LifeRules(EngineRules):
         assert (claim.epoch, claim.token, claim.job) == (1, token, "test")
 
     def test_no_more_is_claimed_than_wanted(self, engine: Engine) -> None:
-        """``want`` is a limit, and the others stay claimable."""
+        """``want`` is a limit, and the remaining jobs stay claimable."""
         for _ in range(5):
             self.submitted(engine)
         first = engine.claim(2, ALICE, accept)
@@ -85,7 +85,7 @@ class LifeRules(EngineRules):
         assert len(first) + len(self.claim_all(engine, BOB)) == 5
 
     def test_a_job_is_claimed_once(self, engine: Engine) -> None:
-        """Deliveries that are repeated find an owner and are dropped."""
+        """Repeated deliveries find an owner and are dropped."""
         claim = self.claimed(engine)
         for _ in range(3):
             engine.queue.put(claim.uuid)
@@ -102,7 +102,7 @@ class LifeRules(EngineRules):
         assert engine.datastore.read(claim.key) == before
 
     def test_deliveries_without_a_document_are_dropped(self, engine: Engine) -> None:
-        """A uuid that names no document is counted and forgotten."""
+        """A uuid without a document is counted and dropped."""
         engine.queue.put(new_uuid())
         assert self.claim_all(engine) == []
         if self.lossless:
@@ -120,7 +120,7 @@ class LifeRules(EngineRules):
         }
 
     def test_what_is_not_accepted_stays_untouched_and_comes_again(self, engine: Engine) -> None:
-        """A job this code can't take is put back, unharmed and uncounted, and the reason is kept."""
+        """A job that this code can't take is put back, unharmed and uncounted, and the reason is kept."""
         uuid = self.submitted(engine, jobType="somebody else's")
         before = engine.datastore.read(make_key(uuid))
         assert before is not None
@@ -139,7 +139,7 @@ class LifeRules(EngineRules):
         assert uuid not in engine.skipped
 
     def test_what_looked_acceptable_and_is_not_comes_again_uncounted(self, engine: Engine) -> None:
-        """Also if the engine claimed it before it was refused; others run meanwhile."""
+        """Also if the engine claimed it before it was refused; other jobs run meanwhile."""
         uuid = self.submitted(engine)
 
         def refuse(head: Document) -> str:
@@ -156,7 +156,7 @@ class LifeRules(EngineRules):
         assert engine.skipped == {}
 
     def test_a_corrupt_document_does_not_stop_the_others(self, engine: Engine) -> None:
-        """A document that makes no sense is left as it is, listed with a reason, and others are claimed."""
+        """A corrupt document is left as it is, listed with a reason, and other jobs are claimed."""
         bad, good = self.submitted(engine), self.submitted(engine)
         engine.datastore.mutate(make_key(bad), [Set("status", "sideways")])
         before = engine.datastore.read(make_key(bad))
@@ -166,7 +166,7 @@ class LifeRules(EngineRules):
             assert "sideways" in engine.skipped[bad]
 
     def test_a_newer_layout_is_told_from_a_corrupt_document(self, engine: Engine) -> None:
-        """What fields it has and what they hold is for newer code to judge; it waits for that."""
+        """Its fields and their values are for newer code to judge; it waits for that."""
         newer, good = self.submitted(engine), self.submitted(engine)
         engine.datastore.mutate(make_key(newer), [Set("format", 99), Set("queueKwargs", "another kind")])
         before = engine.datastore.read(make_key(newer))
@@ -180,7 +180,7 @@ class LifeRules(EngineRules):
     # settle
 
     def test_a_finished_job_is_terminal(self, engine: Engine) -> None:
-        """Finish stores result, time and what the run left to write, in one go."""
+        """Finish stores result, time and the run's pending changes, in one write."""
         claim = self.claimed(engine)
         settlement = Settlement(claim, "finish", 1, 200, operations=[Set("output", {"n": 1})])
         assert engine.settle([settlement]) == [True]
@@ -196,7 +196,7 @@ class LifeRules(EngineRules):
         assert (head["status"], head["resultCode"], head["completeness"]) == ("failed", 404, 0.2)
 
     def test_settling_again_changes_nothing(self, engine: Engine) -> None:
-        """The same settlement twice is done once and answers yes twice."""
+        """The same settlement twice is done once and answered yes twice."""
         claim = self.claimed(engine)
         settlement = Settlement(claim, "finish", 1, 200, operations=[Add("errorCount", 1)])
         assert engine.settle([settlement]) == [True]
@@ -205,7 +205,7 @@ class LifeRules(EngineRules):
         assert engine.datastore.read(claim.key) == before
 
     def test_a_requeued_job_comes_again(self, engine: Engine) -> None:
-        """Requeue keeps what the run stored, and the job runs again with a new epoch."""
+        """Requeue keeps the changes that the run stored, and the job runs again with a new epoch."""
         claim = self.claimed(engine)
         engine.settle([Settlement(claim, "requeue", 1, operations=[Set("colour", "red"), Add("continues", 1)])])
         head = self.head(engine, claim.uuid)
@@ -230,7 +230,7 @@ class LifeRules(EngineRules):
         assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
 
     def test_a_released_job_keeps_its_place(self, engine: Engine) -> None:
-        """What a shutdown gave back comes before what waited behind it."""
+        """A job released at a shutdown is delivered before those that waited behind it."""
         claim = self.claimed(engine)
         self.submitted(engine)
         engine.settle([Settlement(claim, "release", 1)])
@@ -238,7 +238,7 @@ class LifeRules(EngineRules):
             assert self.claim_all(engine, BOB)[0].uuid == claim.uuid
 
     def test_released_jobs_keep_their_order(self, engine: Engine) -> None:
-        """Whoever gives back several jobs names the last one first, since each goes ahead of all that wait."""
+        """To release several jobs, name the last one first, since each is put ahead of all that wait."""
         uuids = [self.submitted(engine) for _ in range(5)]
         claims = engine.claim(3, ALICE, accept)
         engine.settle([Settlement(claim, "release", 1) for claim in reversed(claims)])
@@ -246,7 +246,7 @@ class LifeRules(EngineRules):
             assert [claim.uuid for claim in self.claim_all(engine, BOB)] == uuids
 
     def test_times_do_not_go_back_when_the_clock_does(self, engine: Engine) -> None:
-        """Whatever the clock is set to between two writes: the later one names a time that isn't earlier."""
+        """Whatever the clock is set to between two writes: the later one has a time that isn't earlier."""
         uuid = self.submitted(engine)
         times = [self.head(engine, uuid)["updatedAt"]]
 
@@ -286,7 +286,7 @@ class LifeRules(EngineRules):
             engine.datastore.mutate(claim.key, [Set("colour", "stale")], run=claim.run._replace(seq=1))
 
     def test_one_stale_settlement_does_not_stop_the_others(self, engine: Engine) -> None:
-        """In a batch each settlement stands for itself."""
+        """Each settlement of a batch is separate."""
         lost, kept = self.claimed(engine), self.claimed(engine)
         engine.rescue(lost.uuid, lost.run, "lost", "gone")
         batch = [Settlement(lost, "finish", 1, 200), Settlement(kept, "finish", 1, 200)]

@@ -1,4 +1,4 @@
-"""The engine as a model: random lives of jobs, with every late and repeated call that a real system sees.
+"""The engine as a model: random lives of jobs, with every late and repeated call of a real system.
 
 After each step the promises are checked on the documents themselves; at the end a healthy worker and its reconciler
 must bring every accepted job to its end.
@@ -28,8 +28,8 @@ _delays = st.sampled_from([0, 0, 0, 5, 60])
 
 
 def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[RuleBasedStateMachine]:
-    """The machine for one kind of engine; ``new_engine`` makes an empty one that goes by the given
-    clock, and has whatever chance it needs from the given seed."""
+    """Return the machine for one kind of engine; ``new_engine`` makes an empty one that uses the given clock, and the
+    given seed for its random choices."""
 
     class EngineMachine(RuleBasedStateMachine):
         uuids = Bundle("uuids")
@@ -44,7 +44,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             self.before: dict[str, Document] = {}
             self.writes: dict[str, int] = {}
 
-        # what clients do
+        # clients
 
         @rule(target=uuids, delay=_delays, priority=st.integers(-1, 1))
         def submit(self, delay: float, priority: int) -> str:
@@ -66,13 +66,13 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
 
         @rule(uuid=uuids)
         def discard(self, uuid: str) -> None:
-            """Only what has ended goes, and only here."""
+            """Only ended jobs are removed, and only here."""
             with suppress(JobStateError, JobNotFound):
                 self.engine.discard(uuid)
                 assert self.before.pop(uuid)["status"] in TERMINAL, "a job was removed before its end"
                 self.accepted.remove(uuid)
 
-        # what workers do
+        # workers
 
         @rule(target=claims, want=st.integers(1, 3), worker=st.sampled_from(_WORKERS))
         def claim(self, want: int, worker: WorkerIdentity) -> Any:
@@ -82,7 +82,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
 
         @rule(claim=claims)
         def write(self, claim: Claim) -> None:
-            """A run's write, sent twice, as after an answer that was lost."""
+            """Make a run's write, sent twice, as after a lost answer."""
             operations: list[Operation] = [Append("events", {"epoch": claim.epoch}), Add("writes", 1)]
             owned = self._owns(claim)
             try:
@@ -108,7 +108,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             owned = self._owns(claim)
             assert self.engine.rescue(claim.uuid, claim.run, counter, "gone") == owned
 
-        # what goes wrong
+        # faults
 
         @rule(uuid=uuids)
         def repeat_delivery(self, uuid: str) -> None:
@@ -131,7 +131,7 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             head = self.engine.datastore.read(claim.key)
             return head is not None and head["epoch"] == claim.epoch and head["owner"] is not None
 
-        # what must hold after every step
+        # invariants after every step
 
         @invariant()
         def promises_hold(self) -> None:

@@ -1,4 +1,4 @@
-"""Rules of engines: a document, or a record, that holds anything at all is only about itself.
+"""Rules of engines: a damaged document or record affects only itself.
 
 Every field is written with every wrong kind of value, into documents that wait, run and have ended and into the
 engine's own records. Nothing raises, and the jobs beside the damaged ones run, are rescued and are removed.
@@ -33,7 +33,7 @@ GONE = WorkerIdentity("gone", 30.0)
 
 
 def nested(levels: int) -> list[Any]:
-    """A list in a list in a list."""
+    """Return a list in a list in a list."""
     value: list[Any] = []
     for _ in range(levels):
         value = [value]
@@ -64,7 +64,7 @@ WRONG: tuple[Any, ...] = (
     {"ttr": "x", "worker": [], "lease": 1e308},
     {"ttr": 2**63 - 1, "worker": "", "nonce": 1},
 )
-"""A value of each kind; each is wrong in some fields. What a datastore refuses is left out."""
+"""A value of each kind; each is wrong in some fields. Values that a datastore refuses are left out."""
 
 FIELDS = {
     "identity": ("documentType", "uuid", "jobType", "schemaVersion", "status", "logId", "cas"),
@@ -84,10 +84,10 @@ RECORD = (
 
 
 class PoisonRules(EngineRules):
-    """Whatever a document or a record holds, nothing else stops."""
+    """Rules for damaged documents and records, which stop nothing else."""
 
     sampling = 1
-    """Of so many wrong values one is written: for slow servers, and for queues each take of which needs many sweeps."""
+    """One of so many wrong values is written: for slow servers, and for queues each take of which needs many sweeps."""
 
     @pytest.mark.parametrize("group", [*FIELDS, "owner"])
     def test_a_damaged_document_is_only_about_itself(self, engine: Engine, group: str) -> None:
@@ -113,7 +113,7 @@ class PoisonRules(EngineRules):
 
     @pytest.mark.parametrize("group", [*FIELDS, "owner"])
     def test_verbs_on_a_damaged_document_raise_what_they_document(self, engine: Engine, group: str) -> None:
-        """So a command that goes over many jobs reports one of them and goes on."""
+        """So a command over many jobs reports one of them and continues."""
         dead = self.claimed(engine, GONE)
         for field, value in _wrong(group)[::3]:
             for uuid in self._plant(engine, field, value):
@@ -131,14 +131,14 @@ class PoisonRules(EngineRules):
                     engine.release(uuid, run, "it has to end")
 
     damages: Sequence[Any] = ()
-    """Ways to damage what lies under a key, in words of ``damage``'s own."""
+    """Ways to damage a stored value, in terms of ``damage``."""
 
     def damage(self, engine: Engine, key: str, how: Any) -> None:
         """Damage a stored document in the datastore's own form. Override it with ``damages``."""
         raise NotImplementedError
 
     def test_a_document_that_cannot_be_decoded_is_only_about_itself(self, engine: Engine) -> None:
-        """The same for what a disk or a tool has damaged below the datastore's verbs, for documents and records."""
+        """The same for documents and records that a disk or a tool has damaged below the datastore's verbs."""
         if not self.damages:
             pytest.skip("no way to damage a document of this datastore is known")
         dead, living = self.claimed(engine, GONE), self.claimed(engine, BOB)
@@ -189,7 +189,7 @@ class PoisonRules(EngineRules):
 
     @pytest.mark.parametrize("key", [DIRECTORY, SWEEPER, QUEUES])
     def test_damaged_documents_of_the_engine_stop_nothing(self, engine: Engine, key: str) -> None:
-        """Neither a sweep nor a worker's beat nor an operator; what is damaged is made anew."""
+        """Neither a sweep nor a worker's beat nor an operator; damaged documents are made anew."""
         for field in ("workers", "worker", "beat", "paused", "documentType"):
             for value in (*WRONG[:: self.sampling], {"": 1, "x": WRONG[3], "y\n": {}, "z" * 300: {"lease": 1e308}}):
                 engine.datastore.set(key, {"documentType": key, field: value})
@@ -206,7 +206,7 @@ class PoisonRules(EngineRules):
                 WorkerRecords(engine).forget(ALICE.name)
 
     def test_a_living_worker_heals_its_record(self, engine: Engine) -> None:
-        """Its next beat gives fields that it writes their values; others are taken as absent."""
+        """Its next beat writes its own fields; other fields count as absent."""
         WorkerRecords(engine).renew(ALICE, 1)
         for value in WRONG:
             fields = {"documentType": "zerog_worker", "beat": value, "lease": value, "drain": value, "queues": value}
@@ -224,7 +224,7 @@ class PoisonRules(EngineRules):
         fleet.undrain(everyone=True)
 
     def _plant(self, engine: Engine, field: str, value: Any) -> list[str]:
-        """Store a document that waits, one that runs and one that has ended, each with that value; their uuids."""
+        """Store a waiting, a running and an ended document, each with that value; return their uuids."""
         now = to_text(engine.clock.now())
         waits = {"status": "queued", "queueState": "queued", "queuedAt": now}
         runs = {"status": "running", "running": True, "epoch": 1, "owner": GONE.as_owner("the run"), "startedAt": now}
@@ -245,7 +245,7 @@ class PoisonRules(EngineRules):
         return planted
 
     def _is_unreadable(self, engine: Engine, uuid: str) -> bool:
-        """Whether a document that has not ended, and that a sweep can find under its uuid, makes no sense."""
+        """Return True if an unfinished document that a sweep can find under its uuid is corrupt."""
         head = engine.datastore.read_with_cas(make_key(uuid), head=True)[0]
         if head is None or head.get("uuid") != uuid or head.get("status") not in (*WAITING, RUNNING):
             return False

@@ -21,13 +21,13 @@ from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules, acc
 
 
 class RepairRules(EngineRules):
-    """What others than a job's owner do to it."""
+    """Rules for verbs that don't need the owner of a job."""
 
     # rescue, cancel, retry
 
     @pytest.mark.parametrize("counter", ["crashes", "lost"])
     def test_a_rescued_job_runs_again(self, engine: Engine, counter: str) -> None:
-        """Rescue raises the epoch, counts, records why and of which build, and puts the job back."""
+        """Rescue raises the epoch, counts, records reason and build, and requeues the job."""
         claim = self.claimed(engine, WorkerIdentity("alice", 30.0, build="7"))
         assert engine.rescue(claim.uuid, claim.run, counter, "it died")
         document = engine.datastore.read(claim.key)
@@ -41,7 +41,7 @@ class RepairRules(EngineRules):
         assert (again.uuid, again.epoch) == (claim.uuid, 3)
 
     def test_a_rescued_job_keeps_its_place_once(self, engine: Engine) -> None:
-        """It had its turn; but what dies again and again may be what kills, and waits behind the others."""
+        """It had its turn; but a job that dies again and again may kill its workers, and waits behind the rest."""
         if not self.lossless:
             pytest.skip("needs a queue that keeps its order")
         claim = self.claimed(engine)
@@ -53,7 +53,7 @@ class RepairRules(EngineRules):
         assert [claim.uuid for claim in self.claim_all(engine)] == [other, again.uuid]
 
     def test_the_jobs_of_a_dead_worker_keep_their_order(self, engine: Engine) -> None:
-        """Those that one sweep rescues come back as they were, before what waited behind them."""
+        """Jobs that one sweep rescues keep their order, ahead of those that waited behind them."""
         if not self.lossless:
             pytest.skip("needs a queue that keeps its order")
         uuids = [self.submitted(engine) for _ in range(5)]
@@ -67,7 +67,7 @@ class RepairRules(EngineRules):
 
     @pytest.mark.parametrize("step", [86_400, -86_400], ids=["forward", "back"])
     def test_a_step_of_a_clock_takes_no_job(self, engine: Engine, step: float) -> None:
-        """Whoever's clock is set, the server's or a worker's: a worker that beats on keeps its jobs."""
+        """Whichever clock is set, the server's or a worker's: a worker that continues to beat keeps its jobs."""
         clock = engine.clock
         assert isinstance(clock, ManualClock)
         WorkerRecords(engine).renew(ALICE, 1)
@@ -95,7 +95,7 @@ class RepairRules(EngineRules):
         assert [claim.uuid for claim in engine.claim(1, ALICE, accept)] == [uuid]
 
     def test_only_the_named_epoch_is_rescued(self, engine: Engine) -> None:
-        """A rescue that comes late changes nothing."""
+        """A late rescue changes nothing."""
         claim = self.claimed(engine)
         assert engine.rescue(claim.uuid, claim.run, "lost", "gone")
         [again] = self.claim_all(engine, BOB)
@@ -114,7 +114,7 @@ class RepairRules(EngineRules):
 
     @pytest.mark.parametrize("delay", [0, 60])
     def test_a_waiting_job_is_cancelled_at_once(self, engine: Engine, delay: float) -> None:
-        """It never runs, even when its delivery comes."""
+        """It never runs, even when its delivery arrives."""
         uuid = self.submitted(engine, delay=delay)
         assert engine.cancel(uuid) == "cancelled"
         head = self.head(engine, uuid)
@@ -123,7 +123,7 @@ class RepairRules(EngineRules):
         assert self.claim_all(engine) == []
 
     def test_a_running_job_is_told_at_its_next_write(self, engine: Engine) -> None:
-        """Cancel of a running job is a mark that every run write answers; asking twice is harmless."""
+        """Cancel of a running job is a mark in the answer of every run write; repeating it is harmless."""
         claim = self.claimed(engine)
         assert engine.cancel(claim.uuid) == "running"
         assert engine.cancel(claim.uuid) == "running"
@@ -132,7 +132,7 @@ class RepairRules(EngineRules):
         assert self.head(engine, claim.uuid)["status"] == "cancelled"
 
     def test_the_worker_of_a_cancelled_job_is_given_a_hint(self, engine: Engine) -> None:
-        """Its record names the run, as often as somebody asks; nothing but the mark in the document counts."""
+        """Its record names the run, once per request; only the mark in the document counts."""
         claim = self.claimed(engine)
         WorkerRecords(engine).renew(ALICE, 1)
         for _ in range(2):
@@ -186,7 +186,7 @@ class RepairRules(EngineRules):
                 verb(uuid)
 
     def test_a_new_document_is_enqueued_later(self, engine: Engine) -> None:
-        """A document saved as new goes its way once it is enqueued; enqueued again it just has two deliveries."""
+        """A document saved as new is delivered once it is enqueued; enqueued again it just has two deliveries."""
         document = self.new(engine)
         engine.datastore.create(make_key(document["uuid"]), document)
         engine.enqueue(document["uuid"])
@@ -206,7 +206,7 @@ class RepairRules(EngineRules):
         assert engine.datastore.read(worker_key("alice")) is None
 
     def test_renewals_keep_what_others_wrote_into_the_record(self, engine: Engine) -> None:
-        """Operators order workers about by fields of their records, while the workers renew them."""
+        """Operators command workers by fields of their records, while the workers renew them."""
         WorkerRecords(engine).renew(ALICE, 1, lambda: {"state": "running"}, lambda: {"host": "here"})
         key, sure = worker_key("alice"), range(5)
         for beat in sure:
@@ -219,7 +219,7 @@ class RepairRules(EngineRules):
         assert record[dropped_field("cancels")] == 2
 
     def test_what_was_reserved_while_waiting_can_be_given_back(self, engine: Engine) -> None:
-        """A worker that is told to claim nothing more must not keep an entry from others."""
+        """A drained worker must not withhold an entry from other workers."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
@@ -228,7 +228,7 @@ class RepairRules(EngineRules):
         assert [claim.uuid for claim in engine.claim(1, BOB, accept)] == [uuid]
 
     def test_waiting_for_work_ends_when_there_is_some(self, engine: Engine) -> None:
-        """``wait_ready`` answers yes if something can be claimed; a yes may come too late, but not again and again."""
+        """``wait_ready`` returns True if something can be claimed; that may be too late, but not again and again."""
         if not self.lossless:
             pytest.skip("this queue loses deliveries")
         uuid = self.submitted(engine)
@@ -239,7 +239,7 @@ class RepairRules(EngineRules):
     # reconcile
 
     def test_a_pending_document_is_put_on_the_queue(self, engine: Engine) -> None:
-        """A job whose writer died before the put is delivered, and its events say why."""
+        """A job whose writer died before the put is delivered, and its events record why."""
         document = self.new(engine)
         changed = copy.deepcopy(document)
         apply(changed, transitions.waiting(to_text(engine.clock.now()), 0))
@@ -272,7 +272,7 @@ class RepairRules(EngineRules):
         assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
 
     def test_the_jobs_of_a_silent_worker_are_rescued(self, engine: Engine) -> None:
-        """After a lease without a beat, and not before, others get the job; the dead worker's record goes."""
+        """After a lease without a beat, and not before, another worker gets the job; the dead one's record is gone."""
         WorkerRecords(engine).renew(ALICE, 1)
         claim = self.claimed(engine)
         reconciler = self.sweep(engine, 3, 10)
@@ -284,7 +284,7 @@ class RepairRules(EngineRules):
         assert engine.datastore.read(worker_key("alice")) is None
 
     def test_a_worker_that_beats_keeps_its_jobs(self, engine: Engine) -> None:
-        """However long a job takes, a living worker isn't robbed."""
+        """However long a job takes, a living worker keeps it."""
         claim = self.claimed(engine)
         reconciler = Reconciler(engine, "sweeper", engine.clock)
         for beat in range(1, 20):
@@ -294,7 +294,7 @@ class RepairRules(EngineRules):
         assert self.head(engine, claim.uuid)["epoch"] == 1
 
     def test_a_flushed_queue_is_filled_again(self, engine: Engine) -> None:
-        """Jobs that wait while the queue has nothing to give are put again, each once."""
+        """Jobs that wait while the queue is empty are put again, each once."""
         uuids = {self.submitted(engine) for _ in range(30)}
         self.flush(engine)
         assert not self.lossless or engine.queue.size() == 0
@@ -307,7 +307,7 @@ class RepairRules(EngineRules):
         assert {claim.uuid for claim in self.claim_all(engine)} == uuids
 
     def test_an_overdue_cancel_is_carried_out(self, engine: Engine) -> None:
-        """An owner that lives but doesn't stop a cancelled job loses it after the grace."""
+        """A living owner that doesn't stop a cancelled job loses it after the grace."""
         claim = self.claimed(engine)
         engine.cancel(claim.uuid)
         reconciler = Reconciler(engine, "sweeper", engine.clock)

@@ -12,7 +12,7 @@ from zerog.testing.contracts.engine.builders import EngineRules
 
 
 class RoomRules(EngineRules):
-    """What holds of a job whose document takes nothing more from it."""
+    """Rules for a job whose document accepts nothing more from it."""
 
     def test_a_full_job_moves(self, engine: Engine) -> None:
         """It is rescued, released, ended with an error, retried, cancelled while it runs and while it waits."""
@@ -37,7 +37,7 @@ class RoomRules(EngineRules):
 
     @pytest.mark.parametrize("more", [-997, 10])
     def test_a_history_is_kept_as_its_class_says(self, engine: Engine, more: int) -> None:
-        """What the engine records counts by the bound in the document, be it less than the datastore's or more."""
+        """Entries of the engine are bounded by the document's limit, be it less than the datastore's or more."""
         bound = engine.datastore.history_limit + more
         before = bound if more < 0 else bound - 5
         entries = [{"timestamp": "2026", "msg": "x"}] * before

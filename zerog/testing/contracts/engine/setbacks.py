@@ -1,4 +1,4 @@
-"""Rules about a datastore that was set back (a fail-over, a restored backup), of engines."""
+"""Rules of engines about a datastore that was rolled back (a fail-over, a restored backup)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from zerog.testing.contracts.engine.builders import BOB, EngineRules
 
 
 class SetbackRules(EngineRules):
-    """What holds when epochs and numbers are given a second time: a run is named by its nonce."""
+    """Rules for epochs and numbers that are given a second time: a run is named by its nonce."""
 
     def claimed_twice(self, engine: Engine) -> tuple[Claim, Claim]:
-        """Two claims of one job with the same epoch: the datastore has lost the first one."""
+        """Return two claims of one job with the same epoch: the datastore has lost the first one."""
         uuid = self.submitted(engine)
         before = engine.datastore.read(make_key(uuid))
         assert before is not None
@@ -28,7 +28,7 @@ class SetbackRules(EngineRules):
         return old, new
 
     def test_a_run_that_the_datastore_has_forgotten_is_refused(self, engine: Engine) -> None:
-        """Neither its writes nor its end, nor what takes a job from it, touch the run that has its epoch now."""
+        """Neither its writes nor its end, nor a verb that takes a job from it, touch the run that has its epoch now."""
         old, new = self.claimed_twice(engine)
         before = engine.datastore.read(new.key)
         with pytest.raises(ClaimLost):
@@ -68,7 +68,7 @@ class SetbackRules(EngineRules):
         assert engine.settle([Settlement(again, "finish", 1, 200)]) == [True]
 
     def test_a_run_of_an_earlier_version(self, engine: Engine) -> None:
-        """A claim that didn't keep its nonce under ``run`` writes, and settles as often as it is asked to."""
+        """A claim that didn't keep its nonce under ``run`` writes, and settles as often as requested."""
         claim = self.claimed(engine)
         head = engine.datastore.read(claim.key)
         assert head is not None and head.pop("run") == claim.nonce

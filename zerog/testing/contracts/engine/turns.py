@@ -1,4 +1,4 @@
-"""Rules of engines: whose turn it is, by queue and priority, and waiting for all queues of a worker."""
+"""Rules of engines: turns of queues and priorities, and waiting for all queues of a worker."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from zerog.engine.engine import Engine
 from zerog.testing.contracts.engine.builders import ALICE, EngineRules, accept
 
 PATIENCE = 20.0
-"""Seconds after which a wait counts as one that never ends."""
+"""Seconds after which a wait counts as endless."""
 
 AT_ONCE = 0.5
-"""Seconds within which a waiting worker must hear of a job: less than the second that adapters poll by."""
+"""Seconds within which a waiting worker must be woken for a job: less than the second by which adapters poll."""
 
 
 class TurnRules(EngineRules):
-    """First things first, and a share for the last ones.
+    """Rules for the order of queues and priorities, and for the share of the low ones.
 
-    ``has_shares``: whether the engine's queue can say which entry is the oldest of the lowest priority.
-    ``has_queues``: whether there can be several queues. Both are asked only of a queue that is ``lossless``.
+    ``has_shares``: the engine's queue can find the oldest entry of the lowest priority. ``has_queues``: there can be
+    several queues. Both only matter for a queue that is ``lossless``.
     """
 
     has_shares = True
     has_queues = True
 
     def in_turn(self, engine: Engine, batches: list[int], *queues: str) -> list[str]:
-        """The uuids that so large claims bring, one claim after the other."""
+        """Return the uuids of claims of these sizes, one claim after the other."""
         return [claim.uuid for want in batches for claim in engine.claim(want, ALICE, accept, queues)]
 
     @pytest.mark.parametrize("want", [1, 4, 7, 40], ids=lambda want: f"{want}-at-once")
     def test_a_low_priority_gets_its_share(self, engine: Engine, want: int) -> None:
-        """While high ones never end, every SHAREth job is the oldest of the lowest priority."""
+        """While high ones never end, every FAIR_SHARE-th job is the oldest of the lowest priority."""
         if not (self.lossless and self.has_shares):
             pytest.skip("this queue doesn't know its lowest priority")
         low = [self.submitted(engine, priority=-1) for _ in range(3)]
@@ -53,7 +53,7 @@ class TurnRules(EngineRules):
 
     @pytest.mark.parametrize("want", [1, 6, 40], ids=lambda want: f"{want}-at-once")
     def test_a_late_queue_gets_its_share(self, engine: Engine, want: int) -> None:
-        """Queues are served in the order in which the worker names them, but for every SHAREth job."""
+        """Queues are served in the order in which the worker names them, except every FAIR_SHARE-th job."""
         self.require_queues()
         slow = [self.submitted(engine, queueName="slow") for _ in range(5)]
         between = [self.submitted(engine, queueName="between") for _ in range(5)]
@@ -76,7 +76,7 @@ class TurnRules(EngineRules):
         assert sorted(order) == sorted(between + quick)
 
     def test_one_priority_on_one_queue_goes_by_age(self, engine: Engine) -> None:
-        """The share changes nothing where there is no low end."""
+        """Without a lower priority the share changes nothing."""
         if not self.lossless:
             pytest.skip("this queue reorders")
         uuids = [self.submitted(engine) for _ in range(3 * FAIR_SHARE)]
@@ -84,7 +84,7 @@ class TurnRules(EngineRules):
 
     @pytest.mark.parametrize("queue_name", ["quick", "between", "slow"])
     def test_every_queue_of_a_worker_wakes_it(self, engine: Engine, queue_name: str) -> None:
-        """A wait for several queues ends at once when a job comes to any of them, and the job can be claimed."""
+        """A wait for several queues ends at once when a job is put on any of them, and the job can be claimed."""
         self.require_queues()
         queues = ("quick", "between", "slow")
         delays = []
@@ -102,7 +102,7 @@ class TurnRules(EngineRules):
         engine.close()
 
     def test_a_wait_for_several_queues_ends_when_it_is_told_to(self, engine: Engine) -> None:
-        """``wake`` ends it, and so does its time."""
+        """``wake`` ends it, and so does its timeout."""
         self.require_queues()
         queues = ("quick", "slow")
         assert not engine.wait_ready(0.01, queues)
@@ -116,13 +116,13 @@ class TurnRules(EngineRules):
         engine.close()
 
     def require_queues(self) -> None:
-        """Skip a rule about several queues where there is but one, or where deliveries get lost."""
+        """Skip a rule about several queues if there is only one, or if deliveries get lost."""
         if not (self.lossless and self.has_queues):
             pytest.skip("this engine's queue has no others beside it, or loses deliveries")
 
 
 def wait_for_a_job(engine: Engine, queues: Sequence[str]) -> None:
-    """Wait until something may be claimed. A wait may end early and in vain."""
+    """Wait until a job may be claimed. A wait may end early without one."""
     deadline = monotonic() + PATIENCE
     while not engine.wait_ready(PATIENCE, queues) and monotonic() < deadline:
         pass

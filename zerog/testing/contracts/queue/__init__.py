@@ -1,12 +1,12 @@
-"""The definition of a queue: every rule that an adapter keeps, as a test.
+"""The definition of a queue: every rule for an adapter, as a test.
 
-Subclass ``QueueContract`` in a test module and give it a fixture ``queue``, an empty queue that goes by the fixture
-``clock``. Where several handles on the same entries are possible, override the fixture ``another``; say in ``put_raw``
-how a foreign program would put a body that is no uuid. An adapter whose server keeps the time itself overrides
-``pass_time`` by waiting; one that can't do something says so in the class attributes of ``QueueRules`` (in
+Subclass ``QueueContract`` in a test module and give it a fixture ``queue``, an empty queue that uses the fixture
+``clock``. If several handles on the same entries are possible, override the fixture ``another``; define in ``put_raw``
+how a foreign program would put a body that is no uuid. An adapter whose server has its own clock overrides
+``pass_time`` by waiting; one that can't do something declares it in the class attributes of ``QueueRules`` (in
 ``zerog.testing.contracts.queue.builders``), and the rules that need it are skipped.
 
-``zerog.testing.contracts.queue.machine`` has the same contract as a model that hypothesis runs against an adapter.
+``zerog.testing.contracts.queue.machine`` has the same contract as a model that hypothesis tests an adapter with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zerog.testing.contracts.queue.reservations import ReservationRules
 
 
 class QueueContract(OrderRules, ReservationRules, HoldingRules):
-    """Rules that every queue keeps."""
+    """Rules for every queue."""
 
     # Waiting.
 
@@ -70,7 +70,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         "body", ["", "x", "os.system('x')", "\x00", "é" * 36, "x" * 100_000, "🦀"], ids=lambda b: b[:9]
     )
     def test_foreign_bodies_are_set_aside(self, queue: Queue, body: str) -> None:
-        """A body that is no uuid is counted and set aside; what is behind it is delivered."""
+        """A body that is no uuid is counted and set aside; entries behind it are delivered."""
         self.put_raw(queue, body)
         (uuid,) = self.put(queue, 1)
         self.put_raw(queue, body)
@@ -80,7 +80,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
 
     @pytest.mark.parametrize("lowest", [False, True], ids=["next", "lowest"])
     def test_bad_entries_are_set_aside(self, queue: Queue, another: Queue, lowest: bool) -> None:
-        """Whatever an entry holds, it is counted and set aside; those before and behind it are delivered."""
+        """An invalid entry is counted and set aside, whatever it holds; those before and behind it are delivered."""
         writers = self.bad_entries(queue)
         if not writers:
             pytest.skip("this adapter doesn't say how to write a bad entry")
@@ -111,7 +111,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         assert self.drained(queue) == [here]
 
     def test_named_twice(self, queue: Queue) -> None:
-        """Asking for a name twice gives the same entries; asking for the own name gives this queue."""
+        """Calls with the same name give the same entries; the own name gives this queue."""
         assert self.drained(queue.queue_named(queue.name)) == []
         (uuid,) = self.put(queue, 1)
         assert self.drained(queue.queue_named(queue.name)) == [uuid]
@@ -127,7 +127,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
             queue.queue_named("other")
 
     def test_times_of_named_queues(self, queue: Queue, clock: ManualClock) -> None:
-        """Delays and times to run end in every queue, whichever of them is asked."""
+        """Delays and times to run end in every queue, whichever of them is polled."""
         self.require(self.has_names)
         other = queue.queue_named("other")
         (here,) = self.put(queue, 1, delay=1)
@@ -137,11 +137,11 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         assert self.drained(queue) == [here]
         assert self.drained(other) == [there]
 
-    # What put gives.
+    # The result of put.
 
     @pytest.mark.parametrize("order", ["ahead first", "ahead last", "in turns"])
     def test_an_id_is_never_taken_for_none(self, queue: Queue, order: str) -> None:
-        """Each entry has an id of its own, and none is -1, 0, empty or None, which mean "not on a queue"."""
+        """Each entry has a distinct id, and none is -1, 0, empty or None, which mean "not on a queue"."""
         aheads = {"ahead first": (True, False), "ahead last": (False, True), "in turns": (True, False) * 3}[order]
         for _ in range(2):  # the second time on a queue that was emptied
             ids = [queue.put(new_uuid(), front=ahead) for ahead in aheads for _ in range(3)]
@@ -152,7 +152,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
     # Size, concurrency, end.
 
     def test_size(self, queue: Queue, another: Queue) -> None:
-        """The size counts what is ready, delayed and reserved."""
+        """The size counts ready, delayed and reserved entries."""
         self.put(queue, 2)
         self.put(queue, 1, delay=60)
         reservation = self.reserved(queue)
@@ -194,13 +194,13 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         assert self.together(6, delete).count(True) == 1
 
     def test_declarations(self, queue: Queue) -> None:
-        """A queue says its name and whether other processes see its entries, and has rejected nothing yet."""
+        """A queue declares its name and whether other processes see its entries, and has rejected nothing yet."""
         assert isinstance(queue.name, str) and queue.name
         assert isinstance(queue.shared, bool)
         assert queue.rejected == 0
 
     def test_setup_is_safe_to_repeat(self, queue: Queue, another: Queue) -> None:
-        """``setup`` says by name what it has made; repeated, through any handle, it makes nothing and loses nothing."""
+        """``setup`` returns the names of what it has created; repeated, through any handle, it is a no-op."""
         assert all(type(name) is str for name in queue.setup())
         uuids = self.put(queue, 2)
         another.setup()

@@ -1,4 +1,4 @@
-"""What the rules of queues share."""
+"""Shared by the rules of queues."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from zerog.records.job import new_uuid
 from zerog.testing.clock import ManualClock
 
 LIMIT = 20.0
-"""Seconds after which a test gives up on something that should happen at once."""
+"""Seconds after which a test fails that waits for an immediate event."""
 
 
 class QueueRules:
-    """What a queue can do, making one busy, letting time pass.
+    """Capabilities of a queue, making one busy, advancing the time.
 
-    ``has_priorities``, ``has_names``: whether it knows priorities, and queues of other names. ``can_wake``: whether
-    ``wake`` ends a wait. ``can_put_ahead``: whether ``ahead`` is heeded. ``knows_lowest``: whether ``reserve_lowest``
-    gives the oldest of the lowest priority. ``knows_what_it_holds``: whether ``holds`` ever answers True or False.
+    ``has_priorities``, ``has_names``: it has priorities, and queues of other names. ``can_wake``: ``wake`` ends a wait.
+    ``can_put_ahead``: it heeds ``ahead``. ``knows_lowest``: ``reserve_lowest`` returns the oldest of the lowest
+    priority. ``knows_what_it_holds``: ``holds`` sometimes returns True or False.
     """
 
     has_priorities = True
@@ -34,16 +34,16 @@ class QueueRules:
 
     @pytest.fixture
     def clock(self) -> ManualClock:
-        """The clock that the queue goes by."""
+        """Return the clock of the queue."""
         return ManualClock()
 
     @pytest.fixture
     def another(self, queue: Queue) -> Queue:
-        """A second handle on the same entries; the same object where there can't be two."""
+        """Return a second handle on the same entries; the same object if there can't be two."""
         return queue
 
     def pass_time(self, clock: ManualClock, seconds: float) -> None:
-        """Let time pass for the queue."""
+        """Advance the time for the queue."""
         clock.advance(seconds)
 
     def put_raw(self, queue: Queue, body: Any) -> None:
@@ -51,10 +51,10 @@ class QueueRules:
         pytest.skip("nobody said how to put another body here")
 
     def bad_entries(self, queue: Queue) -> Mapping[str, Callable[[], Any]]:
-        """Return, by what is wrong with it, a function that writes a bad entry as a foreign program could.
+        """Return, by fault, a function that writes a bad entry as a foreign program could.
 
-        Wrong uuids, binary and huge bodies, options of the wrong kind or out of any range: whatever the server or file
-        takes. Overridden for each adapter where that is possible.
+        Wrong uuids, binary and huge bodies, options of the wrong kind or out of any range: anything that the server or
+        file accepts. Overridden for each adapter where that is possible.
         """
         return {}
 
@@ -66,7 +66,7 @@ class QueueRules:
         return uuids
 
     def drained(self, queue: Queue) -> list[str]:
-        """Everything that is ready, in the order of delivery, taken off."""
+        """Remove and return all ready uuids, in the order of delivery."""
         uuids = []
         while (reservation := queue.reserve()) is not None:
             uuids.append(reservation.uuid)
@@ -74,13 +74,13 @@ class QueueRules:
         return uuids
 
     def reserved(self, queue: Queue) -> Reservation:
-        """The next entry, which must be there."""
+        """Reserve the next entry, which must exist."""
         reservation = queue.reserve()
         assert reservation is not None
         return reservation
 
     def together(self, count: int, call: Callable[[int], Any]) -> list[Any]:
-        """What ``call(n)`` gave in each of so many threads that start together."""
+        """Return the results of ``call(n)`` in each of so many threads that start together."""
         barrier = Barrier(count)
 
         def run(n: int) -> Any:
@@ -91,6 +91,6 @@ class QueueRules:
             return list(pool.map(run, range(count)))
 
     def require(self, capability: bool) -> None:
-        """Skip the test if the adapter says that it can't do this."""
+        """Skip the test if the adapter declares that it can't do this."""
         if not capability:
             pytest.skip("this adapter says that it can't do this")

@@ -1,4 +1,4 @@
-"""Rules of queues: what they hold."""
+"""Rules of queues: looking up entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zerog.testing.contracts.queue.builders import QueueRules
 
 
 class HoldingRules(QueueRules):
-    """What ``holds`` and ``holds_all`` answer, by which reconcile judges which waiting jobs are put again."""
+    """Rules for ``holds`` and ``holds_all``, by which reconcile decides which waiting jobs are put again."""
 
     @pytest.mark.parametrize(
         "options",
@@ -29,7 +29,7 @@ class HoldingRules(QueueRules):
         ids=str,
     )
     def test_what_was_put_is_held(self, queue: Queue, another: Queue, options: dict[str, Any]) -> None:
-        """An entry is held until it is deleted, however it was put and whichever handle is asked."""
+        """An entry is held until it is deleted, for any options and any handle."""
         self.require(self.knows_what_it_holds)
         self.put(queue, 2)
         entry = self.entry(queue, **options)
@@ -37,7 +37,7 @@ class HoldingRules(QueueRules):
         assert another.holds_all([entry, entry]) == [True, True]
 
     def test_a_deleted_entry_is_not_held(self, queue: Queue, another: Queue) -> None:
-        """Also while the same uuid is there under another id."""
+        """Also while the same uuid is on the queue under another id."""
         self.require(self.knows_what_it_holds)
         entry = self.entry(queue)
         queue.put(entry.uuid)
@@ -64,7 +64,7 @@ class HoldingRules(QueueRules):
         assert queue.holds(entry) is False
 
     def test_a_due_entry_is_held(self, queue: Queue, clock: ManualClock) -> None:
-        """Whether or not a consumer has looked since its delay ended."""
+        """Also if no consumer has polled since its delay ended."""
         self.require(self.knows_what_it_holds)
         entry = self.entry(queue, delay=1)
         self.pass_time(clock, 1.5)
@@ -89,7 +89,7 @@ class HoldingRules(QueueRules):
         assert queue.holds(entry) is True
 
     def test_an_entry_of_another_job_is_not_held(self, queue: Queue) -> None:
-        """An id that leads to another uuid is not this job's entry: servers may give an id for the second time."""
+        """An id with another uuid is not this job's entry: servers may give an id for the second time."""
         self.require(self.knows_what_it_holds)
         assert queue.holds(self.entry(queue)._replace(uuid=new_uuid())) is False
 
@@ -99,21 +99,21 @@ class HoldingRules(QueueRules):
         ids=lambda value: repr(value)[:12],
     )
     def test_an_id_that_was_never_given_is_not_held(self, queue: Queue, identity: Any) -> None:
-        """Whatever a document names as the id of its entry, the answer is no, not an error."""
+        """For any value that a document has as the id of its entry, the answer is no, not an error."""
         self.require(self.knows_what_it_holds)
         entry = self.entry(queue)
         assert queue.holds_all([Entry(identity, entry.uuid), entry]) == [False, True]
 
     @pytest.mark.parametrize("wrong", [None, "", "high", float("inf"), 2**80, [], {}], ids=repr)
     def test_wrong_options_stop_no_answer(self, queue: Queue, wrong: Any) -> None:
-        """A document may name any priority and time to run."""
+        """A document may hold any priority and time to run."""
         self.require(self.knows_what_it_holds)
         entry = self.entry(queue)
         answers = queue.holds_all([entry._replace(priority=wrong), entry._replace(ttr=wrong), entry])
         assert answers[2] is True and None not in answers
 
     def test_a_queue_that_can_t_find_out_says_so(self, queue: Queue) -> None:
-        """Rather than guess."""
+        """It returns None rather than a guess."""
         if self.knows_what_it_holds:
             pytest.skip("this adapter can find out")
         entry = self.entry(queue)
@@ -121,7 +121,7 @@ class HoldingRules(QueueRules):
         assert queue.holds_all([entry, entry]) == [None, None]
 
     def entry(self, queue: Queue, **options: Any) -> Entry:
-        """Put a new uuid; the entry, as the job's document would name it."""
+        """Put a new uuid; return its entry, as the job's document would have it."""
         uuid = new_uuid()
         identity = queue.put(uuid, **options)
         return Entry(identity, uuid, options.get("priority", 0), options.get("ttr", TTR))

@@ -31,10 +31,10 @@ class _Entry:
 
 
 def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False) -> type[RuleBasedStateMachine]:
-    """A machine class that tries an adapter; ``new_queue`` gives an empty one that goes by the clock it is handed.
+    """Return a machine class that tests an adapter; ``new_queue`` returns an empty one with the given clock.
 
-    Of a ``lossy`` queue nothing is asked but what is asked of every one: that it invents no uuid and delivers nothing
-    before its time. Otherwise every entry must be delivered in its order until it is deleted.
+    A ``lossy`` queue must only keep the rules for all queues: that it invents no uuid and delivers nothing before its
+    time. Otherwise every entry must be delivered in its order until it is deleted.
     """
 
     class QueueMachine(RuleBasedStateMachine):
@@ -44,7 +44,7 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
             self.queue = new_queue(self.clock)
             self.entries: list[_Entry] = []
             self.earliest: dict[str, float] = {}
-            """Since when a uuid may be delivered at all."""
+            """By uuid, the earliest time of its delivery."""
             self.held: list[Reservation] = []
             self.count = 0
 
@@ -108,7 +108,7 @@ def queue_machine(new_queue: Callable[[ManualClock], Queue], lossy: bool = False
                 return
             entry = next((entry for entry in self.entries if entry.holder is reservation), None)
             if entry is not None and entry.ready <= self.now:
-                return  # its time is over and nobody has taken it: either answer will do
+                return  # its time is over and it was not reserved again: either answer is right
             if entry is None:
                 self.held.remove(reservation)
                 with pytest.raises(ReservationLost):

@@ -1,4 +1,4 @@
-"""Rules of queues: what is put comes back, in its order, and not before its time."""
+"""Rules of queues: entries are delivered, in their order, and not before their time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from zerog.testing.contracts.queue.builders import QueueRules
 
 
 class OrderRules(QueueRules):
-    """What is delivered, and when."""
+    """Rules for the order and the time of deliveries."""
 
     # Putting and reserving.
 
     def test_empty(self, queue: Queue) -> None:
-        """An empty queue answers None at once and has the size 0."""
+        """An empty queue returns None at once and has the size 0."""
         assert queue.reserve() is None
         assert queue.size() == 0
 
     def test_delivers_what_was_put(self, queue: Queue, another: Queue) -> None:
-        """The uuid that was put is the uuid that is delivered, to whichever handle asks."""
+        """The delivered uuid is the one that was put, for any handle."""
         (uuid,) = self.put(queue, 1)
         assert self.reserved(another).uuid == uuid
 
@@ -36,12 +36,12 @@ class OrderRules(QueueRules):
         assert all(isinstance(identity, (int, str)) and not isinstance(identity, bool) for identity in ids)
 
     def test_first_in_first_out(self, queue: Queue) -> None:
-        """Entries of one priority come in the order in which they were put."""
+        """Entries of one priority are delivered in the order in which they were put."""
         uuids = self.put(queue, 12)
         assert self.drained(queue) == uuids
 
     def test_higher_priority_first(self, queue: Queue) -> None:
-        """A higher priority goes first, a negative one last, and within one priority the oldest."""
+        """A higher priority is delivered first, a negative one last, and within one priority the oldest."""
         self.require(self.has_priorities)
         puts = [(new_uuid(), priority) for priority in (0, 5, -3, 0, 5, 10, -3)]
         for uuid, priority in puts:
@@ -49,7 +49,7 @@ class OrderRules(QueueRules):
         assert self.drained(queue) == [uuid for uuid, _ in sorted(puts, key=lambda put: -put[1])]
 
     def test_put_ahead(self, queue: Queue) -> None:
-        """An entry that is put ahead comes before those of its priority, whatever has been taken off before."""
+        """An entry that is put ahead is delivered before those of its priority, whatever has been taken off before."""
         self.require(self.can_put_ahead)
         first, second = self.put(queue, 2)
         ids = [queue.put(uuid := new_uuid(), front=True), queue.put(other := new_uuid(), front=True)]
@@ -61,14 +61,14 @@ class OrderRules(QueueRules):
         assert self.drained(queue) == [again, last]
 
     def test_put_ahead_stays_below_a_higher_priority(self, queue: Queue) -> None:
-        """Priority goes first."""
+        """Priority decides first."""
         self.require(self.can_put_ahead and self.has_priorities)
         (urgent,) = self.put(queue, 1, priority=1)
         queue.put(uuid := new_uuid(), front=True)
         assert self.drained(queue) == [urgent, uuid]
 
     def test_reserve_lowest(self, queue: Queue) -> None:
-        """The other end of the line: the lowest priority first, and the oldest of it; what is left keeps its order."""
+        """The other end of the queue: the lowest priority first, and the oldest of it; the rest keeps its order."""
         self.require(self.knows_lowest and self.has_priorities)
         puts = [
             (queue.put(uuid := new_uuid(), priority=priority), priority, uuid)[1:] for priority in (1, -2, 3, -2, 1)
@@ -83,7 +83,7 @@ class OrderRules(QueueRules):
         assert queue.reserve_lowest() is None and queue.size() == 0
 
     def test_reserve_lowest_is_a_reservation(self, queue: Queue, another: Queue, clock: ManualClock) -> None:
-        """Whatever it picks is ready, is kept from others, and comes back after its time to run."""
+        """The picked entry is ready, is withheld from other consumers, and returns after its time to run."""
         assert queue.reserve_lowest() is None
         self.put(queue, 1, delay=60)
         assert queue.reserve_lowest() is None
@@ -98,14 +98,14 @@ class OrderRules(QueueRules):
             reservation.delete()
 
     def test_same_uuid_twice(self, queue: Queue) -> None:
-        """A uuid that is put twice is two entries: the queue knows nothing about jobs."""
+        """A uuid that is put twice is two entries: the queue has no notion of jobs."""
         (uuid,) = self.put(queue, 1)
         queue.put(uuid)
         assert queue.size() == 2
         assert self.drained(queue) == [uuid, uuid]
 
     def test_ids(self, queue: Queue) -> None:
-        """Each put answers with an id of its own, a text or a number other than -1, the mark of "not put"."""
+        """Each put returns a distinct id, a text or a number other than -1, the mark of "not put"."""
         ids = [queue.put(new_uuid()) for _ in range(5)]
         assert len(set(ids)) == 5
         assert all(type(id) in (int, str) and id != -1 for id in ids)
@@ -173,7 +173,7 @@ class OrderRules(QueueRules):
         assert self.drained(queue) == uuids
 
     def test_delays_end_in_their_order(self, queue: Queue, clock: ManualClock) -> None:
-        """What is due earlier can be had earlier, whenever it was put."""
+        """Entries become deliverable in the order of their due times, whenever they were put."""
         (late,) = self.put(queue, 1, delay=4)
         (early,) = self.put(queue, 1, delay=2)
         self.pass_time(clock, 3)

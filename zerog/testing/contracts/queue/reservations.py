@@ -1,4 +1,4 @@
-"""Rules of queues: whose an entry is, and for how long."""
+"""Rules of queues: the holder of an entry, and the time for which it is held."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from zerog.testing.contracts.queue.builders import QueueRules
 
 
 class ReservationRules(QueueRules):
-    """What holds from a delivery on."""
+    """Rules from a delivery on."""
 
     # Reservations.
 
     def test_reserved_is_kept_from_others(self, queue: Queue, another: Queue) -> None:
-        """A reserved entry is still on the queue, but nobody else gets it."""
+        """A reserved entry is still on the queue, but no other consumer gets it."""
         self.put(queue, 1)
         self.reserved(queue)
         assert queue.reserve() is None and another.reserve() is None
         assert queue.size() == 1
 
     def test_delete(self, queue: Queue, clock: ManualClock) -> None:
-        """A deleted entry is gone and does not come back with time."""
+        """A deleted entry is gone and does not return later."""
         self.put(queue, 1)
         self.reserved(queue).delete()
         assert queue.size() == 0
@@ -34,7 +34,7 @@ class ReservationRules(QueueRules):
         assert queue.reserve() is None
 
     def test_delete_one_of_many(self, queue: Queue) -> None:
-        """Deleting an entry leaves the others, one with the same uuid too."""
+        """Deleting an entry leaves the rest, one with the same uuid too."""
         (uuid,) = self.put(queue, 1)
         queue.put(uuid)
         self.reserved(queue).delete()
@@ -42,13 +42,13 @@ class ReservationRules(QueueRules):
         assert self.drained(queue) == [uuid]
 
     def test_release(self, queue: Queue, another: Queue) -> None:
-        """A released entry can be had by others at once."""
+        """A released entry can be reserved by other consumers at once."""
         (uuid,) = self.put(queue, 1)
         self.reserved(queue).release()
         assert self.reserved(another).uuid == uuid
 
     def test_release_with_delay(self, queue: Queue, clock: ManualClock) -> None:
-        """An entry released with a delay comes back after it, not before."""
+        """An entry released with a delay returns after it, not before."""
         (uuid,) = self.put(queue, 1)
         self.reserved(queue).release(2)
         assert queue.size() == 1
@@ -57,7 +57,7 @@ class ReservationRules(QueueRules):
         assert self.drained(queue) == [uuid]
 
     def test_release_long(self, queue: Queue, clock: ManualClock) -> None:
-        """A delay beyond the time to run is honoured: it is the delay that counts then."""
+        """A delay beyond the time to run is honoured: then the delay counts."""
         (uuid,) = self.put(queue, 1, ttr=1)
         self.reserved(queue).release(4)
         self.pass_time(clock, 2)
@@ -66,7 +66,7 @@ class ReservationRules(QueueRules):
         assert self.drained(queue) == [uuid]
 
     def test_release_keeps_the_place(self, queue: Queue) -> None:
-        """A released entry goes back to its place: by priority, then by age."""
+        """A released entry returns to its place: by priority, then by age."""
         first, second = self.put(queue, 2)
         self.reserved(queue).release()
         assert self.drained(queue) == [first, second]
@@ -82,7 +82,7 @@ class ReservationRules(QueueRules):
         reservation.delete()
 
     def test_time_to_run(self, queue: Queue, clock: ManualClock) -> None:
-        """An entry that nobody deletes, releases or touches comes back once its time to run is over, not before."""
+        """An entry that is not deleted, released or touched returns once its time to run is over, not before."""
         (uuid,) = self.put(queue, 1, ttr=2)
         self.reserved(queue)
         self.pass_time(clock, 1)
@@ -102,14 +102,14 @@ class ReservationRules(QueueRules):
         assert queue.reserve() is not None
 
     def test_comes_back_again_and_again(self, queue: Queue, clock: ManualClock) -> None:
-        """An entry comes back as often as its consumers die."""
+        """An entry returns as often as its consumers die."""
         (uuid,) = self.put(queue, 1, ttr=1)
         for _ in range(3):
             assert self.reserved(queue).uuid == uuid
             self.pass_time(clock, 1.5)
 
     def test_touch(self, queue: Queue, clock: ManualClock) -> None:
-        """A touch starts the time to run anew, as often as it comes; without another one it ends."""
+        """Each touch restarts the time to run; without another one it ends."""
         (uuid,) = self.put(queue, 1, ttr=2)
         reservation = self.reserved(queue)
         for _ in range(3):
@@ -131,7 +131,7 @@ class ReservationRules(QueueRules):
     @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
     @pytest.mark.parametrize("end", ["delete", "release"])
     def test_lost_after_its_end(self, queue: Queue, verb: str, end: str) -> None:
-        """What was deleted or released is nobody's reservation any more."""
+        """A deleted or released entry is not reserved any more."""
         self.put(queue, 1)
         reservation = self.reserved(queue)
         getattr(reservation, end)()
@@ -142,7 +142,7 @@ class ReservationRules(QueueRules):
 
     @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
     def test_lost_to_another(self, queue: Queue, another: Queue, clock: ManualClock, verb: str) -> None:
-        """A late consumer is told that its entry is somebody else's, and does the new one no harm."""
+        """A late consumer gets ReservationLost once another one has its entry, and does that one no harm."""
         self.put(queue, 1, ttr=1)
         late = self.reserved(queue)
         self.pass_time(clock, 1.5)
@@ -154,7 +154,7 @@ class ReservationRules(QueueRules):
         assert queue.size() == 0
 
     def test_lost_after_a_delayed_release(self, queue: Queue, clock: ManualClock) -> None:
-        """A consumer that has released an entry with a delay has no say about it when it is back."""
+        """A consumer that has released an entry with a delay has no right to it once it returns."""
         self.put(queue, 1)
         reservation = self.reserved(queue)
         reservation.release(1)
@@ -164,7 +164,7 @@ class ReservationRules(QueueRules):
         assert queue.reserve() is not None
 
     def test_stats(self, queue: Queue) -> None:
-        """A reservation tells how often its entry was delivered and with which priority."""
+        """A reservation returns how often its entry was delivered and with which priority."""
         queue.put(new_uuid(), priority=3 if self.has_priorities else 0)
         for deliveries in (1, 2):
             reservation = self.reserved(queue)
