@@ -14,7 +14,7 @@ def without_secrets(url: str) -> str:
     before, _, options = rest.partition("?")
     if before.startswith("/"):  # a path, which has no login in front of it
         return f"{scheme}://{before}"
-    if "@" in options:  # a password with a question mark in it, or an option: nobody can tell
+    if "@" in options:  # a password with a question mark in it, or an option
         return f"{scheme}://…"
     return f"{scheme}://{before.rpartition('@')[2]}"
 
