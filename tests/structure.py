@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Function(NamedTuple):
     lines: int
 
 
+@cache
 def modules() -> list[Module]:
     """Return all modules of the package but the test aids."""
     found = []

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contracts.test_datastore import ForeignStore, SmallDatastore
+from tests.marks import wide
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.foreign import as_datastore
@@ -33,7 +34,7 @@ def explore(new_datastore, examples: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", ["memory", *wide("small", "foreign")])
 def test_model(name: str) -> None:
     explore(ADAPTERS[name], 100)
 

@@ -19,6 +19,7 @@ from tests.backends.mongo import servers as mongo_servers
 from tests.backends.redis import servers as redis_servers
 from tests.backends.rq import queues as rq
 from tests.jobs.generated import Hashed, Hundredfold, Made, as_sent, generated, shown, submitted
+from tests.marks import wide
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.records.job import make_key
 from zerog.testing import run_inline
@@ -88,7 +89,7 @@ def _couchbase(folder: Path) -> zerog.App:
     return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
 
 
-@pytest.fixture(params=[_memory, _sqlite, _redis, _rq, _mongodb, _couchbase], ids=lambda make: make.__name__[1:])
+@pytest.fixture(params=[_memory, _sqlite, _redis, *wide(_rq, _mongodb, _couchbase)], ids=lambda make: make.__name__[1:])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
     """An app on each adapter."""
     make: Callable[[Path], zerog.App] = request.param
