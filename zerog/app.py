@@ -302,7 +302,7 @@ class App:
                 waiting.keep_alive()  # a job that waits for another one can be cancelled, too
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
-                raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it goes on")
+                raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it continues")
             self.clock.wait(never, left)
             pause = min(pause * 1.5, WAIT_LONGEST)
 

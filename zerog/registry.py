@@ -59,7 +59,7 @@ class JobRegistry:
             other = added.get(job_type) or self._classes.get(job_type)
             if other is not None and other is not job_class:
                 raise DuplicateJobType(
-                    f"the JOB_TYPE {job_type!r} belongs to {_path(other)}; {_path(job_class)} needs one of its own. "
+                    f"the JOB_TYPE {job_type!r} belongs to {_path(other)}; {_path(job_class)} needs a distinct one. "
                     "Nothing was registered."
                 )
             added[job_type] = job_class

@@ -126,7 +126,7 @@ def _checked_app(target: str) -> App:
         raise ConfigurationError(f"the queue of {target} is {app.queue!r}; RQ's worker serves apps on rq+redis:// only")
     if not app.datastore.shared:
         raise ConfigurationError(
-            f"the datastore of {target} lives in the process of whoever submits; RQ's worker needs "
+            f"the datastore of {target} is within the submitting process; RQ's worker needs "
             "one that other processes see"
         )
     for job_type, job_class in app.registry.get_registered_classes().items():

@@ -27,10 +27,10 @@ def lines(output: str) -> list[dict[str, object]]:
 
 
 def test_cancel_by_uuid(shop: Shop, zerog: Zerog) -> None:
-    """One that waits is cancelled; one that runs is told to stop, which the summary tells apart."""
+    """One that waits is cancelled; one that runs is asked to stop, which the summary tells apart."""
     running, waiting = shop.running(), shop.submitted()
     result = zerog("jobs", "cancel", "myapp:app", waiting, running)
-    assert (result.exit_code, result.stdout) == (0, "1 job cancelled; 1 job told to stop at the next write.\n")
+    assert (result.exit_code, result.stdout) == (0, "1 job cancelled; 1 job asked to stop at the next write.\n")
     assert (shop.status(waiting), shop.status(running)) == ("cancelled", "running")
     assert shop.app.progress(running)["cancelRequested"] is not None
 
@@ -87,7 +87,7 @@ def test_results_for_scripts(shop: Shop, zerog: Zerog) -> None:
     assert result.exit_code == 1
     first, second, third = lines(result.stdout)
     assert first == {"uuid": waiting, "done": True, "became": "cancelled"}
-    assert second == {"uuid": running, "done": True, "became": "told to stop"}
+    assert second == {"uuid": running, "done": True, "became": "asked to stop"}
     assert (third["uuid"], third["done"], "succeeded" in str(third["why"])) == (done, False, True)
     assert result.stderr == ""
 
@@ -103,9 +103,9 @@ def test_each_verb_looks_for_what_it_can_be_done_to(shop: Shop, zerog: Zerog) ->
     assert zerog("jobs", "retry", "myapp:app", "--type", "word_count", "--yes").stdout == "1 job queued again.\n"
     assert sorted(statuses()) == ["cancelled", "queued", "queued", "running", "succeeded"]
     told = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
-    assert told == "2 jobs cancelled; 1 job told to stop at the next write.\n"
+    assert told == "2 jobs cancelled; 1 job asked to stop at the next write.\n"
     again = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
-    assert again == "0 jobs cancelled.\n"  # who was told to stop isn't told again
+    assert again == "0 jobs cancelled.\n"  # who was asked to stop isn't told again
     assert zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--yes").stdout == "4 jobs removed.\n"
     assert statuses() == ["running"]
 

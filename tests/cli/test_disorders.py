@@ -175,7 +175,7 @@ def examined(zerog: Zerog, disorder: Disorder) -> tuple[int, list[dict[str, Any]
 
 def findings_of(printed: str) -> list[dict[str, Any]]:
     """What was found, but for what one look always says of a worker here: that it can't tell whether it lives."""
-    return [found for found in json.loads(printed)["findings"] if "one look can't tell" not in found["what"]]
+    return [found for found in json.loads(printed)["findings"] if "after one look it is unknown" not in found["what"]]
 
 
 @pytest.mark.parametrize("disorder", DISORDERS, ids=lambda disorder: disorder.make.__name__)

@@ -210,7 +210,7 @@ def test_submit_waits_no_longer_than_told(shop: Shop, zerog: Zerog) -> None:
     """Exit code 4: the job is there and goes on."""
     result = zerog("submit", "myapp:app", "refuse", "--wait", "--timeout", "0.1")
     uuid = result.stdout.split()[0]
-    assert (result.exit_code, f"job {uuid} goes on" in result.stderr) == (4, True)
+    assert (result.exit_code, f"job {uuid} continues" in result.stderr) == (4, True)
     assert shop.status(uuid) == "queued"
 
 

@@ -328,7 +328,7 @@ def test_edit_by_command(shop: Shop, zerog_command: Zerog) -> None:
     done = run(zerog_command, uuid, "--set", "path=b.txt", "--retry", *under)
     assert (done.exit_code, done.stdout) == (0, 'path: "war-and-peace.txt" -> "b.txt"\nThe job was changed.\n')
     late = run(zerog_command, uuid, "--set", "path=c.txt", *under)
-    assert (late.exit_code, "somebody else" in late.stderr) == (1, True)
+    assert (late.exit_code, "another client" in late.stderr) == (1, True)
     assert (shop.status(uuid), shop.app.get_job(uuid).path) == ("queued", "b.txt")  # type: ignore[attr-defined]
     assert shop.app.info(uuid)["events"][-1]["who"] == "alice"
     again = run(zerog_command, uuid, "--set", "path=b.txt", "--reason", "typo")

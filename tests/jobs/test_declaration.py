@@ -229,7 +229,7 @@ class Positional:
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"run": lambda self, path: None}, "run takes path, which nobody would give it"),
+        ({"run": lambda self, path: None}, "run takes path, which it is never given"),
         ({"run": lambda self, *, path: None}, "run takes path"),
         ({"__init__": Positional.__init__}, r"__init__ takes no \*\*kwargs"),
         ({"params": schema()}, "did you mean Params"),

@@ -154,7 +154,7 @@ def test_a_gap_or_a_fork_in_the_chain_is_refused_at_registration() -> None:
         zerog.JobRegistry().add_classes([type("Grown", (First,), {"SCHEMA_VERSION": version, **named})])
 
     up = zerog.migration
-    with pytest.raises(InvalidJobClass, match=r"leads to 2\.0, from where no migration goes on"):
+    with pytest.raises(InvalidJobClass, match=r"leads to 2\.0, from which there is no migration"):
         grown(up("1.0", "2.0")(step))
     with pytest.raises(InvalidJobClass, match=r"leads to 4\.0"):
         grown(up("1.0", "3.0")(step), up("3.0", "4.0")(step))

@@ -208,7 +208,7 @@ def test_a_stuck_store_thread_ends_the_beats(systemd: Systemd, tmp_path: Path, m
         systemd.until("READY=1")
         systemd.until("WATCHDOG=1")
         (tmp_path / "hang").touch()
-        w.until(lambda: "the thread that settles and claims has not come round" in w.log.read_text())
+        w.until(lambda: "the thread that settles and claims has made no progress" in w.log.read_text())
         systemd.longest_silence(0.1)  # what was sent before that
         assert systemd.longest_silence(1.5 * PATIENCE) >= 1.5 * PATIENCE
         assert len(worker_pids(w)) == 1
@@ -251,7 +251,7 @@ def test_waiting_for_the_datastore_is_no_fault(
             other.execute("ROLLBACK")
             other.close()
         assert "could not renew its lease" in w.log.read_text()
-        assert "has not come round" not in w.log.read_text()
+        assert "has made no progress" not in w.log.read_text()
         systemd.until("STATUS=waiting for the datastore", 0)
         systemd.heard.clear()
         systemd.until("STATUS=0 jobs claimed")
@@ -310,7 +310,7 @@ def test_whoever_can_not_be_reached_is_told_again(caplog: pytest.LogCaptureFixtu
     reporter.beat("ok")
     assert said == ["READY=1"]
     assert [record.getMessage() for record in caplog.records] == [
-        "whoever watches this process could not be told READY=1: busy"
+        "the supervisor of this process could not be notified of READY=1: busy"
     ]
 
 

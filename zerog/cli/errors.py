@@ -22,9 +22,9 @@ EXIT_CODES = {
     FAILED: "it failed, could not be done, or a person is needed; a job that isn't there",
     WRONG: "wrongly called or configured",
     3: "worker: gave up, because its processes died again and again",
-    UNFINISHED: "submit --wait: the time was over, the job goes on",
+    UNFINISHED: "submit --wait: timed out, the job continues",
     INTERRUPTED: "Ctrl-C",
-    CLOSED: "nobody read the output any more",
+    CLOSED: "the reader of the output was closed",
 }
 """Meanings of the exit codes."""
 

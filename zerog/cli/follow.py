@@ -113,8 +113,8 @@ def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | No
                 break
             app.clock.pause(LOOK)
     if left:
-        which = f"job {next(iter(left))} goes" if len(left) == 1 else f"{len(left):,} jobs go"
-        fail(f"after {timeout:g} s {which} on", UNFINISHED)
+        which = f"job {next(iter(left))} continues" if len(left) == 1 else f"{len(left):,} jobs continue"
+        fail(f"{which}; stopped waiting after {timeout:g} s", UNFINISHED)
     return 0 if all(status == SUCCEEDED for status in ended.values()) else FAILED
 
 

@@ -114,7 +114,7 @@ def filter_options(command: F) -> F:
         click.option("--queue", metavar="NAME", help="Of this queue."),
         click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
-        click.option("--error", metavar="TEXT", help="Whose last error is of this type, or says this."),
+        click.option("--error", metavar="TEXT", help="Whose last error is of this type, or contains this text."),
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
     ]
     for option in reversed(options):

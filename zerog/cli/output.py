@@ -124,10 +124,10 @@ class ListingGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-def somebody() -> str:
+def operator() -> str:
     """Return the caller of a command, for other operators to see: user and host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
-        user = "somebody"
+        user = "unknown"
     return f"{user}@{socket.gethostname()}"

@@ -198,7 +198,7 @@ class _Wrapped(Queue):
 
     def size(self) -> int:
         if not callable(getattr(self._queue, "size", None)):
-            raise QueueUnavailable(f"{self._queue!r} has no size() and so can't say how much is on it")
+            raise QueueUnavailable(f"{self._queue!r} has no size(), so its length is unknown")
         with _translated(f"the size of {self._queue!r} is unknown"):
             return int(self._queue.size())
 

@@ -51,7 +51,7 @@ COUNTERS = {
     "dropped.invalid": "deliveries of something that is no uuid",
     "dropped.unreadable": "deliveries of a document that makes no sense, which was set aside",
     "dropped.new": "deliveries of a job that was saved but never enqueued",
-    "dropped.running": "deliveries of a job that somebody runs",
+    "dropped.running": "deliveries of a job that is running",
     "dropped.succeeded": "deliveries of a job that has ended",
     "dropped.failed": "deliveries of a job that has ended",
     "dropped.cancelled": "deliveries of a job that has ended",

@@ -297,7 +297,7 @@ class EditVerb(EngineBase):
 
     def _beaten(self, uuid: str) -> Exception:
         return self.datastore.casException(
-            f"job {uuid} was changed, or is held, by somebody else; nothing was written. Look at it again."
+            f"job {uuid} was changed, or is held, by another client; nothing was written. Read it again."
         )
 
 

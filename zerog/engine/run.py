@@ -206,4 +206,4 @@ class Run:
 
         Under the same number another write would pass for its repetition and be dropped with the answer "done".
         """
-        self._revoked = f"nobody can say whether the last write to {self.key} is stored ({error!r:.200}); the run ends"
+        self._revoked = f"it is unknown whether the last write to {self.key} is stored ({error!r:.200}); the run ends"

@@ -154,7 +154,7 @@ class Fleet:
 
     def _chosen(self, names: tuple[str, ...], host: str | None, everyone: bool) -> list[dict[str, Any]]:
         if bool(names) + (host is not None) + everyone != 1:
-            raise InvalidValue("name workers, or give a host, or say everyone, one of these; nobody was told anything")
+            raise InvalidValue("name workers, or give a host, or everyone=True, one of these; no order was given")
         workers = [worker for worker in self.workers() if worker["executor"] != SINGLE]
         if everyone:
             return workers
@@ -220,7 +220,7 @@ def _names(worker: dict[str, Any]) -> set[str]:
 
 def _unknown(which: str, known: Iterable[str]) -> WorkerNotFound:
     return WorkerNotFound(
-        f"there is no worker {which}; known: {', '.join(sorted(set(known))) or 'none'}. Nobody was told anything."
+        f"there is no worker {which}; known: {', '.join(sorted(set(known))) or 'none'}. No order was given."
     )
 
 

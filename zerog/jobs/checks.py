@@ -32,8 +32,8 @@ def job_type_of(job_class: type[BaseJob]) -> str:
     job_type: object = job_class.JOB_TYPE
     if not isinstance(job_type, str) or not job_type or len(job_type) > 200 or not job_type.isprintable():
         raise InvalidJobClass(
-            f"{job_class.__qualname__} has JOB_TYPE {job_type!r}; every job class that is registered needs a text "
-            "of its own, up to 200 printable characters"
+            f"{job_class.__qualname__} has JOB_TYPE {job_type!r}; every registered job class needs a distinct "
+            "text, up to 200 printable characters"
         )
     return job_type
 
@@ -83,7 +83,7 @@ def check_times(job_class: type[BaseJob]) -> None:
     if soft is not None and hard is not None and soft >= hard:
         raise InvalidJobClass(
             f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "
-            "the run would be ended before it is told"
+            "the run would be ended before it is notified"
         )
 
     if not _is_seconds(job_class.CANCEL_GRACE) or job_class.CANCEL_GRACE > LONGEST_CANCEL_GRACE:
@@ -138,7 +138,7 @@ def check_methods(job_class: type[BaseJob]) -> None:
         wanted = [name for name, one in [*inspect.signature(run).parameters.items()][1:] if _must_be_given(one)]
         if wanted:
             raise InvalidJobClass(
-                f"{job_class.__qualname__}.run takes {', '.join(wanted)}, which nobody would give it; declare "
+                f"{job_class.__qualname__}.run takes {', '.join(wanted)}, which it is never given; declare "
                 "parameters in Params and read them from self"
             )
     for name, arguments in (("before_run", ()), ("after_run", ()), ("on_error", (None,))):
@@ -207,8 +207,8 @@ def check_state(job_class: type[BaseJob], declared: dict[str, fields.Field[Any]]
     for name, field in declared.items():
         if field.required:
             raise InvalidJobClass(
-                f"{job_class.__qualname__}.State declares {name} as required, but nobody gives a new job its state; "
-                "give it a load_default instead"
+                f"{job_class.__qualname__}.State declares {name} as required, but a new job is given no state; "
+                "set a load_default instead"
             )
 
 

@@ -85,8 +85,8 @@ class Chain:
         for step in migrations:
             if step.end != version and step.end not in self._steps:
                 raise InvalidJobClass(
-                    f"{job_type} is at SCHEMA_VERSION {version}, but {step!r} leads to {step.end}, from where no "
-                    "migration goes on; the class was not registered"
+                    f"{job_type} is at SCHEMA_VERSION {version}, but {step!r} leads to {step.end}, from which "
+                    "there is no migration; the class was not registered"
                 )
 
     def check(self, head: Document) -> None:

@@ -14,7 +14,7 @@ from zerog.exceptions import InvalidJobClass
 HIDDEN = "[secret]"
 """Shown in place of a secret."""
 
-REFUSED = "Not valid; what was given is secret, so no more is said."
+REFUSED = "Not valid; the value is secret and is not shown."
 """Message for a secret's wrong value: a validator's own message might contain the value."""
 
 

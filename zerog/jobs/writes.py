@@ -339,7 +339,7 @@ def _reload_below(job: StoredJob, unsaved: list[Operation]) -> None:
     for operation in unsaved:
         if job._stored.get(operation.field) != before.get(operation.field):
             raise job._engine.datastore.casException(
-                f"{operation.field} of job {job.uuid} was changed here and by somebody else; this change is not stored"
+                f"{operation.field} of job {job.uuid} was changed here and by another client; this change is not stored"
             )
     apply_locally(job, unsaved)
 

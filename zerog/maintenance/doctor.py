@@ -40,7 +40,7 @@ DURABILITY = {
     "fsync": "what was answered survives a power cut",
     "1s": "a power cut may take the last second of what was answered",
     "process": "a power cut, or on memory:// the end of the process, may take what was answered",
-    None: "nobody has said what survives a power cut",
+    None: "what survives a power cut is unknown",
 }
 
 RECORD = ("host", "pid", "executor", "queues", "beat", "renewedAt", "drain")
@@ -204,7 +204,7 @@ class Doctor:
         unsure = [each for each in diagnosis.workers if each["alive"] is None]
         if waiting and unsure and not any(worker["alive"] for worker in diagnosis.workers):
             command = f"zerog doctor {self.target} --watch {longer_than(max(each['lease'] for each in unsure))}"
-            what = f"{waiting} jobs wait, and one look can't tell whether a worker is alive"
+            what = f"{waiting} jobs wait, and after one look it is unknown whether a worker is alive"
             yield Finding(what, 1, "look again after a lease", False, command=command)
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:

@@ -172,7 +172,7 @@ class _Matrix:
 
     def _check_books(self, before: Document, after: Document, when: str) -> None:
         if after["status"] not in TERMINAL:
-            raise AssertionError(f"{when}: the job is lost; it is {after['status']} and nobody runs it")
+            raise AssertionError(f"{when}: the job is lost; it is {after['status']} and no worker runs it")
         if after["owner"] is not None or after["finishedAt"] is None:
             raise AssertionError(f"{when}: the job is {after['status']} without having been settled")
         if before["status"] in TERMINAL:

@@ -112,7 +112,7 @@ class HealthReporter:
             except OSError as error:
                 failure = error
         if failure is not None and self._is_told:
-            log.warning("whoever watches this process could not be told %s: %s", lines[0], failure)
+            log.warning("the supervisor of this process could not be notified of %s: %s", lines[0], failure)
         self._is_told = failure is None
         return self._is_told
 
@@ -204,7 +204,7 @@ class Health:
         if stuck is None:
             self._reporter.beat(self._status(), is_ready=self._fetcher.answered and self._lease.held)
         elif self._stuck is None:
-            log.error("worker %s: %s has not come round for more than %.0f s", self._worker.name, stuck, STUCK_AFTER)
+            log.error("worker %s: %s has made no progress for %.0f s", self._worker.name, stuck, STUCK_AFTER)
         self._stuck = stuck
 
     def _find_stuck(self) -> str | None:

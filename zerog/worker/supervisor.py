@@ -264,7 +264,7 @@ class Supervisor:
         elif not self._burst:
             self._returns = 0 if lived >= YOUNG or worker.is_recycled else self._returns + 1
             pause = _pause_after(self._returns - 1) if self._returns else 0.0
-            log.info("worker process %d ended by itself after %.1f s; replaced in %.1f s", pid, lived, pause)
+            log.info("worker process %d exited after %.1f s; replaced in %.1f s", pid, lived, pause)
             self._due.append(self._clock.monotonic() + pause)
 
     def _end(self) -> int:

@@ -78,7 +78,7 @@ def test_a_task_that_nobody_awaits_can_not_end_the_loop(app: zerog.App, caplog: 
     add(app, run)
     app.submit_many("made", [{}] * 3)
     assert burst(app).succeeded == 4
-    assert "the event loop, which goes on" in caplog.text
+    assert "the event loop, which continues" in caplog.text
 
 
 def test_what_a_job_leaves_in_the_loop_ends_with_the_worker_and_writes_nothing(app: zerog.App) -> None:

@@ -79,9 +79,9 @@ def test_it_is_told_once_while_it_lasts_and_once_when_it_is_over(loop: Loop, cap
     assert told(caplog) == []  # the first of these looks asked
     loop.look(3 * HELD_SECONDS)
     (message,) = told(caplog)
-    assert "a task holds up the event loop, for 5 s by now" in message and "in work\n" in message
+    assert "a task blocks the event loop, for 5 s by now" in message and "in work\n" in message
     loop.answer()
-    assert told(caplog)[1:] == ["the event loop goes on; it was held up for 20 s"]
+    assert told(caplog)[1:] == ["the event loop is no longer blocked; it was blocked for 20 s"]
 
 
 def test_a_loop_that_answers_is_not_told_of(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,5 +116,5 @@ def test_a_worker_names_the_job_and_the_line(monkeypatch: pytest.MonkeyPatch, ca
         go.set()
         assert app.wait(uuid, 20).status == "succeeded"
         until(lambda: len(told(caplog)) == 2)
-    assert told(caplog)[0].startswith(f"job {uuid} holds up the event loop")
+    assert told(caplog)[0].startswith(f"job {uuid} blocks the event loop")
     assert "test_blocked_loop.py" in told(caplog)[0] and "compute()" in told(caplog)[0]

@@ -276,7 +276,7 @@ class CouchbaseDatastore(Datastore):
             return None
         if answer.cas == LOCKED:
             # A write would wait for the whole timeout, and its result would be unknown.
-            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+            raise DocumentLocked(f"another client holds a lock on {key} on {self.server.name}; nothing was written")
         told: list[Any] = []
         for number in range(len(needed.specs)):
             try:
@@ -297,7 +297,7 @@ class CouchbaseDatastore(Datastore):
             return repeated(document, token, operations)
         assert document is not None and token is not None
         if token == LOCKED:
-            raise DocumentLocked(f"somebody holds a lock on {key} on {self.server.name}; nothing was written")
+            raise DocumentLocked(f"another client holds a lock on {key} on {self.server.name}; nothing was written")
         old = places_of(document)
         changed = apply(document, operations)
         if run is not None and run.seq is not None:

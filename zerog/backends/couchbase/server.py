@@ -158,7 +158,7 @@ class CouchbaseServer:
         """Return ZeroG's error for one of the SDK; that itself if it is about one document and names the reason."""
         code = getattr(error, "error_code", None)
         if isinstance(error, sdk.DocumentLockedException):
-            return DocumentLocked(f"{what}: somebody holds a lock on it on {self.name}; nothing was written")
+            return DocumentLocked(f"{what}: another client holds a lock on it on {self.name}; nothing was written")
         if code == TOO_LARGE:
             return InvalidValue(f"{what}: it is larger than {self.name} takes; nothing was written")
         if _misses_collection(error):

@@ -311,7 +311,7 @@ def _client_for(url: str) -> Client:
         _check_option(option)
     given = {name.lower(): value for name, value in split_options(query).items()} if query else {}
     if given.get("w") == 0:
-        raise ValueError("with w=0 nobody learns whether a write was done")
+        raise ValueError("with w=0 a write is not acknowledged")
     settings = {name: value for name, value in SETTINGS.items() if name.lower() not in given}
     if given.get("w", SETTINGS["w"]) == "majority" and "readconcernlevel" not in given:
         settings["readConcernLevel"] = "majority"  # else a document read back after a lost answer might be lost again

@@ -228,9 +228,7 @@ class RedisWrites(Engine):
             try:
                 answers = self._server.call(list(commands.values()), "putting jobs again")
             except AmbiguousWrite as error:
-                log.warning(
-                    "the next sweep will tell whether %d jobs are on their queue again: %s", len(commands), error
-                )
+                log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(commands), error)
                 return done
             for uuid, answer in zip(commands, answers, strict=True):
                 (alone if answer in NOT_DONE else done).append(uuid)

@@ -169,7 +169,7 @@ def locked(path: str, how_long: str = "") -> str:
     holder = lock_owner(path)
     if holder is None:
         return f"{path} has been locked by another process{how_long}"
-    mend = "" if holder.pid == os.getpid() else f"; if it doesn't go on: {holder.mend}"
+    mend = "" if holder.pid == os.getpid() else f"; if it doesn't continue: {holder.mend}"
     return f"{path} has been locked by {holder}{how_long}{mend}"
 
 

@@ -43,7 +43,7 @@ def _locked(path: str) -> Iterator[Trouble]:
         return  # it writes
     since = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(" ", "seconds")
     what = f"{path} is locked by {found}; nothing has been written since {since}"
-    yield Trouble(what, "have the process go on, or end it: what it has not committed is undone", found.mend)
+    yield Trouble(what, "continue the process, or end it: what it has not committed is undone", found.mend)
 
 
 def _large_log(path: str) -> Iterator[Trouble]:

@@ -185,7 +185,7 @@ class SqliteWrites(Engine):
                 failpoint("reconcile.put")
                 done += self._put_again_at_once(batch, why, lost)
             except AmbiguousWrite as error:
-                log.warning("the next sweep will tell whether %d jobs are on their queue again: %s", len(batch), error)
+                log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(batch), error)
             except LEAVE_ALONE:  # of one job: find out which
                 done += super().put_again_all(batch, why, lost)
         return done

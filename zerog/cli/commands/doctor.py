@@ -21,11 +21,11 @@ SHOWN = 5
 @click.option("--watch", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Look again after that.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def doctor(app: str, watch: float, as_json: bool) -> None:
-    """Say what is wrong with jobs, queues and workers, and what mends it. Changes nothing.
+    """Report what is wrong with jobs, queues and workers, and the command that mends it. Changes nothing.
 
-    Each finding that begins with ! needs a person; exit code 1 says that there is one. Under it stands the command that
-    mends it, if one does. A worker is known to be silent after two looks a lease apart: --watch 35 for the usual lease
-    of 30 s.
+    A finding that begins with ! has to be mended by hand; with one the exit code is 1. Below it is the command that
+    mends it, if there is one. A worker is known to be silent after two looks a lease apart: --watch 35 for the default
+    lease of 30 s.
 
     \b
     Example: zerog doctor myapp:app
@@ -52,11 +52,11 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     for name, counts in diagnosis.queues.items():
         entries = "out of reach" if counts["entries"] is None else f"{counts['entries']} entries"
         paused = f" Paused {described(counts['paused'])}." if counts["paused"] else ""
-        yield f"Queue      {name}: {entries}, {counts['documents']} jobs say they are on it.{paused}"
+        yield f"Queue      {name}: {entries}, {counts['documents']} jobs are recorded as on it.{paused}"
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
         state += ", drained" if worker["drain"] else ""
-        state += "" if worker["alive"] is not None else ", alive or not: one look can't tell"
+        state += "" if worker["alive"] is not None else ", alive or not: unknown after one look"
         at = f" at {worker['renewedAt']}" if worker["renewedAt"] else ""
         yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
     if not diagnosis.workers:
@@ -70,8 +70,8 @@ def _verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.needs_person:
         return "A person is needed."
     if any(worker["alive"] is None for worker in diagnosis.workers) and diagnosis.jobs:
-        return "Nobody is needed, if a worker is alive; --watch tells."
-    return "Nobody is needed."
+        return "Nothing to do by hand, if a worker is alive; --watch checks that."
+    return "Nothing to do by hand."
 
 
 def _engine(versions: dict[str, str]) -> str:

@@ -28,7 +28,7 @@ Act = Callable[[App, str, str | None], str]
 """Does it to one job, by its uuid; returns the result in a word or two. The last argument is the time at which the job
 had ended when the filters found it: if it has ended again since, it may not match any more."""
 
-STOPPING = "told to stop"
+STOPPING = "asked to stop"
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def bulk_options(command: F) -> F:
 def cancel(app: str, selection: Selection) -> None:
     """Cancel jobs: those named, or all unfinished ones that match the filters.
 
-    One that waits never starts. One that runs is told within about a second, and has its class's CANCEL_GRACE to end;
-    those that were told already are left out.
+    A waiting job never starts. A running one is notified within about a second, and has its class's CANCEL_GRACE to
+    end; those that were notified already are left out.
 
     \b
     Example: zerog jobs cancel myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
@@ -90,7 +90,7 @@ def cancel(app: str, selection: Selection) -> None:
 def retry(app: str, selection: Selection, reason: str, who: str) -> None:
     """Let jobs that have ended run again: those named, or all failed ones that match the filters.
 
-    They go on from the state they have, with their counters of trouble at 0. --status finds others than failed ones.
+    They keep their state; their error counters are reset to 0. --status selects jobs that ended otherwise.
 
     \b
     Example: zerog jobs retry myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --reason "the disk was full"
@@ -166,7 +166,7 @@ def _is_wanted(total: int, verb: Verb) -> bool:
         return True
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"this would {verb.name} {plural(total, 'job')}; say --yes to do it without a question"
+            f"this would {verb.name} {plural(total, 'job')}; give --yes to do it without confirmation"
         )
     if not click.confirm(f"{verb.name.capitalize()} {plural(total, 'job')}?", err=True):
         click.echo("Nothing was changed.", err=True)

@@ -28,8 +28,8 @@ def edit(
 ) -> None:
     """Give a job that waits or has ended other parameters; those not named stay.
 
-    They are checked as at a submit, and written only if nobody changes the job at the same time. An event on the job
-    says who, why and what. Secrets are better given with --params than in a command line, which others may see.
+    They are validated as at a submit, and written only if the job does not change meanwhile. An event on the job
+    records who, why and what. Give secrets with --params rather than in a command line, which other users may see.
 
     \b
     Example: zerog jobs edit myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --set path=b.txt --reason typo --dry-run

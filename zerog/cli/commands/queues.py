@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, described, flat, make_console, print_json_line, somebody
+from zerog.cli.output import ListingGroup, described, flat, make_console, operator, print_json_line
 
 
 @click.group(cls=ListingGroup)
@@ -48,13 +48,13 @@ def list_queues(app: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to see.")
 def pause(app: str, name: str, reason: str) -> None:
-    """Have no worker claim from a queue, within seconds. What runs goes on, and jobs are accepted as always.
+    """Stop all workers from claiming from a queue, within seconds. Running jobs continue, and jobs are accepted.
 
     \b
     Example: zerog queues pause myapp:app slow --reason "the disk is full"
     """
     fleet = load_shared(app).fleet
-    if fleet.pause(name, reason, somebody()):
+    if fleet.pause(name, reason, operator()):
         [queue] = [queue for queue in fleet.queues() if queue["name"] == name]
         is_idle = queue["waiting"] == 0 and not queue["workers"]
         click.echo(flat(f"Queue {name} is paused{'; nothing waits on it and no worker serves it' * is_idle}."))

@@ -26,10 +26,9 @@ from zerog.worker.signal_thread import SignalThread
 def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> None:
     """Repair what a crash left: jobs that never reached their queue, or whose worker is gone.
 
-    Workers do so by themselves. One sweep can tell only what the documents say. That a worker is silent, or a queue
-    came back empty, takes two: use --watch with more than the workers' lease (30 s unless they were told otherwise), or
-    --every, which ends with exit code 0 on SIGTERM, SIGHUP or Ctrl-C. Exit code 1: something was left alone, and a
-    person has to look.
+    Workers do so, too. One sweep knows only the documents. That a worker is silent, or a queue came back empty, takes
+    two: use --watch with more than the workers' lease (default: 30 s), or --every, which ends with exit code 0 on
+    SIGTERM, SIGHUP or Ctrl-C. Exit code 1: something was left alone and has to be looked at.
 
     \b
     Example: zerog reconcile myapp:app

@@ -20,7 +20,7 @@ from zerog.fleet.heartbeat import DIRECTORY
 def setup(app: str, as_json: bool) -> None:
     """Make what datastore and queue need (tables, indexes), as far as it isn't there. Safe to repeat.
 
-    Says what it made and which part can't be reached; exits with 1 if one can't.
+    Prints what it made and which part can't be reached; exits with 1 if one can't.
 
     \b
     Example: zerog setup myapp:app

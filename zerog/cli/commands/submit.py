@@ -43,7 +43,9 @@ class Time(click.ParamType[datetime]):
 @click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
 @click.option("--queue", metavar="NAME", help="The queue it goes to; the type's own unless given.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; the job goes on.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; the job continues."
+)
 def submit(
     app: str,
     job_type: str,
@@ -65,7 +67,7 @@ def submit(
     if source is not None and parameters:
         raise zerog.ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
     if timeout is not None and not wait:
-        raise zerog.ConfigurationError("--timeout says how long --wait waits; give both")
+        raise zerog.ConfigurationError("--timeout limits --wait; give both")
     given = read_json(source) if source is not None else dict(map(pair, parameters))
     the_app = load_shared(app)
     if isinstance(given, list):

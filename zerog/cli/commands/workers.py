@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, age, flat, make_console, plural, print_json_line, somebody, span
+from zerog.cli.output import ListingGroup, age, flat, make_console, operator, plural, print_json_line, span
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, SILENT, STOPPING
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,8 +37,8 @@ def workers() -> None:
 def list_workers(app: str, as_json: bool) -> None:
     """List the workers that have a record, by name.
 
-    A worker is running, draining (it claims nothing more), drained (and runs nothing), stopping, or silent: it gave no
-    sign of life for its lease. BEAT is how long ago the last one was; one comes every third of the lease.
+    A worker is running, draining (it claims nothing more), drained (and runs nothing), stopping, or silent: no
+    heartbeat for its lease. BEAT is how long ago the last one was; one is due every third of the lease.
 
     \b
     Example: zerog workers ls myapp:app
@@ -99,18 +99,18 @@ def choice_options(command: F) -> F:
 @choice_options
 @click.option("--for-good", is_flag=True, help="They end once their jobs have, and are not replaced.")
 def drain(app: str, names: tuple[str, ...], chosen: dict[str, Any], for_good: bool, as_json: bool) -> None:
-    """Have workers claim nothing more. What they run goes on, for as long as it takes.
+    """Stop workers from claiming jobs. Running jobs continue, for as long as they take.
 
-    NAME is a worker's name, or what it got by --name. They obey within seconds and stay, with nothing to do, until
-    undrain; with --for-good they end with exit code 0 once their jobs have ended. A worker that is started later, or in
-    place of one that died, claims as usual.
+    NAME is a worker's name, or what it got by --name. The order takes effect within seconds. Drained workers stay idle
+    until undrain; with --for-good they end with exit code 0 once their jobs have ended. A worker that is started later,
+    or in place of one that died, claims as usual.
 
     \b
     Example: zerog workers drain myapp:app web1-4711-a1b2c3
     Example: zerog workers drain myapp:app --host web1
     Example: zerog workers drain myapp:app --all --for-good
     """
-    told = load_shared(app).fleet.drain(*names, **chosen, for_good=for_good, by=somebody())
+    told = load_shared(app).fleet.drain(*names, **chosen, for_good=for_good, by=operator())
     _report(told, "drains for good" if for_good else "drains", as_json)
 
 
@@ -130,7 +130,9 @@ def _report(told: list[dict[str, Any]], does: str, as_json: bool) -> None:
         if as_json:
             print_json_line(worker)
         elif worker["state"] == SILENT:
-            click.echo(flat(f"{worker['name']} is silent for {span(worker['age'])}; it will obey if it comes back."))
+            click.echo(
+                flat(f"{worker['name']} is silent for {span(worker['age'])}; it will apply this if it comes back.")
+            )
         else:
             click.echo(flat(f"{worker['name']} {does}; it runs {plural(worker['jobs'] or 0, 'job')}."))
     if not told and not as_json:

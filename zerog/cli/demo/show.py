@@ -157,7 +157,7 @@ class Show:
         self.console.print(line, highlight=False)
 
     def _tell_why(self) -> None:
-        self._say(f"[bold red]not every job ended within {PATIENCE:.0f} s[/]; the workers said last:")
+        self._say(f"[bold red]not every job ended within {PATIENCE:.0f} s[/]; the last lines of the workers:")
         self._say((self._scratch / "workers.log").read_text()[-2000:])
 
     # checking

@@ -96,7 +96,7 @@ class AsyncExecutor(ThreadExecutor):
                 try:
                     loop.run_forever()
                 except BaseException:  # SystemExit passes through the loop, from whatever task raised it
-                    log.exception("a task that a job started raised this through the event loop, which goes on")
+                    log.exception("a task that a job started raised this through the event loop, which continues")
             self._pool.shutdown()
 
     def _close(self) -> None:

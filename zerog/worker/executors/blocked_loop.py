@@ -62,14 +62,14 @@ class BlockedLoopDetector:
     def _answer(self) -> None:
         if self._is_told:
             self._is_told = False
-            log.warning("the event loop goes on; it was held up for %.0f s", self._held)
+            log.warning("the event loop is no longer blocked; it was blocked for %.0f s", self._held)
         self._is_answered = True
 
     def _tell(self) -> None:
         frame = sys._current_frames().get(self._thread.ident or 0)
         where = "".join(traceback.format_list(traceback.extract_stack(frame)[-FRAMES:])) if frame else ""
         log.warning(
-            "%s holds up the event loop, for %.0f s by now: no other job in it goes on, and none can be stopped."
+            "%s blocks the event loop, for %.0f s by now: no other job in it runs on, and none can be stopped."
             " An async def must await what takes time, say asyncio.to_thread(...), or be a plain def. It is here:\n%s",
             self._whose(asyncio.current_task(self._loop)) or "a task",
             self._held,

@@ -67,7 +67,9 @@ def end_children(spared: set[int] | frozenset[int] = frozenset()) -> int:
                 os.waitpid(pid, 0)
         ended |= left
     if immune:
-        log.warning("processes of another user, which a job left, go on: %s", ", ".join(map(str, sorted(immune))))
+        log.warning(
+            "processes of another user, which a job left, are still running: %s", ", ".join(map(str, sorted(immune)))
+        )
     return len(ended)
 
 

@@ -215,7 +215,7 @@ def _tell(control: socket.socket, message: dict[str, int]) -> None:
 def describe(status: int | None) -> str:
     """Describe a wait status in words."""
     if status is None:
-        return "it did not say how"
+        return "it did not report how"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

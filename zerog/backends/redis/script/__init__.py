@@ -39,7 +39,7 @@ BUSY = {
     "ASK": "its cluster is moving the keys",
     "MISCONF": "it can't save its data and takes no writes",
     "NOREPLICAS": "it has too few replicas to take writes",
-    "BUSY": "it is busy with somebody's script",
+    "BUSY": "it is busy with another client's script",
     "UNBLOCKED": "its role has changed",
 }
 """Meanings of a server's codes for refusals that did nothing."""

@@ -266,4 +266,4 @@ class FindRules:
 
     def corrupt(self, datastore: Datastore, key: str) -> None:
         """Make the stored document unreadable, bypassing the adapter. Overridden for each adapter that can."""
-        pytest.skip("nobody said how to make a document unreadable here")
+        pytest.skip("this adapter has no way to make a document unreadable")

@@ -112,7 +112,7 @@ class TurnRules(EngineRules):
         while wait.is_alive():  # it may not have begun to wait yet
             engine.wake(queues)
             wait.join(0.05)
-        assert monotonic() - began < PATIENCE / 8, "nobody heard that it was told to end"
+        assert monotonic() - began < PATIENCE / 8, "the end of the wait was not noticed"
         engine.close()
 
     def require_queues(self) -> None:

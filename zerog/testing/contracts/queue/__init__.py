@@ -83,7 +83,7 @@ class QueueContract(OrderRules, ReservationRules, HoldingRules):
         """An invalid entry is counted and set aside, whatever it holds; those before and behind it are delivered."""
         writers = self.bad_entries(queue)
         if not writers:
-            pytest.skip("this adapter doesn't say how to write a bad entry")
+            pytest.skip("this adapter has no way to write a bad entry")
         for number, (name, write) in enumerate(writers.items(), 1):
             before, behind = self.entry(queue), None
             write()

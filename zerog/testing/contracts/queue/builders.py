@@ -48,7 +48,7 @@ class QueueRules:
 
     def put_raw(self, queue: Queue, body: Any) -> None:
         """Put any body, as a foreign program could. Overridden for each adapter where that is possible."""
-        pytest.skip("nobody said how to put another body here")
+        pytest.skip("this adapter has no way to put another body")
 
     def bad_entries(self, queue: Queue) -> Mapping[str, Callable[[], Any]]:
         """Return, by fault, a function that writes a bad entry as a foreign program could.
@@ -93,4 +93,4 @@ class QueueRules:
     def require(self, capability: bool) -> None:
         """Skip the test if the adapter declares that it can't do this."""
         if not capability:
-            pytest.skip("this adapter says that it can't do this")
+            pytest.skip("this adapter declares that it can't do this")
