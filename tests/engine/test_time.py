@@ -97,7 +97,7 @@ def test_the_server_s_clock_is_asked_for_once(server: RunningServer, monkeypatch
     ask = redis.ask
     monkeypatch.setattr(redis, "ask", lambda *words: (asked.append(words), ask(*words))[1])
     for _ in range(5):
-        redis.call([{"c": "size", "q": "default"}], "a test", writes=False)
+        redis.call([{"command": "size", "queue": "default"}], "a test", writes=False)
         assert abs((redis.now() - datetime.now(UTC)).total_seconds()) < 5
     assert not [words for words in asked if b"TIME" in words]
     redis.close()

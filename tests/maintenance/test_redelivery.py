@@ -329,7 +329,7 @@ def fill(engine: Engine, url: str, count: int, entries: bool = True) -> list[str
             document = new_document("test", 1.0, now, uuid)
             entry = f"{uuid}_0123456789ab"
             document |= {"status": "queued", "queueState": "queued", "queuedAt": now, "queueJobId": entry}
-            commands.append({"c": "store", "t": "*", **stored(make_key(uuid), document)})
+            commands.append({"command": "store", "token": "*", **stored(make_key(uuid), document)})
             if entries:
                 pipeline.hset(f"rq:job:{entry}", "status", "queued")
                 pipeline.rpush("rq:queue:default", entry)

@@ -127,9 +127,9 @@ def test_the_server(url: str) -> None:
 
     check(
         [
-            lambda: server.call([{"c": "read", "k": "key"}], "a test"),
-            lambda: server.call([{"c": "read", "k": "key"}], "a test", writes=False),
-            lambda: server.one({"c": "size", "q": "a"}, "a test"),
+            lambda: server.call([{"command": "read", "key": "key"}], "a test"),
+            lambda: server.call([{"command": "read", "key": "key"}], "a test", writes=False),
+            lambda: server.one({"command": "size", "queue": "a"}, "a test"),
             lambda: server.ask("a test", "TIME"),
             lambda: server.wait(["a"], 0.05),
             lambda: server.wake("a"),

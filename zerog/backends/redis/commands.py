@@ -29,7 +29,7 @@ _COUNTERS = frozenset(f',"{dropped_field(field)}":' for field in HISTORY)
 
 def reading(key: str, head: bool = True) -> Command:
     """Return the command that reads a document's head, or all of it."""
-    return {"c": "read", "k": key} if head else {"c": "read", "k": key, "w": "1"}
+    return {"command": "read", "key": key} if head else {"command": "read", "key": key, "whole": "1"}
 
 
 def head_of(key: str, answer: Sequence[Any]) -> Document:
@@ -53,11 +53,11 @@ def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> C
         if field in document:
             fields += (hash_name(field), text_of(document[field], field))
     command: Command = {
-        "k": key,
-        "n": str(_first_token()),
-        "b": f",{inside}" if (inside := jsonvalues.encode_checked(body, key, limit)[1:-1]) else "",
-        "l": "".join(map(hash_name, lists)),
-        "f": fields,
+        "key": key,
+        "first_token": str(_first_token()),
+        "body": f",{inside}" if (inside := jsonvalues.encode_checked(body, key, limit)[1:-1]) else "",
+        "lists": "".join(map(hash_name, lists)),
+        "fields": fields,
     }
     history = {
         hash_name(field): [jsonvalues.encode_checked(entry, field) for entry in entries]
@@ -65,7 +65,7 @@ def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> C
         if entries
     }
     if history:
-        command["h"] = history
+        command["history"] = history
     return command
 
 
@@ -76,17 +76,17 @@ def change(
     run: RunGuard | None = None,
 ) -> Command | None:
     """Return the command for a ``mutate`` of checked operations; None if the script could not do it."""
-    command: Command = {"c": "mutate", "k": key}
+    command: Command = {"command": "mutate", "key": key}
     if cas is not None:
-        command["t"] = str(cas)
+        command["token"] = str(cas)
     if run is not None:
         if type(run.epoch) is not int or type(run.nonce) is not str:
             return None
-        command["e"], command["r"] = str(run.epoch), f'"nonce":{encode_basestring(run.nonce)}'
+        command["epoch"], command["nonce"] = str(run.epoch), f'"nonce":{encode_basestring(run.nonce)}'
         if run.seq is not None:
             if run.seq < 1:
                 return None
-            command["s"], command["n"] = str(run.seq - 1), str(run.seq)
+            command["seq_before"], command["seq"] = str(run.seq - 1), str(run.seq)
     fields: dict[str, str] = {}
     others: list[Operation] = []
     for operation in operations:
@@ -101,10 +101,10 @@ def change(
         if any(hash_name(operation.field) in fields for operation in others) or _COUNTERS & fields.keys():
             fields, others = {}, list(operations)  # their order matters
         coded = [_coded(operation) for operation in others]
-        command["o"] = [text for texts in coded for text in texts]
+        command["operations"] = [text for texts in coded for text in texts]
         if is_measured(sum(len(texts[2]) for texts in coded if texts[0] == "h")):
-            command["y"] = "1"
-    command["f"] = [text for pair in fields.items() for text in pair]
+            command["measured"] = "1"
+    command["fields"] = [text for pair in fields.items() for text in pair]
     return command
 
 
@@ -129,7 +129,7 @@ def replacing(key: str, fields: Document, cas: int) -> Command:
     flat: list[str] = []
     for field, value in fields.items():
         flat += (hash_name(field), text_of(value, field))
-    return {"c": "mutate", "k": key, "t": str(cas), "f": flat}
+    return {"command": "mutate", "key": key, "token": str(cas), "fields": flat}
 
 
 def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:

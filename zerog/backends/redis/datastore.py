@@ -98,21 +98,23 @@ class RedisDatastore(Datastore):
         if cas is None:
             raise self.casException(f"a write to {key} without a token; nothing was written")
         limit = jsonvalues.MAX_BYTES if cas else jsonvalues.JOB_BYTES
-        answer = self.server.one({"c": "store", "t": str(cas), **stored(key, value, limit)}, key)
+        answer = self.server.one({"command": "store", "token": str(cas), **stored(key, value, limit)}, key)
         if answer == 0:
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         return True, int(answer)
 
     def set(self, key: str, value: Document) -> int:
         check_document(key, value)
-        return int(self.server.one({"c": "store", "t": "*", **stored(key, value)}, key))
+        return int(self.server.one({"command": "store", "token": "*", **stored(key, value)}, key))
 
     def delete(self, key: str, cas: int | None = None) -> bool:
         """Remove the document; with ``cas`` only under that token. Return True if there was one.
 
         Raises ``casException`` if it has another token.
         """
-        command = {"c": "remove", "k": key} if cas is None else {"c": "remove", "k": key, "t": str(cas)}
+        command = (
+            {"command": "remove", "key": key} if cas is None else {"command": "remove", "key": key, "token": str(cas)}
+        )
         answer = self.server.one(command, key)
         if answer == STALE:
             raise self.casException(f"{key} has another token than {cas}; it was not deleted")
@@ -148,7 +150,7 @@ class RedisDatastore(Datastore):
                 elif all(head.get(field) == value for field, value in wanted.items()):
                     found.append((place, head))
             if stale:  # changed since it was listed, or by code without this index
-                self.server.one({"c": "list", "m": stale}, "the index of ended jobs")
+                self.server.one({"command": "list", "members": stale}, "the index of ended jobs")
             if len(places) <= limit:
                 break
             start = places[-1]
@@ -206,21 +208,23 @@ class RedisDatastore(Datastore):
                 kept = [Set(field, head[field]) for field in ("jobType", "finishedAt")]  # where the script reads them
                 with suppress(self.casException):  # a concurrent change lists it
                     self.mutate(key, kept, cas=token)
-                    self.server.one({"c": "list", "m": [[status, *(each.value for each in kept), key]]}, key)
+                    self.server.one(
+                        {"command": "list", "members": [[status, *(each.value for each in kept), key]]}, key
+                    )
                     listed += 1
         return listed
 
     def _places(self, query: FindQuery, start: list[str], limit: int) -> list[list[str]]:
         """Return the next members of an index, as [key], [due, key] or [finishedAt, key], in order."""
-        command: Command = {"c": "find", "w": str(limit)}
+        command: Command = {"command": "find", "limit": str(limit)}
         if query.due is not None:
-            command["d"] = query.due
+            command["due"] = query.due
         elif query.status is not None:
-            command["s"] = query.status
+            command["status"] = query.status
         if query.until is not None:
-            command |= {"y": query.job_type, "u": query.until}
+            command |= {"job_type": query.job_type, "until_time": query.until}
         if start:
-            command["a"] = start
+            command["after"] = start
         places = []
         for members in self.server.one(command, "find", writes=False):
             for member in members:

@@ -101,7 +101,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
             failpoint("settle.write")
         if take.worker.knows:
             failpoint("claim.write")
-        taking_command = taking(take.queues, min(want, BATCH), d=f"{DOCUMENT_TYPE}_", n=str(self._turn))
+        taking_command = taking(take.queues, min(want, BATCH), key_prefix=f"{DOCUMENT_TYPE}_", turn=str(self._turn))
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
         rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))
@@ -145,7 +145,14 @@ class RedisEngine(DeferredClaims, RedisWrites):
             changed = apply(head, transitions.claimed(head, take.worker, nonce, now))
             claim = Claim(make_key(each.uuid), each.uuid, head["epoch"], nonce, int(each.token), head, loaded)
             made.append((claim, changed))
-            commands.append({**replacing(claim.key, changed, claim.token), "c": "claim", "z": "1", "a": each.place})
+            commands.append(
+                {
+                    **replacing(claim.key, changed, claim.token),
+                    "command": "claim",
+                    "brief": "1",
+                    "entry": each.place,
+                }
+            )
         try:
             if made:
                 failpoint("claim.write")

@@ -38,7 +38,7 @@ class RedisQueue(Queue):
 
     def put(self, uuid: str, delay: float = 0, priority: int = 0, ttr: float | None = None, front: bool = False) -> int:
         uuid = check_uuid(uuid)
-        command = {"c": "put", "q": self.insert(uuid, delay, priority, ttr, front)}
+        command = {"command": "put", "put": self.insert(uuid, delay, priority, ttr, front)}
         with translated(f"{uuid} was not put on {self.name}"):
             return int(self.server.one(command, f"queue {self.name}"))
 
@@ -53,20 +53,20 @@ class RedisQueue(Queue):
                 return self._reserve_now()
 
     def reserve_lowest(self) -> Reservation | None:
-        return self._reserve_now(n=str(FAIR_SHARE - 1))  # the turn in which the script takes the lowest priority
+        return self._reserve_now(turn=str(FAIR_SHARE - 1))  # the turn in which the script takes the lowest priority
 
     def wake(self) -> None:
         self._waking.interrupt()
 
     def size(self) -> int:
         with translated(f"queue {self.name}"):
-            return int(self.server.one({"c": "size", "q": self.name}, f"queue {self.name}", writes=False))
+            return int(self.server.one({"command": "size", "queue": self.name}, f"queue {self.name}", writes=False))
 
     def holds(self, entry: Entry) -> bool | None:
         return self.holds_all([entry])[0]
 
     def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
-        command = {"c": "holds", "q": self.name, "e": [entry_of(entry) for entry in entries]}
+        command = {"command": "holds", "queue": self.name, "entries": [entry_of(entry) for entry in entries]}
         with translated(f"queue {self.name}"):
             answers = self.server.one(command, f"queue {self.name}", writes=False)
         return [answer == 1 for answer in answers]
@@ -101,13 +101,15 @@ class RedisQueue(Queue):
 
     def _peek(self, names: Sequence[str]) -> tuple[bool, int]:
         with translated(f"queue {self.name}"):
-            ready, soonest = self.server.one({"c": "peek", "q": list(names)}, f"queue {self.name}", writes=False)
+            ready, soonest = self.server.one(
+                {"command": "peek", "queues": list(names)}, f"queue {self.name}", writes=False
+            )
         return ready == 1, int(soonest)
 
     def _reserve_now(self, **more: str) -> Reservation | None:
         token = new_reservation()
         with translated(f"queue {self.name}"):
-            rejected, taken = self.server.one(taking([self.name], 1, r=token, **more), f"queue {self.name}")
+            rejected, taken = self.server.one(taking([self.name], 1, reservation=token, **more), f"queue {self.name}")
         self.reject(rejected)
         return RedisReservation(self, taken[1].decode(), token) if taken else None
 
@@ -121,17 +123,17 @@ class RedisReservation(Reservation):
         self._place = [queue.name, entry, token]
 
     def delete(self) -> None:
-        self._change({"c": "drop", "a": self._place})
+        self._change({"command": "drop", "entry": self._place})
 
     def release(self, delay: float = 0) -> None:
         check_delay(delay)
-        self._change({"c": "release", "a": self._place, "s": repr(float(delay))})
+        self._change({"command": "release", "entry": self._place, "delay": repr(float(delay))})
 
     def touch(self) -> None:
-        self._change({"c": "touch", "a": self._place})
+        self._change({"command": "touch", "entry": self._place})
 
     def stats(self) -> dict[str, Any]:
-        deliveries, priority = self._change({"c": "stats", "a": self._place})
+        deliveries, priority = self._change({"command": "stats", "entry": self._place})
         return {"deliveries": deliveries, "priority": priority}
 
     def _change(self, command: dict[str, Any]) -> Any:
@@ -145,7 +147,7 @@ class RedisReservation(Reservation):
 
 def taking(names: Sequence[str], want: int, **more: str) -> dict[str, Any]:
     """Return the command that reserves up to ``want`` entries, from the first queues first."""
-    return {"c": "take", "q": list(names), "w": str(want), **more}
+    return {"command": "take", "queues": list(names), "want": str(want), **more}
 
 
 def entry_of(entry: Entry) -> str:

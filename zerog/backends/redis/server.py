@@ -190,7 +190,7 @@ class RedisServer:
 
     def wake(self, name: str) -> None:
         """End one wait for this list; the list expires if no consumer waits for it."""
-        self.one({"c": "wake", "l": name}, "waking", writes=False)
+        self.one({"command": "wake", "bell": name}, "waking", writes=False)
 
     def close(self) -> None:
         """Close every idle connection of this process. A later call opens new ones."""

@@ -44,14 +44,14 @@ class Take:
             return {}
         kinds, fields, owner = _constant(self.worker)
         claiming = {
-            "k": kinds,
-            "f": fields,
-            "o": owner,
-            "n": self.next_nonce(),
-            "u": text_of(now, "updatedAt"),
-            "d": f"{DOCUMENT_TYPE}_",
+            "kinds": kinds,
+            "fields": fields,
+            "owner": owner,
+            "name": self.next_nonce(),
+            "now": text_of(now, "updatedAt"),
+            "key_prefix": f"{DOCUMENT_TYPE}_",
         }
-        return {"b": claiming}
+        return {"claims": claiming}
 
 
 class Taken:
@@ -73,13 +73,13 @@ class Taken:
 
     def drop(self) -> Command:
         """Return the command that drops a useless entry."""
-        return {"c": "ack", "a": self.place}
+        return {"command": "ack", "entry": self.place}
 
     def moved(self, where: float | str) -> Command:
         """Return the command that puts an entry back after so many seconds, drops it (0), or moves it to a queue."""
         if isinstance(where, str):
-            return {"c": "aside", "a": self.place, "t": where}
-        return {"c": "back", "a": self.place, "s": repr(float(where))} if where else self.drop()
+            return {"command": "aside", "entry": self.place, "to": where}
+        return {"command": "back", "entry": self.place, "delay": repr(float(where))} if where else self.drop()
 
     def claim(self) -> Claim:
         """Return the script's claim, not loaded yet."""

@@ -91,10 +91,10 @@ class RedisWrites(Engine):
             document.pop("queueJobId")
             put = self._putting(document, delay)
             kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
-            commands.append({**stored(key, document, jsonvalues.JOB_BYTES), "q": put, "i": kind})
+            commands.append({**stored(key, document, jsonvalues.JOB_BYTES), "put": put, "kind": kind})
             made.append(document)
         failpoint("submit.create")
-        answers = self._server.one({"c": "submit", "d": commands}, f"submit of {made[0]['uuid']}")
+        answers = self._server.one({"command": "submit", "documents": commands}, f"submit of {made[0]['uuid']}")
         if answers == 0:
             raise self.datastore.casException(f"a job of these {len(made)} is there already; nothing was written")
         failpoint("submit.created")
@@ -177,9 +177,9 @@ class RedisWrites(Engine):
         command = change(claim.key, operations, run=settlement.run)
         if command is None:
             return None
-        command["z"] = "1"
+        command["brief"] = "1"
         if put is not None:
-            command["q"] = put
+            command["put"] = put
         return command
 
     # for reconcile
@@ -248,7 +248,7 @@ class RedisWrites(Engine):
         put = self._putting(head, max(0.0, self.early_by(head)))
         marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
         command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
-        return None if command is None else {**command, "q": put}
+        return None if command is None else {**command, "put": put}
 
 
 def _discarding(head: Document) -> Command:
@@ -256,4 +256,4 @@ def _discarding(head: Document) -> Command:
     texts = [
         part for field in ("status", "epoch", "finishedAt") for part in (hash_name(field), text_of(head[field], field))
     ]
-    return {"c": "discard", "k": make_key(head["uuid"]), "f": texts}
+    return {"command": "discard", "key": make_key(head["uuid"]), "fields": texts}

@@ -24,7 +24,7 @@ end
 -- Plan the operations o of a change without writing; return the new texts of fields, the pushes and trims, and the
 -- texts of the answer; seen has fields that were read. Return nil if one of them can't be done here.
 local function plan(c, key, seen)
-  local o, new, pushes, trims, lengths, answer, lists, i = c.o, {}, {}, {}, {}, {}, nil, 1
+  local o, new, pushes, trims, lengths, answer, lists, i = c.operations, {}, {}, {}, {}, {}, nil, 1
   while i <= #o do
     local kind, field = o[i], o[i + 1]
     if kind == 's' then
@@ -46,15 +46,15 @@ local function plan(c, key, seen)
       lists = lists or call('HGET', key, 'lists') or ''
       if not lists:find(field, 1, true) then return nil end
       if not pushes[field] then
-        pushes[field], trims[field], lengths[field] = {}, 0, call('LLEN', history(field, c.k))
+        pushes[field], trims[field], lengths[field] = {}, 0, call('LLEN', history(field, c.key))
       end
       local keep, dropped = tonumber(o[i + 3]), ''
       table.insert(pushes[field], o[i + 2])
       lengths[field] = lengths[field] + 1
-      if keep and c.y then
+      if keep and c.measured then
         local most = HISTORY_BYTES
         for _, text in ipairs(pushes[field]) do most = most - #text end
-        keep = math.min(keep, fitting(history(field, c.k), most) + #pushes[field])
+        keep = math.min(keep, fitting(history(field, c.key), most) + #pushes[field])
       end
       if keep and lengths[field] > keep then
         local counter = field:sub(1, -3) .. 'Dropped":'
@@ -77,16 +77,16 @@ end
 -- s, n: the numbers of the last write and of this one; q: put it on a queue in the same step, unless it was cancelled;
 -- y: also bound the bytes of the lists that are appended to; z: answer with the token only.
 local function mutate(c)
-  local key = document(c.k)
+  local key = document(c.key)
   local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE, TYPE,
     FINISHED)
   local token = old[1]
-  if not token or (c.t and c.t ~= token) then return 0 end
-  if c.e and (old[5] ~= c.e or not old[6] or not old[6]:find(c.r, 1, true)) then return 0 end
-  if c.s and ((not old[7] or old[7] == 'null') and '0' or old[7]) ~= c.s then return 0 end
-  local fields, answer, pushes, trims = c.f, {}, {}, {}
+  if not token or (c.token and c.token ~= token) then return 0 end
+  if c.epoch and (old[5] ~= c.epoch or not old[6] or not old[6]:find(c.nonce, 1, true)) then return 0 end
+  if c.seq_before and ((not old[7] or old[7] == 'null') and '0' or old[7]) ~= c.seq_before then return 0 end
+  local fields, answer, pushes, trims = c.fields, {}, {}, {}
   local n = #fields
-  if c.o then
+  if c.operations then
     local new
     new, pushes, trims, answer = plan(c, key, {[UPDATED] = old[8], [COMPLETE] = old[9]})
     if not new then return 0 end
@@ -105,7 +105,7 @@ local function mutate(c)
     if KIND[field] then call('HDEL', key, 'kind') end
     if #text > SMALL then more = more + #text - call('HSTRLEN', key, field) end
   end
-  if c.q and cancel ~= 'null' then return 0 end
+  if c.put and cancel ~= 'null' then return 0 end
   local ended = ending(status or old[2], kind, finished)
   if not (ended or kind) and ending(status or old[2], '""', finished) then return 0 end -- the type may be in the body
   if more > 0 then
@@ -115,16 +115,16 @@ local function mutate(c)
   end
   token = whole(token + 1)
   fields[n + 1], fields[n + 2], n = 'cas', token, n + 2
-  if c.n then fields[n + 1], fields[n + 2], n = SEQ, c.n, n + 2 end
+  if c.seq then fields[n + 1], fields[n + 2], n = SEQ, c.seq, n + 2 end
   for field, texts in pairs(pushes) do -- first, since the key may hold no list
-    each_thousand('RPUSH', history(field, c.k), texts)
-    if trims[field] > 0 then call('LTRIM', history(field, c.k), trims[field], -1) end
+    each_thousand('RPUSH', history(field, c.key), texts)
+    if trims[field] > 0 then call('LTRIM', history(field, c.key), trims[field], -1) end
   end
-  if c.q then fields[n + 1], fields[n + 2] = ',"queueJobId":', put(c.q) end
+  if c.put then fields[n + 1], fields[n + 2] = ',"queueJobId":', put(c.put) end
   each_thousand('HSET', key, fields)
-  if status then place('index', c.k, old[2], status) end
-  if due then place('due', c.k, old[3], due) end
-  move('ended', c.k, ending(old[2], old[10], old[11]), ended)
-  if c.z then return token end
+  if status then place('index', c.key, old[2], status) end
+  if due then place('due', c.key, old[3], due) end
+  move('ended', c.key, ending(old[2], old[10], old[11]), ended)
+  if c.brief then return token end
   return {token, cancel ~= 'null' and 1 or 0, answer}
 end

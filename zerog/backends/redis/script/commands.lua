@@ -11,29 +11,29 @@ local COMMANDS = {
   take = take,
   peek = peek,
   holds = holds,
-  put = function(c) return put(c.q) end,
+  put = function(c) return put(c.put) end,
   back = back,
   aside = aside,
-  ack = function(c) return ack(queue(c.a[1]), c.a[2]) end,
-  drop = function(c) return drop(queue(c.a[1]), c.a[2], c.a[3]) end,
-  release = function(c) return release(queue(c.a[1]), c.a[2], c.a[3], tonumber(c.s)) end,
+  ack = function(c) return ack(queue(c.entry[1]), c.entry[2]) end,
+  drop = function(c) return drop(queue(c.entry[1]), c.entry[2], c.entry[3]) end,
+  release = function(c) return release(queue(c.entry[1]), c.entry[2], c.entry[3], tonumber(c.delay)) end,
   touch = function(c)
-    local base = queue(c.a[1])
-    if not is_held(base, c.a[2], c.a[3]) then return 0 end
-    later(base, c.a[2], (understood(c.a[2])))
+    local base = queue(c.entry[1])
+    if not is_held(base, c.entry[2], c.entry[3]) then return 0 end
+    later(base, c.entry[2], (understood(c.entry[2])))
     return 1
   end,
   stats = function(c)
-    local held = call('HGET', queue(c.a[1]) .. 'held', c.a[2])
+    local held = call('HGET', queue(c.entry[1]) .. 'held', c.entry[2])
     if not held then return 0 end
-    local _, priority = parse(c.a[2])
+    local _, priority = parse(c.entry[2])
     return {deliveries(held), tonumber(priority)}
   end,
   wake = function(c)
-    call('RPUSH', P .. c.l, '1')
-    return call('PEXPIRE', P .. c.l, 10000)
+    call('RPUSH', P .. c.bell, '1')
+    return call('PEXPIRE', P .. c.bell, 10000)
   end,
-  size = function(c) return call('ZCARD', queue(c.q) .. 'ready') + call('ZCARD', queue(c.q) .. 'later') end,
+  size = function(c) return call('ZCARD', queue(c.queue) .. 'ready') + call('ZCARD', queue(c.queue) .. 'later') end,
 }
 
 -- The last reply is the time in microseconds.
@@ -41,7 +41,7 @@ local COMMANDS = {
 -- server refuses a call at its first write; then nothing more is done.
 local refusal
 local function guarded(c)
-  local done, answer = pcall(COMMANDS[c.c], c)
+  local done, answer = pcall(COMMANDS[c.command], c)
   if done then return answer end
   local text = type(answer) == 'table' and answer.err or tostring(answer)
   for code in string.gmatch('@REFUSALS@', '%S+') do

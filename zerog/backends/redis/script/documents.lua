@@ -78,51 +78,51 @@ end
 
 -- Do the rest of writing a document whole under a token, in place of one with these places.
 local function create(c, token, status, due, ended)
-  local key, fields = document(c.k), c.f
-  call('HSET', key, 'cas', token, 'body', c.b, 'size', #c.b, 'lists', c.l, unpack(fields))
-  for field, texts in pairs(c.h or {}) do each_thousand('RPUSH', history(field, c.k), texts) end
+  local key, fields = document(c.key), c.fields
+  call('HSET', key, 'cas', token, 'body', c.body, 'size', #c.body, 'lists', c.lists, unpack(fields))
+  for field, texts in pairs(c.history or {}) do each_thousand('RPUSH', history(field, c.key), texts) end
   local new = {}
   for i = 1, #fields, 2 do new[fields[i]] = fields[i + 1] end
-  place('index', c.k, status, new[STATUS])
-  place('due', c.k, due, new[DUE])
-  move('ended', c.k, ended or false, ending(new[STATUS], new[TYPE], new[FINISHED]))
+  place('index', c.key, status, new[STATUS])
+  place('due', c.key, due, new[DUE])
+  move('ended', c.key, ended or false, ending(new[STATUS], new[TYPE], new[FINISHED]))
   return token
 end
 
 local function store(c)
-  local key = document(c.k)
+  local key = document(c.key)
   local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
   local token = old[1]
-  if c.t ~= '*' and (token or '0') ~= c.t then return 0 end
-  if call('EXISTS', key) == 0 then return create(c, c.n) end
+  if c.token ~= '*' and (token or '0') ~= c.token then return 0 end
+  if call('EXISTS', key) == 0 then return create(c, c.first_token) end
   if not token then return 0 end
-  call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k))
+  call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key))
   return create(c, whole(token + 1), old[2], old[3], ending(old[2], old[4], old[5]))
 end
 
 local function remove(c)
-  local key = document(c.k)
+  local key = document(c.key)
   local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
   if old.err then old = {} end -- no hash, so it is damaged; remove it all the same
-  if c.t and c.t ~= old[1] then return old[1] and 2 or 0 end
-  place('index', c.k, old[2], nil)
-  place('due', c.k, old[3], nil)
-  move('ended', c.k, ending(old[2], old[4], old[5]), false)
-  return call('DEL', key, history(HISTORY[1], c.k), history(HISTORY[2], c.k), history(HISTORY[3], c.k)) > 0 and 1 or 0
+  if c.token and c.token ~= old[1] then return old[1] and 2 or 0 end
+  place('index', c.key, old[2], nil)
+  place('due', c.key, old[3], nil)
+  move('ended', c.key, ending(old[2], old[4], old[5]), false)
+  return call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key)) > 0 and 1 or 0
 end
 
 -- Remove a document whose fields f still have these texts.
 local function discard(c)
-  local key = document(c.k)
-  for i = 1, #c.f, 2 do
-    if call('HGET', key, c.f[i]) ~= c.f[i + 1] then return 0 end
+  local key = document(c.key)
+  for i = 1, #c.fields, 2 do
+    if call('HGET', key, c.fields[i]) ~= c.fields[i + 1] then return 0 end
   end
-  return remove({k = c.k})
+  return remove({key = c.key})
 end
 
 -- Correct the index of ended jobs at the places m (status, type, end and key).
 local function list(c)
-  for _, m in ipairs(c.m) do
+  for _, m in ipairs(c.members) do
     local at = indexed(m[1]) .. '\0' .. indexed(m[2]) .. '\0' .. indexed(m[3])
     local is_there = ending(unpack(call('HMGET', document(m[4]), STATUS, TYPE, FINISHED))) == at
     move('ended', m[4], not is_there and at, is_there and at)
@@ -131,12 +131,12 @@ local function list(c)
 end
 
 local function read(c)
-  local token, text, lists = head(c.k)
+  local token, text, lists = head(c.key)
   if not token then return 0 end
   local answer = {token, text, lists}
-  if c.w then
+  if c.whole then
     for i, field in ipairs(HISTORY) do
-      answer[3 + i] = lists:find(field, 1, true) and call('LRANGE', history(field, c.k), 0, -1) or 0
+      answer[3 + i] = lists:find(field, 1, true) and call('LRANGE', history(field, c.key), 0, -1) or 0
     end
   end
   return answer
@@ -200,21 +200,21 @@ end
 -- Return members of an index, at most w after the place a: up to the due d (a: due and key); or of the status s (a:
 -- key), and of the type y up to the end u (a: end and key); of every status if neither is given.
 local function find(c)
-  local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.w) end
-  if c.d then
-    local low = c.a and '(' .. indexed(c.a[1]) .. '\0' .. c.a[2] or '-'
-    return {range('due', low, '(' .. indexed(c.d) .. '\0\255')}
+  local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.limit) end
+  if c.due then
+    local low = c.after and '(' .. indexed(c.after[1]) .. '\0' .. c.after[2] or '-'
+    return {range('due', low, '(' .. indexed(c.due) .. '\0\255')}
   end
-  if c.u then
-    local at = indexed(c.s) .. '\0' .. indexed(c.y) .. '\0'
-    local low = c.a and '(' .. at .. indexed(c.a[1]) .. '\0' .. c.a[2] or '[' .. at
-    return {range('ended', low, '(' .. at .. indexed(c.u) .. '\0\255')}
+  if c.until_time then
+    local at = indexed(c.status) .. '\0' .. indexed(c.job_type) .. '\0'
+    local low = c.after and '(' .. at .. indexed(c.after[1]) .. '\0' .. c.after[2] or '[' .. at
+    return {range('ended', low, '(' .. at .. indexed(c.until_time) .. '\0\255')}
   end
   local function of_status(status)
-    local low = c.a and '(' .. status .. '\0' .. c.a[1] or '[' .. status .. '\0'
+    local low = c.after and '(' .. status .. '\0' .. c.after[1] or '[' .. status .. '\0'
     return range('index', low, '(' .. status .. '\0\255')
   end
-  if c.s then return {of_status(indexed(c.s))} end
+  if c.status then return {of_status(indexed(c.status))} end
   local answer, low = {}, '-'
   while true do
     local first = call('ZRANGEBYLEX', P .. 'index', low, '+', 'LIMIT', 0, 1)[1]

@@ -78,18 +78,18 @@ end
 
 -- Release an entry without a reservation, for the engine: the claim of the document excludes other consumers.
 local function back(c)
-  local base, delay = queue(c.a[1]), tonumber(c.s)
-  if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
-  if delay > 0 then later(base, c.a[2], delay) else ready(base, c.a[2]) end
+  local base, delay = queue(c.entry[1]), tonumber(c.delay)
+  if call('ZREM', base .. 'later', c.entry[2]) == 0 then return 0 end
+  if delay > 0 then later(base, c.entry[2], delay) else ready(base, c.entry[2]) end
   return 1
 end
 
 -- Move an entry to the queue t of its kind, for workers that can take its job.
 local function aside(c)
-  local base = queue(c.a[1])
-  if call('ZREM', base .. 'later', c.a[2]) == 0 then return 0 end
-  call('HDEL', base .. 'held', c.a[2])
-  ready(queue(c.t), c.a[2])
+  local base = queue(c.entry[1])
+  if call('ZREM', base .. 'later', c.entry[2]) == 0 then return 0 end
+  call('HDEL', base .. 'held', c.entry[2])
+  ready(queue(c.to), c.entry[2])
   return 1
 end
 
@@ -131,8 +131,8 @@ end
 
 -- Check for each of the entries e that it is on the queue q; reserved entries are among the delayed ones.
 local function holds(c)
-  local base, answer = queue(c.q), {}
-  for i, entry in ipairs(c.e) do
+  local base, answer = queue(c.queue), {}
+  for i, entry in ipairs(c.entries) do
     local held = call('ZSCORE', base .. 'ready', entry) or call('ZSCORE', base .. 'later', entry)
     answer[i] = held and 1 or 0
   end
@@ -142,7 +142,7 @@ end
 -- Return whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
 local function peek(c)
   local soonest = -1
-  for _, name in ipairs(c.q) do
+  for _, name in ipairs(c.queues) do
     local base = queue(name)
     local first = call('ZRANGE', base .. 'later', 0, 0, 'WITHSCORES')[2]
     if call('ZCARD', base .. 'ready') > 0 or (first and tonumber(first) <= now) then return {1, '0'} end
