@@ -85,3 +85,12 @@ def test_commands_and_their_options_exist(line: str) -> None:
         command = command.commands["ls"]  # its default
     taken = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     assert taken.issuperset(re.findall(r"(?<= )--[a-z-]+", line)), f"{line}: it takes {', '.join(sorted(taken))}"
+
+
+def test_decisions_have_numbers_and_dates() -> None:
+    """Every number occurs once, and every record begins with the day of the decision."""
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    rows = re.findall(r"^\| D(\d+) \| \d{4}-\d\d-\d\d \|", text, re.MULTILINE)
+    records = re.findall(r"^### D(\d+)\. .+\n\n\*\d{4}-\d\d-\d\d(?:, replaces .+?)?\.\*", text, re.MULTILINE)
+    assert len(records) == text.count("\n### ")
+    assert sorted(map(int, rows + records)) == list(range(1, len(rows) + len(records) + 1))
