@@ -7,12 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from zerog.cli.root import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES_WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text())]
+SHELL = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMANDS = sorted(
+    {
+        line.strip()
+        for page in PAGES
+        for line in [
+            *"".join(SHELL.findall(page.read_text())).splitlines(),
+            *re.findall("`(zerog [^`]+)`", page.read_text()),
+        ]
+        if line.startswith("zerog ")
+    }
+)
+"""Lines of a shell, and commands within a text."""
+
 LONG = {"adapters.md", "deadletters.md", "testing.md"}
 """Pages whose examples run a suite, or several workers."""
 
@@ -55,3 +72,25 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Relative links point to files that exist."""
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_and_their_options_exist(line: str) -> None:
+    """Every command that a page names, down to its last subcommand, takes the options that it is shown with."""
+    command: click.Command = cli
+    for word in line.split()[1:]:
+        if isinstance(command, click.Group) and word in command.commands:
+            command = command.commands[word]
+    if isinstance(command, click.Group):
+        command = command.commands["ls"]  # its default
+    taken = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert taken.issuperset(re.findall(r"(?<= )--[a-z-]+", line)), f"{line}: it takes {', '.join(sorted(taken))}"
+
+
+def test_decisions_have_numbers_and_dates() -> None:
+    """Every number occurs once, and every record begins with the day of the decision."""
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    rows = re.findall(r"^\| D(\d+) \| \d{4}-\d\d-\d\d \|", text, re.MULTILINE)
+    records = re.findall(r"^### D(\d+)\. .+\n\n\*\d{4}-\d\d-\d\d(?:, replaces .+?)?\.\*", text, re.MULTILINE)
+    assert len(records) == text.count("\n### ")
+    assert sorted(map(int, rows + records)) == list(range(1, len(rows) + len(records) + 1))
