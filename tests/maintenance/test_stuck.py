@@ -202,10 +202,17 @@ def stalled(place: Place) -> str:
     return uuid
 
 
+def unmigrated(place: Place) -> str:
+    """Of an older version, from which its class has no migration; a living worker has the same class."""
+    place.beat()
+    return place.change(place.app.submit("plain").uuid, schemaVersion=0.5)
+
+
 STUCK: dict[str, tuple[Callable[[Place], str], str]] = {
     "a living worker doesn't hold it": (unheld, "does not hold"),
     "no living worker knows its type": (untaken, "no living worker of their queue knows"),
     "no living worker knows its version": (untaken_version, "no living worker of their queue knows"),
+    "its class can't load it": (unmigrated, "can't be loaded"),
     "no code knows its type": (unknown, "nor a living worker knows"),
     "its document makes no sense": (unreadable, "make no sense"),
     "its document makes no sense while it runs": (unreadable_running, "make no sense"),

@@ -6,12 +6,15 @@ migrations and validation of the job's class: no transaction and no call waits f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
 from zerog.engine.transitions import Claim, given_back
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head
+
+log = logging.getLogger("zerog")
 
 
 class DeferredClaims(Engine):
@@ -30,6 +33,8 @@ class DeferredClaims(Engine):
             claim.head = head
             claim.job = self.inspect(head, loader)
         except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
+            if self.skipped.get(claim.uuid) != str(error):
+                log.warning("job %s is left alone: its class can't load it here: %s", claim.uuid, error)
             self.skip(claim.uuid, str(error))
             # Enough to requeue a job whose head is corrupt.
             claim.head = claim.head or {

@@ -30,6 +30,10 @@ class Crew:
             return True
         return None if not knowing or None in knowing else False
 
+    def newest_version(self, job_type: str) -> float:
+        """Return the highest version of a type that a worker takes; 0 if none lists the type."""
+        return max((knows.get(job_type, 0.0) for _, knows in self._knows if knows is not None), default=0.0)
+
     def has_lost(self, head: Document) -> bool:
         """Return True if a running job's owner is alive and does not hold its run.
 

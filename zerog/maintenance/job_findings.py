@@ -81,7 +81,7 @@ class JobFindings:
             "documents make no sense and are set aside", 0, "mend them in the datastore, or remove them", True
         )
         self.unfit = Finding(
-            "jobs hold values that make no sense and are left alone", 0, "mend their documents, or cancel them", True
+            "jobs can't be loaded and are left alone", 0, "mend their class or their documents, or cancel them", True
         )
         self.too_new = Finding(
             "jobs were written by newer code and are left alone", 0, "start workers with the newer code", True
@@ -180,8 +180,8 @@ class JobFindings:
         except CorruptDocument as error:
             return self.unfit, str(error)
         taken = self._crew.takes(head) if head["status"] in WAITING else None
-        if taken:
-            return None  # by code that this app may not have
+        if taken and not self._is_as_new_as_workers(head["jobType"]):
+            return None  # taken by code that this app doesn't have
         if head["format"] > FORMAT:
             return self.too_new, f"written in format {head['format']}; this code knows up to {FORMAT}"
         if head["jobType"] not in self._registry.get_registered_classes():
@@ -198,6 +198,11 @@ class JobFindings:
             kind = f"{head['jobType']!r} in version {head['schemaVersion']:g}"
             return self.untaken, f"{kind}, on queue {head['queueName']}"
         return None
+
+    def _is_as_new_as_workers(self, job_type: str) -> bool:
+        """True if what this app can't load no worker can load either, as far as versions show."""
+        own = dict(self._registry.versions()).get(job_type)
+        return own is not None and own >= self._crew.newest_version(job_type)
 
     def _look_at_run(self, head: Document) -> None:
         owner, uuid = head["owner"], head["uuid"]
