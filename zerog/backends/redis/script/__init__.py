@@ -1,6 +1,6 @@
 """The script that does all the work on a Redis server, in parts that are joined, and its settings.
 
-It doesn't import the server's client: reading how values are stored needs none.
+Its commands and the words in them are in ``protocol``. Nothing here imports the client of the server.
 """
 
 from __future__ import annotations
