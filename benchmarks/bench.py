@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A benchmark of job queues; ``bench.py --help`` and README.md tell more."""
+"""A benchmark of job queues; see ``bench.py --help`` and README.md."""
 
 from harness.command import main
 

@@ -1,4 +1,4 @@
-"""What one progress update costs on Couchbase with a short history and with a long one.
+"""The cost of one progress update on Couchbase with a short history and with a long one.
 
 ``python benchmarks/couchbase_updates.py`` measures on the stand-in of the tests, which runs on the same machine and
 parses the whole document for every call; give it the URL of a real cluster to measure there. Prints the median time,

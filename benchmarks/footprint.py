@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What ``import zerog`` costs over a bare Python and over marshmallow, in time and in memory.
+"""The cost of ``import zerog`` over a bare Python and over marshmallow, in time and in memory.
 
-Prints a Markdown table. Whole processes are timed, in turns, so that the machine's mood touches all alike. Run it in
+Prints a Markdown table. Whole processes are timed, in turns, so that the machine's load affects all alike. Run it in
 an environment that has zerog.
 """
 
@@ -22,7 +22,7 @@ CASES = {
 }
 
 PEAK = "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-"""Tells the peak of this program alone; rusage would count what its parent had before."""
+"""Prints the peak of this program alone; rusage would count what its parent had before."""
 
 ROUNDS = 21
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a job's history costs: recording one more event, and claiming a job that has many.
+"""The cost of a job's history: recording one more event, and claiming a job that has many.
 
 Prints a Markdown table of microseconds for each store. Run it in an environment that has zerog.
 """
@@ -24,7 +24,7 @@ WINDOW = 10
 """Events timed in one run."""
 
 ROUNDS = 15
-"""Runs for each number; each round goes through all numbers."""
+"""Runs for each number; each round takes all numbers."""
 
 CLAIMS = 100
 """Claims timed for each number of events."""
@@ -59,7 +59,7 @@ def enqueue(app: zerog.App, point: int, events: int) -> None:
 
 
 def recording(app: zerog.App) -> dict[int, float]:
-    """Microseconds for one event, by the number of events; that after the bound stands for older ones falling out."""
+    """Microseconds for one event, by the number of events; the one after the bound is for older ones falling out."""
     _times.clear()
     bound = app.datastore.history_limit
     points = [point for point in POINTS if bound is None or point <= bound]

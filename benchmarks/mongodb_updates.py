@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a progress update costs on MongoDB: fields and an event in one write, by the number of events there are.
+"""The cost of a progress update on MongoDB: fields and an event in one write, by the number of events there are.
 
 ``python benchmarks/mongodb_updates.py mongodb://localhost:27017/bench`` prints a Markdown table of microseconds. The
 last line is the least that the server can do: one update of a counter through the bare driver. There is one job at a
@@ -25,7 +25,7 @@ WINDOW = 10
 """Updates timed in one run."""
 
 ROUNDS = 15
-"""Runs for each number; each round goes through all numbers."""
+"""Runs for each number; each round takes all numbers."""
 
 MESSAGE = "step 1234 of the job is done"
 
@@ -43,7 +43,7 @@ class Reporter(zerog.BaseJob):
         name = fields.String(required=True)
 
     class State(Schema):
-        """What changes with each update."""
+        """The fields that change with each update."""
 
         words = fields.Integer(load_default=0)
 
@@ -57,7 +57,7 @@ class Reporter(zerog.BaseJob):
 
 
 def measured(url: str) -> dict[str, float]:
-    """Microseconds for one update, by what it meets."""
+    """Microseconds for one update, by the number of events."""
     app = zerog.App(datastore=url, queue="memory://")
     app.register(Reporter)
     app.datastore.setup()

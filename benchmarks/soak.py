@@ -28,7 +28,7 @@ from harness.servers import Redis, Secantus, Server
 
 INSIDE = Path(__file__).parent / "inside"
 SAMPLE = 2.0
-"""Seconds between two looks at the processes and the store."""
+"""Seconds between two samples of the processes and the store."""
 
 SLICE = 0.1
 """Seconds between two groups of submits."""
@@ -80,7 +80,7 @@ class Store:
 
 
 class Samples:
-    """Looks at processes and the store every SAMPLE seconds."""
+    """Samples processes and the store every SAMPLE seconds."""
 
     def __init__(self, store: Store, pids: dict[str, int]) -> None:
         self.curves: dict[str, dict[str, dict[int, list[tuple[float, float]]]]] = {
@@ -252,7 +252,7 @@ def table(samples: Samples) -> list[str]:
 
 
 def main() -> None:
-    """Run it and print what was seen."""
+    """Run it and print the findings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", choices=("sqlite", "redis", "mongodb"))
     parser.add_argument("--minutes", type=float, default=5)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a sweep costs beside 1,000 and 1,000,000 finished jobs on SQLite: time, and heads read.
+"""The cost of a sweep beside 1,000 and 1,000,000 finished jobs on SQLite: time, and heads read.
 
 Prints a Markdown table. Run it in an environment that has zerog.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a value costs by its size: ``values.check``, and validating and loading it as a job's parameter.
+"""The cost of a value by its size: ``values.check``, and validating and loading it as a job's parameter.
 
 Prints a Markdown table of milliseconds and mebibytes for bodies of 1 kB to 1 MB of several shapes, and ends with 1 if
 a cost grows faster than the size. Run it in an environment that has zerog.

@@ -1,4 +1,4 @@
-"""Copies of this process that live, and die, on their own."""
+"""Copies of this process that live, and die, separately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 
 def in_a_fork(live: Callable[[], object], seconds: float = 30.0) -> int:
-    """Have ``live`` run in a fork of this process; returns its exit code, or minus the signal that ended it.
+    """Call ``live`` in a fork of this process; return its exit code, or minus the signal that ended it.
 
     The exit code is 0 if ``live`` returned and 1 if it raised. One that takes longer than ``seconds`` is killed, and
     that is an error.
@@ -38,5 +38,5 @@ def in_a_fork(live: Callable[[], object], seconds: float = 30.0) -> int:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise AssertionError(f"the copy did not end within {seconds} s")
-        time.sleep(0.001)  # the pace of looking
+        time.sleep(0.001)  # the pace of polling
     return os.waitstatus_to_exitcode(ended[1])

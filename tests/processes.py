@@ -1,4 +1,4 @@
-"""Python programs in processes of their own, for what threads can't show."""
+"""Python programs in separate processes, for what threads can't show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def program(source: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def output(source: str, *arguments: object, timeout: float = 60) -> str:
-    """What a program prints; fails if the program does."""
+    """Return a program's output; fail if the program does."""
     with program(source, *arguments) as process:
         printed, _ = process.communicate(timeout=timeout)
         assert process.returncode == 0, printed
@@ -38,7 +38,7 @@ def output(source: str, *arguments: object, timeout: float = 60) -> str:
 
 
 def until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
-    """Wait until ``condition()`` is true and return what it gave; ``what`` is said if it never is."""
+    """Wait until ``condition()`` is true and return what it gave; ``what`` is in the error if it never is."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what or condition}: not within {seconds} s"
@@ -54,7 +54,7 @@ def leave(file: Path | str, text: str = "") -> None:
 
 
 def stat_of(pid: int) -> list[str]:
-    """What Linux says of a process, from its state on (``proc_pid_stat(5)``); empty when there is no such process.
+    """The fields of a Linux process, from its state on (``proc_pid_stat(5)``); empty when there is no such process.
 
     One that ends between the opening of its file and the reading is gone as well: its number is no process then.
     """
@@ -65,5 +65,5 @@ def stat_of(pid: int) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process exists and isn't a zombie."""
+    """True if a process exists and isn't a zombie."""
     return stat_of(pid)[:1] not in ([], ["Z"])

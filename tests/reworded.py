@@ -1,7 +1,7 @@
-"""A pytest plugin that rewords what other libraries say: ``pytest -p tests.reworded``.
+"""A pytest plugin that rewords the messages of other libraries: ``pytest -p tests.reworded``.
 
 What passes with it doesn't depend on the words of marshmallow, click, pymongo and mongomock, which change with any of
-their releases. Processes that tests start use the words that are.
+their releases. Processes that tests start use the real words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(r"(\{[^}]*\}|%\([^)]*\)s)")
 
 
 def reworded(text: str) -> str:
-    """Return a text whose words are others, with the same placeholders."""
+    """Return a text with other words and the same placeholders."""
     parts = _PLACEHOLDER.split(text)
     return "".join(part if _PLACEHOLDER.fullmatch(part) else part.swapcase() for part in parts)
 

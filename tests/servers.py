@@ -1,4 +1,4 @@
-"""Server programs for tests: each on a port and in a folder of its own, gone with the process that started it."""
+"""Server programs for tests: each on its own port and in its own folder, gone with the process that started it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ATTEMPTS = 3
 
 
 class Server(ABC):
-    """A program that listens on loopback. Which one, and when it answers, the subclasses say."""
+    """A program that listens on loopback. The subclasses define which one, and when it answers."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -42,11 +42,11 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What starts it, on ``port`` and in ``folder``."""
+        """The command that starts it, on ``port`` and in ``folder``."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it answers at its port; an ``OSError`` says no."""
+        """True if it answers at its port; an ``OSError`` means no."""
 
     def start(self) -> None:
         """Start it again, at the same port, and wait until it answers."""
@@ -69,7 +69,7 @@ class Server(ABC):
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log)
         until(lambda: self._has_ended() or self._is_there(), WITHIN, f"{self.name} answers")
-        return not self._has_ended()  # else it was another's answer
+        return not self._has_ended()  # else another server answered
 
     def _has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
@@ -90,13 +90,13 @@ class Server(ABC):
 
 
 def at_exit(end: Callable[[], None]) -> None:
-    """Have something done when this process ends, and not when a forked child does."""
+    """Register a function to be called when this process ends, and not when a forked child does."""
     owner = os.getpid()
     atexit.register(lambda: end() if os.getpid() == owner else None)
 
 
 def missing(what: str, remedy: str) -> NoReturn:
-    """Skip, for want of a program; where CI is set it must be there."""
+    """Skip, for lack of a program; where CI is set it must be there."""
     reason = f"there is no {what} here: {remedy}"
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -104,7 +104,7 @@ def missing(what: str, remedy: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

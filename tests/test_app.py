@@ -1,4 +1,4 @@
-"""The app: submit, look up, wait, cancel, retry; and everything a caller can get wrong."""
+"""The app: submit, look up, wait, cancel, retry; and every mistake of a caller."""
 
 from __future__ import annotations
 

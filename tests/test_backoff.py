@@ -1,4 +1,4 @@
-"""The pauses that zerog.backoff offers, and what it refuses."""
+"""The pauses of zerog.backoff, and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/capabilities.md answers every row, and what it names exists."""
+"""docs/capabilities.md answers every row, and the names in it exist."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_row_is_there_once() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.number)
 def test_every_row_has_an_answer(row: Row) -> None:
-    """One of three; a yes has a test, and every answer says where or why not."""
+    """One of three; a yes has a test, and every answer names where or why not."""
     assert row.answer in ANSWERS
     assert row.what and row.where
     assert row.tests or row.answer != "yes"

@@ -1,4 +1,4 @@
-"""The files in ``examples/deploy``: valid where a tool can say so, and in step with the command line and each other."""
+"""The files in ``examples/deploy``: valid where a tool can check, and in step with the command line and each other."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_the_probe_tells_a_young_file_from_an_old_one(age: int | None, code: int
 
 
 def test_kubernetes_takes_the_deployment() -> None:
-    """Against the schema of its newest version, strictly; no cluster was asked."""
+    """Against the schema of its newest version, strictly; without a cluster."""
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", str(DEPLOY / "kubernetes.yaml")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr + result.stdout
@@ -153,6 +153,6 @@ def test_compose_names_what_is_there() -> None:
 
 
 def test_the_page_shows_every_file() -> None:
-    """The docs include the files themselves, so they can't say anything else."""
+    """The docs include the files themselves, so they can't differ."""
     shown = set(re.findall(r"```\{literalinclude\} \.\./examples/deploy/(\S+)", PAGE))
     assert shown == {file.name for file in DEPLOY.iterdir() if file.is_file() and file.name != "README.md"}

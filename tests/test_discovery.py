@@ -27,7 +27,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes files by path below a package of its own and imports it."""
+    """Writes files by path below a separate package and imports it."""
     package = f"made_jobs_{next(numbers)}"
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -55,7 +55,7 @@ def names(app: zerog.App) -> list[str]:
 
 
 def test_a_package_stands_for_every_job_that_it_defines(app: zerog.App, write: Write) -> None:
-    """Not for imported ones, abstract ones, or those that a function hides; nothing is run that is a program."""
+    """Not for imported ones, abstract ones, or those that a function hides; no program is run."""
     package = write(
         __init__=JOB.format(name="Top"),
         one=JOB.format(name="One"),
@@ -165,7 +165,7 @@ def test_several_apps_share_a_process_and_nothing_else(tmp_path: Path) -> None:
 
 
 class Base(zerog.BaseJob):
-    """What two of the jobs have in common."""
+    """The common part of two of the jobs."""
 
 
 class Left(Base):
@@ -190,4 +190,4 @@ def test_a_job_of_another_class_than_expected_is_not_found(app: zerog.App) -> No
         with pytest.raises(zerog.JobNotFound, match=f"{left} is a 'left', not a 'right'"):
             look()
     with pytest.raises(zerog.JobNotFound, match="not a 'left'"):
-        app.wait(right, 60, Left)  # at once, though it waits for a minute yet
+        app.wait(right, 60, Left)  # at once, though it has to wait for a minute yet

@@ -1,4 +1,4 @@
-"""Every program in ``examples/`` is run by some test, so that none goes out of date unnoticed."""
+"""Every program in ``examples/`` is run by some test, so that none becomes outdated unnoticed."""
 
 from __future__ import annotations
 

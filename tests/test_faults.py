@@ -51,7 +51,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def timed(*classes: type[zerog.BaseJob]) -> tuple[zerog.App, ManualClock]:
-    """An app in memory whose time stands still."""
+    """An app in memory with a manual clock."""
     clock = ManualClock()
     made = zerog.App("memory://", clock=clock)
     made.register(*classes)
@@ -89,7 +89,7 @@ def test_a_job_whose_class_is_missing_is_deleted_after_some_tries() -> None:
 
 
 def test_the_reason_why_a_job_is_not_run_is_told_only_after_some_tries(app: Any) -> None:
-    """Nobody could see why a job didn't start; here the first try already says so."""
+    """There was no way to see why a job didn't start; here the first try already shows it."""
     uuid = app.submit("plain").uuid
     stranger = zerog.App(datastore=app.datastore, queue=app.queue)
     stranger.register(Failing)
@@ -98,7 +98,7 @@ def test_the_reason_why_a_job_is_not_run_is_told_only_after_some_tries(app: Any)
 
 
 def test_a_result_is_given_up_after_ten_collisions() -> None:
-    """A finished job that others wrote to at that moment showed -1 for ever; here its result gets through."""
+    """A finished job that was written to at that moment showed -1 for ever; here its result is stored."""
 
     class Busy(PlainStore):
         left = 0
@@ -122,7 +122,7 @@ def test_a_result_is_given_up_after_ten_collisions() -> None:
 
 
 def test_the_queue_forgets_everything() -> None:
-    """After a restart of a queue without a log nothing ran any more; here every waiting job comes back."""
+    """After a restart of a queue without a log nothing ran any more; here every waiting job is put back."""
     app, clock = timed(Plain)
     queue = app.queue
     uuids = [app.submit("plain").uuid for _ in range(5)]
@@ -257,7 +257,7 @@ def test_a_malformed_entry_kills_one_worker_after_the_other() -> None:
 
 
 def test_a_requeue_forgets_priority_and_time_to_run() -> None:
-    """An urgent job that failed once came back as an ordinary one; here it keeps what its submitter said."""
+    """An urgent job that failed once was an ordinary one afterwards; here it keeps its submitter's priority."""
 
     class Watching(MemoryQueue):
         puts: list[tuple[Any, ...]]
@@ -282,7 +282,7 @@ def test_a_requeue_forgets_priority_and_time_to_run() -> None:
 
 
 def test_deploys_count_as_crashes_of_the_job(app: Any) -> None:
-    """Three restarts of the worker failed a job as "likely out of memory"; here it goes on."""
+    """Three restarts of the worker failed a job as "likely out of memory"; here it continues."""
     uuid = app.submit("plain").uuid
     for _ in range(Plain.MAX_CRASHES):
         [mine] = claim(app)
@@ -309,7 +309,7 @@ def test_a_finished_job_still_shows_as_running(app: Any) -> None:
 
 
 def test_a_failing_job_leaves_a_trace_of_each_try(app: Any) -> None:
-    """Only a stack trace on a worker's stderr told of a failure; here each try is in the document."""
+    """Only a stack trace on a worker's stderr showed a failure; here each try is in the document."""
     uuid = app.submit("failing").uuid
     job = run_inline(app, uuid)
     assert [error.attempt for error in job.errors] == [1, 2, 3]
@@ -318,7 +318,7 @@ def test_a_failing_job_leaves_a_trace_of_each_try(app: Any) -> None:
 
 
 def test_one_value_makes_a_document_unreadable_for_ever(app: Any) -> None:
-    """A not-a-number was stored and could never be loaded again; here the job fails and says where it was."""
+    """A not-a-number was stored and could never be loaded again; here the job fails and names where it was."""
 
     class Nan(zerog.BaseJob):
         JOB_TYPE = "nan"

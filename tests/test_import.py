@@ -1,4 +1,4 @@
-"""What ``import zerog`` brings along."""
+"""The modules that ``import zerog`` imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def test_no_driver_is_imported_before_its_url_is_used() -> None:
-    """A program that only knows the names pays for no database driver, no command line, no event loop."""
+    """A program that only uses the names pays for no database driver, no command line, no event loop."""
     code = (
         "import sys, zerog\n"
         "unwanted = ['sqlite3', 'click', 'rich', 'asyncio', 'apispec', 'pytest', 'hypothesis', 'redis', 'rq']\n"

@@ -1,4 +1,4 @@
-"""``app.types()``: what it says of a type is what ``submit`` takes."""
+"""``app.types()``: its description of a type is what ``submit`` takes."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_what_is_required_is_required_by_both(app: zerog.App, name: str) -> None
 
 @pytest.mark.parametrize(("name", "lenient"), [("order", {"count": "3"}), ("order", {"urgent": "yes"})])
 def test_submit_takes_a_little_more_than_the_schema_says(app: zerog.App, name: str, lenient: dict[str, Any]) -> None:
-    """Texts of numbers and the like, which come from a command line."""
+    """Texts of numbers and the like, as from a command line."""
     given = {**MINIMAL[name], **lenient}
     assert not Draft202012Validator(params(app, name)).is_valid(given)
     assert app.submit(name, given).status == "queued"

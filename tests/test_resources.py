@@ -1,4 +1,4 @@
-"""What jobs share within a process: opened once, when first used; closed in reverse; never inherited by a fork."""
+"""Resources that a process's jobs share: opened once, when first used; closed in reverse; never inherited by a fork."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app() -> Iterator[zerog.App]:
 
 
 class Connection:
-    """Notes what is done to it."""
+    """Notes its calls."""
 
     def __init__(self, told: list[str], name: str = "db") -> None:
         self.told, self.name = told, name
@@ -61,7 +61,7 @@ def test_threads_that_come_at_once_share_one(app: zerog.App) -> None:
 
     def factory() -> object:
         opened.append(1)
-        threading.Event().wait(0.05)  # long enough for all others to come
+        threading.Event().wait(0.05)  # long enough for all other threads to arrive
         return object()
 
     app.resource("db", factory)
@@ -148,7 +148,7 @@ def test_a_generator_and_a_context_manager_close_what_they_yield(app: zerog.App,
 
 
 def test_an_object_is_not_entered_only_because_it_could_be(app: zerog.App) -> None:
-    """A lock would be taken and never given back, a connection begin a transaction."""
+    """A lock would be taken and never released, a connection begin a transaction."""
     app.resource("lock", threading.Lock)
     assert not app.resources.lock.locked()
     app.close()

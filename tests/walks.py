@@ -1,4 +1,4 @@
-"""The files of the package that a call goes through: ``python -m tests.walks``.
+"""The files of the package that a call passes: ``python -m tests.walks``.
 
 Counted by a profile function in every thread: a file counts once a function of it has been called.
 """
@@ -37,7 +37,7 @@ class Walk(zerog.BaseJob):
 
 
 WORKING = ("zerog-slot", "zerog-fetcher", "zerog-listener")
-"""The threads of a worker that claim, run and settle. The others keep its lease, poll for commands and sweep."""
+"""The threads of a worker that claim, run and settle. The rest keep its lease, poll for commands and sweep."""
 
 
 @contextmanager

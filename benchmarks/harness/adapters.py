@@ -92,7 +92,7 @@ class Peer:
 
 
 def find_peers(names: Iterable[str], extra: Iterable[str], venvs: Path) -> list[Peer]:
-    """The peers named; an ``extra`` adapter takes part by its first variant even if nobody named it.
+    """Return the peers named; an ``extra`` adapter takes part by its first variant even if it is not named.
 
     A name is ``name`` (the first variant), ``name:variant`` or ``name:*``. Raises SystemExit for an unknown one.
     """

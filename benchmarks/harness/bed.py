@@ -19,17 +19,17 @@ from harness.servers import SERVERS, Server, wait_for
 from inside.bench_job import RECORD
 
 INSIDE = Path(__file__).resolve().parents[1] / "inside"
-"""What runs in the virtualenvs: the client, and what job bodies use."""
+"""The modules for the virtualenvs: the client, and helpers of job bodies."""
 
 STOP_SECONDS = 20.0
-"""What a worker gets to end after SIGTERM."""
+"""Seconds that a worker gets to end after SIGTERM."""
 
 Shape = tuple[int, int]
 """Processes, and concurrency in each."""
 
 
 class Bed:
-    """Makes everything when made, and takes it all away when closed."""
+    """Makes everything when made, and removes it all when closed."""
 
     def __init__(self, peer: Peer, mode: str = "") -> None:
         self.peer = peer
@@ -37,7 +37,7 @@ class Bed:
         self.folder.chmod(0o755)  # PostgreSQL may run as another user
         self.app = self.folder / "app"
         self.app.mkdir()
-        # Under a name of its own, so that peers/rq.py never hides the package rq.
+        # Under a separate name, so that peers/rq.py never hides the package rq.
         (self.app / "bench_app.py").symlink_to(peer.adapter.path)
         self.log, self.out = self.folder / "log", self.folder / "out"
         self.log.touch()
@@ -95,7 +95,7 @@ class Bed:
     # the worker
 
     def commands(self, shape: Shape) -> list[list[str]] | None:
-        """The commands that make a worker of this shape, or None if the peer has none."""
+        """The commands that start a worker of this shape, or None if the peer has none."""
         if shape not in self._commands:
             self._commands[shape] = self.client("worker", p=shape[0], c=shape[1])
         return self._commands[shape]
@@ -105,7 +105,7 @@ class Bed:
         return next(shape for shape in shapes if self.commands(shape))
 
     def start_worker(self, shape: Shape) -> None:
-        """Start every process of a worker; its output goes to a file."""
+        """Start every process of a worker; its output is written to a file."""
         for program, *rest in self.commands(shape) or []:
             path = shutil.which(program, path=self.env["PATH"]) or program
             if program == "python":
@@ -134,9 +134,9 @@ class Bed:
         return pids
 
     def kill_worker(self) -> None:
-        """SIGKILL to every process of the worker, until none is left."""
+        """Send SIGKILL to every process of the worker, until none is left."""
         direct = {worker.pid for worker in self.workers}
-        for pid in self.worker_pids():  # what init reaps would look like other work
+        for pid in self.worker_pids():  # children that init reaps would look like other work
             if pid not in direct:
                 with contextlib.suppress(OSError):
                     Foreign.orphans += sum(stat(pid)[1:])
@@ -155,7 +155,7 @@ class Bed:
         self.workers = []
 
     def stop_worker(self) -> float | None:
-        """SIGTERM, as supervisors do; returns the seconds it took, or None if the worker had to be killed."""
+        """Send SIGTERM, as supervisors do; return the seconds it took, or None if the worker had to be killed."""
         start = time.monotonic()
         for worker in self.workers:
             with contextlib.suppress(ProcessLookupError):
@@ -166,7 +166,7 @@ class Bed:
         return took if gone else None
 
     def worker_has_ended(self) -> bool:
-        """Whether some process of the worker ended by itself."""
+        """Return True if some process of the worker ended unasked."""
         return any(worker.poll() is not None for worker in self.workers)
 
     def cpu(self) -> float:
@@ -193,11 +193,11 @@ class Bed:
         return [(n, at, pid) for n, at, pid in RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size])]
 
     def wait_count(self, count: int, seconds: float) -> bool:
-        """Wait for that many completions; False if they didn't come."""
+        """Wait for that many completions; return False if they are fewer."""
         return wait_for(lambda: self.count() >= count, seconds)
 
     def tail(self) -> str:
-        """The last of what the worker said."""
+        """The last lines of the worker's output."""
         with contextlib.suppress(OSError):
             return (self.folder / "worker.log").read_text(errors="replace")[-1500:]
         return ""

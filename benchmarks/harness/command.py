@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse the command line and do what it says."""
+    """Parse the command line and run it."""
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     _add_run(commands)
@@ -85,6 +85,6 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _picked(kind: type[T], args: argparse.Namespace) -> T:
-    """The arguments that a dataclass has fields for."""
+    """The arguments that are fields of a dataclass."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     return kind(**{field.name: getattr(args, field.name) for field in fields})

@@ -1,4 +1,4 @@
-"""Faults: a worker or a server is ended at random moments while jobs run; what is lost, stuck, run twice?"""
+"""Faults: a worker or a server is ended at random moments while jobs run; which jobs are lost, stuck, run twice?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEXT_SECONDS = 40
 """How long a worker may take to complete something after a fault."""
 
 RECONNECT_SECONDS = 45
-"""How long a worker may take to go on after its server is back."""
+"""How long a worker may take to resume after its server is back."""
 
 LATE_SECONDS = 20
 """Wait after the last job, in which second runs show up."""
@@ -77,7 +77,7 @@ class _Run:
         return len({n for n, _, _ in self.bed.records()}) >= self.jobs
 
     def _revive(self) -> None:
-        """What a supervisor does: start a worker that ended by itself again."""
+        """Start a worker again that ended unasked, as a supervisor does."""
         if self.bed.worker_has_ended():
             self.exits += 1
             self.bed.kill_worker()
@@ -115,7 +115,7 @@ class _Run:
             self.reconnects = "exits" if self.bed.worker_has_ended() else "yes"
 
     def _counted(self, is_done: bool, left: dict[str, int] | None) -> dict[str, Any]:
-        first: dict[int, int] = {}  # read after asking the peer: what ends in between must not look lost
+        first: dict[int, int] = {}  # read after asking the peer: a job that ends in between must not look lost
         for n, at, _ in self.bed.records():
             first.setdefault(n, at)
         missing = self.jobs - len(first)

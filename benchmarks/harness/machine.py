@@ -62,7 +62,7 @@ class Foreign:
 
     spinners: ClassVar[list[subprocess.Popen[bytes]]] = []
     orphans: ClassVar[int] = 0
-    """Ticks of own processes that nobody here will wait for, because their parent died first."""
+    """Ticks of own processes that no process here will wait for, because their parent died first."""
 
     def __init__(self) -> None:
         self._start = self._times()

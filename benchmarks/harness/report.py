@@ -9,7 +9,7 @@ from typing import Any
 from harness.workloads import SHAPES, WORKLOADS
 
 Result = dict[str, Any]
-"""One run's result file: when, where, what was installed, and its rows."""
+"""One run's result file: when, where, with which packages, and its rows."""
 
 COUNTS = frozenset(
     [
@@ -36,7 +36,7 @@ ORDER = [
     "bulk enqueue cpu us",
     *(f"drain cpu us {shape}" for shape in _DRAINS),
 ]
-"""Columns that have a place; all others follow as they come."""
+"""Columns that have a place; all further ones follow as they appear."""
 
 
 def report(results: list[Result], baseline: str | None = None) -> str:

@@ -22,7 +22,7 @@ STOP_SECONDS = 10
 
 
 def wait_for(test: Callable[[], T], seconds: float, step: float = 0.02) -> T:
-    """Ask again and again until the answer is true or ``seconds`` have passed; returns the last answer."""
+    """Call again and again until the answer is true or ``seconds`` have passed; return the last answer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         got = test()
@@ -52,7 +52,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """What an adapter connects to."""
+        """The URL that an adapter connects to."""
         raise NotImplementedError
 
     def argv(self) -> list[str]:
@@ -60,7 +60,7 @@ class Server:
         raise NotImplementedError
 
     def answers(self, connection: socket.socket) -> bool:
-        """Whether a server that takes connections also serves."""
+        """True if a server that takes connections also serves."""
         return True
 
     def start(self) -> None:
@@ -135,7 +135,7 @@ class Postgres(Server):
 
     kind = "postgres"
     end_signal = signal.SIGINT
-    kill_signal = signal.SIGQUIT  # its own "as if crashed", which takes its children along
+    kill_signal = signal.SIGQUIT  # its own "as if crashed", which ends its children, too
 
     def prepare(self) -> None:
         self.bin = postgres_folder()
@@ -177,7 +177,7 @@ SERVERS: dict[str, type[Server]] = {server.kind: server for server in (Redis, Po
 
 
 def server_versions(kinds: Iterable[str]) -> dict[str, str]:
-    """What each kind of server calls itself; SQLite, which is no server, always among them."""
+    """The version text of each kind of server; SQLite, which is no server, always among them."""
     commands = {"redis": ["redis-server", "--version"], "beanstalkd": ["beanstalkd", "-v"]}
     found = {"sqlite": sqlite3.sqlite_version}
     for kind in sorted(set(kinds)):

@@ -1,4 +1,4 @@
-"""One run of the harness: every round goes through all peers, each round beginning with another one."""
+"""One run of the harness: every round takes all peers, each round beginning with another one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.workloads import WORKLOADS, Options
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a session measures, whatever it measures."""
+    """The conditions of a session, whatever it measures."""
 
     baseline: str = "rq:worker"
     rounds: int = 3
@@ -36,7 +36,7 @@ class Conditions:
 
 @dataclass
 class Session:
-    """Measures ``peers`` under ``conditions``; what it found is in ``result``, and in a file after each row."""
+    """Measures ``peers`` under ``conditions``; the findings are in ``result``, and in a file after each row."""
 
     peers: list[Peer]
     options: Options
@@ -100,7 +100,7 @@ class Session:
         row: dict[str, Any] = {"workload": workload, "peer": peer.name, "round": number}
         try:
             row["values"] = WORKLOADS[workload](peer, self.options)
-        except Exception as problem:  # a peer that fails must not take the others with it
+        except Exception as problem:  # a peer that fails must not take the rest with it
             row["error"] = f"{type(problem).__name__}: {problem}"
         return row | {"foreign cpu": None}
 

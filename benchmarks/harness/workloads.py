@@ -30,14 +30,14 @@ IMPORTS = 7
 """Imports of which the median is taken."""
 
 MANY_JOBS = 10_000
-"""Jobs between the two looks of the footprint workload."""
+"""Jobs between the two samples of the footprint workload."""
 
 Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line sets for workloads."""
+    """Settings of the workloads from the command line."""
 
     jobs: int = 5000
     max_drain: float = 12
@@ -57,7 +57,7 @@ def throughput(peer: Peer, options: Options) -> Numbers:
                 shape = (shape[0], 1)
                 if shape == (1, 1) or not bed.commands(shape):
                     continue
-            # The first shape enqueues one by one, the others in bulk where there is a bulk call.
+            # The first shape enqueues one by one, the rest in bulk where there is a bulk call.
             is_bulk = bool(peer.adapter.bulk) and number > 0
             way = "bulk enqueue" if is_bulk else "enqueue"
             took, used = _enqueue(bed, options.jobs, is_bulk)
@@ -111,7 +111,7 @@ def latency(peer: Peer, options: Options) -> Numbers:
 
 
 def progress(peer: Peer, options: Options) -> Numbers | None:
-    """What a job's own reports cost: progress, and events appended to its record."""
+    """The cost of a job's own reports: progress, and events appended to its record."""
     if not peer.adapter.progress:
         return None
     with Bed(peer) as bed:

@@ -82,7 +82,7 @@ async def _connected(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def perform(command: str, spec: dict[str, Any]) -> Any:
-    """Do what the harness asks for: worker, setup, left, enqueue or latency."""
+    """Do what the harness requests: worker, setup, left, enqueue or latency."""
     if command == "worker":
         return app.worker(spec["p"], spec["c"])
     if command in ("setup", "left"):

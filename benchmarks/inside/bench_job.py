@@ -1,4 +1,4 @@
-"""What every job body needs: to record its completion, and to time its own progress reports.
+"""Helpers of every job body: to record its completion, and to time its own progress reports.
 
 Standard library only, and as little of it as possible: the workers that are measured import this.
 """
@@ -16,7 +16,7 @@ RECORD = struct.Struct("<qqq")
 
 PAYLOAD = "x" * 200
 JOB_SECONDS = 0.005
-"""What a job of the faults workload takes."""
+"""The parameters of a job of the faults workload."""
 
 MODE = os.environ.get("BENCH_MODE", "")
 """``faults``: use the shortest sane leases."""
@@ -36,7 +36,7 @@ _fd = -1
 
 
 def record(n: int) -> None:
-    """Say that job ``n`` has run: one atomic append, about 2 microseconds."""
+    """Record that job ``n`` has run: one atomic append, about 2 microseconds."""
     global _fd
     if _fd < 0:
         _fd = os.open(os.environ["BENCH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

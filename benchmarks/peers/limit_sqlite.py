@@ -1,6 +1,6 @@
 """The limit on SQLite, in WAL mode: the same five steps as limit_redis, each its own transaction.
 
-"normal" and "full" say the synchronous setting; "batch" (normal) and "batch-full" take 64 jobs a transaction.
+"normal" and "full" are the synchronous setting; "batch" (normal) and "batch-full" take 64 jobs a transaction.
 """
 
 NAME = "limit_sqlite"

@@ -74,7 +74,7 @@ def worker(p, c):
                 "5",
                 *common,
             ]
-        ] * p  # an idle worker looks every ttl - 15 s
+        ] * p  # an idle worker polls every ttl - 15 s
     return [["rq", "worker", *common]] if p == 1 else [["rq", "worker-pool", "-n", str(p), *common]]
 
 

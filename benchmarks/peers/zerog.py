@@ -29,7 +29,7 @@ UNFINISHED = ("new", "queued", "scheduled", "running")
 
 
 class Params(Schema):
-    """What each of the jobs is given."""
+    """The parameters of each of the jobs."""
 
     n = fields.Integer(required=True)
     payload = fields.String(required=True)

@@ -1,6 +1,6 @@
-"""What the database itself saw of every job: each change of status or epoch, written down by triggers in the file.
+"""The database's own record of every job: each change of status or epoch, written by triggers in the file.
 
-It needs no word of the workers, and shows what the final documents can't: a second settlement of one run, a claim
+It is independent of the workers, and shows what the final documents can't: a second settlement of one run, a claim
 that was made twice, a terminal state that was left for a moment.
 """
 
@@ -45,7 +45,7 @@ class Change(NamedTuple):
     pause: float | None
     """Seconds until the job may run again, if it has to wait."""
     worker: str | None
-    """Who owns the job since."""
+    """The owner of the job from then on."""
 
 
 class Audit:

@@ -1,4 +1,4 @@
-"""Jobs of every kind of ending, and what must be known of each afterwards, whatever carried it.
+"""Jobs of every kind of ending, and what must hold for each afterwards, on whatever backends.
 
 The environment names the datastore and the queue of the app, for the worker processes, too.
 """
@@ -24,7 +24,7 @@ ENDS = {
     "refuses": "failed",
     "withdrawn": "cancelled",
 }
-"""What becomes of a job of each kind."""
+"""The final status of each kind of job."""
 
 
 class Ending(zerog.BaseJob):
@@ -80,7 +80,7 @@ class Ending(zerog.BaseJob):
 
 
 def check(app: zerog.App, uuid: str, kind: str, number: int) -> None:
-    """That one job has come to the end of its kind, with all that it recorded, once."""
+    """Check that one job has the end of its kind, with all that it recorded, once."""
     job = app.get_job(uuid, Ending)
     info = app.info(uuid)
     assert info["status"] == ENDS[kind], (kind, info)
@@ -96,8 +96,8 @@ def check(app: zerog.App, uuid: str, kind: str, number: int) -> None:
     assert len(info["errors"]) == job.errorCount + job.crashes + job.lost
     assert len(info["warnings"]) == (kind == "warned")
     assert job.completeness == 1.0 if ENDS[kind] == "succeeded" else job.completeness == 0.0
-    # A run that was cut off may have stored its turn or not, and then did it again. It counts as lost, or was given
-    # back, uncounted, which is an event.
+    # A run that was cut off may have stored its turn or not, and then did it again. It counts as lost, or was released,
+    # uncounted, which is an event.
     cut_off = job.lost + sum(not event["msg"].startswith("turn") for event in info["events"])
     turns = {"again": 3, "recovers": 2, "gives_up": 2}.get(kind, 1)
     assert turns <= job.turns <= turns + cut_off, (kind, job.turns, cut_off)

@@ -21,7 +21,7 @@ def square(number: int) -> int:
 
 
 def go_on(started: str) -> None:
-    """Run for long, whatever signal comes but SIGKILL."""
+    """Run for long, whatever signal arrives but SIGKILL."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     leave(started, str(os.getpid()))
     time.sleep(300)

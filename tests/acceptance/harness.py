@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 
 class Workers:
-    """Worker processes that are started, killed and ended by this test, and by their pid alone. Use as ``with``."""
+    """Worker processes that are started, killed and ended by this test, each by its pid. Use as ``with``."""
 
     def __init__(
         self, folder: Path, *options: str, module: str | None = "tests.acceptance.jobs", url: str | None = None
     ) -> None:
-        """``module`` has the app; None if each worker is started on code of its own, by ``start(code=…)``.
+        """``module`` has the app; None if each worker is started on its own code, by ``start(code=…)``.
 
         ``url``: of the datastore and queue, a file in the folder by default.
         """
@@ -87,16 +87,16 @@ class Workers:
             return dict.fromkeys(STATUSES, 0) | dict(rows)
 
     def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-        """What ``condition`` answers once it is true; fails, with the workers' words, if it isn't in time."""
+        """Return what ``condition`` answers once it is true; fail, with the workers' output, if it isn't in time."""
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s: {self.counts()}\n{self.log.read_text()[-4000:]}")
-            time.sleep(0.02)  # the pace of looking, not a wait for the thing itself
+            time.sleep(0.02)  # the pace of polling, not a wait for the thing itself
         return answer
 
     def until_ended(self, number: int, seconds: float = 60.0) -> dict[str, int]:
-        """Wait until ``number`` jobs have ended; returns the counts."""
+        """Wait until ``number`` jobs have ended; return the counts."""
 
         def ended() -> dict[str, int] | None:
             counts = self.counts()

@@ -34,7 +34,7 @@ class Square(zerog.BaseJob):
 
 
 class Counted(zerog.BaseJob):
-    """Says outside ZeroG when it begins and that it came to its end, as one line of a file each."""
+    """Records its start and its end outside ZeroG, as one line of a file each."""
 
     JOB_TYPE = "counted"
 
@@ -88,7 +88,7 @@ class Steps(zerog.BaseJob):
 
 
 class Deaf(zerog.BaseJob):
-    """Runs on whatever it is told, without writing anything."""
+    """Runs on and ignores interruptions, without writing anything."""
 
     JOB_TYPE = "deaf"
 
@@ -123,7 +123,7 @@ class AsyncSteps(Steps):
 
 
 class AsyncDeaf(Deaf):
-    """Waits for a thread that can't be told to end."""
+    """Waits for a thread that can't be interrupted."""
 
     JOB_TYPE = "async_deaf"
 

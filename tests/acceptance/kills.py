@@ -1,6 +1,6 @@
 """The kill harness: workers killed with SIGKILL at random moments, and the books afterwards.
 
-Everything random comes from one seed, which is printed; ZEROG_KILL_SEED sets it. What jobs did is counted outside
+Everything random is drawn from one seed, which is printed; ZEROG_KILL_SEED sets it. What jobs did is counted outside
 ZeroG, too: each appends a line to ``starts`` when it begins and to ``effects`` when it ends, so that runs that were
 repeated are visible beside results that must not be.
 """
@@ -60,15 +60,15 @@ class Books:
     failed: int = 0
     wrong: list[str] = field(default_factory=list)
     missing: int = 0
-    """Jobs that have ended without having run to their end."""
+    """Jobs that have ended although no run was completed."""
     doubled: int = 0
-    """Effects beyond the first of each job: runs that were repeated although they had come to their end."""
+    """Effects beyond the first of each job: runs that were repeated although they had ended."""
     cut_off: int = 0
     runs: int = 0
     rescues: list[float] = field(default_factory=list)
     """Seconds from each kill until each job that it hit was taken from the dead worker, sorted."""
     recoveries: list[float] = field(default_factory=list)
-    """Seconds from each kill to the next run of each job that it hit: with the wait behind all others, sorted."""
+    """Seconds from each kill to the next run of each job that it hit: with the wait behind all other jobs, sorted."""
     seconds: float = 0.0
 
     def table(self) -> str:
@@ -100,7 +100,7 @@ def percentiles(seconds: list[float]) -> str:
 
 
 class KillRun:
-    """One run of a plan in a folder of its own."""
+    """One run of a plan in its own folder."""
 
     def __init__(self, folder: Path, plan: Plan, url: str | None = None) -> None:
         given = os.environ.get(SEED_VARIABLE)
@@ -119,7 +119,7 @@ class KillRun:
         self._uuids: list[str] = []
 
     def run(self) -> Books:
-        """Submit, kill, wait for the end, and look at everything."""
+        """Submit, kill, wait for the end, and check everything."""
         plan = self._plan
         started = time.monotonic()
         params = {"effects": str(self._effects), "starts": str(self._starts), "seconds": plan.seconds}
@@ -142,7 +142,7 @@ class KillRun:
         self._executors[self._workers.start("--executor", executor).pid] = executor
 
     def _done(self) -> int:
-        """Effects so far; the file is so much cheaper to ask than the documents that asking changes nothing."""
+        """Effects so far; the file is so much cheaper to read than the documents that reading it changes nothing."""
         return self._effects.stat().st_size // EFFECT_BYTES
 
     def _until_effects(self, number: int) -> None:
@@ -151,9 +151,9 @@ class KillRun:
             if now > seen:
                 seen, since = now, time.monotonic()
             if time.monotonic() - since > self._plan.patience:
-                # Only doubled effects were in the count so far, or jobs are lost: the books tell which.
+                # Only doubled effects were in the count so far, or jobs are lost: the books show which.
                 return
-            time.sleep(0.002)  # the pace of looking, and what makes the moment of a kill a random one
+            time.sleep(0.002)  # the pace of polling, and what makes the moment of a kill a random one
 
     def _kill(self, worker: subprocess.Popen[bytes]) -> None:
         w = self._workers

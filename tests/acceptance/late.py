@@ -1,4 +1,4 @@
-"""Jobs whose first run waits at a gate and then goes on as if nothing were; and a worker that waits at a point."""
+"""Jobs whose first run waits at a gate and then continues as if nothing happened; and workers that wait at a point."""
 
 from __future__ import annotations
 

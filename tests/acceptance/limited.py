@@ -33,7 +33,7 @@ def compute() -> None:
 
 
 class Plain(zerog.BaseJob):
-    """Does what ``do`` says, for a minute if nobody stops it; then tells that it wasn't stopped."""
+    """Does what ``do`` names, for a minute unless stopped; then records that it wasn't stopped."""
 
     JOB_TYPE = "plain"
     MAX_ERRORS = 1
@@ -63,7 +63,7 @@ class Plain(zerog.BaseJob):
         compute()
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
-            pass  # Python again, in which others get their turn
+            pass  # Python again, in which other threads get their turn
 
     def do_children(self) -> None:
         process = subprocess.Popen(["sleep", str(self.CHILDREN_WAIT)], start_new_session=True)
@@ -75,7 +75,7 @@ class Plain(zerog.BaseJob):
         time.sleep(60)
 
     def do_stubborn(self) -> None:
-        """Shrugs off whatever it is told."""
+        """Ignores every interruption."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
@@ -176,7 +176,7 @@ class StopCoroutine(Coroutine):
 
 
 class Finish(Plain):
-    """Is waited for; ends once there is a file ``go``."""
+    """Is waited for; ends once the file ``go`` exists."""
 
     JOB_TYPE = "finish"
     ON_SHUTDOWN = "finish"
@@ -206,7 +206,7 @@ class HardCoroutine(Coroutine):
 
 
 class Both(Plain):
-    """Is told first; if that is to no avail it is killed."""
+    """Is interrupted first; if that has no effect it is killed."""
 
     JOB_TYPE = "both"
     SOFT_TIMEOUT = LIMIT / 2

@@ -1,4 +1,4 @@
-"""What jobs leave outside ZeroG, where no fence protects it."""
+"""Traces of jobs outside ZeroG, where no fence protects them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EFFECT_BYTES = 8
 
 
 def append_line(path: str, line: str) -> None:
-    """Add a line in one write, which the system doesn't mix with another process's."""
+    """Append a line in one write, which the system doesn't mix with another process's."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, line.encode())

@@ -1,4 +1,4 @@
-"""Jobs that do to their process what no job should, and one that looks at what it was given."""
+"""Jobs that damage their process, and one that checks the state of its process."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Mute(Exception):
 
 
 def sleeper(marks: Path, name: str) -> subprocess.Popen[bytes]:
-    """A process that does nothing for ten minutes, in a session of its own for some names."""
+    """A process that does nothing for ten minutes, in its own session for some names."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=name.startswith("session"))
     leave(marks / f"{name}.pid", str(process.pid))
     return process
 
 
 def double_fork(marks: Path) -> None:
-    """What a daemon does: the parent in between has gone when the job goes on."""
+    """What a daemon does: the parent in between has gone when the job continues."""
     pid = os.fork()
     if pid == 0:
         os.setsid()
@@ -130,7 +130,7 @@ class Odd(zerog.BaseJob):
         os.closerange(3, 1024)
 
     def do_shutdown(self) -> None:
-        """Ends its side of every connection it finds, that to the worker among them, and goes on."""
+        """Ends its side of every connection it finds, the one to the worker included, and continues."""
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2:
                 ctypes.CDLL(None).shutdown(int(name), 1)
@@ -177,7 +177,7 @@ class Odd(zerog.BaseJob):
         return 200
 
     def _go_on_writing(self, name: str) -> None:
-        """Until it is refused, and then says so."""
+        """Write until it is refused, and then record that."""
         try:
             while True:
                 self.record_event("from a thread")
@@ -210,7 +210,7 @@ class AsyncOdd(Odd):
 
 
 class Look(zerog.BaseJob):
-    """Says what its process is like."""
+    """Records the state of its process."""
 
     JOB_TYPE = "look"
 

@@ -14,7 +14,7 @@ import zerog
 class Stubborn(zerog.BaseJob):
     """Makes a file when it begins, and runs until the file ``over`` is there.
 
-    Told to stop it gives itself back, ends well, or doesn't listen.
+    On a stop it releases itself, ends well, or ignores it.
     """
 
     JOB_TYPE = "stubborn"

@@ -1,4 +1,4 @@
-"""One process of a worker dies: the others go on, or the worker ends and says so with its exit code."""
+"""One process of a worker dies: the rest continue, or the worker ends and its exit code reports it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_one_dead_child_disturbs_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("children_too", [False, True])
 @pytest.mark.wide
 def test_a_worker_that_can_fork_no_child_any_more_gives_up(children_too: bool, tmp_path: Path) -> None:
-    """The process that forks its children is killed: it ends with a code other than 0, and another worker goes on."""
+    """The process that forks its children is killed: it ends with a code other than 0; another worker takes over."""
     options = ("--executor", "process", "--concurrency", "2", "--lease", "1", "--grace", "1")
     with Workers(tmp_path, *options) as w:
         marks = [tmp_path / f"{number}" for number in range(2)]

@@ -1,4 +1,4 @@
-"""A thousand jobs that fail at the same moment: when they come back, and what they cost the store."""
+"""A thousand jobs that fail at the same moment: when they are retried, and what they cost the store."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def open_app(folder: Path) -> tuple[zerog.App, Audit]:
 
 
 def run_all(app: zerog.App, job_type: str, ended: str) -> list[dict[str, Any]]:
-    """A thousand jobs of a type run by a real worker until all have ended; their documents."""
+    """Run a thousand jobs of a type by a real worker until all have ended; return their documents."""
     uuids = app.submit_many(job_type, [{}] * JOBS)
     worker = zerog.Worker(app, concurrency=8)
     thread = threading.Thread(target=worker.run)
     thread.start()
     deadline = time.monotonic() + 60
     while len(app.datastore.find(FindQuery(status=ended, limit=JOBS)).heads) < JOBS and time.monotonic() < deadline:
-        time.sleep(0.05)  # the pace of looking
+        time.sleep(0.05)  # the pace of polling
     worker.stop()
     thread.join(30)
     assert not thread.is_alive()

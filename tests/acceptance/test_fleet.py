@@ -64,7 +64,7 @@ def zerog(w: Workers, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind: str, executor: str) -> None:
-    """Its running jobs end where they are; from then on the other one does everything, until it may claim again."""
+    """Its running jobs end where they are; from then on the other one claims everything, until it may claim again."""
     with workers(tmp_path, kind, "--executor", executor, "--concurrency", "2") as w:
         first, second = w.start(), w.start()
         names = name_of(w, first), name_of(w, second)
@@ -82,7 +82,7 @@ def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind
             counts = w.counts()
         assert names[0] not in owners
         assert w.until_ended(400)["succeeded"] == 400
-        # Those that it gave back at once have cost their jobs nothing.
+        # Those that it released at once have cost their jobs nothing.
         assert [w.app.progress(uuid)["errorCount"] for uuid in uuids] == [0] * 400
         w.app.fleet.drain(names[1])
         w.until(lambda: state_of(w, names[1]) == "drained", SOON)
@@ -93,7 +93,7 @@ def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind
 
 @pytest.mark.wide
 def test_a_drained_worker_that_is_killed_costs_time_only(tmp_path: Path) -> None:
-    """Its job goes on elsewhere after the lease, and its record goes."""
+    """Its job continues elsewhere after the lease, and its record is removed."""
     with workers(tmp_path) as w:
         first = w.start()
         name = name_of(w, first)
@@ -130,7 +130,7 @@ def test_drained_for_good_a_worker_ends_once_its_job_has(tmp_path: Path, kind: s
 
 @pytest.mark.wide
 def test_a_supervisor_does_not_replace_what_was_drained_for_good(tmp_path: Path) -> None:
-    """One of two goes and the other works on; after the second one the supervisor ends, too, with 0."""
+    """One of two ends and the other works on; after the second one the supervisor ends, too, with 0."""
     with workers(tmp_path, "sqlite", "--processes", "2", "--build-id", "7") as w:
         supervisor = w.start()
         first, second = w.until(lambda: len(found := sorted(shown(w))) == 2 and found)
@@ -169,7 +169,7 @@ def test_nobody_claims_from_a_paused_queue(tmp_path: Path, kind: str, executor: 
         answer = zerog(w, "queues", "pause", app, "slow", "--reason", "the disk is full")
         assert answer.stdout == "Queue slow is paused.\n"
         w.until(lambda: w.log.read_text().count("claims nothing from paused queues: slow") == 2, SOON)
-        w.until(lambda: not w.counts()["running"], SOON)  # what ran goes on to its end
+        w.until(lambda: not w.counts()["running"], SOON)  # what ran continues to its end
         before = w.counts()["succeeded"]
         assert before < 300
         slow += w.app.submit_many("square", ({"number": n} for n in range(5)), queue="slow")

@@ -1,4 +1,4 @@
-"""Workers that are alive but late: others take their jobs, and what the late ones do then has no effect."""
+"""Workers that are alive but late: other workers take their jobs, and what the late ones do then has no effect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def documents(w: Workers, uuids: list[str]) -> list[dict[str, Any]]:
 
 
 def one_stop(w: Workers, folder: Path, where: str, executor: str) -> tuple[int, int]:
-    """Twenty runs of a worker stopped for longer than its lease; returns how many ran on, and what they changed.
+    """Twenty runs of a worker stopped for longer than its lease; return how many ran on, and what they changed.
 
     ``where``: ``run`` stops it while they run, ``write`` too and each writes once more, ``settle`` when they end.
     """
@@ -61,7 +61,7 @@ def one_stop(w: Workers, folder: Path, where: str, executor: str) -> tuple[int, 
     if where == "settle":
         (folder / "gate").touch()
         w.until(mark.exists)
-    with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
+    with w.app.datastore.file.writing():  # so that it stops outside its own transaction
         os.kill(late.pid, signal.SIGSTOP)
         w.until(lambda: is_stopped(late))
     other = w.start("--executor", "thread")
@@ -111,10 +111,10 @@ def test_200_runs_of_stopped_workers_change_nothing(
 @pytest.mark.parametrize("executor", ["thread", *wide("process")])
 @pytest.mark.wide
 def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_path: Path) -> None:
-    """In a thread it stops the beat too, and the run is fenced; in a child the worker keeps the lease."""
+    """In a thread it stops the heartbeat too, and the run is fenced; in a child the worker keeps the lease."""
     uuid = w.app.submit("holding", {"marks": str(tmp_path), "seconds": 8.0}).uuid
-    # Long enough for another to start on a machine under load; which must not make one of a worker whose beat goes on
-    # that is too late to keep the run.
+    # Long enough for another to start on a machine under load; which must not make a worker whose heartbeat continues
+    # too late to keep the run.
     holder = w.start("--executor", executor, *(("--lease", "2.5") if executor == "process" else ()))
     w.until(lambda: marked(tmp_path, "begun") == 1)
     other = w.start("--executor", "thread", "--lease", "2.5")
@@ -130,7 +130,7 @@ def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_p
 
 
 def test_deliveries_at_the_same_moment_run_each_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of 300 jobs is on the queue four times, and eight workers take what they get."""
+    """Each of 300 jobs is on the queue four times, and eight workers claim concurrently."""
     url = f"sqlite:///{tmp_path}/jobs.db"
     monkeypatch.setenv("ZEROG_URL", url)
     from tests.acceptance.late import Counted

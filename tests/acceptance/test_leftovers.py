@@ -35,7 +35,7 @@ def started(w: Workers, marks: Path) -> list[str]:
 
 
 def test_nothing_is_left_when_the_job_is_settled(w: Workers, tmp_path: Path) -> None:
-    """No moment later: the outcome is told after all are gone. The next job gets a fresh process."""
+    """No moment later: the outcome is reported after all are gone. The next job gets a fresh process."""
     with w:
         uuid = w.app.submit("leaving", {"marks": str(tmp_path)}).uuid
         w.start()
@@ -87,7 +87,7 @@ def test_nothing_is_left_when_the_worker_was_killed(w: Workers, tmp_path: Path) 
 
 
 def test_a_stopped_process_is_ended_with_its_worker(w: Workers, tmp_path: Path) -> None:
-    """Even a child that can't notice anything goes, by the one that had forked it."""
+    """Even a child that can't notice anything ends, by the process that had forked it."""
     with w:
         w.app.submit("leaving", {"marks": str(tmp_path), "then": "wait"})
         worker = w.start()

@@ -1,4 +1,4 @@
-"""What a limit ends in which executor, by real workers; the table in docs/limits.md says the same."""
+"""What a limit ends in which executor, with real workers: the table in docs/limits.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def told(folder: Path, job: Any) -> str | None:
 
 
 def is_gone(folder: Path, job: Any) -> bool:
-    """Whether what the job started has ended, and was reaped."""
+    """True if what the job started has ended, and was reaped."""
     pid = int((folder / job.uuid).with_suffix(".pid").read_text())
     return not Path(f"/proc/{pid}").exists()
 
@@ -70,7 +70,7 @@ def test_a_soft_limit_comes_through_hooks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("executor", ["thread", "async", "process"])
 @pytest.mark.wide
 def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: Path) -> None:
-    """Nothing of Python runs meanwhile. Afterwards a process hears of it; what never calls ZeroG doesn't elsewhere."""
+    """No Python runs meanwhile. Afterwards a process is interrupted; elsewhere only a run that calls ZeroG."""
     job = ended(tmp_path, job_type, "compute", "--executor", executor)
     assert seconds(job) > LIMIT
     assert told(tmp_path, job) == ("SoftTimeout" if executor == "process" else None)
@@ -91,7 +91,7 @@ def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: P
 )
 @pytest.mark.wide
 def test_a_soft_limit_without_a_process(job_type: str, do: str, executor: str, tmp_path: Path) -> None:
-    """A coroutine hears of it where it awaits, a thread where it ticks or writes."""
+    """A coroutine is interrupted where it awaits, a thread where it ticks or writes."""
     job = ended(tmp_path, job_type, do, "--executor", executor)
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"])
     assert LIMIT <= seconds(job) < LIMIT + LATE
@@ -134,7 +134,7 @@ def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any,
 @pytest.mark.parametrize("job_type", ["plain", "coroutine"])
 @pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
 def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: Path) -> None:
-    """Whether or not it ever writes; what it had started goes with it."""
+    """Whether or not it ever writes; what it had started ends with it."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
     assert told(tmp_path, job) == "Cancelled"
     assert took < 1 + LATE
@@ -180,7 +180,7 @@ def test_a_cancelled_run_without_a_process(job_type: str, do: str, executor: str
 def test_a_cancelled_thread_that_doesnt_listen_loses_its_job(
     job_type: str, do: str, executor: str, tmp_path: Path
 ) -> None:
-    """The job has ended after its grace; the thread itself can't be made to."""
+    """The job has ended after its grace; the thread can't be ended."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", executor)
     assert told(tmp_path, job) is None
     assert took < 1 + LIMIT + LATE
@@ -192,7 +192,7 @@ def test_a_cancelled_thread_that_doesnt_listen_loses_its_job(
 def shut_down(
     folder: Path, job_type: str, do: str, *options: str, go: Any = None, signals: int = 1
 ) -> tuple[Any, float, str]:
-    """The job as it is after its worker has shut down while it ran, the seconds that took, and what was logged."""
+    """The job after its worker has shut down while it ran, the seconds that took, and the log."""
     with Workers(folder, *options, module="tests.acceptance.limited_soft") as w:
         uuid = w.app.submit(job_type, {"do": do, "marks": str(folder)}).uuid
         worker = w.start()
@@ -231,7 +231,7 @@ def shut_down(
 )
 @pytest.mark.wide
 def test_a_shutdown_cancels_what_it_stops(job_type: str, do: str, executor: str, grace: int, tmp_path: Path) -> None:
-    """At once, and for good: whoever doesn't end within CANCEL_GRACE is ended, as with any cancellation."""
+    """At once, and for good: a run that doesn't end within CANCEL_GRACE is ended, as with any cancellation."""
     job, took, _ = shut_down(tmp_path, job_type, do, "--executor", executor, "--grace", str(grace))
     assert (job.status, job.resultCode) == ("cancelled", 410)
     assert "stopped by the shutdown of worker" in job.events[0]["msg"]
@@ -270,7 +270,7 @@ def test_a_second_signal_hurries_what_a_shutdown_waits_for(processes: str, tmp_p
 
 @pytest.mark.slow
 def test_a_supervisor_waits_as_long_as_its_workers_wait(tmp_path: Path) -> None:
-    """Longer than the ten seconds after which it kills what says nothing."""
+    """Longer than the ten seconds after which it kills a silent worker."""
     options = ("--executor", "process", "--grace", "0", "--processes", "2")
     with Workers(tmp_path, *options, module="tests.acceptance.limited_soft") as w:
         uuid = w.app.submit("finish", {"do": "wait", "marks": str(tmp_path)}).uuid

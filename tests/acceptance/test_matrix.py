@@ -66,11 +66,11 @@ def test_every_pair(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    """All jobs come to the ends of their kinds, with right results, although the worker dies half-way."""
+    """All jobs reach the ends of their kinds, with right results, although the worker dies half-way."""
     monkeypatch.delenv("ZEROG_URL", raising=False)
     monkeypatch.setenv("ZEROG_DATASTORE", DATASTORES[datastore](tmp_path))
     monkeypatch.setenv("ZEROG_QUEUE", QUEUES[queue](tmp_path))
-    sys.modules.pop("tests.acceptance.endings", None)  # its app is on what the environment names now
+    sys.modules.pop("tests.acceptance.endings", None)  # its app is on the backends that the environment names now
     endings = importlib.import_module("tests.acceptance.endings")
     app = endings.app
     request.addfinalizer(app.close)

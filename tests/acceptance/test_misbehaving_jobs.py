@@ -34,7 +34,7 @@ def either(executor: str, tmp_path: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def form(executor: str) -> str:
-    """The type of the odd job that this executor is made for."""
+    """The type of the odd job for this executor."""
     return "async_odd" if executor == "async" else "odd"
 
 
@@ -62,7 +62,7 @@ def look(w: Workers) -> dict[str, Any]:
 )
 @pytest.mark.wide
 def test_a_job_that_ends_its_process_ends_itself(how: str, named: str, w: Workers) -> None:
-    """Three runs, each with the way it died, then a failure that says why there is no fourth; nobody else is hurt."""
+    """Three runs, each with the way it died, then a failure with the reason for no fourth; no other job is hurt."""
     uuid = odd(w, how)
     w.start()
     job = w.app.wait(uuid, 30)
@@ -73,7 +73,7 @@ def test_a_job_that_ends_its_process_ends_itself(how: str, named: str, w: Worker
 
 
 def test_a_job_that_needs_more_memory_than_there_is(w: Workers) -> None:
-    """Three runs that each say so; the limit that it had set is gone with its process."""
+    """Three runs that each report it; the limit that it had set is gone with its process."""
     uuid = odd(w, "memory")
     w.start()
     before = look(w)["memory"]
@@ -106,7 +106,7 @@ def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str)
 )
 @pytest.mark.wide
 def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: Workers, tmp_path: Path) -> None:
-    """What a job changed about its process goes with that process; a job that changed nothing leaves it in use."""
+    """What a job changed about its process ends with that process; a job that changed nothing leaves it in use."""
     w.start()
     before = look(w)
     assert look(w) == before
@@ -123,14 +123,14 @@ def test_a_thread_that_outlives_its_run_can_write_nothing(how: str, either: Work
     uuid = odd(either, how, tmp_path, form)
     assert either.app.wait(uuid, 20).status == "succeeded"
     ended = either.app.datastore.read(f"zerog_job_{uuid}")
-    if how == "daemon":  # the other one's process may be gone before it can say so
+    if how == "daemon":  # the other one's process may end before it can record it
         either.until(lambda: (tmp_path / how).exists() and (tmp_path / how).read_text() == "ClaimLost", 10)
     look(either)
     assert either.app.datastore.read(f"zerog_job_{uuid}") == ended
 
 
 def test_a_forked_copy_neither_writes_nor_settles(either: Workers, form: str, tmp_path: Path) -> None:
-    """The copy is refused at its first write, comes back from run() like the original, and is gone then."""
+    """The copy is refused at its first write, returns from run() like the original, and is gone then."""
     uuid = odd(either, "fork", tmp_path, form)
     job = either.app.wait(uuid, 20)
     assert (job.status, job.output, job.attempts) == ("succeeded", {"who": "original"}, 1)

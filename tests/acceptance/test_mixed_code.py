@@ -35,14 +35,14 @@ def client(w: Workers, code: Path) -> zerog.App:
 
 
 def stored(w: Workers, uuid: str) -> str:
-    """Everything that the file has of a job, its token included, as text."""
+    """The whole row of a job, its token included, as text."""
     with w.app.datastore.file.reading() as sqlite:
         row = sqlite.execute("SELECT * FROM zerog_documents WHERE key = ?", (make_key(uuid),)).fetchone()
     return f"{tuple(row)} {json.dumps(w.app.datastore.read_with_cas(make_key(uuid)))}"
 
 
 def put_back(w: Workers) -> int:
-    """Deliveries that a worker has refused: on the queue of their kind, or to come again later."""
+    """Deliveries that a worker has refused: on the queue of their kind, or delayed."""
     refused = "SELECT count(*) FROM zerog_queue WHERE due > 0 OR queue LIKE '%~%'"
     with w.app.datastore.file.reading() as sqlite:
         return int(sqlite.execute(refused).fetchone()[0])
@@ -72,7 +72,7 @@ def check_they_wait(w: Workers, app: zerog.App, jobs: list[tuple[str, dict[str, 
 
 
 def test_an_older_worker_leaves_newer_documents_and_unknown_types_to_a_newer_one(w: Workers) -> None:
-    """They wait untouched and uncounted until a worker comes that knows them."""
+    """They wait untouched and uncounted until a worker starts that knows them."""
     app = client(w, NEW)
     order, parcel = check_they_wait(w, app, [("order", {"cents": 250}), ("parcel", {})], OLD)
     assert settled_by(app, order) == {"by": "new", "cents": 250}
@@ -80,7 +80,7 @@ def test_an_older_worker_leaves_newer_documents_and_unknown_types_to_a_newer_one
 
 
 def test_a_migration_that_raises_leaves_the_document_to_a_better_one(w: Workers) -> None:
-    """A deploy that went wrong harms no job: it waits with its own fields, uncounted, for the next one."""
+    """A failed deploy harms no job: it waits with its own fields, uncounted, for the next deploy."""
     app = client(w, OLD)
     order = app.submit("order", {"amount": 2.5}).uuid
     letter = app.submit("letter", {"text": "hello"}).uuid
@@ -97,7 +97,7 @@ def test_a_migration_that_raises_leaves_the_document_to_a_better_one(w: Workers)
 
 
 def test_a_field_of_newer_code_survives_a_run_by_older_code(w: Workers) -> None:
-    """The older class doesn't declare it, writes to the document twice, and takes nothing away."""
+    """The older class doesn't declare it, writes to the document twice, and removes nothing."""
     app = client(w, NEW)
     stamp = {"country": "IS", "value": [1, 2.5, None]}
     uuid = app.submit("letter", {"text": "hello", "stamp": stamp}).uuid
@@ -108,7 +108,7 @@ def test_a_field_of_newer_code_survives_a_run_by_older_code(w: Workers) -> None:
 
 
 def test_both_versions_share_the_work_of_a_type_that_didnt_change(w: Workers) -> None:
-    """Neither stands idle while the other is there."""
+    """Neither is idle while the other is there."""
     app = client(w, NEW)
     for code in (OLD, NEW):
         w.start(code=code)

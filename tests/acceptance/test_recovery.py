@@ -1,4 +1,4 @@
-"""How long a job stands still when everything that ran it is killed at once. Real processes, real time."""
+"""How long a job waits when every process that ran it is killed at once. Real processes, real time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes import alive
 
 
 def descendants(pid: int) -> list[int]:
-    """The pids of a process and of all that it started, and they in turn."""
+    """The pids of a process and of all its descendants."""
     found = [pid]
     for parent in found:
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -33,7 +33,7 @@ def descendants(pid: int) -> list[int]:
 def test_every_process_of_the_only_worker_is_killed(
     lease: int, limit: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On a quiet queue a new worker notices by itself, and goes on at the checkpoint."""
+    """On a quiet queue a new worker notices unprompted, and resumes at the checkpoint."""
     with Workers(tmp_path, "--executor", "process", "--lease", str(lease)) as w:
         uuid = w.app.submit("steps", {"steps": 10_000}).uuid
         worker = w.start()

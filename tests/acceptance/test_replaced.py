@@ -1,4 +1,4 @@
-"""Another file in the place of the SQLite file of a running worker: it waits, doctor names it, and it goes on later."""
+"""Another file in place of the SQLite file of a running worker: it waits, doctor names it, and it continues later."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from zerog.records.operations import Set
     [20, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 def test_a_rolling_restart_costs_a_job_nothing(restarts: int, tmp_path: Path) -> None:
-    """Each worker is ended by SIGTERM in the middle of the job, and the next one goes on where it was."""
+    """Each worker is ended by SIGTERM in the middle of the job, and the next one resumes where it was."""
     with Workers(tmp_path, "--lease", "5") as w:
         started = tmp_path / "started"
         # Longer than all restarts together: each of them lets it do a few dozen steps, and at least one.

@@ -1,4 +1,4 @@
-"""A store that is set back under load: what it then says waits or runs comes to its end. Real processes and servers."""
+"""A store set back under load: every job that is then pending or running ends. Real processes and servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.backends.redis.servers import started
 from zerog.records.job import TERMINAL
 
 LEASE = 5
-"""Of the workers, in seconds."""
+"""The lease of the workers, in seconds."""
 
 
 class SqliteStore:
@@ -28,25 +28,25 @@ class SqliteStore:
         self._file, self._copy = folder / "jobs.db", folder / "copy.db"
 
     def note(self) -> None:
-        """Keep the state of now."""
+        """Back up the current state."""
         with closing(sqlite3.connect(self._file)) as live, closing(sqlite3.connect(self._copy)) as copy:
             live.backup(copy)
 
     def set_back(self) -> None:
-        """Give everybody the state of then."""
+        """Restore the backup for all clients."""
         with closing(sqlite3.connect(self._copy)) as copy, closing(sqlite3.connect(self._file, timeout=60)) as live:
             copy.backup(live)
 
 
 class RedisStore:
-    """A server that dies and comes back with an older dump, as a replica that lagged when it was promoted."""
+    """A server that dies and restarts with an older dump, as a replica that lagged when it was promoted."""
 
     def __init__(self) -> None:
         self._server = started("valkey", "--dbfilename", "dump.rdb")
         self.url = self._server.url()
 
     def note(self) -> None:
-        """Keep the state of now."""
+        """Back up the current state."""
         import redis
 
         with closing(redis.Redis(port=self._server.port)) as client:
@@ -54,7 +54,7 @@ class RedisStore:
         shutil.copy(self._server.folder / "dump.rdb", self._server.folder / "then.rdb")
 
     def set_back(self) -> None:
-        """Give everybody the state of then."""
+        """Restore the backup for all clients."""
         self._server.kill()
         shutil.copy(self._server.folder / "then.rdb", self._server.folder / "dump.rdb")
         self._server.start()
@@ -70,7 +70,7 @@ def loaded(w: Workers, pace: float) -> Iterator[Callable[[float], None]]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             w.app.submit("steps", {"steps": 10, "seconds": 0.1})
-            time.sleep(pace)  # the load that this is about
+            time.sleep(pace)  # the load under test
 
     yield load
 

@@ -1,7 +1,7 @@
 """Workers ended again and again, by storms of SIGTERM and by SIGKILL in the middle of their shutdown.
 
-What the jobs are worth is judged by the database's own record of every change (``audit``), what a worker says of its
-end by its exit code: 0 for a clean one, after which it owns nothing any more, and the signal if it was killed.
+The jobs are judged by the database's own record of every change (``audit``), a worker's end by its exit
+code: 0 for a clean one, after which it owns nothing any more, and the signal if it was killed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Rounds:
         self.w.running.remove(worker)
 
     def storm(self) -> None:
-        """A hundred SIGTERMs in a second, or as long as there is somebody to take them."""
+        """Send a hundred SIGTERMs in a second, or as long as the process lives."""
         worker = self.at_work()
         for _ in range(100):
             worker.terminate()
@@ -66,7 +66,7 @@ class Rounds:
         self.ended(worker, code)
 
     def term_then_kill(self, step: int) -> None:
-        """SIGTERM, and SIGKILL ``step`` tenths of a second later, unless it has ended by then."""
+        """Send SIGTERM, and SIGKILL ``step`` tenths of a second later, unless it has ended by then."""
         worker = self.at_work()
         worker.terminate()
         try:
@@ -78,7 +78,7 @@ class Rounds:
         self.ended(worker, code)
 
     def check(self) -> None:
-        """Let a healthy worker bring all to its end, and look at every change there ever was."""
+        """Let a healthy worker end all jobs, and check every change there ever was."""
         self.over.touch()
         self.w.start()
         self.w.until_ended(len(self.uuids), 120)

@@ -1,4 +1,4 @@
-"""Signals in unkind numbers and orders, to workers with running jobs. Real processes."""
+"""Signals in large numbers and odd orders, to workers with running jobs. Real processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checked_books(w: Workers, uuids: list[str]) -> None:
 
 
 def storm(pid: int, worker: subprocess.Popen[bytes], number: int = 100, seconds: float = 1.0) -> int:
-    """SIGTERM again and again, as long as there is somebody to take it; returns how many were sent."""
+    """Send SIGTERM again and again, as long as the process lives; return how many were sent."""
     for sent in range(number):
         if worker.poll() is not None:
             return sent
@@ -60,7 +60,7 @@ def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("executor", ["thread", *wide("process", "async")])
 @pytest.mark.wide
 def test_sigterm_then_sigkill_at_any_moment_loses_nothing(executor: str, tmp_path: Path) -> None:
-    """The kill comes 0, 50, 100 … ms after the SIGTERM: in the middle of releasing, settling, leaving."""
+    """The kill follows 0, 50, 100 … ms after the SIGTERM: in the middle of releasing, settling, leaving."""
     with Workers(tmp_path, "--executor", executor, "--concurrency", "4", "--lease", "1", "--log-level", "ERROR") as w:
         uuids = list(w.app.submit_many(steps(executor), ({"steps": 30, "seconds": 0.02} for _ in range(24))))
         for step in range(6):
@@ -77,7 +77,7 @@ def test_sigterm_then_sigkill_at_any_moment_loses_nothing(executor: str, tmp_pat
 
 
 def test_ctrl_c_at_a_terminal_ends_a_supervisor_like_sigterm(tmp_path: Path) -> None:
-    """SIGINT to the whole foreground group: jobs in children don't feel it, save their work and are released."""
+    """SIGINT to the whole foreground group: jobs in children don't notice, save their work and are released."""
     options = ("--processes", "2", "--executor", "process", "--lease", "5", "--log-level", "WARNING")
     with Workers(tmp_path, *options) as w:
         marks = [tmp_path / "one", tmp_path / "two"]

@@ -107,7 +107,7 @@ def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, *wide(signal.SIGHUP)])
 @pytest.mark.wide
 def test_a_stop_signal_to_a_child_alone_is_a_crash(number: int, tmp_path: Path) -> None:
-    """Its worker goes on: the job may be what kills its process each time, and has to end some day."""
+    """Its worker continues: the job may be what kills its process each time, and has to end some day."""
     with Workers(tmp_path, "--executor", "process") as w:
         mark = tmp_path / "started"
         uuid = w.app.submit("steps", {"steps": 40, "seconds": 0.02, "started": str(mark)}).uuid
@@ -131,7 +131,7 @@ def test_the_death_of_an_idle_child_costs_the_next_job_nothing(tmp_path: Path) -
 
 
 def is_over(worker: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether the worker ends within that time."""
+    """Return True if the worker ends within that time."""
     try:
         worker.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -140,7 +140,7 @@ def is_over(worker: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def storm(w: Workers, target: str, seconds: float, total: int) -> int:
-    """SIGTERM every 2 s, to a worker that is started again each time; returns how many ended."""
+    """Send SIGTERM every 2 s, to a worker that is started again each time; return how many ended."""
     deadline = time.monotonic() + seconds
     ended = 0
     while time.monotonic() < deadline and w.counts()["succeeded"] < total:

@@ -1,4 +1,4 @@
-"""Workers side by side that don't know the same jobs, on one store: what that costs the one that does."""
+"""Workers with different job types on one store: what the unknown jobs cost the worker that knows its own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def seconds_for(app: zerog.App, uuids: list[str], limit: float) -> float:
         assert time.monotonic() - began < limit, f"{len(left)} of {len(uuids)} have not ended within {limit} s"
         some = list(left)[:200]
         left -= {uuid for uuid in some if app.progress(uuid)["status"] == "succeeded"}
-        time.sleep(0.02)  # the pace of looking
+        time.sleep(0.02)  # the pace of polling
     return time.monotonic() - began
 
 
@@ -77,7 +77,7 @@ def seconds_for(app: zerog.App, uuids: list[str], limit: float) -> float:
 def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
     kind: str, job_type: str, version: float, tmp_path: Path
 ) -> None:
-    """Beside it every job runs, as soon as it does alone but for a look or two."""
+    """Beside it every job runs, as soon as it does alone but for a poll or two."""
     capable = app_on(kind, tmp_path, 2.0, "known")
     with working(app_on(kind, tmp_path, version, job_type)), working(capable):
         for _ in range(5):
@@ -87,7 +87,7 @@ def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "limit"), [("sqlite", 5.0), ("redis", 5.0), ("generic", 60.0)])
 def test_one_that_fits_behind_ten_thousand_that_don_t(kind: str, limit: float, tmp_path: Path, capsys: Any) -> None:
-    """They are set aside at the first look."""
+    """They are set aside at the first poll."""
     app = app_on(kind, tmp_path, 2.0, "known")
     for _ in range(10):
         submit(app, 1_000, "unknown")

@@ -59,7 +59,7 @@ def w(tmp_path: Path) -> Workers:
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_a_worker_whose_log_is_not_read_goes_on_and_ends(kind: str, w: Workers, tmp_path: Path) -> None:
-    """Records are lost, no job stands still, SIGTERM is obeyed; once something reads again, it learns what was lost."""
+    """Records are lost, no job is blocked, SIGTERM is obeyed; once there is a reader again, the loss is logged."""
     with w:
         if kind == "pipe":
             reading, writing = os.pipe()

@@ -17,7 +17,7 @@ from tests.processes import alive
 
 
 def worker_pids(w: Workers) -> list[int]:
-    """The pids of the worker processes that hold a lease record, as they say themselves."""
+    """The pids of the worker processes that hold a lease record, read from those records."""
     with w.app.datastore.file.reading() as sqlite:
         keys = [key for (key,) in sqlite.execute("SELECT key FROM zerog_documents WHERE key GLOB 'zerog_worker_*'")]
     records = [w.app.datastore.read(key) for key in keys]
@@ -68,7 +68,7 @@ def test_workers_notice_that_their_supervisor_is_gone(w: Workers) -> None:
 
 @pytest.mark.wide
 def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:
-    """Workers that can't live are replaced ever more slowly, then the supervisor gives up with a code of its own."""
+    """Workers that can't live are replaced ever more slowly, then the supervisor gives up with a distinct exit code."""
     (tmp_path / "doomed.py").write_text(
         "import os\nimport sys\nimport zerog\napp = zerog.App('memory://')\nif 'worker' in sys.argv:\n    os._exit(9)\n"
     )
@@ -92,7 +92,7 @@ def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_configuration_error_is_not_repeated(tmp_path: Path) -> None:
-    """What can't be started isn't started again; the exit code is that of wrong use."""
+    """What can't be started isn't started again; the exit code is the one for wrong use."""
     command = [sys.executable, "-m", "zerog", "worker", "nothing:app", "--processes", "2"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
@@ -100,7 +100,7 @@ def test_a_configuration_error_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
-    """A deploy that is taken back at once is no failure: they have no job yet that could be cut off."""
+    """A deploy that is reverted at once is no failure: they have no job yet that could be cut off."""
     (tmp_path / "slow.py").write_text("import time\nopen('starting', 'w').close()\ntime.sleep(100)\n")
     command = [sys.executable, "-m", "zerog", "worker", "slow:app", "--processes", "2"]
     with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as supervisor:
@@ -127,7 +127,7 @@ STAYING = READY + "time.sleep(100)"
 
 
 def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str]:
-    """A supervisor of one worker that says it is ready; ended once a second one was started, or after 20 s."""
+    """A supervisor of one worker that reports ready; ended once a second one was started, or after 20 s."""
     marks = folder / "marks"
     marks.mkdir()
     command = [sys.executable, "-c", STAYING, str(marks), first_does]
@@ -153,12 +153,12 @@ def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str
 
 
 def test_a_worker_that_says_it_ends_and_does_not_is_replaced(tmp_path: Path) -> None:
-    """What keeps it may be a thread that a job left. Its jobs are given back, but nobody would run others."""
+    """What keeps it may be a thread that a job left. Its jobs are released, but it would run no further ones."""
     assert "did not end in time" in supervised(tmp_path, 'link.send(b"STOPPING=1\\n")').stderr
 
 
 def test_a_worker_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
-    """It waits for its jobs; it is killed only once it has not asked again in time."""
+    """It waits for its jobs; it is killed only once its requests for more time have stopped."""
     asks = 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=1500000\\n"); time.sleep(1); os._exit(5)'
     told = supervised(tmp_path, asks).stderr
     assert "ended with exit code 5" in told
@@ -202,7 +202,7 @@ def run_supervisor(
 
 
 def test_a_start_that_fails_is_tried_again_and_leaves_the_other_workers_alone(tmp_path: Path) -> None:
-    """The system has no process to spare for a moment."""
+    """The system briefly has no process to spare."""
     prepare = """if True:
         popen, number = subprocess.Popen, [0]
         def failing(*args, **kwargs):
@@ -236,7 +236,7 @@ def test_a_worker_that_has_done_its_share_is_replaced_at_once(tmp_path: Path) ->
 
 
 def test_a_replacement_that_can_not_start_leaves_the_others_alone(tmp_path: Path) -> None:
-    """The code on disk is broken, say: the worker that still runs the older code goes on."""
+    """The code on disk is broken, for example: the worker that still runs the older code continues."""
     fails = f"""
 while not os.path.exists({str(tmp_path / "ready")!r}): time.sleep(0.01)
 os._exit(2)
@@ -254,7 +254,7 @@ os._exit(2)
         starts=6,
         count=2,
     )
-    assert (code in (0, 1), starts >= 6) == (True, True), log  # 1 if one was just failing when the end came
+    assert (code in (0, 1), starts >= 6) == (True, True), log  # 1 if one was just failing at the end
     assert log.count("exit code 2") >= 3
     assert "giving up" not in log
 
@@ -268,7 +268,7 @@ def test_a_worker_that_was_ready_was_not_configured_wrongly(tmp_path: Path) -> N
 def test_the_jobs_of_a_killed_worker_run_again_long_before_its_lease_is_over(
     is_stopping: bool, lost: int, tmp_path: Path
 ) -> None:
-    """Its supervisor knows that it is gone. One that was stopping was not lost."""
+    """Its supervisor has seen that it is gone. One that was stopping was not lost."""
     with Workers(tmp_path, "--processes", "2", "--lease", "600", "--grace", "600") as w:
         mark = tmp_path / "started"
         uuid = w.app.submit("deaf", {"started": str(mark), "seconds": 600}).uuid
@@ -287,7 +287,7 @@ def test_the_jobs_of_a_killed_worker_run_again_long_before_its_lease_is_over(
 
 @pytest.mark.wide
 def test_a_job_that_kills_its_worker_each_time_ends(tmp_path: Path) -> None:
-    """At once rather than a lease later each time, and by MAX_LOST; the other jobs go on."""
+    """At once rather than a lease later each time, and by MAX_LOST; the other jobs continue."""
     code = tmp_path / "poison.py"
     code.write_text(
         "import os, signal, zerog\n"

@@ -58,14 +58,14 @@ class Supervisord:
             pass
 
     def info(self) -> dict[str, Any]:
-        """What supervisord knows of the worker; empty until it answers."""
+        """supervisord's state of the worker; empty until it answers."""
         try:
             return self._call("getProcessInfo")
         except OSError:
             return {}
 
     def stop(self) -> None:
-        """Have supervisord stop the worker, and wait until it has ended, by itself and in time."""
+        """Have supervisord stop the worker, and wait until it has ended, unkilled and in time."""
         assert self._call("stopProcess")
         info = self.info()
         assert (info["statename"], info["exitstatus"]) == ("STOPPED", 0)
@@ -123,7 +123,7 @@ def supervisord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sup
 
 
 def test_kill_restart_and_stop(supervisord: Supervisord) -> None:
-    """What dies is started again and its jobs go on; a restart costs them nothing; a stop is clean and in time."""
+    """What dies is started again and its jobs resume; a restart costs them nothing; a stop is clean and in time."""
     s = supervisord
     children = s.workers()
     main = s.main_pid()
@@ -166,7 +166,7 @@ def test_kill_restart_and_stop(supervisord: Supervisord) -> None:
 
 
 def test_jobs_go_on_without_a_log(supervisord: Supervisord) -> None:
-    """supervisord itself is killed, and with it the reader of the workers' output: they end their work in peace."""
+    """supervisord itself is killed, and with it the reader of the workers' output: they end their work undisturbed."""
     s = supervisord
     s.workers()
     main = s.main_pid()

@@ -142,7 +142,7 @@ def began(document: dict[str, Any]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_old_and_new_workers_on_one_store(upgrade: Upgrade) -> None:
-    """Each version claims, goes on with and takes over the jobs of the other; none is lost and none fails."""
+    """Each version claims, resumes and takes over the jobs of the other; none is lost and none fails."""
     workers = upgrade.workers
     assert upgrade.imported("earlier") != upgrade.imported("present") == ROOT
     upgrade.start("earlier")

@@ -1,4 +1,4 @@
-"""What becomes of running jobs when their process, their worker or their supervisor acts up. Real processes."""
+"""Running jobs when their process, their worker or their supervisor misbehaves. Real processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMS = [("thread", ""), *wide(("process", ""), ("async", "async_"))]
 
 @pytest.mark.parametrize(("executor", "form"), FORMS)
 def test_sigterm_lets_a_job_save_its_work(executor: str, form: str, tmp_path: Path) -> None:
-    """A job that looks at ``stopping`` is released with its checkpoint, uncounted, and goes on elsewhere."""
+    """A job that looks at ``stopping`` is released with its checkpoint, uncounted, and resumes elsewhere."""
     with Workers(tmp_path, "--executor", executor, "--lease", "5") as w:
         uuid = w.app.submit(f"{form}steps", {"steps": 400}).uuid
         worker = w.start()
@@ -106,7 +106,7 @@ def test_a_killed_child_is_noticed_at_once(tmp_path: Path, capsys: pytest.Captur
     ("how", "named"), [("exit", "exit code 7"), ("kill", "SIGKILL"), ("segfault", "SIGSEGV"), ("abort", "SIGABRT")]
 )
 def test_a_job_that_kills_its_process_ends(how: str, named: str, tmp_path: Path) -> None:
-    """A poison job fails after three runs with a reason that names what happened; other jobs aren't hurt."""
+    """A poison job fails after three runs with a reason that names what happened; other jobs aren't affected."""
     with Workers(tmp_path, "--executor", "process", "--concurrency", "2") as w:
         others = w.app.submit_many("square", ({"number": n, "seconds": 0.02} for n in range(20)))
         uuid = w.app.submit("poison", {"how": how}).uuid
@@ -137,7 +137,7 @@ def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> Non
         uuid = w.app.submit("steps", {"steps": 150}).uuid
         late = w.start()
         w.until(lambda: w.app.progress(uuid)["completeness"] >= 0.1)
-        with w.app.datastore.file.writing():  # so that it stops outside a transaction of its own
+        with w.app.datastore.file.writing():  # so that it stops outside its own transaction
             os.kill(late.pid, signal.SIGSTOP)
             w.until(lambda: stat_of(late.pid)[:1] == ["T"])
         w.start()
@@ -167,7 +167,7 @@ def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) ->
 @pytest.mark.parametrize(("executor", "form"), [("thread", ""), *wide(("async", "async_"))])
 @pytest.mark.wide
 def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_path: Path) -> None:
-    """The worker's beat keeps the job, however long it takes."""
+    """The worker's heartbeat keeps the job, however long it takes."""
     with Workers(tmp_path, "--lease", "1", "--executor", executor) as w:
         uuid = w.app.submit(f"{form}steps", {"steps": 50, "seconds": 0.1}).uuid
         for _ in range(2):
@@ -177,7 +177,7 @@ def test_a_job_longer_than_many_leases_runs_once(executor: str, form: str, tmp_p
 
 
 def test_a_worker_wakes_for_a_job_at_once(tmp_path: Path) -> None:
-    """An idle worker starts a submitted job without waiting for its next look."""
+    """An idle worker starts a submitted job without waiting for its next poll."""
     with Workers(tmp_path) as w:
         w.start()
         first = w.app.submit("square", {"number": 1}).uuid
@@ -205,7 +205,7 @@ def test_a_run_over_its_timeout_is_killed_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_a_thread_cant_keep_is_refused(tmp_path: Path) -> None:
-    """A worker of threads doesn't start with a class that has a TIMEOUT, and says what to do."""
+    """A worker of threads doesn't start with a class that has a TIMEOUT; the error names the remedy."""
     with Workers(tmp_path, module="tests.acceptance.timed") as w:
         assert w.start().wait(20) == 2
         assert "TIMEOUT" in w.log.read_text()

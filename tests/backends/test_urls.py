@@ -44,7 +44,7 @@ DICT_STORE = """
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a package with a backend of its own importable, as an installation would."""
+    """Make a package with its own backend importable, as an installation would."""
     (tmp_path / "dict_store.py").write_text(dedent(DICT_STORE))
     info = tmp_path / "dict_store-1.0.dist-info"
     info.mkdir()

@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> Path:
 
 
 class WordCount(zerog.BaseJob):
-    """What the folder's app has under this name, which only commands run."""
+    """The job of the folder's app under this name, which only commands run."""
 
     JOB_TYPE = "word_count"
 
@@ -115,7 +115,7 @@ class Shop:
         return str(document["uuid"])
 
     def made(self, uuid: str, timestamp: str) -> str:
-        """Have a job be that old."""
+        """Set a job's time of creation; return its uuid."""
         self.app.datastore.mutate(make_key(uuid), [Set("createdAt", timestamp)])
         return uuid
 
@@ -129,7 +129,7 @@ class Shop:
 def zerog_command(
     *arguments: str, folder: Path | None = None, text: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user runs it."""
+    """The command in a separate process, as a user runs it."""
     return subprocess.run(
         [sys.executable, "-m", "zerog", *arguments],
         input=text,
@@ -143,6 +143,6 @@ def zerog_command(
 
 
 def without_app() -> dict[str, str]:
-    """The environment of this process without what names an app, and with commands of this installation."""
+    """The environment of this process without an app's name, and with the commands of this installation."""
     bins = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**{name: value for name, value in os.environ.items() if name != "ZEROG_APP"}, "PATH": bins}

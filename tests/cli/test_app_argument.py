@@ -1,4 +1,4 @@
-"""Which app a command is about: the first argument, or ZEROG_APP."""
+"""The app of a command: the first argument, or ZEROG_APP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.cli.conftest import Zerog
 
 
 def test_the_environment_names_the_app(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ZEROG_APP every command works without its first argument, wherever its options stand."""
+    """With ZEROG_APP every command works without its first argument, wherever its options are."""
     uuid = shop.ended()
     monkeypatch.setenv("ZEROG_APP", "myapp:app")
     for arguments in (
@@ -31,7 +31,7 @@ def test_the_environment_names_the_app(shop: Shop, zerog: Zerog, monkeypatch: py
 
 
 def test_the_argument_wins(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app that is named is taken, whatever the environment says."""
+    """An app that is named is taken, whatever the environment has."""
     shop.ended()
     monkeypatch.setenv("ZEROG_APP", "absent:app")
     assert "succeeded" in zerog("jobs", "ls", "myapp:app").stdout
@@ -46,7 +46,7 @@ def test_the_argument_wins(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyP
 def test_what_does_not_look_like_an_app_is_not_taken_for_one(
     zerog: Zerog, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ZEROG_APP set it is the next argument; without, the error says both ways to name an app."""
+    """With ZEROG_APP set it is the next argument; without, the error names both ways to choose an app."""
     result = zerog("progress", first)
     assert result.exit_code == 2
     for words in (repr(first), "MODULE:APP first", "set ZEROG_APP=myapp:app"):
@@ -69,7 +69,7 @@ def test_neither_is_2_and_says_both_ways(shop: Shop, zerog: Zerog, command: list
 
 
 def test_a_wrong_environment_is_named(zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says where the wrong name comes from."""
+    """The message names the source of the wrong name."""
     monkeypatch.setenv("ZEROG_APP", "myapp")
     result = zerog("jobs", "ls")
     assert (result.exit_code, "ZEROG_APP is 'myapp'" in result.stderr) == (2, True)
@@ -89,7 +89,7 @@ def test_an_app_in_a_package(shop: Shop, zerog: Zerog) -> None:
     [["jobs", "ls"], ["jobs", "cancel"], ["submit"], ["doctor"], ["reconcile"], ["setup"], ["progress"]],
 )
 def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog, command: list[str]) -> None:
-    """A uuid that nobody will ever find again would look like success."""
+    """A uuid that can never be found again would look like success."""
     (shop.folder / "memoryapp.py").write_text("import zerog\napp = zerog.App('memory://')\n")
     more = {"submit": ["word_count"], "progress": ["0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"]}.get(command[0], [])
     result = zerog(*command, "memoryapp:app", *more)
@@ -98,7 +98,7 @@ def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog,
 
 
 def test_a_worker_of_one_process_s_memory_would_wait_for_nobody(shop: Shop) -> None:
-    """Nobody can submit to it."""
+    """No client can submit to it."""
     (shop.folder / "memoryapp.py").write_text("import zerog\napp = zerog.App('memory://')\n")
     result = zerog_command("worker", "memoryapp:app", "--burst", folder=shop.folder)
     assert (result.returncode, "in the memory of each process" in result.stderr) == (2, True), result.stderr

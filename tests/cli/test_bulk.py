@@ -27,7 +27,7 @@ def lines(output: str) -> list[dict[str, object]]:
 
 
 def test_cancel_by_uuid(shop: Shop, zerog: Zerog) -> None:
-    """One that waits is cancelled; one that runs is asked to stop, which the summary tells apart."""
+    """One that waits is cancelled; one that runs is asked to stop, which the summary counts separately."""
     running, waiting = shop.running(), shop.submitted()
     result = zerog("jobs", "cancel", "myapp:app", waiting, running)
     assert (result.exit_code, result.stdout) == (0, "1 job cancelled; 1 job asked to stop at the next write.\n")
@@ -36,7 +36,7 @@ def test_cancel_by_uuid(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_retry_by_uuid_records_the_reason(shop: Shop, zerog: Zerog) -> None:
-    """The job waits again, and its events say why."""
+    """The job waits again, and its events record why."""
     uuid = shop.ended(500)
     result = zerog("jobs", "retry", "myapp:app", uuid, "--reason", "the disk was full")
     assert (result.exit_code, result.stdout) == (0, "1 job queued again.\n")
@@ -57,7 +57,7 @@ def test_rm_by_uuid(shop: Shop, zerog: Zerog) -> None:
     [("cancel", "succeeded already"), ("retry", "only a job that has ended"), ("rm", "cancel it first")],
 )
 def test_what_can_t_be_done_is_told_for_each_job(shop: Shop, zerog: Zerog, verb: str, why: str) -> None:
-    """The others are done all the same; the exit code is 1."""
+    """The rest are done all the same; the exit code is 1."""
     waiting, running, done, failed = shop.submitted(), shop.running(), shop.ended(), shop.ended(500)
     wrong = done if verb == "cancel" else waiting
     right = {"cancel": waiting, "retry": failed, "rm": failed}[verb]
@@ -81,7 +81,7 @@ def test_a_running_job_is_never_removed(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_results_for_scripts(shop: Shop, zerog: Zerog) -> None:
-    """An object for each job: what became of it, or why nothing did."""
+    """An object for each job: the outcome, or the reason why there is none."""
     waiting, running, done = shop.submitted(), shop.running(), shop.ended()
     result = zerog("jobs", "cancel", "myapp:app", waiting, running, done, "--json")
     assert result.exit_code == 1
@@ -105,7 +105,7 @@ def test_each_verb_looks_for_what_it_can_be_done_to(shop: Shop, zerog: Zerog) ->
     told = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
     assert told == "2 jobs cancelled; 1 job asked to stop at the next write.\n"
     again = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
-    assert again == "0 jobs cancelled.\n"  # who was asked to stop isn't told again
+    assert again == "0 jobs cancelled.\n"  # a run that was asked to stop isn't asked again
     assert zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--yes").stdout == "4 jobs removed.\n"
     assert statuses() == ["running"]
 
@@ -121,7 +121,7 @@ def test_filters_spare_the_others(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Removing while reading on loses nobody, and no more than a page is in memory."""
+    """Removing while reading on misses none, and no more than a page is in memory."""
     monkeypatch.setattr("zerog.query.PAGE", 3)
     for _ in range(10):
         shop.cancelled()
@@ -140,7 +140,7 @@ def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pyte
 
 @pytest.mark.parametrize("verb", ["cancel", "retry", "rm"])
 def test_a_filter_without_yes_and_without_a_terminal_changes_nothing(shop: Shop, zerog: Zerog, verb: str) -> None:
-    """It says how many it would have been."""
+    """It prints how many it would have been."""
     made = [shop.submitted(), shop.submitted(), shop.ended(500), shop.ended(500)]
     before = [shop.app.progress(uuid) for uuid in made]
     result = zerog("jobs", verb, "myapp:app", "--type", "word_count")
@@ -160,7 +160,7 @@ def test_a_wrong_call_changes_nothing(shop: Shop, zerog: Zerog, verb: str, argum
 
 
 def in_terminal(folder: Path, answer: str, *arguments: str) -> tuple[int, str]:
-    """Exit code and output of the command on a terminal on which somebody answers its question."""
+    """Exit code and output of the command on a terminal at which its question is answered."""
     ours, theirs = pty.openpty()
     environment = {**without_app(), "TERM": "xterm", "COLUMNS": "100"}
     command = [sys.executable, "-m", "zerog", *arguments]
@@ -183,7 +183,7 @@ def in_terminal(folder: Path, answer: str, *arguments: str) -> tuple[int, str]:
 
 
 def test_somebody_at_a_terminal_is_asked(shop: Shop) -> None:
-    """The question says how many; no is exit code 1 and changes nothing, yes shows how far it is."""
+    """The question has the number; no is exit code 1 and changes nothing, yes shows how far it is."""
     for _ in range(3):
         shop.cancelled()
     code, printed = in_terminal(shop.folder, "n", "jobs", "rm", "myapp:app", "--status", "cancelled")
@@ -220,7 +220,7 @@ def test_a_datastore_out_of_reach_ends_the_round(shop: Shop, zerog: Zerog, monke
 
 
 def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody can say of one job doesn't stop the round; the job is named."""
+    """An unknown outcome for one job doesn't stop the round; the job is named."""
     made = [shop.cancelled() for _ in range(3)]
     discard = type(shop.app).discard
 

@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def zerog_command(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user runs it."""
+    """The command in a separate process, as a user runs it."""
     return subprocess.run(
         [sys.executable, "-m", "zerog", *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
     )
@@ -75,7 +75,7 @@ def test_submit_work_and_look(folder: Path) -> None:
 
 
 def test_progress_of_a_failed_job_exits_with_1(folder: Path) -> None:
-    """A shell can tell failure from success, with a bar and without."""
+    """A shell can distinguish failure from success, with a bar and without."""
     uuid = zerog_command("submit", "shop:app", "refuse").stdout.strip()
     zerog_command("worker", "shop:app", "--burst")
     assert zerog_command("progress", "shop:app", uuid).returncode == 1
@@ -125,7 +125,7 @@ def test_parameters_as_json(folder: Path) -> None:
     ],
 )
 def test_mistakes_are_told_in_one_line(folder: Path, arguments: list[str], code: int, words: list[str]) -> None:
-    """What is wrong, what was expected, no traceback, and an exit code that says whose mistake it was."""
+    """What is wrong, what was expected, no traceback, and an exit code that shows whose mistake it was."""
     result = zerog_command(*arguments)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -169,7 +169,7 @@ def test_every_command_has_help_and_the_version_is_told() -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
-    """Without click the command says what to install."""
+    """Without click the command names what to install."""
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zerog.cli.main as m; m.main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
@@ -178,7 +178,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 
 
 def test_a_value_found_instead_of_an_app_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be a secret; the name of its type says enough."""
+    """It may be a secret; the name of its type is enough."""
     (tmp_path / "mistaken_for_an_app.py").write_text("password = 'hunter2'\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -23,7 +23,7 @@ COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
 _zerog_completion zerog
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """,
-    # What a shell without a terminal has no widgets for prints instead what it would offer.
+    # A shell without a terminal has no widgets; this prints what they would offer.
     "zsh": """
 autoload -Uz compinit && compinit -u -D
 eval "$(zerog completion zsh)"
@@ -83,7 +83,7 @@ def test_a_shell_completes(shell: str, shop: Shop, words: list[str], expected: s
 
 
 def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop) -> None:
-    """ZEROG_APP names the app; what it prints while it is loaded stays away from the shell."""
+    """ZEROG_APP names the app; its output while it is loaded stays away from the shell."""
     with (shop.folder / "myapp.py").open("a") as source:
         source.write("\nprint('plain,really')\n")
     assert offered(shell, shop, "submit", "re", ZEROG_APP="myapp:app") == {"refuse"}
@@ -91,7 +91,7 @@ def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_help_says_how_to_install_it(zerog: Zerog, shell: str) -> None:
-    """The script is printed for each shell, and the line that installs it stands in the help."""
+    """The script is printed for each shell, and the help has the line that installs it."""
     assert f"zerog completion {shell}" in zerog("completion", "--help").stdout
     result = zerog_command("completion", shell)
     assert result.returncode == 0

@@ -137,13 +137,13 @@ def clock_ahead(shop: Shop) -> None:
 
 @dataclass(frozen=True)
 class Disorder:
-    """How it comes to be, and what the doctor says."""
+    """How to cause it, and what the doctor prints."""
 
     make: Callable[[Shop], None]
     words: str
     needs_person: bool
     command: str | None = None
-    """How the command begins that mends it."""
+    """The beginning of the command that mends it."""
     watch: tuple[str, ...] = ()
 
 
@@ -174,7 +174,7 @@ def examined(zerog: Zerog, disorder: Disorder) -> tuple[int, list[dict[str, Any]
 
 
 def findings_of(printed: str) -> list[dict[str, Any]]:
-    """What was found, but for what one look always says of a worker here: that it can't tell whether it lives."""
+    """What was found, without the finding that one look always has here: that it is unknown whether a worker lives."""
     return [found for found in json.loads(printed)["findings"] if "after one look it is unknown" not in found["what"]]
 
 
@@ -182,7 +182,7 @@ def findings_of(printed: str) -> list[dict[str, Any]]:
 def test_a_disorder_is_named_and_its_command_mends_it(
     shop: Shop, zerog: Zerog, disorder: Disorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found, told whether a person is needed; after its command has run the doctor is content."""
+    """Found, and marked if a person is needed; after its command has run the doctor is content."""
     monkeypatch.setattr("zerog.maintenance.job_findings.CANCEL_GRACE", 0.5)
     monkeypatch.setattr("zerog.maintenance.reconcile.CANCEL_GRACE", 0.5)
     WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"host": "here", "queues": ["default"]})
@@ -198,7 +198,7 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     if command is None:
         return
     _, *words = shlex.split(command)
-    if words[0] == "worker":  # it would go on for ever, and it changes how its process logs
+    if words[0] == "worker":  # it would run for ever, and it changes how its process logs
         assert zerog_command(*words, "--burst", folder=shop.folder).returncode == 0
     else:
         assert zerog(*words).exit_code == 0
@@ -206,7 +206,7 @@ def test_a_disorder_is_named_and_its_command_mends_it(
 
 
 def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
-    """So that the doctor knows which ones nobody does."""
+    """So that the doctor knows which ones are not served."""
     command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--queues", "slow,urgent", "--log-level", "ERROR"]
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
         try:
@@ -223,7 +223,7 @@ def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -> None:
-    """On a line of its own, to be copied; and what this was seen with."""
+    """On its own line, to be copied; and what this was seen with."""
     uuid = shop.submitted()
     shop.app.datastore.mutate(make_key(uuid), [Set("jobType", "strange")])
     WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default", "slow"]})
@@ -235,7 +235,7 @@ def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -
 
 
 def test_what_documents_hold_is_no_part_of_a_command(shop: Shop, zerog: Zerog) -> None:
-    """A queue's name comes quoted, so that pasting the line runs nothing else."""
+    """A queue's name is quoted, so that pasting the line runs nothing else."""
     WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
     shop.submitted(queue="slow; rm -r x")
     [finding] = findings_of(zerog("doctor", "myapp:app", "--json").stdout)

@@ -26,13 +26,13 @@ STAND_IN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 """The uuid that examples name."""
 
 QUICKER = {"--watch 35": "--watch 0.1", "--every 30": "--every 0.1"}
-"""What examples have for people who have time."""
+"""Options of examples that wait, and shorter ones for tests."""
 
 LONG = ("zerog worker ", "zerog reconcile myapp:app --every ")
-"""They run until they are told to end."""
+"""They run until a signal ends them."""
 
 PLAYED_ELSEWHERE = "zerog demo"
-"""tests/cli/demo is about it, and it takes its time."""
+"""tests/cli/demo covers it, and it takes its time."""
 
 
 def commands(group: click.Group = cli, path: str = "zerog") -> Iterator[tuple[str, click.Command]]:
@@ -59,7 +59,7 @@ EXAMPLES = dict.fromkeys(line for line in [e for path, c in commands() for e in 
 
 @pytest.mark.parametrize(("path", "command"), list(commands()), ids=[path for path, _ in commands()])
 def test_every_command_has_an_example(path: str, command: click.Command) -> None:
-    """On a line of its own in the help, for this command; and a section in the page of commands."""
+    """On its own line in the help, for this command; and a section in the page of commands."""
     examples = examples_of(path, command)
     assert examples
     assert all(example.startswith(f"{path} ") or example == path for example in examples)
@@ -126,7 +126,7 @@ def worker(shop: Shop) -> Iterator[None]:
 
 
 def is_at_work(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a command that runs for ever says that it does something."""
+    """Wait until a command that runs for ever prints that it does something."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         if re.search("runs|queue again", log.read_text()):

@@ -48,7 +48,7 @@ def test_no_jobs_are_said(zerog: Zerog) -> None:
 
 
 def test_what_is_not_quite_done_is_not_100_percent(shop: Shop, zerog: Zerog) -> None:
-    """A percentage is cut, not rounded, and what is no number is told as such."""
+    """A percentage is cut, not rounded, and what is no number is shown as such."""
     for value in (0.999, "x"):
         uuid = shop.submitted()
         shop.app.datastore.mutate(make_key(uuid), [Set("completeness", value)])
@@ -82,7 +82,7 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_ages_choose(shop: Shop, zerog: Zerog, in_tokyo: None) -> None:
-    """--since and --older-than take ages and times; without a zone a time is UTC, wherever the machine stands."""
+    """--since and --older-than take ages and times; without a zone a time is UTC, whatever the machine's zone."""
     old = shop.made(shop.submitted(), "2026-01-01T12:00:00+00:00")
     new = shop.submitted()
     strange = shop.made(shop.submitted(), "never")
@@ -110,7 +110,7 @@ def test_an_age_that_is_none_is_refused(zerog: Zerog, value: str) -> None:
 
 
 def test_a_limit_says_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
-    """Fifty unless told otherwise; the line goes to standard error, so that scripts don't meet it."""
+    """Fifty by default; the line is on standard error, so that scripts don't meet it."""
     made = sorted(shop.submitted() for _ in range(52))
     result = zerog("jobs", "ls", "myapp:app")
     assert uuids(result.stdout) == made[:50]
@@ -124,7 +124,7 @@ def test_a_limit_says_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_long_listings_are_tables_of_bounded_size(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, the header comes once and the columns go on."""
+    """However many there are, the header is printed once and the columns continue."""
     monkeypatch.setattr("zerog.cli.commands.jobs.CHUNK", 3)
     made = sorted(shop.submitted() for _ in range(7))
     assert uuids(zerog("jobs", "ls", "myapp:app", "--all").stdout) == made
@@ -171,7 +171,7 @@ def plain(line: str) -> str:
 
 
 def test_80_columns_are_enough(shop: Shop) -> None:
-    """Whole uuids and statuses on one line each, in colour; a long type is what is shortened."""
+    """Whole uuids and statuses on one line each, in colour; a long type is shortened."""
     uuid = shop.ended(500)
     shop.app.datastore.mutate(make_key(uuid), [Set("jobType", "a_rather_long_type_of_job")])
     header, row = in_terminal(shop.folder, 80, "jobs", "ls", "myapp:app")
@@ -191,7 +191,7 @@ def test_a_wide_terminal_shows_bars(shop: Shop) -> None:
 
 
 def test_show_tells_head_and_history(shop: Shop, zerog: Zerog) -> None:
-    """Everything that is stored, in words; --no-history leaves out what happened."""
+    """Everything that is stored, in words; --no-history leaves out the history."""
     uuid = shop.ended()
     error = {"timestamp": "2026-01-01T00:00:01+00:00", "errorCode": 507, "msg": "full", "traceback": "line 1\nline 2\n"}
     shop.app.datastore.mutate(make_key(uuid), [Append("errors", error), Set("output", {"words": 6})])
@@ -231,7 +231,7 @@ def test_what_a_document_holds_does_not_command_the_terminal(shop: Shop, zerog: 
 
 
 def test_show_takes_whatever_is_stored(shop: Shop, zerog: Zerog) -> None:
-    """A document that makes no sense is what one wants to look at most."""
+    """An invalid document is what an operator most needs to see."""
     uuid = new_uuid()
     shop.app.datastore.create(make_key(uuid), {"status": "queued", "events": [1, None], "owner": 3, "createdAt": 5})
     printed = zerog("jobs", "show", "myapp:app", uuid)
@@ -240,7 +240,7 @@ def test_show_takes_whatever_is_stored(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_a_job_that_is_not_there_is_1_and_a_wrong_uuid_2(zerog: Zerog) -> None:
-    """A script can tell them apart."""
+    """A script can distinguish them."""
     absent = zerog("jobs", "show", "myapp:app", "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f")
     assert (absent.exit_code, "no job 0190c3f2" in absent.stderr) == (1, True)
     wrong = zerog("jobs", "show", "myapp:app", "42")
@@ -248,7 +248,7 @@ def test_a_job_that_is_not_there_is_1_and_a_wrong_uuid_2(zerog: Zerog) -> None:
 
 
 def test_a_stalled_job_is_shown_as_stalled(shop: Shop, zerog: Zerog) -> None:
-    """A listing that says running of what hangs would hide it."""
+    """A listing that shows a hung job as running would hide it."""
     uuid = shop.running()
     shop.app.datastore.mutate(make_key(uuid), [Set("updatedAt", "2026-01-01T00:00:00.000000+00:00")])
     assert f"{uuid} word_count stalled" in zerog("jobs", "ls", "myapp:app").stdout

@@ -70,7 +70,7 @@ class Run(NamedTuple):
 
 
 def run(folder: Path, *arguments: str) -> Run:
-    """A command whose standard error is a terminal, and whose output goes into a file."""
+    """A command whose standard error is a terminal, and whose output is a file."""
     ours, theirs = pty.openpty()
     out, measured = folder / "stdout", folder / "measured"
     environment = {**without_app(), "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": f"{folder}{os.pathsep}."}

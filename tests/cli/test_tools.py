@@ -27,7 +27,7 @@ BRIEF = WorkerIdentity("brief", 0.5)
 
 
 def owned_by_the_dead(shop: Shop) -> str:
-    """A job whose worker, with a lease of half a second, will never be heard of again."""
+    """A job whose worker, with a lease of half a second, has sent its last heartbeat."""
     uuid = shop.submitted()
     WorkerRecords(shop.app.engine).renew(BRIEF, 1)
     [claim] = shop.app.engine.claim(1, BRIEF, shop.app.registry.load_head)
@@ -39,7 +39,7 @@ def owned_by_the_dead(shop: Shop) -> str:
 
 
 def test_one_sweep_says_what_it_repaired(shop: Shop, zerog: Zerog) -> None:
-    """A pending job goes to its queue; a second call finds nothing more."""
+    """A pending job is put on its queue; a second call finds nothing more."""
     uuid = shop.pending()
     first = zerog("reconcile", "myapp:app")
     assert (first.exit_code, first.stdout) == (0, f"{uuid}: put on its queue again\n")
@@ -48,7 +48,7 @@ def test_one_sweep_says_what_it_repaired(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_a_silent_worker_takes_two_looks(shop: Shop, zerog: Zerog) -> None:
-    """One sweep can't tell; --watch sweeps again after the lease. The record goes with the worker."""
+    """One sweep can't decide; --watch sweeps again after the lease. The record is removed with the worker."""
     uuid = owned_by_the_dead(shop)
     assert zerog("reconcile", "myapp:app").stdout == "Nothing to repair.\n"
     result = zerog("reconcile", "myapp:app", "--watch", "0.6")
@@ -68,7 +68,7 @@ def test_a_sweep_for_scripts(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_what_is_left_alone_needs_a_person(shop: Shop, zerog: Zerog) -> None:
-    """Its reason is told and the exit code is 1."""
+    """Its reason is printed and the exit code is 1."""
     uuid = shop.pending()
     shop.app.datastore.update(make_key(uuid), {**(shop.app.datastore.read(make_key(uuid)) or {}), "priority": "x"})
     result = zerog("reconcile", "myapp:app")
@@ -78,7 +78,7 @@ def test_what_is_left_alone_needs_a_person(shop: Shop, zerog: Zerog) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_reconcile_for_ever_ends_when_told(shop: Shop, number: signal.Signals) -> None:
-    """It repairs what comes while it runs; SIGTERM and Ctrl-C are a good end."""
+    """It repairs what appears while it runs; SIGTERM and Ctrl-C are a good end."""
     command = [sys.executable, "-m", "zerog", "reconcile", "myapp:app", "--every", "0.1"]
     process = subprocess.Popen(command, cwd=shop.folder, env=without_app(), stdout=subprocess.PIPE, text=True)
     with process:
@@ -95,7 +95,7 @@ def test_reconcile_for_ever_ends_when_told(shop: Shop, number: signal.Signals) -
 
 
 def test_reconcile_for_ever_survives_an_outage(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is away for a while is told, and tried again."""
+    """A server that is away for a while is reported, and tried again."""
     calls: list[int] = []
 
     def reconcile(self: object) -> Any:
@@ -118,7 +118,7 @@ def test_reconcile_for_ever_survives_an_outage(shop: Shop, zerog: Zerog, monkeyp
 
 
 def test_setup_says_what_it_made_and_then_that_all_is_there(tmp_path: Path, shop: Shop) -> None:
-    """Tables and indexes by name, once; nothing that was there is touched."""
+    """Tables and indexes by name, once; nothing that was there is changed."""
     uuid = shop.ended()
     shop.close()
     with sqlite3.connect(tmp_path / "jobs.db") as database:
@@ -174,7 +174,7 @@ def test_types_are_listed(shop: Shop, zerog: Zerog) -> None:
 
 
 def test_submit_waits_for_the_end(shop: Shop) -> None:
-    """The uuid alone is on standard output; the bar is beside it, and the exit code tells how it ended."""
+    """The uuid alone is on standard output; the bar is beside it, and the exit code shows how it ended."""
     command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--log-level", "ERROR"]
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as worker:
         try:
@@ -207,7 +207,7 @@ def test_one_that_failed_among_many_is_a_failure(shop: Shop, number: int) -> Non
 
 
 def test_submit_waits_no_longer_than_told(shop: Shop, zerog: Zerog) -> None:
-    """Exit code 4: the job is there and goes on."""
+    """Exit code 4: the job is there and still runs."""
     result = zerog("submit", "myapp:app", "refuse", "--wait", "--timeout", "0.1")
     uuid = result.stdout.split()[0]
     assert (result.exit_code, f"job {uuid} continues" in result.stderr) == (4, True)
@@ -240,7 +240,7 @@ def test_a_closed_pipe_ends_quietly(shop: Shop) -> None:
 
 
 def test_a_connection_that_broke_is_no_closed_pipe(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server did to its socket isn't taken for a reader who left."""
+    """What a server did to its socket isn't taken for a closed output."""
 
     def broken(self: object) -> None:
         raise BrokenPipeError("the server closed the connection")
@@ -251,7 +251,7 @@ def test_a_connection_that_broke_is_no_closed_pipe(shop: Shop, zerog: Zerog, mon
 
 
 def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
-    """Somebody who stops looking at a bar doesn't want to read Python."""
+    """A user who stops looking at a bar doesn't want to read Python."""
     uuid = shop.submitted()
     command = [sys.executable, "-m", "zerog", "progress", "myapp:app", uuid, "--follow"]
     read = shop.folder / "read"

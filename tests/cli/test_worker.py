@@ -17,7 +17,7 @@ from zerog.worker.session import Session
 def test_what_fails_once_it_has_worked_is_no_mistake_of_its_start(
     error: type[ZerogError], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A supervisor that is told 2 starts no worker any more, and all jobs wait."""
+    """A supervisor that gets exit code 2 starts no worker any more, and all jobs wait."""
     code = (
         "from zerog.worker.session import Session; import zerog.exceptions, sys\n"
         f"def fail(*_): raise zerog.exceptions.{error.__name__}('some document')\n"

@@ -18,7 +18,7 @@ Writers = dict[str, Callable[[], Any]]
 
 
 def bad_entries(queue: Queue) -> Writers:
-    """By what is wrong with it, what writes a bad entry."""
+    """By defect, a function that writes a bad entry."""
     if isinstance(queue, SqliteQueue):
         return _on_sqlite(queue)
     if isinstance(queue, RedisQueue):

@@ -1,4 +1,4 @@
-"""The contract, over the datastores that need no server and over the least that somebody else may bring."""
+"""The contract, over the datastores that need no server and over the least that a user's own may bring."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class TestSqlite(DatastoreContract):
 
 
 class Mismatch(Exception):
-    """What a foreign store raises for a stale token."""
+    """The exception of a foreign store for a stale token."""
 
 
 class Locked(Exception):
-    """What a foreign store raises for a locked document."""
+    """The exception of a foreign store for a locked document."""
 
 
 class ForeignStore:
-    """Two verbs and two exceptions, and the worst habit of such objects: it keeps and hands out live objects."""
+    """Two verbs and two exceptions, and the worst habit of such objects: it keeps and returns live objects."""
 
     casException = Mismatch
     lockedException = Locked
@@ -88,7 +88,7 @@ class TestForeignStore(DatastoreContract):
 
 
 class SmallDatastore(Datastore):
-    """The least that a subclass may write."""
+    """The least that a subclass may define."""
 
     def __init__(self) -> None:
         self._documents: dict[str, tuple[str, int]] = {}

@@ -1,4 +1,4 @@
-"""What the driver of somebody's own datastore or queue raises comes out in ZeroG's names."""
+"""The exceptions of the driver of a user's own datastore or queue are translated to ZeroG's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Failing:
 
 
 class DriverError(Exception):
-    """What a driver raises."""
+    """An exception of a driver."""
 
 
 def test_a_read_that_failed_is_an_outage() -> None:

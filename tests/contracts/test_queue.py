@@ -56,7 +56,7 @@ class TestSqlite(QueueContract):
 
 
 def put_raw(queue: SqliteQueue, body: Any, expression: str = "?") -> None:
-    """What a foreign program with the file at hand could do."""
+    """What a foreign program with access to the file could do."""
     with sqlite3.connect(queue.file.path) as sqlite:
         sqlite.execute(f"INSERT INTO zerog_queue (queue, uuid) VALUES ('default', {expression})", (body,))
     sqlite.close()
@@ -64,7 +64,7 @@ def put_raw(queue: SqliteQueue, body: Any, expression: str = "?") -> None:
 
 @pytest.mark.wide
 class TestWrapped(QueueContract):
-    """Somebody else's object, whose ``put`` and ``reserve`` have the usual names."""
+    """A user's own object, whose ``put`` and ``reserve`` have the usual names."""
 
     has_names = False
     can_wake = False

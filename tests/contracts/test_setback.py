@@ -1,4 +1,4 @@
-"""A store that was set back gives epochs again: whatever the order of the writes, no document mixes two runs."""
+"""A store that was set back repeats epochs: whatever the order of the writes, no document mixes two runs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def setback_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedSta
                     break
                 document = self.datastore.read(self.key)
                 assert document is not None and entry in document["events"], "done, and not stored"
-            claim.seq += 1 if times == 2 else 0  # else its answer was lost, and it comes again under its number
+            claim.seq += 1 if times == 2 else 0  # else its answer was lost, and it is repeated under its number
 
         @invariant()
         def no_epoch_has_two_runs(self) -> None:

@@ -1,4 +1,4 @@
-"""What every test of engines finds there."""
+"""Fixtures of every test of engines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tests.backends.redis.servers import shared, valkey
 
 @pytest.fixture(scope="session", autouse=True)
 def started_server() -> None:
-    """The shared server runs before any test starts a program that will look for it and be killed."""
+    """Start the shared server before any test starts a program that will look for it and be killed."""
     if valkey() is not None:
         shared("valkey")

@@ -1,6 +1,6 @@
 """Lives of jobs that pass every crash point, and what must hold afterwards whatever died on the way.
 
-Run as a program it plays the lives in a process of its own, which a crash point may kill:
+Run as a program it plays the lives in a separate process, which a crash point may kill:
 ``python scenario.py KIND FOLDER POINT ACTION``.
 """
 
@@ -32,7 +32,7 @@ def accept(head: Document) -> str:
 
 
 class Lives:
-    """Plays jobs through every transition; writes down which were accepted before it dies."""
+    """Plays jobs through every transition; records which were accepted before it dies."""
 
     def __init__(self, engine: Engine, accepted: Path | None = None) -> None:
         self.engine = engine
@@ -79,7 +79,7 @@ class Lives:
             file.write(f"{line}\n")
 
     def work(self, claim: Claim) -> int:
-        """The run's own writes; returns the number of the settling one."""
+        """Make the run's own writes; return the number of the settling one."""
         run = Run(self.engine.datastore, claim.key, claim.run, clock=self.engine.clock)
         run.write([Append("events", {"epoch": claim.epoch}), Add("worked", 1)])
         seq = run.close()
@@ -108,7 +108,7 @@ class Lives:
 
 
 def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND) -> None:
-    """A healthy worker and its reconciler, until nothing waits or runs any more."""
+    """Run a healthy worker and its reconciler until nothing waits or runs any more."""
     lives = Lives(engine)
     reconciler = Reconciler(engine, worker.name, clock)
     for _ in range(20):

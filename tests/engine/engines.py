@@ -1,4 +1,4 @@
-"""The engines that every suite here goes over. An adapter joins by one entry."""
+"""The engines that every suite here covers. An adapter joins by one entry."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Kind:
     """How to open an engine, and what is special about it."""
 
     open: Callable[[Path, ManualClock], Engine]
-    """Opens the engine whose parts lie in a folder (or are named after it); a second call finds them again."""
+    """Opens the engine whose parts are in a folder (or are named after it); a second call finds them again."""
     merged: frozenset[str] = frozenset()
     """Crash points between two steps that this engine does in one."""
     outlives: bool = True
-    """Whether the documents outlive the process."""
+    """True if the documents outlive the process."""
     takes_long: bool = False
-    """Whether its server is so slow that long tests of it are left to ``-m slow``."""
+    """True if its server is so slow that long tests of it are left to ``-m slow``."""
 
     @property
     def points(self) -> list[str]:

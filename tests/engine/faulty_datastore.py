@@ -1,4 +1,4 @@
-"""A datastore that answers as it is told to, and short words for what engines do."""
+"""A datastore with scripted answers, and short words for what engines do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Unruly(MemoryDatastore):
-    """Answers writes as ``plan`` says, one word each; the last one stays if it ends with ``...``."""
+    """Answers writes by ``plan``, one word each; the last one stays if it ends with ``...``."""
 
     plan = ""
 

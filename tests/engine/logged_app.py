@@ -1,4 +1,4 @@
-"""The app of the log tests: jobs that say something, or end in an unusual way. ZEROG_URL names its file."""
+"""The app of the log tests: jobs that log something, or end in an unusual way. ZEROG_URL names its file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ shop = logging.getLogger("shop")
 
 
 class Talking(zerog.BaseJob):
-    """Speaks in every way a job can, and keeps its password to itself."""
+    """Logs in every way a job can, but not its password."""
 
     JOB_TYPE = "talking"
 
@@ -35,7 +35,7 @@ class Talking(zerog.BaseJob):
 
 
 class Twice(zerog.BaseJob):
-    """Asks for a second run, then raises, then succeeds."""
+    """Requests a second run, then raises, then succeeds."""
 
     JOB_TYPE = "twice"
 
@@ -48,7 +48,7 @@ class Twice(zerog.BaseJob):
 
 
 class Raising(zerog.BaseJob):
-    """Raises something nobody expects."""
+    """Raises an unexpected exception."""
 
     JOB_TYPE = "raising"
     FINISH_ON = (ArithmeticError,)

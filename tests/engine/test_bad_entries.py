@@ -1,4 +1,4 @@
-"""Entries that lead to no job, before the claims of each engine that has queues of its own."""
+"""Entries that lead to no job, before the claims of each engine that has its own queues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OWN = [kind for kind in KINDS if kind in ("memory", "sqlite", "two-files", "redi
 
 @pytest.mark.parametrize("kind", OWN)
 def test_bad_entries_are_in_nobody_s_way(kind: str, tmp_path: Path) -> None:
-    """Whatever is written among the entries, jobs before and behind it are claimed, and the sweep goes on."""
+    """Whatever is written among the entries, jobs before and behind it are claimed, and the sweep continues."""
     clock = ManualClock()
     engine = KINDS[kind].open(tmp_path, clock)
     reconciler = Reconciler(engine, "sweeper", clock)
@@ -43,7 +43,7 @@ def test_bad_entries_are_in_nobody_s_way(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["redis", "redis-looking"])
 @pytest.mark.parametrize("place", ["ready", "later", "held", "seq"])
 def test_a_key_that_is_no_queue_s_ends_no_worker(kind: str, place: str, tmp_path: Path) -> None:
-    """It is an outage in words, and over once the key is gone."""
+    """It is reported as an outage, and over once the key is gone."""
     clock = ManualClock()
     engine = KINDS[kind].open(tmp_path, clock)
     server = engine.queue.server  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ class TestSqliteInTwoFiles(SqliteDamage):
 
 
 class TwoVerbs(MemoryDatastore):
-    """A third party's datastore: all it has are the two verbs, and a listing so that it can be reconciled."""
+    """A third party's datastore with nothing but the two verbs, and a listing so that it can be reconciled."""
 
     create = MemoryDatastore.__mro__[1].create
     update_with_cas = MemoryDatastore.__mro__[1].update_with_cas
@@ -113,7 +113,7 @@ class TestTwoVerbs(EngineContract):
 
 
 class TestChaos(EngineContract):
-    """Over a queue that loses, repeats, delays and reorders; what needs a good queue is left out by the suite."""
+    """Over a queue that loses, repeats, delays and reorders; the suite leaves out what needs a good queue."""
 
     sampling = 10
     lossless = False
@@ -168,7 +168,7 @@ class TestRedisLooking(RedisRules):
 
 @pytest.mark.wide
 class TestOlderRedis(RedisRules):
-    """The same on the Redis that this machine has."""
+    """The same on the Redis that this machine has installed."""
 
     sampling = 10
     server = "redis"

@@ -1,4 +1,4 @@
-"""Every repair, drop, give-up and fence is told once: one count, and on the document what a reader of it needs.
+"""Every repair, drop, give-up and fence is reported once: one count, and on the document what a reader of it needs.
 
 ``ROWS`` has one way to each counter of ``zerog.engine.base.COUNTERS``; a counter without a row fails.
 """
@@ -29,11 +29,11 @@ from zerog.testing.clock import ManualClock
 ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 Told = Callable[[Document], bool]
-"""Whether a document tells what happened."""
+"""True if a document records what happened."""
 
 
 class Place:
-    """An engine whose time stands still, and what is done to it."""
+    """An engine with a manual clock, and what is done to it."""
 
     def __init__(self, engine: Engine, clock: ManualClock, patch: pytest.MonkeyPatch) -> None:
         self.engine = engine
@@ -52,7 +52,7 @@ class Place:
         return str(document["uuid"])
 
     def pending(self, **fields: Any) -> str:
-        """What a submitter leaves that dies before it puts the job."""
+        """The document of a submitter that died before it put the job."""
         uuid = self.new()
         marks = [Set(field, value) for field, value in fields.items()]
         self.engine.datastore.mutate(make_key(uuid), [*transitions.waiting(to_text(self.clock.now()), 0), *marks])
@@ -145,7 +145,7 @@ def dropped_unknown(place: Place) -> tuple[None, Told]:
 
 
 class Rubbish:
-    """What a queue hands out that breaks its contract."""
+    """Deliveries of a queue that breaks its contract."""
 
     uuid = "rubbish"
 
@@ -247,12 +247,12 @@ ROWS = {
     "rescued.crashes": Row(rescued_crashes),
     "rescued.lost": Row(rescued_lost),
     "cancelled.waiting": Row(cancelled_waiting),
-    # A claim that Redis makes unseen can't be read back: its job is given back as one that is not held.
+    # A claim that Redis makes unseen can't be read back: its job is released as one that is not held.
     "claim.recovered": Row(claim_recovered, tuple(kind for kind in KINDS if kind != "redis")),
     "released.unheld": Row(released_unheld),
     "settle.lost": Row(settle_lost),
     "dropped.unknown": Row(dropped_unknown),
-    # A queue in the documents' own file sets such bodies aside itself and counts them as rejected.
+    # A queue in the documents' own file sets such bodies aside and counts them as rejected.
     "dropped.invalid": Row(dropped_invalid, ("memory", "two-files")),
     "dropped.unreadable": Row(dropped_unreadable),
     "dropped.new": Row(dropped_new),
@@ -278,7 +278,7 @@ def place(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_every_counter_has_a_way_to_it() -> None:
-    """One that is added needs a row, one that is dropped takes its row along."""
+    """One that is added needs a row, one that is dropped removes its row."""
     assert set(ROWS) == set(COUNTERS)
 
 

@@ -24,7 +24,7 @@ from zerog.testing.clock import ManualClock
 
 
 class OfScenario(zerog.BaseJob):
-    """The type of the scenario's jobs, for those who only look at them."""
+    """The type of the scenario's jobs, for readers only."""
 
     JOB_TYPE = "test"
 
@@ -42,7 +42,7 @@ def disarmed() -> Iterator[None]:
 
 
 def passed_by(kind: str, folder: Path) -> set[str]:
-    """The points that the scenario passes on one engine, without anything going wrong."""
+    """The points that the scenario passes on one engine, without any fault."""
     engine = KINDS[kind].open(folder, ManualClock())
     passed: set[str] = set()
     failpoints.watch(passed.add)
@@ -53,27 +53,27 @@ def passed_by(kind: str, folder: Path) -> set[str]:
 
 
 def accepted_in(folder: Path) -> list[str]:
-    """The uuids whose submit had returned, without those that somebody began to discard."""
+    """The uuids whose submit had returned, without those whose discard had begun."""
     file = folder / "accepted"
     lines = file.read_text().split() if file.exists() else []
     return [line for line in lines if f"-{line}" not in lines and not line.startswith("-")]
 
 
 def cut_off(engine: Engine) -> set[str]:
-    """The jobs that nobody brings to their end any more unless somebody repairs them."""
+    """The jobs that don't end any more unless they are repaired."""
     heads = [head for head in engine.datastore.find(FindQuery()).heads if head["status"] not in TERMINAL]
     return {head["uuid"] for head in heads if head["owner"] is not None or head["queueState"] == "pending"}
 
 
 def told_by_doctor(engine: Engine) -> set[str]:
-    """The jobs that are named when somebody asks what is wrong."""
+    """The jobs that the doctor names."""
     app = zerog.App(datastore=engine.datastore, queue=engine.queue, clock=engine.clock)
     app.register(OfScenario)
     return {uuid for finding in doctor_of(app).examine().findings for uuid in finding.jobs}
 
 
 class Faults:
-    """Arms points one after the other, and knows which were reached."""
+    """Arms points one after the other, and records which were reached."""
 
     def __init__(self, *faults: tuple[str, str]) -> None:
         self.left = list(faults)
@@ -94,11 +94,11 @@ def play(lives: crash_scenario.Lives) -> None:
     try:
         lives.play()
     except (InjectedFailure, AmbiguousWrite, KeyError):
-        pass  # that process is gone; KeyError: a claim it needed was left to the others
+        pass  # that process is gone; KeyError: a claim it needed was left to other workers
 
 
 def check_recovery(kind: str, folder: Path, faults: Faults) -> None:
-    """Lives with faults, a worker that meets those that are left, and a healthy one that brings all to its end."""
+    """Lives with faults, a worker that meets those that are left, and a healthy one that ends all jobs."""
     clock = ManualClock()
     engine = KINDS[kind].open(folder, clock)
     play(crash_scenario.Lives(engine, folder / "accepted"))
@@ -119,14 +119,14 @@ def check_recovery(kind: str, folder: Path, faults: Faults) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
-    """No point is listed that nothing passes, so none goes untested."""
+    """No point is listed that is never passed, so none is untested."""
     assert passed_by(kind, tmp_path) == set(KINDS[kind].points)
 
 
 @pytest.mark.parametrize("action", ["raise", "unknown"])
 @pytest.mark.parametrize(("kind", "point"), EACH)
 def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
-    """Whatever step fails or loses its answer, another worker brings every accepted job to its one end."""
+    """Whatever step fails or loses its answer, another worker runs every accepted job to its one end."""
     faults = Faults((point, action))
     check_recovery(kind, tmp_path, faults)
     assert faults.fired == [point]
@@ -153,7 +153,7 @@ def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.wide
 def test_two_faults_in_one_history_are_repaired(kind: str, tmp_path: Path) -> None:
-    """Also the second step that fails, of the same worker or of the one that repairs, loses and doubles nothing."""
+    """Also the second step that fails, of the same worker or of the repairing one, loses and doubles nothing."""
     actions = ("raise", "unknown")
     single = [(point, action) for point in KINDS[kind].points for action in actions]
     pairs = list(itertools.product(single, single))

@@ -1,4 +1,4 @@
-"""What becomes of a delivery, by the head of its job and the time."""
+"""The decision about a delivery, by the head of its job and the time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_was_cancelled_ends_even_before_its_time(status: str) -> None:
     ],
 )
 def test_what_waits_runs_once_it_is_due(seconds: float | None, expected: Any) -> None:
-    """A clock that is wrong holds a job up for a minute at a time, not for ever."""
+    """A wrong clock delays a job for a minute at a time, not for ever."""
     due = None if seconds is None else text_after(NOW, seconds)
     assert decide(head(status="scheduled" if due else "queued", notBefore=due), NOW) == expected
 

@@ -66,7 +66,7 @@ def failed(app: zerog.App) -> str:
 
 
 def test_an_edited_job_is_retried_and_succeeds(app: zerog.App, failed: str) -> None:
-    """The one parameter that was given changes; the event tells who, why and what."""
+    """The one parameter that was given changes; the event has who, why and what."""
     changed = app.edit(failed, {"url": "good"}, who="alice", reason="the mirror is gone", retry=True)
     assert changed == {"url": {"old": "bad", "new": "good"}}
     zerog.Worker(app).run(burst=True)
@@ -76,7 +76,7 @@ def test_an_edited_job_is_retried_and_succeeds(app: zerog.App, failed: str) -> N
 
 
 def test_a_dry_run_shows_the_difference_only(app: zerog.App, failed: str) -> None:
-    """Values come as they would be stored; a value as it is now is no difference."""
+    """Values are compared as they would be stored; a value as it is now is no difference."""
     before = app.datastore.read_with_cas(make_key(failed))
     given = {"limit": "5", "day": "2026-05-01", "url": "bad"}
     assert app.edit(failed, given, who="alice", reason="typo", dry_run=True) == {
@@ -104,7 +104,7 @@ def test_params_validates_what_is_given(app: zerog.App, failed: str, params: dic
     "wrong", [{"who": ""}, {"reason": " "}, {"who": None}, {"cas": "x"}, {"cas": True}, {"params": {}}]
 )
 def test_an_edit_without_a_name_is_refused(app: zerog.App, failed: str, wrong: dict[str, Any]) -> None:
-    """Who and why are what the record is for; a token is a number."""
+    """The user and the reason are what the record is for; a token is a number."""
     given: dict[str, Any] = {"params": {"limit": 3}, "who": "alice", "reason": "typo", **wrong}
     with pytest.raises(zerog.InvalidValue, match=r"[Nn]othing was changed"):
         app.edit(failed, given.pop("params"), **given)
@@ -144,7 +144,7 @@ def test_other_parameters_that_convert_are_left_as_they_are(app: zerog.App) -> N
 
 
 def test_a_name_that_the_schema_turns_into_another_is_refused(app: zerog.App) -> None:
-    """What a hook takes and what is stored are two things; only what is stored can be edited."""
+    """The input of a hook and the stored value differ; only the stored value can be edited."""
 
     class Renaming(Import):
         JOB_TYPE = "renaming"
@@ -167,7 +167,7 @@ def test_a_name_that_the_schema_turns_into_another_is_refused(app: zerog.App) ->
 
 
 class WaysOut(zerog.BaseJob):
-    """Fails as its ``way`` says."""
+    """Fails as its ``way`` names."""
 
     JOB_TYPE = "ways_out"
     MAX_ERRORS = 1
@@ -236,7 +236,7 @@ def test_an_older_document_is_lifted_by_the_edit(app: zerog.App, failed: str) ->
 
 
 def test_a_value_that_can_t_be_loaded_is_mended(app: zerog.App, failed: str) -> None:
-    """A document that nobody could run any more is what an edit is for."""
+    """A document that could not be run any more is what an edit is for."""
     app.datastore.mutate(make_key(failed), [Set("limit", "many")])
     with pytest.raises(zerog.CorruptDocument):
         app.get_job(failed)
@@ -254,7 +254,7 @@ def test_long_values_are_shortened_and_secrets_hidden(app: zerog.App, failed: st
 
 
 def test_what_is_done_by_hand_is_logged(app: zerog.App, failed: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Edit, retry and discard are transitions like the others; values of parameters are never among them."""
+    """Edit, retry and discard are transitions like any other; values of parameters are never among them."""
     with caplog.at_level(logging.INFO, "zerog"):
         app.edit(failed, {"url": "elsewhere"}, who="alice", reason="typo", retry=True)
         app.cancel(failed)
@@ -289,7 +289,7 @@ def test_jobs_are_found_by_their_last_error(app: zerog.App, failed: str) -> None
 
 
 def test_a_limit_counts_what_is_found(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not what was looked at, over pages that hold nothing."""
+    """Not the number that was read, over pages that hold nothing."""
     monkeypatch.setattr("zerog.query.PAGE", 2)
     for url in ["good"] * 5 + ["bad"] * 3:
         app.submit(Import, {"url": url})
@@ -319,7 +319,7 @@ def run(command: Zerog, *arguments: str) -> Any:
 
 
 def test_edit_by_command(shop: Shop, zerog_command: Zerog) -> None:
-    """A dry run with its token, the edit under it, and a second one that comes too late."""
+    """A dry run with its token, the edit under it, and a second one that is too late."""
     uuid = shop.ended(500)
     dry = run(zerog_command, uuid, "--set", "path=b.txt", "--reason", "typo", "--dry-run", "--json")
     shown = json.loads(dry.stdout)
@@ -338,7 +338,7 @@ def test_edit_by_command(shop: Shop, zerog_command: Zerog) -> None:
 
 
 def test_edit_from_a_file(shop: Shop, zerog_command: Zerog) -> None:
-    """For values that no command line should hold; the user of the shell is who did it."""
+    """For values that no command line should hold; the event names the user of the shell."""
     uuid = shop.ended(500)
     (shop.folder / "new.json").write_text('{"path": "b.txt"}')
     assert run(zerog_command, uuid, "--params", "new.json", "--reason", "typo").exit_code == 0

@@ -60,7 +60,7 @@ def finish(app: zerog.App, mine: Claim, code: int = 200) -> bool:
 
 
 def sweeps(app: zerog.App, seconds: float) -> None:
-    """What a healthy worker's reconciler does in that time."""
+    """Do what a healthy worker's reconciler does in that time."""
     assert isinstance(app.clock, ManualClock)
     reconciler = Reconciler(app.engine, "healthy", app.clock)
     for _ in range(int(seconds / 10) + 1):
@@ -73,7 +73,7 @@ def sweeps(app: zerog.App, seconds: float) -> None:
 
 @pytest.mark.parametrize("point", ["settle.write", "settle.written", "settle.put", "settle.mark"])
 def test_a_worker_dies_between_the_outcome_of_a_run_and_the_queue(point: str, app: zerog.App) -> None:
-    """The entry is gone from the queue since the claim, the job wanted to go on: the document knows, and it does."""
+    """The entry is gone from the queue since the claim, the job was to run again: by the document, it does."""
     uuid = app.submit("plain").uuid
     [mine] = claim(app)
     assert app.queue.size() == 0
@@ -103,7 +103,7 @@ def test_a_worker_dies_before_the_result_is_stored(app: zerog.App) -> None:
 def test_a_queue_answers_nothing_of_use_to_a_put(
     answer: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client heard "accepted" and nobody looked for the job; here it is found and runs, whatever was answered."""
+    """The client got "accepted" and the job was never looked for; here it is found and runs, whatever was answered."""
     app = zerog.App("memory://", clock=clock)
     app.register(Plain)
 
@@ -171,7 +171,7 @@ def test_a_put_whose_reply_is_lost_is_sent_again(clock: ManualClock, monkeypatch
 
 
 def test_a_time_to_run_of_thirty_days_keeps_a_job_of_a_dead_worker(app: zerog.App) -> None:
-    """Nobody got the job before the queue gave it back; here the worker's lease decides, and the queue does not."""
+    """The job was out of reach until the queue released it; here the worker's lease decides, and the queue does not."""
     job = Plain(app.datastore, app.queue)
     job.enqueue(ttr=30 * 86_400)
     assert len(claim(app)) == 1
@@ -180,7 +180,7 @@ def test_a_time_to_run_of_thirty_days_keeps_a_job_of_a_dead_worker(app: zerog.Ap
 
 
 def test_a_replacement_dies_as_soon_as_it_is_there(tmp_path: Path) -> None:
-    """Dead twice between two looks it seemed unchanged, and was never replaced."""
+    """Dead twice between two polls it seemed unchanged, and was never replaced."""
     with Workers(tmp_path, "--processes", "2", "--lease", "2") as w:
         w.start()
         seen: set[int] = set()
@@ -201,7 +201,7 @@ def test_a_replacement_dies_as_soon_as_it_is_there(tmp_path: Path) -> None:
 
 
 def test_a_new_worker_has_the_process_number_of_a_dead_one(app: zerog.App) -> None:
-    """A process of that number was there, so the dead worker passed for alive; here no worker's name comes twice."""
+    """A process of that number was there, so the dead worker passed for alive; here no worker's name is used twice."""
     dead, successor = (zerog.Worker(app, name="host").name for _ in range(2))
     assert dead != successor and dead.split("-")[:2] == successor.split("-")[:2] == ["host", str(os.getpid())]
     uuid = app.submit("plain").uuid
@@ -222,7 +222,7 @@ def test_a_new_worker_has_the_process_number_of_a_dead_one(app: zerog.App) -> No
     ids=["warning", "value", "exit"],
 )
 def test_a_job_runs_again_without_any_limit(body: Any) -> None:
-    """Two hundred runs of two hundred; here each way to ask for another run is bounded, and the end says why."""
+    """Two hundred runs of two hundred; here each way to ask for another run is bounded, and the end records why."""
     job = finished(body, MAX_CONTINUES=5, MAX_ERRORS=5)
     assert (job.status, job.resultCode) == ("failed", 500)
     assert job.attempts <= 6
@@ -241,7 +241,7 @@ def test_malformed_parameters_become_an_empty_object(params: Any, app: zerog.App
 
 
 def test_a_change_is_given_up_after_ten_collisions_and_kept_in_memory() -> None:
-    """It looked stored; here it is, or the caller hears that it isn't."""
+    """It looked stored; here it is, or the caller gets an error."""
     job = declared(InterferingStore())
     job.save()
     job.datastore.times = 20
@@ -254,7 +254,7 @@ def test_a_change_is_given_up_after_ten_collisions_and_kept_in_memory() -> None:
 
 
 def test_the_name_of_the_queue_is_never_set(app: zerog.App) -> None:
-    """It was in the schema and empty; here it says where the job waits, and a repair goes by it."""
+    """It was in the schema and empty; here it names where the job waits, and a repair uses it."""
     uuid = app.submit("plain", queue="low").uuid
     assert app.get_job(uuid).queueName == app.datastore.read(make_key(uuid))["queueName"] == "low"
     entry = app.queue.queue_named("low").reserve(0)
@@ -265,7 +265,7 @@ def test_the_name_of_the_queue_is_never_set(app: zerog.App) -> None:
 
 
 def test_a_deleted_document_is_a_job_no_more(app: zerog.App) -> None:
-    """A replacement that found nothing inserted it again; here neither its run's end nor a delivery brings it back."""
+    """A replacement that found nothing inserted it again; here neither its run's end nor a delivery restores it."""
     uuid = app.submit("plain").uuid
     [mine] = claim(app)
     app.datastore.delete(make_key(uuid))

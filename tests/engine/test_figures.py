@@ -26,14 +26,14 @@ from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
 LOST = 10_000
-"""Answers that get lost."""
+"""The number of lost answers."""
 
 WAITING = 10_000
-"""Jobs that wait when their queue forgets everything."""
+"""Jobs that wait when their queue loses everything."""
 
 
 class LosesAnswers(Datastore):
-    """Every other write is answered by nothing: in turn before it was applied and after."""
+    """Every other write loses its answer: in turn before it was applied and after."""
 
     can_find = True
 
@@ -82,7 +82,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LosesAnswe
 
 @pytest.mark.wide
 def test_no_write_without_an_answer_is_applied_twice_or_never(store: LosesAnswers) -> None:
-    """Creations, claims, writes of runs and settlements: each is there once, whatever became of the answers."""
+    """Creations, claims, writes of runs and settlements: each is there once, whatever happened to the answers."""
     clock = ManualClock()
     engine = Engine(store, MemoryQueue(clock=clock), clock)
     worker = WorkerIdentity("alice", 30.0)
@@ -118,7 +118,7 @@ class Quick(zerog.BaseJob):
 
 @pytest.mark.slow
 def test_a_queue_that_forgot_everything_is_filled_and_worked_off(tmp_path: Path) -> None:
-    """All jobs that waited run, within a minute, with a worker as it comes."""
+    """All jobs that waited run, within a minute, with a default worker."""
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
     app.register(Quick)
     app.submit_many("quick", [{}] * WAITING)

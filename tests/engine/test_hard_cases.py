@@ -1,4 +1,4 @@
-"""Verbs against a datastore that refuses, falls silent and breaks in a given order."""
+"""Verbs against a datastore that refuses, hangs and breaks in a given order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine() -> Engine:
 @pytest.mark.parametrize("words", ["busy", "busy busy", "lost", "late", "lost busy lost", "late busy"])
 @pytest.mark.parametrize("verb", ["enqueue", "retry", "cancel", "rescue", "claim", "discard"])
 def test_every_verb_tries_again(engine: Engine, verb: str, words: str) -> None:
-    """Others were first, or an answer was lost: the verb still does its work, and once."""
+    """Another writer was first, or an answer was lost: the verb still does its work, and once."""
     uuid = submit(engine)
     if verb in ("retry", "rescue", "discard"):
         [mine] = claim(engine)
@@ -76,7 +76,7 @@ def test_a_document_that_others_change_all_the_time_is_given_up(engine: Engine, 
 
 
 def test_a_job_that_can_t_be_claimed_comes_again(engine: Engine) -> None:
-    """Whether others are always first or no answer comes: the delivery is put back."""
+    """Whether another writer is always first or no answer arrives: the delivery is put back."""
     uuid = submit(engine)
     plan(engine, "busy...")
     assert claim(engine) == []
@@ -104,7 +104,7 @@ def test_a_claim_that_was_not_stored_leaves_nothing(engine: Engine) -> None:
 
 
 def test_enqueue_and_retry_whose_job_was_quicker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer came so late that the job runs already: that is no error."""
+    """The answer was so late that the job runs already: that is no error."""
     for verb in ("enqueue", "retry"):
         uuid = submit(engine)
         if verb == "retry":
@@ -141,7 +141,7 @@ def test_a_submission_nobody_can_say_anything_about_names_the_uuid(
 
 
 def test_a_submission_that_can_t_be_read_back_names_the_uuid(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The datastore went away right then."""
+    """The datastore was unavailable right then."""
 
     def fail(*_: Any) -> Any:
         raise DatastoreUnavailable("out of reach")
@@ -154,7 +154,7 @@ def test_a_submission_that_can_t_be_read_back_names_the_uuid(engine: Engine, mon
 
 
 def test_a_store_that_is_down_refuses_a_submission(engine: Engine) -> None:
-    """Nothing was written, and the error says that and no more."""
+    """Nothing was written, and the error states that and no more."""
     plan(engine, "down")
     with pytest.raises(DatastoreUnavailable):
         submit(engine)
@@ -169,7 +169,7 @@ def test_a_mark_that_fails_does_not_look_like_a_refusal(engine: Engine, word: st
 
 
 def test_reserved_entries_are_given_back_by_a_worker_that_leaves(engine: Engine) -> None:
-    """Otherwise they would be kept from others for their time to run."""
+    """Otherwise no other worker could get them for their time to run."""
     uuid = submit(engine)
     assert engine.wait_ready(0)
     assert engine.queue.reserve(0) is None
@@ -179,7 +179,7 @@ def test_reserved_entries_are_given_back_by_a_worker_that_leaves(engine: Engine)
 
 
 def test_a_cancelled_job_that_can_t_be_ended_comes_again(engine: Engine) -> None:
-    """Its delivery is put back, and the next look ends it."""
+    """Its delivery is put back, and the next claim ends it."""
     uuid = submit(engine)
     engine.datastore.mutate(make_key(uuid), [Set("cancelRequested", "2026-01-01")])
     plan(engine, "lost")
@@ -224,7 +224,7 @@ def test_the_directory_is_right_whatever_is_answered(engine: Engine, words: str)
 
 
 def test_a_directory_that_is_locked_for_good_is_an_error(engine: Engine) -> None:
-    """The worker tries again at its next beat."""
+    """The worker tries again at its next heartbeat."""
     plan(engine, "busy...")
     with pytest.raises(TooManyCollisions, match=DIRECTORY):
         WorkerRecords(engine).renew(ALICE, 1)
@@ -249,7 +249,7 @@ def test_a_job_whose_rescue_fails_for_itself_stops_no_sweep(engine: Engine) -> N
 
 
 class _Broken:
-    """A delivery of whatever, which can't be acknowledged."""
+    """A delivery of any job, which can't be acknowledged."""
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid

@@ -1,4 +1,4 @@
-"""What the logs tell of jobs: each transition once, by whoever made it, with fields, and nothing secret."""
+"""The log of jobs: each transition once, by the process that made it, with fields, and nothing secret."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ EXECUTORS = pytest.mark.parametrize(
 
 
 def lines(w: Workers) -> list[dict[str, Any]]:
-    """What the workers logged as JSON, line by line."""
+    """The workers' log as JSON, line by line."""
     return [json.loads(line) for line in w.log.read_text().splitlines() if line.startswith("{")]
 
 
 def transitions(w: Workers) -> dict[str, list[str]]:
-    """By uuid: what became of a job, in the order in which it was told."""
+    """By uuid: the transitions of a job, in the order in which they were logged."""
     told = defaultdict(list)
     for line in lines(w):
         if "transition" in line:
@@ -126,7 +126,7 @@ def test_a_url_is_logged_without_its_user(tmp_path: Path) -> None:
 
 
 def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
-    """Time in UTC, level, process, logger, then the job's logId, whoever wrote the line."""
+    """Time in UTC, level, process, logger, then the job's logId, whichever code wrote the line."""
     with Workers(tmp_path, module=MODULE) as w:
         talking = w.app.submit("talking", {"password": CANARY})
         worker = w.start()
@@ -147,7 +147,7 @@ def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
 
 
 def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> None:
-    """The worker that ends gives its job back; the one that is killed can't, so another one tells of it."""
+    """The worker that ends releases its job; the one that is killed can't, so another one logs it."""
     with Workers(tmp_path, "--lease", "1", "--log-format", "json", module=MODULE) as w:
         started = tmp_path / "started"
         uuid = w.app.submit("long", {"started": str(started)}).uuid
@@ -220,12 +220,12 @@ def test_the_library_configures_nothing() -> None:
     ]
 
 
-# what is told by clients and by reconcile, on every engine
+# what is logged by clients and by reconcile, on every engine
 
 
 @pytest.fixture(params=KINDS)
 def told(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
-    """An engine, and what it told so far."""
+    """An engine, and what it logged so far."""
     clock = ManualClock()
     engine = KINDS[request.param].open(tmp_path, clock)
     caplog.set_level(logging.INFO, "zerog")
@@ -302,7 +302,7 @@ def test_a_repair_is_told(told: Any) -> None:
 
 
 def test_a_job_given_back_that_was_cancelled_is_told_as_cancelled(told: Any) -> None:
-    """The run asks for another one, and there won't be any."""
+    """The run requests another one, and there won't be any."""
     engine, _, so_far = told
     uuid = submitted(engine)
     mine = claim(engine)
@@ -383,7 +383,7 @@ def test_no_file_takes_the_number_of_a_closed_standard_file(tmp_path: Path) -> N
 
 
 def test_a_pipe_that_breaks_while_the_worker_runs_changes_nothing(tmp_path: Path) -> None:
-    """Whoever read the log is gone; jobs go on and the worker still listens to signals."""
+    """The reader of the log is gone; jobs run on and the worker still reacts to signals."""
     with Workers(tmp_path, module=MODULE) as w:
         command = [sys.executable, "-m", "zerog", "worker", f"{MODULE}:app"]
         worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -399,7 +399,7 @@ def test_a_pipe_that_breaks_while_the_worker_runs_changes_nothing(tmp_path: Path
 
 @pytest.mark.parametrize("log_id", [None, 7, "x\ny"])
 def test_a_record_is_one_line_whatever_it_says(log_id: object) -> None:
-    """What looks like a record of its own could be believed; a logId may be anything that some logger gave."""
+    """What looks like a separate record could be believed; a logId may be anything that some logger gave."""
     record = logging.LogRecord("shop", logging.INFO, "", 0, "one\ntwo\r\nthree", (), None)
     record.logId = log_id
     line = _Plain().format(record)

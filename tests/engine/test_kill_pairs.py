@@ -42,7 +42,7 @@ def clock_of(life: int) -> ManualClock:
 
 
 def live(kind: str, folder: Path, life: int, death: Death) -> None:
-    """Bring what is left to its end, then live a life of one's own, and die on the way."""
+    """End the jobs that are left, then live one life, and die on the way."""
     failpoints.arm(death.point, "kill", death.skip)
     clock = clock_of(life)
     engine = KINDS[kind].open(folder, clock)
@@ -53,7 +53,7 @@ def live(kind: str, folder: Path, life: int, death: Death) -> None:
 
 
 def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
-    """Whether the second process died while it repaired what the first had left, and not in a life of its own."""
+    """Return True if the second process died while it repaired what the first had left, and not in its own life."""
     folder.mkdir()
     for life, death in enumerate(pair):
         assert in_a_fork(lambda life=life, death=death: live(kind, folder, life, death)) == KILLED, pair
@@ -84,7 +84,7 @@ def check_pairs(
 def test_any_two_kills_lose_nothing(step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every ordered pair of points of the engine that does each verb in one transaction, the same one twice too.
 
-    Every run of the tests takes each seventh of them, so that each point comes first and second.
+    Every run of the tests takes each seventh of them, so that each point is first and second.
     """
     points = [Death(point) for point in KINDS["sqlite"].points]
     check_pairs("sqlite", tmp_path, list(itertools.product(points, points))[::step], capsys)
@@ -93,7 +93,7 @@ def test_any_two_kills_lose_nothing(step: int, tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("number", [30, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 @pytest.mark.wide
 def test_random_pairs_of_kills_lose_nothing(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Documents and queue in two files, so in several writes; points are also meant at the later turns of passing."""
+    """Documents and queue in two files, so in several writes; points are also meant at later passes."""
     seed = 20_260_101
     chance = random.Random(seed)
     passed = turns("two-files", tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""What comes too late, on every engine: deliveries of jobs that need none, and runs that end after others took over."""
+"""What is too late, on every engine: deliveries of jobs that need none, and runs that end after a takeover."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def delete(engine: Engine, uuid: str) -> None:
 def test_a_delivery_after_the_end_runs_nothing(
     end: Callable[[Engine, str], None], counter: str, engine: Engine, clock: ManualClock
 ) -> None:
-    """However the job ended, a delivery that comes then is dropped and counted, and the document stays as it is."""
+    """However the job ended, a later delivery is dropped and counted, and the document stays as it is."""
     uuid = submit(engine)
     end(engine, uuid)
     before = engine.datastore.read_with_cas(make_key(uuid))
@@ -115,7 +115,7 @@ def test_a_delivery_after_the_end_runs_nothing(
 
 
 class Paused:
-    """Settles in a thread of its own, which stands still at a crash point until it is let go. Use as ``with``."""
+    """Settles in a separate thread, which stands still at a crash point until it is let go. Use as ``with``."""
 
     def __init__(self, engine: Engine, settlement: Settlement, point: str) -> None:
         self._engine = engine
@@ -135,7 +135,7 @@ class Paused:
         self.let_go()
 
     def let_go(self) -> bool:
-        """Let it settle; tells what the engine answered."""
+        """Let it settle; return what the engine answered."""
         self._go.set()
         self._thread.join(10)
         assert not self._thread.is_alive()
@@ -168,7 +168,7 @@ def take_over(engine: Engine, clock: ManualClock, reconciler: Reconciler, uuid: 
 def test_a_run_that_is_late_at_its_end_changes_nothing(
     engine: Engine, clock: ManualClock, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stands still with its outcome in hand, others take over and finish; then it goes on, and is refused."""
+    """It stands still with its outcome in hand, another worker finishes the job; then it continues and is refused."""
     reconciler = Reconciler(engine, "sweeper", clock)
     for number in range(ROUNDS):
         uuid = submit(engine)
@@ -193,7 +193,7 @@ def test_a_run_that_is_late_at_its_end_changes_nothing(
 def test_a_run_that_is_late_between_outcome_and_queue_changes_nothing(
     engine: Engine, clock: ManualClock, point: str
 ) -> None:
-    """Its requeue is stored and not yet on the queue: reconcile puts it, others finish it, and its own put is stale."""
+    """Its requeue is stored and not yet queued: reconcile puts it, another run ends it, and its own put is stale."""
     reconciler = Reconciler(engine, "sweeper", clock)
     for _ in range(20):
         uuid = submit(engine)

@@ -1,4 +1,4 @@
-"""Waiting for several queues at once: what the suite of engines can't see of it."""
+"""Waiting for several queues at once: what the suite of engines doesn't cover."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Held(Reservation):
-    """A delivery that remembers whether it was given back."""
+    """A delivery that remembers whether it was released."""
 
     def __init__(self, trouble: bool = False) -> None:
         self.uuid = new_uuid()
@@ -40,7 +40,7 @@ class Held(Reservation):
 
 
 class Told(Queue):
-    """A queue that gives what it is told to, when it is told to; ``asked`` while somebody waits for it."""
+    """A queue that gives scripted entries on demand; ``asked`` while a thread waits for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -69,7 +69,7 @@ class Told(Queue):
 
 
 class Bench:
-    """Two told queues, a waiting thread, and what it brought."""
+    """Two such queues, a waiting thread, and what it brought."""
 
     def __init__(self) -> None:
         self.queues = {"told-a": Told("told-a"), "told-b": Told("told-b")}
@@ -110,7 +110,7 @@ def listening() -> list[str]:
 
 
 def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
-    """Whoever waited may be busy for hours; others must have it at once."""
+    """The waiter may be busy for hours; other workers must have it at once."""
     bench.wait()
     wanted, late = Held(), Held()
     bench.queues["told-b"].give(wanted)
@@ -122,7 +122,7 @@ def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
 
 
 def test_giving_back_may_fail(bench: Bench) -> None:
-    """The queue brings it back by itself then, and nothing else is the worse for it."""
+    """The queue then delivers it again after its time to run, and nothing else suffers."""
     bench.wait()
     bench.queues["told-b"].give(Held())
     bench.ended()
@@ -145,7 +145,7 @@ def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
 
 
 def test_trouble_is_told(bench: Bench) -> None:
-    """A queue that can't be asked ends the wait with its reason; so the worker says so and tries again later."""
+    """A queue that can't be asked ends the wait with its reason; so the worker logs it and tries again later."""
     bench.wait()
     bench.queues["told-a"].give(QueueUnavailable("away"))
     bench.ended()
@@ -162,7 +162,7 @@ def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
 
 
 def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that is about to wait hears of the end the next time."""
+    """A thread that is about to wait is notified of the end the next time."""
     bench.wait()
     bench.queues["told-b"].give(Held())
     bench.ended()
@@ -184,7 +184,7 @@ def both(queue: MemoryQueue) -> Callable[[str], Queue]:
 
 
 def test_what_is_there_already_needs_no_thread() -> None:
-    """The queues are looked at first, in their order."""
+    """The queues are polled first, in their order."""
     queue = MemoryQueue("told-a")
     listeners = MultiQueueWaiter(both(queue))
     queue.queue_named("told-b").put(new_uuid())
@@ -207,7 +207,7 @@ def test_more_than_is_wanted_goes_back() -> None:
 
 
 def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None:
-    """What is no uuid is set aside within the same look."""
+    """What is no uuid is set aside within the same poll."""
     datastore = SqliteDatastore(tmp_path / "jobs.db")
     engine = SqliteEngine(datastore, SqliteQueue(datastore.file.path, file=datastore.file))
     with datastore.file.writing() as sqlite:
@@ -219,7 +219,7 @@ def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None
 
 
 def test_a_queue_that_does_not_answer_holds_up_no_close(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread is left behind after some tries, and ends by itself once the queue answers."""
+    """Its thread is left behind after some tries, and ends once the queue answers."""
     monkeypatch.setattr("zerog.engine.multiwait.TRIES", 2)
     monkeypatch.setattr(bench.queues["told-a"], "wake", lambda: None)
     bench.wait()

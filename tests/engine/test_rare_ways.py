@@ -1,4 +1,4 @@
-"""Ways through the verbs that take two coincidences: an answer that was lost, and somebody else in between."""
+"""Ways through the verbs that take two coincidences: an answer that was lost, and another writer in between."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def claim(engine: Engine, worker: WorkerIdentity = ALICE) -> list[Claim]:
 
 
 def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """Have something happen while the engine waits for the answer that it lost."""
+    """Run a function while the engine waits for the answer that it lost."""
     left = [happens]
     monkeypatch.setattr(engine, "_wait_for_answer", lambda _attempt: left and left.pop()())
 
@@ -89,7 +89,7 @@ def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable
 def test_a_submission_that_arrives_after_it_was_read_back_is_stored_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was there, so it is sent again; but the first one has just come through, and the second is refused."""
+    """Nothing was there, so it is sent again; but the first one has just been stored, and the second is refused."""
     made = document(engine)
     engine_read = engine.datastore.read_with_cas
     looks: list[str] = []
@@ -114,7 +114,7 @@ def test_a_submission_that_arrives_after_it_was_read_back_is_stored_once(
 def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_alone(
     parts: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer was so late that others have put it, run it and stored its result: nobody puts it once more."""
+    """The answer was so late that the job was put, run and its result stored: it is not put once more."""
 
     def others() -> None:
         parts.clock.pause(6)
@@ -130,7 +130,7 @@ def test_a_submission_whose_job_has_ended_by_the_time_it_is_read_back_is_left_al
 
 @pytest.mark.parametrize(("status", "instead"), [("running", "NO_RESULT"), ("succeeded", r"retry\(\)")])
 def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str, instead: str) -> None:
-    """Of others it says what they are, and what to do instead."""
+    """For any other the error names what it is, and what to do instead."""
     uuid = submit(engine)
     engine.check_waits(uuid)
     [mine] = claim(engine)
@@ -161,7 +161,7 @@ def test_a_step_that_wants_nothing_only_settles(engine: Engine) -> None:
 
 
 def test_a_job_that_began_after_it_was_found_missing_is_not_put_again(engine: Engine) -> None:
-    """Between the look at a page of heads and the repair others may have delivered it."""
+    """Between the look at a page of heads and the repair it may have been delivered."""
     uuid = submit(engine)
     claim(engine)
     assert not engine.put_again(uuid, "it was missing there")
@@ -172,7 +172,7 @@ def test_a_job_that_began_after_it_was_found_missing_is_not_put_again(engine: En
 def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two sweeps see the same silent worker; one of them takes the job, the other says that it did nothing."""
+    """Two sweeps see the same silent worker; one of them takes the job, the other reports that it did nothing."""
     uuid = submit(engine)
     [mine] = claim(engine)
     reconciler = Reconciler(engine, "late", clock)
@@ -210,7 +210,7 @@ def test_a_batch_of_repairs_without_an_answer_is_found_out_by_the_next_sweep(sha
 def test_a_job_that_could_not_be_ended_as_cancelled_is_not_told_as_such(
     parts: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else was faster, or will be; until then it is what the document says."""
+    """Another writer was faster, or will be; until then the document's status holds."""
     uuid = submit(parts)
     [claim] = parts.claim(1, ALICE, lambda head: None)
     parts.cancel(uuid)
@@ -235,7 +235,7 @@ def test_a_repair_leaves_a_cancelled_job_that_can_t_be_ended_now(
 def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
     parts: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Told by the one who made it."""
+    """Logged by the process that made it."""
     uuid = submit(parts)
     mutate = parts.datastore.mutate
 
@@ -259,7 +259,7 @@ def test_a_cancelled_job_whose_end_its_document_refuses_ends_as_cancelled(engine
 def test_a_claim_without_an_answer_is_given_back_at_its_next_delivery(
     parts: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no sweep can find it: the worker that the document names says that it doesn't hold that run."""
+    """Where no sweep can find it: the worker that the document names reports that it doesn't hold that run."""
     monkeypatch.setattr(type(parts.datastore), "can_find", False)
     uuid = submit(parts)
     [lost] = claim(parts)
@@ -329,7 +329,7 @@ def test_a_record_that_can_t_be_stored_is_no_beat(
 
 
 def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its worker makes it anew with its next beat."""
+    """Its worker makes it anew with its next heartbeat."""
     WorkerRecords(parts).renew(ALICE, 1)
     read = parts.datastore.read_with_cas
 
@@ -352,7 +352,7 @@ def test_a_record_that_can_t_be_read_is_removed(parts: Engine, monkeypatch: pyte
 def test_a_run_that_can_t_be_looked_at_keeps_no_other(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several runs of one worker that holds none of them: all but the one go back."""
+    """Several runs of one worker that holds none of them: all but the one are released."""
     uuids = [submit(engine) for _ in range(3)]
     claim(engine)
     read = engine.datastore.read_with_cas
@@ -374,7 +374,7 @@ def test_a_run_that_can_t_be_looked_at_keeps_no_other(
 
 
 def test_a_run_that_was_replaced_before_it_is_watched_is_not_watched(parts: Engine) -> None:
-    """Its token would be that of the next run, which has done nothing wrong."""
+    """Its token would be that of the next run, which is innocent."""
     uuid = submit(parts)
     [old] = claim(parts)
     stale = parts.read(uuid)[0]

@@ -77,7 +77,7 @@ def test_what_was_refused_is_there_for_others_at_once(engine: Engine, clock: Man
 
 
 def test_what_was_refused_is_in_nobody_s_way(engine: Engine, clock: ManualClock) -> None:
-    """It is looked at once, however often the worker looks for work, and counted once."""
+    """It is read once, however often the worker polls, and counted once."""
     submit(engine, 20)
     mine = submit(engine, 3, "other", 1.0)
     assert claimed(engine, STRANGER) == mine
@@ -134,7 +134,7 @@ def test_a_document_that_only_seems_fit_comes_back_later_and_later(engine: Engin
 
 
 def test_a_list_that_makes_no_sense_is_mended(engine: Engine, clock: ManualClock) -> None:
-    """Whatever the document of the queues holds, claims go on."""
+    """Whatever the document of the queues holds, claims continue."""
     nonsense = {"default": {"default~0123456789ab": ["a"], "x": 5}, "low": 7, "y": {"z": ["a", "b", "c"]}}
     engine.datastore.create(QUEUES, {"documentType": QUEUES, "asides": nonsense, "paused": {"slow": {"by": "ann"}}})
     uuids = submit(engine, 2)
@@ -166,7 +166,7 @@ def test_a_kind_that_can_t_be_listed_is_put_back(
 
 
 def test_a_kind_of_which_nothing_waits_is_forgotten(engine: Engine, clock: ManualClock) -> None:
-    """After a deploy its queue would be looked at with every claim; one that is needed again is listed again."""
+    """After a deploy its queue would be polled with every claim; one that is needed again is listed again."""
 
     def listed() -> list[str]:
         return list((engine.datastore.read(QUEUES) or {})["asides"]["default"])
@@ -233,7 +233,7 @@ def unlisted(error: Exception) -> Callable[[Engine, pytest.MonkeyPatch], None]:
 def test_a_kind_whose_listing_fails_is_put_back(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """At once, or again and again because others change the list; the jobs wait for workers that take them."""
+    """At once, or again and again because other workers change the list; the jobs wait for workers that take them."""
     uuids = submit(engine, 3)
     with monkeypatch.context() as patch:
         unlisted(error)(engine, patch)

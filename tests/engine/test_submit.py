@@ -39,7 +39,7 @@ class Note(zerog.BaseJob):
     JOB_TYPE = "note"
 
     def run(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 @pytest.fixture(params=ENGINES)
@@ -88,7 +88,7 @@ def test_a_time_is_kept_whatever_its_zone(app: zerog.App, clock: ManualClock) ->
 
 
 def test_a_time_that_has_passed_is_now(app: zerog.App, clock: ManualClock) -> None:
-    """Who wanted it yesterday wants it at once."""
+    """A time in the past means at once."""
     job = app.submit(Note, at=clock.now() - timedelta(days=1))
     assert job.status == "queued"
     assert claimed(app) == [job.uuid]
@@ -101,14 +101,14 @@ def test_priorities_go_first(app: zerog.App) -> None:
 
 
 def test_a_delayed_job_keeps_its_priority(app: zerog.App, clock: ManualClock) -> None:
-    """Once it is due it goes before those that waited."""
+    """Once it is due it precedes those that waited."""
     low, high = app.submit(Note).uuid, app.submit(Note, priority=5, delay=10).uuid
     clock.advance(11)
     assert claimed(app) == [high, low]
 
 
 def test_a_class_may_have_a_queue_and_a_priority(app: zerog.App) -> None:
-    """They hold unless a submit says otherwise, for jobs of functions through their base, and for own ``enqueue``."""
+    """They hold unless a submit overrides them, for jobs of functions through their base, and for own ``enqueue``."""
     urgent = type("Urgent", (Note,), {"JOB_TYPE": "urgent", "QUEUE": "urgent", "PRIORITY": 3})
 
     @app.job("quick", base=urgent)
@@ -135,7 +135,7 @@ def test_a_class_with_a_wrong_place_is_refused(name: str, value: Any) -> None:
 
 
 def test_queues_are_apart(app: zerog.App) -> None:
-    """A worker gets jobs of its queues only; a tenant whose queue nobody serves disturbs nobody."""
+    """A worker gets jobs of its queues only; a tenant whose queue is not served disturbs no other."""
     acme, other = app.submit(Note, queue="acme").uuid, app.submit(Note, queue="other").uuid
     assert claimed(app) == []
     assert claimed(app, "acme") == [acme]
@@ -237,7 +237,7 @@ def test_a_shell_says_when_and_where(tmp_path: Path, shell: Callable[..., Any], 
 def test_a_shell_is_told_what_is_wrong(
     tmp_path: Path, shell: Callable[..., Any], options: tuple[str, ...], says: str
 ) -> None:
-    """One sentence on standard error, no traceback, an exit code of its own, and nothing stored."""
+    """One sentence on standard error, no traceback, a distinct exit code, and nothing stored."""
     parts = ENGINES["sqlite"](tmp_path)
     refused = shell(parts, *options)
     assert refused.returncode == 2, refused

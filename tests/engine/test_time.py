@@ -1,4 +1,4 @@
-"""Clocks of machines that are wrong, around a Redis server whose clock counts."""
+"""Wrong clocks of machines, around a Redis server whose clock counts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def started_after(submitter: Engine, worker: Engine, delay: float, limit: float)
 @pytest.mark.parametrize("engine_of", ["redis", "rq"], indirect=True)
 @pytest.mark.parametrize(("submits", "works"), [(0, 3600), *wide((3600, 0), (-3600, 0), (0, -3600), (3600, -3600))])
 def test_a_delay_goes_by_the_server(engine_of: Callable[[float], Engine], submits: float, works: float) -> None:
-    """Whatever the clocks of those who submit and work."""
+    """Whatever the clocks of clients and workers."""
     assert started_after(engine_of(submits), engine_of(works), 1.5, 20) >= 1.5
 
 
@@ -91,7 +91,7 @@ def test_a_time_to_start_at_goes_by_the_server(server: RunningServer, engine_of:
 
 
 def test_the_server_s_clock_is_asked_for_once(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done anyway brings the time along."""
+    """The calls that are made anyway bring the time along."""
     redis = RedisServer(f"redis://127.0.0.1:{server.port}/0?prefix=clock", Wrong(-7200))
     asked: list[object] = []
     ask = redis.ask

@@ -26,7 +26,7 @@ def submit(page: Page, rows: list[str], pace: float) -> None:
 
 
 def running(page: Page) -> None:
-    """Two of five rows are done, and the others take their time."""
+    """Two of five rows are done, and the rest take their time."""
     submit(page, ROWS, 3)
     expect(page.locator("#percent")).to_have_text("40 %", timeout=30_000)
     expect(page.locator("#history li")).to_have_count(2, timeout=30_000)

@@ -1,4 +1,4 @@
-"""The web examples as real processes on loopback, with a real worker, and the browser that looks at them."""
+"""The web examples as real processes on loopback, with a real worker and a browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMANDS = {
     "examples/web/fastapi_app.py": ["-m", "uvicorn", "fastapi_app:app", "--port", "{port}"],
     "examples/web/django_app.py": ["django_app.py", "runserver", "--noreload", "{port}"],
 }
-"""How each application is started, as its first lines say."""
+"""How each application is started, according to its first lines."""
 
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -93,16 +93,16 @@ class Processes:
             process.wait()
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-        """Wait for a condition; fails, with the processes' words, if it isn't true in time."""
+        """Wait for a condition; fail, with the processes' output, if it isn't true in time."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what}: not within {seconds} s\n{self.log.read_text()[-4000:]}")
-            time.sleep(0.02)  # the pace of looking, not a wait for the thing itself
+            time.sleep(0.02)  # the pace of polling, not a wait for the thing itself
 
 
 def listens(port: int) -> bool:
-    """Whether somebody answers at a loopback port."""
+    """True if a server answers at a loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -123,7 +123,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def away(app: zerog.App) -> Iterator[None]:
-    """The datastore fails for everybody, as it does when its server is down."""
+    """The datastore fails for all, as it does when its server is down."""
     with app.datastore.file.writing() as sqlite:
         sqlite.execute("ALTER TABLE zerog_documents RENAME TO zerog_documents_away")
     try:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 FLASK = "examples/web/flask_app.py"
 PATIENCE = 30_000
-"""Milliseconds until something must be seen."""
+"""Timeout for anything to appear, in milliseconds."""
 
 
 class Site:
@@ -55,12 +55,12 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 only_flask = pytest.mark.parametrize("site", [FLASK], indirect=True)
-"""For what depends on the page alone, which all three share."""
+"""For tests of the page alone, which all three share."""
 
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """The page as it is opened first; fails if its script does, or if its policy stopped something."""
+    """The page as it is opened first; fail if its script does, or if its policy stopped something."""
     page = browser.new_page(reduced_motion="reduce")
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -85,7 +85,7 @@ def see(page: Page, status: str, percent: str | None = None) -> None:
 
 
 def share(page: Page) -> float:
-    """How much of the bar is filled, as drawn."""
+    """The filled part of the bar, as drawn."""
     done, bar = page.locator("#done").bounding_box(), page.locator("#bar").bounding_box()
     assert done is not None and bar is not None
     return done["width"] / bar["width"]
@@ -104,7 +104,7 @@ def test_the_bar_grows_and_the_result_is_shown(page: Page, site: Site) -> None:
     assert list(shares) == sorted(shares) and list(events) == sorted(events)
     assert shares[-1] == 1.0
     assert len({share for share in shares if 0 < share < 1}) >= 2
-    assert len({count for count in events if 0 < count < 5}) >= 2  # they come while it runs
+    assert len({count for count in events if 0 < count < 5}) >= 2  # they arrive while it runs
     see(page, "succeeded", "100 %")
     expect(page.locator("#result")).to_have_text(re.compile(r"rows\s*5\s*total\s*44\.50"), timeout=PATIENCE)
     expect(page.locator("#history li")).to_have_count(5)

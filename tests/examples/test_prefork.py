@@ -28,7 +28,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 def serve(processes: Processes, threads: int) -> str:
-    """Start gunicorn with two preloaded workers; gives its URL. One thread is the very one that was forked."""
+    """Start gunicorn with two preloaded workers; return its URL. One thread is the very one that was forked."""
     port = free_port()
     options = ["--preload", "--workers=2", f"--threads={threads}", f"--bind=127.0.0.1:{port}", "--no-control-socket"]
     processes.start("-m", "gunicorn", *options, "tests.examples.prefork:app", port=port)

@@ -20,12 +20,12 @@ UNKNOWN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 JSON = "application/json"
 
 Call = Callable[..., tuple[int, Any]]
-"""``call(method, path, body=b"", kind=JSON)`` gives the status and the answer, decoded if it is JSON."""
+"""``call(method, path, body=b"", kind=JSON)`` returns the status and the answer, decoded if it is JSON."""
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The examples' modules, on a datastore of their own."""
+    """The examples' modules, each on a separate datastore."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROG_URL", f"sqlite:///{tmp_path_factory.mktemp('web')}/jobs.db")
         patch.syspath_prepend(str(WEB))
@@ -138,7 +138,7 @@ def test_a_body_without_end_is_refused(call: Call, web: SimpleNamespace) -> None
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 @pytest.mark.parametrize("client", [flask_client, fastapi_client, django_client])
 def test_a_page_from_elsewhere_can_t_submit(client: Callable[..., Call], kind: str, web: SimpleNamespace) -> None:
-    """A browser sends such requests for any page, and asks nobody."""
+    """A browser sends such requests for any page, without asking its user."""
     call = client(web, enforce_csrf_checks=True) if client is django_client else client(web)
     before = count(web)
     assert call("POST", "/jobs", b'{"rows": "Ada, 12.50"}', kind)[0] in (403, 415, 422)
@@ -195,7 +195,7 @@ def test_a_datastore_that_is_down_is_told_without_its_secrets(
             answer = call(method, f"/jobs/{uuid}{path}")
             assert answer == (503, {"error": "The jobs can't be reached at the moment."})
         assert call("POST", "/jobs", b'{"rows": "Ada, 12.50"}')[0] == 503
-    assert "no such table" in caplog.text  # for whoever runs it
+    assert "no such table" in caplog.text  # for the operator
     assert call("GET", f"/jobs/{uuid}")[0] == 200
 
 

@@ -1,4 +1,4 @@
-"""What an operator sees of workers and queues, and what they are told, without any worker."""
+"""What an operator sees of workers and queues, and the orders to them, without any worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALICE, BOB = WorkerIdentity("alice-1", 30.0), WorkerIdentity("bob-2", 6.0)
 
 
 class Place:
-    """An app over one of the engines, whose time moves when told."""
+    """An app over one of the engines, with a manual clock."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.clock = ManualClock()
@@ -33,7 +33,7 @@ class Place:
         self.app.fleet = zerog.fleet.fleet.Fleet(self.app.engine)
 
     def work(self, worker: WorkerIdentity = ALICE, beat: int = 1, **details: Any) -> None:
-        """Have a worker renew its lease."""
+        """Make a worker renew its lease."""
         first = {"host": worker.name[:3], "queues": ["default"], "config": {"name": worker.name.split("-")[0]}}
         renewed = {"renewedAt": self.clock.now().isoformat(), "state": "running", "jobs": 0, **details}
         WorkerRecords(self.app.engine).renew(worker, beat, lambda: renewed, lambda: first)
@@ -137,7 +137,7 @@ def test_a_wrong_by_is_refused(memory: Place, options: dict[str, Any]) -> None:
 
 
 def test_a_worker_that_has_just_left_is_not_told(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is made of its record."""
+    """Its record is not made anew."""
     memory.work(ALICE)
     workers = memory.app.fleet.workers
 
@@ -159,7 +159,7 @@ def test_a_worker_of_one_delivery_takes_no_orders(memory: Place) -> None:
 
 
 def test_a_name_without_a_record_is_not_shown(memory: Place) -> None:
-    """It is about to come, or has left."""
+    """It is about to start, or has left."""
     memory.work(ALICE)
     memory.app.datastore.delete(worker_key("alice-1"))
     assert memory.app.workers() == []
@@ -209,7 +209,7 @@ def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.M
 
 
 def test_pauses_by_two_at_once_both_hold(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is a compare-and-swap; who comes second does it over."""
+    """Each is a compare-and-swap; the second writer repeats it."""
     store = memory.app.datastore
     write = store.set_with_cas
 

@@ -1,4 +1,4 @@
-"""Job classes and stores that the tests of this folder share."""
+"""Job classes and stores for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Declared(zerog.BaseJob):
 
 
 class PlainStore:
-    """Somebody else's datastore: two verbs and two exceptions, no base class."""
+    """A user's own datastore: two verbs and two exceptions, no base class."""
 
     class casException(Exception):
         pass
@@ -83,7 +83,7 @@ class PlainStore:
 
 
 class PlainQueue:
-    """Somebody else's queue: it can put."""
+    """A user's own queue: it can put."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, dict[str, Any]]] = []
@@ -101,7 +101,7 @@ class DownQueue(MemoryQueue):
 
 
 class InterferingStore(MemoryDatastore):
-    """Somebody else writes to the document right before each of the next ``times`` writes under a token."""
+    """Another writer changes the document right before each of the next ``times`` writes under a token."""
 
     def __init__(self, times: int = 0, change: Callable[[MemoryDatastore, str], object] | None = None) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def again(job: Any) -> Any:
 
 
 def head_of(job: zerog.BaseJob) -> dict[str, Any]:
-    """What is stored of a job."""
+    """The stored document of a job."""
     document = job.datastore.read_with_cas(job.key())[0]
     assert document is not None
     return dict(document)

@@ -19,12 +19,12 @@ DEPTH = 3
 
 
 class Submitted:
-    """Whether all that may run has run: hooks and validators of a client's values, afterwards, are faults."""
+    """Whether the submit is over: hooks and validators that run on a client's values afterwards are faults."""
 
     is_over = False
 
     def once(self) -> None:
-        """Raise what makes a job unreadable."""
+        """Raise an error that makes a job unreadable."""
         if self.is_over:
             raise ValidationError("this ran once more")
 
@@ -38,7 +38,7 @@ class Colour(enum.Enum):
 
 
 class Made:
-    """An object that a schema makes; it has no equality of its own."""
+    """An object that a schema makes; it does not define equality."""
 
     def __init__(self, **parts: Any) -> None:
         self.__dict__.update(parts)
@@ -146,7 +146,7 @@ class Making(Schema):
 
 
 class Checking(Schema):
-    """Asks the world."""
+    """Validates with a call to the outside world."""
 
     @validates_schema
     def check(self, data: Any, **_: Any) -> None:
@@ -219,7 +219,7 @@ def _schemas(draw: st.DrawFn, depth: int) -> tuple[type[Schema], st.SearchStrate
 
 
 def shown(value: Any) -> Any:
-    """A value such that two are equal if a job can't tell them apart."""
+    """A value such that two are equal if a job can't distinguish them."""
     if isinstance(value, Made):
         return ["made", shown(vars(value))]
     if isinstance(value, dict):
@@ -230,5 +230,5 @@ def shown(value: Any) -> Any:
 
 
 def as_sent(value: Any) -> Any:
-    """What arrives of a client's value."""
+    """The part of a client's value that is loaded."""
     return json.loads(json.dumps(value))

@@ -1,4 +1,4 @@
-"""What a client sends costs what its size says: time, memory, and messages instead of exceptions."""
+"""What a client sends costs what its size implies: time, memory, and messages instead of exceptions."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_exponents_are_bounded(app: zerog.App, number: str) -> None:
     ids=lambda params: str(params)[:30],
 )
 def test_what_is_out_of_range_is_a_message(app: zerog.App, params: dict[str, Any]) -> None:
-    """OverflowError and its like never come out of a submit; other fields' messages are there, too."""
+    """No submit raises OverflowError or its like; other fields' messages are there, too."""
     with pytest.raises(ValidationError) as caught:
         app.submit("take", params)
     assert list(caught.value.messages) == list(params)
@@ -210,7 +210,7 @@ def test_deep_values_of_a_schema_of_itself_are_a_message() -> None:
 
 
 def test_a_long_name_costs_no_search(app: zerog.App) -> None:
-    """Near matches are looked for among names that could be one."""
+    """Near matches are searched among names that could be one."""
     with pytest.raises(UnknownJobType, match="did you mean 'take'"):
         app.submit("tak")
     messages: list[str] = []

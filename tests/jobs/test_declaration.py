@@ -1,4 +1,4 @@
-"""What a class may declare, and what is refused before a job of it exists."""
+"""Declarations of a class, and what is refused before a job of it exists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def register(**attributes: Any) -> zerog.JobRegistry:
 
 
 def test_a_part_of_a_field_is_validated_whenever_it_is_written() -> None:
-    """Reading takes what is stored; that must not loosen what may be written."""
+    """Reading takes what is stored; that must not loosen the checks of a write."""
 
     class Tagged(Declared):
         JOB_TYPE = "tagged"

@@ -178,7 +178,7 @@ def test_what_changes_a_job_stores_it(change: Any, field: str, expected: Any) ->
 
 
 def test_a_change_that_can_t_be_stored_changes_nothing() -> None:
-    """``record_event`` and ``update_attrs`` of a new job whose uuid another one has."""
+    """``record_event`` and ``update_attrs`` of a new job whose uuid is already in use."""
     store = PlainStore()
     first = documented(store)
     first.save()
@@ -277,7 +277,7 @@ def test_reload_shows_one_state_history_included() -> None:
 
 
 def test_reload_keeps_what_waits() -> None:
-    """``reload`` with a change that rides with the next write."""
+    """``reload`` with a change that waits for the next write."""
     job = documented()
     job.save()
     job.update_attrs(limit=3, flush=False)
@@ -415,7 +415,7 @@ def test_a_naive_value_of_an_aware_field_means_utc() -> None:
 
 
 class KeywordQueue(PlainQueue):
-    """A queue client with an option of its own."""
+    """A queue client with an extra option."""
 
     answers: Any = 1
 

@@ -87,7 +87,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
 
 
 def test_a_documented_class_goes_its_whole_way(app: zerog.App) -> None:
-    """``__init__``, ``get_data``, ``continue_running``, ``record_error``, and what the reference says of each."""
+    """``__init__``, ``get_data``, ``continue_running``, ``record_error``, and what the reference states of each."""
     job = app.registry.make_job({"source": "a"}, app.datastore, app.queue, jobType="import")
     job.record_event("stored before it was enqueued")
     job.enqueue(priority=3)

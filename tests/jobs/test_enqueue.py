@@ -1,4 +1,4 @@
-"""enqueue: an accepted job is stored, whatever the queue says."""
+"""enqueue: an accepted job is stored, whatever the queue answers."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_running_job_that_is_not_enqueued_stays_as_it_was(app: Any) -> None:
 
 
 def test_a_job_that_is_claimed_at_that_moment_stays_as_it_was(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it still waits is asked once more by the write itself."""
+    """The write itself checks once more whether it still waits."""
     job = app.submit("declared", {"path": "x"})
     app.engine.claim(1, WorkerIdentity("w", 30.0), app.registry.load_head)
     monkeypatch.setattr(app.engine, "check_waits", lambda uuid: None)

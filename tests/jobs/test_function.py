@@ -231,7 +231,7 @@ def test_a_default_is_what_the_run_gets_if_nothing_is_given(app: zerog.App, anno
         job: Any = app.submit("noting")
         run_inline(app, job.uuid)
         if isinstance(default, (list, dict)):
-            job.value.clear()  # whatever becomes of one job's value, the next one gets the default
+            job.value.clear()  # whatever one job does to its value, the next one gets the default
     assert got == [default, default]
     assert got[0] or default is None
     assert type(got[0]) is type(default)

@@ -93,7 +93,7 @@ def test_history_is_bounded_and_what_fell_out_is_counted(monkeypatch: pytest.Mon
     job.save()
     for number in range(5):
         job.record_event(str(number))
-    # The count is nothing that a save of something else may set back.
+    # A save of something else must not set the count back.
     job.record_event("5")
     job.offset = 1
     job.save()

@@ -25,11 +25,11 @@ from zerog.records.job import make_key
 from zerog.testing import run_inline
 
 MANY = 10_000
-"""Generated schemas and values of the long run."""
+"""The number of generated schemas and values of the long run."""
 
 
 class Seeing(zerog.BaseJob):
-    """Keeps what its run sees."""
+    """Records what its run sees."""
 
     JOB_TYPE = "seeing"
     MAX_ERRORS = 1
@@ -51,7 +51,7 @@ def seeing(field: Any, app: zerog.App | None = None) -> tuple[zerog.App, Any]:
 
 
 def assert_seen(app: zerog.App, job_class: Any, value: Any) -> Any:
-    """What the run sees is what the submit validated; returns it."""
+    """Check that the run sees what the submit validated; return it."""
     submitted.is_over = False
     job = app.submit("seeing", {"given": value})
     submitted.is_over = True
@@ -111,7 +111,7 @@ def test_a_run_sees_what_was_validated(app: zerog.App, data: st.DataObject) -> N
 
 
 def assert_given_back(data: st.DataObject) -> None:
-    """The document of a generated value gives it back, without a worker."""
+    """The document of a generated value returns it, without a worker."""
     field, sent = data.draw(generated())
     app, _ = seeing(field)
     submitted.is_over = False
@@ -378,7 +378,7 @@ def test_params_say_what_becomes_of_unknown_parameters(inherited: bool) -> None:
 
 
 def test_defaults_of_nested_fields_are_kept_and_added_to_older_documents() -> None:
-    """A default that is new each time is the one that submit made; a field that came later has its own."""
+    """A default that is new each time is the one that submit made; a field that was added later has its own."""
     app, job_class = seeing(fields.Nested({"token": fields.String(load_default=lambda: os.urandom(4).hex())}))
     assert len(assert_seen(app, job_class, {})["token"]) == 8
     uuid = app.submit("seeing", {"given": {}}).uuid

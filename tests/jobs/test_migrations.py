@@ -1,4 +1,4 @@
-"""Schema versions: documents of older code are lifted, those of newer code are left alone."""
+"""Schema versions: documents of older code are migrated, those of newer code are left alone."""
 
 from __future__ import annotations
 

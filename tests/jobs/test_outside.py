@@ -97,7 +97,7 @@ def test_the_result_of_a_running_job_is_its_run_s_alone(app: Any, change: Callab
 
 
 def test_a_job_that_ends_between_the_look_and_the_write_takes_no_change() -> None:
-    """The write goes under the token of the head that was looked at."""
+    """The write is made under the token of the head that was looked at."""
     ends = [Set("status", "failed"), Set("finishedAt", "2026-01-01T00:00:00+00:00")]
     job = declared(InterferingStore(0, lambda store, key: store.mutate(key, ends)))
     job.save()

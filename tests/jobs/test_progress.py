@@ -254,7 +254,7 @@ def test_a_percentage_is_clamped_and_warned_of_once(caplog: pytest.LogCaptureFix
 def test_a_percentage_among_other_fields_is_clamped_too(
     given: float, kept: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """``update_attrs`` sets completeness as ``set_completeness`` does, so that no bar stands at 5000 %."""
+    """``update_attrs`` sets completeness as ``set_completeness`` does, so that no bar shows 5000 %."""
     job = declared()
     job.save()
     job.update_attrs(completeness=given, offset=3)

@@ -166,7 +166,7 @@ def test_what_shows_a_job_hides_its_secrets(app: zerog.App, capsys: pytest.Captu
 
 
 def test_saved_and_changed_secrets_stay_what_they_are(app: zerog.App) -> None:
-    """Hiding is for who looks: no way of storing a job stores what is shown instead."""
+    """Hiding is for readers: no way of storing a job stores what is shown instead."""
     job = Login(app.datastore, app.queue, words=[SECRET])
     job.save()
     seen = app.get_job(job.uuid)
@@ -180,7 +180,7 @@ def test_saved_and_changed_secrets_stay_what_they_are(app: zerog.App) -> None:
 
 
 def test_the_fields_of_an_unknown_type_are_hidden(app: zerog.App) -> None:
-    """Nobody can say which of them are secret."""
+    """It is unknown which of them are secret."""
     job = app.submit(Login, {"words": [SECRET]})
     document = app.datastore.read(job.key())
     app.unregister("login")

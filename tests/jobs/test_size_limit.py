@@ -1,4 +1,4 @@
-"""MAX_EVENTS and MAX_DOCUMENT: what a class lets its jobs hold."""
+"""MAX_EVENTS and MAX_DOCUMENT: limits of a class for its jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 4_000
 
 
 class Bounded(zerog.BaseJob):
-    """Does what its ``steps`` say."""
+    """Does what its ``steps`` name."""
 
     JOB_TYPE = "bounded"
     MAX_DOCUMENT = LIMIT
@@ -98,7 +98,7 @@ def test_small_steps_are_refused_too(app: zerog.App) -> None:
 
 
 def test_one_warning_at_four_fifths(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
-    """On the job and in the log, once, in the write that gets there."""
+    """On the job and in the log, once, in the write that reaches it."""
     with caplog.at_level(logging.WARNING, "zerog"):
         job = ran(app, ("notes", 1_000), ("notes", 2_200), ("notes", 2_300), ("other", 50))
     assert job.status == "succeeded"

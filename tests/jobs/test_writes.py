@@ -1,4 +1,4 @@
-"""save, reload, update_attrs, record_change: no change is lost, and nothing returns quietly after giving up."""
+"""save, reload, update_attrs, record_change: no change is lost, and no call returns silently after giving up."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_update_attrs_runs_the_validators_and_changes_nothing_on_a_refusal() -> 
         job.update_attrs(level=4)
     assert list(caught.value.normalized_messages()) == ["level"]  # type: ignore[no-untyped-call]
     assert job.level == 0 == head_of(job)["level"]
-    # What is stored already is read, whatever a validator says today.
+    # What is stored already is read, whatever a validator requires today.
     job.datastore.mutate(job.key(), [Set("level", 9)])
     assert again(job).level == 9
 

@@ -51,7 +51,7 @@ def found(diagnosis: Diagnosis, words: str) -> Finding:
 
 
 def test_nothing_is_wrong_with_an_empty_app(app: zerog.App) -> None:
-    """No jobs, no findings, nobody is needed; what the datastore promises is said."""
+    """No jobs, no findings, no person is needed; what the datastore promises is printed."""
     diagnosis = doctor_of(app).examine()
     assert (diagnosis.findings, diagnosis.needs_person) == ([], False)
     assert (diagnosis.durability, "memory" in diagnosis.durability_means) == ("process", True)
@@ -70,14 +70,14 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
 
 
 def test_jobs_without_a_worker_need_somebody_to_start_one(app: zerog.App) -> None:
-    """Waiting jobs and no worker: the command is told."""
+    """Waiting jobs and no worker: the finding has the command."""
     app.submit("plain")
     finding = found(doctor_of(app, "shop:app").examine(), "no worker is alive")
     assert (finding.needs_person, finding.command) == (True, "zerog worker shop:app")
 
 
 def test_one_look_doesn_t_call_a_worker_alive(app: zerog.App, clock: ManualClock) -> None:
-    """Whether the worker whose record is there lives, only its next beat shows."""
+    """Only the next heartbeat shows whether a worker with a record lives."""
     app.submit("plain")
     WorkerRecords(app.engine).renew(ALICE, 1)
     doctor = doctor_of(app, "shop:app")
@@ -106,7 +106,7 @@ def test_a_pending_job_is_told_from_one_just_being_put(app: zerog.App, clock: Ma
 
 
 def test_an_owner_is_known_to_be_silent_after_two_looks(app: zerog.App, clock: ManualClock) -> None:
-    """The first look can't tell; with a pause of more than the lease the second one can."""
+    """The first look can't decide; with a pause of more than the lease the second one can."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.engine.claim(1, ALICE, app.registry.load_head)
@@ -114,11 +114,11 @@ def test_an_owner_is_known_to_be_silent_after_two_looks(app: zerog.App, clock: M
     diagnosis = doctor_of(app).examine(watch=31)
     assert "alice" in found(diagnosis, "silent").jobs[uuid]
     assert diagnosis.workers[0]["silent"]
-    assert diagnosis.needs_person  # nobody is left who would take it back
+    assert diagnosis.needs_person  # no worker is left that would take it back
 
 
 def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
-    """Its job may or may not be running; looking again tells."""
+    """Its job may or may not be running; a second look decides."""
     uuid = app.submit("plain").uuid
     app.engine.claim(1, ALICE, app.registry.load_head)
     assert "alice" in found(doctor_of(app).examine(), "without a record").jobs[uuid]
@@ -137,7 +137,7 @@ def test_an_owner_without_a_record_is_named(app: zerog.App) -> None:
     ],
 )
 def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, words: str, why: str) -> None:
-    """Unknown type, too new, corrupt: each with who must do what."""
+    """Unknown type, too new, corrupt: each finding names what a person must do."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.datastore.mutate(make_key(uuid), [change, *[Set("format", 9)] * (change.value == "of format 9")])
@@ -149,7 +149,7 @@ def test_stuck_jobs_are_listed_with_the_reason(app: zerog.App, change: Set, word
 
 
 def test_what_can_t_even_be_read_is_named_once(app: zerog.App) -> None:
-    """A page leaves it out; it is a job that nobody runs all the same."""
+    """A page leaves it out; it is a job that is not run all the same."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     uuid = app.submit("plain").uuid
     app.datastore._records[make_key(uuid)].head = '{"status": "queued'
@@ -158,7 +158,7 @@ def test_what_can_t_even_be_read_is_named_once(app: zerog.App) -> None:
 
 
 def test_a_flushed_queue_is_seen(app: zerog.App) -> None:
-    """Documents say that they are on a queue that has lost their entries; a sweep puts them again."""
+    """By their documents they are on a queue that has lost their entries; a sweep puts them again."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     for _ in range(3):
         app.submit("plain")
@@ -170,7 +170,7 @@ def test_a_flushed_queue_is_seen(app: zerog.App) -> None:
 
 
 def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its size can't be told, and a person has to bring it back."""
+    """Its size is unknown, and a person has to restore it."""
 
     def unreachable() -> int:
         raise QueueUnavailable("no route")
@@ -185,7 +185,7 @@ def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.Monke
 
 
 def test_a_datastore_that_can_t_list_is_named() -> None:
-    """Without find nothing is ever repaired, which somebody should know."""
+    """Without find nothing is ever repaired, which the operator should know."""
     app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
     diagnosis = doctor_of(app).examine()
     assert "can't list" in diagnosis.findings[0].what
@@ -223,7 +223,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_command_speaks_and_its_exit_code_tells(shop: str) -> None:
-    """0 while nobody is needed; 1 and the reason once somebody is; JSON for programs."""
+    """0 while no person is needed; 1 and the reason once one is; JSON for programs."""
     run = CliRunner().invoke
     well = run(cli, ["doctor", shop])
     assert (well.exit_code, "Nothing to do by hand" in well.output) == (0, True)

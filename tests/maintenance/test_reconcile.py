@@ -1,4 +1,4 @@
-"""Sweeps: whose turn it is, how much one reads, and what it repairs."""
+"""Sweeps: which worker's turn it is, how much one reads, and what it repairs."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def take(engine: Engine, want: int = 50, worker: WorkerIdentity = ALICE, **queue
     return engine.claim(want, worker, lambda head: head["jobType"], **queues)
 
 
-# whose turn
+# the turn
 
 
 def test_one_worker_sweeps_and_another_takes_over(engine: Engine, clock: ManualClock) -> None:
-    """While the sweeper's record moves the others only read it; when it stands still one of them takes over."""
+    """While the sweeper's record moves the other workers only read it; when it stands still one of them takes over."""
     first, second = Reconciler(engine, "first", clock), Reconciler(engine, "second", clock)
     assert first.turn() is not None
     for _ in range(5):
@@ -77,7 +77,7 @@ def test_one_worker_sweeps_and_another_takes_over(engine: Engine, clock: ManualC
 
 
 def test_a_sweeper_that_leaves_is_followed_at_once(engine: Engine, clock: ManualClock) -> None:
-    """After a clean stop nobody waits, and a turn that comes late doesn't take the record back."""
+    """After a clean stop there is no wait, and a late turn doesn't take the record back."""
     first, second = Reconciler(engine, "first", clock), Reconciler(engine, "second", clock)
     first.turn()
     second.release()
@@ -93,7 +93,7 @@ def test_a_sweeper_that_leaves_is_followed_at_once(engine: Engine, clock: Manual
 def test_a_lost_answer_about_the_turn_is_found_out(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, applied: bool
 ) -> None:
-    """Nothing is swept on a guess, and the next turn knows."""
+    """Nothing is swept on a guess, and the next turn decides."""
     write = engine.datastore.set_with_cas
 
     def lost(*args: Any) -> Any:
@@ -109,14 +109,14 @@ def test_a_lost_answer_about_the_turn_is_found_out(
 
 
 def test_a_sweeper_record_that_makes_no_sense_is_replaced(engine: Engine, clock: ManualClock) -> None:
-    """Rubbish under the key stops nobody."""
+    """Rubbish under the key stops no sweep."""
     engine.datastore.create(SWEEPER, {"beat": "much"})
     assert Reconciler(engine, "first", clock).turn() is not None
     assert (engine.datastore.read(SWEEPER) or {})["worker"] == "first"
 
 
 def test_a_datastore_that_can_t_list_is_not_swept(clock: ManualClock) -> None:
-    """Nothing happens, rather than an error each ten seconds."""
+    """Nothing happens, rather than an error every ten seconds."""
     assert Reconciler(Engine(PlainStore(), MemoryQueue(), clock), "first", clock).turn() is None
 
 
@@ -140,7 +140,7 @@ def test_watchers_know_a_dead_worker_when_they_take_over(engine: Engine, clock: 
 def test_a_sweeper_that_was_stopped_robs_nobody(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between reading a beat and asking for the time this process may be stopped for minutes."""
+    """Between reading a heartbeat and asking for the time this process may be stopped for minutes."""
     WorkerRecords(engine).renew(ALICE, 1)
     submit(engine)
     take(engine)
@@ -157,7 +157,7 @@ def test_a_sweeper_that_was_stopped_robs_nobody(
     assert reconciler.sweep().rescued == []
 
 
-# how much
+# limits of a sweep
 
 
 def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
@@ -192,7 +192,7 @@ def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
 def test_no_query_of_a_sweep_reads_finished_documents(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each find goes by an index that has what it looks for together, whatever number of jobs has ended."""
+    """Each find uses an index that has what it looks for together, whatever number of jobs has ended."""
     datastore = SqliteDatastore(tmp_path / "jobs.db", synchronous="normal")
     engine = SqliteEngine(datastore, SqliteQueue(tmp_path / "jobs.db", clock=clock, file=datastore.file), clock)
     statements: list[str] = []
@@ -212,11 +212,11 @@ def test_no_query_of_a_sweep_reads_finished_documents(
         assert plan.startswith("SEARCH zerog_documents USING INDEX zerog_by_"), plan
 
 
-# what
+# repairs
 
 
 def test_jobs_left_alone_are_forgotten_once_they_wait_no_more(engine: Engine, clock: ManualClock) -> None:
-    """What was cancelled or deleted in the meantime isn't shown as stuck for ever."""
+    """A job that was cancelled or deleted in the meantime isn't shown as stuck for ever."""
     cancelled, deleted, waits = submit(engine, 3)
     for uuid in (cancelled, deleted, waits):
         engine.skip(uuid, "too new")
@@ -237,7 +237,7 @@ def test_a_document_without_a_uuid_is_listed(engine: Engine, clock: ManualClock)
 def test_a_record_that_can_t_be_removed_stays(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sweep goes on, and tries again next time."""
+    """The sweep continues, and tries again next time."""
 
     def fail(key: str) -> bool:
         raise DatastoreUnavailable("out of reach")
@@ -256,7 +256,7 @@ def test_a_record_that_can_t_be_removed_stays(
 def test_rescued_jobs_keep_their_order_over_pages(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each goes ahead of what waits, in the order in which they were submitted, however many pages they fill."""
+    """Each is put ahead of what waits, in the order in which they were submitted, however many pages they fill."""
     monkeypatch.setattr(reconcile, "PAGE", 3)
     uuids = submit(engine, 8)
     assert len(take(engine)) == 8
@@ -271,7 +271,7 @@ def test_rescued_jobs_keep_their_order_over_pages(
 def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if that is after the look that found it silent, and before its jobs are taken away."""
+    """Also if that is after it was found silent, and before its jobs are taken away."""
     [uuid] = submit(engine)
     take(engine)
     WorkerRecords(engine).renew(ALICE, 1)

@@ -28,7 +28,7 @@ ALICE = WorkerIdentity("alice", 30.0)
 
 
 class Silent(MemoryQueue):
-    """A queue that can't find out what it holds."""
+    """A queue that can't look up its entries."""
 
     def queue_named(self, name: str) -> MemoryQueue:
         return self if name == self.name else Silent(name, _family=self._family)
@@ -99,7 +99,7 @@ def test_a_lost_delayed_entry_is_put_again_with_what_is_left_of_its_delay(engine
 
 
 def test_what_is_on_its_queue_is_not_put_again(engine: Engine, clock: ManualClock) -> None:
-    """However long it waits, nobody serves its queue, or a consumer has reserved it and not claimed it yet."""
+    """However long it waits, its queue is not served, or a consumer has reserved it and not claimed it yet."""
     submit(engine, 5, queueName="low")
     submit(engine, 5)
     submit(engine, 5, delay=100_000)
@@ -133,7 +133,7 @@ def test_a_job_is_put_again_once(engine: Engine, clock: ManualClock) -> None:
 def test_a_queue_that_can_t_be_asked_stops_no_sweep(
     silent: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, verb: str, error: Exception
 ) -> None:
-    """The rest is repaired, and what is out of reach comes later."""
+    """The rest is repaired, and what is out of reach follows later."""
 
     def fail(*_: object) -> None:
         raise error
@@ -149,11 +149,11 @@ def test_a_queue_that_can_t_be_asked_stops_no_sweep(
     assert reconciler.sweep().put_again == []
 
 
-# A queue that can't find out.
+# A queue that can't look up its entries.
 
 
 def test_in_doubt_a_job_is_put_again_if_its_queue_has_nothing(silent: Engine, clock: ManualClock) -> None:
-    """Once it has waited long enough that it would have come."""
+    """Once it has waited long enough that it would have been delivered."""
     uuids = submit(silent, 3)
     lose(silent)
     reconciler = Reconciler(silent, "first", clock)
@@ -165,7 +165,7 @@ def test_in_doubt_a_job_is_put_again_if_its_queue_has_nothing(silent: Engine, cl
 
 
 def test_in_doubt_a_job_is_put_again_if_its_queue_delivers_later_ones(silent: Engine, clock: ManualClock) -> None:
-    """New work that keeps coming hides no lost job."""
+    """A steady flow of new work hides no lost job."""
     lost = submit(silent, 3)
     lose(silent)
     clock.advance(30)
@@ -189,7 +189,7 @@ def test_in_doubt_nothing_is_put_while_the_queue_delivers_in_order(silent: Engin
 def test_in_doubt_the_time_between_two_puts_doubles(silent: Engine, clock: ManualClock) -> None:
     """So that a queue that delivers nothing isn't filled without end."""
     submit(silent)
-    held = [reserved(silent.queue)]  # and never given back: to the sweep that looks like a loss
+    held = [reserved(silent.queue)]  # and never released: to the sweep that looks like a loss
     reconciler = Reconciler(silent, "first", clock)
     puts = []
     for second in range(0, 700, 5):
@@ -203,7 +203,7 @@ def test_in_doubt_the_time_between_two_puts_doubles(silent: Engine, clock: Manua
 
 
 def test_in_doubt_no_more_than_so_many_are_put_in_one_sweep(silent: Engine, clock: ManualClock) -> None:
-    """And the next sweeps go on."""
+    """And the next sweeps continue."""
     uuids = submit(silent, 250)
     lose(silent)
     clock.advance(30)
@@ -220,7 +220,7 @@ def test_in_doubt_no_more_than_so_many_are_put_in_one_sweep(silent: Engine, cloc
 
 
 def test_in_doubt_the_delivery_that_was_looked_at_is_given_back(silent: Engine, clock: ManualClock) -> None:
-    """Whether it leads to a job or nowhere."""
+    """Whether it leads to a job or not."""
     lost = submit(silent)
     lose(silent)
     clock.advance(30)
@@ -235,7 +235,7 @@ def test_in_doubt_the_delivery_that_was_looked_at_is_given_back(silent: Engine, 
 
 
 def test_a_queue_that_only_takes_is_not_put_to(clock: ManualClock) -> None:
-    """Somebody else's queue with no more than ``put``: whether something is lost there can't be known."""
+    """A user's own queue with no more than ``put``: whether something is lost there can't be known."""
 
     class Least:
         def put(self, uuid: str) -> int:
@@ -260,7 +260,7 @@ def test_what_is_remembered_of_doubts_is_bounded(
     assert len(reconciler._redelivery._puts) == 3
 
 
-# Whom it is for.
+# The jobs it is for.
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def fill(engine: Engine, url: str, count: int, entries: bool = True) -> list[str
 def test_an_hour_of_many_waiting_jobs_on_rq(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch, count: int, looked_at: int
 ) -> None:
-    """No job is put twice unless its entry is gone, and those that are gone come back."""
+    """No job is put twice unless its entry is gone, and those that are gone are restored."""
     monkeypatch.setattr(redelivery, "LOOKED_AT", looked_at)
     url = real_url()
     engine = Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
@@ -364,7 +364,7 @@ def test_an_hour_of_many_waiting_jobs_on_rq(
 
 
 def test_rq_empty_and_a_deleted_list(clock: ManualClock) -> None:
-    """What `rq empty` and DEL of RQ's list leave: jobs without entries, which are put again."""
+    """Jobs without entries, as after `rq empty` and DEL of RQ's list, are put again."""
     queue = fake_queue(fakeredis.FakeServer(), clock)
     engine = Engine(MemoryDatastore(), queue, clock)
     reconciler = Reconciler(engine, "first", clock)
@@ -384,7 +384,7 @@ def reserved(queue: Queue) -> Reservation:
     return reservation
 
 
-# Troubles on the way.
+# Faults on the way.
 
 
 def test_kinds_out_of_reach_are_looked_at_later(
@@ -460,7 +460,7 @@ def test_a_job_of_no_kind_is_named_and_keeps_no_other(engine: Engine, clock: Man
 
 
 def test_a_job_whose_times_make_no_sense_is_not_put_in_doubt(silent: Engine, clock: ManualClock) -> None:
-    """How long it has waited is not known."""
+    """The time it has waited is unknown."""
     odd, sound = submit(silent, 2)
     silent.datastore.mutate(make_key(odd), [Set("queuedAt", None)])
     lose(silent)

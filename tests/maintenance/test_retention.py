@@ -1,4 +1,4 @@
-"""What has ended is removed once its class keeps it no longer: which, when, how many at a time, and by whom."""
+"""What has ended is removed once its class keeps it no longer: which, when, how many at a time, and by which worker."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def stored(engine: Engine, uuids: list[str]) -> list[bool]:
 
 
 def test_each_kind_is_kept_as_long_as_its_class_says(engine: Engine, registry: JobRegistry, clock: ManualClock) -> None:
-    """A day for what succeeded or was cancelled, a week for what failed, for ever what says nothing."""
+    """A day for what succeeded or was cancelled, a week for what failed, for ever without a setting."""
     done, failed, cancelled = (ended(engine, code) for code in (200, 500, 410))
     other = ended(engine, 500, Long)
     waiting = engine.submit([new_document("short", 2.0, to_text(clock.now()))])
@@ -148,7 +148,7 @@ class Brief(Short):
 
 
 def test_a_steady_load_takes_no_more_room(engine: Engine, clock: ManualClock) -> None:
-    """After the time for which jobs are kept, what is stored stays as much as it is, sweep for sweep."""
+    """After the time for which jobs are kept, the size of the store stays the same, sweep for sweep."""
     registry = JobRegistry()
     registry.add_classes([Brief])
     reconciler = sweeper(engine, registry)
@@ -164,7 +164,7 @@ def test_a_steady_load_takes_no_more_room(engine: Engine, clock: ManualClock) ->
 
 
 def room_of(engine: Engine) -> int:
-    """What the documents take: pages in use of a file, keys on a Redis server, elsewhere jobs."""
+    """The size of the documents: pages in use of a file, keys on a Redis server, elsewhere jobs."""
     datastore = engine.datastore
     if isinstance(datastore, SqliteDatastore):
         with datastore.file.reading() as sqlite:
@@ -209,7 +209,7 @@ def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
 def test_jobs_that_can_not_be_removed_hold_up_no_others(
     engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep reads at most LEFT of them, and the next one goes on behind those."""
+    """A sweep reads at most LEFT of them, and the next one continues behind those."""
     monkeypatch.setattr(retention, "PAGE", 2)
     monkeypatch.setattr(retention, "LEFT", 4)
     newer = ended(engine, number=10)
@@ -265,7 +265,7 @@ def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
 def test_an_outage_in_between_ends_no_sweep(
     engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was removed before it is reported, and the next sweep goes on."""
+    """What was removed before it is reported, and the next sweep continues."""
     monkeypatch.setattr(retention, "PAGE", 2)
     old = ended(engine, number=6)
     clock.advance(2 * DAY)
@@ -287,7 +287,7 @@ def test_an_outage_in_between_ends_no_sweep(
 def test_several_workers_remove_each_job_once(
     engine: Engine, registry: JobRegistry, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only the one whose turn it is looks; sweeps on demand at the same time do no harm. Each removal is logged."""
+    """Only the worker whose turn it is looks; sweeps on demand at the same time do no harm. Each removal is logged."""
     old = ended(engine, number=20)
     clock.advance(2 * DAY)
     first, second = (sweeper(engine, registry, name) for name in ("first", "second"))
@@ -329,7 +329,7 @@ def test_a_job_that_is_retried_meanwhile_stays(
 def test_what_newer_code_wrote_is_left_to_it(
     engine: Engine, registry: JobRegistry, clock: ManualClock, fields: dict[str, Any]
 ) -> None:
-    """And so is what doesn't say when it ended."""
+    """And so is a document without a readable time of its end."""
     [uuid] = ended(engine)
     engine.datastore.mutate(make_key(uuid), [Set(field, value) for field, value in fields.items()])
     clock.advance(2 * DAY)
@@ -354,7 +354,7 @@ def test_an_answer_that_is_lost_ends_no_sweep(
 
 
 def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
-    """With what its app's classes say."""
+    """By the settings of its app's classes."""
     app = zerog.App("memory://", clock=clock)
     app.register(Short)
     job = app.submit(Short)
@@ -365,7 +365,7 @@ def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
 
 
 def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> None:
-    """A class that wants its jobs removed, on a datastore that can't."""
+    """A class whose jobs are to be removed, on a datastore that can't."""
     app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
     app.register(Long)
     assert not any("RETAIN" in finding.what for finding in doctor_of(app).examine().findings)

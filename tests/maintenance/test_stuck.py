@@ -39,19 +39,19 @@ plain.job.RETAIN = 60
 
 
 class Place(NamedTuple):
-    """An app in a file, with a worker of its own whose record lists what it knows and holds."""
+    """An app in a file, with a separate worker whose record lists what it knows and holds."""
 
     app: zerog.App
     target: str
 
     def beat(self, name: str = "living", beat: int = 1, **fields: Any) -> None:
-        """Have a worker's record as one that lives has it."""
+        """Write a worker's record like that of a live worker."""
         now = to_text(self.app.clock.now())
         details = {"renewedAt": now, "queues": ["default"], "knows": [["plain", 1.0]], "held": [], **fields}
         WorkerRecords(self.app.engine).renew(WorkerIdentity(name, 30.0), beat, lambda: details)
 
     def change(self, uuid: str, **fields: Any) -> str:
-        """Give a document's fields other values."""
+        """Set a document's fields to other values."""
         self.app.datastore.mutate(make_key(uuid), [Set(*field) for field in fields.items()])
         return uuid
 
@@ -68,7 +68,7 @@ class Place(NamedTuple):
         return result.exit_code, json.loads(result.output)["findings"]
 
     def mend(self, command: str) -> None:
-        """Run a command as a shell takes it."""
+        """Run a command line as a shell parses it."""
         program, *words = shlex.split(command)
         assert program == "zerog"
         if words[0] == "worker":
@@ -252,7 +252,7 @@ def test_what_is_stuck_is_named_with_the_command_that_mends_it(place: Place, sit
 
 
 def test_a_silent_owner_is_named_and_its_jobs_are_taken_back(place: Place) -> None:
-    """Two looks a lease apart tell; what was found is mended by a sweep that looks as long."""
+    """Two looks a lease apart decide; what was found is mended by a sweep that looks as long."""
     WorkerRecords(place.app.engine).renew(WorkerIdentity("gone", 0.5), 1)
     uuid = place.running("gone")
     code, findings = place.doctor("--watch", "0.7")
@@ -272,7 +272,7 @@ def test_a_cancel_that_is_overdue_is_named(place: Place) -> None:
 
 
 def test_a_paused_queue_is_named_and_is_nobody_s_fault(place: Place) -> None:
-    """A pause was ordered: its jobs wait for something that is named."""
+    """A pause was ordered: its jobs wait for a named reason."""
     place.beat()
     place.app.submit("plain")
     place.app.fleet.pause("default", "the disk is full")

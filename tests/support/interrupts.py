@@ -1,6 +1,6 @@
 """Raise an exception at every point where one may arrive from outside: a signal's handler, an asynchronous exception.
 
-The interpreter looks for them when a function starts, when a generator goes on, after each call and at the end of each
+The interpreter looks for them when a function starts, when a generator resumes, after each call and at the end of each
 turn of a loop; not between other instructions.
 """
 
@@ -23,7 +23,7 @@ CHECKED_AFTER = ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
 
 
 class Interrupted(BaseException):
-    """Raised out of nowhere."""
+    """The exception of an interruption."""
 
 
 def interrupt_everywhere(action: Callable[[], Any], check: Callable[[], Any], start: int = 0, step: int = 1) -> int:
@@ -81,7 +81,7 @@ def checks_of(code: CodeType) -> frozenset[int]:
 
 
 def is_guarded_alike(frame: FrameType, last: int) -> bool:
-    """True if an exception here goes the way of one that is raised by the last instruction."""
+    """True if an exception here takes the way of one that is raised by the last instruction."""
     return handler_of(frame.f_code, last) == handler_of(frame.f_code, frame.f_lasti)
 
 

@@ -1,4 +1,4 @@
-"""The named places at which tests make a process die, fail or lose an answer."""
+"""The named places at which tests kill the process, raise or lose an answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_armed_point_acts_once_at_its_turn(action: str, error: type[Exception
 
 
 def test_a_kill_is_one() -> None:
-    """Nothing of the process runs on, not even what it does at its exit."""
+    """Nothing of the process runs on, not even its exit handlers."""
 
     def live() -> None:
         arm("claim.write", "kill")

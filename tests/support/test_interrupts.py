@@ -1,4 +1,4 @@
-"""An exception out of a signal's handler, at any point: no lock stays held, no answer goes to the wrong call."""
+"""An exception out of a signal's handler, at any point: no lock stays held, no answer is given to the wrong call."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from zerog.records.operations import Add, Append
 
 KEY = "zerog_job_a"
 
-# An exception in a destructor goes nowhere.
+# An exception in a destructor reaches no caller.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def in_another_thread(action) -> None:
-    """Run it; fails if it waits for a lock that was left."""
+    """Run it; fail if it waits for a lock that was left."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(20)

@@ -1,4 +1,4 @@
-"""JSON values: what goes in comes out, and what would not is refused with its path."""
+"""JSON values: what is written is read back, and what would not be is refused with its path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ anything = st.recursive(
 
 @given(json_values)
 def test_round_trip(value: Any) -> None:
-    """Every JSON value comes back exactly, from text and from bytes."""
+    """Every JSON value is read back exactly, from text and from bytes."""
     text = jsonvalues.encode(value)
     assert same(jsonvalues.decode(text), value)
     assert same(jsonvalues.decode(text.encode()), value)
@@ -35,7 +35,7 @@ def test_round_trip(value: Any) -> None:
 
 @given(anything)
 def test_accepted_or_named(value: Any) -> None:
-    """A value either survives the round trip or is refused; nothing comes back as something else."""
+    """A value either survives the round trip or is refused; nothing is read back as something else."""
     try:
         text = jsonvalues.encode(value)
     except InvalidValue:
@@ -85,7 +85,7 @@ def test_depth() -> None:
 
 
 def test_endless() -> None:
-    """A value that contains itself is refused instead of looked through for ever."""
+    """A value that contains itself is refused instead of walked for ever."""
     endless: dict[str, Any] = {}
     endless.update({"a": endless, "b": endless})
     with pytest.raises(InvalidValue):
@@ -108,7 +108,7 @@ class Number(int):
 
 @pytest.mark.parametrize("value", [Number(1), type("Text", (str,), {})("x"), type("D", (dict,), {})()], ids=repr)
 def test_subclasses(value: Any) -> None:
-    """A subclass of a JSON type would come back as its base, and is refused."""
+    """A subclass of a JSON type would be read back as its base, and is refused."""
     with pytest.raises(InvalidValue):
         jsonvalues.check(value)
 
@@ -142,7 +142,7 @@ def test_storable_text(text: str) -> None:
 
 
 def test_storable_text_is_bounded() -> None:
-    """A long message keeps its beginning and its end and says how much is missing."""
+    """A long message keeps its beginning and its end and states how much is missing."""
     stored = jsonvalues.storable_text("a" * jsonvalues.MAX_TEXT + "b" * jsonvalues.MAX_TEXT)
     assert stored.startswith("aaa") and stored.endswith("bbb")
     assert f"{jsonvalues.MAX_TEXT:,} characters left out" in stored
@@ -151,5 +151,5 @@ def test_storable_text_is_bounded() -> None:
 
 @pytest.mark.parametrize("value", [10**5000, "x" * 1_000, nested(5_000), list(range(1_000))], ids=type)
 def test_shown(value: Any) -> None:
-    """What an error message shows of a value is never longer than a line, and never fails."""
+    """An error message's excerpt of a value is never longer than a line, and never fails."""
     assert 0 < len(jsonvalues.short_repr(value)) <= 80

@@ -1,4 +1,4 @@
-"""What is shown of a URL."""
+"""URLs as they are shown."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ from zerog.support.urls import without_secrets
     ],
 )
 def test_nothing_secret_is_shown(url: str, shown: str) -> None:
-    """User, password and options go, well-formed or not; what tells which server or file it is stays."""
+    """User, password and options are removed, well-formed or not; what identifies the server or file stays."""
     assert without_secrets(url) == shown

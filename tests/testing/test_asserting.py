@@ -1,4 +1,4 @@
-"""assert_submitted, drain and isolated: what a test says about code that submits jobs."""
+"""assert_submitted, drain and isolated: assertions about code that submits jobs."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_an_isolated_app_keeps_its_middleware_and_has_resources_of_its_own(tmp_p
 
 
 def test_an_app_is_isolated_for_the_length_of_a_block(tmp_path: Path) -> None:
-    """Nothing reaches its own file; what was imported is the same object; afterwards all is as before."""
+    """Nothing reaches its own file; imported objects stay the same; afterwards all is as before."""
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
     app.register(Mail)
     kept = app.submit("mail", {"to": "real"}).uuid

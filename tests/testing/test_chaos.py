@@ -1,4 +1,4 @@
-"""The queue that misbehaves, which the tests of everything else rely on."""
+"""The queue that misbehaves, on which all other tests rely."""
 
 from __future__ import annotations
 

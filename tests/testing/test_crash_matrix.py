@@ -1,4 +1,4 @@
-"""``crash_matrix`` lets good jobs pass and finds jobs that a crash makes go wrong."""
+"""``crash_matrix`` passes good jobs and finds jobs that a crash breaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zerog.testing.crash_matrix import CrashReport, crash_matrix
 
 
 class Adding(zerog.BaseJob):
-    """Adds up the lines of a file with a checkpoint after each; written as the documentation says."""
+    """Adds up the lines of a file with a checkpoint after each, as in the documentation."""
 
     JOB_TYPE = "adding"
 
@@ -86,7 +86,7 @@ class CarefulMailing(Mailing):
 
 
 class Stubborn(zerog.BaseJob):
-    """Fails twice, asks for a delay, then ends."""
+    """Fails twice, requests a delay, then ends."""
 
     JOB_TYPE = "stubborn"
 
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_skips_work_is_found(matrix: Any, numbers: dict[str, s
 
 @pytest.mark.wide
 def test_a_side_effect_done_twice_is_found(matrix: Any) -> None:
-    """The result is right every time; what the caller looks at isn't."""
+    """The result is right every time; what the caller checks isn't."""
     matrix(Mailing, mailed)
     with pytest.raises(AssertionError) as caught:
         matrix(Mailing, mailed, check=sent_once)
@@ -168,7 +168,7 @@ def test_a_side_effect_done_twice_is_found(matrix: Any) -> None:
 
 @pytest.mark.wide
 def test_a_side_effect_that_may_be_repeated_passes(matrix: Any) -> None:
-    """Each run has a directory of its own, so that nothing is left over from the one before."""
+    """Each run has its own directory, so that nothing is left over from the one before."""
 
     def check(job: CarefulMailing) -> None:
         assert sorted(os.listdir(job.outbox)) == ["0", "1", "2"]
@@ -188,7 +188,7 @@ def test_a_check_that_fails_without_a_crash_says_so(matrix: Any, numbers: dict[s
 
 @pytest.mark.wide
 def test_the_caller_decides_what_is_the_same(matrix: Any, numbers: dict[str, str]) -> None:
-    """A comparison of the caller's own takes the place of the usual one, both ways."""
+    """The caller's own comparison replaces the usual one, both ways."""
     assert len(matrix(Skipping, numbers, same=lambda job, first: job.resultCode == first.resultCode).killed) == 20
     with pytest.raises(AssertionError, match="not the same as after its first run"):
         matrix(Adding, numbers, same=lambda job, first: job.uuid == first.uuid)
@@ -204,7 +204,7 @@ def test_a_job_of_several_runs_with_delays(matrix: Any) -> None:
 
 
 def test_a_job_that_ends_its_process_by_itself_is_named(matrix: Any) -> None:
-    """Without any crash of the matrix's own it already goes wrong."""
+    """It already fails without any crash by the matrix."""
     with pytest.raises(AssertionError, match="without a crash: the process that ran the job ended with exit code 7"):
         matrix(Suicidal)
 

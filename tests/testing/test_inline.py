@@ -1,4 +1,4 @@
-"""run_inline: what users test their own jobs with finds what production would."""
+"""run_inline: tests of users' jobs find what production would."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_run_that_lost_its_claim_runs_again(app: Any) -> None:
 
 
 def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
-    """As the docstring says; a loop can't be run within a loop."""
+    """As documented; a loop can't be run within a loop."""
 
     class Waiting(zerog.BaseJob):
         JOB_TYPE = "waiting"
@@ -172,7 +172,7 @@ def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
 
 
 def test_a_job_is_run_by_its_own_clock() -> None:
-    """What the test's clock says is what the job's document says."""
+    """The times in the job's document are those of the test's clock."""
     clock = ManualClock(datetime(2031, 5, 1, tzinfo=UTC))
     app = zerog.App("memory://", clock=clock)
     app.register(Steps)

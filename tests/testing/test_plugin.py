@@ -1,4 +1,4 @@
-"""The pytest plugin in runs of pytest of its own."""
+"""The pytest plugin in separate runs of pytest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_forgetful(crash_matrix):
 
 
 def loaded_by_name() -> list[str]:
-    """What loads the plugin where the installed ZeroG doesn't declare it yet."""
+    """The option that loads the plugin where the installed ZeroG doesn't declare it yet."""
     declared = EntryPoint("zerog", "zerog.testing.plugin", "pytest11") in entry_points(group="pytest11")
     return [] if declared else ["-p", "zerog.testing.plugin"]
 
@@ -60,7 +60,7 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_fixture_is_there_and_its_message_tells(folder: Path) -> None:
-    """A good job passes, another fails with the point and the document in what pytest prints."""
+    """A good job passes, another fails with the point and the document in pytest's output."""
     (folder / "test_it.py").write_text(TEST)
     printed = run_pytest(folder, "--junit-xml", "report.xml").stdout
     report = ElementTree.parse(folder / "report.xml").getroot()

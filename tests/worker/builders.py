@@ -21,7 +21,7 @@ from zerog.worker.session import WorkerStats
 Body = Callable[[Any], Any]
 
 ASYNC = ("async", "thread")
-"""Executors for an ``async def run``: as a task of the worker's loop, and on a loop of its own."""
+"""Executors for an ``async def run``: as a task of the worker's loop, and on a separate loop."""
 
 
 def job_of(body: Body, store: Any = None, **attributes: Any) -> Any:

@@ -31,13 +31,13 @@ def bed(kind: tuple[str, bool], tmp_path: Path) -> Iterator[Bed]:
 
 @pytest.fixture
 def form(kind: tuple[str, bool]) -> Any:
-    """Makes a function what this case is about: plain, or a coroutine function."""
+    """Make a function plain, or a coroutine function, as this case requires."""
     return as_async if kind[1] else lambda function: function
 
 
 @pytest.fixture
 def surrounding(kind: tuple[str, bool]) -> Any:
-    """Makes middleware that notes when it is entered and left."""
+    """Make middleware that notes when it is entered and left."""
 
     def made(name: str) -> Any:
         @contextmanager

@@ -1,4 +1,4 @@
-"""The audit under stress: answers that get lost, claims that outlast many beats, many held runs."""
+"""The audit under stress: lost answers, claims that outlast many heartbeats, many held runs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Brief(zerog.BaseJob):
     JOB_TYPE = "brief"
 
     def run(self) -> int:
-        time.sleep(0.01)  # what the job does
+        time.sleep(0.01)  # the work of the job
         return 200
 
 
 class Lasting(zerog.BaseJob):
-    """Runs for many beats of its worker."""
+    """Runs for many heartbeats of its worker."""
 
     JOB_TYPE = "lasting"
     go = threading.Event()

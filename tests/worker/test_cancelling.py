@@ -23,7 +23,7 @@ from zerog.worker.executors.thread import ThreadExecutor
 
 @pytest.mark.parametrize("executor", ASYNC)
 def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -> None:
-    """The hint comes at any time: before the run, too."""
+    """The hint may arrive at any time: before the run, too."""
     ways: list[str] = []
 
     async def run(job: Any) -> None:
@@ -47,7 +47,7 @@ def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -
 
 
 def test_a_job_that_was_cancelled_and_retried_runs() -> None:
-    """A hint is meant for one run: the next one of the same job, on the same worker, doesn't hear of it."""
+    """A hint is meant for one run: the next one of the same job, on the same worker, doesn't get it."""
     tried: list[int] = []
 
     def run(job: Any) -> None:
@@ -105,7 +105,7 @@ def test_a_job_between_two_tries_never_starts_again() -> None:
 
 
 def test_a_coroutine_is_told_of_a_cancellation_that_comes_with_its_limit() -> None:
-    """Both are told, one after the other."""
+    """Both are delivered, one after the other."""
     seen: list[str] = []
 
     async def run(job: Any) -> None:
@@ -152,7 +152,7 @@ def test_a_shutdown_waits_for_what_it_finishes_and_gives_back_the_rest(executor:
 
 
 def test_a_shutdown_stops_what_it_is_to_stop_even_without_a_datastore() -> None:
-    """The run is told in any case; how the job ends is written when the datastore answers."""
+    """The run is interrupted in any case; how the job ends is written when the datastore answers."""
     began = threading.Event()
 
     def run(job: Any) -> None:

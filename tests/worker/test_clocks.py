@@ -31,7 +31,7 @@ class Wrong(Clock):
 
 
 class Long(zerog.BaseJob):
-    """Runs and writes until it is told to end."""
+    """Runs and writes until it is interrupted."""
 
     JOB_TYPE = "long"
     began, may_end = threading.Event(), threading.Event()
@@ -99,7 +99,7 @@ def test_a_wrong_clock_takes_no_job_from_another_worker(offset: float, tmp_path:
 
 @pytest.mark.parametrize("jump", [DAY, *wide(-DAY)])
 def test_a_clock_that_is_set_while_a_job_runs_costs_nothing(jump: float, tmp_path: Path) -> None:
-    """The lease is kept by the clock that counts durations; the job goes on and its end is stored."""
+    """The lease is kept by the clock that counts durations; the job continues and its end is stored."""
     app = app_at(tmp_path, 0.0)
     uuid = app.submit("long").uuid
     with running(app, lease=2.0) as worker:

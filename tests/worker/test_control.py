@@ -1,4 +1,4 @@
-"""The control channel: what a worker hears of its orders, and when it stops hearing."""
+"""The control channel: how a worker gets its orders, and when it stops polling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = worker_key("w")
 
 
 class Channel:
-    """A control that looks when told."""
+    """A control that polls on demand."""
 
     def __init__(self) -> None:
         self.store = MemoryDatastore()
@@ -89,7 +89,7 @@ def test_a_control_that_nobody_told_what_to_do_with_cancels_leaves_them(channel:
 
 
 def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> None:
-    """It was away for its lease; the record it makes anew says what was ordered."""
+    """It was away for its lease; the record it makes anew has what was ordered."""
     channel.store.mutate(KEY, [Set("drain", {"forGood": False})])
     channel.control.turn()
     channel.store.delete(KEY)
@@ -133,7 +133,7 @@ def test_orders_that_make_no_sense_change_nothing_and_are_told_once(
 
 
 class Looking:
-    """A control whose thread goes round and round. Use as ``with``."""
+    """A control whose thread polls in a loop. Use as ``with``."""
 
     def __init__(self, control: CommandPoller) -> None:
         self.control = control
@@ -163,7 +163,7 @@ def test_an_outage_is_survived(
     error: Exception,
     warnings: int,
 ) -> None:
-    """The lease tells of it; what nobody expected is told here."""
+    """The lease logs the outage; an unexpected error is logged here."""
     failing = True
     read = channel.store.read_with_cas
 
@@ -217,7 +217,7 @@ def test_a_drained_worker_claims_again_once_it_may(tmp_path: Any, caplog: pytest
 
 
 def test_an_entry_that_was_reserved_too_late_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It came while the worker was drained, to the thread that waits for work: others must get it."""
+    """It arrived while the worker was drained, at the thread that waits for work: other workers must get it."""
     app = zerog.App("memory://")
 
     @app.job
@@ -243,7 +243,7 @@ def test_an_entry_that_was_reserved_too_late_is_given_back(monkeypatch: pytest.M
 
 
 def test_what_a_claim_under_way_brings_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order came between the claim and its answer: no slot may begin the job."""
+    """The order arrived between the claim and its answer: no slot may begin the job."""
     app = zerog.App("memory://")
     ran: list[str] = []
 

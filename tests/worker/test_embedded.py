@@ -1,4 +1,4 @@
-"""The worker as part of a program: beside a block, told of fatal errors, waiting for its datastore, leaving signals."""
+"""The worker as part of a program: beside a block, with fatal errors, waiting for its datastore, leaving signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zerog.testing.clock import ManualClock
 
 
 class Broken(BaseException):
-    """What breaks the worker here: no error, which it would survive."""
+    """The exception that breaks the worker here; it would survive an ``Exception``."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def app() -> zerog.App:
 
 
 def break_down(app: zerog.App) -> None:
-    """Have the store thread of every worker of this app die."""
+    """Kill the store thread of every worker of this app."""
 
     def step(*_arguments: Any, **_more: Any) -> Any:
         raise Broken("made up")
@@ -71,7 +71,7 @@ def test_a_worker_works_beside_an_async_block(app: zerog.App) -> None:
 
 
 def test_a_claim_that_breaks_the_slot_that_reads_it_ends_the_worker(app: zerog.App) -> None:
-    """Rather than a thread of it without a word, and a job that nobody runs with it."""
+    """Rather than silently one of its threads, leaving a job that is never run."""
     app.submit("quick")
 
     def unreadable(*_arguments: Any) -> bool:
@@ -151,7 +151,7 @@ def test_what_was_fatal_is_raised_at_the_end_of_a_block(app: zerog.App, swallowe
 
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_an_async_block_is_cancelled_when_its_worker_fails(app: zerog.App, swallowed: bool) -> None:
-    """And the error is raised at its end, even if the block keeps the cancellation to itself."""
+    """And the error is raised at its end, even if the block swallows the cancellation."""
     break_down(app)
     seen: list[str] = []
 
@@ -176,7 +176,7 @@ def test_an_async_block_is_cancelled_when_its_worker_fails(app: zerog.App, swall
 
 
 def test_cancelling_who_waits_for_the_end_hurries_it(app: zerog.App) -> None:
-    """The first wish to end waits for the jobs, a second one doesn't."""
+    """The first request to end waits for the jobs, a second one doesn't."""
     begun, go = threading.Event(), threading.Event()
 
     @app.job
@@ -246,7 +246,7 @@ def test_on_fatal_hears_nothing_of_a_worker_that_ends_as_asked(app: zerog.App) -
 
 
 class Away:
-    """A datastore that is away for the first looks at it."""
+    """A datastore that is away for the first attempts."""
 
     def __init__(self, app: zerog.App, times: float) -> None:
         self.looks = 0
@@ -288,7 +288,7 @@ def test_the_pauses_between_tries_grow_to_half_a_minute(app: zerog.App) -> None:
 def test_a_worker_gives_up_after_connect_retries(
     app: zerog.App, retries: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says that it does, and leaves the cause to the error, which whoever runs the worker tells."""
+    """The log records that; the cause is in the error, which the caller of the worker reports."""
     away = Away(app, float("inf"))
     told: list[BaseException] = []
     worker = zerog.Worker(app, clock=ManualClock(), connect_retries=retries, on_fatal=told.append)

@@ -211,7 +211,7 @@ def test_a_run_whose_end_does_not_fit_into_the_document_fails_with_a_reason() ->
 
 @pytest.mark.parametrize("delay", [-1, float("nan"), "soon", True])
 def test_a_wrong_delay_is_named(delay: Any) -> None:
-    """The job fails, and its error says which part of the value was wrong and what was expected."""
+    """The job fails, and its error states which part of the value was wrong and what was expected."""
     job = finished(lambda self: (zerog.NO_RESULT, delay))
     assert job.status == "failed"
     assert f"run() returned (-1, {delay!r}) with delay={delay!r}; expected seconds" in job.errors[-1].msg

@@ -1,4 +1,4 @@
-"""What run() may return and raise, up to the settled document."""
+"""Return values and exceptions of run(), up to the settled document."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def recursing(depth: int = 0) -> int:
 def test_an_exception_is_recorded_counted_and_tried_again(
     error: BaseException, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL + 1, "zerog")  # a lone surrogate can't be told from one test process to another
+    caplog.set_level(logging.CRITICAL + 1, "zerog")  # a lone surrogate can't pass from one test process to another
     job = finished(raising(error))
     assert ways_out(job) == ("exception",) * 3
     assert (job.status, job.resultCode, job.errorCount, job.attempts) == ("failed", 500, 3, 3)

@@ -1,4 +1,4 @@
-"""What is settled and claimed in one call, and that nothing waits for company that doesn't come."""
+"""What is settled and claimed in one call, and that nothing waits for company that doesn't arrive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Short(zerog.BaseJob):
     JOB_TYPE = "short"
 
     def run(self) -> None:
-        time.sleep(0)  # lets the other threads in, as what a job does usually will
+        time.sleep(0)  # lets the other threads in, as most jobs do
 
 
 class Held(zerog.BaseJob):
@@ -59,10 +59,10 @@ def test_short_jobs_are_settled_many_in_a_call(app: zerog.App, monkeypatch: pyte
 
 
 def test_a_short_job_is_settled_though_nothing_else_ends(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for company while others are in flight, but only for a moment."""
+    """It waits for company while other jobs are in flight, but only for a moment."""
     monkeypatch.setattr(pace, "SHORT", 1.0)
-    monkeypatch.setattr(fetcher, "POLL", 60.0)  # the next look for work would settle it, too
-    app.submit_many("short", [{}] * 300)  # from these the worker knows that jobs are short
+    monkeypatch.setattr(fetcher, "POLL", 60.0)  # the next poll would settle it, too
+    app.submit_many("short", [{}] * 300)  # by these the worker learns that jobs are short
     with Running(app, concurrency=12):
         try:
             assert app.wait(app.submit("short").uuid, 20).status == "succeeded"

@@ -1,4 +1,4 @@
-"""What was claimed before a slot was free: it begins only if it still should, and goes back if no slot takes it."""
+"""What was claimed before a slot was free: it begins only if it still should, and is released if no slot takes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Short(zerog.BaseJob):
 
 
 class Slow(zerog.BaseJob):
-    """Holds its slot until it may go on."""
+    """Holds its slot until it is released."""
 
     JOB_TYPE = "slow"
     began, go = threading.Semaphore(0), threading.Event()
@@ -74,7 +74,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("executor", ["thread", "process", "async"])
 def test_a_job_that_was_cancelled_while_it_waited_for_a_slot_does_not_begin(app: zerog.App, executor: str) -> None:
-    """It is claimed, so its document says running; nothing of it runs, and it ends as cancelled."""
+    """It is claimed, so its document has status running; nothing of it runs, and it ends as cancelled."""
     with Running(app, executor=executor) as running:
         slow = app.submit("slow").uuid
         until(lambda: app.progress(slow)["status"] == "running")
@@ -95,7 +95,7 @@ def test_a_job_that_was_cancelled_while_it_waited_for_a_slot_does_not_begin(app:
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("change", ["cancelled", "taken"])
 def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    """The worker was not notified; the document says that the run is not to begin."""
+    """The worker was not notified; by its document the run is not to begin."""
     monkeypatch.setattr(fetcher, "FRESH", 0.0)
     with Running(app) as running:
         slow = app.submit("slow").uuid
@@ -116,7 +116,7 @@ def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pyt
 
 
 def test_long_jobs_behind_short_ones_are_not_hoarded(app: zerog.App, tmp_path: Path) -> None:
-    """A worker with one slot holds one of them, however short what it ran before was; an idle worker gets others."""
+    """A worker with one slot holds one of them, however short what it ran before was; an idle worker gets the rest."""
     other = zerog.App(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
     other.register(Short, Slow, Mail)
     with Running(app, name="one"):

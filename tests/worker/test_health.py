@@ -1,4 +1,4 @@
-"""Logging that fails, and threads of a worker that end: neither leaves a job or a worker standing."""
+"""Logging that fails, and threads of a worker that end: neither leaves a job or a worker hanging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker tells systemd, its supervisor and a probe that it is ready and well. Real processes, a real socket."""
+"""How a worker reports to systemd, its supervisor and a probe that it is ready and well. Real processes and sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 1.0
 
 
 class Systemd:
-    """The receiving end of sd_notify: what came, and from which process."""
+    """The receiving end of sd_notify: what arrived, and from which process."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -40,7 +40,7 @@ class Systemd:
         self._socket.close()
 
     def listen(self, seconds: float) -> list[str]:
-        """The lines that come within that time, or until one comes that nobody has heard yet."""
+        """The lines that arrive within that time, or until one that is new."""
         self._socket.settimeout(seconds)
         try:
             message, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12))
@@ -52,7 +52,7 @@ class Systemd:
         return lines
 
     def until(self, line: str, seconds: float = 20.0) -> None:
-        """Listen until a line that begins like that has come."""
+        """Listen until a line with that beginning has arrived."""
         deadline = time.monotonic() + seconds
         while not any(heard.startswith(line) for _, _, heard in self.heard):
             left = deadline - time.monotonic()
@@ -97,7 +97,7 @@ APP = dedent(
 
 
 class Environment(zerog.BaseJob):
-    """Says which variables it sees."""
+    """Reports which variables it sees."""
 
     JOB_TYPE = "environment"
 
@@ -119,7 +119,7 @@ def start(w: Workers, folder: Path, systemd: Systemd, monkeypatch: pytest.Monkey
 def test_ready_beats_status_and_stopping(
     abstract_systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """READY once it holds its lease and claims, beats at half the patience or sooner, STOPPING at SIGTERM."""
+    """READY once it holds its lease and claims, a heartbeat at half the patience or sooner, STOPPING at SIGTERM."""
     systemd = abstract_systemd
     with workers(tmp_path) as w:
         pid = start(w, tmp_path, systemd, monkeypatch)
@@ -139,7 +139,7 @@ def test_ready_beats_status_and_stopping(
 def test_the_variables_stay_with_the_worker(
     executor: str, systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that a job starts must not speak for the service."""
+    """A program that a job starts must not send notices for the service."""
     with workers(tmp_path, "", "--executor", executor) as w:
         start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
@@ -162,7 +162,7 @@ def test_a_watchdog_for_another_process_gets_no_beats(
 def test_several_processes_speak_with_one_voice(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ready once all are; everything comes from the process that systemd started."""
+    """Ready once all are; everything is sent by the process that systemd started."""
     with workers(tmp_path, "", "--processes", "2") as w:
         pid = start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
@@ -178,7 +178,7 @@ def test_several_processes_speak_with_one_voice(
 def test_a_silent_process_is_replaced_and_the_others_go_on(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is stopped dead is killed by its supervisor, which doesn't fall silent itself."""
+    """One that is stopped dead is killed by its supervisor, which keeps up its own heartbeat."""
     with workers(tmp_path, "", "--processes", "2") as w:
         start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
@@ -202,7 +202,7 @@ STUCK = """
 
 
 def test_a_stuck_store_thread_ends_the_beats(systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease is renewed, the process looks alive, and yet nothing is claimed: systemd must hear of it."""
+    """The lease is renewed, the process looks alive, and yet nothing is claimed: systemd must notice."""
     with workers(tmp_path, STUCK) as w:
         start(w, tmp_path, systemd, monkeypatch)
         systemd.until("READY=1")
@@ -233,7 +233,7 @@ def test_a_stuck_store_thread_in_one_of_several_processes_costs_that_process(
 def test_waiting_for_the_datastore_is_no_fault(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that another process keeps locked costs the lease, but a restart would change nothing: the beats go on."""
+    """A file that another process keeps locked costs the lease; a restart would change nothing: heartbeats continue."""
     more = """
         from zerog.backends.sqlite import connection
         health.STATUS_SECONDS = 0.2

@@ -1,4 +1,4 @@
-"""Hooks of a class and middleware of an app: their order, what they see, and what becomes of a job if they fail."""
+"""Hooks of a class and middleware of an app: their order, what they see, and the job's fate if they fail."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_run_without_hooks_is_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hook", ["before_run", "after_run"])
 def test_a_hook_that_fails_is_an_error_of_the_job(bed: Bed, form: Any, hook: str) -> None:
-    """Recorded, counted and tried again like any other, though run() itself went well."""
+    """Recorded, counted and tried again like any other, though run() itself succeeded."""
     info = bed.run(
         form(noting("run")),
         **{hook: form(raising(RuntimeError("in the hook"))), "on_error": form(noting("on_error"))},

@@ -19,7 +19,7 @@ from zerog.worker.outcome import REQUEUE
 
 @pytest.mark.parametrize("how", ["tick", "keep_alive", "record_event", "save", "wait"])
 def test_a_run_over_its_soft_limit_is_told_where_it_calls_zerog(how: str) -> None:
-    """Once, as an error of type SoftTimeout; what runs in time hears nothing."""
+    """Once, as an error of type SoftTimeout; what runs in time gets nothing."""
     clock = ManualClock()
     seen: list[str] = []
 
@@ -54,7 +54,7 @@ def test_a_run_over_its_soft_limit_is_told_where_it_calls_zerog(how: str) -> Non
 
 
 def test_a_job_may_catch_it_clean_up_and_end_as_it_likes() -> None:
-    """It is told once: what it writes while it cleans up goes through."""
+    """It is raised once: what the job writes while it cleans up is stored."""
 
     def run(job: Any) -> int:
         try:
@@ -71,7 +71,7 @@ def test_a_job_may_catch_it_clean_up_and_end_as_it_likes() -> None:
 
 
 def test_except_exception_doesnt_swallow_it() -> None:
-    """A job that shrugs off each failed item would shrug off its limit, too."""
+    """A job that ignores each failed item would ignore its limit, too."""
 
     def run(job: Any) -> None:
         while True:
@@ -86,7 +86,7 @@ def test_except_exception_doesnt_swallow_it() -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_hooks_see_it_as_an_error_of_the_job(is_async: bool) -> None:
-    """``on_error`` is told, as of any exception; a hook is part of the run that the limit is for."""
+    """``on_error`` gets it, as any exception; a hook is part of the run that the limit is for."""
     seen: list[str] = []
 
     def on_error(job: Any, error: BaseException) -> None:
@@ -156,7 +156,7 @@ def test_another_thread_of_the_job_is_not_told() -> None:
 
 @pytest.mark.parametrize("executor", ASYNC)
 def test_a_coroutine_is_told_where_it_awaits(executor: str) -> None:
-    """It sees SoftTimeout, may clean up with awaits, and what leaves it is an error like any other."""
+    """It sees SoftTimeout, may clean up with awaits, and what it raises is an error like any other."""
     seen: list[str] = []
 
     async def run(job: Any) -> None:
@@ -179,7 +179,7 @@ def test_a_coroutine_is_told_where_it_awaits(executor: str) -> None:
 
 @pytest.mark.parametrize("executor", ASYNC)
 def test_task_groups_clean_up_behind_a_soft_timeout(executor: str) -> None:
-    """The tasks of a group are cancelled and waited for, and the limit comes out of it."""
+    """The tasks of a group are cancelled and waited for, and the group raises the limit."""
     ended: list[str] = []
 
     async def child(name: str) -> None:
@@ -242,7 +242,7 @@ def test_a_coroutine_that_goes_on_after_its_limit_is_told_once(executor: str) ->
 
 @pytest.mark.parametrize("executor", ASYNC)
 def test_a_clean_up_may_have_task_groups_of_its_own(executor: str) -> None:
-    """The cancellation that the limit was has been used up: what fails in the clean-up is told as what it is."""
+    """The cancellation that the limit was has been used up: what fails in the clean-up is reported as what it is."""
 
     async def fail() -> None:
         raise ValueError("in the clean-up")
@@ -279,7 +279,7 @@ def test_a_hard_limit_takes_the_job_from_a_coroutine() -> None:
 
 
 def test_a_coroutine_that_ignores_its_hard_limit_can_write_no_more() -> None:
-    """It keeps its slot until it ends, and its job is somebody else's long before."""
+    """It keeps its slot until it ends, although another worker has long had its job."""
     go, lost = threading.Event(), list[BaseException]()
 
     async def run(job: Any) -> Any:
@@ -336,7 +336,7 @@ def test_a_run_in_time_is_not_touched_by_its_hard_limit() -> None:
 
 @pytest.mark.parametrize("executor", ["thread", "async"])
 def test_a_hard_limit_that_a_thread_cant_keep_is_refused(executor: str) -> None:
-    """Where it would not be kept the worker doesn't start, and says what would keep it."""
+    """Where it would not be kept the worker doesn't start, and its error names what would keep it."""
     app, uuid = app_with(lambda job: None, TIMEOUT=1)
     with pytest.raises(zerog.ConfigurationError, match=r"TIMEOUT of 1 s.*executor='process'"):
         work(app, executor)

@@ -1,4 +1,4 @@
-"""Middleware of an app: what it may do with an error, what becomes of a job if it fails, what is refused."""
+"""Middleware of an app: what it may do with an error, the job's fate if it fails, what is refused."""
 
 from __future__ import annotations
 

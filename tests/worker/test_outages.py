@@ -71,7 +71,7 @@ def app_on(store: MemoryDatastore, queue: MemoryQueue) -> zerog.App:
 
 
 def test_outages_that_a_worker_outlives_are_not_counted(store: MemoryDatastore) -> None:
-    """The job runs again each time, and nothing is held against it."""
+    """The job runs again each time, and nothing is counted against it."""
     line = Line(store)
     app = app_on(line, MemoryQueue())
     uuid = app.submit("long").uuid
@@ -90,7 +90,7 @@ def test_outages_that_a_worker_outlives_are_not_counted(store: MemoryDatastore) 
 
 
 def test_a_worker_that_was_rescued_from_takes_back_the_loss(store: MemoryDatastore) -> None:
-    """It is cut off alone. Another worker takes its job meanwhile; once back it says that nothing was lost."""
+    """It is cut off alone. Another worker takes its job meanwhile; once back it logs that nothing was lost."""
     line, queue = Line(store), MemoryQueue()
     cut_off, app = app_on(line, queue), app_on(store, queue)
     uuid = app.submit("long").uuid
@@ -108,7 +108,7 @@ def test_a_worker_that_was_rescued_from_takes_back_the_loss(store: MemoryDatasto
 
 
 def test_a_process_that_stood_still_is_no_outage(store: MemoryDatastore) -> None:
-    """A job may be what held it up, and one that does so each time has to end some day."""
+    """A job may be the cause of the delay, and one that causes it each time has to end some day."""
     now = [0.0]
     clock: Any = type("Clock", (), {"monotonic": lambda self: now[0]})()
     lost: list[bool] = []

@@ -1,4 +1,4 @@
-"""What a run decides itself: an exception of its own, the queue where the job waits next, a delay at a shutdown."""
+"""What a run decides itself: its own exception, the queue where the job waits next, a delay at a shutdown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_run_moves_its_job_to_another_queue(executor: str, flush: bool, bed_of
 
 @pytest.mark.parametrize(("value", "delay"), [((zerog.NO_RESULT, 3600), 3600.0), (zerog.NO_RESULT, 0.0)])
 def test_a_delay_that_a_run_asks_for_holds_at_a_shutdown_too(value: Any, delay: float) -> None:
-    """A deploy doesn't set off what was to wait for an hour, and costs nothing either."""
+    """A deploy doesn't start what was to wait for an hour, and costs nothing either."""
     started = Started(lambda self: value)
     started.stopping.set()
     outcome = started.go()

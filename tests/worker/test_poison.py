@@ -1,4 +1,4 @@
-"""Workers beside documents that make no sense: none ends, no slot is held, and each of those documents is named."""
+"""Workers beside invalid documents: none ends, no slot is held, and each of those documents is named."""
 
 from __future__ import annotations
 

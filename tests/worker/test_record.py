@@ -1,4 +1,4 @@
-"""What a worker's record tells of it, and that it costs one write for each renewal of the lease, whatever it runs."""
+"""The content of a worker's record, which costs one write for each renewal of the lease, whatever the worker runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_renewal_is_one_write_whatever_runs(crowd: Crowd, monkeypatch: pytest.
         before, beat = writes.count(key), store.read(key)["beat"]
         until(lambda: store.read(key)["beat"] >= beat + 5)
         after = store.read(key)["beat"]
-        assert after - beat <= writes.count(key) - before <= after - beat + 1  # one may have come since
+        assert after - beat <= writes.count(key) - before <= after - beat + 1  # one may have been written since
         crowd.go.set()
 
 
@@ -113,14 +113,14 @@ def test_a_worker_of_paused_queues_only_is_ready_and_has_nothing_to_do(tmp_path:
 
 
 def test_a_paused_queue_is_not_put_again(crowd: Crowd) -> None:
-    """Its jobs wait, and are on it: however often workers and reconcile look, nothing is repaired."""
+    """Its jobs wait, and are on it: however often workers and reconcile poll, nothing is repaired."""
     app = crowd.app
     app.fleet.pause("default")
     app.submit_many("waiting", [{}] * 5)
     with Running(app, lease=0.5):
         [worker] = until(app.workers)
         key = f"zerog_worker_{worker['name']}"
-        until(lambda: app.datastore.read(key)["beat"] > 20)  # reconcile has come round ten times meanwhile
+        until(lambda: app.datastore.read(key)["beat"] > 20)  # reconcile has run ten times meanwhile
     assert not app.reconcile()
     assert app.engine.counters["put.again"] == 0
     assert app.queue.size() == 5
@@ -158,7 +158,7 @@ def test_a_worker_leaves_no_thread_that_renews(crowd: Crowd) -> None:
 
 
 def test_a_drained_worker_whose_record_was_removed_says_so_in_the_new_one(crowd: Crowd) -> None:
-    """It was away for its lease, and others took it for dead."""
+    """It was away for its lease, and was taken for dead."""
     app = crowd.app
     with Running(app, lease=0.5) as running:
         key = f"zerog_worker_{running.worker.name}"
@@ -172,7 +172,7 @@ def test_a_drained_worker_whose_record_was_removed_says_so_in_the_new_one(crowd:
 
 
 def test_a_long_wait_for_the_datastore_at_the_start_is_not_taken_for_a_hang() -> None:
-    """What watches the threads counts from when the worker began to work."""
+    """The watchdog of the threads counts from when the worker began to work."""
 
     class Set(Clock):
         time = 0.0

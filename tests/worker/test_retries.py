@@ -1,4 +1,4 @@
-"""Whether a job that failed is tried again, when, and what its errors say; with a real worker of each executor."""
+"""Whether a failed job is tried again, when, and what its errors contain; with a real worker of each executor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def submitted(app: zerog.App, body: Any, **attributes: Any) -> str:
 
 
 def run_once(app: zerog.App, executor: str, body: Any, **attributes: Any) -> dict[str, Any]:
-    """What a poller sees once everything that is ready has run."""
+    """The progress that a poller sees once everything that is ready has run."""
     uuid = submitted(app, body, **attributes)
     zerog.Worker(app, executor=executor).run(burst=True)
     return app.info(uuid)
@@ -149,7 +149,7 @@ def test_a_run_killed_for_its_timeout_waits_as_backoff_says(app: zerog.App) -> N
     assert 299 < seconds_until_next(info) < 301
 
 
-# answers of BACKOFF that can't be used
+# invalid answers of BACKOFF
 
 
 def boom(*_: Any) -> Any:
@@ -171,7 +171,7 @@ WRONG = [
     (lambda count, error: 10**10, "returned 10000000000"),
     (lambda count, error: Unspeakable(), "returned a value of type Unspeakable"),
     (boom, "raised RuntimeError('no idea')"),
-    (max, "raised TypeError"),  # it doesn't tell its parameters, so nobody could refuse it before
+    (max, "raised TypeError"),  # it has no signature to inspect, so it could not be refused before
     (lambda count, error: raising(SystemExit(3))(None), "raised SystemExit(3)"),
 ]
 
@@ -285,13 +285,13 @@ def test_an_init_that_fails_for_good_is_not_tried_again() -> None:
 
 
 def test_a_job_that_is_interrupted_loses_no_try(app: zerog.App, executor: str) -> None:
-    """By a shutdown, whether it listens or not: it still has all of its tries and waits for nothing."""
+    """By a shutdown, whether it checks for one or not: it still has all of its tries and waits for nothing."""
 
     def run(self: Any) -> Any:
         self.record_event("began")
         while not (self.stopping and self.headers["listens"] == "yes"):
             threading.Event().wait(0.01)
-            self.keep_alive()  # ends it once its worker has taken it away
+            self.keep_alive()  # raises once the worker has revoked the run
         return zerog.NO_RESULT
 
     submitted(app, run, MAX_ERRORS=1)
@@ -304,7 +304,7 @@ def test_a_job_that_is_interrupted_loses_no_try(app: zerog.App, executor: str) -
         assert (info["notBefore"], info["errors"]) == (None, [])
 
 
-# what an error keeps
+# the content of an error
 
 
 def test_an_error_keeps_its_type_message_traceback_attempt_and_build(app: zerog.App, executor: str) -> None:

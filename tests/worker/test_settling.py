@@ -20,7 +20,7 @@ from zerog.records.operations import Set
 
 
 class Held(zerog.BaseJob):
-    """Runs until it may go on, having written some events."""
+    """Runs until it is let go, having written some events."""
 
     JOB_TYPE = "held"
     began, go = threading.Event(), threading.Event()
@@ -55,7 +55,7 @@ def key_of(job: Any) -> str:
 
 
 def others_run(app: zerog.App) -> None:
-    """Jobs that are submitted now are run by the worker that is in trouble with another one."""
+    """Jobs that are submitted now are run by the worker whose settlement of another one fails."""
     uuids = app.submit_many("other", [{}] * 5)
     until(lambda: {app.progress(uuid)["status"] for uuid in uuids} == {"succeeded"})
 

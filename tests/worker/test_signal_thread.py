@@ -47,7 +47,7 @@ class Held:
 
 
 def test_a_handler_takes_no_lock_that_its_own_thread_holds() -> None:
-    """It came in the middle of a wait for what it sets: nothing would ever end the worker."""
+    """It arrived in the middle of a wait for what it sets: nothing would ever end the worker."""
 
     def live() -> None:
         held = Held()
@@ -85,7 +85,7 @@ def test_a_request_that_came_by_a_signal_and_through_the_supervisor_counts_once(
 
 @pytest.mark.parametrize("comes", [True, False])
 def test_handlers_are_as_before_after_the_block(comes: bool) -> None:
-    """A stop that came is ignored, so that a further one doesn't make a clean end look like a death."""
+    """A stop that arrived is ignored, so that a further one doesn't make a clean end look like a death."""
 
     def live() -> None:
         received: list[int] = []
@@ -158,7 +158,7 @@ def calls(handler: ast.AST) -> set[str]:
 
 
 def test_no_handler_of_signals_takes_a_lock_logs_or_calls_user_code() -> None:
-    """The one that interrupts a run has to raise in it, and looks where it is first."""
+    """The one that interrupts a run has to raise in it, and checks where it is first."""
     found = list(handlers())
     assert {module for module, _ in found} == {"interrupts", "forkserver", "rqworker", "signal_thread"}
     for module, function in found:

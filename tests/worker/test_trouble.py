@@ -1,4 +1,4 @@
-"""A worker whose system lets it down: errors of the system instead of the datastore's, no thread, no process."""
+"""Errors of a worker's system instead of the datastore's: no thread, no process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def no_process(*_: Any) -> Any:
 def test_an_error_of_the_system_does_not_end_the_lease(
     app: zerog.App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody else would renew it, and the worker would neither work nor end."""
+    """Nothing else would renew it, and the worker would neither work nor end."""
     renew, calls = WorkerRecords.renew, 0
 
     def failing(*arguments: Any) -> int:
@@ -172,7 +172,7 @@ def test_a_fork_that_fails_is_told_and_ends_nobody(monkeypatch: pytest.MonkeyPat
 def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
     app: zerog.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is given back instead: others may have it already."""
+    """It is released instead: another worker may have it already."""
     ran: list[str] = []
     began, go, away = threading.Event(), threading.Event(), threading.Event()
     renew = WorkerRecords.renew
@@ -207,7 +207,7 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
 
 
 def test_a_task_that_has_not_begun_when_its_job_was_given_back_never_does(app: zerog.App) -> None:
-    """Another job holds the loop up until the worker is gone."""
+    """Another job blocks the loop until the worker is gone."""
     ran: list[str] = []
     began, go = threading.Event(), threading.Event()
 
@@ -235,7 +235,7 @@ def test_a_task_that_has_not_begun_when_its_job_was_given_back_never_does(app: z
 
 
 def test_jobs_that_were_stopped_are_counted_and_leave_no_record(app: zerog.App) -> None:
-    """They were given back, in their order, so nobody has to watch this worker any more."""
+    """They were released, in their order, so there is no need to watch this worker any more."""
     go, began = threading.Event(), list[str]()
 
     def run(job: Any) -> None:
@@ -260,7 +260,7 @@ def test_jobs_that_were_stopped_are_counted_and_leave_no_record(app: zerog.App) 
 def test_an_error_of_the_system_does_not_rewrite_the_end_of_a_run(
     app: zerog.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what the value itself causes does; anything else may pass, and is tried again."""
+    """Only what the value causes does; anything else may pass, and is tried again."""
     uuid = add(app, lambda job: {"kept": 1})
     settle, errors = Engine.settle, [RuntimeError("made up"), OSError(errno.EMFILE, "made up"), RuntimeError("made up")]
 
@@ -275,11 +275,11 @@ def test_an_error_of_the_system_does_not_rewrite_the_end_of_a_run(
     assert (job.status, job.output, errors) == ("succeeded", {"kept": 1}, [])
 
 
-# what it says of itself
+# what it logs about itself
 
 
 def test_a_worker_says_which_types_it_knows_and_which_not(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
-    """Each type that it meets and does not know is told once, whatever number of jobs has it."""
+    """Each type that it meets and does not know is logged once, whatever number of jobs has it."""
     add(app, lambda job: 200, "strange")
     app.submit_many("strange", [{}, {}])
     app.unregister("strange")

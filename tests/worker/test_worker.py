@@ -1,4 +1,4 @@
-"""The worker in one process: options, shutdown, outages, what it claims and gives back."""
+"""The worker in one process: options, shutdown, outages, what it claims and releases."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def app() -> Iterator[zerog.App]:
 
 
 def test_burst_works_off_what_is_ready_and_counts(app: zerog.App) -> None:
-    """run(burst=True) ends once nothing is ready and says what it did."""
+    """run(burst=True) ends once nothing is ready and returns what it did."""
     uuids = app.submit_many("add", ({"a": n} for n in range(50)))
     later = app.submit("add", {"a": 1}, delay=60)
     stats = zerog.Worker(app, concurrency=4).run(burst=True)
@@ -175,7 +175,7 @@ def test_jobs_claimed_ahead_are_given_back(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_outage_of_the_datastore_is_waited_out() -> None:
-    """While the datastore can't be reached nothing is lost or counted; then the work goes on by itself."""
+    """While the datastore can't be reached nothing is lost or counted; then the work resumes unaided."""
     store = Flaky()
     app = zerog.App(datastore=store, queue=MemoryQueue())
     app.register(Add, Blocking)
@@ -205,7 +205,7 @@ def test_a_worker_leaves_no_record_behind(app: zerog.App) -> None:
 
 
 class StillClock(Clock):
-    """Its monotonic time is what the test says; waits return at once."""
+    """Its monotonic time is what the test sets; waits return at once."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -263,7 +263,7 @@ def seconds_since_start(store: Flaky, uuid: str) -> float:
 
 
 def test_an_end_that_cant_be_stored_fails_that_job_alone(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a run wants to write at its end, the worker goes on and the other jobs end as they should."""
+    """Whatever a run wants to write at its end, the worker continues and the other jobs end as they should."""
     bad, good = app.submit("add", {"a": 1}).uuid, app.submit("add", {"a": 2}).uuid
     app.build_id = "7"
     original = Outcome.settlement
@@ -286,7 +286,7 @@ def test_an_end_that_cant_be_stored_fails_that_job_alone(app: zerog.App, monkeyp
 def test_an_outage_while_a_refused_end_is_shortened_is_waited_out(
     app: zerog.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A datastore that goes away just then ends neither the worker nor the job: the short end is stored later."""
+    """A datastore outage just then ends neither the worker nor the job: the short end is stored later."""
     uuid = app.submit("add", {"a": 1}).uuid
     answers: list[Exception] = [InvalidValue("made up: can't be stored"), DatastoreUnavailable("made up: gone")]
     original = Engine.settle

@@ -20,7 +20,7 @@ class Bed:
         self.executor = executor
 
     def submit(self, body: Any, *bases: type[zerog.BaseJob], **attributes: Any) -> str:
-        """Submit a job whose run() is ``body``; returns its uuid."""
+        """Submit a job whose run() is ``body``; return its uuid."""
         if "made" in self.app.registry.get_registered_classes():
             self.app.unregister("made")
         self.app.register(type("Made", bases or (zerog.BaseJob,), {"JOB_TYPE": "made", "run": body, **attributes}))
@@ -31,7 +31,7 @@ class Bed:
         zerog.Worker(self.app, executor=self.executor, **options).run(burst=True)
 
     def run(self, body: Any, *bases: type[zerog.BaseJob], **attributes: Any) -> dict[str, Any]:
-        """What a poller sees of a job once everything that is ready has run."""
+        """The progress that a poller sees of a job once everything that is ready has run."""
         uuid = self.submit(body, *bases, **attributes)
         self.work()
         return self.app.info(uuid)

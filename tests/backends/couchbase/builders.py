@@ -1,4 +1,4 @@
-"""What the tests of Couchbase share."""
+"""Helpers for the tests of Couchbase."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from marshmallow import Schema, fields
 import zerog
 
 TIMEOUT = 0.3
-"""Seconds that the impatient datastores of these tests wait."""
+"""The timeout of the impatient datastores of these tests, in seconds."""
 
 KEY = "zerog_job_0199a000-0000-7000-8000-000000000000"
 

@@ -1,7 +1,7 @@
-"""Couchbase for tests: stand-ins that are started in processes of their own, or the real one that a variable names.
+"""Couchbase for tests: stand-ins that are started in separate processes, or the real one that a variable names.
 
-No real Couchbase Server can be had from a package registry, so everything runs on
-``tests.backends.couchbase.standin``, spoken to by the real SDK. What must also hold on a real server runs there if
+No real Couchbase Server is available from a package registry, so everything runs on
+``tests.backends.couchbase.standin``, through the real SDK. What must also hold on a real server runs there if
 ``ZEROG_TEST_COUCHBASE`` is a URL of one, with a bucket or a collection for tests only, for example
 ``couchbase://user@host/bucket/scope/collection``; its password is in ``ZEROG_COUCHBASE_PASSWORD``.
 """
@@ -29,7 +29,7 @@ _started: dict[bool, RunningStandIn] = {}
 
 
 class RunningStandIn:
-    """A stand-in in a process of its own."""
+    """A stand-in in its own process."""
 
     def __init__(self, *options: str, port: int = 0) -> None:
         self._options = options
@@ -47,7 +47,7 @@ class RunningStandIn:
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
 
     def ask(self, **what: Any) -> dict[str, int]:
-        """Set ``faults``; returns what was counted since the last call."""
+        """Set ``faults``; return what was counted since the last call."""
         assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
         with self._talking:
             self.process.stdin.write(json.dumps(what) + "\n")
@@ -56,21 +56,21 @@ class RunningStandIn:
             return answer
 
     def fail(self, kind: str, **how: Any) -> None:
-        """Have a fault happen (see ``standin.faults.Fault``), and none of those asked for before."""
+        """Set one fault (see ``standin.faults.Fault``) in place of all earlier ones."""
         self.ask(faults=[{"kind": kind, **how}])
 
     def new_collection(self) -> str:
-        """The path of a collection that nobody else uses."""
+        """The path of a new collection."""
         name = f"c{next(_numbers)}"
         self.ask(collection=f"test.{name}")
         return f"default/test/{name}"
 
     def heal(self) -> dict[str, int]:
-        """Have no more faults; returns what was counted."""
+        """Remove all faults; return what was counted."""
         return self.ask(faults=[])
 
     def kill(self) -> None:
-        """End it; its documents are gone."""
+        """End it; its documents are lost."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
@@ -85,7 +85,7 @@ class RunningStandIn:
 
 
 def started(*options: str) -> RunningStandIn:
-    """A stand-in of one's own, which may be broken; it ends with this process at the latest."""
+    """A private stand-in, which may be broken; it ends with this process at the latest."""
     server = RunningStandIn(*options)
     at_exit(lambda: server.kill() if server.process is not None and server.process.poll() is None else None)
     return server
@@ -99,13 +99,13 @@ def shared(query: bool = True) -> RunningStandIn:
 
 
 def fresh_url(query: bool = True, **options: object) -> str:
-    """The URL of a collection that nobody else uses, on a shared stand-in."""
+    """The URL of a new collection on a shared stand-in."""
     server = shared(query)
     return server.url(server.new_collection(), **options)
 
 
 def url_for(folder: Path) -> str:
-    """A URL that belongs to a folder: whoever asks again, from another process too, gets the same documents."""
+    """A URL that belongs to a folder: the same documents on every call, from another process too."""
     file = folder / "couchbase.url"
     if not file.exists():
         file.write_text(fresh_url())

@@ -1,4 +1,4 @@
-"""Answers that never come."""
+"""Requests without an answer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_read_without_an_answer_is_unavailable(own: RunningStandIn, datastore:
 def test_a_read_that_a_closed_connection_cut_off_is_repeated(
     own: RunningStandIn, datastore: CouchbaseDatastore
 ) -> None:
-    """It changes nothing twice, so nobody has to hear of it."""
+    """It changes nothing twice, so the caller needs no error."""
     datastore.create("key", {"n": 0})
     own.fail("closed", op="GET")
     assert datastore.read("key") == {"n": 0}
@@ -76,7 +76,7 @@ def life(own: RunningStandIn, folder: Path) -> zerog.BaseJob:
     app.register(Count)
     job = app.submit(Count)
     for _ in range(5):
-        with suppress(DatastoreError):  # a worker whose first sign of life isn't answered doesn't start
+        with suppress(DatastoreError):  # a worker whose first heartbeat isn't answered doesn't start
             app.reconcile()
             zerog.Worker(app).run(burst=True)
             if app.progress(job.uuid)["status"] == "succeeded":
@@ -91,7 +91,7 @@ def life(own: RunningStandIn, folder: Path) -> zerog.BaseJob:
 def test_an_answer_that_is_lost_at_any_write_of_a_life(own: RunningStandIn, kind: str, tmp_path: Path) -> None:
     """Each write in turn, of documents, index and records: it is applied once, whether it was done or not."""
     counts = []
-    for _ in range(3):  # one that takes longer has further beats of the worker
+    for _ in range(3):  # one that takes longer has further heartbeats of the worker
         own.heal()
         life(own, tmp_path)
         counts.append(sum(count for name, count in own.heal().items() if name.startswith("durability.")))
@@ -109,7 +109,7 @@ def test_an_answer_that_is_lost_at_any_write_of_a_life(own: RunningStandIn, kind
 
 
 def test_a_hung_cluster_holds_a_worker_up_and_no_longer(own: RunningStandIn, tmp_path: Path) -> None:
-    """While nothing is answered a worker waits; afterwards it goes on by itself, and every job is done once."""
+    """While nothing is answered a worker waits; afterwards it resumes unaided, and every job is done once."""
     app = zerog.App(datastore=own.url(timeout=TIMEOUT), queue=f"sqlite:///{tmp_path}/queue.db")
     app.register(Count)
     jobs = [app.submit(Count) for _ in range(5)]

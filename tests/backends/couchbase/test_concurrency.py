@@ -1,4 +1,4 @@
-"""Many writers at once, forked processes, connections that end and come back."""
+"""Many writers at once, forked processes, connections that end and are restored."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_forked_child_has_its_own_connection(how: str) -> None:
 
 
 def test_the_cluster_that_comes_back_is_found_again(own: RunningStandIn) -> None:
-    """The same object goes on; what it is asked in between is unavailable, and nothing was written."""
+    """The same object works again; calls in between raise unavailable, and nothing was written."""
     datastore = CouchbaseDatastore(own.url(timeout=1))
     datastore.create("key", {"n": 0})
     own.kill()
@@ -98,7 +98,7 @@ def test_the_cluster_that_comes_back_is_found_again(own: RunningStandIn) -> None
     deadline = time.monotonic() + 20
     while True:
         try:
-            assert datastore.read("key") is None  # the stand-in has forgotten everything
+            assert datastore.read("key") is None  # the stand-in has lost everything
             break
         except DatastoreUnavailable:
             assert time.monotonic() < deadline

@@ -41,7 +41,7 @@ class TestWithQueries(CouchbaseRules):
         return fresh_url()
 
     def corrupt(self, datastore: Datastore, key: str) -> None:
-        """Left out for ``find`` by SQL++, which is asked for JSON only."""
+        """Left out for ``find`` by SQL++, which reads JSON only."""
         pytest.skip("the query service knows no documents that are no JSON")
 
 

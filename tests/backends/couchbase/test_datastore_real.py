@@ -21,7 +21,7 @@ if REAL_VARIABLE not in os.environ:
 
 
 class Recorded(CouchbaseDatastore):
-    """Knows which documents it has made, so that they can be removed from a server that others use, too."""
+    """Knows which documents it has made, so that they can be removed from a shared server."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

@@ -48,18 +48,18 @@ def entries(datastore: CouchbaseDatastore) -> dict[str, list[str]]:
 
 
 def found(datastore: CouchbaseDatastore) -> list[str]:
-    """The keys of all jobs that have not ended, by what they say themselves."""
+    """The keys of all jobs that have not ended, according to their documents."""
     return [head["key"] for status in ("queued", "running") for head in datastore.find(FindQuery(status=status)).heads]
 
 
 def find_everything(datastore: CouchbaseDatastore) -> None:
-    """What a reconciler does, as far as the index is concerned."""
+    """Do what a reconciler does to the index."""
     for query in ({"due": "9"}, {"status": "running"}, {"status": "queued"}):
         datastore.find(FindQuery(**query))
 
 
 def test_a_life_leaves_nothing(datastore: CouchbaseDatastore) -> None:
-    """A job is listed where it is, and once it has ended the finds of a reconciler take it out everywhere."""
+    """A job is listed where it is, and once it has ended the finds of a reconciler remove it everywhere."""
     datastore.create(KEY, {"status": "queued", "due": "1", "key": KEY})
     assert entries(datastore) == {"due": [KEY], "running": [], "open": [KEY]}
     datastore.mutate(KEY, [Set("due", None)])
@@ -72,7 +72,7 @@ def test_a_life_leaves_nothing(datastore: CouchbaseDatastore) -> None:
 
 
 def test_one_that_ends_without_a_run_is_taken_out_at_once(datastore: CouchbaseDatastore) -> None:
-    """Nothing would come by it otherwise: it is neither due nor running."""
+    """No other search would find it: it is neither due nor running."""
     datastore.create(KEY, {"status": "queued", "due": None})
     datastore.mutate(KEY, [Set("status", "cancelled")])
     assert entries(datastore) == {"due": [], "running": [], "open": []}
@@ -111,7 +111,7 @@ def test_a_crash_before_the_write_leaves_the_index_too_full(
 def test_an_announcement_is_not_taken_back_before_its_write(
     datastore: CouchbaseDatastore, another: CouchbaseDatastore
 ) -> None:
-    """An operator lets an ended job run again while others look through the index: it is found afterwards."""
+    """An operator lets an ended job run again while readers look through the index: it is found afterwards."""
     datastore.create(KEY, {"status": "running", "key": KEY})
     token = datastore.mutate(KEY, [Set("status", "failed")]).token
     datastore._index.announce(KEY, {"open": 1, "due": "1"}, token)
@@ -125,7 +125,7 @@ def test_an_announcement_is_not_taken_back_before_its_write(
 def test_an_announcement_whose_write_must_fail_is_taken_back(
     datastore: CouchbaseDatastore, another: CouchbaseDatastore
 ) -> None:
-    """Under a token that the document has no more, nobody can bring it there."""
+    """A token that is no longer the document's changes nothing."""
     stale = datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])
     datastore._index.announce(KEY, {"open": 1, "due": "1", "running": 1}, stale)
@@ -136,7 +136,7 @@ def test_an_announcement_whose_write_must_fail_is_taken_back(
 def test_two_announcements_of_one_job_stand_side_by_side(
     datastore: CouchbaseDatastore, another: CouchbaseDatastore
 ) -> None:
-    """One whose write must fail doesn't take another along that is under way."""
+    """One whose write must fail doesn't remove another that is under way."""
     stale = datastore.create(KEY, {"status": "running", "key": KEY})
     token = datastore.mutate(KEY, [Set("status", "failed")]).token
     datastore._index.announce(KEY, {"open": 1}, token)
@@ -146,7 +146,7 @@ def test_two_announcements_of_one_job_stand_side_by_side(
 
 
 def test_what_nobody_can_judge_stays(datastore: CouchbaseDatastore) -> None:
-    """The entry of a document that is locked, or makes no sense, waits until one can see what it is."""
+    """The entry of a document that is locked or invalid waits until its state is known."""
     datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])
     collection = datastore.server.collection
@@ -229,7 +229,7 @@ def test_an_announcement_without_an_answer_is_repeated(own: RunningStandIn) -> N
 
 
 def test_finds_do_not_fail_when_tidying_does(own: RunningStandIn) -> None:
-    """What can't be taken out now is taken out by a later one."""
+    """What can't be removed now is removed by a later one."""
     datastore = CouchbaseDatastore(own.url(timeout=0.3))
     datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])
@@ -243,7 +243,7 @@ def test_finds_do_not_fail_when_tidying_does(own: RunningStandIn) -> None:
 
 
 def test_no_job_is_ever_missing(url: str) -> None:
-    """While many move jobs about and others tidy, a job that rests unfinished is found by whoever looks."""
+    """While many clients move jobs about and tidy, a job that rests unfinished is found by every reader."""
     keys = [f"zerog_job_{new_uuid()}" for _ in range(4)]
     stop = threading.Event()
     handles = [CouchbaseDatastore(url) for _ in range(6)]

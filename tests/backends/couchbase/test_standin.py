@@ -1,4 +1,4 @@
-"""The stand-in for Couchbase Server, spoken to by the real SDK: what ZeroG's tests rely on."""
+"""The stand-in for Couchbase Server, through the real SDK: what ZeroG's tests rely on."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_no_update_is_lost_under_tokens(collection: Any, key: str) -> None:
 
 
 def test_faults_come_when_asked_for(stand_in: RunningStandIn, collection: Any, key: str) -> None:
-    """The second write to this key is done and not answered; the others are."""
+    """The second write to this key is done and not answered; all other writes are."""
     collection.insert(key, b"0")
     stand_in.fail("unanswered", key=key, skip=1)
     collection.upsert(key, b"1")

@@ -33,7 +33,7 @@ from zerog.records.operations import Append, Max, Set
 def test_durability_is_asked_for_with_every_write(
     own: RunningStandIn, durability: str, level: int, declared: str
 ) -> None:
-    """Documents and index alike; and the doctor is told what that means."""
+    """Documents and index alike; and the doctor reports what that means."""
     datastore = CouchbaseDatastore(own.url(durability=durability))
     assert datastore.durability == declared
     token = datastore.create(KEY, {"status": "queued", "due": "1", "events": []})
@@ -109,14 +109,14 @@ def test_without_an_index_the_error_says_what_to_do() -> None:
 
 
 def test_the_documented_statements_make_the_indexes() -> None:
-    """What docs/couchbase.md gives to be run by hand is what ``setup`` runs."""
+    """The statements in docs/couchbase.md to be run by hand are those that ``setup`` runs."""
     page = (Path(__file__).parents[3] / "docs" / "couchbase.md").read_text()
     documented = re.findall(r"^CREATE INDEX `(\w+)` ON `jobs`\.`_default`\.`_default`\((.*)\);$", page, re.MULTILINE)
     assert dict(documented) == INDEXES
 
 
 def test_a_broken_index_document_is_named() -> None:
-    """Nobody looks away: jobs that can't be listed would be jobs that nobody repairs."""
+    """Not ignored: jobs that can't be listed would be jobs that are never repaired."""
     datastore = CouchbaseDatastore(fresh_url())
     datastore.create(KEY, {"status": "queued"})
     collection = datastore.server.collection
@@ -131,7 +131,7 @@ def test_a_broken_index_document_is_named() -> None:
 
 
 def test_closing_gives_the_connection_back() -> None:
-    """And a later call opens it again, in every thread that comes by."""
+    """And a later call opens it again, in every thread that calls."""
     datastore = CouchbaseDatastore(fresh_url())
     for n in range(3):
         datastore.set("key", {"n": n})

@@ -1,4 +1,4 @@
-"""A cluster that can't be reached or used, and what a user then sees. On the stand-in, spoken to by the real SDK."""
+"""A cluster that can't be reached or used, and what a user then sees. On the stand-in, through the real SDK."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zerog.records.operations import Add, Append, Set
 
 
 def wrong_urls(server: RunningStandIn) -> dict[str, tuple[str, str]]:
-    """By trouble: a URL that has it, and what the error says."""
+    """By trouble: a URL that has it, and the text of the error."""
     return {
         "password": (server.url(password=":hunter2"), "user or password is wrong"),
         "bucket": (server.url("nowhere"), "no bucket 'nowhere'"),
@@ -73,14 +73,14 @@ def test_a_command_says_it_in_one_line(own: RunningStandIn, trouble: str, comman
     called = [sys.executable, "-m", "zerog", command[0], "myapp:app", *command[1:]]
     ended = subprocess.run(called, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode in (1, 2)
-    *logged, said = ended.stderr.strip().split("\n")  # a worker logs that it gives up, and then says why
+    *logged, said = ended.stderr.strip().split("\n")  # a worker logs that it gives up, then prints why
     assert named in said
     assert len(logged) == (command[0] == "worker" and trouble == "port")
     assert all(map(is_one_line_without_secrets, [*logged, said]))
 
 
 def test_threads_that_wait_for_a_connection_share_its_failure() -> None:
-    """Each of them trying in turn would keep the last one waiting for so many timeouts."""
+    """If each of them tried in turn, the last one would wait for so many timeouts."""
     url = f"couchbase://Administrator:hunter2@127.0.0.1:{free_port()}/default?timeout=1"
     datastore = CouchbaseDatastore(url)
 
@@ -98,7 +98,7 @@ def test_threads_that_wait_for_a_connection_share_its_failure() -> None:
 
 
 def test_a_locked_document(own: RunningStandIn, datastore: CouchbaseDatastore) -> None:
-    """It can be read; a change is refused at once, by name, and goes through when the lock is gone."""
+    """It can be read; a change is refused at once, by name, and succeeds when the lock is gone."""
     datastore.create(KEY, {"n": 0})
     token = datastore.read_with_cas(KEY)[1]
     lock = datastore.server.collection.get_and_lock(KEY, timedelta(seconds=20))
@@ -133,7 +133,7 @@ def test_a_document_that_is_too_large(own: RunningStandIn) -> None:
 def test_a_request_that_the_server_does_not_take_is_no_outage(
     own: RunningStandIn, datastore: CouchbaseDatastore
 ) -> None:
-    """Waiting would not help, so it isn't called unavailable."""
+    """Waiting would not help, so it isn't raised as unavailable."""
     datastore.create(KEY, {"n": 0})
     own.fail("INVALID", times=0)
     with pytest.raises(DatastoreError, match=datastore.server.name) as caught:
@@ -146,7 +146,7 @@ def test_a_request_that_the_server_does_not_take_is_no_outage(
 
 @pytest.mark.parametrize("kind", ["TEMPORARY", "NO_ACCESS", "DURABILITY_IMPOSSIBLE"])
 def test_refusals_are_named(own: RunningStandIn, datastore: CouchbaseDatastore, kind: str) -> None:
-    """One line, in time; and when the server takes writes again, they go through."""
+    """One line, in time; and when the server takes writes again, they succeed."""
     datastore.create(KEY, {"n": 0})
     own.fail(kind, times=0)
     with pytest.raises((DatastoreUnavailable, AmbiguousWrite)) as caught:

@@ -1,4 +1,4 @@
-"""Couchbase's URLs, where secrets come from, what is imported."""
+"""Couchbase's URLs, the sources of secrets, what is imported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_wrong_url_is_refused_at_the_start(url: str, named: str, monkeypatch: 
 
 
 def test_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL without one takes it from there; nothing that prints what the datastore holds shows it."""
+    """A URL without one reads it from there; nothing that prints the datastore's settings shows it."""
     monkeypatch.setenv(PASSWORD_VARIABLE, "password")
     datastore = CouchbaseDatastore(shared().url(shared().new_collection(), password=""))
     datastore.create("key", {"a": 1})
@@ -64,7 +64,7 @@ def test_a_url_is_taken_apart() -> None:
 
 
 def test_a_couchbase_url_names_no_queue() -> None:
-    """It takes a second part, and the error says so rather than that nobody knows such a URL."""
+    """It takes a second part; the error names that rather than an unknown URL."""
     with pytest.raises(ConfigurationError, match="has no queue"):
         zerog.App("couchbase://user:hunter2@host/bucket")
 

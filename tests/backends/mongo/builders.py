@@ -1,4 +1,4 @@
-"""What the tests of MongoDB share."""
+"""Helpers for the tests of MongoDB."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NOW = "2026-01-01T00:00:00.000000+00:00"
 
 
 def behind(proxy: Proxy, **options: object) -> str:
-    """A URL of the shared server that leads through the proxy."""
+    """A URL of the shared server by way of the proxy."""
     return with_options(f"mongodb://127.0.0.1:{proxy.port}/test?directConnection=true", **options)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Have every operation on a collection end in this error."""
+    """Make every operation on a collection raise this error."""
 
     def refuse(*_: object, **__: object) -> None:
         raise error

@@ -14,7 +14,7 @@ from zerog.backends.mongo.datastore import MongoDatastore
 
 @pytest.fixture
 def datastore(request: pytest.FixtureRequest) -> Iterator[MongoDatastore]:
-    """On the stand-in server, unless a test asks for mongomock by ``ON_BOTH``."""
+    """On the stand-in server, unless a test requests mongomock by ``ON_BOTH``."""
     if getattr(request, "param", "secantus") == "mongomock":
         yield MongoDatastore(client=mongomock.MongoClient())
         return

@@ -13,7 +13,7 @@ from typing import Literal
 import bson
 
 Loss = Literal["closed", "silent", "unsent"]
-"""The answer is lost and the connection ends; the answer never comes; the request is lost and the connection ends."""
+"""The answer is lost and the connection ends; no answer is sent; the request is lost and the connection ends."""
 
 WRITES = ("insert", "update", "findAndModify", "delete")
 
@@ -38,17 +38,17 @@ class Proxy:
         self._fault: _Fault | None = None
         self._sockets: list[socket.socket] = []
         self.seen: Counter[str] = Counter()
-        """Commands that came, by name."""
+        """Commands that arrived, by name."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def lose(self, loss: Loss, *commands: str, after: int = 0) -> None:
-        """Do this to the next of these commands (any write if none is named), once so many of them went through."""
+        """Do this to the next of these commands (any write if none is named), once ``after`` of them have passed."""
         with self._lock:
             self._fault = _Fault(commands or WRITES, after, loss)
 
     @property
     def has_lost(self) -> bool:
-        """Whether what was to be lost has been."""
+        """True once the loss has happened."""
         return self._fault is None
 
     def close(self) -> None:

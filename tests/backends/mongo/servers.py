@@ -1,6 +1,6 @@
 """MongoDB for tests: SecantusDB, which speaks its protocol, and a real one if ZEROG_TEST_MONGODB has its URL.
 
-SecantusDB comes with the test extra and is started once per run. It is not MongoDB: what passes there has been tried
+SecantusDB is part of the test extra and is started once per run. It is not MongoDB: what passes there has been tried
 against the protocol and the meaning of the commands, not against ``mongod``.
 """
 
@@ -24,10 +24,10 @@ SHARED_VARIABLE = "ZEROG_TEST_MONGODB_STAND_IN"
 """Where the shared server is, for programs that tests start."""
 
 NAMES = ("secantus", *(("mongodb",) if os.environ.get(VARIABLE) else ()))
-"""What the suites go over."""
+"""The servers that the suites cover."""
 
 PATIENT = {"socketTimeoutMS": 60_000}
-"""Options for the shared server, which answers late where the machine is busy: no test of it is about that."""
+"""Options for the shared server, which is slow where the machine is busy: no test of it is about that."""
 
 _numbers = itertools.count()
 _started: dict[str, RunningServer] = {}
@@ -49,12 +49,12 @@ class RunningServer(Server):
         return True
 
     def url(self, user: str = "", database: str = "test", **options: object) -> str:
-        """Its URL, with a collection that nobody else uses."""
+        """Its URL, with a new collection."""
         return with_options(f"mongodb://{user}127.0.0.1:{self.port}/{database}", **options)
 
 
 def with_options(url: str, **options: object) -> str:
-    """A URL with these options, and a collection that nobody else uses unless they name one."""
+    """A URL with these options, and a new collection unless they name one."""
     options = {"collection": f"c{os.getpid()}_{next(_numbers)}", **options}
     return f"{url}{'&' if '?' in url else '?'}" + "&".join(f"{name}={value}" for name, value in options.items())
 
@@ -64,7 +64,7 @@ def _program() -> Path:
 
 
 def started(*options: str) -> RunningServer:
-    """A server of its own; its test is skipped where there is none, and fails in CI."""
+    """A separate server; its test is skipped where there is none, and fails in CI."""
     if not _program().exists():
         missing("SecantusDB", "pip install 'zerog[test]' brings it")
     return RunningServer(*options)
@@ -79,12 +79,12 @@ def shared() -> RunningServer:
 
 
 def url_of(name: str, **options: object) -> str:
-    """A URL of one of NAMES, with a collection that nobody else uses."""
+    """A URL of one of NAMES, with a new collection."""
     return shared().url(**PATIENT, **options) if name == "secantus" else with_options(os.environ[VARIABLE], **options)
 
 
 def url_for(folder: Path) -> str:
-    """A URL that belongs to a folder: whoever asks again, from another process too, gets the same documents.
+    """A URL that belongs to a folder: the same documents on every call, from another process too.
 
     A program that a test starts, to be killed perhaps, finds the test's own server by SHARED_VARIABLE.
     """

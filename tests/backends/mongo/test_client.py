@@ -36,7 +36,7 @@ def test_workers_with_threads_run_jobs_on_mongomock(client: Any) -> None:
 
 
 def test_a_change_replaces_the_whole_document(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """mongomock's idea of an update pipeline is never asked for; the fence holds all the same."""
+    """mongomock's update pipelines are never used; the fence holds all the same."""
     monkeypatch.delattr(mongomock.Collection, "find_one_and_update")
     datastore = MongoDatastore(client=client)
     datastore.create("key", OWNED)
@@ -50,7 +50,7 @@ def test_a_change_replaces_the_whole_document(client: Any, monkeypatch: pytest.M
 
 
 def test_it_is_known_to_live_in_one_process(client: Any) -> None:
-    """It is described as what it is, and a worker whose jobs run in other processes is refused."""
+    """Its description names that, and a worker whose jobs run in other processes is refused."""
     datastore = MongoDatastore(client=client)
     assert (datastore.shared, datastore.durability) == (False, "process")
     assert datastore.about().startswith("mongomock.")
@@ -59,7 +59,7 @@ def test_it_is_known_to_live_in_one_process(client: Any) -> None:
 
 
 def test_a_forked_process_is_refused(client: Any) -> None:
-    """What a fork changed there the other processes would never see."""
+    """The other processes would never see what a fork changed there."""
     datastore = MongoDatastore(client=client)
 
     def write() -> None:
@@ -71,7 +71,7 @@ def test_a_forked_process_is_refused(client: Any) -> None:
 
 
 def test_a_client_of_pymongo_writes_as_safely_as_a_url() -> None:
-    """Where the client says nothing else a majority has what is written, and the client stays the caller's."""
+    """Unless the client is set otherwise a majority has what is written, and the client stays the caller's."""
     with pymongo.MongoClient(f"mongodb://127.0.0.1:{shared().port}/") as client:
         datastore = MongoDatastore(client=client, database="test", collection="of_a_client")
         assert datastore.shared and (datastore.server.w, datastore.server.journal) == ("majority", True)

@@ -1,4 +1,4 @@
-"""The datastore contract on MongoDB, or what speaks its protocol."""
+"""The datastore contract on MongoDB, or a server with its protocol."""
 
 from __future__ import annotations
 

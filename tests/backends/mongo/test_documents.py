@@ -1,4 +1,4 @@
-"""How documents lie there, and what is too large to lie there."""
+"""How documents are stored, and what is too large to store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zerog.records.operations import Append, Set
 
 @ON_BOTH
 def test_a_document_lies_there_as_one_would_expect(datastore: MongoDatastore) -> None:
-    """Fields under their names, so that other tools can query them; only names that MongoDB can't bear are encoded."""
+    """Fields under their names, so that other tools can query them; only names that MongoDB can't store are encoded."""
     document = {"status": "queued", "a.b": {"$x": 1, "y": [1.0]}, "_id": 5, "": None, "_": 1, "events": [{"n": 1}]}
     datastore.create("key", document)
     assert datastore.read("key") == document
@@ -57,7 +57,7 @@ def test_setup_makes_the_indexes_that_find_uses(datastore: MongoDatastore) -> No
     ],
 )
 def test_what_others_have_written_is_left_alone(datastore: MongoDatastore, broken: dict[str, Any]) -> None:
-    """A document with something in it that is no JSON, or no token, is said to be corrupt, by its key."""
+    """A document that holds a value that is no JSON, or no token, is reported as corrupt, by its key."""
     for key in ("a", "b", "c"):
         datastore.create(key, {"status": "queued", "key": key})
     datastore.server.collection.update_one({"_id": "b"}, broken)
@@ -108,7 +108,7 @@ def test_what_may_grow_too_large_is_changed_by_reading_it(datastore: MongoDatast
 
 @ON_BOTH
 def test_a_history_is_bounded(datastore: MongoDatastore) -> None:
-    """The last 1,000 entries stay and the others are counted, with no more said by whoever records them."""
+    """The last 1,000 entries stay and earlier ones are counted, without any extra step by the caller."""
     app = zerog.App(datastore=datastore, queue="memory://")
     app.register(Count)
     job = app.submit(Count, {})

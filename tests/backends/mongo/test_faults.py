@@ -30,7 +30,7 @@ LOSSES = ("closed", "silent", "unsent")
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_lost_answer_is_ambiguous(proxy: Proxy, loss: Any) -> None:
-    """Whatever the verb, and a repetition under the same numbers is applied once; nothing is repeated by itself."""
+    """Whatever the verb, and a repetition under the same numbers is applied once; nothing is repeated automatically."""
     datastore = MongoDatastore(behind(proxy, socketTimeoutMS=300))
     proxy.lose(loss, "insert")
     with pytest.raises(AmbiguousWrite, match=f"key.*127.0.0.1:{proxy.port}"):
@@ -63,7 +63,7 @@ def test_a_lost_answer_is_ambiguous(proxy: Proxy, loss: Any) -> None:
 
 @pytest.mark.parametrize("loss", ["closed", "unsent"])
 def test_a_url_may_have_the_driver_repeat_writes(proxy: Proxy, loss: Any) -> None:
-    """On a server that remembers what it was sent, which a replica set does: applied once, and nobody hears of it."""
+    """On a server that remembers what it was sent, as a replica set does: applied once, and no error is raised."""
     datastore = MongoDatastore(behind(proxy, retryWrites="true"))
     datastore.create("key", {"n": 0})
     proxy.lose(loss, "findAndModify")
@@ -95,7 +95,7 @@ def one_life(url: str) -> tuple[zerog.App, str]:
         try:
             zerog.Worker(app).run(burst=True)
             return app, str(job.uuid)
-        except AmbiguousWrite:  # of its own record: a worker that can't begin ends, and is started again
+        except AmbiguousWrite:  # for its own record: a worker that can't begin ends, and is started again
             continue
 
 
@@ -144,7 +144,7 @@ def test_answers_are_told_apart(
     of_writes: type[Exception],
     of_reads: type[Exception],
 ) -> None:
-    """Refused, so nothing was done, or stopped on its way, so nobody knows."""
+    """Refused, so nothing was done, or stopped on its way, so the outcome is unknown."""
     refused(monkeypatch, error)
     for expected, call in ((of_writes, lambda: datastore.create("key", {})), (of_reads, lambda: datastore.read("key"))):
         with pytest.raises(expected, match=f"key: mongodb://127.0.0.1:{shared().port}/test") as caught:
@@ -153,7 +153,7 @@ def test_answers_are_told_apart(
 
 
 def test_a_server_that_is_not_there(own: RunningServer) -> None:
-    """Nothing was written, and the error says so within the time that the URL gives."""
+    """Nothing was written, and the error states so within the time that the URL gives."""
     own.kill()
     datastore = MongoDatastore(own.url("shop:hunter2@", serverSelectionTimeoutMS=300))
     began = time.monotonic()
@@ -173,7 +173,7 @@ def test_a_server_that_is_not_there(own: RunningServer) -> None:
 
 
 def test_a_hung_server(own: RunningServer) -> None:
-    """A write whose answer doesn't come may have happened; it and a read end in time and name the server."""
+    """A write without an answer may have happened; it and a read end in time and name the server."""
     datastore = MongoDatastore(own.url(socketTimeoutMS=300, serverSelectionTimeoutMS=300, connectTimeoutMS=300))
     datastore.create("key", {"n": 0})
     own.signal(signal.SIGSTOP)
@@ -198,7 +198,7 @@ def answers(datastore: MongoDatastore) -> bool:
 
 
 def test_a_server_that_was_restarted_is_found_again(own: RunningServer) -> None:
-    """kill -9: what was answered is there, and the same object goes on."""
+    """kill -9: what was answered is there, and the same object works again."""
     datastore = MongoDatastore(own.url())
     datastore.create("key", {"n": 0})
     own.kill()

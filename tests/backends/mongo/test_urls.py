@@ -1,4 +1,4 @@
-"""What a URL says, and what holds where it says nothing."""
+"""The options of a URL, and the defaults."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_wrong_url_is_refused_at_the_start(url: str, named: str) -> None:
 
 
 def test_documents_need_a_queue_elsewhere() -> None:
-    """One URL makes both parts of an app, and MongoDB has no queue: the error says what to write instead."""
+    """One URL makes both parts of an app, and MongoDB has no queue: the error names what to write instead."""
     for url in ("mongodb://shop:hunter2@localhost/db", "mongodb+srv://shop:hunter2@localhost/db"):
         with pytest.raises(ConfigurationError, match=r"localhost/db.*queue=") as caught:
             zerog.App(url)
@@ -68,7 +68,7 @@ def test_a_missing_driver_names_the_extra() -> None:
 
 
 def test_the_url_decides_over_what_is_set_by_default() -> None:
-    """A majority has what is answered and read, nothing is retried, everything ends in 5 s; or as the URL says."""
+    """A majority has what is answered and read, nothing is retried, everything ends in 5 s; or as the URL sets it."""
     usual = MongoDatastore("mongodb://localhost/db")
     options = usual.server._client().options
     assert usual.server.collection.write_concern.document == {"w": "majority", "j": True}
@@ -87,7 +87,7 @@ def test_the_url_decides_over_what_is_set_by_default() -> None:
     assert special.server.collection.read_concern.document == {}  # a majority may not have what was answered
     local = MongoDatastore("mongodb://localhost/db?readConcernLevel=local&w=majority")
     assert local.server.collection.read_concern.document == {"level": "local"}
-    assert special.server.collection.read_preference == pymongo.ReadPreference.PRIMARY  # elsewhere lies the past
+    assert special.server.collection.read_preference == pymongo.ReadPreference.PRIMARY  # secondaries may lag
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_url_decides_over_what_is_set_by_default() -> None:
     ],
 )
 def test_durability_on_a_replica_set(options: str, expected: str | None) -> None:
-    """What one member has written a failover may take back, whatever its disk says."""
+    """A failover may undo a write that only one member has, even if it is on that member's disk."""
     datastore = MongoDatastore(f"mongodb://127.0.0.1:{shared().port}/test{options}")
     assert datastore.durability == expected
     assert ("w=1," in datastore.about()) == ("w=1" in options)

@@ -25,7 +25,7 @@ from zerog.exceptions import ConfigurationError, DatastoreUnavailable
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RunningServer]:
-    """A server that asks who one is. ``shop``, password ``hunter2``, may use the database ``jobs``."""
+    """A server with authentication. ``shop``, password ``hunter2``, may use the database ``jobs``."""
     server = started()
     with pymongo.MongoClient(f"mongodb://127.0.0.1:{server.port}") as client:
         roles = [{"role": "readWrite", "db": "jobs"}]
@@ -40,7 +40,7 @@ def guarded() -> Iterator[RunningServer]:
 
 
 def guarded_url(server: RunningServer, case: str) -> str:
-    """A URL that has one thing wrong."""
+    """A URL with one mistake."""
     soon = {"serverSelectionTimeoutMS": 500}
     wrong = {
         "no password": server.url("", "jobs", **soon),
@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_who_may_not_is_told_at_first_use(guarded: RunningServer, case: str) -> None:
-    """The error names the server and the reason, and not the password; asked again it is the same one."""
+    """The error names the server and the reason, and not the password; the next call raises the same one."""
     expected = DatastoreUnavailable if case == "no server" else ConfigurationError
     datastore = MongoDatastore(guarded_url(guarded, case))
     for call in (lambda: datastore.create("key", {}), lambda: datastore.read("key"), lambda: datastore.mutate("k", [])):
@@ -87,7 +87,7 @@ def test_who_may_can_do_everything(guarded: RunningServer) -> None:
 
 
 def test_a_password_that_is_taken_away_later_is_an_outage(guarded: RunningServer, monkeypatch: Any) -> None:
-    """Of a server that took it before: workers wait until it is back, instead of ending."""
+    """On a server that accepted it before: workers wait until it is back, instead of ending."""
     datastore = MongoDatastore(guarded.url("shop:hunter2@", "jobs"))
     datastore.create("key", {})
     refused(monkeypatch, pymongo.errors.OperationFailure("Authentication failed", 18))

@@ -22,7 +22,7 @@ from zerog.records.operations import Add, Append, Max, Operation, Set
 
 
 class Sent(monitoring.CommandListener):
-    """Every command that clients made from now on send."""
+    """The names of all commands that clients made from now on send."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -45,7 +45,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
 
 @pytest.fixture
 def heard(sent: Sent) -> Iterator[MongoDatastore]:
-    """A datastore whose commands ``sent`` shows."""
+    """A datastore whose commands ``sent`` records."""
     datastore = MongoDatastore(shared().url())
     yield datastore
     forget(datastore)

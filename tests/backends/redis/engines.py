@@ -29,7 +29,7 @@ class Count(zerog.BaseJob):
 
 
 class LookingEngine(RedisEngine):
-    """One that looks at each job before it claims it, as it does with what a worker's code doesn't write itself."""
+    """One that reads each job before it claims it, as it does with types that the worker doesn't list."""
 
     def step(
         self, settlements: Sequence[Settlement], want: int, worker: WorkerIdentity, *args: Any, **more: Any

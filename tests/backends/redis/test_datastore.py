@@ -77,7 +77,7 @@ def test_a_deletion_under_a_token() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
-    """Such code kept no index by the end and left the type in the body; what it ends or removes later is noticed."""
+    """Such code kept no index by the end and left the type in the body; its later ends and removals are noticed."""
     datastore = RedisDatastore(shared(name).url())
     server, prefix = datastore.server, datastore.server.prefix
     query = {"status": "failed", "job_type": "x", "until": "9"}

@@ -1,4 +1,4 @@
-"""What only the engine on one Redis server does: whole batches, and what is left of them when something goes wrong."""
+"""The engine on one Redis server alone: whole batches, and what is left of them after a failure."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def engine() -> Iterator[RedisEngine]:
     clock = ManualClock()
     datastore = RedisDatastore(shared("valkey").url(), clock)
     engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
-    engine.look_up_kinds()  # which the first claim would do by a call of its own
+    engine.look_up_kinds()  # which the first claim would do by a separate call
     yield engine
     failpoints.disarm()
     datastore.close()
 
 
 class Unruly:
-    """Stands before a server's calls and answers them as the words say, one each; then as the server does."""
+    """Precedes a server's calls and answers them as the words order, one each; then as the server does."""
 
     def __init__(self, engine: RedisEngine, words: str) -> None:
         self._call = engine._server.call
@@ -104,7 +104,7 @@ def test_a_late_queue_gets_its_share(engine: RedisEngine) -> None:
 
 
 def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
-    """Others of the same call are claimed and settled, and are found where they belong."""
+    """All other jobs of the call are claimed and settled, and are found where they belong."""
     uuids = [submitted(engine) for _ in range(5)]
     odd = submitted(engine, priority=1)
     server = engine.datastore.server
@@ -123,7 +123,7 @@ def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
 
 
 def test_more_than_fits_in_one_call(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submitting, claiming, settling and putting again go on until all is done."""
+    """Submitting, claiming, settling and putting again continue until all is done."""
     monkeypatch.setattr(redis_engine, "BATCH", 3)
     documents = [new_document("test", 1.0, to_text(engine.clock.now())) for _ in range(8)]
     uuids = [document["uuid"] for document, _ in engine.submit(documents)]
@@ -138,7 +138,7 @@ def test_more_than_fits_in_one_call(engine: RedisEngine, monkeypatch: pytest.Mon
 
 
 def test_stale_entries_do_not_hold_up_a_claim(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue may hold any number of them: a claim that has something comes back with it."""
+    """A queue may hold any number of them: a claim that has something returns with it."""
     monkeypatch.setattr(redis_engine, "ENTRIES", 4)
     uuid = submitted(engine)
     for _ in range(6):
@@ -154,7 +154,7 @@ def test_parts_that_were_opened_apart_are_refused() -> None:
         RedisEngine(RedisDatastore(url), RedisQueue(url))
 
 
-# answers that get lost
+# lost answers
 
 
 @pytest.mark.parametrize("words", ["lost", "late", "lost ok late", "late ok ok"])
@@ -183,7 +183,7 @@ def test_a_submission_whose_first_try_came_late_is_stored_once(
 def test_a_submission_that_nobody_can_confirm_names_the_uuid(
     engine: RedisEngine, words: str, error: type[Exception]
 ) -> None:
-    """Unless nothing was sent, which is said, too."""
+    """Unless nothing was sent, which the error states, too."""
     document = new_document("test", 1.0, to_text(engine.clock.now()))
     Unruly(engine, words)
     with pytest.raises(error, match=document["uuid"] if error is AmbiguousWrite else "out of reach"):
@@ -214,7 +214,7 @@ def test_a_settlement_without_an_answer_is_made_once(engine: RedisEngine, words:
 
 
 def test_trouble_after_some_claims_does_not_lose_them(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was claimed is returned, what was settled is said; the rest comes again."""
+    """What was claimed is returned, what was settled is reported; the rest is delivered again."""
     monkeypatch.setattr(redis_engine, "BATCH", 2)
     uuids = [submitted(engine) for _ in range(6)]
     Unruly(engine, "ok ok down")
@@ -232,7 +232,7 @@ def test_trouble_after_some_claims_does_not_lose_them(engine: RedisEngine, monke
 def test_a_job_that_was_changed_between_the_two_calls_of_a_claim(
     engine: RedisEngine, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
 ) -> None:
-    """It is tried once more for itself; whatever that says, the others are claimed."""
+    """It is tried once more alone; whatever the answer, the remaining jobs are claimed."""
     changed, other = submitted(engine), submitted(engine)
     mutate = engine.datastore.mutate
 
@@ -271,7 +271,7 @@ def test_a_repair_without_an_answer_is_left_to_the_next_sweep(engine: RedisEngin
 
 
 def test_repairs_leave_out_what_needs_none(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that are on their queue, that are gone, and one that somebody changed since it was looked at."""
+    """Jobs that are on their queue, that are gone, and one that was changed since it was looked at."""
     there, changed = submitted(engine), submitted(engine)
     gone = new_document("test", 1.0, to_text(engine.clock.now()))["uuid"]
     engine.datastore.mutate(make_key(changed), waiting(to_text(engine.clock.now()), 0))
@@ -301,7 +301,7 @@ def test_a_history_that_is_no_list_takes_no_repair(engine: RedisEngine) -> None:
 
 
 def test_what_the_script_can_t_do_is_settled_for_itself(engine: RedisEngine) -> None:
-    """A list that is replaced, a time to run that makes no sense: each settlement stands for itself."""
+    """A list that is replaced, an invalid time to run: each settlement is independent."""
     replaced, odd = submitted(engine), submitted(engine)
     first, second = claims_of(engine, 2)
     second.head["queueKwargs"] = {"ttr": -1}
@@ -327,7 +327,7 @@ def test_a_key_that_holds_no_queue_keeps_no_run_from_its_end(
 
 
 def test_one_settlement_that_can_t_be_made_keeps_no_other(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has an answer of its own."""
+    """It has a separate answer."""
     for _ in range(3):
         submitted(engine)
     claims = claims_of(engine, 3)

@@ -1,4 +1,4 @@
-"""Jobs through servers that are reached or built in another way: over TLS, as a node of a cluster, as old as 6.2."""
+"""Jobs on servers of other kinds: over TLS, as a node of a cluster, as old as 6.2."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_some(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """The port of a server that takes TLS only there, and the certificate of who vouches for it."""
+    """The port of a server that takes TLS only there, and the certificate of its authority."""
     folder = tmp_path_factory.mktemp("tls")
     authority, certificate, port = folder / "authority.pem", folder / "server.pem", free_port()
     issuer = trustme.CA()
@@ -66,7 +66,7 @@ def test_over_tls(tls: tuple[int, Path], scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["rediss", "rq+rediss"])
 def test_a_certificate_that_nobody_vouches_for(tls: tuple[int, Path], scheme: str) -> None:
-    """Is refused, and the error says so; nothing is sent."""
+    """Is refused with an error that names it; nothing is sent."""
     app = zerog.App(f"{scheme}://127.0.0.1:{tls[0]}/0")
     app.register(Double)
     with pytest.raises(DatastoreUnavailable, match=str(tls[0])) as caught:
@@ -84,7 +84,7 @@ def node() -> RunningServer:
 
 
 def test_on_a_cluster(node: RunningServer) -> None:
-    """All keys of an app are in one slot; as long as nobody serves it, submits say so. RQ itself knows no clusters."""
+    """All keys of an app are in one slot; while no node serves it, submits report that. RQ itself knows no clusters."""
     app = zerog.App(node.url())
     app.register(Double)
     with pytest.raises(DatastoreUnavailable, match="cluster is down"):

@@ -1,4 +1,4 @@
-"""Redis that is away, hangs, restarts, is full or answers nonsense; and what goes on by itself."""
+"""Redis that is away, hangs, restarts, is full or answers nonsense; and what recovers unaided."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def own() -> Iterator[RunningServer]:
 
 
 def test_a_server_that_is_not_there(own: RunningServer) -> None:
-    """Nothing was written, and the errors say that, of reads, writes and puts."""
+    """Nothing was written, and the errors state that, of reads, writes and puts."""
     own.kill()
     datastore, queue = RedisDatastore(own.url()), RedisQueue(own.url())
     for call in (lambda: datastore.read("key"), lambda: datastore.create("key", {}), datastore.now):
@@ -54,7 +54,7 @@ def test_a_server_that_is_not_there(own: RunningServer) -> None:
 
 
 def test_a_hung_server(own: RunningServer) -> None:
-    """A write whose answer doesn't come may have happened; it and a read end in time and name the server."""
+    """A write without an answer may have happened; it and a read end in time and name the server."""
     url = own.url(timeout=0.3)
     datastore = RedisDatastore(url)
     datastore.create("key", {"n": 0})
@@ -87,7 +87,7 @@ def test_a_server_that_forgot_the_script(url: str) -> None:
 
 
 def test_a_server_that_forgets_its_scripts_all_the_time(url: str) -> None:
-    """Submits, puts and claims go on: each call that the server doesn't know brings its script along."""
+    """Submits, puts and claims work on: each call that the server doesn't know brings its script along."""
     app = zerog.App(url)
     app.register(Count)
     queues = [app.queue, RqQueue(url)]
@@ -125,7 +125,7 @@ def test_many_threads_wait_for_a_slow_server(own: RunningServer) -> None:
 
 
 def test_a_server_without_memory_left(own: RunningServer) -> None:
-    """Writes are refused by name; reads and what is there go on."""
+    """Writes are refused by name; reads and what is there still work."""
     datastore, queue = RedisDatastore(own.url()), RedisQueue(own.url())
     datastore.create("key", {"n": 0})
     client(own).config_set("maxmemory", 1)
@@ -162,7 +162,7 @@ def test_a_replica_takes_no_writes(own: RunningServer) -> None:
     ],
 )
 def test_refusals_are_named(url: str, monkeypatch: pytest.MonkeyPatch, error: Exception, named: str) -> None:
-    """Answers that a test can't make a server give: nothing was done, and the reason is said."""
+    """Answers that a test can't make a server give: nothing was done, and the error names the reason."""
     datastore = RedisDatastore(url)
     datastore.create("key", {})
 
@@ -215,7 +215,7 @@ def test_a_forked_child_has_its_own_connection(url: str) -> None:
 def test_a_worker_goes_on_by_itself_after_a_restart(
     own: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill -9 of the server and a restart: nothing accepted is lost, and the outage is told once."""
+    """kill -9 of the server and a restart: nothing accepted is lost, and the outage is logged once."""
     url = own.url(timeout=1)
     app = zerog.App(url)
     app.register(Count)
@@ -245,7 +245,7 @@ def test_a_worker_goes_on_by_itself_after_a_restart(
 
 
 def test_flushed_queues_are_filled_again(url: str) -> None:
-    """Every key of the queues is gone: reconcile brings every waiting job back."""
+    """Every key of the queues is gone: reconcile puts every waiting job back."""
     clock = ManualClock()
     engine = engine_on(url, clock)
     uuids = [submitted(engine, priority=n % 3) for n in range(30)]

@@ -17,7 +17,7 @@ from zerog.testing.contracts.queue import QueueContract
 
 
 def put_raw(queue: RedisQueue, body: Any) -> None:
-    """What a foreign program could do that has looked at what is there."""
+    """What a foreign program that has read the keys could do."""
     base = f"{queue.server.prefix}q:{queue.name}:"
     number = queue.server.ask("a test", "INCR", f"{base}seq")
     queue.server.ask("a test", "ZADD", f"{base}ready", 0, f"n{number:015d}:0:60.0:{body}")

@@ -1,4 +1,4 @@
-"""A Redis server: its URLs, how durable it is, what a call costs, and what lies there."""
+"""A Redis server: its URLs, how durable it is, what a call costs, and what is stored there."""
 
 from __future__ import annotations
 
@@ -162,12 +162,12 @@ def test_the_documented_permissions_are_enough(name: str) -> None:
     client(own).execute_command("SCRIPT", "FLUSH")
     submitted(engine)
     assert engine.datastore.setup() == engine.queue.setup() == []
-    assert client(own).execute_command("ACL", "LOG") == []  # nothing was refused, and passed over
+    assert client(own).execute_command("ACL", "LOG") == []  # nothing was refused, and skipped
     own.kill()
 
 
 def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, by name, with what to do."""
+    """Once, by name, with the remedy."""
     client(own).config_set("maxmemory-policy", "allkeys-lru")
     datastore = RedisDatastore(own.url())
     for n in range(3):
@@ -176,7 +176,7 @@ def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogC
     assert "noeviction" in told
 
 
-# cost, priorities, what lies there
+# cost, priorities, what is stored
 
 
 def calls_of(server: RedisServer, call: Callable[[], object]) -> dict[str, int]:

@@ -44,7 +44,7 @@ def engine() -> Iterator[RedisEngine]:
     clock = ManualClock()
     datastore = RedisDatastore(shared("valkey").url(), clock)
     engine = RedisEngine(datastore, RedisQueue(datastore.server), clock)
-    engine.look_up_kinds()  # which the first claim would do by a call of its own
+    engine.look_up_kinds()  # which the first claim would do by a separate call
     yield engine
     failpoints.disarm()
     datastore.close()
@@ -120,7 +120,7 @@ def test_a_worker_that_knows_nothing_looks(engine: RedisEngine) -> None:
 
 
 def test_a_delayed_job_is_looked_at(engine: RedisEngine) -> None:
-    """Whether it is due is for the worker to say."""
+    """Whether it is due is for the worker to decide."""
     submitted(engine, delay=5)
     engine.clock.pause(6)
     engine.look_up_kinds()  # which is due once a second
@@ -183,7 +183,7 @@ def test_known_and_unknown_jobs_keep_their_order_of_claims(engine: RedisEngine) 
 
 
 def test_what_is_refused_is_given_back_and_looked_at_from_then_on(engine: RedisEngine) -> None:
-    """It costs the job nothing, and does not change hands again and again."""
+    """It costs the job nothing, and is not passed between workers again and again."""
     uuid = submitted(engine)
 
     def refuse(head: Document) -> None:
@@ -273,7 +273,7 @@ def test_settlements_that_ride_along_with_a_lost_take_are_sent_again(engine: Red
 def test_trouble_after_the_call_loses_no_claim(
     engine: RedisEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """What else the step does may fail: a settlement that was refused, say, and is made by itself."""
+    """What else the step does may fail: for example a settlement that was refused, and is made separately."""
     first = submitted(engine)
     [claim] = claims_of(engine)
     assert engine.rescue(first, claim.run, "lost", "its worker was silent")

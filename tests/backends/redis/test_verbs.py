@@ -141,7 +141,7 @@ def test_the_server(url: str) -> None:
 
 
 def test_an_answer_that_was_not_read_is_never_taken_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception out of a signal handler may come between a call and its answer."""
+    """An exception out of a signal handler may be raised between a call and its answer."""
     server = RedisServer(shared("valkey").url())
     server.ask("a test", "SET", f"{server.prefix}a", "1")
     read = redis.connection.Connection.read_response

@@ -1,4 +1,4 @@
-"""Worker processes of both kinds on one RQ queue, ended by this test and by their pid alone."""
+"""Worker processes of both kinds on one RQ queue, ended by this test, each by its pid."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ class Site:
         return [line.split() for line in self.lines.read_text().splitlines()] if self.lines.exists() else []
 
     def status(self, uuid: str) -> str:
-        """What a job is."""
+        """The status of a job."""
         return str(self.app.progress(uuid)["status"])
 
     def until(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
-        """What ``condition`` answers once it is true; fails with the workers' words."""
+        """Return what ``condition`` answers once it is true; fail with the workers' output."""
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()[-6000:]}")
-            time.sleep(0.02)  # the pace of looking
+            time.sleep(0.02)  # the pace of polling
         return answer
 
     def until_ended(self, *uuids: str, seconds: float = 30) -> list[str]:
@@ -101,7 +101,7 @@ class Site:
         return [self.status(uuid) for uuid in uuids]
 
     def registries(self, queue: str = "default") -> dict[str, int]:
-        """How many entries RQ's registries of a queue really hold, without RQ cleaning them for the look."""
+        """The number of entries that RQ's registries of a queue really hold, without RQ cleaning them first."""
         names = ("wip", "failed", "finished", "deferred", "canceled", "scheduled", "ready")
         counts = {name: int(self.redis.zcard(f"rq:{name}:{queue}")) for name in names}
         counts["waiting"] = int(self.redis.llen(f"rq:queue:{queue}"))
@@ -110,16 +110,16 @@ class Site:
         return counts
 
     def is_clean(self) -> bool:
-        """Whether nothing is left in any of them."""
+        """True if nothing is left in any of them."""
         return not any(self.registries().values())
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM; return the exit code."""
         process.terminate()
         return process.wait(20)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         process.kill()
         process.wait(10)
 
@@ -130,7 +130,7 @@ class Site:
             process.wait(10)
         for _, pid, parent in self.written():
             if int(parent) in {process.pid for process in self._running}:
-                try:  # a fork of a killed worker goes on alone
+                try:  # a fork of a killed worker continues alone
                     os.kill(int(pid), signal.SIGKILL)
                 except ProcessLookupError:
                     pass

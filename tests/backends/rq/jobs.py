@@ -30,7 +30,7 @@ class Line(zerog.BaseJob):
 
 
 class Twice(zerog.BaseJob):
-    """Asks for a second run, after a while."""
+    """Requests a second run, after a while."""
 
     JOB_TYPE = "twice"
 
@@ -67,7 +67,7 @@ class Patient(zerog.BaseJob):
 
 
 class Ticking(zerog.BaseJob):
-    """Ticks until somebody stops it."""
+    """Ticks until it is stopped."""
 
     JOB_TYPE = "ticking"
     MAX_ERRORS = 1

@@ -1,4 +1,4 @@
-"""RQ queues for tests: in this process, or in a database of their own on a real server that the run shares."""
+"""RQ queues for tests: in this process, or each in a separate database on a real server that the run shares."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def fake_queue(fake: fakeredis.FakeServer, clock: Clock = SYSTEM) -> RqQueue:
 
 
 def real_url() -> str:
-    """A database that nobody else uses."""
+    """A database of one test alone."""
     if not _server:
         _server.append(started("valkey", "--databases", str(DATABASES)))
     return f"redis://127.0.0.1:{_server[0].port}/{next(_numbers) % DATABASES}"
 
 
 def raw_client(url: str) -> redis.Redis:
-    """What a foreign program with the server's address has."""
+    """The client of a foreign program that has the server's address."""
     return redis.Redis.from_url(url, protocol=2)
 
 
 def url_for(folder: Path) -> str:
-    """A database that belongs to a folder: whoever asks again, from another process too, gets the same one."""
+    """A database that belongs to a folder: the same one on every call, from another process too."""
     file = folder / "rq.url"
     if not file.exists():
         file.write_text(real_url())

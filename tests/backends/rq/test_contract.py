@@ -62,6 +62,6 @@ class TestReal(RqContract):
 
 
 def test_model() -> None:
-    """An RQ list keeps no place for what comes back from several consumers, so that only the weaker rules hold."""
+    """An RQ list keeps no place for what several consumers return, so that only the weaker rules hold."""
     machine = queue_machine(lambda clock: fake_queue(fakeredis.FakeServer(), clock), lossy=True)
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))

@@ -1,4 +1,4 @@
-"""What is in the way of a reservation, and what an idle consumer costs."""
+"""Obstacles to a reservation, and the cost of an idle consumer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def queue():
 
 
 def calls(queue: RqQueue) -> int:
-    """Commands that the server has had for scripts and pops."""
+    """The number of commands that the server has had for scripts and pops."""
     stats = queue.server.client().info("commandstats")
     return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blmove"))
 
@@ -46,7 +46,7 @@ def test_jobs_of_others_are_looked_past(queue: RqQueue) -> None:
 
 
 def test_waiting_behind_jobs_of_others_is_no_spinning(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
-    """It is looked at a few times a second, and said once."""
+    """It is polled a few times a second, and logged once."""
     foreign(queue, 1)
     with caplog.at_level(logging.WARNING, "zerog"):
         before = calls(queue)

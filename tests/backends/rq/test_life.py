@@ -1,4 +1,4 @@
-"""What becomes of jobs and of RQ's own books when consumers die, stop, come twice or can't do their work."""
+"""Jobs and RQ's own books when consumers die, stop, deliver twice or can't do their work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hold(site) -> str:
 
 
 def age_executions(site) -> None:
-    """As if the time had passed after which RQ gives up an execution without a sign of life."""
+    """Age executions past the time after which RQ gives them up without a heartbeat."""
     for entry, _ in site.redis.zrange("rq:wip:default", 0, -1, withscores=True):
         site.redis.zadd("rq:wip:default", {entry: time.time() - 1}, xx=True)
 
@@ -40,7 +40,7 @@ def kill_all(site, worker) -> None:
 
 @pytest.mark.parametrize("kind", ["rq.Worker", "rq.SimpleWorker", OWN])
 def test_kill_of_rqs_worker(site, kind: str) -> None:
-    """The job is resumed by reconcile, and RQ's registries are clean; nobody waits for RQ's ten minutes."""
+    """The job is resumed by reconcile, and RQ's registries are clean; there is no wait for RQ's ten minutes."""
     uuid = hold(site)
     worker = site.worker(kind)
     site.until(site.written)
@@ -59,7 +59,7 @@ def test_kill_of_rqs_worker(site, kind: str) -> None:
 
 
 def test_rq_info_after_a_kill_calls_nothing_failed_for_long(site) -> None:
-    """RQ's own cleaning may come first: what it calls failed is gone again after a minute."""
+    """RQ's own cleaning may be first: what it calls failed is gone again after a minute."""
     hold(site)
     worker = site.worker("rq.SimpleWorker")
     site.until(site.written)
@@ -88,7 +88,7 @@ def test_kill_of_zerogs_worker(site) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rq.Worker", "rq.worker.SpawnWorker", "rq.SimpleWorker", OWN])
 def test_registries_after_kills_in_real_time(site, kind: str) -> None:
-    """Within two minutes, without anybody helping time along."""
+    """Within two minutes, in real time."""
     uuid = hold(site)
     worker = site.worker(kind)
     site.until(site.written)
@@ -102,7 +102,7 @@ def test_registries_after_kills_in_real_time(site, kind: str) -> None:
 
 
 def test_taken_and_not_begun(site) -> None:
-    """An entry that one of RQ's workers took and never began comes back after a minute."""
+    """An entry that one of RQ's workers took and never began is back after a minute."""
     uuid = site.line()
     site.redis.blmove("rq:queue:default", "rq:queue:default:intermediate", 1)
     queue = site.app.queue
@@ -133,7 +133,7 @@ def test_popped_and_not_reserved() -> None:
 
 
 def test_suspend(site) -> None:
-    """``rq suspend`` stops both consumers, ``rq resume`` lets them go on."""
+    """``rq suspend`` stops both consumers, ``rq resume`` resumes them."""
     site.says("suspend")
     uuids = [site.line() for _ in range(3)]
     site.zerog_worker()
@@ -147,7 +147,7 @@ def test_suspend(site) -> None:
 
 @pytest.mark.parametrize("kind", ["zerog", OWN])
 def test_delays(site, kind: str) -> None:
-    """Delayed jobs lie in RQ's scheduled registry; RQ's scheduler or ``zerog worker`` brings them when they are due."""
+    """Delayed jobs wait in RQ's scheduled registry; RQ's scheduler or ``zerog worker`` enqueues them when due."""
     started = time.time()
     uuid = site.app.submit("line", {"path": str(site.lines)}, delay=1.5).uuid
     assert site.registries()["scheduled"] == 1
@@ -160,7 +160,7 @@ def test_delays(site, kind: str) -> None:
 
 
 def test_both_schedulers_move_one_entry(site) -> None:
-    """RQ's scheduler looks and moves in two steps; an id that it has moved once more is not given out twice."""
+    """RQ's scheduler reads and moves in two steps; an id that it has moved once more is not delivered twice."""
     queue = site.app.queue
     identity = queue.put(new_uuid())
     site.redis.rpush("rq:queue:default", identity)
@@ -172,7 +172,7 @@ def test_both_schedulers_move_one_entry(site) -> None:
 
 @pytest.mark.parametrize("kind", ["zerog", "rq.SimpleWorker"])
 def test_deliveries_that_are_none(site, kind: str) -> None:
-    """Of a job that runs or has ended, or that nobody knows: dropped. Too early: put back."""
+    """Of a job that runs or has ended, or that is unknown: dropped. Too early: put back."""
     uuid = site.line()
     site.app.queue.put(uuid)
     site.app.queue.put(new_uuid())
@@ -194,7 +194,7 @@ def test_deliveries_that_are_none(site, kind: str) -> None:
     ],
 )
 def test_broken_environment(site, tmp_path: Path, kind: str, environment: dict[str, str], said: str) -> None:
-    """The entry fails visibly in RQ, the job still waits, and reconcile brings it back for a worker that can."""
+    """The entry fails visibly in RQ, the job still waits, and reconcile puts it back for a worker that can."""
     uuid = site.line()
     worker = site.worker(kind, **{name: value.format(folder=tmp_path) for name, value in environment.items()})
     site.until(lambda: site.registries()["failed"] == 1)
@@ -230,11 +230,11 @@ def test_queues_in_order_of_priority(site) -> None:
 
 
 def test_stopped_job_runs_again(site) -> None:
-    """A run whose RQ worker is told to stop at once goes back, uncounted."""
+    """A run whose RQ worker is ordered to stop at once is released, uncounted."""
     uuid = hold(site)
     worker = site.worker("rq.SimpleWorker")
     site.until(site.written)
-    # The first signal asks RQ to wait for the job; it takes two within a second for one.
+    # The first signal has RQ wait for the job; it takes two within a second for one.
     site.until(lambda: worker.terminate() or worker.poll() is not None)
     site.until(lambda: site.status(uuid) == "queued")
     job = site.app.get_job(uuid)
@@ -243,7 +243,7 @@ def test_stopped_job_runs_again(site) -> None:
 
 @pytest.mark.parametrize("kind", [OWN, "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"])
 def test_a_shutdown_is_told_to_the_job(site, kind: str) -> None:
-    """A job that looks at ``stopping`` leaves in time, and costs nothing."""
+    """A job that checks ``stopping`` leaves in time, and costs nothing."""
     uuid = site.app.submit("patient", {"path": str(site.lines)}).uuid
     worker = site.worker(kind)
     site.until(site.written)
@@ -298,7 +298,7 @@ def test_a_fork_opens_its_own_connections() -> None:
 
 
 def test_a_long_patience_of_rqs_is_cut(site) -> None:
-    """An entry whose worker died before its first sign of life doesn't stand as executing for RQ's seven minutes."""
+    """An entry whose worker died before its first heartbeat doesn't stay executing for RQ's seven minutes."""
     uuid = site.line()
     queue = site.app.queue
     [identity] = site.redis.lrange("rq:queue:default", 0, -1)

@@ -1,4 +1,4 @@
-"""RQ queues while their server is away, hangs, refuses, or comes back empty."""
+"""RQ queues while their server is away, hangs, refuses, or restarts empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server():
 
 
 def test_restart(server) -> None:
-    """While the server is gone every verb says so; afterwards the same objects go on."""
+    """While the server is gone every verb reports it; afterwards the same objects work again."""
     queue = RqQueue(server.url())
     uuid, other = new_uuid(), new_uuid()
     queue.put(uuid)
@@ -56,7 +56,7 @@ def test_a_hung_server(server) -> None:
 
 
 def test_a_put_whose_answer_is_lost_can_be_repeated(server) -> None:
-    """It may then be there twice, which the document tells from a second job."""
+    """It may then be there twice, which the document distinguishes from a second job."""
     queue = RqQueue(server.url(timeout=0.3))
     uuid = new_uuid()
     queue.size()
@@ -94,7 +94,7 @@ def test_a_wrong_password(server) -> None:
 
 
 def test_a_flushed_database() -> None:
-    """A reservation of before is somebody else's then, and the queue goes on."""
+    """An earlier reservation is another consumer's then, and the queue works on."""
     queue = RqQueue(real_url())
     queue.put(new_uuid())
     reservation = queue.reserve()
@@ -126,7 +126,7 @@ def test_submit_while_the_queue_is_away(server, tmp_path) -> None:
 
 
 def test_urls(tmp_path) -> None:
-    """One URL is both parts on one server; with two, each part has its own."""
+    """One URL configures both parts on one server; with two, each part has its own."""
     url = real_url()
     app = zerog.App(f"rq+{url}")
     assert [type(part).__name__ for part in (app.datastore, app.queue)] == ["RedisDatastore", "RqQueue"]

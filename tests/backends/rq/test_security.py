@@ -1,4 +1,4 @@
-"""Whoever can write to Redis makes neither of ZeroG's consumers import, call or unpickle anything."""
+"""No writer to Redis can make either of ZeroG's consumers import, call or unpickle anything."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_trap_works(site, trap: Path) -> None:
 
 
 def test_worker_of_zerog_leaves_jobs_of_others_alone(site, trap: Path) -> None:
-    """They stay where they are, for whoever understands them, and hold up nobody."""
+    """They stay where they are, for a worker that understands them, and block no other job."""
     ids = hostile(site, trap)
     before = {id: site.redis.hgetall(f"rq:job:{id}") for id in ids}
     uuid = site.line()
@@ -160,7 +160,7 @@ def is_pickle(value: bytes) -> bool:
         value = zlib.decompress(value)
     except zlib.error:
         pass
-    if not value.startswith(b"\x80"):  # protocol 2 and above; nobody writes older ones
+    if not value.startswith(b"\x80"):  # protocol 2 and above; older ones are not in use
         return False
     try:
         return bool(list(pickletools.genops(value)))

@@ -49,7 +49,7 @@ def test_worker_of_zerog(site) -> None:
 @pytest.mark.parametrize("kind", OWN)
 @pytest.mark.wide
 def test_bad_entries_end_no_worker(site, kind: str) -> None:
-    """Ids that are no text, keys that are no jobs, payloads of any form: the worker goes on with what is behind."""
+    """Ids that are no text, keys that are no jobs, payloads of any form: the worker continues with what is behind."""
     key = "rq:queue:default"
     for entry in (b"\xff\x00", b"", b"x" * 100_000):
         site.redis.rpush(key, entry)

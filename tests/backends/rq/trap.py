@@ -9,4 +9,4 @@ Path(os.environ["ZEROG_TEST_TRAP"]).touch()
 
 
 def sprung(*_arguments):
-    """What a foreign job or callback would call."""
+    """The function that a foreign job or callback would call."""

@@ -1,4 +1,4 @@
-"""What is peculiar to documents in SQLite rows: a full disk, rows that can't be read, what a write costs."""
+"""Documents in SQLite rows: a full disk, rows that can't be read, the cost of a write."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ FILL = """
 
 
 def test_no_room(path) -> None:
-    """A write that finds no room is a named error and leaves nothing half-written; with room again, all goes on."""
+    """A write that finds no room is a named error and leaves nothing half-written; with room again, writes succeed."""
     error, done = output(FILL, path).split()
     assert error == "DatastoreUnavailable"
     datastore = SqliteDatastore(path)
@@ -144,7 +144,7 @@ def test_corrupt_column_in_a_change(datastore, path, column: str) -> None:
         datastore.mutate(KEY, [Set("a", 2)])
 
 
-# What a write costs.
+# The cost of a write.
 
 
 def steps(datastore: SqliteDatastore, *operations) -> int:
@@ -179,7 +179,7 @@ def test_cost_is_constant(path, operations) -> None:
 
 
 def test_changes_are_folded(datastore, path) -> None:
-    """What operations changed is merged into the body before it makes every later change slow."""
+    """Operations' changes are merged into the body before they make every later change slow."""
     datastore.create(KEY, {"a": 0, "events": [1]})
     for n in range(40):
         datastore.mutate(KEY, [Set(f"field{n}", "x" * 5_000)])
@@ -191,7 +191,7 @@ def test_changes_are_folded(datastore, path) -> None:
 
 
 def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(path) -> None:
-    """Beside a process of that version, which has the file open and goes on writing; no document is changed."""
+    """Beside a process of that version, which has the file open and still writes; no document is changed."""
     SqliteDatastore(path, "normal").close()
     old = sqlite3.connect(path, isolation_level=None)
     old.execute("ALTER TABLE zerog_documents DROP COLUMN run")

@@ -1,4 +1,4 @@
-"""The engine of one SQLite file: what it does at once, and what in several transactions."""
+"""The engine of one SQLite file: what it does in one transaction, and what in several."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_parts_of_two_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_without_an_answer_is_stored_once(shared: SqliteEngine) -> None:
-    """Stored or not, it is found out; without any answer the error names a uuid."""
+    """Stored or not, the outcome is found; without any answer the error names a uuid."""
     for name in ("submit.create", "submit.created"):
         failpoints.arm(name, "unknown")
         made = [document(shared) for _ in range(3)]
@@ -69,7 +69,7 @@ def test_stale_entries_are_dropped_a_transaction_at_a_time(
 
 
 def test_due_entries_of_another_queue_hide_no_job(shared: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They become ready a few in each transaction, and the claim looks on until it finds the job behind them."""
+    """They become ready a few in each transaction, and the claim continues until it finds the job behind them."""
     monkeypatch.setattr("zerog.backends.sqlite.queue.PROMOTED", 4)
     for _ in range(10):
         shared.queue.queue_named("other").put(new_uuid(), delay=1)

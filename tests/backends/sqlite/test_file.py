@@ -1,4 +1,4 @@
-"""The SQLite file under documents and queues: making it, settings, what is wrong with it, commits that fail."""
+"""The SQLite file under documents and queues: creation, settings, damage, commits that fail."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_folder_instead_of_file(tmp_path) -> None:
 
 
 def test_a_file_that_went_away(path) -> None:
-    """It is not made anew, empty, behind the back of those who have their jobs in it; once it is back, all goes on."""
+    """It is not silently made anew, empty, while jobs are in the old one; once it is back, everything works."""
     datastore = SqliteDatastore(path)
     datastore.create(KEY, {"n": 1})
     datastore.close()
@@ -93,7 +93,7 @@ def test_a_file_that_went_away(path) -> None:
     [("SQLITE_CANTOPEN", "can't be opened"), ("SQLITE_READONLY_DBMOVED", "read-only"), ("SQLITE_NOTADB", "no")],
 )
 def test_what_worked_once_may_work_again(datastore, path, name: str, text: str) -> None:
-    """No descriptor is free, a mount is away or read-only: an outage, and no fault of whoever started the program."""
+    """No descriptor is free, a mount is away or read-only: an outage, not a fault of the program's user."""
     error = sqlite3.OperationalError("made up")
     error.sqlite_errorname = name
     datastore.create(KEY, {"n": 1})
@@ -121,7 +121,7 @@ def test_no_database(path) -> None:
 
 @pytest.fixture
 def open_folder():
-    """A folder that every user may use; that of ``tmp_path`` is closed to others."""
+    """A folder that every user may use; that of ``tmp_path`` is closed to other users."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
@@ -176,7 +176,7 @@ def test_two_handles_opened_at_once(path) -> None:
 def test_a_file_that_another_process_locks_while_it_is_opened_is_waited_for(
     path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that closes the last connection or restores the log has it for itself for a moment."""
+    """A process that closes the last connection or restores the log has the file alone for a moment."""
     insist, others = Connection.insist, []
 
     def slow(self: Connection, statement: str) -> None:

@@ -27,7 +27,7 @@ from zerog.records.operations import Add, Append
 
 KEY = "zerog_job_a"
 
-# An exception in a destructor goes nowhere.
+# An exception in a destructor reaches no caller.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -114,7 +114,7 @@ def test_reads(path: Path) -> None:
 
 
 def test_queues(path: Path) -> None:
-    """What was reserved, and perhaps interrupted, comes again or is gone; the file is free each time."""
+    """What was reserved, and perhaps interrupted, is delivered again or is gone; the file is free each time."""
     queue = SqliteQueue(path, synchronous="normal")
 
     def use() -> None:

@@ -1,4 +1,4 @@
-"""Processes that have an SQLite file locked: who they are and what ends that is named."""
+"""Processes that have an SQLite file locked: which they are and what ends the lock is named."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_stopped_writer_is_named(path, impatient, caplog) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux shows who holds a lock")
 def test_another_program_is_named(path, impatient) -> None:
-    """Another program in the middle of a transaction of its own: the error and doctor name it."""
+    """Another program in the middle of its transaction: the error and doctor name it."""
     app = zerog.App(f"sqlite:///{path}")
     with program(HOLD_BY_OTHER_MEANS, path) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
@@ -162,7 +162,7 @@ def test_the_log_shrinks_after_a_long_reader(path, monkeypatch) -> None:
 
 
 def test_a_listing_holds_no_state_while_its_caller_thinks(path) -> None:
-    """Other processes can fold the whole log into the database in the middle of a list."""
+    """Other processes can checkpoint the whole log into the database in the middle of a list."""
     app = zerog.App(f"sqlite:///{path}?synchronous=normal")
 
     @app.job("work")
@@ -179,7 +179,7 @@ def test_a_listing_holds_no_state_while_its_caller_thinks(path) -> None:
 
 
 def test_code_of_a_class_runs_in_no_transaction(path, monkeypatch) -> None:
-    """While a migration takes its time, others write to the file."""
+    """While a migration takes its time, other connections write to the file."""
     began, go = threading.Event(), threading.Event()
 
     class Old(zerog.BaseJob):

@@ -108,7 +108,7 @@ def run_together(source: str, path, rounds: int) -> None:
 
 
 def test_forked_child(path) -> None:
-    """What a child writes stays written when its parent and everybody else have closed the file.
+    """What a child writes stays written when its parent and all other processes have closed the file.
 
     Without a lock of the child's own, the last of them would take the log away under it.
     """
@@ -222,7 +222,7 @@ def test_what_nobody_closed_is_closed_without_a_warning(path) -> None:
 
 
 def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:
-    """A parent killed in the middle of a write does not lock everybody out for as long as its children live."""
+    """A parent killed in the middle of a write does not lock the file for as long as its children live."""
     source = """
         import os, sys, threading
         from zerog.backends.sqlite.datastore import SqliteDatastore
@@ -257,7 +257,7 @@ def test_child_does_not_hold_the_lock_of_a_killed_parent(path) -> None:
 
 
 def test_killed_while_writing(path) -> None:
-    """A process killed while it writes leaves a readable file with every write that it was told is done."""
+    """A process killed while it writes leaves a readable file with every write that was confirmed to it."""
     source = """
         import sys
         from zerog.records.operations import Append, Set

@@ -1,4 +1,4 @@
-"""What is peculiar to a queue in an SQLite file: waking between processes, and consumers that die."""
+"""A queue in an SQLite file: wakeups between processes, and consumers that die."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_put_wakes_another_process(path, queue) -> None:
 
 
 def test_put_before_the_address_is_known(path, queue, monkeypatch) -> None:
-    """An entry put after the first look, but before the address is in the file, doesn't wait for the poll."""
+    """An entry put after the first poll, but before the address is in the file, doesn't wait for the next one."""
     other = SqliteQueue(path, synchronous="normal")
     register = queue._waiter._open
 
@@ -82,7 +82,7 @@ def test_put_before_the_address_is_known(path, queue, monkeypatch) -> None:
 
 
 def test_release_wakes_others(path, queue) -> None:
-    """A released entry is offered to those who wait as one just put."""
+    """A released entry is offered to waiting consumers as one just put."""
     queue.put(new_uuid())
     reservation = queue.reserve()
     with program(CONSUMER, path) as consumer:
@@ -108,7 +108,7 @@ def test_killed_consumer_is_forgotten(path, queue) -> None:
 
 
 def test_entry_of_a_killed_consumer_comes_back(path) -> None:
-    """What a killed consumer had reserved comes back after its time to run, no sooner."""
+    """What a killed consumer had reserved is back after its time to run, no sooner."""
     clock = ManualClock(start=SqliteQueue(path)._clock.now())
     queue = SqliteQueue(path, clock=clock)
     uuid = new_uuid()
@@ -129,7 +129,7 @@ def test_entry_of_a_killed_consumer_comes_back(path) -> None:
 
 
 def test_closing_takes_the_address_away(queue) -> None:
-    """A consumer that closes its queue leaves no address, and one that goes on afterwards gets a new one."""
+    """A consumer that closes its queue leaves no address, and one that continues afterwards gets a new one."""
     for _ in range(2):
         queue.wait(0)
         assert len(waiters(queue)) == 1
@@ -150,7 +150,7 @@ def test_wakes_are_no_condition_for_delivery(path, queue) -> None:
 
 @pytest.mark.parametrize("expression", ["CAST(x'ff' AS TEXT)", "x'ff'", "5", "1.5", "NULL"])
 def test_bodies_of_any_type_are_set_aside(queue, expression: str) -> None:
-    """Whatever lies in the body column is set aside and kept; what is behind it is delivered."""
+    """Whatever the body column holds is set aside and kept; what is behind it is delivered."""
     put_raw(queue, None, f"coalesce({expression}, ?)")
     uuid = new_uuid()
     queue.put(uuid)
@@ -218,7 +218,7 @@ def test_due_entries_of_another_queue_hide_nothing(path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("due", ["'soon'", "x'00'", "9e999"])
 def test_a_wrong_time_ends_no_wait(path, queue, due: str) -> None:
-    """A consumer that waits looks for the next time at which something is due."""
+    """A waiting consumer looks for the next time at which something is due."""
     with queue.file.writing() as sqlite:
         sqlite.execute(f"INSERT INTO zerog_queue (queue, uuid, due) VALUES ('default', ?, {due})", (new_uuid(),))
     assert queue.reserve(0.01) is None

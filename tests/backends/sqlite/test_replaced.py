@@ -110,7 +110,7 @@ REPLACED = [
 
 @pytest.mark.parametrize(("how", "text"), REPLACED, ids=lambda each: getattr(each, "__name__", ""))
 def test_every_verb_refuses(app: zerog.App, path: Path, how: Callable[[Path], None], text: str) -> None:
-    """The error says what happened to the file and what to do; nothing is accepted, by any thread."""
+    """The error states what happened to the file and what to do; nothing is accepted, by any thread."""
     backup(path).rename(path.with_suffix(".older"))
     job = app.submit("work")
     with closing(sqlite3.connect(path)) as other:
@@ -165,7 +165,7 @@ def test_what_sqlite_itself_does_is_no_replacement(app: zerog.App, path: Path) -
 
 
 def test_checkpoints_of_other_processes_are_no_replacement(path: Path) -> None:
-    """Two processes write, grow the file and checkpoint it all the time; none takes that for a copy."""
+    """Two processes write, grow the file and checkpoint it all the time; neither takes that for a copy."""
     source = """
         import sqlite3, sys
         from zerog.backends.sqlite.datastore import SqliteDatastore

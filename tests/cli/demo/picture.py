@@ -19,7 +19,7 @@ WIDTH = 100
 
 
 class Screen(Console):
-    """A terminal that remembers the lines it was told to show."""
+    """A terminal that remembers the lines it was given."""
 
     def __init__(self) -> None:
         super().__init__(file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="truecolor")
@@ -32,7 +32,7 @@ class Screen(Console):
 
 
 class PicturedBars(Bars):
-    """The bars, which keep what they look like while a killed worker's jobs wait, until the others are well on."""
+    """The bars; they keep their picture while a killed worker's jobs wait, until the remaining jobs are well on."""
 
     def __init__(self, console: Screen) -> None:
         super().__init__(console)
@@ -48,7 +48,7 @@ class PicturedBars(Bars):
                 file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="truecolor", record=True
             )
             for line in ("[bold]$ zerog demo[/]", *self._screen.lines):
-                # The temporary file and the Python in use differ from run to run and tell a reader nothing.
+                # The temporary file and the Python in use differ from run to run and are no news to a reader.
                 picture.print(re.sub(r" to sqlite:[^,]+| in /\S+", "", line), highlight=False)
             picture.print(self._progress.get_renderable(), "")
 

@@ -1,4 +1,4 @@
-"""The demo: it must show what it says, and notice when it can't."""
+"""The demo: it must show what it prints, and notice when it can't."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_demo_kills_a_worker_and_the_totals_agree() -> None:
 
 
 def test_odd_files_are_counted_alike(tmp_path: Path) -> None:
-    """Encodings, binary files, odd names and nothing at all in a file don't disturb it."""
+    """Encodings, binary files, odd names and empty files don't disturb it."""
     (tmp_path / "utf8.txt").write_text("ein schöner Tag\n", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes("fünf Wörter".encode("latin-1"))
     (tmp_path / "wide.txt").write_text("two words", encoding="utf-16")
@@ -64,7 +64,7 @@ def test_a_folder_without_text_is_refused(path: str, tmp_path: Path) -> None:
 
 
 def test_names_survive_any_bytes(tmp_path: Path) -> None:
-    """A file name that is no text comes back as the same file."""
+    """A file name that is no text is read back as the same file."""
     odd = os.fsencode(tmp_path) + b"/\xff\xfe 100%.txt"
     with open(odd, "w") as file:
         file.write("x")
@@ -80,7 +80,7 @@ def test_counting() -> None:
 
 
 def test_a_truncated_mark_is_read_all_the_same(tmp_path: Path) -> None:
-    """A file whose mark lies about it is counted as Latin-1 rather than refused."""
+    """A file with a wrong mark is counted as Latin-1 rather than refused."""
     file = tmp_path / "lying.txt"
     file.write_bytes(b"\xff\xfeabc")
     assert read_text(file)
@@ -88,7 +88,7 @@ def test_a_truncated_mark_is_read_all_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_picture_of_the_readme_can_be_made(tmp_path: Path) -> None:
-    """It shows the killed worker's jobs waiting while others go on."""
+    """It shows the killed worker's jobs waiting while the rest progress."""
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-m", "tests.cli.demo.picture", str(tmp_path / "bars.svg")], cwd=root, check=True)
     text = (tmp_path / "bars.svg").read_text().replace("&#160;", " ")

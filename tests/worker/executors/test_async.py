@@ -1,4 +1,4 @@
-"""The async executor: what is special about tasks of one loop."""
+"""The async executor: tasks of one loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def app(store: Gate) -> zerog.App:
 
 
 def test_a_job_that_blocks_the_loop_for_many_leases_is_run_once_and_by_nobody_else(app: zerog.App) -> None:
-    """The beat comes from another thread, so the second worker sees its neighbour alive all the time."""
+    """The heartbeat is sent by another thread, so the second worker sees its neighbour alive all the time."""
     began, go = threading.Event(), threading.Event()
     ran: list[int] = []
 
@@ -51,7 +51,7 @@ def test_a_job_that_blocks_the_loop_for_many_leases_is_run_once_and_by_nobody_el
         name = f"zerog_worker_{first.worker.name}"
         before = app.datastore.read(name)["beat"]
         with Running(app, executor="async", lease=1.5):
-            until(lambda: app.datastore.read(name)["beat"] >= before + 9)  # three beats a lease: three leases
+            until(lambda: app.datastore.read(name)["beat"] >= before + 9)  # three heartbeats a lease: three leases
             assert app.progress(uuid)["status"] == "running"
             go.set()
             job = app.wait(uuid, 20)
@@ -118,7 +118,7 @@ def test_a_task_that_swallows_its_cancellation_is_left_behind(app: zerog.App) ->
 
 
 def test_a_lost_lease_stops_tasks_that_only_wait(app: zerog.App, store: Gate) -> None:
-    """A task needs no write to stop. The worker gives the job back, uncounted, and runs it again when it can."""
+    """A task needs no write to stop. The worker releases the job, uncounted, and runs it again when it can."""
     began, cancelled = threading.Event(), threading.Event()
 
     async def run(job: Any) -> Any:
@@ -173,7 +173,7 @@ def test_a_pool_starts_no_more_threads_than_it_may_and_hides_nothing() -> None:
 
 
 def test_plain_and_asynchronous_jobs_share_the_slots(app: zerog.App) -> None:
-    """A plain job that blocks keeps its own slot and nobody else's."""
+    """A plain job that blocks keeps its own slot and no other."""
     began, go = threading.Event(), threading.Event()
 
     def blocks(job: Any) -> Any:

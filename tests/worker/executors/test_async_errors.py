@@ -1,4 +1,4 @@
-"""What goes wrong inside a job that is a task of an event loop."""
+"""Errors inside a job that is a task of an event loop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def failing(error: BaseException) -> None:
 def test_what_a_task_of_a_group_raises_ends_the_run(
     app: zerog.App, error: BaseException, status: str, code: int, says: str | None
 ) -> None:
-    """Python lets SystemExit through its event loop; the loop and the other jobs go on."""
+    """Python lets SystemExit through its event loop; the loop and the other jobs run on."""
 
     async def run(job: Any) -> Any:
         async with asyncio.TaskGroup() as group:

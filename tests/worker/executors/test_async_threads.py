@@ -55,7 +55,7 @@ def test_a_slow_write_in_a_thread_does_not_hold_up_the_loop(app: zerog.App, stor
 
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
-    """Has Python change from thread to thread as often as it can."""
+    """Let Python switch threads as often as it can."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,4 +1,4 @@
-"""Jobs that hold up the loop they share are named, with the place in their code."""
+"""Jobs that block the loop they share are named, with the place in their code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zerog.worker.executors.blocked_loop import HELD_SECONDS, BlockedLoopDetecto
 
 
 class Loop:
-    """An event loop in a thread, and somebody who looks at it."""
+    """An event loop in a thread, and a watcher outside it."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -31,7 +31,7 @@ class Loop:
         self.go = threading.Event()
 
     def hold(self) -> None:
-        """Have it do one thing until ``go``."""
+        """Block it until ``go``."""
         began = threading.Event()
 
         def work() -> None:
@@ -42,13 +42,13 @@ class Loop:
         assert began.wait(20)
 
     def look(self, seconds: float, pace: float = 0.5) -> None:
-        """Look at it at this pace, for so many seconds."""
+        """Poll it at this pace, for so many seconds."""
         for _ in range(int(seconds / pace)):
             self.clock.advance(pace)
             self.held.look()
 
     def answer(self) -> None:
-        """Let it go on, until it has answered."""
+        """Unblock it and wait until it has answered."""
         self.go.set()
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(20)
 
@@ -76,7 +76,7 @@ def test_it_is_told_once_while_it_lasts_and_once_when_it_is_over(loop: Loop, cap
     loop.go.clear()
     loop.hold()
     loop.look(HELD_SECONDS)
-    assert told(caplog) == []  # the first of these looks asked
+    assert told(caplog) == []  # the first poll only sends the probe
     loop.look(3 * HELD_SECONDS)
     (message,) = told(caplog)
     assert "a task blocks the event loop, for 5 s by now" in message and "in work\n" in message
@@ -92,7 +92,7 @@ def test_a_loop_that_answers_is_not_told_of(loop: Loop, caplog: pytest.LogCaptur
 
 
 def test_a_process_that_was_stopped_held_up_nothing(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    """All its threads stood still, the one that looks as well."""
+    """All its threads stood still, the detector's as well."""
     loop.hold()
     loop.held.look()
     loop.look(3 * HELD_SECONDS, pace=3 * HELD_SECONDS)

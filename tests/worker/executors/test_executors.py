@@ -36,7 +36,7 @@ class Bed:
         """Lets jobs that wait for it end."""
 
     def job(self, body: Body, **attributes: Any) -> str:
-        """Submit a job whose run() is ``body``, as this kind of function; returns its uuid."""
+        """Submit a job whose run() is ``body``, as this kind of function; return its uuid."""
 
         async def awaited(job: Any) -> Any:
             await asyncio.sleep(0)
@@ -48,7 +48,7 @@ class Bed:
         return self.app.submit("made").uuid
 
     def run(self, body: Body, **attributes: Any) -> dict[str, Any]:
-        """Run a job as often as it is ready; returns its document."""
+        """Run a job as often as it is ready; return its document."""
         uuid = self.job(body, **attributes)
         zerog.Worker(self.app, executor=self.executor).run(burst=True)
         return self.document(uuid)
@@ -243,7 +243,7 @@ def test_a_job_that_does_not_stop_is_released_uncounted_after_the_grace(bed: Bed
 
 
 def test_a_job_cancelled_before_its_run_does_not_run(bed: Bed) -> None:
-    """The claim finds it cancelled: its owner died before it could say so."""
+    """The claim finds it cancelled: its owner died before it could record that."""
     ran: list[int] = []
     uuid = bed.job(lambda job: ran.append(1))
     [claim] = bed.app.engine.claim(1, WorkerIdentity("dead", 1.0), bed.app.registry.load_head)

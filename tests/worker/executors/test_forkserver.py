@@ -1,4 +1,4 @@
-"""The process that forks children, and what a worker makes of its reports."""
+"""The process that forks children, and the worker's use of its reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zerog.worker.outcome import LOST
 
 
 def test_it_leaves_quietly_when_its_last_words_were_not_read() -> None:
-    """A worker that ends at that very moment resets the connection; that is an end like any other, and no failure."""
+    """A worker that ends at that very moment resets the connection; that is a normal end, and no failure."""
     worker, its_own = socket.socketpair()
     its_own.sendall(b'{"pid": 5, "status": 0}\n')
     worker.close()
@@ -32,7 +32,7 @@ def test_it_leaves_quietly_when_its_last_words_were_not_read() -> None:
 
 @pytest.mark.parametrize("is_leaving", [True, False])
 def test_a_child_that_ends_with_its_worker_has_not_crashed(is_leaving: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker that leaves gives its jobs back itself; only a death that it did not want is told and counted."""
+    """A worker that leaves releases its jobs itself; only an unwanted death is logged and counted."""
     started = Started(lambda self: 200)
     reports: Any = SimpleNamespace(is_gone=True, how_it_ended=lambda pid, timeout: 9)
     slots = ProcessExecutor(started.app, 1, 30.0, lambda *_: None, SYSTEM, reports)

@@ -67,7 +67,7 @@ def test_each_idle_thread_takes_one_of_those_that_are_not_short() -> None:
 
 
 def test_short_ones_are_worked_off_by_few() -> None:
-    """Most of them by one thread, though it is never the same one's by right."""
+    """Most of them by one thread, though no thread is reserved for them."""
     threads = Threads(16)
     for _ in range(50):
         done = len(threads.took)
@@ -91,7 +91,7 @@ def test_one_that_takes_long_after_all_holds_nothing_up() -> None:
 def test_when_jobs_are_not_short_any_more_all_work_off_what_is_left() -> None:
     held = threading.Event()
     threads = Threads(4, lambda claim: held.wait(10) if claim.uuid.startswith("long") else None)
-    with threads.backlog._changed:  # so that nobody comes in between
+    with threads.backlog._changed:  # so that no thread takes any in between
         threads.backlog._claims.extend(claims("long 1", "long 2", "long 3"))
     threads.backlog.add(claims("long 4"))
     until(lambda: len({number for number, _ in threads.took}) == 4)

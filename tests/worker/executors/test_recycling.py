@@ -1,4 +1,4 @@
-"""Workers of threads that end after their share, a lease that is watched, and retries that don't come all at once."""
+"""Workers of threads that end after their share, a lease that is watched, and retries that are spread out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Quick(zerog.BaseJob):
 
 
 class Patient(zerog.BaseJob):
-    """Says that it runs, and runs until it may end."""
+    """Reports that it runs, and runs until it may end."""
 
     JOB_TYPE = "patient"
     began, may_end = threading.Event(), threading.Event()
@@ -77,20 +77,20 @@ def test_a_worker_of_threads_ends_after_exactly_max_jobs(app: zerog.App, concurr
 
 
 def test_a_worker_of_threads_ends_when_it_has_grown_too_big(app: zerog.App) -> None:
-    """Each worker makes progress, however small the limit: the first run comes before the first look."""
+    """Each worker makes progress, however small the limit: the first run precedes the first look."""
     app.submit_many("quick", ({} for _ in range(100)))
     assert 1 <= zerog.Worker(app, max_memory=1).run().ran <= 100
 
 
 def test_running_jobs_of_a_worker_that_ends_by_itself_have_their_own_time(app: zerog.App) -> None:
-    """They aren't told to stop, nor cut off after the grace."""
+    """They are neither interrupted nor cut off after the grace."""
     app.submit("patient")
     worker = zerog.Worker(app, max_jobs=1, grace=0.0)
     ended: list[Any] = []
     thread = threading.Thread(target=lambda: ended.append(worker.run()))
     thread.start()
     assert Patient.began.wait(10)
-    thread.join(1.2)  # more than twice the pace at which the worker looks at itself
+    thread.join(1.2)  # more than twice the pace at which the worker checks itself
     assert thread.is_alive()
     Patient.may_end.set()
     thread.join(10)
@@ -131,7 +131,7 @@ class Blocked(MemoryDatastore):
 
 
 class Writing(zerog.BaseJob):
-    """Writes all the time, and notes when it was told that its claim is lost."""
+    """Writes all the time, and notes when ClaimLost was raised."""
 
     JOB_TYPE = "writing"
     began = threading.Event()
@@ -174,7 +174,7 @@ def test_a_renewal_that_takes_longer_than_the_lease_ends_the_runs_before_others_
 
 
 class Slow(Clock):
-    """Lets a renewal seem to take as long as told."""
+    """Lets a renewal seem to take as long as set."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -184,7 +184,7 @@ class Slow(Clock):
 
 
 def test_a_renewal_that_succeeded_too_late_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was sent two thirds of a lease ago says nothing about now."""
+    """What was sent two thirds of a lease ago proves nothing about now."""
     clock, lost = Slow(), list[tuple[str, bool]]()
     app = zerog.App("memory://")
     lease = Lease(WorkerRecords(app.engine), WorkerIdentity("late", 9.0), dict, lambda *loss: lost.append(loss), clock)

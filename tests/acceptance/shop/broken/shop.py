@@ -1,4 +1,4 @@
-"""The application after a deploy that went wrong: its migration can't read what is stored."""
+"""The application after a failed deploy: its migration can't read what is stored."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each line there is a JSON object: ``{"faults": [...]}`` sets the faults, ``{"collection": "a.b"}`` makes one in every
 bucket. Each is answered by a line with what was counted since the last one. It ends with its standard input, and so
-with whoever started it.
+with its parent process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each request does."""
+"""The work of each request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COLLECTIONS = 0x12
 FEATURES = frozenset([0x03, 0x04, 0x06, 0x07, 0x08, 0x0E, 0x0F, 0x10, 0x11, COLLECTIONS, 0x14])
-"""What is granted of what a client asks for in its HELLO."""
+"""The features granted of those that a client requests in its HELLO."""
 
 ERRORS = {
     Status.NOT_FOUND: ["item-only"],
@@ -42,13 +42,13 @@ ERRORS = {
     Status.UNKNOWN_COLLECTION: ["item-only"],
     Status.UNKNOWN_SCOPE: ["item-only"],
 }
-"""Statuses in the map that a client asks for, with their attributes there."""
+"""Statuses in the map that a client requests, with their attributes there."""
 
 LOCK_SECONDS = 15
 
 
 class Connection(socketserver.BaseRequestHandler):
-    """One client."""
+    """The connection of one client."""
 
     server: Server
 
@@ -135,14 +135,14 @@ class Connection(socketserver.BaseRequestHandler):
     def _select(self, request: Request) -> Answer:
         name = request.key.decode()
         if name not in self.server.buckets:
-            raise Refused(Status.NO_ACCESS)  # the real one doesn't tell either whether there is such a bucket
+            raise Refused(Status.NO_ACCESS)  # the real one doesn't reveal either whether there is such a bucket
         self.bucket, self.bucket_name = self.server.buckets[name], name
         return Answer()
 
     # documents
 
     def _place(self, request: Request) -> Place:
-        """The collection and the key; the collection's number comes first, seven bits a byte."""
+        """The collection and the key; the collection's number is first, seven bits a byte."""
         assert self.bucket is not None
         if COLLECTIONS not in self.features:
             return 0, request.key

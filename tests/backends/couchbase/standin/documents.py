@@ -28,7 +28,7 @@ class Document:
 
     @property
     def shown_cas(self) -> int:
-        """The token that a reader is told."""
+        """The token that a reader gets."""
         return LOCKED_CAS if self.is_locked else self.cas
 
     @property
@@ -51,7 +51,7 @@ class Bucket:
         self._cas = 0
 
     def add(self, name: tuple[str, str]) -> None:
-        """Have another collection."""
+        """Add a collection."""
         with self.lock:
             number = self.collections.setdefault(name, len(self.collections) + 8)
             self.numbers.add(number)
@@ -78,7 +78,7 @@ class Bucket:
             raise Refused(Status.EXISTS)
 
     def store(self, place: Place, text: bytes, flags: int) -> int:
-        """Keep a document; returns its token."""
+        """Store a document; return its token."""
         if len(text) > self._largest:
             raise Refused(Status.TOO_BIG)
         cas = self.next_cas()
@@ -86,6 +86,6 @@ class Bucket:
         return cas
 
     def next_cas(self) -> int:
-        """A token that nothing has had before."""
+        """Return a token that was never used before."""
         self._cas = max(self._cas + 0x10000, time.time_ns() & ~0xFFFF)
         return self._cas

@@ -1,4 +1,4 @@
-"""Things that go wrong when they are asked to."""
+"""Faults on demand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.backends.couchbase.standin.protocol import KEYED, WRITES, Op, Request
 
 @dataclass
 class Fault:
-    """What happens to requests that match.
+    """A fault, and the requests that it matches.
 
-    ``kind``: ``unanswered`` (done, but nobody is told), ``dropped`` (neither done nor answered), ``closed`` (done, then
+    ``kind``: ``unanswered`` (done, but not answered), ``dropped`` (neither done nor answered), ``closed`` (done, then
     the connection ends), or the name of a Status, with which it is refused. ``op``: an Op's name, ``write`` for any
     write, or ``document`` for any that names a key. ``key``: what the key begins with. The first ``skip`` matching
     requests pass; ``times`` (0: all) are hit.
@@ -27,7 +27,7 @@ class Fault:
 
 
 class Faults:
-    """The faults to come, and a count of everything that went by."""
+    """The faults to come, and a count of every request that passed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,11 +35,11 @@ class Faults:
         self.counts: Counter[str] = Counter()
 
     def set(self, faults: list[Fault]) -> None:
-        """From now on these and no others."""
+        """From now on exactly these."""
         self._faults = faults
 
     def of(self, request: Request, key: bytes) -> str | None:
-        """The kind of fault that this request meets, if any. It is used up by that."""
+        """Return the kind of fault that this request meets, if any, and use it up."""
         with self._lock:
             for fault in self._faults:
                 if not self._matches(fault, request.op, key):
@@ -65,5 +65,5 @@ class Faults:
 
 
 def refusal(kind: str) -> Status | None:
-    """The status that a kind of fault stands for."""
+    """The status of a kind of fault."""
     return Status.__members__.get(kind)

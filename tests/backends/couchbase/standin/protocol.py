@@ -14,11 +14,11 @@ DURABILITY_FRAME = 1
 JSON_FLAGS = 0x02000000
 JSON_TYPE = 1
 LOCKED_CAS = 2**64 - 1
-"""What a reader is shown instead of the token of a locked document."""
+"""The token that a reader gets for a locked document."""
 
 
 class Op(IntEnum):
-    """Requests that are understood."""
+    """Operations that are implemented."""
 
     GET = 0x00
     SET = 0x01
@@ -46,7 +46,7 @@ KEYED = frozenset([Op.GET, Op.GET_LOCKED, Op.UNLOCK, Op.GET_META, Op.LOOKUP, *WR
 
 
 class Status(IntEnum):
-    """Answers."""
+    """Statuses of answers."""
 
     OK = 0x00
     NOT_FOUND = 0x01
@@ -103,7 +103,7 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """What a request is answered."""
+    """The answer to a request."""
 
     status: Status = Status.OK
     value: bytes = b""
@@ -121,7 +121,7 @@ class Wire:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read(self) -> Request:
-        """The next request. Raises EOFError when there will be none."""
+        """Return the next request. Raises EOFError at the end of the connection."""
         magic, op, keys, extras, _, _, length, opaque, cas = HEADER.unpack(self._take(HEADER.size))
         frames = 0
         if magic == REQUEST_WITH_FRAMES:
@@ -142,7 +142,7 @@ class Wire:
         )
 
     def write(self, request: Request, answer: Answer) -> int:
-        """Answer a request; returns how many bytes that took."""
+        """Answer a request; return how many bytes that took."""
         length = len(answer.extras) + len(answer.value)
         head = HEADER.pack(
             RESPONSE,
@@ -169,7 +169,7 @@ class Wire:
 
 
 def _durability(frames: bytes) -> int:
-    """The durability level that the frames of a request ask for; 0 for none."""
+    """The durability level that the frames of a request demand; 0 for none."""
     at = 0
     while at < len(frames):
         kind, size = frames[at] >> 4, frames[at] & 0x0F

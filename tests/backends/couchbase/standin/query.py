@@ -1,7 +1,7 @@
 """The query service: HTTP, and as much of SQL++ as the statements of ``zerog.backends.couchbase.query`` take.
 
 It understands what it is sent literally, clause by clause, and refuses everything else, so that a statement that was
-changed there has to be understood here anew. Whether the real service takes these statements it can't tell.
+changed there has to be understood here anew. Whether the real service takes these statements it can't show.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NO_INDEX, INDEX_EXISTS, SYNTAX = 4000, 4300, 3000
 
 
 class QueryError(Exception):
-    """What a statement is answered that can't be done."""
+    """The error answer to a statement."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ def _documents(bucket: Bucket, scope: str, collection: str) -> list[tuple[str, A
 
 
 def _holds(clause: str, key: str, document: Any, parameters: dict[str, Any]) -> bool:
-    """Whether one clause is true of a document."""
+    """True if one clause holds for a document."""
     if clause == "ISSTRING(d.`status`)":
         return isinstance(document, dict) and isinstance(document.get("status"), str)
     if bound := re.fullmatch(r"META\(d\)\.id ([<>]) (\$\w+)", clause):
@@ -131,4 +131,4 @@ class _Handler(BaseHTTPRequestHandler):
             raise QueryError(13014, "User does not have credentials to run queries.")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""The server: buckets, users, and the configuration that it tells its clients."""
+"""The server: buckets, users, and the configuration that it sends to its clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.backends.couchbase.standin.faults import Faults
 
 PARTITIONS = 64
 LARGEST = 20 * 1024 * 1024
-"""Bytes that a document may have."""
+"""The largest size of a document, in bytes."""
 
 CAPABILITIES = ["collections", "durableWrite", "tombstonedUserXAttrs", "cccp", "xattr", "nodesExt", "touch"]
 
@@ -40,7 +40,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.query_port: int | None = None
 
     def config(self, bucket: str) -> dict[str, Any]:
-        """What a client is told of the cluster, and of its bucket once it has selected one."""
+        """The configuration sent to a client: of the cluster, and of its bucket once it has selected one."""
         services = {"kv": self.port}
         if self.query_port is not None:
             services["n1ql"] = self.query_port

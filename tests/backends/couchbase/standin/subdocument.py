@@ -1,4 +1,4 @@
-"""Paths into a JSON document, and what can be done there."""
+"""Paths into a JSON document, and operations on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lookup(text: bytes, meta: dict[str, Any], specs: bytes) -> tuple[bool, bytes
 
 
 def mutate(text: bytes | None, specs: bytes) -> bytes:
-    """The document after all the changes. Raises Refused, with the number of the change that can't be made."""
+    """The document after all the changes. Raises Refused, with the number of the change that failed."""
     at, number = 0, 0
     parents = text is None
     try:
@@ -63,7 +63,7 @@ def mutate(text: bytes | None, specs: bytes) -> bytes:
 
 
 def parts(path: str) -> list[str | int]:
-    """``a.b[3].`c.d``` taken apart."""
+    """``a.b[3].`c.d``` split into its parts."""
     found: list[str | int] = []
     at = 0
     while at < len(path):
@@ -149,7 +149,7 @@ def _change(root: list[Any], op: int, path: list[str | int], value: bytes, paren
 
 
 def _find(root: Any, path: list[str | int], parents: bool = False, kind: Callable[[], Any] = dict) -> Any:
-    """What lies under a path; what is missing of it is made if ``parents``, its end as ``kind``."""
+    """The value under a path; what is missing of it is made if ``parents``, its end as ``kind``."""
     here = root
     for number, part in enumerate(path):
         try:
