@@ -218,7 +218,7 @@ def test_whoever_saw_an_older_token_is_refused(app: zerog.App, failed: str) -> N
     """The token of a job object is taken as it is, as text."""
     job = app.get_job(failed)
     app.edit(failed, {"limit": 3}, who="alice", reason="typo", cas=job.cas)
-    with pytest.raises(zerog.CasMismatch, match="Look at it again"):
+    with pytest.raises(zerog.CasMismatch, match="Read it again"):
         app.edit(failed, {"limit": 4}, who="bob", reason="typo", cas=job.cas)
     assert app.get_job(failed).limit == 3  # type: ignore[attr-defined]
 

@@ -161,7 +161,7 @@ def test_a_server_that_is_not_there(own: RunningServer) -> None:
         lambda: datastore.read("key"),
         lambda: datastore.create("key", {}),
         lambda: datastore.mutate("key", []),
-        datastore.find,
+        lambda: datastore.find(FindQuery()),
         datastore.setup,
         datastore.about,
     ):

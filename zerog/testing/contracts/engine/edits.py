@@ -96,7 +96,7 @@ class EditRules(EngineRules):
         uuid = self.ended_with(engine, 500)
         token = engine.read(uuid)[1]
         engine.edit(uuid, to_two, "alice", "a typo", cas=token)
-        with pytest.raises(engine.datastore.casException, match="somebody else"):
+        with pytest.raises(engine.datastore.casException, match="another client"):
             engine.edit(uuid, lambda _head: Change([Set("number", 9)], {"number": {}}), "bob", "no", cas=token)
         assert self.head(engine, uuid)["number"] == 2
 
@@ -113,7 +113,7 @@ class EditRules(EngineRules):
             return mutate(*args, **kwargs)
 
         monkeypatch.setattr(engine.datastore, "mutate", beaten)
-        with pytest.raises(engine.datastore.casException, match="Look at it again"):
+        with pytest.raises(engine.datastore.casException, match="Read it again"):
             engine.edit(uuid, to_two, "alice", "a typo")
         head = self.head(engine, uuid)
         assert (head["number"], head["status"]) == (1, "running")
