@@ -221,7 +221,7 @@ def test_orders_that_can_not_be_given_are_told(tmp_path: Path) -> None:
         for arguments, code, words in [
             (["workers", "drain", app, "nobody"], 1, f"there is no worker called 'nobody'; known: {name}"),
             (["workers", "drain", app, "--host", "moon"], 1, "there is no worker on host 'moon'"),
-            (["workers", "drain", app], 2, "name workers, or give a host, or say everyone"),
+            (["workers", "drain", app], 2, "name workers, or give a host, or choose all of them"),
             (["queues", "pause", app, ""], 2, "queue=''; expected a name"),
         ]:
             answer = zerog(w, *arguments)

@@ -154,7 +154,7 @@ class Fleet:
 
     def _chosen(self, names: tuple[str, ...], host: str | None, everyone: bool) -> list[dict[str, Any]]:
         if bool(names) + (host is not None) + everyone != 1:
-            raise InvalidValue("name workers, or give a host, or everyone=True, one of these; no order was given")
+            raise InvalidValue("name workers, or give a host, or choose all of them, one of these; no order was given")
         workers = [worker for worker in self.workers() if worker["executor"] != SINGLE]
         if everyone:
             return workers
