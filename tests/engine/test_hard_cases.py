@@ -284,6 +284,16 @@ def test_a_run_whose_time_was_over(engine: Engine, cancelled: bool, again_after:
     assert (engine.read(uuid)[0]["status"], engine.read(uuid)[0]["errorCount"]) == (status, 1)
 
 
+def test_a_run_whose_document_is_gone_is_not_revoked(engine: Engine) -> None:
+    """A job that was removed beside the engine is not written again."""
+    uuid = submit(engine)
+    [mine] = claim(engine)
+    engine.datastore.delete(make_key(uuid))
+    record = transitions.error_record("2026-01-01", 500, "too long")
+    assert not engine.revoke_run(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, None))
+    assert engine.datastore.read(make_key(uuid)) is None
+
+
 def test_a_cancelled_job_is_not_released(engine: Engine) -> None:
     """A shutdown ends it instead."""
     uuid = submit(engine)
