@@ -52,9 +52,9 @@ class _Steady(io.RawIOBase):
                 if not self._has_been_read():
                     self._lost += size
                     return size
-                told = f"\n[{self._lost} bytes of output were lost: nothing read them in time]\n"
+                notice = f"\n[{self._lost} bytes of output were lost: nothing read them in time]\n"
                 self._lost = 0
-                view = memoryview(told.encode() + view)
+                view = memoryview(notice.encode() + view)
             self._put(view)
         return size
 

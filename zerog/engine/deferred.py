@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
-from zerog.engine.transitions import Claim, given_back
+from zerog.engine.transitions import Claim, WorkerIdentity, given_back
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head
 
@@ -18,7 +18,15 @@ log = logging.getLogger("zerog")
 
 
 class DeferredClaims(Engine):
-    """Base class of engines that claim jobs before ``loader`` has checked them."""
+    """Base class of engines that claim in their ``step``, before ``loader`` has checked the jobs."""
+
+    claims_ahead = True
+
+    def _claim(
+        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
+    ) -> tuple[list[Claim], Exception | None]:
+        step = self.step([], want, worker, loader, queues, batch=batch)
+        return step.claims, step.trouble
 
     def read_raw_head(self, claim: Claim) -> Document:
         """Return the head of a claim that was made unread. Raises CorruptDocument."""

@@ -60,8 +60,8 @@ def expire_run(app: App, claim: Claim, message: str) -> bool:
     def build(head: Document, now: str) -> list[Operation]:
         errors = head["errorCount"] + 1
         pause = retry_delay(claim.job[0], errors, None) if _goes_on(app, claim, head, errors) else None
-        told = f"{message}. {pause.complaint}" if pause and pause.complaint else message
-        record = transitions.error_record(now, INTERNAL_ERROR, told, head["attempts"], app.build_id, type="Timeout")
+        reason = f"{message}. {pause.complaint}" if pause and pause.complaint else message
+        record = transitions.error_record(now, INTERNAL_ERROR, reason, head["attempts"], app.build_id, type="Timeout")
         return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
 
     return engine.revoke_run(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)

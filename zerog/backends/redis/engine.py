@@ -42,14 +42,6 @@ ENTRIES = 1_000
 class RedisEngine(DeferredClaims, RedisWrites):
     """Engine over both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
-    claims_ahead = True
-
-    def _claim(
-        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
-    ) -> tuple[list[Claim], Exception | None]:
-        step = self.step([], want, worker, loader, queues, batch=batch)
-        return step.claims, step.trouble
-
     def step(
         self,
         settlements: Sequence[Settlement],

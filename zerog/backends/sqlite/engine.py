@@ -40,18 +40,10 @@ UNSEEN = object()
 class SqliteEngine(DeferredClaims, SqliteWrites):
     """Engine over both parts in one file: ``queue.file`` must be ``datastore.file``."""
 
-    claims_ahead = True
-
     def __init__(self, datastore: SqliteDatastore, queue: SqliteQueue, clock: Clock = SYSTEM) -> None:
         super().__init__(datastore, queue, clock)
         self._turn = 0
         self._unlisted: tuple[str, Kind] | None = None
-
-    def _claim(
-        self, want: int, worker: WorkerIdentity, loader: Loader, queues: Sequence[str], batch: str
-    ) -> tuple[list[Claim], Exception | None]:
-        step = self.step([], want, worker, loader, queues, batch=batch)
-        return step.claims, step.trouble
 
     def step(
         self,

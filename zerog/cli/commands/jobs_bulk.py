@@ -218,11 +218,11 @@ class _Round:
 
     def sum_up(self) -> None:
         """Print what was done, and to how many it could not be done."""
-        told = self.done.pop(STOPPING, 0)
+        stopping = self.done.pop(STOPPING, 0)
         count = sum(self.done.values())
-        parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (told or self.undone) else []
-        if told:
-            parts.append(f"{plural(told, 'job')} {STOPPING} at the next write")
+        parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (stopping or self.undone) else []
+        if stopping:
+            parts.append(f"{plural(stopping, 'job')} {STOPPING} at the next write")
         if self.undone:
             parts.append(f"{plural(self.undone, 'job')} could not be {self.verb.done}, see above")
         click.echo(f"{'; '.join(parts)}.")

@@ -110,8 +110,8 @@ def drain(app: str, names: tuple[str, ...], chosen: dict[str, Any], for_good: bo
     Example: zerog workers drain myapp:app --host web1
     Example: zerog workers drain myapp:app --all --for-good
     """
-    told = load_shared(app).fleet.drain(*names, **chosen, for_good=for_good, by=operator())
-    _report(told, "drains for good" if for_good else "drains", as_json)
+    ordered = load_shared(app).fleet.drain(*names, **chosen, for_good=for_good, by=operator())
+    _report(ordered, "drains for good" if for_good else "drains", as_json)
 
 
 @app_command()
@@ -125,8 +125,8 @@ def undrain(app: str, names: tuple[str, ...], chosen: dict[str, Any], as_json: b
     _report(load_shared(app).fleet.undrain(*names, **chosen), "claims again", as_json)
 
 
-def _report(told: list[dict[str, Any]], does: str, as_json: bool) -> None:
-    for worker in told:
+def _report(ordered: list[dict[str, Any]], does: str, as_json: bool) -> None:
+    for worker in ordered:
         if as_json:
             print_json_line(worker)
         elif worker["state"] == SILENT:
@@ -135,7 +135,7 @@ def _report(told: list[dict[str, Any]], does: str, as_json: bool) -> None:
             )
         else:
             click.echo(flat(f"{worker['name']} {does}; it runs {plural(worker['jobs'] or 0, 'job')}."))
-    if not told and not as_json:
+    if not ordered and not as_json:
         click.echo("No workers.")
 
 
