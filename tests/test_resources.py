@@ -32,27 +32,27 @@ def app() -> Iterator[zerog.App]:
 class Connection:
     """Notes its calls."""
 
-    def __init__(self, told: list[str], name: str = "db") -> None:
-        self.told, self.name = told, name
-        told.append(f"{name} opened")
+    def __init__(self, recorded: list[str], name: str = "db") -> None:
+        self.recorded, self.name = recorded, name
+        recorded.append(f"{name} opened")
 
     def close(self) -> None:
-        self.told.append(f"{self.name} closed")
+        self.recorded.append(f"{self.name} closed")
 
 
 @pytest.fixture
-def told() -> list[str]:
+def recorded() -> list[str]:
     return []
 
 
 # opening
 
 
-def test_a_resource_is_opened_when_first_used_and_once(app: zerog.App, told: list[str]) -> None:
-    app.resource("db", lambda: Connection(told))
-    assert told == []
+def test_a_resource_is_opened_when_first_used_and_once(app: zerog.App, recorded: list[str]) -> None:
+    app.resource("db", lambda: Connection(recorded))
+    assert recorded == []
     assert app.resources.db is app.resources.db
-    assert told == ["db opened"]
+    assert recorded == ["db opened"]
 
 
 def test_threads_that_come_at_once_share_one(app: zerog.App) -> None:
@@ -80,24 +80,26 @@ def test_threads_that_come_at_once_share_one(app: zerog.App) -> None:
     assert len(set(map(id, found))) == 1 and len(found) == 8
 
 
-def test_a_factory_may_use_other_resources_but_not_itself(app: zerog.App, told: list[str]) -> None:
-    app.resource("engine", lambda: Connection(told, "engine"))
-    app.resource("session", lambda: (app.resources.engine, Connection(told, "session"))[1])
+def test_a_factory_may_use_other_resources_but_not_itself(app: zerog.App, recorded: list[str]) -> None:
+    app.resource("engine", lambda: Connection(recorded, "engine"))
+    app.resource("session", lambda: (app.resources.engine, Connection(recorded, "session"))[1])
     assert app.resources.session.name == "session"
-    assert told == ["engine opened", "session opened"]
+    assert recorded == ["engine opened", "session opened"]
     app.resource("a", lambda: app.resources.b)
     app.resource("b", lambda: app.resources.a)
     with pytest.raises(ConfigurationError, match="'a' needs itself: a -> b -> a"):
         _ = app.resources.a
 
 
-def test_an_error_of_a_factory_names_the_resource_and_the_next_use_tries_again(app: zerog.App, told: list[str]) -> None:
+def test_an_error_of_a_factory_names_the_resource_and_the_next_use_tries_again(
+    app: zerog.App, recorded: list[str]
+) -> None:
     errors: list[Exception] = [ConnectionError("no route")]
 
     def factory() -> Any:
         if errors:
             raise errors.pop()
-        return Connection(told)
+        return Connection(recorded)
 
     app.resource("db", factory)
     with pytest.raises(ConnectionError) as failed:
@@ -123,28 +125,28 @@ def test_an_unknown_name_is_told_with_those_there_are(app: zerog.App) -> None:
 
 
 def test_they_are_closed_in_the_reverse_order_of_opening_and_opened_again_on_use(
-    app: zerog.App, told: list[str]
+    app: zerog.App, recorded: list[str]
 ) -> None:
     for name in ("a", "b", "never"):
-        app.resource(name, lambda name=name: Connection(told, name))
+        app.resource(name, lambda name=name: Connection(recorded, name))
     _ = app.resources.b, app.resources.a
     app.close()
     app.close()
-    assert told == ["b opened", "a opened", "a closed", "b closed"]
+    assert recorded == ["b opened", "a opened", "a closed", "b closed"]
     assert app.resources.a.name == "a"
 
 
-def test_a_generator_and_a_context_manager_close_what_they_yield(app: zerog.App, told: list[str]) -> None:
+def test_a_generator_and_a_context_manager_close_what_they_yield(app: zerog.App, recorded: list[str]) -> None:
     def generator() -> Iterator[str]:
-        told.append("in")
+        recorded.append("in")
         yield "value"
-        told.append("out")
+        recorded.append("out")
 
     app.resource("bare", generator)
     app.resource("decorated", contextmanager(generator))
     assert (app.resources.bare, app.resources.decorated) == ("value", "value")
     app.close()
-    assert told == ["in", "in", "out", "out"]
+    assert recorded == ["in", "in", "out", "out"]
 
 
 def test_an_object_is_not_entered_only_because_it_could_be(app: zerog.App) -> None:
@@ -155,18 +157,18 @@ def test_an_object_is_not_entered_only_because_it_could_be(app: zerog.App) -> No
 
 
 def test_one_that_fails_to_close_is_logged_and_keeps_no_other_open(
-    app: zerog.App, told: list[str], caplog: pytest.LogCaptureFixture
+    app: zerog.App, recorded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing() -> Iterator[str]:
         yield "value"
         raise OSError("disk gone")
 
-    app.resource("good", lambda: Connection(told, "good"))
+    app.resource("good", lambda: Connection(recorded, "good"))
     app.resource("bad", failing)
     _ = app.resources.good, app.resources.bad
     with caplog.at_level(logging.ERROR, "zerog"):
         app.close()
-    assert told == ["good opened", "good closed"]
+    assert recorded == ["good opened", "good closed"]
     assert "'bad' could not be closed" in caplog.text and "disk gone" in caplog.text
 
 
@@ -359,15 +361,17 @@ def test_a_child_process_that_is_replaced_closes_its_own(tmp_path: Path) -> None
     bed.app.close()
 
 
-def test_the_last_of_two_workers_in_a_process_closes_them(app: zerog.App, told: list[str]) -> None:
-    app.resource("db", lambda: Connection(told))
-    app.register(type("Made", (BaseJob,), {"JOB_TYPE": "made", "run": lambda self: self.resources.db.told and None}))
+def test_the_last_of_two_workers_in_a_process_closes_them(app: zerog.App, recorded: list[str]) -> None:
+    app.resource("db", lambda: Connection(recorded))
+    app.register(
+        type("Made", (BaseJob,), {"JOB_TYPE": "made", "run": lambda self: self.resources.db.recorded and None})
+    )
     with Running(app):
         first = app.submit("made").uuid
         app.wait(first, timeout=20)
         zerog.Worker(app).run(burst=True)
-        assert told == ["db opened"]
-    assert told == ["db opened", "db closed"]
+        assert recorded == ["db opened"]
+    assert recorded == ["db opened", "db closed"]
 
 
 def test_run_inline_gives_a_job_what_its_app_has(app: zerog.App) -> None:

@@ -52,7 +52,7 @@ class Plain(zerog.BaseJob):
         try:
             getattr(self, f"do_{self.do}")()
         except BaseException as error:
-            leave(marks.with_suffix(".told"), type(error).__name__)
+            leave(marks.with_suffix(".recorded"), type(error).__name__)
             raise
         marks.with_suffix(".ended").touch()
 
@@ -108,7 +108,7 @@ class Coroutine(Plain):
         try:
             await self.act()
         except BaseException as error:
-            leave(marks.with_suffix(".told"), type(error).__name__)
+            leave(marks.with_suffix(".recorded"), type(error).__name__)
             raise
         marks.with_suffix(".ended").touch()
 

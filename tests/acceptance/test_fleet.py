@@ -71,8 +71,8 @@ def test_a_worker_is_drained_under_load_and_nothing_is_lost(tmp_path: Path, kind
         uuids = w.app.submit_many("square", ({"number": n, "seconds": 0.02} for n in range(400)))
         w.until(lambda: w.counts()["succeeded"] > 20)
         at = time.monotonic()
-        [told] = w.app.fleet.drain(names[0])
-        assert told["name"] == names[0]
+        [recorded] = w.app.fleet.drain(names[0])
+        assert recorded["name"] == names[0]
         w.until(lambda: state_of(w, names[0]) == "drained", SOON)
         assert time.monotonic() - at < SOON
         owners: set[str] = set()

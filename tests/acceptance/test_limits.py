@@ -23,8 +23,8 @@ def seconds(job: Any) -> float:
     return float((job.finishedAt - job.startedAt).total_seconds())
 
 
-def told(folder: Path, job: Any) -> str | None:
-    path = (folder / job.uuid).with_suffix(".told")
+def recorded(folder: Path, job: Any) -> str | None:
+    path = (folder / job.uuid).with_suffix(".recorded")
     return path.read_text() if path.exists() else None
 
 
@@ -52,7 +52,7 @@ def ended(folder: Path, job_type: str, do: str, *options: str, module: str = "te
 def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"])
-    assert told(tmp_path, job) == "SoftTimeout"
+    assert recorded(tmp_path, job) == "SoftTimeout"
     assert LIMIT <= seconds(job) < LIMIT + LATE
     if do == "write":
         assert job.output["number"] > 1
@@ -73,7 +73,7 @@ def test_a_soft_limit_waits_for_c_code(job_type: str, executor: str, tmp_path: P
     """No Python runs meanwhile. Afterwards a process is interrupted; elsewhere only a run that calls ZeroG."""
     job = ended(tmp_path, job_type, "compute", "--executor", executor)
     assert seconds(job) > LIMIT
-    assert told(tmp_path, job) == ("SoftTimeout" if executor == "process" else None)
+    assert recorded(tmp_path, job) == ("SoftTimeout" if executor == "process" else None)
     assert job.status == ("failed" if executor == "process" else "succeeded")
 
 
@@ -102,7 +102,7 @@ def test_a_soft_limit_without_a_process(job_type: str, do: str, executor: str, t
 def test_a_hard_limit_kills_a_process_whatever_it_does(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process", module="tests.acceptance.limited_hard")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["Timeout"])
-    assert told(tmp_path, job) is None
+    assert recorded(tmp_path, job) is None
     assert LIMIT <= seconds(job) < LIMIT + LATE
 
 
@@ -136,7 +136,7 @@ def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any,
 def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: Path) -> None:
     """Whether or not it ever writes; what it had started ends with it."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
-    assert told(tmp_path, job) == "Cancelled"
+    assert recorded(tmp_path, job) == "Cancelled"
     assert took < 1 + LATE
 
 
@@ -145,7 +145,7 @@ def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: P
 @pytest.mark.wide
 def test_a_cancelled_process_that_doesnt_end_is_killed_after_its_grace(job_type: str, do: str, tmp_path: Path) -> None:
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
-    assert told(tmp_path, job) is None
+    assert recorded(tmp_path, job) is None
     assert took < 1 + LIMIT + LATE
     assert "did not end within 1.0 s of being cancelled" in job.events[-1]["msg"]
 
@@ -164,7 +164,7 @@ def test_a_cancelled_process_that_doesnt_end_is_killed_after_its_grace(job_type:
 )
 def test_a_cancelled_run_without_a_process(job_type: str, do: str, executor: str, tmp_path: Path) -> None:
     job, took = cancelled(tmp_path, job_type, do, "--executor", executor)
-    assert told(tmp_path, job) == "Cancelled"
+    assert recorded(tmp_path, job) == "Cancelled"
     assert took < 1 + LATE
 
 
@@ -182,7 +182,7 @@ def test_a_cancelled_thread_that_doesnt_listen_loses_its_job(
 ) -> None:
     """The job has ended after its grace; the thread can't be ended."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", executor)
-    assert told(tmp_path, job) is None
+    assert recorded(tmp_path, job) is None
     assert took < 1 + LIMIT + LATE
 
 

@@ -91,7 +91,7 @@ def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str)
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "recorded"),
     [
         ("directory", "a changed working directory"),
         ("umask", "a changed umask"),
@@ -105,7 +105,7 @@ def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str)
     ],
 )
 @pytest.mark.wide
-def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: Workers, tmp_path: Path) -> None:
+def test_the_next_job_finds_its_process_as_it_should_be(how: str, recorded: str, w: Workers, tmp_path: Path) -> None:
     """What a job changed about its process ends with that process; a job that changed nothing leaves it in use."""
     w.start()
     before = look(w)
@@ -114,7 +114,7 @@ def test_the_next_job_finds_its_process_as_it_should_be(how: str, told: str, w: 
     after = look(w)
     assert after.pop("pid") != before.pop("pid")
     assert after == before
-    assert told.replace("a changed ", "") in w.log.read_text()
+    assert recorded.replace("a changed ", "") in w.log.read_text()
 
 
 @pytest.mark.parametrize("how", ["thread", "daemon"])

@@ -41,7 +41,7 @@ class Fails(zerog.BaseJob):
     MAX_ERRORS = 1
 
     def run(self):
-        raise ValueError("told after all")
+        raise ValueError("recorded after all")
 
 app = zerog.App()
 app.register(Talks, Closes, Fails)
@@ -78,11 +78,11 @@ def test_a_worker_whose_log_is_not_read_goes_on_and_ends(kind: str, w: Workers, 
         os.close(writing)
         uuids = [w.app.submit(how).uuid for how in ("talks", "talks", "fails")]
         assert [w.app.wait(uuid, 30).status for uuid in uuids] == ["succeeded", "succeeded", "failed"]
-        told: list[bytes] = []
+        recorded: list[bytes] = []
 
         def read() -> None:
             while data := os.read(reading, 65_536):
-                told.append(data)
+                recorded.append(data)
 
         reader = threading.Thread(target=read)
         reader.start()
@@ -92,7 +92,7 @@ def test_a_worker_whose_log_is_not_read_goes_on_and_ends(kind: str, w: Workers, 
         assert worker.wait(15) == 0
         reader.join(10)
         os.close(reading)
-        assert b"bytes of output were lost" in b"".join(told)
+        assert b"bytes of output were lost" in b"".join(recorded)
 
 
 def test_the_log_goes_on_after_a_job_closed_its_streams(w: Workers, tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_the_log_goes_on_after_a_job_closed_its_streams(w: Workers, tmp_path: Pa
         w.start(code=tmp_path / "talking.py")
         for kind in ("closes", "fails"):
             w.app.wait(w.app.submit(kind).uuid, 30)
-        w.until(lambda: "told after all" in w.log.read_text())
+        w.until(lambda: "recorded after all" in w.log.read_text())

@@ -160,14 +160,14 @@ def test_a_worker_that_says_it_ends_and_does_not_is_replaced(tmp_path: Path) -> 
 def test_a_worker_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
     """It waits for its jobs; it is killed only once its requests for more time have stopped."""
     asks = 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=1500000\\n"); time.sleep(1); os._exit(5)'
-    told = supervised(tmp_path, asks).stderr
-    assert "ended with exit code 5" in told
-    assert "did not end in time" not in told
+    recorded = supervised(tmp_path, asks).stderr
+    assert "ended with exit code 5" in recorded
+    assert "did not end in time" not in recorded
 
 
 def test_a_worker_that_asks_no_more_is_killed(tmp_path: Path) -> None:
-    told = supervised(tmp_path, 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=500000\\n")').stderr
-    assert "did not end in time" in told
+    recorded = supervised(tmp_path, 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=500000\\n")').stderr
+    assert "did not end in time" in recorded
 
 
 SUPERVISED = r"""

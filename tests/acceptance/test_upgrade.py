@@ -135,8 +135,8 @@ def upgrade(request: pytest.FixtureRequest, tmp_path: Path, earlier: Path) -> It
 
 def began(document: dict[str, Any]) -> list[str]:
     """Which version began each run of a job, in order."""
-    told = [event["msg"].split() for event in document["events"]]
-    return [words[0] for words in told if words[1:] == ["began"]]
+    recorded = [event["msg"].split() for event in document["events"]]
+    return [words[0] for words in recorded if words[1:] == ["began"]]
 
 
 @pytest.mark.slow

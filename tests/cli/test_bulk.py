@@ -102,8 +102,8 @@ def test_each_verb_looks_for_what_it_can_be_done_to(shop: Shop, zerog: Zerog) ->
         make()
     assert zerog("jobs", "retry", "myapp:app", "--type", "word_count", "--yes").stdout == "1 job queued again.\n"
     assert sorted(statuses()) == ["cancelled", "queued", "queued", "running", "succeeded"]
-    told = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
-    assert told == "2 jobs cancelled; 1 job asked to stop at the next write.\n"
+    recorded = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
+    assert recorded == "2 jobs cancelled; 1 job asked to stop at the next write.\n"
     again = zerog("jobs", "cancel", "myapp:app", "--type", "word_count", "--yes").stdout
     assert again == "0 jobs cancelled.\n"  # a run that was asked to stop isn't asked again
     assert zerog("jobs", "rm", "myapp:app", "--type", "word_count", "--yes").stdout == "4 jobs removed.\n"

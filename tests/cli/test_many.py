@@ -94,8 +94,8 @@ def run(folder: Path, *arguments: str) -> Run:
         process.wait(timeout=300)
         reader.join()
     os.close(ours)
-    told = json.loads(measured.read_text())
-    return Run(process.returncode, out.read_text(), b"".join(shown).decode(), told["seconds"], told["mib"])
+    recorded = json.loads(measured.read_text())
+    return Run(process.returncode, out.read_text(), b"".join(shown).decode(), recorded["seconds"], recorded["mib"])
 
 
 @pytest.fixture(params=["sqlite", "redis"])

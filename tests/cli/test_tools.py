@@ -143,8 +143,11 @@ def test_setup_says_which_part_is_out_of_reach(shop: Shop, zerog: Zerog, monkeyp
     result = zerog("setup", "myapp:app")
     assert (result.exit_code, result.stdout) == (1, "datastore SqliteDatastore: all is there.\n")
     assert result.stderr == "queue SqliteQueue: can't be used: no route to the queue\n"
-    told = json.loads(zerog("setup", "myapp:app", "--json").stdout)
-    assert [(part["part"], part["error"]) for part in told] == [("datastore", None), ("queue", "no route to the queue")]
+    recorded = json.loads(zerog("setup", "myapp:app", "--json").stdout)
+    assert [(part["part"], part["error"]) for part in recorded] == [
+        ("datastore", None),
+        ("queue", "no route to the queue"),
+    ]
 
 
 def test_setup_from_code(shop: Shop) -> None:
@@ -165,9 +168,9 @@ def test_types_are_listed(shop: Shop, zerog: Zerog) -> None:
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["TYPE", "refuse", "word_count"]
     assert "Count the words of a text." in listed.stdout
     assert '"required"' in zerog("types", "myapp:app", "--schema").stdout
-    told = {entry["jobType"]: entry for entry in json.loads(zerog("types", "myapp:app", "--json").stdout)}
-    assert set(told) == {"refuse", "word_count"}
-    assert told["word_count"]["params"]["properties"]["path"]["type"] == "string"
+    recorded = {entry["jobType"]: entry for entry in json.loads(zerog("types", "myapp:app", "--json").stdout)}
+    assert set(recorded) == {"refuse", "word_count"}
+    assert recorded["word_count"]["params"]["properties"]["path"]["type"] == "string"
 
 
 # submit --wait
@@ -284,6 +287,6 @@ def test_ctrl_c_at_the_very_start_is_130_too(tmp_path: Path) -> None:
 
 def test_the_exit_codes_stand_in_the_help(zerog: Zerog) -> None:
     """One table."""
-    told = zerog("--help").stdout
+    recorded = zerog("--help").stdout
     for code in (0, 1, 2, 3, 4, 130, 141):
-        assert f" {code}  " in told
+        assert f" {code}  " in recorded

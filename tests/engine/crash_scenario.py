@@ -51,7 +51,7 @@ class Lives:
         for claim in self.engine.claim(4, FIRST, accept):
             self.finish(claim)
         mended = self.submit(5, delay=100.0)
-        self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "somebody", "it was wrong")
+        self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "alice", "it was wrong")
         self.engine.cancel(mended)
         self.engine.put_again_all([self.leave_pending()], "its writer did not")
 

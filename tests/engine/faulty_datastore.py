@@ -37,7 +37,7 @@ class Unruly(MemoryDatastore):
             self.plan = rest
         word = word.rstrip(".")
         if word == "busy":
-            raise CasMismatch("somebody else was first")
+            raise CasMismatch("another write was first")
         if word == "down":
             raise DatastoreUnavailable("out of reach")
         if word == "lost":

@@ -285,9 +285,9 @@ def test_every_counter_has_a_way_to_it() -> None:
 @pytest.mark.parametrize(("counter", "kind"), [(counter, kind) for counter in ROWS for kind in ROWS[counter].kinds])
 def test_what_happened_once_is_counted_once(counter: str, place: Place) -> None:
     """It is counted under its name and no other, and its document shows it."""
-    uuid, told = ROWS[counter].provoke(place)
+    uuid, recorded = ROWS[counter].provoke(place)
     assert place.engine.counters == {counter: 1}
     if uuid is not None:
         document = place.engine.datastore.read(make_key(uuid))
         assert document is not None
-        assert told(document), document
+        assert recorded(document), document

@@ -259,10 +259,10 @@ def test_what_is_done_by_hand_is_logged(app: zerog.App, failed: str, caplog: pyt
         app.edit(failed, {"url": "elsewhere"}, who="alice", reason="typo", retry=True)
         app.cancel(failed)
         app.discard(failed, "nobody needs it")
-    told = [(record.__dict__["transition"], record.message) for record in caplog.records]
-    assert [transition for transition, _ in told] == ["edited", "retried", "cancelled", "discarded"]
-    assert told[0][1].endswith("edited by alice: url; typo")
-    assert told[-1][1].endswith("discarded after cancelled: nobody needs it")
+    recorded = [(record.__dict__["transition"], record.message) for record in caplog.records]
+    assert [transition for transition, _ in recorded] == ["edited", "retried", "cancelled", "discarded"]
+    assert recorded[0][1].endswith("edited by alice: url; typo")
+    assert recorded[-1][1].endswith("discarded after cancelled: nobody needs it")
     assert "elsewhere" not in caplog.text
 
 
@@ -382,8 +382,8 @@ def test_retry_and_rm_by_error(shop: Shop, zerog_command: Zerog) -> None:
     listed = zerog_command("jobs", "ls", "myapp:app", "--errors", "--code", "404").stdout
     assert listed.count("[404] gone\n") == 2
     assert others not in listed
-    told = zerog_command("jobs", "retry", "myapp:app", "--error", "FileNotFoundError", "--yes").stdout
-    assert told == "2 jobs queued again.\n"
+    recorded = zerog_command("jobs", "retry", "myapp:app", "--error", "FileNotFoundError", "--yes").stdout
+    assert recorded == "2 jobs queued again.\n"
     assert shop.status(others) == "failed"
     gone = zerog_command("jobs", "rm", "myapp:app", "--code", "500", "--yes").stdout
     assert gone == "1 job removed.\n"

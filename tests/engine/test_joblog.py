@@ -44,11 +44,11 @@ def lines(w: Workers) -> list[dict[str, Any]]:
 
 def transitions(w: Workers) -> dict[str, list[str]]:
     """By uuid: the transitions of a job, in the order in which they were logged."""
-    told = defaultdict(list)
+    recorded = defaultdict(list)
     for line in lines(w):
         if "transition" in line:
-            told[line["uuid"]].append(" ".join([line["transition"], *filter(None, [line.get("status")])]))
-    return told
+            recorded[line["uuid"]].append(" ".join([line["transition"], *filter(None, [line.get("status")])]))
+    return recorded
 
 
 @EXECUTORS
@@ -133,9 +133,11 @@ def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
         w.until_ended(1)
         worker.terminate()
         assert worker.wait(20) == 0
-        told = [line.split(" ", 5) for line in w.log.read_text().splitlines() if " zerog " in line or " shop " in line]
-        assert all(datetime.fromisoformat(line[0]).utcoffset() == timedelta(0) for line in told)
-        about = [line[1:] for line in told if line[4] == talking.logId]
+        recorded = [
+            line.split(" ", 5) for line in w.log.read_text().splitlines() if " zerog " in line or " shop " in line
+        ]
+        assert all(datetime.fromisoformat(line[0]).utcoffset() == timedelta(0) for line in recorded)
+        about = [line[1:] for line in recorded if line[4] == talking.logId]
         assert [line[4] for line in about] == [
             f"talking {talking.uuid} claimed by {about[0][4].split()[-3].rstrip(',')}, run 1",
             "recorded",
@@ -163,12 +165,12 @@ def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> Non
         assert first.wait(20) == 0
         w.kill(begin())
         third = begin()
-        told = [
+        recorded = [
             (line["transition"], line["pid"]) for line in lines(w) if line.get("uuid") == uuid and "transition" in line
         ]
-        assert [what for what, _ in told] == ["claimed", "released", "claimed", "rescued", "claimed"]
-        assert told[1][1] == first.pid
-        assert told[3][1] == told[4][1] == third.pid
+        assert [what for what, _ in recorded] == ["claimed", "released", "claimed", "rescued", "claimed"]
+        assert recorded[1][1] == first.pid
+        assert recorded[3][1] == recorded[4][1] == third.pid
         rescued = next(line for line in lines(w) if line.get("transition") == "rescued")
         assert rescued["level"] == "WARNING"
         assert "silent for its lease" in rescued["reason"]
@@ -224,7 +226,7 @@ def test_the_library_configures_nothing() -> None:
 
 
 @pytest.fixture(params=KINDS)
-def told(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
+def recorded(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
     """An engine, and what it logged so far."""
     clock = ManualClock()
     engine = KINDS[request.param].open(tmp_path, clock)
@@ -248,8 +250,8 @@ def claim(engine: Any) -> Any:
     return claim
 
 
-def test_submit_cancel_and_retry_are_told(told: Any, caplog: pytest.LogCaptureFixture) -> None:
-    engine, _, so_far = told
+def test_submit_cancel_and_retry_are_told(recorded: Any, caplog: pytest.LogCaptureFixture) -> None:
+    engine, _, so_far = recorded
     uuid = submitted(engine, delay=60)
     engine.enqueue(uuid)
     engine.cancel(uuid)
@@ -264,8 +266,8 @@ def test_submit_cancel_and_retry_are_told(told: Any, caplog: pytest.LogCaptureFi
     assert all(text.startswith(f"{uuid[-8:]} demo {uuid} ") for text in texts)
 
 
-def test_cancelling_a_running_job_is_told_once(told: Any) -> None:
-    engine, _, so_far = told
+def test_cancelling_a_running_job_is_told_once(recorded: Any) -> None:
+    engine, _, so_far = recorded
     uuid = submitted(engine)
     claim(engine)
     engine.cancel(uuid)
@@ -273,8 +275,8 @@ def test_cancelling_a_running_job_is_told_once(told: Any) -> None:
     assert so_far() == [("submitted", uuid), ("cancel requested", uuid)]
 
 
-def test_a_rescued_and_a_released_run_are_told_with_the_reason(told: Any, caplog: pytest.LogCaptureFixture) -> None:
-    engine, _, so_far = told
+def test_a_rescued_and_a_released_run_are_told_with_the_reason(recorded: Any, caplog: pytest.LogCaptureFixture) -> None:
+    engine, _, so_far = recorded
     uuid = submitted(engine)
     assert engine.rescue(uuid, claim(engine).run, "crashes", "its process died")
     assert engine.release(uuid, claim(engine).run, "the worker leaves")
@@ -290,9 +292,9 @@ def test_a_rescued_and_a_released_run_are_told_with_the_reason(told: Any, caplog
     assert (caplog.records[-1].transition, caplog.records[-1].status) == ("finished", "cancelled")
 
 
-def test_a_repair_is_told(told: Any) -> None:
+def test_a_repair_is_told(recorded: Any) -> None:
     """A document whose writer died before it reached the queue."""
-    engine, clock, so_far = told
+    engine, clock, so_far = recorded
     now = clock.now().isoformat()
     uuid = new_document("demo", 1.0, now)["uuid"]
     [(document, _)] = engine.submit([new_document("demo", 1.0, now, uuid)])
@@ -301,9 +303,9 @@ def test_a_repair_is_told(told: Any) -> None:
     assert so_far() == [("submitted", uuid), ("put again", uuid)]
 
 
-def test_a_job_given_back_that_was_cancelled_is_told_as_cancelled(told: Any) -> None:
+def test_a_job_given_back_that_was_cancelled_is_told_as_cancelled(recorded: Any) -> None:
     """The run requests another one, and there won't be any."""
-    engine, _, so_far = told
+    engine, _, so_far = recorded
     uuid = submitted(engine)
     mine = claim(engine)
     engine.cancel(uuid)

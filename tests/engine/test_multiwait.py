@@ -72,7 +72,7 @@ class Bench:
     """Two such queues, a waiting thread, and what it brought."""
 
     def __init__(self) -> None:
-        self.queues = {"told-a": Told("told-a"), "told-b": Told("told-b")}
+        self.queues = {"recorded-a": Told("recorded-a"), "recorded-b": Told("recorded-b")}
         self.listeners = MultiQueueWaiter(self.queues.__getitem__)
         self.brought: list[Reservation] = []
         self.trouble: list[Exception] = []
@@ -87,7 +87,7 @@ class Bench:
 
     def _wait(self) -> None:
         try:
-            self.brought += self.listeners.wait(20, ("told-a", "told-b"))
+            self.brought += self.listeners.wait(20, ("recorded-a", "recorded-b"))
         except QueueUnavailable as error:
             self.trouble.append(error)
 
@@ -106,17 +106,17 @@ def bench() -> Iterator[Bench]:
 
 
 def listening() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-told-")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-recorded-")]
 
 
 def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
     """The waiter may be busy for hours; other workers must have it at once."""
     bench.wait()
     wanted, late = Held(), Held()
-    bench.queues["told-b"].give(wanted)
+    bench.queues["recorded-b"].give(wanted)
     bench.ended()
     assert bench.brought == [wanted]
-    bench.queues["told-a"].give(late)
+    bench.queues["recorded-a"].give(late)
     assert late.released.wait(20)
     assert not wanted.released.is_set()
 
@@ -124,22 +124,22 @@ def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
 def test_giving_back_may_fail(bench: Bench) -> None:
     """The queue then delivers it again after its time to run, and nothing else suffers."""
     bench.wait()
-    bench.queues["told-b"].give(Held())
+    bench.queues["recorded-b"].give(Held())
     bench.ended()
     late = Held(trouble=True)
-    bench.queues["told-a"].give(late)
+    bench.queues["recorded-a"].give(late)
     assert late.released.wait(20)
-    until(lambda: "zerog-listener-told-a" not in listening())
+    until(lambda: "zerog-listener-recorded-a" not in listening())
 
 
 def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
     """A thread that still waits for its queue serves the next wait, too."""
     bench.wait()
-    bench.queues["told-b"].give(Held())
+    bench.queues["recorded-b"].give(Held())
     bench.ended()
     bench.wait()
     second = Held()
-    bench.queues["told-a"].give(second)
+    bench.queues["recorded-a"].give(second)
     bench.ended()
     assert bench.brought[1:] == [second]
 
@@ -147,7 +147,7 @@ def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
 def test_trouble_is_told(bench: Bench) -> None:
     """A queue that can't be asked ends the wait with its reason; so the worker logs it and tries again later."""
     bench.wait()
-    bench.queues["told-a"].give(QueueUnavailable("away"))
+    bench.queues["recorded-a"].give(QueueUnavailable("away"))
     bench.ended()
     assert [str(error) for error in bench.trouble] == ["away"] and bench.brought == []
 
@@ -164,9 +164,9 @@ def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
 def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is about to wait is notified of the end the next time."""
     bench.wait()
-    bench.queues["told-b"].give(Held())
+    bench.queues["recorded-b"].give(Held())
     bench.ended()
-    heard = bench.queues["told-a"].wake
+    heard = bench.queues["recorded-a"].wake
     calls: list[int] = []
 
     def deaf_at_first() -> None:
@@ -174,24 +174,24 @@ def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest
         if len(calls) > 1:
             heard()
 
-    monkeypatch.setattr(bench.queues["told-a"], "wake", deaf_at_first)
+    monkeypatch.setattr(bench.queues["recorded-a"], "wake", deaf_at_first)
     bench.listeners.close()
     assert not listening() and len(calls) > 1
 
 
 def both(queue: MemoryQueue) -> Callable[[str], Queue]:
-    return {"told-a": queue, "told-b": queue.queue_named("told-b")}.__getitem__
+    return {"recorded-a": queue, "recorded-b": queue.queue_named("recorded-b")}.__getitem__
 
 
 def test_what_is_there_already_needs_no_thread() -> None:
     """The queues are polled first, in their order."""
-    queue = MemoryQueue("told-a")
+    queue = MemoryQueue("recorded-a")
     listeners = MultiQueueWaiter(both(queue))
-    queue.queue_named("told-b").put(new_uuid())
+    queue.queue_named("recorded-b").put(new_uuid())
     uuid = new_uuid()
     queue.put(uuid)
-    assert [one.uuid for one in listeners.wait(0, ("told-a", "told-b"))] == [uuid]
-    assert len(listeners.wait(0, ("told-a", "told-b"))) == 1
+    assert [one.uuid for one in listeners.wait(0, ("recorded-a", "recorded-b"))] == [uuid]
+    assert len(listeners.wait(0, ("recorded-a", "recorded-b"))) == 1
     assert not listening()
 
 
@@ -221,11 +221,11 @@ def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None
 def test_a_queue_that_does_not_answer_holds_up_no_close(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread is left behind after some tries, and ends once the queue answers."""
     monkeypatch.setattr("zerog.engine.multiwait.TRIES", 2)
-    monkeypatch.setattr(bench.queues["told-a"], "wake", lambda: None)
+    monkeypatch.setattr(bench.queues["recorded-a"], "wake", lambda: None)
     bench.wait()
     bench.listeners.wake()
     bench.ended()
     bench.listeners.close()
-    assert listening() == ["zerog-listener-told-a"]
-    bench.queues["told-a"].give(None)
+    assert listening() == ["zerog-listener-recorded-a"]
+    bench.queues["recorded-a"].give(None)
     until(lambda: not listening())

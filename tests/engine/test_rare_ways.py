@@ -241,7 +241,7 @@ def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
 
     def overtaken(*args: Any, **kwargs: Any) -> None:
         mutate(*args, **kwargs)
-        raise parts.datastore.casException("made up: somebody was faster")
+        raise parts.datastore.casException("made up: another write was faster")
 
     monkeypatch.setattr(parts.datastore, "mutate", overtaken)
     assert parts.cancel(uuid) == "cancelled"

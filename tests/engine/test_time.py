@@ -132,12 +132,12 @@ def test_a_step_of_the_server_s_clock_is_followed_at_once() -> None:
     clock = Counted()
     redis = RedisServer("redis://127.0.0.1:1/0", clock)
 
-    def told(time_of_server: float, took: float) -> float:
+    def recorded(time_of_server: float, took: float) -> float:
         clock.seconds += took
         redis._note_time(time_of_server, clock.seconds - took)
         return redis.now().timestamp() - clock.seconds
 
-    assert told(1_000_000.0, 0.0) == 1_000_000.0 - 100.0
-    assert told(1_000_000.0 + 1.0, 2.0) == 1_000_000.0 - 100.0
-    assert told(2_000_000.0, 0.0) == 2_000_000.0 - 102.0
-    assert told(1_000_000.0, 0.0) == 1_000_000.0 - 102.0
+    assert recorded(1_000_000.0, 0.0) == 1_000_000.0 - 100.0
+    assert recorded(1_000_000.0 + 1.0, 2.0) == 1_000_000.0 - 100.0
+    assert recorded(2_000_000.0, 0.0) == 2_000_000.0 - 102.0
+    assert recorded(1_000_000.0, 0.0) == 1_000_000.0 - 102.0

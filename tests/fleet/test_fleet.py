@@ -78,12 +78,12 @@ def test_workers_are_drained_by_name_host_or_all(place: Place) -> None:
     fleet = place.app.fleet
     place.work(ALICE, jobs=1)
     place.work(BOB)
-    [told] = fleet.drain("alice-1", by="ann")
+    [recorded] = fleet.drain("alice-1", by="ann")
     order = {"since": "2026-01-01T00:00:00.000000+00:00", "by": "ann", "forGood": False}
-    assert told["name"] == "alice-1" and told["drain"] == order
+    assert recorded["name"] == "alice-1" and recorded["drain"] == order
     assert place.states() == {"alice-1": "draining", "bob-2": "running"}
-    [told] = fleet.drain("bob", for_good=True)
-    assert told["name"] == "bob-2" and told["drain"]["forGood"] is True
+    [recorded] = fleet.drain("bob", for_good=True)
+    assert recorded["name"] == "bob-2" and recorded["drain"]["forGood"] is True
     assert place.states() == {"alice-1": "draining", "bob-2": "draining"}  # neither has obeyed yet
     place.work(BOB, 2, state="drained")
     assert [worker["name"] for worker in fleet.undrain(host="ali")] == ["alice-1"]

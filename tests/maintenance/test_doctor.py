@@ -239,8 +239,8 @@ def test_the_command_speaks_and_its_exit_code_tells(shop: str) -> None:
         assert words in ill.output
     as_json = run(cli, ["doctor", shop, "--json"])
     assert as_json.exit_code == 1
-    told = json.loads(as_json.output)
-    assert (told["needs_person"], told["jobs"], told["findings"][0]["count"]) == (True, {"queued": 7}, 7)
+    recorded = json.loads(as_json.output)
+    assert (recorded["needs_person"], recorded["jobs"], recorded["findings"][0]["count"]) == (True, {"queued": 7}, 7)
 
 
 def test_a_wrong_call_is_no_diagnosis(shop: str) -> None:

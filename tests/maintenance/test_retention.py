@@ -295,9 +295,9 @@ def test_several_workers_remove_each_job_once(
         reports = [first.turn(), second.turn(), first.sweep(), second.sweep()]
     assert reports[1] is None
     assert sorted(uuid for report in reports if report is not None for uuid in report.removed) == sorted(old)
-    told = [record for record in caplog.records if record.__dict__.get("transition") == "discarded"]
-    assert sorted(record.__dict__["uuid"] for record in told) == sorted(old)
-    assert "keeps it no longer" in told[0].message
+    recorded = [record for record in caplog.records if record.__dict__.get("transition") == "discarded"]
+    assert sorted(record.__dict__["uuid"] for record in recorded) == sorted(old)
+    assert "keeps it no longer" in recorded[0].message
 
 
 def test_a_job_that_is_retried_meanwhile_stays(

@@ -69,7 +69,7 @@ def test_what_was_submitted_is_found(app: zerog.App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "told"),
+    ("claim", "recorded"),
     [
         (lambda app: assert_submitted(app, "mail", {"to": "eve"}), r"0 jobs .*'eve'.*at least one.*'to': 'ann'"),
         (lambda app: assert_submitted(app, "mail", times=2), r"1 jobs .* expected 2\. Submitted: "),
@@ -80,9 +80,9 @@ def test_what_was_submitted_is_found(app: zerog.App) -> None:
         (lambda app: assert_not_submitted(app, "mail", {"too": "ann"}), r"no field 'too'"),
     ],
 )
-def test_a_failed_assertion_says_what_there_was(app: zerog.App, claim: Any, told: str) -> None:
+def test_a_failed_assertion_says_what_there_was(app: zerog.App, claim: Any, recorded: str) -> None:
     app.submit("mail", {"to": "ann"})
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=recorded):
         claim(app)
 
 
@@ -130,18 +130,18 @@ def test_drain_names_what_no_worker_would_take(app: zerog.App) -> None:
 
 
 def test_an_isolated_app_keeps_its_middleware_and_has_resources_of_its_own(tmp_path: Path) -> None:
-    told: list[str] = []
+    recorded: list[str] = []
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
 
     @app.middleware
     @contextmanager
     def noted(job: Any) -> Iterator[None]:
-        told.append("middleware")
+        recorded.append("middleware")
         yield
 
     def pretended() -> Iterator[str]:
         yield "pretended"
-        told.append("closed")
+        recorded.append("closed")
 
     app.resource("mailer", lambda: pytest.fail("the real one was opened"))
     app.resource("name", lambda: f"the {app.resources.mailer} one")
@@ -153,8 +153,8 @@ def test_an_isolated_app_keeps_its_middleware_and_has_resources_of_its_own(tmp_p
     with isolated(app, resources={"mailer": pretended}):
         app.submit("greet")
         assert [job.output for job in drain(app)] == [{"by": "the pretended one"}]
-        assert told == ["middleware"]
-    assert told == ["middleware", "closed"]
+        assert recorded == ["middleware"]
+    assert recorded == ["middleware", "closed"]
     with (
         pytest.raises(zerog.ConfigurationError, match="did you mean 'mailer'"),
         isolated(app, resources={"mail": list}),

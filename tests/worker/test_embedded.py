@@ -135,17 +135,17 @@ def test_wrong_classes_fail_before_the_block(app: zerog.App) -> None:
 def test_what_was_fatal_is_raised_at_the_end_of_a_block(app: zerog.App, swallowed: bool) -> None:
     """Also when the block itself failed; that is the context then."""
     break_down(app)
-    told: list[BaseException] = []
+    recorded: list[BaseException] = []
 
     def block() -> None:
-        with zerog.Worker(app, on_fatal=told.append):
-            until(lambda: told)
+        with zerog.Worker(app, on_fatal=recorded.append):
+            until(lambda: recorded)
             if not swallowed:
                 raise ValueError("the block's own")
 
     with pytest.raises(Broken) as caught:
         block()
-    assert told == [caught.value]
+    assert recorded == [caught.value]
     assert isinstance(caught.value.__context__, ValueError) is not swallowed
 
 
@@ -224,22 +224,22 @@ def test_on_fatal_is_told_before_run_raises_and_can_prevent_nothing(
     app: zerog.App, caplog: pytest.LogCaptureFixture
 ) -> None:
     break_down(app)
-    told: list[BaseException] = []
+    recorded: list[BaseException] = []
 
     def on_fatal(error: BaseException) -> None:
-        told.append(error)
+        recorded.append(error)
         raise RuntimeError("its own")
 
     with pytest.raises(Broken) as caught:
         zerog.Worker(app, on_fatal=on_fatal).run()
-    assert told == [caught.value]
+    assert recorded == [caught.value]
     assert "on_fatal of worker" in caplog.text and "its own" in caplog.text
 
 
 def test_on_fatal_hears_nothing_of_a_worker_that_ends_as_asked(app: zerog.App) -> None:
-    told: list[BaseException] = []
-    zerog.Worker(app, on_fatal=told.append).run(burst=True)
-    assert told == []
+    recorded: list[BaseException] = []
+    zerog.Worker(app, on_fatal=recorded.append).run(burst=True)
+    assert recorded == []
 
 
 # connect_retries
@@ -290,13 +290,13 @@ def test_a_worker_gives_up_after_connect_retries(
 ) -> None:
     """The log records that; the cause is in the error, which the caller of the worker reports."""
     away = Away(app, float("inf"))
-    told: list[BaseException] = []
-    worker = zerog.Worker(app, clock=ManualClock(), connect_retries=retries, on_fatal=told.append)
+    recorded: list[BaseException] = []
+    worker = zerog.Worker(app, clock=ManualClock(), connect_retries=retries, on_fatal=recorded.append)
     with pytest.raises(DatastoreUnavailable, match="away") as caught:
         worker.run()
     assert away.looks == retries + 1
     assert f"tried {retries + 1} times to reach the datastore and gives up" in caught.value.__notes__[0]
-    assert told == [caught.value] and not worker.is_running
+    assert recorded == [caught.value] and not worker.is_running
     [given_up] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert given_up == caught.value.__notes__[0]
 

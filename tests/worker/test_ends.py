@@ -43,7 +43,7 @@ def test_a_running_job_is_cancelled_at_its_next_write_and_may_clean_up() -> None
     def run(self: Any) -> Any:
         self.app.cancel(self.uuid)
         try:
-            self.record_event("told now")
+            self.record_event("recorded now")
         except Exception:
             pytest.fail("an except Exception in the job must not hide it")
         finally:
@@ -55,7 +55,7 @@ def test_a_running_job_is_cancelled_at_its_next_write_and_may_clean_up() -> None
     assert (outcome.branch, outcome.kind) == ("cancelled", FINISH)
     job = started.settle(outcome)
     assert (job.status, job.resultCode, job.output) == ("cancelled", 410, "cleaned")
-    assert [event["msg"] for event in job.events] == ["told now"]
+    assert [event["msg"] for event in job.events] == ["recorded now"]
 
 
 @pytest.mark.parametrize("call", ["save", "tick", "keep_alive"])

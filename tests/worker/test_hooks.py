@@ -18,7 +18,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.builders import Running, Started, async_generator, generator, raising
-from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async, noting, told
+from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async, noting, recorded
 from zerog import backoff
 from zerog.exceptions import Cancelled, InvalidJobClass
 from zerog.records.job import make_key
@@ -36,14 +36,14 @@ def test_middleware_is_outermost_and_everything_unwinds_in_reverse(bed: Bed, for
     bed.app.middleware(surrounding("first"))
     bed.app.middleware(surrounding("second"))
     info = bed.run(form(noting("run")), **hooks(form))
-    assert told(info) == ["first in", "second in", "before_run", "run", "after_run", "second out", "first out"]
+    assert recorded(info) == ["first in", "second in", "before_run", "run", "after_run", "second out", "first out"]
     assert info["status"] == "succeeded"
 
 
 def test_an_error_passes_by_after_run_then_on_error_then_the_middleware(bed: Bed, form: Any, surrounding: Any) -> None:
     bed.app.middleware(surrounding("outer"))
     info = bed.run(form(raising(ValueError("x"))), MAX_ERRORS=1, **hooks(form))
-    assert told(info) == ["outer in", "before_run", "after_run", "on_error", "outer sees ValueError"]
+    assert recorded(info) == ["outer in", "before_run", "after_run", "on_error", "outer sees ValueError"]
     assert (info["status"], info["errors"][0]["msg"]) == ("failed", "ValueError: x")
 
 
@@ -64,7 +64,7 @@ def test_hooks_of_a_base_class_are_shared_by_a_group_of_types(bed: Bed, form: An
     uuids = [bed.app.submit(name).uuid for name in ("a", "b")]
     bed.work()
     for uuid, name in zip(uuids, ("a", "b"), strict=True):
-        assert told(bed.app.info(uuid)) == ["group before", name, "group after"]
+        assert recorded(bed.app.info(uuid)) == ["group before", name, "group after"]
 
 
 @pytest.mark.parametrize("combination", list(itertools.product([False, True], repeat=3)))
@@ -92,7 +92,7 @@ def test_plain_and_asynchronous_parts_go_together(
         before_run=before if before_is else noting("before"),
         after_run=after if after_is else noting("after"),
     )
-    assert told(info) == ["before", "after"]
+    assert recorded(info) == ["before", "after"]
     assert bed.app.get_job(info["uuid"]).output == {"same": True}
     bed.app.close()
 
@@ -117,7 +117,7 @@ def test_plain_and_asynchronous_middleware_go_together(executor: str, tmp_path: 
         job.record_event("async out")
 
     for body in (noting("run"), as_async(noting("run"))):
-        assert told(bed.run(body)) == ["plain in", "async in", "run", "async out", "plain out"]
+        assert recorded(bed.run(body)) == ["plain in", "async in", "run", "async out", "plain out"]
     bed.app.close()
 
 
@@ -134,13 +134,13 @@ def test_what_middleware_sets_in_the_context_is_there_in_the_run(bed: Bed, form:
             request.reset(token)
 
     info = bed.run(form(lambda self: self.record_event(request.get())))
-    assert told(info) == [info["uuid"]]
+    assert recorded(info) == [info["uuid"]]
 
 
 def test_hooks_surround_each_run_anew(bed: Bed, form: Any, surrounding: Any) -> None:
     bed.app.middleware(surrounding("m"))
     info = bed.run(form(lambda self: zerog.NO_RESULT if self.attempts < 2 else 200), before_run=form(noting("before")))
-    assert told(info) == ["m in", "before", "m out"] * 2
+    assert recorded(info) == ["m in", "before", "m out"] * 2
 
 
 def test_a_run_without_hooks_is_as_it_was(tmp_path: Path) -> None:
@@ -164,12 +164,12 @@ def test_a_hook_that_fails_is_an_error_of_the_job(bed: Bed, form: Any, hook: str
     )
     assert (info["status"], info["result"], info["errorCount"], info["attempts"]) == ("failed", 500, 2, 2)
     assert [error["msg"] for error in info["errors"]] == ["RuntimeError: in the hook"] * 2
-    assert told(info) == (["on_error"] if hook == "before_run" else ["run", "on_error"]) * 2
+    assert recorded(info) == (["on_error"] if hook == "before_run" else ["run", "on_error"]) * 2
 
 
 def test_after_run_is_called_only_if_before_run_succeeded(bed: Bed, form: Any) -> None:
     info = bed.run(form(noting("run")), before_run=form(raising(ValueError())), after_run=form(noting("after")))
-    assert told(info) == []
+    assert recorded(info) == []
 
 
 def test_errors_of_run_and_of_after_run_are_both_in_the_record(bed: Bed, form: Any) -> None:
@@ -205,7 +205,7 @@ def test_on_error_sees_the_exception_and_leaves_it_to_the_usual_order(bed: Bed, 
         self.record_event(f"{error!r}, {len(self.errors)} recorded")
 
     info = bed.run(form(raising(ValueError("x"))), on_error=form(on_error), BACKOFF=backoff.none())
-    assert told(info) == [f"ValueError('x'), {count} recorded" for count in (0, 1, 2)]
+    assert recorded(info) == [f"ValueError('x'), {count} recorded" for count in (0, 1, 2)]
     assert (info["status"], info["errorCount"]) == ("failed", 3)
 
 
@@ -255,7 +255,7 @@ def test_on_error_may_raise_the_error_again(bed: Bed, form: Any) -> None:
     ids=repr,
 )
 def test_on_error_is_not_asked_where_the_job_has_decided(bed: Bed, form: Any, decided: BaseException) -> None:
-    assert told(bed.run(form(raising(decided)), on_error=form(noting("asked")))) == []
+    assert recorded(bed.run(form(raising(decided)), on_error=form(noting("asked")))) == []
 
 
 def test_on_error_is_asked_for_what_is_no_exception_too() -> None:
@@ -270,7 +270,7 @@ def test_on_error_is_asked_for_what_is_no_exception_too() -> None:
 def test_a_cancelled_job_has_its_after_run_and_is_cancelled_even_if_that_fails(bed: Bed, form: Any) -> None:
     def run(self: Any) -> None:
         self.app.cancel(self.uuid)
-        self.record_event("told now")
+        self.record_event("recorded now")
         pytest.fail("it went on")
 
     def after(self: Any) -> None:
@@ -295,7 +295,7 @@ def test_a_released_run_has_its_after_run_and_costs_nothing(bed: Bed, form: Any)
         until(lambda: bed.app.info(uuid)["events"])
     info = bed.app.info(uuid)
     assert (info["status"], info["attempts"], info["errorCount"]) == ("queued", 0, 0)
-    assert told(info) == ["began", "after"]
+    assert recorded(info) == ["began", "after"]
 
 
 def test_a_task_whose_worker_leaves_is_unwound_without_an_error(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_process_that_dies_in_after_run_has_one_result_all_the_same(tmp_path: 
             os._exit(9)
 
     info = bed.run(lambda self: self.record_event("run") or {"attempt": self.attempts}, after_run=after)
-    assert (info["status"], info["attempts"], told(info)) == ("succeeded", 2, ["run", "run"])
+    assert (info["status"], info["attempts"], recorded(info)) == ("succeeded", 2, ["run", "run"])
     document = bed.app.datastore.read(make_key(info["uuid"]))
     assert document is not None
     assert (document["output"], document["crashes"]) == ({"attempt": 2}, 1)

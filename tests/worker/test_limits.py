@@ -134,13 +134,13 @@ def test_what_comes_after_run_is_not_interrupted() -> None:
 
 def test_another_thread_of_the_job_is_not_told() -> None:
     """It would end that thread and not the run."""
-    told: list[BaseException] = []
+    recorded: list[BaseException] = []
 
     def helper(job: Any) -> None:
         try:
             job.keep_alive()
         except BaseException as error:
-            told.append(error)
+            recorded.append(error)
 
     def run(job: Any) -> None:
         until(lambda: job._run.seconds_left() == 0)
@@ -150,7 +150,7 @@ def test_another_thread_of_the_job_is_not_told() -> None:
         job.keep_alive()
 
     job = finished(run, SOFT_TIMEOUT=0.05, MAX_ERRORS=1)
-    assert not told
+    assert not recorded
     assert job.errors[0].type == "SoftTimeout"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import zerog
 from tests.worker.builders import async_generator, generator, raising
-from tests.worker.worker_fixtures import Bed, noting, told
+from tests.worker.worker_fixtures import Bed, noting, recorded
 from zerog.exceptions import ConfigurationError
 
 
@@ -29,7 +29,7 @@ def test_middleware_that_swallows_an_error_makes_no_success_of_it(bed: Bed, form
 
     bed.app.middleware(deaf_async if kind[1] else deaf)
     info = bed.run(form(raising(ValueError("x"))), MAX_ERRORS=1)
-    assert (info["status"], told(info)) == ("failed", ["swallowed"])
+    assert (info["status"], recorded(info)) == ("failed", ["swallowed"])
     assert [error["msg"] for error in info["errors"]] == ["ValueError: x"]
 
 
@@ -77,14 +77,14 @@ def test_middleware_that_fails_is_an_error_of_the_job(bed: Bed, form: Any, where
     info = bed.run(form(noting("run")), MAX_ERRORS=1, on_error=form(noting("asked")))
     assert (info["status"], info["errors"][0]["msg"]) == ("failed", f"RuntimeError: on the way {where}")
     expected = {"made": [], "in": ["outer in", "outer sees RuntimeError"]}
-    assert told(info) == expected.get(where, ["outer in", "run", "outer sees RuntimeError"])
+    assert recorded(info) == expected.get(where, ["outer in", "run", "outer sees RuntimeError"])
 
 
 def test_middleware_that_returns_no_context_manager_is_named(bed: Bed, form: Any) -> None:
     bed.app.middleware(lambda job: "tracing")
     info = bed.run(form(noting("run")), MAX_ERRORS=1)
     assert "returned 'tracing'; expected a context manager" in info["errors"][0]["msg"]
-    assert told(info) == []
+    assert recorded(info) == []
 
 
 async def coroutine(job: Any) -> None:

@@ -102,12 +102,12 @@ def test_a_worker_of_paused_queues_only_is_ready_and_has_nothing_to_do(tmp_path:
     crowd = Crowd()
     crowd.app.fleet.pause("default")
     crowd.submit(1)
-    told: list[str] = []
-    reporter = zerog.worker.health.HealthReporter([told.append])
+    recorded: list[str] = []
+    reporter = zerog.worker.health.HealthReporter([recorded.append])
     stats = zerog.Worker(crowd.app, reporter=reporter).run(burst=True)
     assert stats.ran == 0
     with Running(crowd.app, reporter=reporter):
-        until(lambda: any("READY=1" in line for line in told))
+        until(lambda: any("READY=1" in line for line in recorded))
     [uuid] = [progress["uuid"] for progress in crowd.app.jobs()]
     assert crowd.app.progress(uuid)["status"] == "queued" and crowd.app.progress(uuid)["attempts"] == 0
 

@@ -82,14 +82,14 @@ def test_backoff_may_be_any_callable_of_the_number_of_errors_and_the_exception(a
 
 
 def test_the_number_of_errors_grows() -> None:
-    told: list[tuple[int, str]] = []
+    recorded: list[tuple[int, str]] = []
 
     def backoff_of(error_count: int, error: BaseException | None) -> int:
-        told.append((error_count, repr(error)))
+        recorded.append((error_count, repr(error)))
         return 0
 
     finished(fail, BACKOFF=backoff_of, MAX_ERRORS=4)
-    assert told == [(count, "ValueError('bad weather')") for count in (1, 2, 3)]
+    assert recorded == [(count, "ValueError('bad weather')") for count in (1, 2, 3)]
 
 
 def test_a_delay_of_the_job_s_own_comes_before_backoff(app: zerog.App, executor: str) -> None:

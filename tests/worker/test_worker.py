@@ -44,19 +44,19 @@ class Add(zerog.BaseJob):
 class Blocking(zerog.BaseJob):
     JOB_TYPE = "blocking"
     began = threading.Event()
-    told = threading.Event()
+    recorded = threading.Event()
     go = threading.Event()
 
     @classmethod
     def reset(cls) -> None:
-        for event in (cls.began, cls.told, cls.go):
+        for event in (cls.began, cls.recorded, cls.go):
             event.clear()
 
     def run(self) -> None:
         self.began.set()
         while not self.go.wait(0.01):
             if self.stopping:
-                self.told.set()
+                self.recorded.set()
 
 
 class Flaky(MemoryDatastore):
@@ -143,7 +143,7 @@ def test_stop_waits_for_a_running_job(app: zerog.App) -> None:
     with Running(app) as running:
         assert Blocking.began.wait(20)
         running.worker.stop()
-        assert Blocking.told.wait(20)
+        assert Blocking.recorded.wait(20)
         Blocking.go.set()
     assert app.progress(first)["status"] == "succeeded"
     assert app.progress(second)["status"] == "queued"
@@ -165,7 +165,7 @@ def test_jobs_claimed_ahead_are_given_back(tmp_path: Path, monkeypatch: pytest.M
         assert Blocking.began.wait(30)
         ahead = until(lambda: [uuid for uuid in behind if app.progress(uuid)["status"] == "running"])
         running.worker.stop()
-        assert Blocking.told.wait(20)
+        assert Blocking.recorded.wait(20)
         until(lambda: all(app.progress(uuid)["status"] == "queued" for uuid in ahead))
         Blocking.go.set()
     assert app.progress(blocking)["status"] == "succeeded"

@@ -37,7 +37,7 @@ class Bed:
         return self.app.info(uuid)
 
 
-def told(info: dict[str, Any]) -> list[str]:
+def recorded(info: dict[str, Any]) -> list[str]:
     """The messages of a job's events."""
     return [event["msg"] for event in info["events"]]
 

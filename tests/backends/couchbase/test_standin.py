@@ -87,8 +87,8 @@ def test_looking_up_paths(collection: Any, key: str) -> None:
     size = paths.get("$document.value_bytes", xattr=True)
     wanted = [size, paths.get("a.b[1].c"), paths.get("`with.dot`"), paths.count("a.b"), paths.get("a.b[-1]")]
     answer = collection.lookup_in(key, [*wanted, paths.get("nothing"), paths.count("`with.dot`"), paths.get("a.b.c")])
-    told = [answer.content_as[bytes](n) for n in range(5)]
-    assert told == [str(len(text)).encode(), b'"x"', b"null", b"2", b'{"c":"x"}']
+    recorded = [answer.content_as[bytes](n) for n in range(5)]
+    assert recorded == [str(len(text)).encode(), b'"x"', b"null", b"2", b'{"c":"x"}']
     for number, error in (
         (5, sdk.PathNotFoundException),
         (6, sdk.PathMismatchException),

@@ -275,11 +275,11 @@ def test_repairs_leave_out_what_needs_none(engine: RedisEngine, monkeypatch: pyt
     there, changed = submitted(engine), submitted(engine)
     gone = new_document("test", 1.0, to_text(engine.clock.now()))["uuid"]
     engine.datastore.mutate(make_key(changed), waiting(to_text(engine.clock.now()), 0))
-    told = engine._repair_told
+    recorded = engine._repair_told
 
     def meanwhile(head: dict[str, Any], now: str, why: str) -> Any:
         engine.datastore.mutate(make_key(changed), [Set("colour", "red")])
-        return told(head, now, why)
+        return recorded(head, now, why)
 
     monkeypatch.setattr(engine, "_repair_told", meanwhile)
     Unruly(engine, "")

@@ -239,8 +239,8 @@ def test_a_worker_goes_on_by_itself_after_a_restart(
         running.join(20)
     assert [job.resultCode for job in jobs] == [200] * 40
     assert [len(job.events) for job in jobs] == [1] * 40
-    told = [text for text in caplog.messages if "waiting for the datastore" in text]
-    assert len(told) == 1
+    recorded = [text for text in caplog.messages if "waiting for the datastore" in text]
+    assert len(recorded) == 1
     assert sum("answers again" in text for text in caplog.messages) == 1
 
 

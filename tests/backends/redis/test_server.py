@@ -172,8 +172,8 @@ def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogC
     datastore = RedisDatastore(own.url())
     for n in range(3):
         datastore.set("key", {"n": n})
-    [told] = [text for text in caplog.messages if "allkeys-lru" in text]
-    assert "noeviction" in told
+    [recorded] = [text for text in caplog.messages if "allkeys-lru" in text]
+    assert "noeviction" in recorded
 
 
 # cost, priorities, what is stored

@@ -66,7 +66,7 @@ def loop() -> Iterator[Loop]:
     one.end()
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def recorded(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "event loop" in record.getMessage()]
 
 
@@ -76,19 +76,19 @@ def test_it_is_told_once_while_it_lasts_and_once_when_it_is_over(loop: Loop, cap
     loop.go.clear()
     loop.hold()
     loop.look(HELD_SECONDS)
-    assert told(caplog) == []  # the first poll only sends the probe
+    assert recorded(caplog) == []  # the first poll only sends the probe
     loop.look(3 * HELD_SECONDS)
-    (message,) = told(caplog)
+    (message,) = recorded(caplog)
     assert "a task blocks the event loop, for 5 s by now" in message and "in work\n" in message
     loop.answer()
-    assert told(caplog)[1:] == ["the event loop is no longer blocked; it was blocked for 20 s"]
+    assert recorded(caplog)[1:] == ["the event loop is no longer blocked; it was blocked for 20 s"]
 
 
 def test_a_loop_that_answers_is_not_told_of(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(50):
         loop.look(HELD_SECONDS, pace=HELD_SECONDS)
         loop.answer()
-    assert told(caplog) == []
+    assert recorded(caplog) == []
 
 
 def test_a_process_that_was_stopped_held_up_nothing(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -96,7 +96,7 @@ def test_a_process_that_was_stopped_held_up_nothing(loop: Loop, caplog: pytest.L
     loop.hold()
     loop.held.look()
     loop.look(3 * HELD_SECONDS, pace=3 * HELD_SECONDS)
-    assert told(caplog) == []
+    assert recorded(caplog) == []
 
 
 def test_a_worker_names_the_job_and_the_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,9 +112,9 @@ def test_a_worker_names_the_job_and_the_line(monkeypatch: pytest.MonkeyPatch, ca
 
     with caplog.at_level(logging.WARNING, "zerog"), Running(app, executor="async", lease=1):
         uuid = add(app, run)
-        until(lambda: told(caplog))
+        until(lambda: recorded(caplog))
         go.set()
         assert app.wait(uuid, 20).status == "succeeded"
-        until(lambda: len(told(caplog)) == 2)
-    assert told(caplog)[0].startswith(f"job {uuid} blocks the event loop")
-    assert "test_blocked_loop.py" in told(caplog)[0] and "compute()" in told(caplog)[0]
+        until(lambda: len(recorded(caplog)) == 2)
+    assert recorded(caplog)[0].startswith(f"job {uuid} blocks the event loop")
+    assert "test_blocked_loop.py" in recorded(caplog)[0] and "compute()" in recorded(caplog)[0]

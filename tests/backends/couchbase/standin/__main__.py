@@ -41,12 +41,12 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"couchbase://Administrator@127.0.0.1:{server.port}", flush=True)
     for line in sys.stdin:
-        told = json.loads(line)
-        if "faults" in told:
-            server.faults.set([Fault(**fault) for fault in told["faults"]])
-        if "collection" in told:
+        recorded = json.loads(line)
+        if "faults" in recorded:
+            server.faults.set([Fault(**fault) for fault in recorded["faults"]])
+        if "collection" in recorded:
             for bucket in server.buckets.values():
-                bucket.add(tuple(told["collection"].split(".", 1)))
+                bucket.add(tuple(recorded["collection"].split(".", 1)))
         counts, server.faults.counts = server.faults.counts, type(server.faults.counts)()
         print(json.dumps(counts), flush=True)
 
