@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.structure import ROOT, foreign_privates, functions, imported, modules, report
@@ -20,6 +22,11 @@ WIDEST = 21
 
 def test_files_are_short() -> None:
     assert [(module.name, module.lines) for module in modules() if module.lines > LARGEST_FILE] == []
+
+
+def test_test_files_are_short() -> None:
+    tests = {path: len(path.read_text().splitlines()) for path in Path(__file__).parent.rglob("*.py")}
+    assert {str(path): lines for path, lines in tests.items() if lines > LARGEST_FILE} == {}
 
 
 def test_functions_are_short() -> None:

@@ -105,3 +105,11 @@ class Workers:
 
         result: dict[str, int] = self.until(ended, seconds)
         return result
+
+
+def run_worker(folder: Path, app: str, *options: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    """A worker run to its end. ``streams``: its standard files; by default its output is captured."""
+    streams = streams or {"capture_output": True, "text": True}
+    command = [sys.executable, "-m", "zerog", "worker", app, *options]
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+    return subprocess.run(command, cwd=folder, env=environment, timeout=60, check=False, **streams)

@@ -34,11 +34,6 @@ class Plain(zerog.BaseJob):
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def app(clock: ManualClock) -> zerog.App:
     made = zerog.App("memory://", clock=clock)
     made.register(Plain)

@@ -29,11 +29,6 @@ ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def engine(clock: ManualClock) -> Engine:
     return Engine(MemoryDatastore(), MemoryQueue(clock=clock), clock)
 

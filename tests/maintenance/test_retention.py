@@ -4,69 +4,24 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import zerog
-from tests.engine.engines import KINDS
-from tests.jobs.builders import PlainStore
-from tests.maintenance.doctors import doctor_of
-from zerog.backends.memory.datastore import MemoryDatastore
-from zerog.backends.memory.queue import MemoryQueue
+from tests.maintenance.retained import ALICE, DAY, Long, Short, ended, stored, sweeper
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
-from zerog.contracts.datastore import FindQuery, Page
+from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement, WorkerIdentity
-from zerog.exceptions import DatastoreError, DatastoreUnavailable
+from zerog.engine.transitions import Settlement
 from zerog.maintenance import reconcile, retention
-from zerog.maintenance.reconcile import Reconciler
-from zerog.records.job import TERMINAL, make_key, new_document
+from zerog.records.job import make_key, new_document
 from zerog.records.operations import Set
 from zerog.registry import JobRegistry
-from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
-
-ALICE = WorkerIdentity("alice", 30.0)
-DAY = 86_400.0
-
-
-class Short(zerog.BaseJob):
-    """Kept for a day; a week if it failed."""
-
-    JOB_TYPE = "short"
-    SCHEMA_VERSION = "2.0"
-    RETAIN = timedelta(days=1)
-    RETAIN_FAILED = 7 * DAY
-
-    def run(self) -> Any:
-        return 200
-
-
-class Long(zerog.BaseJob):
-    """Kept for ever."""
-
-    JOB_TYPE = "long"
-
-    def run(self) -> Any:
-        return 200
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    opened = KINDS[request.param].open(tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -74,28 +29,6 @@ def registry() -> JobRegistry:
     registry = JobRegistry()
     registry.add_classes([Short, Long])
     return registry
-
-
-def sweeper(engine: Engine, registry: JobRegistry, name: str = "sweeper") -> Reconciler:
-    return Reconciler(engine, name, engine.clock, kept=registry.kept)
-
-
-def ended(engine: Engine, code: int = 200, job_class: type[zerog.BaseJob] = Short, number: int = 1) -> list[str]:
-    now = to_text(engine.clock.now())
-    version = float(job_class.SCHEMA_VERSION)
-    documents = [new_document(job_class.JOB_TYPE, version, now) for _ in range(number)]
-    engine.submit(documents)
-    if code == 410:
-        for document in documents:
-            engine.cancel(document["uuid"])
-        return [document["uuid"] for document in documents]
-    claims = engine.claim(number, ALICE, lambda head: head["jobType"])
-    assert all(engine.settle([Settlement(claim, "finish", 1, code) for claim in claims]))
-    return [claim.uuid for claim in claims]
-
-
-def stored(engine: Engine, uuids: list[str]) -> list[bool]:
-    return [engine.datastore.read(make_key(uuid)) is not None for uuid in uuids]
 
 
 def test_each_kind_is_kept_as_long_as_its_class_says(engine: Engine, registry: JobRegistry, clock: ManualClock) -> None:
@@ -206,84 +139,6 @@ def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
     assert reconciler.pause() > reconcile.INTERVAL / 2
 
 
-def test_jobs_that_can_not_be_removed_hold_up_no_others(
-    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sweep reads at most LEFT of them, and the next one continues behind those."""
-    monkeypatch.setattr(retention, "PAGE", 2)
-    monkeypatch.setattr(retention, "LEFT", 4)
-    newer = ended(engine, number=10)
-    for uuid in newer:
-        engine.datastore.mutate(make_key(uuid), [Set("schemaVersion", 3.0)])
-    clock.advance(1)
-    old = ended(engine, number=2)
-    clock.advance(2 * DAY)
-    reconciler = sweeper(engine, registry)
-    reports = [reconciler.sweep().removed for _ in range(6)]
-    assert [sorted(removed) for removed in reports if removed] == [sorted(old)]
-    assert stored(engine, newer) == [True] * 10
-
-
-class NoQuery(MemoryDatastore):
-    """As Couchbase without its query service."""
-
-    can_find_ended = False
-
-    def find(self, query: FindQuery) -> Page:
-        if query.due is None and (query.status is None or query.status in TERMINAL):
-            raise DatastoreError("there is no query service")
-        return super().find(query)
-
-
-class NoIndex(NoQuery):
-    """As Couchbase without ``zerog setup``."""
-
-    can_find_ended = True
-
-
-@pytest.mark.parametrize(
-    ("store", "why"), [(NoQuery, "can't list jobs that have ended"), (NoIndex, "no query service")]
-)
-def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
-    store: type[MemoryDatastore], why: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What it found stuck is reported; the log names RETAIN once, and doctor names the types and the reason."""
-    app = zerog.App(datastore=store(), queue="memory://")
-    app.register(Short)
-    reconciler = app._make_reconciler("worker")
-    app.engine.skip("0199", "of an unknown type")
-    with caplog.at_level(logging.WARNING, "zerog"):
-        reports = [reconciler.sweep() for _ in range(3)]
-    assert [report.stuck for report in reports] == [{"0199": "of an unknown type"}] * 3
-    [record] = [record for record in caplog.records if "RETAIN" in record.message]
-    assert why in record.message
-    [finding] = [finding for finding in doctor_of(app).examine().findings if "RETAIN" in finding.what]
-    assert "short" in finding.what
-    assert why in finding.what
-
-
-def test_an_outage_in_between_ends_no_sweep(
-    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was removed before it is reported, and the next sweep continues."""
-    monkeypatch.setattr(retention, "PAGE", 2)
-    old = ended(engine, number=6)
-    clock.advance(2 * DAY)
-    discard_all = engine.discard_all
-    calls = iter([False, True])
-
-    def unsteady(*args: Any) -> list[str]:
-        if next(calls, False):
-            raise DatastoreUnavailable("no route to the server")
-        return discard_all(*args)
-
-    monkeypatch.setattr(engine, "discard_all", unsteady)
-    reconciler = sweeper(engine, registry)
-    first = reconciler.sweep().removed
-    assert len(first) == 2
-    assert sorted(first + reconciler.sweep().removed + reconciler.sweep().removed) == sorted(old)
-
-
 def test_several_workers_remove_each_job_once(
     engine: Engine, registry: JobRegistry, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -337,22 +192,6 @@ def test_what_newer_code_wrote_is_left_to_it(
     assert stored(engine, [uuid]) == [True]
 
 
-@pytest.mark.parametrize("point", ["discard.delete", "discard.deleted"])
-def test_an_answer_that_is_lost_ends_no_sweep(
-    engine: Engine, registry: JobRegistry, clock: ManualClock, point: str
-) -> None:
-    """The next one finds what is left."""
-    old = ended(engine, number=3)
-    clock.advance(2 * DAY)
-    failpoints.arm(point, "unknown")
-    try:
-        sweeper(engine, registry).sweep()
-    finally:
-        failpoints.disarm()
-    sweeper(engine, registry).sweep()
-    assert stored(engine, old) == [False] * 3
-
-
 def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
     """By the settings of its app's classes."""
     app = zerog.App("memory://", clock=clock)
@@ -364,17 +203,6 @@ def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
     assert list(app.jobs()) == []
 
 
-def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> None:
-    """A class whose jobs are to be removed, on a datastore that can't."""
-    app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
-    app.register(Long)
-    assert not any("RETAIN" in finding.what for finding in doctor_of(app).examine().findings)
-    app.register(Short)
-    [finding] = [finding for finding in doctor_of(app).examine().findings if "RETAIN" in finding.what]
-    assert "short" in finding.what
-    assert sweeper(app.engine, registry)._retention.sweep() == []
-
-
 @pytest.mark.parametrize("name", ["RETAIN", "RETAIN_FAILED"])
 @pytest.mark.parametrize("wrong", [0, -1, "7 days", True, timedelta(0), 1e12, float("nan"), [1]])
 def test_a_wrong_time_is_refused_at_registration(name: str, wrong: object) -> None:
@@ -382,28 +210,3 @@ def test_a_wrong_time_is_refused_at_registration(name: str, wrong: object) -> No
     broken = type("Broken", (Long,), {"JOB_TYPE": "broken", name: wrong})
     with pytest.raises(zerog.InvalidJobClass, match=f"{name} is .*expected a timedelta or seconds"):
         zerog.App("memory://").register(broken)
-
-
-def test_an_outage_is_logged_and_no_missing_index(
-    engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    """The next sweep removes what is due."""
-    old = ended(engine)
-    clock.advance(2 * DAY)
-    reconciler = sweeper(engine, registry)
-    find = engine.datastore.find
-
-    def fail(query: FindQuery) -> Any:
-        if query.until is not None:
-            raise DatastoreUnavailable("made up: no route")
-        return find(query)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(engine.datastore, "find", fail)
-        assert reconciler.sweep().removed == []
-    assert "made up: no route" in caplog.text
-    assert reconciler.sweep().removed == old
-
-
-def test_without_a_type_that_is_removed_there_is_nothing_to_complain_about(engine: Engine) -> None:
-    assert retention.why_not(engine.datastore, {"succeeded": {}}) is None

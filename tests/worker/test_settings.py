@@ -1,0 +1,70 @@
+"""Settings of a worker: which are refused, and what config() returns."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+import zerog
+
+
+@pytest.fixture
+def app() -> zerog.App:
+    made = zerog.App("memory://")
+
+    @made.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"connect_retries": -1}, "connect_retries=-1"),
+        ({"connect_retries": 2.5}, "whole number"),
+        ({"connect_retries": True}, "connect_retries=True"),
+        ({"build_id": ""}, "build_id=''"),
+        ({"build_id": "a b"}, "without spaces"),
+        ({"build_id": 7}, "build_id=7"),
+        ({"name": ""}, "name=''"),
+        ({"name": "x" * 101}, "1 to 100"),
+        ({"name": "a\nb"}, "without spaces"),
+        ({"queues": "high"}, "a list of names"),
+        ({"queues": [1]}, "a list of names"),
+        ({"signals": [signal.SIGKILL]}, "can be handled"),
+        ({"signals": [12345]}, "can be handled"),
+        ({"signals": 15}, "signals=15"),
+        ({"on_fatal": "mail"}, "on_fatal='mail'"),
+        ({"grace": float("nan")}, "grace=nan"),
+        ({"lease": True}, "lease=True"),
+    ],
+)
+def test_wrong_settings_fail_at_once(app: zerog.App, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(zerog.ConfigurationError, match="expected") as caught:
+        zerog.Worker(app, **options)
+    assert named in str(caught.value)
+
+
+def test_config_is_a_copy_of_the_settings(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROG_BUILD", "1f2e3d")
+    worker = zerog.Worker(app, name="pinta", queues=["high", "low"], lease=6)
+    assert worker.config() == {
+        "concurrency": 1,
+        "executor": "thread",
+        "lease": 6.0,
+        "grace": 25.0,
+        "queues": ["high", "low"],
+        "name": "pinta",
+        "build_id": "1f2e3d",
+        "max_jobs": None,
+        "max_memory": None,
+        "connect_retries": None,
+        "signals": ["SIGTERM", "SIGINT", "SIGHUP"],
+    }
+    worker.config()["queues"].append("more")
+    assert worker.config()["queues"] == ["high", "low"] and worker.queues == ("high", "low")
+    assert zerog.Worker(app, build_id="mine").config()["build_id"] == "mine"
