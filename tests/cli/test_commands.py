@@ -168,13 +168,23 @@ def test_every_command_has_help_and_the_version_is_told() -> None:
     assert zerog.__version__ in in_process("--version").output
 
 
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
-    """Without click the command names what to install."""
-    (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
+    """Without click or rich the command names what to install; click alone is there wherever Flask is."""
+    fault = f"raise ModuleNotFoundError(\"No module named '{missing}'\", name={missing!r})\n"
+    (tmp_path / f"{missing}.py").write_text(fault)
+    (tmp_path / "myapp.py").write_text("import zerog\napp = zerog.App('sqlite:///jobs.db')\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zerog.cli.main as m; m.main()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert result.returncode == 1
-    assert "pip install 'zerog[cli]'" in result.stderr
+    result = subprocess.run(
+        [sys.executable, "-c", code, "jobs", "ls", "myapp:app"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert f"needs {missing}; install it with: pip install 'zerog[cli]'" in result.stderr
 
 
 def test_a_value_found_instead_of_an_app_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

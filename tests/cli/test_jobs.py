@@ -125,7 +125,7 @@ def test_a_limit_says_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
 
 def test_long_listings_are_tables_of_bounded_size(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, the header is printed once and the columns continue."""
-    monkeypatch.setattr("zerog.cli.commands.jobs.CHUNK", 3)
+    monkeypatch.setattr("zerog.cli.job_table.CHUNK", 3)
     made = sorted(shop.submitted() for _ in range(7))
     assert uuids(zerog("jobs", "ls", "myapp:app", "--all").stdout) == made
 

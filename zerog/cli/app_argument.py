@@ -7,15 +7,16 @@ import io
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from zerog.app import App
 from zerog.cli.errors import spoken
 from zerog.exceptions import ConfigurationError
-from zerog.loading import load_app
+
+if TYPE_CHECKING:
+    from zerog.app import App
 
 VARIABLE = "ZEROG_APP"
 
@@ -66,6 +67,8 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 
 def load_shared(target: str) -> App:
     """Load the app that ``MODULE:NAME`` names, if other processes can see its jobs. Raises ConfigurationError."""
+    from zerog.loading import load_app
+
     app = load_app(target)
     if not app.datastore.shared:
         raise ConfigurationError(
@@ -77,6 +80,8 @@ def load_shared(target: str) -> App:
 
 def complete_types(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the job types of the app, for a shell; none if it can't be loaded."""
+    from zerog.loading import load_app
+
     types: dict[str, Any] = {}
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
         types = load_app(ctx.params["app"]).registry.get_registered_classes()

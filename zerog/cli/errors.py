@@ -8,12 +8,14 @@ import select
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from marshmallow import ValidationError
 
 import zerog
+
+if TYPE_CHECKING:
+    from marshmallow import ValidationError
 
 FAILED, WRONG, UNFINISHED, INTERRUPTED, CLOSED = 1, 2, 4, 130, 141
 
@@ -38,9 +40,6 @@ def spoken(command: F) -> F:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except ValidationError as error:
-            lines = [f"  {name}: {_said(what)}" for name, what in _by_field(error).items()]
-            fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
         except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
             fail(str(error), WRONG)
         except zerog.ZerogError as error:
@@ -54,6 +53,13 @@ def spoken(command: F) -> F:
             # (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED)
+        except Exception as error:
+            from marshmallow import ValidationError  # half of the start-up time, and few commands meet it
+
+            if not isinstance(error, ValidationError):
+                raise
+            lines = [f"  {name}: {_said(what)}" for name, what in _by_field(error).items()]
+            fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
 
     return run  # type: ignore[return-value]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from zerog.app import App
 from zerog.cli.errors import FAILED, UNFINISHED, fail
 from zerog.cli.output import STALLED, STYLES
 from zerog.records.job import SUCCEEDED, TERMINAL
+
+if TYPE_CHECKING:
+    from zerog.app import App
 
 
 class _Rate(ProgressColumn):

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zerog.cli.output import STALLED, STYLES, age, clean, make_console, percent
+from zerog.cli.console import make_console
+from zerog.cli.output import STALLED, STYLES, age, clean, percent
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
 from zerog.records.job import Document

@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 import zerog
-from zerog.jobs.logfields import JobFields
 
 PATIENCE = 0.2
 """Seconds for which a write waits for a reader. After a write that timed out none waits until something was read."""
@@ -171,6 +170,8 @@ def configure(level: str, form: str) -> None:
     number = logging.getLevelName(level.upper())
     if not isinstance(number, int):
         raise zerog.ConfigurationError(f"--log-level {level!r}; expected DEBUG, INFO, WARNING or ERROR")
+    from zerog.jobs.logfields import JobFields
+
     handler = logging.StreamHandler(steady_stream(2))  # its own: jobs close sys.stderr
     handler.addFilter(JobFields())
     handler.setFormatter(_json() if form == "json" else _Plain())

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import zerog
-from zerog.app import App
 from zerog.cli.app_argument import complete_types
 from zerog.records.job import STATUSES
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text
+
+if TYPE_CHECKING:
+    from zerog.app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
 

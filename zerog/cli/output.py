@@ -10,12 +10,8 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
 
 from zerog.support.clock import from_text
-
-ENDLESS = 100_000
-"""Columns of what is no terminal: lines are never cut or broken there."""
 
 STALLED = "stalled"
 """Status shown for a running job that has written nothing for long."""
@@ -33,19 +29,6 @@ STYLES = {
 """The style of each status."""
 
 _UNITS = ((7 * 86400, "w"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # reported like all other errors
-
-
-def make_console(stderr: bool = False) -> Console:
-    """Return a console without markup; output is not wrapped unless it is a terminal."""
-    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = ENDLESS
-    return console
 
 
 def clean(text: object, keep: str = "\n\t") -> str:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from zerog.cli.errors import FAILED, spoken
 
@@ -22,6 +21,8 @@ def demo(path: Path | None) -> None:
     \b
     Example: zerog demo
     """
+    from rich.console import Console
+
     from zerog.cli.demo.show import Show
 
     if not Show(Console(), path).play():

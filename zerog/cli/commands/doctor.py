@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import described, flat, print_json
-from zerog.maintenance.doctor import Doctor
-from zerog.maintenance.findings import Diagnosis, Finding
+
+if TYPE_CHECKING:
+    from zerog.maintenance.findings import Diagnosis, Finding
 
 SHOWN = 5
 """Jobs named for each finding in the text."""
@@ -31,6 +33,8 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
+    from zerog.maintenance.doctor import Doctor
+
     shared = load_shared(app)
     diagnosis = Doctor(shared.engine, shared.registry, shared.fleet, app).examine(watch)
     if as_json:

@@ -7,24 +7,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from zerog.app import App
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.options import Filters, filter_options, who_option
-from zerog.cli.output import clean, make_console, plural, print_json_line
+from zerog.cli.output import clean, plural, print_json_line
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogError
 from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, WAITING, make_key
 from zerog.records.job import FAILED as FAILED_STATUS
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zerog.app import App
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-Act = Callable[[App, str, str | None], str]
+Act = Callable[["App", str, "str | None"], str]
 """Does it to one job, by its uuid; returns the result in a word or two. The last argument is the time at which the job
 had ended when the filters found it: if it has ended again since, it may not match any more."""
 
@@ -132,6 +134,8 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
     """Do it and exit with 1 if it could not be done to all."""
     if bool(selection.uuids) == bool(selection.filters):
         raise ConfigurationError("name jobs by uuid or give filters, one of both; nothing was changed")
+    from zerog.cli.console import make_console
+
     console = make_console(stderr=True)
     found: Iterable[tuple[str, str | None]] = dict.fromkeys((uuid, None) for uuid in selection.uuids)
     total: int | None = None
@@ -191,6 +195,8 @@ class _Round:
 
         Raises DatastoreUnavailable: then all further jobs would fail, too.
         """
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
         with shown:

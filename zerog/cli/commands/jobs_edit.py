@@ -8,7 +8,6 @@ import click
 
 import zerog
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.job_view import shown
 from zerog.cli.options import pair, read_json, who_option
 from zerog.cli.output import clean, print_json
 
@@ -35,6 +34,8 @@ def edit(
     Example: zerog jobs edit myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --set path=b.txt --reason typo --dry-run
     Example: zerog jobs edit myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --set path=b.txt --reason typo --retry
     """
+    from zerog.cli.job_view import shown
+
     if bool(pairs) == (source is not None):
         raise zerog.ConfigurationError("give new values with --set or with --params, one of both; nothing was changed")
     given = dict(map(pair, pairs)) if source is None else read_json(source)

@@ -8,8 +8,7 @@ import click
 
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
-from zerog.cli.follow import follow
-from zerog.cli.output import make_console, print_json
+from zerog.cli.output import print_json
 from zerog.records.job import SUCCEEDED, TERMINAL
 
 
@@ -25,6 +24,9 @@ def show_progress(app: str, uuid: str, is_followed: bool) -> None:
     """
     the_app = load_shared(app)
     if is_followed:
+        from zerog.cli.console import make_console
+        from zerog.cli.follow import follow
+
         sys.exit(follow(the_app, [uuid], make_console()))
     state = the_app.progress(uuid)
     print_json(state)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, described, flat, make_console, operator, print_json_line
+from zerog.cli.output import ListingGroup, described, flat, operator, print_json_line
 
 
 @click.group(cls=ListingGroup)
@@ -33,7 +32,9 @@ def list_queues(app: str, as_json: bool) -> None:
         for queue in found:
             print_json_line(queue)
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    from zerog.cli.console import make_console, make_table
+
+    table = make_table()
     for column, justify in (("QUEUE", "left"), ("WAITING", "right"), ("WORKERS", "right"), ("PAUSED", "left")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     now = the_app.clock.now()

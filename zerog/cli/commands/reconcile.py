@@ -6,17 +6,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from zerog.app import App
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import flat, plural, print_json_line
 from zerog.exceptions import ConfigurationError, ZerogError
-from zerog.maintenance.reconcile import Report
-from zerog.worker.settings import SIGNALS
-from zerog.worker.signal_thread import SignalThread
+
+if TYPE_CHECKING:
+    from zerog.app import App
+    from zerog.maintenance.reconcile import Report
 
 
 @app_command()
@@ -52,6 +53,9 @@ def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> Non
 
 
 def _sweep_for_ever(app: App, pause: float, as_json: bool) -> None:
+    from zerog.worker.settings import SIGNALS
+    from zerog.worker.signal_thread import SignalThread
+
     end = threading.Event()
     with SignalThread(SIGNALS, lambda _number: end.set()):
         while not end.is_set():

@@ -12,7 +12,6 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import print_json
 from zerog.exceptions import ZerogError
-from zerog.fleet.heartbeat import DIRECTORY
 
 
 @app_command()
@@ -25,6 +24,8 @@ def setup(app: str, as_json: bool) -> None:
     \b
     Example: zerog setup myapp:app
     """
+    from zerog.fleet.heartbeat import DIRECTORY
+
     the_app = load_shared(app)
     datastore, queue = the_app.datastore, the_app.queue
     told = [

@@ -10,9 +10,7 @@ import click
 
 import zerog
 from zerog.cli.app_argument import app_command, complete_types, load_shared
-from zerog.cli.follow import follow
 from zerog.cli.options import pair, read_json
-from zerog.cli.output import make_console
 
 
 class Time(click.ParamType[datetime]):
@@ -77,4 +75,7 @@ def submit(
     for uuid in uuids:
         click.echo(uuid)
     if wait:
+        from zerog.cli.console import make_console
+        from zerog.cli.follow import follow
+
         sys.exit(follow(the_app, uuids, make_console(stderr=True), timeout))

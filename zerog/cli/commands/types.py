@@ -6,12 +6,9 @@ import json
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from zerog.cli.app_argument import app_command
-from zerog.cli.output import clean, make_console, print_json
-from zerog.loading import load_app
+from zerog.cli.output import clean, print_json
 
 
 @app_command()
@@ -24,6 +21,8 @@ def types(app: str, schema: bool, as_json: bool) -> None:
     Example: zerog types myapp:app
     Example: zerog types myapp:app --schema
     """
+    from zerog.loading import load_app
+
     known = load_app(app).types()
     if as_json:
         print_json(known)
@@ -36,7 +35,9 @@ def types(app: str, schema: bool, as_json: bool) -> None:
 
 
 def _print_table(known: list[dict[str, Any]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    from zerog.cli.console import make_console, make_table
+
+    table = make_table(gap=2)
     table.add_column("TYPE", no_wrap=True)
     table.add_column("VERSION", no_wrap=True)
     table.add_column("WHAT IT DOES")
@@ -46,6 +47,10 @@ def _print_table(known: list[dict[str, Any]]) -> None:
 
 
 def _print_schemas(known: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    from zerog.cli.console import make_console
+
     console = make_console()
     for entry in known:
         console.print(Text(f"{clean(entry['jobType'])}, version {clean(entry['schemaVersion'])}", style="bold"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,10 @@ import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED, fail
 from zerog.cli.logging import FORMATS, configure, keep_streams
-from zerog.worker.executors.cleanup import end_daemons
-from zerog.worker.health import from_environment
-from zerog.worker.session import WorkerStats
 from zerog.worker.settings import EXECUTORS, GRACE, LEASE
-from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
+
+if TYPE_CHECKING:
+    from zerog.worker.session import WorkerStats
 
 
 @app_command()
@@ -54,6 +53,10 @@ def worker(
     \b
     Example: zerog worker myapp:app --processes 2 --concurrency 4 --executor process
     """
+    from zerog.worker.executors.cleanup import end_daemons
+    from zerog.worker.health import from_environment
+    from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
+
     keep_streams()
     configure(log_level, log_format)
     link, buried = link_to_supervisor(), buried_workers()

@@ -8,11 +8,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, age, flat, make_console, operator, plural, print_json_line, span
+from zerog.cli.output import ListingGroup, age, flat, operator, plural, print_json_line, span
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, SILENT, STOPPING
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +51,11 @@ def list_workers(app: str, as_json: bool) -> None:
     if not found:
         click.echo("No workers.")
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    from rich.text import Text
+
+    from zerog.cli.console import make_console, make_table
+
+    table = make_table()
     for column in COLUMNS:
         table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
     now = the_app.clock.now()

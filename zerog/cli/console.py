@@ -1,0 +1,27 @@
+"""Output by rich, for terminals: imported only where a command draws, since that costs as much as all the rest."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+ENDLESS = 100_000
+"""Columns of what is no terminal: lines are never cut or broken there."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # reported like all other errors
+
+
+def make_console(stderr: bool = False) -> Console:
+    """Return a console without markup; output is not wrapped unless it is a terminal."""
+    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = ENDLESS
+    return console
+
+
+def make_table(gap: int = 1, with_header: bool = True) -> Table:
+    """Return a table without lines, with ``gap`` spaces between its columns."""
+    return Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=with_header, header_style="bold")
