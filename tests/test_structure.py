@@ -13,8 +13,8 @@ LONGEST_FUNCTION = 50
 AT_THE_TOP = 12
 """Modules beside the packages: what a program imports."""
 
-MOST_PRIVATES = 206
-"""Uses of another object's privates. Not to grow; 20 are to be left once a job holds its document as an object."""
+MOST_PRIVATES = 55
+"""Uses of another object's privates. Not to grow; at most 20 are the aim."""
 
 WIDEST = 21
 """Modules of the package that one imports. Not to grow."""

@@ -19,7 +19,7 @@ from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.batches import submit_all
 from zerog.jobs.function import FunctionJob, job_class_of
-from zerog.jobs.load import construct
+from zerog.jobs.load import attach, construct
 from zerog.jobs.logfields import current_job
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
@@ -180,7 +180,7 @@ class App:
         given. ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError
         with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
-        job_class = self.registry._class_of(job_type)
+        job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
@@ -203,7 +203,7 @@ class App:
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
         batches: an error of the datastore in between leaves whole jobs, and has a note with their number.
         """
-        job_class = self.registry._class_of(job_type)
+        job_class = self.registry.class_of(job_type)
         declaration = declaration_of(job_class)
         attributes: list[dict[str, Any]] = []
         messages: dict[Any, Any] = {}
@@ -251,7 +251,7 @@ class App:
         is given and the job is none of that class.
         """
         job = self.registry.get_job(uuid, self.datastore, self.queue)
-        self.registry._expect(job.uuid, job.jobType, job_type)
+        self.registry.expect(job.uuid, job.jobType, job_type)
         self._attach(job)
         return cast("J", job)
 
@@ -295,7 +295,7 @@ class App:
         pause, never = WAIT_SHORTEST, threading.Event()
         while True:
             head: Document = self.engine.read(uuid)[0]
-            self.registry._expect(uuid, head["jobType"], job_type)
+            self.registry.expect(uuid, head["jobType"], job_type)
             if head["status"] in TERMINAL:
                 return self.get_job(uuid, job_type)
             if (waiting := current_job.get()) is not None:
@@ -391,8 +391,4 @@ class App:
 
     def _attach(self, job: BaseJob) -> None:
         """Attach this app's engine, clock, middleware and resources to a job object."""
-        job.__dict__["_engine"] = self.engine
-        job._clock = self.clock
-        job._middleware = self._middleware
-        job._resources = self.resources
-        job._last_write = self.clock.monotonic()
+        attach(job, self.engine, self.clock, self._middleware, self.resources)

@@ -96,7 +96,7 @@ class JobRegistry:
         except (KeyError, TypeError):
             raise UnknownJobType(self._unknown(job_type)) from None
 
-    def _class_of(self, job_type: object) -> type[BaseJob]:
+    def class_of(self, job_type: object) -> type[BaseJob]:
         """Return the class given as a class, a type or a function. Raises UnknownJobType, ConfigurationError."""
         given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
         if not isinstance(given, (str, type)):
@@ -109,7 +109,7 @@ class JobRegistry:
             raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
         return job_class
 
-    def _expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
+    def expect(self, uuid: str, name: str, job_type: type[BaseJob] | str | None) -> None:
         """Raise JobNotFound unless the job of type ``name`` is one of ``job_type``; None accepts any."""
         if isinstance(job_type, str):
             job_type = self.get_class(job_type)

@@ -14,6 +14,7 @@ import zerog
 from tests.jobs.builders import Declared, Documented, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.base import BaseJobSchema
+from zerog.jobs.document import document_of
 from zerog.jobs.error import Error, ErrorSchema
 from zerog.records.operations import Set
 
@@ -277,7 +278,7 @@ def test_enqueue_passes_its_arguments_to_the_queue_and_keeps_them() -> None:
     job.enqueue(colour="green")
     assert queue.bodies[1] == (job.uuid, {**given, "delay": 0, "colour": "green"})
     assert head_of(job)["queueKwargs"] == {"priority": 3, "colour": "green", "tags": ["a"]}
-    job._engine.queue_named("default")
+    document_of(job).engine.queue_named("default")
     zerog.App(datastore=job.datastore, queue=queue).engine._put(head_of(job), 0)
     assert queue.bodies[2] == queue.bodies[1]
 

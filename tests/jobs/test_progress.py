@@ -10,6 +10,7 @@ import zerog
 from tests.jobs.builders import InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.jobs.base import FLUSH_EVERY
+from zerog.jobs.document import document_of
 from zerog.jobs.progress import is_stalled
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline
@@ -140,7 +141,7 @@ def test_a_million_ticks_wait_as_one_operation() -> None:
     job.set_tick_value(1e-9)
     for _ in range(1_000):
         job.tick()
-    assert len(list(job._pending)) == 1
+    assert len(list(document_of(job).pending)) == 1
     assert job.tickcount == pytest.approx(1e-6)
 
 

@@ -10,6 +10,7 @@ from marshmallow import Schema, fields
 import zerog
 from tests.jobs.builders import Declared, Documented, PlainStore, again, documented, head_of
 from zerog.exceptions import CorruptDocument, InvalidValue
+from zerog.jobs.document import document_of
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_reload_keeps_what_waits() -> None:
     job = documented()
     job.save()
     job.update_attrs(limit=3, flush=False)
-    job._gathered(job.record_event, "waits")
+    document_of(job).gathered(job.record_event, "waits")
     again(job).record_event("theirs")
     job.reload()
     assert (job.limit, [event["msg"] for event in job.events]) == (3, ["theirs", "waits"])

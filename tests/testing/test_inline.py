@@ -15,6 +15,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
+from zerog.jobs.document import document_of
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline, ways_out
 
@@ -142,8 +143,8 @@ def test_a_run_that_lost_its_claim_runs_again(app: Any) -> None:
 
         def run(self) -> Any:
             if self.attempts == 1:
-                assert self._run is not None
-                self._run.revoke("the lease is over")
+                assert document_of(self).run is not None
+                document_of(self).run.revoke("the lease is over")
                 self.record_event("never stored")
             return 200
 

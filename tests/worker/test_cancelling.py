@@ -13,6 +13,7 @@ import zerog
 from tests.processes import until
 from tests.worker.builders import ASYNC, Running, app_with, work
 from zerog.engine.transitions import WorkerIdentity
+from zerog.jobs.document import document_of
 from zerog.records.commands import run_name
 from zerog.support.clock import SYSTEM
 from zerog.worker.executors.async_ import AsyncExecutor
@@ -113,7 +114,7 @@ def test_a_coroutine_is_told_of_a_cancellation_that_comes_with_its_limit() -> No
             await asyncio.sleep(60)
         except zerog.SoftTimeout:
             seen.append("limit")
-            job._run.cancel()
+            document_of(job).run.cancel()
         try:
             await asyncio.sleep(60)
         except zerog.Cancelled:

@@ -15,6 +15,7 @@ import pytest
 import zerog
 from tests.marks import wide
 from tests.processes import until
+from zerog.jobs.document import document_of
 from zerog.support.clock import Clock
 
 DAY = 86_400.0
@@ -131,7 +132,7 @@ class SetBack(zerog.BaseJob):
     def run(self) -> dict[str, int]:
         self.record_event("before")
         self.update_attrs(output={}, flush=False)
-        self._clock.offset -= DAY  # type: ignore[attr-defined]
+        document_of(self).clock.offset -= DAY  # type: ignore[attr-defined]
         self.record_event("after")
         self.job_log_error(500, "and an error")
         return {}

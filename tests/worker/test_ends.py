@@ -10,6 +10,7 @@ import zerog
 from tests.worker.builders import Body, Started, finished, job_of, raising
 from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import Cancelled, ClaimLost
+from zerog.jobs.document import document_of
 from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.testing.inline import run_inline
@@ -129,7 +130,7 @@ def test_a_run_that_hides_its_lost_claim_still_settles_nothing() -> None:
 
 def test_a_claim_lost_in_a_coroutine_is_not_an_error() -> None:
     async def run(self: Any) -> Any:
-        self._run.revoke("taken")
+        document_of(self).run.revoke("taken")
         self.record_event("x")
 
     assert Started(run).go().kind == LOST

@@ -12,6 +12,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.builders import ASYNC, Started, app_with, finished, work
+from zerog.jobs.document import document_of
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import ways_out
 from zerog.worker.outcome import REQUEUE
@@ -143,7 +144,7 @@ def test_another_thread_of_the_job_is_not_told() -> None:
             recorded.append(error)
 
     def run(job: Any) -> None:
-        until(lambda: job._run.seconds_left() == 0)
+        until(lambda: document_of(job).run.seconds_left() == 0)
         thread = threading.Thread(target=helper, args=[job])
         thread.start()
         thread.join()

@@ -1,9 +1,9 @@
 """``BaseJob``: a job as an object with a document.
 
 The object shows the document as it was when last read, and every method that changes something writes it there, too.
-Its parts: the document as an object in ``document``, history in ``history``, progress in ``ticking``, loading in
-``load``; declarations and conversion in ``declaration``, writes and collisions in ``writes``, the numbers of a run in
-``zerog.engine.run``, versions in ``migrations``.
+Its parts: the document in ``document``, the methods of every stored job in ``stored``, history in ``history``, progress
+in ``ticking``, loading in ``load``; declarations and conversion in ``declaration``, versions in ``migrations``, the
+numbers of a run in ``zerog.engine.run``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 from marshmallow import Schema
 
 from zerog import backoff
+from zerog.contracts.datastore import without_history
 from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue, JobStateError
-from zerog.jobs import writes
 from zerog.jobs.declaration import declaration_of as declaration_of
-from zerog.jobs.document import HEAD_FIELDS
+from zerog.jobs.document import document_of
 from zerog.jobs.error import Error
 from zerog.jobs.history import MAX_TRACEBACK as MAX_TRACEBACK
 from zerog.jobs.history import HistoryMethods
@@ -30,7 +30,7 @@ from zerog.jobs.load import after_claim as after_claim
 from zerog.jobs.load import load_job as load_job
 from zerog.jobs.load import read_head as read_head
 from zerog.jobs.progress import share
-from zerog.jobs.schema import BaseJobSchema
+from zerog.jobs.schema import HEAD_FIELDS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
@@ -40,7 +40,7 @@ from zerog.records.job import INTERNAL_ERROR, Document, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
 from zerog.support import jsonvalues
-from zerog.support.clock import SYSTEM, to_text
+from zerog.support.clock import to_text
 
 _HEAD_SET = frozenset(HEAD_FIELDS)
 
@@ -115,26 +115,19 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self.datastore = datastore
         self.queue = queue
         self.keepalive = keepalive
-        self._declaration = declaration = declaration_of(type(self))
-        self._clock = SYSTEM
-        self._run = None
         self._middleware = ()
         self._resources = _NONE
-        self._stored = None
-        self._unknown = {}
-        self._pending = writes.Pending()
-        self._history = {field: [] for field in HISTORY}
-        self._last_write = self._clock.monotonic()
-        self._latest = ""
-        self._token = int(kwargs.pop("cas", None) or 0)
+        document = document_of(self)
+        declaration = document.declaration
+        token, unknown = int(kwargs.pop("cas", None) or 0), {}
         if kwargs.get("jobType", declaration.job_type) != declaration.job_type:
             raise InvalidValue(
                 f"{type(self).__name__} was given the document of a {jsonvalues.short_repr(kwargs['jobType'])}; "
                 f"expected one of a {declaration.job_type!r}. Nothing was stored."
             )
         known = declaration.attributes
-        if self._token:  # what a schema loaded from a stored document: newer code may have added fields
-            self._unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
+        if token:  # what a schema loaded from a stored document: newer code may have added fields
+            unknown = {name: kwargs.pop(name) for name in [*kwargs] if name not in known}
         for name in kwargs:
             if name not in known:
                 raise TypeError(
@@ -142,15 +135,13 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
                     f"Params, State or SCHEMA: {', '.join(declaration.fields) or 'it declares none'}"
                 )
         if not kwargs.keys() >= _HEAD_SET:
-            fresh = declaration.new_attributes(self._now(), kwargs.get("uuid"))
+            fresh = declaration.new_attributes(document.now(), kwargs.get("uuid"))
             kwargs = {**fresh, **kwargs, "uuid": fresh["uuid"]}
         for field in declaration.fields.values():
             if field.attribute not in kwargs:
                 kwargs[field.attribute] = field.initial()
-        for field_name in HISTORY:
-            entries = kwargs.pop(field_name, [])
-            if entries:
-                self._history[field_name] = [_dumped_entry(entry) for entry in entries]
+        history = {name: [_dumped_entry(entry) for entry in kwargs.pop(name, None) or []] for name in HISTORY}
+        document.start(history, unknown, token)
         if "completeness" in kwargs:
             kwargs["completeness"] = share(kwargs["completeness"])
         self.__dict__.update(kwargs)
@@ -221,25 +212,25 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         priority = check_priority(kwargs.get("priority", self.priority))
         check_queue_options(kwargs, self._takes)
         kept = {name: value for name, value in self.queueKwargs.items() if name != "delay"}
-        if self._stored is None and not self._token:
+        document = self._document
+        if document.stored is None and not document.token:
             self.priority, self.queueKwargs = priority, {**kept, **kwargs}
-            [(document, token)] = self._engine.submit([writes.new_document_of(self)], delay)
-            self._show({f: value for f, value in document.items() if f not in HISTORY}, token)
+            [(stored, token)] = document.engine.submit([document.new()], delay)
+            document.show(without_history(stored), token)
             return
-        if self._run is not None:
+        if document.run is not None:
             raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
-        if self._stored is not None:
-            self._engine.check_waits(self.uuid)  # before anything is written
-        if writes.has_changes(self):
+        if document.stored is not None:
+            document.engine.check_waits(self.uuid)  # before anything is written
+        if document.has_changes:
             self.save()
         options = [Set("priority", priority), Set("queueKwargs", {**kept, **kwargs})]
-        head, token = self._engine.enqueue(self.uuid, delay, options)
-        self._show(head, token)
+        document.show(*document.engine.enqueue(self.uuid, delay, options))
 
     def _takes(self, option: str) -> bool:
         """Return True if the job's queue takes an option of this name."""
         with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
-            return self._engine.queue_named(self.queueName).takes(option)
+            return self._document.engine.queue_named(self.queueName).takes(option)
         return True
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
-from zerog.jobs.writes import new_document_of
+from zerog.jobs.document import document_of
 from zerog.records.fields import HISTORY, named
 from zerog.records.job import Document, make_key
 
@@ -24,7 +24,7 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
     Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, with a note of
     how many are stored if there are several.
     """
-    documents = [new_document_of(job) for job in jobs]
+    documents = [document_of(job).new() for job in jobs]
     for start in range(0, len(jobs), BATCH):
         try:
             stored = engine.submit(documents[start : start + BATCH], delay)
@@ -35,7 +35,7 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
         for job, (document, token) in zip(jobs[start : start + BATCH], stored, strict=True):
             head = {f: value for f, value in document.items() if f not in HISTORY}
             job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
-            job._bind(head, head, token)
+            document_of(job).bind(head, head, token)
 
 
 def _count_stored(engine: Any, documents: Sequence[Document]) -> int | str:

@@ -23,7 +23,7 @@ from zerog.jobs.declared_field import OwnField
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
-from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, Kind
+from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, PROTECTED, Kind
 from zerog.records.job import Document, is_sound, new_document
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text, to_text
@@ -203,6 +203,18 @@ class Declaration:
             raise InvalidValue(f"{name}={value!r:.80} is no {names}, which {name} must be; it was not stored")
         if not is_sound(name, value):
             raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
+
+    def check_settable(self, name: str) -> None:
+        """Refuse a field that a job can't set. Raises AttributeError."""
+        if name in HISTORY or name in PROTECTED:
+            raise AttributeError(
+                f"{name} can't be set by a job: the engine writes it. Use the record_… methods for history, and "
+                "cancel, retry or the value that run() returns for the status. Nothing was changed."
+            )
+        if name not in self.attributes and name not in ENGINE_FIELDS:
+            raise AttributeError(
+                f"{self.job_class.__name__} has no field {name!r}{self.suggestion(name)}. Nothing was changed."
+            )
 
     def by_key(self, key: str) -> OwnField | None:
         """Return the job's own field with this key in the document, or None."""

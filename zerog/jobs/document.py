@@ -1,287 +1,400 @@
-"""A job's document as an object: its attributes, and the methods that change them.
+"""The document of a job object: what was read of it, what waits to be written, and how both are written.
 
-``StoredJob`` has fields only; what makes it a job is in ``base``. How changes are written is in ``writes``.
+A change is a list of operations. Within a run it is written under the run's numbers; elsewhere it merges with
+concurrent writes, as far as the job's state allows (``outside``). Operations that may wait (``flush=False``) are sent
+with the next write.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import logging
-from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from zerog.contracts.datastore import Mutation, without_history
+from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
-from zerog.exceptions import CorruptDocument
-from zerog.jobs import writes
-from zerog.jobs.declaration import Declaration
-from zerog.jobs.logfields import fields_of
+from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
+from zerog.jobs import outside
+from zerog.jobs.attributes import Attributes
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.migrations import upgrade_operations
-from zerog.jobs.progress import ROUNDING, clamp, share
-from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
-from zerog.jobs.secrets import redacted
-from zerog.jobs.size_limit import Sizes
-from zerog.records.fields import ENGINE_FIELDS, HISTORY, PROTECTED
-from zerog.records.job import Document, make_key
-from zerog.records.operations import Append, Operation, Set
-from zerog.resources import Resources
+from zerog.jobs.pending import Pending
+from zerog.jobs.progress import share
+from zerog.jobs.schema import TIMESTAMPS
+from zerog.jobs.size_limit import SizeLimit
+from zerog.records.fields import DOCUMENTED, HISTORY, PROTECTED
+from zerog.records.job import Document, check_head, make_key, new_document
+from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, check
 from zerog.support import jsonvalues
-from zerog.support.clock import Clock, to_text
+from zerog.support.clock import SYSTEM, Clock, to_text
 
 if TYPE_CHECKING:
     from zerog.engine.run import Run
-
-log = logging.getLogger("zerog")
+    from zerog.jobs.base import BaseJob
+    from zerog.jobs.stored import StoredJob
 
 T = TypeVar("T")
 
-HEAD_FIELDS = tuple(
-    name for name in BaseJobSchema._declared_fields if name in ENGINE_FIELDS and name not in HISTORY and name != "cas"
-)
-"""The engine's fields of a head, in the order in which they are shown."""
+_DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
+"""Default values of a new job's fields; these need no check."""
+
+_NO_TURN = nullcontext()
 
 
-class StoredJob:
-    """A job's document as an object. ``BaseJob`` makes it and gives every attribute its first value."""
+class JobDocument:
+    """Head, token, history and pending writes of one job object.
 
-    MAX_EVENTS: ClassVar[int | None] = None
-    """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
-    MAX_DOCUMENT: ClassVar[int | None] = None
-    """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
-    _RESERVED: ClassVar[frozenset[str]]
-    """Names of BaseJob itself, which no field may have."""
+    ``values`` is the ``__dict__`` of the object: its attributes are the fields of the document as Python values.
+    """
 
-    # The fields of every document. Dates are timezone-aware; those of waiting jobs may be None.
-    documentType: str
-    jobType: str
-    schemaVersion: float
-    format: int
-    uuid: str
-    logId: str
-    createdAt: datetime
-    updatedAt: datetime
-    status: str
-    epoch: int
-    seq: int
-    owner: dict[str, Any] | None
-    running: bool
-    attempts: int
-    errorCount: int
-    lastError: dict[str, Any] | None
-    crashes: int
-    lost: int
-    continues: int
-    queueName: str
-    queueKwargs: dict[str, Any]
-    queueJobId: int | str
-    queueState: str
-    queuedAt: datetime | None
-    notBefore: datetime | None
-    due: datetime | None
-    priority: int
-    startedAt: datetime | None
-    finishedAt: datetime | None
-    cancelRequested: datetime | None
-    completeness: float
-    tickcount: float
-    tickval: float
-    resultCode: int
-    output: Any
-    headers: dict[str, str]
+    def __init__(self, job_class: type[BaseJob], values: dict[str, Any]) -> None:
+        self.declaration = declaration_of(job_class)
+        self.attributes = Attributes(self.declaration, values)
+        self.clock: Clock = SYSTEM
+        self.run: Run | None = None
+        """The run of which the object is the job: it fences the writes."""
+        self.stored: Document | None = None
+        """The head as last read or written; None before the first save."""
+        self.token = 0
+        """The token of that head; 0 for a job that isn't stored."""
+        self.pending = Pending()
+        self.latest = ""
+        """The latest time that was read or written."""
+        self.last_write = self.clock.monotonic()
+        self._is_gathering = False
+        self._history: dict[str, list[Document]] | None = {field: [] for field in HISTORY}
+        self._job_class = job_class
+        self._values = values
+        self._size_limit = SizeLimit(job_class)
 
-    datastore: Any
-    queue: Any
-    keepalive: Callable[[], object] | None
-    _declaration: Declaration
-    _clock: Clock
-    _run: Run | None
-    _middleware: tuple[Callable[[Any], Any], ...]
-    _resources: Resources
-    _stored: Document | None
-    _unknown: Document
-    _pending: writes.Pending
-    _gathering: bool = False
-    _history: dict[str, list[Document]] | None
-    _last_write: float
-    _latest: str
-    _token: int
-    _sizes: Sizes | None = None
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The engine over the object's datastore and queue; an app gives its objects its own."""
+        return Engine(self._values["datastore"], self._values["queue"])
 
+    @property
+    def uuid(self) -> str:
+        """The uuid of the job."""
+        return str(self._values["uuid"])
+
+    @property
     def key(self) -> str:
-        """Return the datastore key."""
+        """The datastore key."""
         return make_key(self.uuid)
 
     @property
-    def cas(self) -> str | None:
-        """The document's token as this object last read it, as text; None before the first save."""
-        return str(self._token) if self._token else None
-
-    def dump(self) -> Document:
-        """Return the whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields.
-
-        It shares nothing with the job. Optional fields without a value are left out: ``SCHEMA().load`` accepts it.
-        """
-        history = {field: jsonvalues.copy(self._raw_entries(field)) for field in HISTORY}
-        return redacted({**self._dump_head(), **history, "cas": self.cas}, self._declaration.secrets)
-
-    def dumps(self, **kwargs: Any) -> str:
-        """Return ``dump()`` as JSON text; ``kwargs`` are passed to ``json.dumps``."""
-        return json.dumps(self.dump(), **kwargs)
-
-    def __str__(self) -> str:
-        return self.dumps(indent=4, ensure_ascii=False)
-
-    def save(self) -> None:
-        """Store what was changed on this object. The first save of a job that isn't enqueued makes it ``new``.
-
-        Raises ``datastore.casException`` if the document was changed since this object last read it, also if there is
-        nothing to store, and ClaimLost or Cancelled within a run.
-        """
-        writes.save(self)
-
-    def reload(self) -> None:
-        """Read the document again, with its history. Attributes outside the schema and the keepalive stay.
-
-        Raises JobNotFound, and CorruptDocument if what is stored is the document of another type.
-        """
-        writes.reload(self)
-
-    def update_attrs(self, *, flush: bool = True, **kwargs: Any) -> None:
-        """Set the named fields, here and in the document; other fields and other writers' changes stay.
-
-        A job that was never saved is saved. With ``flush=False`` the change waits for this object's next write.
-        Raises InvalidValue or marshmallow's ValidationError for a value that the field can't hold, and nothing is
-        changed then. A ``completeness`` is clamped as by ``set_completeness``.
-        """
-        operations: list[Operation] = []
-        for name, value in kwargs.items():
-            self._check_settable(name)
-            key, dumped = self._declaration.dump_value(name, value)
-            self._declaration.validate(name, value, dumped)
-            if name == "completeness":
-                kwargs[name] = dumped = self._clamped(dumped)
-            operations.append(Set(key, dumped))
-        self._write(operations, flush)
-        for name, value in kwargs.items():
-            self.__dict__[name] = value
-
-    def record_change(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call ``func``, which changes this object, then save; after a collision reload and call it again.
-
-        Raises TooManyCollisions after 200 tries.
-        """
-        return writes.record_change(self, func, *args, **kwargs)
-
-    # within a run
-
-    def keep_alive(self) -> None:
-        """Call the keepalive; within a run raise ClaimLost or Cancelled if the run should stop."""
-        if self.keepalive is not None:
-            self.keepalive()
-        if self._run is not None:
-            self._run.check()
-
-    @property
-    def stopping(self) -> bool:
-        """True while the worker is shutting down: save what you have and return NO_RESULT. It costs the job nothing."""
-        return self._run is not None and self._run.stopping.is_set()
-
-    # inside
-
-    @property
-    def _build(self) -> str | None:
+    def build(self) -> str | None:
         """The build of the code that runs the job, None outside a run."""
-        return None if self._run is None else self._run.build
-
-    @functools.cached_property
-    def _engine(self) -> Engine:
-        return Engine(self.datastore, self.queue)
+        return None if self.run is None else self.run.build
 
     @property
-    def _history_limit(self) -> int:
-        return self.MAX_EVENTS or self._engine.datastore.history_limit
+    def history_limit(self) -> int:
+        """Entries kept of each history."""
+        return self._job_class.MAX_EVENTS or self.engine.datastore.history_limit
 
-    def _now(self) -> str:
+    def now(self) -> str:
         """Return the time for a record: never earlier than what this object has read or written."""
-        self._latest = max(self._latest, to_text(self._clock.now()))
-        return self._latest
+        self.latest = max(self.latest, to_text(self.clock.now()))
+        return self.latest
 
-    def _write(self, operations: list[Operation], flush: bool = True) -> None:
-        writes.write(self, operations, flush)
-        if flush:
-            self._last_write = self._clock.monotonic()
+    # the object's attributes and the stored head
 
-    def _clamped(self, completeness: float) -> float:
-        """Clamp to 0.0–1.0; warn once, since larger values are usually percentages. Raises ValueError."""
-        clamped = clamp(completeness)
-        if clamped < completeness - ROUNDING and not self.__dict__.get("_has_warned"):
-            self.__dict__["_has_warned"] = True
-            log.warning(
-                "%s a completeness of %r is taken as 1.0; expected a number from 0.0 to 1.0, not a percentage",
-                self.logId,
-                completeness,
-                extra=fields_of(self),
-            )
-        return clamped
+    def dump_history(self) -> dict[str, list[Document]]:
+        """Return a copy of the history."""
+        return {field: jsonvalues.copy(self.entries(field)) for field in HISTORY}
 
-    def _check_settable(self, name: str) -> None:
-        if name in HISTORY or name in PROTECTED:
-            raise AttributeError(
-                f"{name} can't be set by a job: the engine writes it. Use the record_… methods for history, and "
-                "cancel, retry or the value that run() returns for the status. Nothing was changed."
-            )
-        known = {field.attribute for field in self._declaration.fields.values()}
-        if name not in known and name not in ENGINE_FIELDS:
-            raise AttributeError(
-                f"{type(self).__name__} has no field {name!r}{self._declaration.suggestion(name)}. Nothing was changed."
-            )
-
-    def _dump_engine_fields(self) -> Document:
-        head: Document = {}
-        for name in HEAD_FIELDS:
-            value = self.__dict__[name]
-            if type(value) is dict or type(value) is list:
-                value = jsonvalues.copy(value)
-            head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
-        head["completeness"] = share(head["completeness"])
-        return head
-
-    def _dump_head(self) -> Document:
-        head = self._dump_engine_fields()
-        for field in self._declaration.fields.values():
-            value = self.__dict__.get(field.attribute)
-            if value is not None or not field.is_left_out:
-                head[field.key] = field.dump(value)
-        return {**jsonvalues.copy(self._unknown), **head}
-
-    def _show(self, head: Document, token: int) -> None:
-        """Set the attributes of the schema from a stored head; everything else stays."""
-        if head["jobType"] != self.jobType:
-            raise CorruptDocument(
-                f"job {self.uuid} is stored as a {jsonvalues.short_repr(head['jobType'])}, and this object is a "
-                f"{self.jobType!r}; neither was changed"
-            )
-        lifted = self._declaration.chain.lift(head)
-        attributes, self._unknown = self._declaration.load(lifted)
-        self.__dict__.update(attributes)
-        self._bind(head, lifted, token)
-
-    def _bind(self, head: Document, lifted: Document, token: int) -> None:
-        self._stored, self._token, self._history, self._sizes = head, token, None, None
-        self._latest = max(self._latest, head["updatedAt"])
-        if lifted is not head:
-            self._pending.add_before(upgrade_operations(head, lifted))
-
-    def _raw_entries(self, field: str) -> list[Document]:
+    def entries(self, field: str) -> list[Document]:
+        """Return the entries of one history, oldest first; the object's own list. Read at the first need."""
         if self._history is None:
-            document = self._engine.datastore.read(self.key()) or {}
-            waiting = [operation for operation in self._pending if isinstance(operation, Append)]
+            document = self.engine.datastore.read(self.key) or {}
             self._history = {name: list(document.get(name) or []) for name in HISTORY}
-            for operation in waiting:
-                self._history[operation.field].append(operation.value)
+            for operation in self.pending:
+                if isinstance(operation, Append):
+                    self._history[operation.field].append(operation.value)
         return self._history[field]
 
-    def _append_locally(self, field: str, value: Document) -> None:
-        if self._history is not None:
-            self._history[field].append(value)
+    def show(self, head: Document, token: int) -> None:
+        """Set the attributes of the schema from a stored head; everything else stays. Raises CorruptDocument."""
+        lifted = self.declaration.chain.lift(head)
+        self.attributes.load(lifted)
+        self.bind(head, lifted, token)
+
+    def bind(self, head: Document, lifted: Document, token: int) -> None:
+        """Take over a stored head whose values the attributes show; what lifting it changed waits to be written."""
+        self.stored, self.token, self._history = head, token, None
+        self._size_limit.forget()
+        self.latest = max(self.latest, head["updatedAt"])
+        if lifted is not head:
+            self.pending.add_before(upgrade_operations(head, lifted))
+
+    def start(self, history: dict[str, list[Document]], unknown: Document, token: int) -> None:
+        """Take over what a job object was made with: its history, undeclared fields and token."""
+        self._history, self.attributes.unknown, self.token = history, unknown, token
+
+    # writes
+
+    def write(self, operations: Sequence[Operation], flush: bool = True) -> None:
+        """Change the job object and its document, which is stored if it never was."""
+        check(operations)
+        flush = flush and not self._is_gathering
+        if self.stored is None:
+            self._write_new(operations, flush)
+        else:
+            operations = self._size_limit.bounded(self, operations)
+            with self._turn():  # what a thread adds to, another one may be reading
+                before = self.attributes.changed_by(operations) if flush else {}
+                self._apply_locally(operations)
+                if flush:
+                    try:
+                        self._exchange(operations)
+                    except JobStateError:
+                        self._values.update(before)
+                        raise
+                else:
+                    self.pending.add(operations)
+        if flush:
+            self.last_write = self.clock.monotonic()
+
+    def append(self, field: str, entry: Document) -> None:
+        """Write an entry of a history."""
+        self.write([Append(field, entry, self.history_limit)])
+
+    def gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call ``function`` with its writes waiting for the next one, for example the one that settles the run."""
+        before, self._is_gathering = self._is_gathering, True
+        try:
+            function(*args, **kwargs)
+        finally:
+            self._is_gathering = before
+
+    def _write_new(self, operations: Sequence[Operation], flush: bool) -> None:
+        """Change a job that was never saved; ``flush`` saves it. If that fails, nothing is changed."""
+        before = self.attributes.changed_by(operations)
+        history = {field: list(entries) for field, entries in (self._history or {}).items()}
+        self._apply_locally(operations)
+        if flush:
+            try:
+                self.save()
+            except Exception:
+                self._values.update(before)
+                self._history = history
+                raise
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """Return the lock by which the threads of a run write one after the other.
+
+        Otherwise an older answer could overwrite a newer token, and a ``save`` include what another thread writes.
+        """
+        return _NO_TURN if self.run is None else self.run.turn
+
+    def _exchange(self, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
+        """Send what waits together with ``operations``, in one write. If it is refused, what waited still waits."""
+        waiting = self.pending.take()
+        if not waiting and not operations:
+            return
+        try:
+            mutation, left = self._send(waiting, operations, cas)
+        except BaseException as error:
+            if not isinstance(error, AmbiguousWrite):  # that may be stored: sending it again could apply it twice
+                self.pending.add_before(waiting)
+            self._history = None  # it shows what may not be stored
+            self._size_limit.forget()
+            raise
+        self.pending.add_before(left)
+        if mutation is not None:
+            self._take_over(mutation, [o for o in (*waiting, *operations) if o not in left])
+
+    def _send(
+        self, waiting: list[Operation], operations: Sequence[Operation], cas: int | None
+    ) -> tuple[Mutation | None, list[Operation]]:
+        """Write, and return what was stored, and what of ``waiting`` still has to wait."""
+        together = Pending()
+        together.add(waiting)
+        if self.run is None:
+            return outside.write(self, list(together), operations, cas)
+        together.add(operations)
+        return self.run.write([*together, Max("updatedAt", self.now())], cas), []
+
+    def _take_over(self, mutation: Mutation, sent: Iterable[Operation]) -> None:
+        self.token = mutation.token
+        self.latest = mutation.values["updatedAt"]
+        for field, value in mutation.values.items():
+            self.attributes.set(field, value)
+        assert self.stored is not None
+        self.stored.update(mutation.values)
+        for operation in sent:
+            if isinstance(operation, Remove) and operation.field not in mutation.values:
+                self.stored.pop(operation.field, None)
+        if self.run is not None:
+            self.run.notice(mutation)
+
+    def _apply_locally(self, operations: Iterable[Operation]) -> None:
+        """Show a change on the job object before its document has it."""
+        for operation in operations:
+            if not isinstance(operation, Append):
+                self.attributes.apply(operation)
+            elif self._history is not None:
+                self._history[operation.field].append(operation.value)
+
+    # the whole head
+
+    def save(self) -> None:
+        """Store what differs from the document as this object last read it, if that is the current one.
+
+        The first one creates it. Raises ``casException`` on a stale token, also if there is nothing to store.
+        """
+        datastore = self.engine.datastore
+        self._values["completeness"] = share(self._values["completeness"])
+        if self.stored is None:
+            document = self.new()
+            # A job that was given a token by hand claims to be stored already: the token decides.
+            token = datastore.set_with_cas(self.key, document, self.token)[1]
+            self.stored, self.token = document, token
+            return
+        try:
+            with self._turn():
+                operations = self._size_limit.bounded(self, self._differences())
+                if not operations and not [*self.pending]:
+                    if self.run is None:
+                        self._check_token()
+                        return
+                    operations = [Max("updatedAt", self.now())]
+                self._exchange(operations, cas=self.token)
+        except datastore.casException:
+            if self.run is not None and self._is_cancelled():
+                self.run.cancelled = True
+                self.run.check()
+            raise
+
+    @property
+    def has_changes(self) -> bool:
+        """True if ``save`` has something to store."""
+        return self.stored is None or bool([*self.pending]) or bool(self._differences())
+
+    def new(self) -> Document:
+        """Return the document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
+        document = {**self.attributes.dump(), **self.dump_history()}
+        for field, default in _DEFAULTS.items():
+            value = document[field]
+            if value is not default and (value != default or type(value) is not type(default)):
+                self.declaration.check_engine_value(field, value)
+        if self.history_limit != self.engine.datastore.history_limit:
+            document["maxEvents"] = self.history_limit
+        self._size_limit.bound_new(self, document)
+        return document
+
+    def _check_token(self) -> None:
+        datastore = self.engine.datastore
+        if datastore.read_with_cas(self.key, head=True)[1] != self.token:
+            raise datastore.casException(
+                f"job {self.uuid} was changed or removed since this object last saw it; this object has "
+                "changed nothing, and nothing was written"
+            )
+
+    def _is_cancelled(self) -> bool:
+        """Return True if the job was cancelled meanwhile: then the run is to stop, not to fail."""
+        head = self.engine.datastore.read_with_cas(self.key, head=True)[0]
+        return (head or {}).get("epoch") == self._values["epoch"] and (head or {}).get("cancelRequested") is not None
+
+    def _differences(self) -> list[Operation]:
+        assert self.stored is not None
+        stored = self.stored
+        waiting = {operation.field for operation in self.pending}
+        dumped = self.attributes.dump()
+        unset = [key for key in stored if key not in dumped and self.declaration.by_key(key) is not None]
+        changed: list[Operation] = [Remove(key) for key in unset if key not in waiting and stored[key] is not None]
+        for key, value in dumped.items():
+            if key in waiting or (key in stored and stored[key] == value and type(stored[key]) is type(value)):
+                continue
+            if key in PROTECTED:
+                if key in stored and key not in TIMESTAMPS and stored[key] != value:
+                    self.declaration.check_settable(key)
+                continue
+            self.declaration.check_engine_value(key, value)
+            changed.append(Set(key, value))
+        return changed
+
+    def reload(self, history: bool = True) -> None:
+        """Read the document again into the object, with its history in the same read if ``history`` is set.
+
+        Changes that wait stay; attributes outside the schema are not touched. Raises JobNotFound, CorruptDocument.
+        """
+        document, token = self.engine.datastore.read_with_cas(self.key, head=not history)
+        if document is None or token is None:
+            raise JobNotFound(f"job {self.uuid} is not stored any more")
+        check_head(self.key, document)
+        self.show(without_history(document), token)
+        if history:
+            self._history = {field: document.get(field) or [] for field in HISTORY}
+        self._apply_locally(self.pending)
+
+    def record_change(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function that changes the job, then save; after a concurrent write reload and start again.
+
+        Raises TooManyCollisions after 200 tries; the change is not stored then.
+        """
+        unsaved = [] if self.stored is None else self._differences()
+        attempts = Attempts(self.engine.datastore, self.key, unanswered=0)
+        while True:
+            result = function(*args, **kwargs)
+            if self.stored is None and not self.token:  # a refusal is no collision: another job has this uuid
+                self.save()
+                return result
+            with attempts:
+                self.save()
+                return result
+            self._reload_below(unsaved)
+
+    def _reload_below(self, unsaved: list[Operation]) -> None:
+        """Reload, and keep what had been assigned on this object and not saved.
+
+        Raises ``casException`` if another writer changed one of those fields, too: the caller has to choose a value.
+        """
+        before = dict(self.stored or {})
+        self.reload(history=False)
+        assert self.stored is not None
+        for operation in unsaved:
+            if self.stored.get(operation.field) != before.get(operation.field):
+                raise self.engine.datastore.casException(
+                    f"{operation.field} of job {self.uuid} was changed here and by another client; this "
+                    "change is not stored"
+                )
+        self._apply_locally(unsaved)
+
+    def absorb_ticks(self, delta: float) -> None:
+        """Add ``delta`` and the ticks not yet recorded to the completeness, and each tick once.
+
+        The stored ticks are part of it, so outside a run this is a compare-and-swap; a run is the only writer of them.
+        While another process runs the job, they belong to that run.
+        """
+        with self._turn():
+            attempts = Attempts(self.engine.datastore, self.key, unanswered=0)
+            while True:
+                added = self._absorbing(delta)
+                if self.run is not None or self.stored is None or self._is_gathering:
+                    self.write(added)
+                    break
+                with attempts:
+                    self._exchange(added, cas=self.token)
+                    break
+                self.reload(history=False)
+        self.last_write = self.clock.monotonic()
+
+    def _absorbing(self, delta: float) -> list[Operation]:
+        ticks = self._values["tickcount"]
+        own = sum(o.amount for o in self.pending if isinstance(o, Add) and o.field == "tickcount")
+        is_foreign = self.run is None and self._values["owner"] is not None
+        added: list[Operation] = [Add("completeness", delta + (own if is_foreign else ticks), 0.0, 1.0)]
+        added.append(Add("tickcount", -own) if is_foreign else Set("tickcount", 0.0))
+        check(added)
+        return added
+
+
+def document_of(job: StoredJob) -> JobDocument:
+    """Return the document of a job object; made at its first use."""
+    document = getattr(job, "_document", None)
+    if document is None:
+        job._document = document = JobDocument(type(job), vars(job))  # type: ignore[arg-type]
+    return document

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from zerog.engine.transitions import erred, error_record, event_record
 from zerog.exceptions import InvalidValue, SoftTimeout
-from zerog.jobs.document import StoredJob
 from zerog.jobs.error import Error
 from zerog.jobs.logfields import fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.jobs.stored import StoredJob
 from zerog.jobs.submit_options import check_delay
 from zerog.records.job import INTERNAL_ERROR, Document
-from zerog.records.operations import Add, Append, Max, Operation, Set
+from zerog.records.operations import Add, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text
 
@@ -51,26 +50,27 @@ class HistoryMethods(StoredJob):
 
     def record_event(self, msg: str) -> None:
         """Add an entry to the job's events."""
-        self._record("events", event_record(self._now(), str(msg)))
+        self._document.append("events", event_record(self._document.now(), str(msg)))
 
     def record_warning(self, msg: str) -> None:
         """Add an entry to the job's warnings."""
-        self._record("warnings", event_record(self._now(), str(msg)))
+        self._document.append("warnings", event_record(self._document.now(), str(msg)))
 
     def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
         """Add an entry to the job's errors and count it. Override it to react to particular exceptions."""
         code, msg = _error_code(errorCode, str(msg))
         more, msg = _error_data(self._data, msg)
-        record = error_record(self._now(), code, msg, self.attempts, self._build, **described(exception), **more)
-        self._write([*erred(record, self._history_limit), Add("errorCount", 1)])
+        document = self._document
+        record = error_record(document.now(), code, msg, self.attempts, document.build, **described(exception), **more)
+        document.write([*erred(record, document.history_limit), Add("errorCount", 1)])
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
-        self._declaration.check_engine_value("resultCode", resultCode)
+        self._document.declaration.check_engine_value("resultCode", resultCode)
         operations: list[Operation] = [Set("resultCode", resultCode)]
         if 200 <= resultCode < 300:
             operations.append(Max("completeness", 1.0))
-        self._write(operations)
+        self._document.write(operations)
 
     def job_log_info(self, msg: str) -> None:
         """Record an event and log it."""
@@ -90,12 +90,12 @@ class HistoryMethods(StoredJob):
     def raise_warning_continue(self, resultCode: int, msg: str, delay: float | None = None) -> NoReturn:
         """End this run with a warning; the job runs again, after ``delay`` seconds, up to MAX_CONTINUES times."""
         delay = None if delay is None else check_delay(delay)
-        self._gathered(self.job_log_warning, msg)
+        self._document.gathered(self.job_log_warning, msg)
         raise WarningContinue(msg, code=resultCode, delay=delay, recorded=True)
 
     def raise_warning_finish(self, resultCode: int, msg: str) -> NoReturn:
         """End the job with a warning and ``resultCode``."""
-        self._gathered(self.job_log_warning, msg)
+        self._document.gathered(self.job_log_warning, msg)
         raise WarningFinish(msg, code=resultCode, recorded=True)
 
     def raise_error_continue(
@@ -117,25 +117,14 @@ class HistoryMethods(StoredJob):
     def _log_with(self, data: Any, errorCode: int, msg: str) -> None:
         self._data = data
         try:
-            self._gathered(self.job_log_error, errorCode, msg)
+            self._document.gathered(self.job_log_error, errorCode, msg)
         finally:
             self._data = None
-
-    def _record(self, field: str, record: Document) -> None:
-        self._write([Append(field, record, self._history_limit)])
-
-    def _gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-        """Call ``function`` with its writes waiting for the next one, which settles the run."""
-        before, self._gathering = self._gathering, True
-        try:
-            function(*args, **kwargs)
-        finally:
-            self._gathering = before
 
     def _entries(self, field: str) -> list[Document]:
         return [
             {name: from_text(value) if name == "timestamp" else jsonvalues.copy(value) for name, value in entry.items()}
-            for entry in self._raw_entries(field)
+            for entry in self._document.entries(field)
         ]
 
 

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog.jobs.declaration import declaration_of, engine_attributes
+from zerog.jobs.document import document_of
 from zerog.records.fields import named
 from zerog.records.job import Document
 
 if TYPE_CHECKING:
+    from zerog.engine.engine import Engine
     from zerog.jobs.base import BaseJob
+    from zerog.resources import Resources
+    from zerog.support.clock import Clock
 
 J = TypeVar("J", bound="BaseJob")
 
@@ -29,10 +33,15 @@ def construct(job_class: type[J], args: tuple[Any, ...], kwargs: dict[str, Any])
     # Without the arguments, which object.__new__ ignores: passing some forty of them takes time.
     is_plain = job_class.__new__ is object.__new__
     job = object.__new__(job_class) if is_plain else job_class.__new__(job_class, *args, **kwargs)
-    job._gathering = True
-    job.__init__(*args, **kwargs)  # type: ignore[misc]
-    job._gathering = False
+    document_of(job).gathered(job.__init__, *args, **kwargs)  # type: ignore[misc]
     return job
+
+
+def attach(job: BaseJob, engine: Engine, clock: Clock, middleware: tuple[Any, ...], resources: Resources) -> None:
+    """Let a job object use an app's parts instead of parts of its own."""
+    document = document_of(job)
+    document.engine, document.clock, document.last_write = engine, clock, clock.monotonic()
+    job._middleware, job._resources = middleware, resources
 
 
 def load_job(
@@ -46,8 +55,9 @@ def load_job(
     """Return a job object of a stored document; ``loaded`` is what ``read_head`` made of its head."""
     head, lifted, attributes, unknown = loaded
     job = construct(job_class, (datastore, queue, keepalive), attributes)
-    job._unknown = unknown
-    job._bind(head, lifted, token)
+    document = document_of(job)
+    document.attributes.unknown = unknown
+    document.bind(head, lifted, token)
     return job
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from zerog.engine.joblog import naming
 
 if TYPE_CHECKING:
-    from zerog.jobs.document import StoredJob
+    from zerog.jobs.stored import StoredJob
+
+log = logging.getLogger("zerog")
 
 current_job: ContextVar[StoredJob | None] = ContextVar("zerog_current_job", default=None)
 """The job whose run this thread or task is in."""
@@ -18,6 +21,12 @@ current_job: ContextVar[StoredJob | None] = ContextVar("zerog_current_job", defa
 def fields_of(job: StoredJob) -> dict[str, Any]:
     """Return the fields that name a job, for ``extra=`` of a log call."""
     return naming(job.logId, job.uuid, job.jobType, job.epoch, job.owner)
+
+
+def warn(values: Mapping[str, Any], text: str) -> None:
+    """Log a warning about a job, whose attributes are ``values``."""
+    named = naming(values["logId"], values["uuid"], values["jobType"], values["epoch"], values["owner"])
+    log.warning("%s %s", values["logId"], text, extra=named)
 
 
 class JobFields(logging.Filter):

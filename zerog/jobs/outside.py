@@ -17,7 +17,7 @@ from zerog.records.job import TERMINAL, Document
 from zerog.records.operations import Append, Max, Operation
 
 if TYPE_CHECKING:
-    from zerog.jobs.document import StoredJob
+    from zerog.jobs.document import JobDocument
 
 NOTES = ("events", "warnings")
 """Fields that any writer may append to at any time."""
@@ -27,20 +27,20 @@ RESULT = ("output", "resultCode")
 
 
 def write(
-    job: StoredJob, waiting: Sequence[Operation], operations: Sequence[Operation], cas: int | None
+    document: JobDocument, waiting: Sequence[Operation], operations: Sequence[Operation], cas: int | None
 ) -> tuple[Mutation | None, list[Operation]]:
     """Store ``operations`` and what waits; returns what was stored, and which of ``waiting`` still has to wait.
 
     Raises JobStateError if the document's state doesn't allow it, ``casException`` if ``cas`` is stale, and
     TooManyCollisions; nothing is stored then.
     """
-    store, key, stamp = job._engine.datastore, job.key(), Max("updatedAt", job._now())
+    store, key, stamp = document.engine.datastore, document.key, Max("updatedAt", document.now())
     if cas is None and not waiting and all(map(_is_note, operations)):
         return store.mutate(key, [*operations, stamp]), []
     attempts = Attempts(store, key, unanswered=0)
     while True:
         head, token = store.read_with_cas(key, head=True)
-        sent, left = ([*waiting, *operations], []) if head is None else _allowed(job, head, waiting, operations)
+        sent, left = ([*waiting, *operations], []) if head is None else _allowed(document, head, waiting, operations)
         if not sent:
             return None, left
         if cas is not None or head is None:  # the caller's token decides, or the document is gone
@@ -50,7 +50,7 @@ def write(
 
 
 def _allowed(
-    job: StoredJob, head: Document, waiting: Sequence[Operation], operations: Sequence[Operation]
+    document: JobDocument, head: Document, waiting: Sequence[Operation], operations: Sequence[Operation]
 ) -> tuple[list[Operation], list[Operation]]:
     """Return what may be stored on this head, and what has to wait. Raises JobStateError for refused ``operations``."""
     together = [*waiting, *operations]
@@ -62,7 +62,8 @@ def _allowed(
         refused = []
     if not refused:
         return together, []
-    lifted = [] if job._stored is None else upgrade_operations(job._stored, job._declaration.chain.lift(job._stored))
+    stored = document.stored
+    lifted = [] if stored is None else upgrade_operations(stored, document.declaration.chain.lift(stored))
     asked = [operation for operation in refused if operation not in lifted]
     if asked and not (operations and all(map(_is_note, operations))):
         raise _refusal(head, asked)

@@ -14,7 +14,7 @@ from zerog.jobs.error import ErrorSchema
 from zerog.jobs.event import EventSchema
 from zerog.jobs.migrations import parse_version
 from zerog.jobs.warning import WarningSchema
-from zerog.records.fields import FIELDS, STAMPS, Field, Kind
+from zerog.records.fields import ENGINE_FIELDS, FIELDS, HISTORY, STAMPS, Field, Kind
 
 
 class CasField(fields.Field[str]):
@@ -84,3 +84,6 @@ class BaseJobSchema(RecordSchema):
 
 
 TIMESTAMPS = frozenset(STAMPS)
+
+HEAD_FIELDS = tuple(name for name in ENGINE_SCHEMA if name in ENGINE_FIELDS - {*HISTORY, "cas"})
+"""The engine's fields of a head, in the order in which they are shown."""

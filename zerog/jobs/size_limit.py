@@ -6,13 +6,12 @@ refused; the engine's own small fields are counted and always written.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from zerog.engine.transitions import event_record
 from zerog.exceptions import InvalidValue
-from zerog.jobs.logfields import fields_of
+from zerog.jobs.logfields import warn
 from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, HISTORY
 from zerog.records.job import Document
 from zerog.records.operations import Append, Operation, Remove, Set
@@ -20,9 +19,7 @@ from zerog.support import jsonvalues
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
-    from zerog.jobs.document import StoredJob
-
-log = logging.getLogger("zerog")
+    from zerog.jobs.document import JobDocument
 
 SMALLEST = 2_048
 """Bytes of the least that MAX_DOCUMENT may allow: twice what a new job's engine fields take."""
@@ -76,35 +73,42 @@ def check_growth(job_class: type[BaseJob], uuid: str, sizes: Sizes, operations: 
     return before < limit * WARNED_AT <= sizes.total
 
 
-def bounded(job: StoredJob, operations: Sequence[Operation]) -> Sequence[Operation]:
-    """Return a stored job's change, with a warning if it is near MAX_DOCUMENT. Raises InvalidValue if it is beyond."""
-    job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
-    if job_class.MAX_DOCUMENT is None or job._stored is None:
-        return operations
-    if job._sizes is None:
-        job._sizes = Sizes(job._stored)
-        job._sizes.change(job._pending)
-    try:
-        is_near = check_growth(job_class, job.uuid, job._sizes, operations)
-    except InvalidValue:
-        job._sizes = None
-        raise
-    if not is_near:
-        return operations
-    return [*operations, Append("warnings", _warning(job, job._sizes), job._history_limit)]
+class SizeLimit:
+    """MAX_DOCUMENT of one job object."""
 
+    def __init__(self, job_class: type[BaseJob]) -> None:
+        self._job_class = job_class
+        self._sizes: Sizes | None = None
 
-def bound_new(job: StoredJob, document: Document) -> None:
-    """Check the document of a job that isn't stored yet in the same way."""
-    job_class: type[BaseJob] = type(job)  # type: ignore[assignment]
-    if job_class.MAX_DOCUMENT is not None:
-        sizes = Sizes({})
-        head = [Set(field, value) for field, value in document.items() if field not in HISTORY]
-        if check_growth(job_class, job.uuid, sizes, head):
-            document["warnings"] = [*document["warnings"], _warning(job, sizes)]
+    def forget(self) -> None:
+        """Count anew at the next change: the stored head may be another one."""
+        self._sizes = None
 
+    def bounded(self, document: JobDocument, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Return a stored job's change, with a warning if it comes near the limit. Raises InvalidValue beyond it."""
+        if self._job_class.MAX_DOCUMENT is None or document.stored is None:
+            return operations
+        if self._sizes is None:
+            self._sizes = Sizes(document.stored)
+            self._sizes.change(document.pending)
+        try:
+            is_near = check_growth(self._job_class, document.uuid, self._sizes, operations)
+        except InvalidValue:
+            self._sizes = None
+            raise
+        if not is_near:
+            return operations
+        return [*operations, Append("warnings", self._warning(document, self._sizes), document.history_limit)]
 
-def _warning(job: StoredJob, sizes: Sizes) -> Document:
-    text = f"the job's fields take {sizes.total:,} bytes; MAX_DOCUMENT is {job.MAX_DOCUMENT:,}"
-    log.warning("%s %s", job.logId, text, extra=fields_of(job))
-    return event_record(job._now(), text)
+    def bound_new(self, document: JobDocument, fields: Document) -> None:
+        """Check the fields of a job that isn't stored yet in the same way."""
+        if self._job_class.MAX_DOCUMENT is not None:
+            sizes = Sizes({})
+            head = [Set(field, value) for field, value in fields.items() if field not in HISTORY]
+            if check_growth(self._job_class, document.uuid, sizes, head):
+                fields["warnings"] = [*fields["warnings"], self._warning(document, sizes)]
+
+    def _warning(self, document: JobDocument, sizes: Sizes) -> Document:
+        text = f"the job's fields take {sizes.total:,} bytes; MAX_DOCUMENT is {self._job_class.MAX_DOCUMENT:,}"
+        warn(document.attributes.values, text)
+        return event_record(document.now(), text)

@@ -17,6 +17,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.base import BaseJob
+from zerog.jobs.document import document_of
 from zerog.records.job import TERMINAL, WAITING, Document
 from zerog.support.clock import from_text, to_text
 from zerog.testing.clock import ManualClock
@@ -83,7 +84,7 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
         raise ConfigurationError(f"run_inline(job) runs job {job.uuid}, not {uuid!r}")
     if job.cas is None or job.status == "new":
         job.enqueue()
-    app = App(datastore=job.datastore, queue=job.queue, clock=job._clock)
+    app = App(datastore=job.datastore, queue=job.queue, clock=document_of(job).clock)
     app.register(type(job))
     app.resources, app._middleware = job._resources, job._middleware
     return app, job.uuid

@@ -15,6 +15,7 @@ from zerog.engine.run import Run
 from zerog.engine.transitions import erred, error_record, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, load_job
+from zerog.jobs.document import document_of
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.records.fields import NO_RESULT
@@ -56,7 +57,7 @@ def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int
         log.exception("job %s could not be started", loaded[0]["uuid"], extra=joblog.fields(loaded[0]))
         return _not_started(app, job_class, loaded[0], error, run.build)
     app._attach(job)
-    job._run = run
+    document_of(job).run = run
     return job
 
 
@@ -101,7 +102,7 @@ class Start(NamedTuple):
 
 
 def execute(job: BaseJob) -> Outcome:
-    """Run ``job``, whose ``_run`` is set, to its outcome. Never raises."""
+    """Run ``job``, whose document has its run, to its outcome. Never raises."""
     token = current_job.set(job)
     try:
         return conclude(job, begin(job), lambda: called(job))
@@ -122,7 +123,8 @@ def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     """
     outcome = _guarded(job, lambda: _attempt(job, start, call))
     outcome = _guarded(job, lambda: _storable(job, outcome))
-    run = job._run
+    document = document_of(job)
+    run = document.run
     assert run is not None
     if outcome.kind != LOST and run.is_revoked:
         outcome = Outcome("claim lost", LOST)
@@ -130,9 +132,9 @@ def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     if seq is None:
         return Outcome("claim lost", LOST)
     outcome.seq = seq
-    outcome.at = job._latest
+    outcome.at = document.latest
     if outcome.kind in (REQUEUE, RELEASE):
-        outcome.place = place_of(job._stored or {}, outcome.operations)
+        outcome.place = place_of(document.stored or {}, outcome.operations)
     return outcome
 
 
@@ -152,7 +154,8 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
 
 def _is_revoked(job: BaseJob) -> bool:
     """Return True if the claim of the run is lost; a ClaimLost that the job itself raised is a plain error."""
-    return job._run is not None and job._run.is_revoked
+    run = document_of(job).run
+    return run is not None and run.is_revoked
 
 
 def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
@@ -160,7 +163,7 @@ def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
         return _cancelled(job)
     if start.exhausted:
         return _failed(job, start.exhausted)
-    run = job._run
+    run = document_of(job).run
     assert run is not None
     try:
         value = call()
@@ -208,7 +211,7 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
         value = dict(value)  # an OrderedDict or defaultdict is no JSON, what it holds may be
         try:
             jsonvalues.encode(value, "output")
-            job._gathered(job.update_attrs, output=value)
+            document_of(job).gathered(job.update_attrs, output=value)
         except InvalidValue as error:
             return _failed(job, f"run() returned a dict that can't be stored: {error}")
         return _result(job, "value", SUCCESS)
@@ -247,7 +250,7 @@ def _is_delay(delay: Any) -> bool:
 
 def _again(job: BaseJob, delay: float) -> Outcome:
     if job.stopping:
-        return Outcome("shutdown", RELEASE, delay=delay, operations=job._pending.take())
+        return Outcome("shutdown", RELEASE, delay=delay, operations=document_of(job).pending.take())
     return _continued(job, "value", delay)
 
 
@@ -258,15 +261,15 @@ def _finish(job: BaseJob, signal: ErrorFinish | WarningFinish) -> Outcome:
         code = INTERNAL_ERROR
     if not signal.recorded:
         if is_error:
-            job._gathered(job.record_error, code, message_of(signal), signal)
+            document_of(job).gathered(job.record_error, code, message_of(signal), signal)
         else:
-            job._gathered(job.record_warning, message_of(signal))
+            document_of(job).gathered(job.record_warning, message_of(signal))
     return _result(job, "finish", code)
 
 
 def _error_continue(job: BaseJob, signal: ErrorContinue, start: Start) -> Outcome:
     if not signal.recorded:
-        job._gathered(job.record_error, signal.code, message_of(signal), signal)
+        document_of(job).gathered(job.record_error, signal.code, message_of(signal), signal)
     if not _is_delay(signal.delay):
         return _failed(job, f"run() raised ErrorContinue with delay={repr_of(signal.delay)}; expected seconds")
     return _another_try(job, "continue", signal, start)
@@ -274,7 +277,7 @@ def _error_continue(job: BaseJob, signal: ErrorContinue, start: Start) -> Outcom
 
 def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
     if not signal.recorded:
-        job._gathered(job.record_warning, message_of(signal))
+        document_of(job).gathered(job.record_warning, message_of(signal))
     if not _is_delay(signal.delay):
         return _failed(job, f"run() raised WarningContinue with delay={repr_of(signal.delay)}; expected seconds")
     code = _asked(job)
@@ -283,8 +286,9 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=fields_of(job))
-    job._gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
-    if job._run is not None and job._run.cancelled:
+    document_of(job).gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
+    run = document_of(job).run
+    if run is not None and run.cancelled:
         return _cancelled(job)  # it was cancelled, and failed while it was cleaning up
     if _is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
@@ -295,10 +299,11 @@ def _another_try(job: BaseJob, branch: str, error: BaseException, start: Start) 
     """Return the outcome after an error, which the job's ``continue_running`` decides."""
     if job.errorCount <= start.errors:
         # An overridden record_error that doesn't count would otherwise let the job fail for ever.
-        job._gathered(job._write, [Add("errorCount", 1)])
+        document = document_of(job)
+        document.gathered(document.write, [Add("errorCount", 1)])
     code = _asked(job)
     if code is None:
-        return Outcome(branch, REQUEUE, delay=_pause(job, error), operations=job._pending.take())
+        return Outcome(branch, REQUEUE, delay=_pause(job, error), operations=document_of(job).pending.take())
     return _result(job, branch, code)
 
 
@@ -310,7 +315,7 @@ def _asked(job: BaseJob) -> int | None:
         nonlocal decision
         decision = job.continue_running()
 
-    job._gathered(ask)
+    document_of(job).gathered(ask)
     if decision == NO_RESULT and type(decision) is int:
         return None
     return decision if type(decision) is int and 300 <= decision <= 599 else INTERNAL_ERROR
@@ -329,8 +334,9 @@ def _pause(job: BaseJob, error: BaseException) -> float:
 def _complain(job: BaseJob, complaint: str) -> None:
     """Record what is wrong with the class, without ``errorCount``: that counts failed runs, and this is none."""
     log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=fields_of(job))
-    record = error_record(job._now(), INTERNAL_ERROR, complaint, job.attempts, job._build)
-    job._gathered(job._record, "errors", record)
+    document = document_of(job)
+    record = error_record(document.now(), INTERNAL_ERROR, complaint, job.attempts, document.build)
+    document.gathered(document.append, "errors", record)
 
 
 def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
@@ -338,24 +344,26 @@ def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
     limit = job.MAX_CONTINUES
     if limit is not None and job.continues >= limit:
         return _failed(job, f"the job asked to run again {job.continues + 1} times (MAX_CONTINUES {limit})")
-    operations = [*job._pending.take(), Add("continues", 1)]
+    operations = [*document_of(job).pending.take(), Add("continues", 1)]
     return Outcome(branch, REQUEUE, delay=delay, operations=operations)
 
 
 def _cancelled(job: BaseJob) -> Outcome:
-    return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, operations=job._pending.take())
+    return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, operations=document_of(job).pending.take())
 
 
 def _failed(job: BaseJob, message: str) -> Outcome:
     """Return the outcome of a run that the engine ends as failed."""
     log.error("%s job %s: %s", job.logId, job.uuid, message, extra=fields_of(job))
-    job._gathered(job.record_error, INTERNAL_ERROR, message)
+    document_of(job).gathered(job.record_error, INTERNAL_ERROR, message)
     return _result(job, "exception", INTERNAL_ERROR)
 
 
 def _result(job: BaseJob, branch: str, code: int) -> Outcome:
-    job._gathered(job.record_result, code)
-    return Outcome(branch, FINISH, code, operations=[o for o in job._pending.take() if not _is_implied(o, code)])
+    document_of(job).gathered(job.record_result, code)
+    return Outcome(
+        branch, FINISH, code, operations=[o for o in document_of(job).pending.take() if not _is_implied(o, code)]
+    )
 
 
 def _is_implied(operation: Operation, code: int) -> bool:
@@ -371,13 +379,13 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
     written = [o for o in outcome.operations if isinstance(o, (Set, Append)) and type(o.value) not in _SMALL]
     if sum(len(jsonvalues.encode(o.value, o.field)) for o in written) < COMFORTABLE_BYTES:
         return outcome
-    stored = {**(job._stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
+    stored = {**(document_of(job).stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
     try:
         what = f"the document of job {job.uuid}"
         jsonvalues.check(stored, what)
         jsonvalues.encode_checked(stored, what, jsonvalues.JOB_BYTES)
     except InvalidValue as error:
-        job._pending.take()
+        document_of(job).pending.take()
         return _failed(job, f"the end of the run can't be stored: {error}")
     return outcome
 
@@ -385,6 +393,7 @@ def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
 def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """Return the outcome of a job whose own hooks fail: recorded without calling any of them."""
     message = f"a hook of the job failed: {message_of(error)}"
-    record = error_record(job._now(), INTERNAL_ERROR, message, job.attempts, job._build)
-    operations = [*job._pending.take(), *erred(record, job._history_limit), Add("errorCount", 1)]
+    document = document_of(job)
+    record = error_record(document.now(), INTERNAL_ERROR, message, job.attempts, document.build)
+    operations = [*document.pending.take(), *erred(record, document.history_limit), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])

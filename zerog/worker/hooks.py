@@ -13,6 +13,7 @@ from typing import Any
 
 from zerog.exceptions import Cancelled, ClaimLost
 from zerog.jobs.base import BaseJob
+from zerog.jobs.document import document_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.support import jsonvalues
 
@@ -77,8 +78,8 @@ def _needs_loop(job: BaseJob, managers: list[Any]) -> bool:
 def _is_undecided(job: BaseJob, error: BaseException) -> bool:
     """Return True if ``on_error`` is to decide: this is neither an interruption nor the job's own decision."""
     parts = leaves(error)
-    is_told_to_leave = any(isinstance(part, (ClaimLost, Cancelled)) for part in parts)
-    if is_told_to_leave or (job._run is not None and job._run.is_revoked):
+    run = document_of(job).run
+    if any(isinstance(part, (ClaimLost, Cancelled)) for part in parts) or (run is not None and run.is_revoked):
         return False
     return len(parts) > 1 or not isinstance(parts[0], _SIGNALS)
 
@@ -127,8 +128,9 @@ def _run_coroutine(job: BaseJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
     # asyncio is a third of this package's whole import time, for jobs that most workers don't have.
     from zerog.worker.executors.coroutines import run_alone
 
-    assert job._run is not None
-    return run_alone(coroutine, job._run)
+    run = document_of(job).run
+    assert run is not None
+    return run_alone(coroutine, run)
 
 
 # asynchronous

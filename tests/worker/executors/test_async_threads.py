@@ -15,6 +15,7 @@ from tests.worker.blocking_job import Gate, add, burst, document
 from tests.worker.builders import Running
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.exceptions import Cancelled, ClaimLost
+from zerog.jobs.document import document_of
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_what_a_write_in_a_thread_raises_reaches_the_run(app: zerog.App, what: s
         if what == "cancelled":
             app.cancel(job.uuid)
         else:
-            job._run.revoke("taken")
+            document_of(job).run.revoke("taken")
         try:
             await asyncio.to_thread(job.record_event, "x")
         except BaseException as error:

@@ -15,6 +15,7 @@ from tests.processes import until
 from tests.worker.builders import Body, Running
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import Cancelled, ClaimLost
+from zerog.jobs.document import document_of
 
 FORMS = [("thread", "def"), ("thread", "async def"), ("async", "def"), ("async", "async def")]
 
@@ -173,7 +174,7 @@ def test_a_run_that_lost_its_claim_is_given_up_and_runs_again(bed: Bed, hidden: 
     def run(job: Any) -> Any:
         if job.attempts > 1:
             return 200
-        job._run.revoke("the lease is over")
+        document_of(job).run.revoke("the lease is over")
         try:
             job.record_event("too late")
         except ClaimLost:

@@ -1,0 +1,174 @@
+"""A job as an object with a document: its attributes are the fields, its methods change and store them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from zerog.jobs.logfields import warn
+from zerog.jobs.progress import ROUNDING, clamp
+from zerog.jobs.secrets import redacted
+from zerog.records.job import Document, make_key
+from zerog.records.operations import Operation, Set
+from zerog.resources import Resources
+
+if TYPE_CHECKING:
+    from zerog.jobs.document import JobDocument
+
+T = TypeVar("T")
+
+
+class StoredJob:
+    """What a job has by having a document. ``BaseJob`` gives every attribute its first value."""
+
+    # Not in ``__dict__``, which the document refers to: an object is freed without the garbage collector.
+    __slots__ = ("__dict__", "__weakref__", "_document")
+
+    MAX_EVENTS: ClassVar[int | None] = None
+    """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
+    MAX_DOCUMENT: ClassVar[int | None] = None
+    """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
+    _RESERVED: ClassVar[frozenset[str]]
+    """Names of BaseJob itself, which no field may have."""
+
+    # The fields of every document. Dates are timezone-aware; those of waiting jobs may be None.
+    documentType: str
+    jobType: str
+    schemaVersion: float
+    format: int
+    uuid: str
+    logId: str
+    createdAt: datetime
+    updatedAt: datetime
+    status: str
+    epoch: int
+    seq: int
+    owner: dict[str, Any] | None
+    running: bool
+    attempts: int
+    errorCount: int
+    lastError: dict[str, Any] | None
+    crashes: int
+    lost: int
+    continues: int
+    queueName: str
+    queueKwargs: dict[str, Any]
+    queueJobId: int | str
+    queueState: str
+    queuedAt: datetime | None
+    notBefore: datetime | None
+    due: datetime | None
+    priority: int
+    startedAt: datetime | None
+    finishedAt: datetime | None
+    cancelRequested: datetime | None
+    completeness: float
+    tickcount: float
+    tickval: float
+    resultCode: int
+    output: Any
+    headers: dict[str, str]
+
+    datastore: Any
+    queue: Any
+    keepalive: Callable[[], object] | None
+
+    _document: JobDocument
+    _middleware: tuple[Callable[[Any], Any], ...]
+    _resources: Resources
+
+    def key(self) -> str:
+        """Return the datastore key."""
+        return make_key(self.uuid)
+
+    @property
+    def cas(self) -> str | None:
+        """The document's token as this object last read it, as text; None before the first save."""
+        return str(self._document.token) if self._document.token else None
+
+    def dump(self) -> Document:
+        """Return the whole document as JSON values, unknown fields included; ``[secret]`` in place of secret fields.
+
+        It shares nothing with the job. Optional fields without a value are left out: ``SCHEMA().load`` accepts it.
+        """
+        document = self._document
+        whole = {**document.attributes.dump(), **document.dump_history(), "cas": self.cas}
+        return redacted(whole, document.declaration.secrets)
+
+    def dumps(self, **kwargs: Any) -> str:
+        """Return ``dump()`` as JSON text; ``kwargs`` are passed to ``json.dumps``."""
+        return json.dumps(self.dump(), **kwargs)
+
+    def __str__(self) -> str:
+        return self.dumps(indent=4, ensure_ascii=False)
+
+    def save(self) -> None:
+        """Store what was changed on this object. The first save of a job that isn't enqueued makes it ``new``.
+
+        Raises ``datastore.casException`` if the document was changed since this object last read it, also if there is
+        nothing to store, and ClaimLost or Cancelled within a run.
+        """
+        self._document.save()
+
+    def reload(self) -> None:
+        """Read the document again, with its history. Attributes outside the schema and the keepalive stay.
+
+        Raises JobNotFound, and CorruptDocument if what is stored is the document of another type.
+        """
+        self._document.reload()
+
+    def update_attrs(self, *, flush: bool = True, **kwargs: Any) -> None:
+        """Set the named fields, here and in the document; other fields and other writers' changes stay.
+
+        A job that was never saved is saved. With ``flush=False`` the change waits for this object's next write.
+        Raises InvalidValue or marshmallow's ValidationError for a value that the field can't hold, and nothing is
+        changed then. A ``completeness`` is clamped as by ``set_completeness``.
+        """
+        declaration = self._document.declaration
+        operations: list[Operation] = []
+        for name, value in kwargs.items():
+            declaration.check_settable(name)
+            key, dumped = declaration.dump_value(name, value)
+            declaration.validate(name, value, dumped)
+            if name == "completeness":
+                kwargs[name] = dumped = self._clamped(dumped)
+            operations.append(Set(key, dumped))
+        self._document.write(operations, flush)
+        for name, value in kwargs.items():
+            self.__dict__[name] = value
+
+    def record_change(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call ``func``, which changes this object, then save; after a collision reload and call it again.
+
+        Raises TooManyCollisions after 200 tries.
+        """
+        return self._document.record_change(func, *args, **kwargs)
+
+    # within a run
+
+    def keep_alive(self) -> None:
+        """Call the keepalive; within a run raise ClaimLost or Cancelled if the run should stop."""
+        if self.keepalive is not None:
+            self.keepalive()
+        if self._document.run is not None:
+            self._document.run.check()
+
+    @property
+    def stopping(self) -> bool:
+        """True while the worker is shutting down: save what you have and return NO_RESULT. It costs the job nothing."""
+        run = self._document.run
+        return run is not None and run.stopping.is_set()
+
+    def _clamped(self, completeness: float) -> float:
+        """Clamp to 0.0–1.0; warn once, since larger values are usually percentages. Raises ValueError."""
+        clamped = clamp(completeness)
+        if clamped < completeness - ROUNDING and not self.__dict__.get("_has_warned"):
+            self.__dict__["_has_warned"] = True
+            warn(
+                self.__dict__,
+                f"a completeness of {completeness!r} is taken as 1.0; expected a number from 0.0 to 1.0, not a "
+                "percentage",
+            )
+        return clamped
