@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What grows while a supervisor's workers run a steady load of jobs that RETAIN removes, with light faults.
 
-Prints a table: of each kind of process its peak memory, descriptors and threads, and by how much the last third of the
-run has more than the middle third; and of the store what it holds. ``--svg`` draws the curves. Run it in an
-environment that has ``zerog[test]``.
+Prints a table of each kind of process: its peak memory, descriptors and threads, and by how much the last third of the
+run has more than the middle third; another one of the store, and a line for each minute. ``--svg`` draws the curves.
+Run it in an environment that has ``zerog[test]``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Store:
         if kind == "sqlite":
             self.url = f"sqlite:///{self._path}"
             return
-        self.server = Redis(folder) if kind == "redis" else Secantus(folder)
-        self.url = self.server.url
+        self.server = Secantus(folder) if kind == "mongodb" else Redis(folder)
+        self.url = f"rq+{self.server.url}" if kind == "rq+redis" else self.server.url
         if kind == "mongodb":
             self.queue = f"sqlite:///{folder}/queue.db"
 
@@ -64,10 +64,10 @@ class Store:
             wal = Path(f"{self._path}-wal")
             size = wal.stat().st_size / 1024 if wal.exists() else 0
             return {"jobs ended": ended, "jobs not ended": others, "pages in use": used, "WAL, KiB": size}
-        if self.kind == "redis":
+        if self.kind in ("redis", "rq+redis"):
             import redis
 
-            with redis.Redis.from_url(self.url) as client:
+            with redis.Redis.from_url(self.url.removeprefix("rq+")) as client:
                 memory = client.info("memory")["used_memory"] / 2**20
                 jobs, ended = client.zcard("{zerog}:index"), client.zcard("{zerog}:ended")
             return {"jobs ended": ended, "jobs not ended": jobs - ended, "memory of the data, MiB": memory}
@@ -251,10 +251,25 @@ def table(samples: Samples) -> list[str]:
     return lines
 
 
+def minutes(samples: Samples) -> list[str]:
+    """The lines of a Markdown table: what each minute has at its peak, by process and in the store."""
+    columns: dict[str, list[tuple[float, float]]] = {}
+    for field, curves in samples.curves.items():
+        for role, by_pid in curves.items():
+            columns[f"{role}: {field}"] = [point for line in by_pid.values() for point in line]
+    columns |= samples.held
+    lines = [f"| minute | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    last = int(max(at for points in samples.held.values() for at, _ in points) // 60)
+    for minute in range(last + 1):
+        cells = [max((y for at, y in points if at // 60 == minute), default=0) for points in columns.values()]
+        lines.append(f"| {minute + 1} | {' | '.join(f'{cell:,.0f}' for cell in cells)} |")
+    return lines
+
+
 def main() -> None:
     """Run it and print the findings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", choices=("sqlite", "redis", "mongodb"))
+    parser.add_argument("store", choices=("sqlite", "redis", "rq+redis", "mongodb"))
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--rate", type=float, default=300, help="jobs submitted a second")
     parser.add_argument("--retain", type=float, default=20, help="seconds for which ended jobs are kept")
@@ -269,7 +284,8 @@ def main() -> None:
         log = (Path(folder) / "workers.log").read_text(errors="replace").splitlines()
     print(f"{options.store}, {options.minutes:g} minutes, {options.rate:g} jobs/s, RETAIN {options.retain:g} s")
     print(", ".join(f"{name} {count}" for name, count in {**counts, **left}.items()))
-    print("\n".join(["", *table(samples), "", f"{len(log)} lines logged; the last ones:", *log[-5:]]))
+    print("\n".join(["", *table(samples), "", *minutes(samples)]))
+    print("\n".join(["", f"{len(log)} lines logged; the last ones:", *log[-5:]]))
     if options.svg:
         panels = {
             field: {role: list(by_pid.values()) for role, by_pid in curves.items()}
