@@ -11,12 +11,14 @@ from pathlib import Path
 
 from tests.engine.engines import KINDS
 from zerog.contracts.datastore import FindQuery
-from zerog.engine.engine import Engine
+from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.operator import Change
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
 from zerog.exceptions import Cancelled
+from zerog.maintenance.losses import take_back
 from zerog.maintenance.reconcile import Reconciler
+from zerog.records.fields import NEW
 from zerog.records.job import TERMINAL, Document, make_key, new_document
 from zerog.records.operations import Add, Append, Set, apply
 from zerog.support import failpoints
@@ -25,10 +27,20 @@ from zerog.testing.clock import ManualClock
 
 KNOWN = (("test", 1.0),)
 FIRST, SECOND = WorkerIdentity("first", 30.0, knows=KNOWN), WorkerIdentity("second", 30.0, knows=KNOWN)
+STRANGER = WorkerIdentity("stranger", 30.0, knows=(("other", 1.0),))
 
 
 def accept(head: Document) -> str:
     return str(head["jobType"])
+
+
+def refuse(head: Document) -> str:
+    raise Unsuitable(f"type {head['jobType']} is unknown to the stranger")
+
+
+def enqueued(engine: Engine) -> list[Document]:
+    """The heads of all jobs that were ever enqueued."""
+    return [head for head in engine.datastore.find(FindQuery()).heads if head["status"] != NEW]
 
 
 class Lives:
@@ -39,8 +51,8 @@ class Lives:
         self._accepted = accepted
 
     def play(self) -> None:
-        finishing, requeued, cancelled, crashed = (self.submit(n) for n in range(4))
-        claims = {claim.uuid: claim for claim in self.engine.claim(4, FIRST, accept)}
+        finishing, requeued, cancelled, crashed, lost, unaware = (self.submit(n) for n in range(6))
+        claims = {claim.uuid: claim for claim in self.engine.claim(6, FIRST, accept)}
         self.finish(claims[finishing])
         self.discard(finishing)
         again = claims[requeued]
@@ -48,16 +60,23 @@ class Lives:
         self.engine.cancel(cancelled)
         self.finish(claims[cancelled])
         self.engine.rescue(crashed, claims[crashed].run, "crashes", "it died")
-        for claim in self.engine.claim(4, FIRST, accept):
+        self.engine.rescue(lost, claims[lost].run, "lost", "its worker was silent")
+        take_back(self.engine, lost, claims[lost].nonce, "its worker is back")
+        self.engine.cancel(unaware)
+        self.settle(Settlement(claims[unaware], "requeue", 1))
+        for claim in self.engine.claim(6, FIRST, accept):
             self.finish(claim)
-        mended = self.submit(5, delay=100.0)
+        mended = self.submit(6, delay=100.0)
         self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "alice", "it was wrong")
         self.engine.cancel(mended)
+        self.engine.retry(mended)
         self.engine.put_again_all([self.leave_pending()], "its writer did not")
+        self.enqueue()
+        self.be_refused()
 
-    def submit(self, number: int, delay: float = 0) -> str:
+    def submit(self, number: int, delay: float = 0, **fields: float) -> str:
         document = new_document("test", 1.0, to_text(self.engine.clock.now()))
-        document["number"] = number
+        document |= {"number": number, **fields}
         self.engine.submit([document], delay)
         self.write_down(document["uuid"])
         return str(document["uuid"])
@@ -68,6 +87,18 @@ class Lives:
         self.engine.datastore.create(make_key(document["uuid"]), document)
         self.write_down(document["uuid"])
         return str(document["uuid"])
+
+    def enqueue(self) -> None:
+        document = new_document("test", 1.0, to_text(self.engine.clock.now()))
+        self.engine.datastore.create(make_key(document["uuid"]), document)
+        self.engine.enqueue(document["uuid"])
+        self.write_down(document["uuid"])
+
+    def be_refused(self) -> None:
+        """Have a job refused whose kind no earlier life has listed, with all others that wait."""
+        assert self._accepted is not None
+        self.submit(7, schemaVersion=1 / len(self._accepted.read_text()))
+        self.engine.claim(1, STRANGER, refuse)
 
     def discard(self, uuid: str) -> None:
         self.write_down(f"-{uuid}")  # from here on it may be gone
@@ -116,9 +147,9 @@ def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND)
         for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)
-        if all(head["status"] in TERMINAL for head in engine.datastore.find(FindQuery()).heads):
+        if all(head["status"] in TERMINAL for head in enqueued(engine)):
             return
-    raise AssertionError(f"some jobs never ended: {engine.datastore.find(FindQuery()).heads}")
+    raise AssertionError(f"some jobs never ended: {enqueued(engine)}")
 
 
 def check(engine: Engine, accepted: list[str]) -> None:
@@ -126,7 +157,7 @@ def check(engine: Engine, accepted: list[str]) -> None:
     for uuid in accepted:
         document = engine.datastore.read(make_key(uuid))
         assert document is not None, f"{uuid} was accepted and is lost"
-    for head in engine.datastore.find(FindQuery()).heads:
+    for head in enqueued(engine):
         document = engine.datastore.read(make_key(head["uuid"])) or {}
         assert document["status"] in ("succeeded", "cancelled"), document
         assert document["owner"] is None

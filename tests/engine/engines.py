@@ -90,30 +90,27 @@ def _mongodb_rq(folder: Path, clock: ManualClock) -> Engine:
     return Engine(datastore, RqQueue(rq_url_for(folder), clock=clock), clock)
 
 
-MERGED_ON_REDIS = ("submit.put", "submit.mark", "claim.ack", "settle.put", "settle.mark", "reconcile.mark")
+PUT_BACK = frozenset(point for point in POINTS if point.startswith("aside."))
+"""Not passed where other programs serve the queues, too: refused entries are put back there."""
+
+MERGED = (
+    "claim.ack",
+    "settle.put",
+    "settle.mark",
+    "settle.marked",
+    "reconcile.mark",
+    *(PUT_BACK - {"aside.list", "aside.listed"}),
+)
 
 KINDS = {
     "memory": Kind(_memory, outlives=False),
-    "sqlite": Kind(
-        _sqlite,
-        frozenset(
-            [
-                "submit.put",
-                "submit.mark",
-                "claim.reserved",
-                "claim.ack",
-                "settle.put",
-                "settle.mark",
-                "reconcile.mark",
-            ]
-        ),
-    ),
+    "sqlite": Kind(_sqlite, frozenset(["claim.reserved", "cancel.end", "cancel.ended", *MERGED])),
     "two-files": Kind(_two_files),
-    "rq": Kind(_rq),
-    "couchbase-rq": Kind(_couchbase_rq, takes_long=True),
-    "mongodb-rq": Kind(_mongodb_rq, takes_long=True),
-    "redis": Kind(_redis, frozenset(["claim.reserved", *MERGED_ON_REDIS])),
-    "redis-looking": Kind(_looking, frozenset(MERGED_ON_REDIS)),
+    "rq": Kind(_rq, PUT_BACK),
+    "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
+    "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
+    "redis": Kind(_redis, frozenset(MERGED)),
+    "redis-looking": Kind(_looking, PUT_BACK.union(MERGED)),
 }
 
 

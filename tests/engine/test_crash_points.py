@@ -14,7 +14,6 @@ import zerog
 from tests.engine import crash_scenario
 from tests.engine.engines import KINDS, long_test
 from tests.maintenance.doctors import doctor_of
-from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite
 from zerog.records.job import TERMINAL
@@ -61,7 +60,7 @@ def accepted_in(folder: Path) -> list[str]:
 
 def cut_off(engine: Engine) -> set[str]:
     """The jobs that don't end any more unless they are repaired."""
-    heads = [head for head in engine.datastore.find(FindQuery()).heads if head["status"] not in TERMINAL]
+    heads = [head for head in crash_scenario.enqueued(engine) if head["status"] not in TERMINAL]
     return {head["uuid"] for head in heads if head["owner"] is not None or head["queueState"] == "pending"}
 
 
@@ -124,7 +123,10 @@ def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["raise", "unknown"])
-@pytest.mark.parametrize(("kind", "point"), EACH)
+@pytest.mark.parametrize(
+    ("kind", "point"),
+    [pytest.param(*each, marks=pytest.mark.wide if KINDS[each[0]].takes_long else ()) for each in EACH],
+)
 def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
     """Whatever step fails or loses its answer, another worker runs every accepted job to its one end."""
     faults = Faults((point, action))

@@ -171,6 +171,7 @@ class EngineBase:
         marks = transitions.queued(self._now(), identity)
         with suppress(*self._refusals, DatastoreError):
             token = self.datastore.mutate(key, marks, cas=token).token
+            failpoint(f"{step}.marked")
         apply(head, marks)
         return head, token
 

@@ -91,7 +91,9 @@ class OperatorVerbs(EngineBase):
     def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
         """End a waiting job whose run released it without having noticed that it was cancelled."""
         try:
+            failpoint("cancel.end")
             self.datastore.mutate(key, transitions.cancelled(head, self._now()), cas=token)
+            failpoint("cancel.ended")
         except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
             return False  # the next reader of the document does it
         self._count("cancelled.waiting")
@@ -130,7 +132,9 @@ class OperatorVerbs(EngineBase):
 
     def _retry(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         """Write the operations that make a job wait, under its token, and put it on its queue; return the head."""
+        failpoint("retry.write")
         token = self.datastore.mutate(key, operations, cas=token).token
+        failpoint("retry.written")
         apply(head, [operation for operation in operations if not isinstance(operation, Append)])
         return self._deliver(key, head, token, 0, "submit")[0]
 
@@ -178,7 +182,9 @@ class OperatorVerbs(EngineBase):
                 raise JobNotFound(f"there is no job {uuid}")
             check_head(key, document)
         except CorruptDocument as error:
+            failpoint("discard.delete")
             self.datastore.delete(key, cas=token)
+            failpoint("discard.deleted")
             self.unskip(uuid)
             log.warning("job %s was removed%s: %s", uuid, f", {reason}" if reason else "", error)
             return

@@ -162,6 +162,7 @@ class RecoveryVerbs(OperatorVerbs):
         failpoint("reconcile.mark")
         with suppress(AmbiguousWrite, *self._refusals):
             self._mark_repair(key, head, identity, why, token)
+            failpoint("reconcile.marked")
         self._count("put.again")
         joblog.put_again([head], why)
         return True

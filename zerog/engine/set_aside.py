@@ -27,6 +27,7 @@ from zerog.records.fields import FORMAT
 from zerog.records.job import Document, make_key
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock, from_text
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -154,9 +155,12 @@ class SetAside(EngineBase):
             aside = None if head is None else self.aside_for(head, worker)
             if head is not None and aside is not None:
                 ttr = head["queueKwargs"].get("ttr")
+                failpoint("aside.put")
                 identity = self.queue_named(aside).put(head["uuid"], priority=head["priority"], ttr=ttr)
+                failpoint("aside.note")
                 if not _is_newer(head, worker):  # this code leaves newer documents untouched
                     self.note_entry(head["uuid"], head["queueName"], identity)
+                failpoint("aside.ack")
                 reservation.delete()
                 return
         except (ZerogError, KeyError, AttributeError) as error:
@@ -208,7 +212,9 @@ class SetAside(EngineBase):
             stored = {queue: {aside: list(each) for aside, each in some.items()} for queue, some in kinds.items()}
             with attempts:
                 changed = {**(record or {}), "documentType": QUEUES, "asides": stored}
+                failpoint("aside.list")
                 self.datastore.set_with_cas(QUEUES, changed, token or 0)
+                failpoint("aside.listed")
                 self._kinds = kinds
                 return
 

@@ -109,7 +109,9 @@ class SubmitVerbs(EngineBase):
                 raise _not_waiting(head)
             operations = [*changes, *transitions.waiting(self._now(), delay)]
             with attempts:
+                failpoint("enqueue.write")
                 token = self.datastore.mutate(key, operations, cas=token).token
+                failpoint("enqueue.written")
                 break
         is_again = head["status"] != NEW
         apply(head, operations)

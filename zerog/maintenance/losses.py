@@ -15,6 +15,7 @@ from zerog.maintenance.sweep import is_usable
 from zerog.records.job import RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.operations import Add, Append, Max, Operation
 from zerog.support.clock import to_text
+from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
@@ -76,7 +77,9 @@ def take_back(engine: Engine, uuid: str, nonce: str, why: str) -> bool:
             Max("updatedAt", now),
         ]
         with attempts:  # the event shows whether an unanswered write is stored
+            failpoint("loss.write")
             datastore.mutate(key, change, cas=token)
+            failpoint("loss.written")
             log.info("job %s: %s", uuid, why)
             return True
 

@@ -17,22 +17,38 @@ POINTS = (
     "submit.created",  # the document is stored, its answer not yet read
     "submit.put",  # before the uuid is put on the queue
     "submit.mark",  # put, not yet marked as queued
+    "submit.marked",  # marked, the answer not yet read
+    "enqueue.write",  # before a stored document is made to wait
+    "enqueue.written",  # stored, the answer not yet read
     "claim.reserved",  # an entry is reserved, nothing is written
     "claim.write",  # verified, about to write
     "claim.written",  # the owner is stored, the answer not yet read
     "claim.ack",  # won, the entry still on the queue
+    "aside.list",  # before the kind of a refused entry is listed
+    "aside.listed",  # listed, the answer not yet read
+    "aside.put",  # before a refused entry is put on the queue of its kind
+    "aside.note",  # put there, the document not yet changed to name it
+    "aside.ack",  # put there, the entry still on its queue, too
     "run.write",  # before a write of a running job
     "run.written",  # stored, the answer not yet read
     "settle.write",  # before the outcome is written
     "settle.written",  # the outcome is stored, the answer not yet read
     "settle.put",  # requeued in the document, not yet on the queue
     "settle.mark",  # put again, not yet marked as queued
+    "settle.marked",  # marked, the answer not yet read
     "rescue.write",  # before a job is taken from a dead owner
     "rescue.written",  # taken, the answer not yet read
     "rescue.put",  # taken, not yet on the queue
     "rescue.mark",  # put, not yet marked as queued
+    "rescue.marked",  # marked, the answer not yet read
+    "loss.write",  # before a rescue is uncounted whose worker returned
+    "loss.written",  # stored, the answer not yet read
     "cancel.write",  # before a cancellation is written
     "cancel.written",  # stored, the answer not yet read
+    "cancel.end",  # before a waiting job is ended that its run was to end
+    "cancel.ended",  # stored, the answer not yet read
+    "retry.write",  # before a job that has ended is made to wait
+    "retry.written",  # stored, the answer not yet read
     "edit.write",  # before an operator's change is written
     "edit.written",  # stored, the answer not yet read
     "cancel.hint",  # stored, the owner not yet notified
@@ -40,6 +56,7 @@ POINTS = (
     "discard.deleted",  # removed, the answer not yet read
     "reconcile.put",  # before a repair puts an entry
     "reconcile.mark",  # a repair has put an entry, not yet marked
+    "reconcile.marked",  # marked, the answer not yet read
 )
 
 

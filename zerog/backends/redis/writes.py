@@ -227,6 +227,7 @@ class RedisWrites(Engine):
             failpoint("reconcile.put")
             try:
                 answers = self._server.call(list(commands.values()), "putting jobs again")
+                failpoint("reconcile.marked")
             except AmbiguousWrite as error:
                 log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(commands), error)
                 return done

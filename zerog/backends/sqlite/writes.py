@@ -139,11 +139,13 @@ class SqliteWrites(Engine):
 
     def _retry(self, key: str, head: Document, operations: list[Operation], token: int) -> Document:
         now = self._now()
+        failpoint("retry.write")
         with self._file.writing() as sqlite:
             changed = self.datastore.change(sqlite, key, operations, cas=token)
             marks = self._put_in(sqlite, head, 0, now)
             self.datastore.change(sqlite, key, marks, cas=changed.token)
             waiters = self.queue.waiters(sqlite)
+        failpoint("retry.written")
         self.queue.notify(waiters)
         apply(head, [operation for operation in [*operations, *marks] if not isinstance(operation, Append)])
         return head
@@ -212,6 +214,7 @@ class SqliteWrites(Engine):
                 done.append(uuid)
                 heads.append(head)
             waiters = self.queue.waiters(sqlite)
+        failpoint("reconcile.marked")
         self._count("put.again", len(done))
         joblog.put_again(heads, why)
         self.queue.notify(waiters)
