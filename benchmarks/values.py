@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from marshmallow import Schema, fields
@@ -40,9 +41,11 @@ class Take(zerog.BaseJob):
     JOB_TYPE = "take"
 
     class Params(Schema):
-        """One field of any JSON."""
+        """A field of any JSON, and some that convert each piece."""
 
-        data = fields.Raw(required=True)
+        data = fields.Raw()
+        moments = fields.List(fields.DateTime())
+        rows = fields.Nested({"number": fields.Integer()}, many=True)
 
     def run(self) -> int:
         """Do nothing."""
@@ -73,7 +76,12 @@ SHAPES: dict[str, Callable[[int], Any]] = {
     "many keys": lambda size: {f"{number:06}": 0 for number in range(size // 11)},
     "50 levels, many times": _nested,
     "refused at its end": _refused,
+    "moments of a schema": lambda size: ["2027-01-01T00:00:00+00:00"] * (size // 28),
+    "objects of a schema": lambda size: [{"number": 1} for _ in range(size // 13)],
 }
+
+TYPED = {"moments of a schema": "moments", "objects of a schema": "rows"}
+"""The shapes of which a schema converts each piece, and their fields."""
 
 
 def _check(body: Any) -> None:
@@ -83,11 +91,11 @@ def _check(body: Any) -> None:
         return
 
 
-def _load(body: Any) -> None:
+def _load(body: Any, name: str) -> None:
     declaration = declaration_of(Take)
-    stored = declaration.fields["data"]
+    stored = declaration.fields[name]
     try:
-        loaded = declaration.validated({"data": body})["data"]
+        loaded = declaration.validated({name: body})[name]
         stored.load(jsonvalues.decode(jsonvalues.encode_checked(stored.dump(loaded))))
     except InvalidValue:
         return
@@ -116,7 +124,7 @@ def main() -> int:
         for size in SIZES:
             body = make(size)
             length = len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
-            cost = (*_cost(_check, body), *_cost(_load, body))
+            cost = (*_cost(_check, body), *_cost(partial(_load, name=TYPED.get(shape, "data")), body))
             costs.append((length, cost))
             cells = (cost[0] * 1e3, cost[1] / 2**20, cost[2] * 1e3, cost[3] / 2**20)
             print(f"| {shape} | {length:,} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)

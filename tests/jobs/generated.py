@@ -1,21 +1,34 @@
-"""Generated schemas, nested three deep, with hooks and fields of their own, and values that they take."""
+"""Generated schemas, nested three deep, with hooks and fields of their own, and values that they take.
+
+Classes with schemas of the plain kinds are registered and their values accepted. Of the odd kinds a class or a value
+may be refused, in words; what is accepted must be kept as well.
+"""
 
 from __future__ import annotations
 
-import enum
 import json
 import string
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validates_schema,
+)
 
+from tests.jobs.generated_kinds import LEAVES, ODD_LEAVES
 from zerog.testing.contracts.datastore.machine import json_values
 
 DEPTH = 3
+
+Bases = list[tuple[tuple[type[Schema], ...], bool]]
+"""Base classes of schemas, and whether a client sends their fields within an object."""
 
 
 class Submitted:
@@ -32,11 +45,6 @@ class Submitted:
 submitted = Submitted()
 
 
-class Colour(enum.Enum):
-    RED = "r"
-    BLUE = "b"
-
-
 class Made:
     """An object that a schema makes; it does not define equality."""
 
@@ -44,79 +52,8 @@ class Made:
         self.__dict__.update(parts)
 
 
-class Hundredfold(fields.Integer):
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return super()._deserialize(value, *args, **kwargs) * 100
-
-
-class Hashed(fields.String):
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return f"h({super()._deserialize(value, *args, **kwargs)})"
-
-
-class Masked(fields.String):
-    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return "***"
-
-
-class Words(fields.Field[Any]):
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return set(value.split(","))
-
-    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return ",".join(sorted(value))
-
-
 def _checked(value: Any) -> None:
     submitted.once()
-
-
-@dataclass
-class Kind:
-    """A way to make a field, and what a client may send for it."""
-
-    make: Callable[..., fields.Field[Any]]
-    sent: st.SearchStrategy[Any]
-    as_key: bool = False
-
-
-names = st.text(string.ascii_lowercase, min_size=1, max_size=3).map(lambda text: f"x{text}")
-texts = st.text(max_size=5)
-small = st.integers(-1000, 1000)
-moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
-
-LEAVES = [
-    Kind(fields.String, texts, as_key=True),
-    Kind(fields.Integer, small | small.map(str)),
-    Kind(fields.Float, st.floats(allow_nan=False, allow_infinity=False) | small),
-    Kind(fields.Boolean, st.sampled_from([True, False, "yes", 0])),
-    Kind(lambda **more: fields.Boolean(truthy={"ja"}, falsy={"nein"}, **more), st.sampled_from(["ja", "nein"])),
-    Kind(lambda **more: fields.Raw(**{**more, "allow_none": True}), json_values),
-    Kind(fields.Date, st.dates().map(str), as_key=True),
-    Kind(lambda **more: fields.Date(format="%d.%m.%Y", **more), st.just("28.02.2027")),
-    Kind(fields.DateTime, moments.map(lambda moment: moment.isoformat())),
-    Kind(fields.DateTime, moments.map(lambda moment: moment.replace(tzinfo=UTC).isoformat())),
-    Kind(lambda **more: fields.AwareDateTime(default_timezone=UTC, **more), moments.map(lambda m: m.isoformat())),
-    Kind(lambda **more: fields.DateTime(format="timestamp", **more), st.floats(0, 4e9)),
-    Kind(lambda **more: fields.DateTime(format="timestamp_ms", **more), st.floats(0, 4e12)),
-    Kind(fields.Time, st.times().map(lambda moment: moment.isoformat())),
-    Kind(fields.TimeDelta, small | st.floats(-1e9, 1e9)),
-    Kind(lambda **more: fields.TimeDelta(precision="milliseconds", **more), small),
-    Kind(fields.UUID, st.uuids().map(str), as_key=True),
-    Kind(lambda **more: fields.Decimal(as_string=True, **more), st.decimals(-1000, 1000, places=3).map(str)),
-    Kind(lambda **more: fields.Decimal(as_string=True, **more), st.sampled_from(["1E+30", "0E-30", "1.10", "-0"])),
-    Kind(lambda **more: fields.Decimal(as_string=True, places=2, **more), small.map(lambda n: f"{n}.1")),
-    Kind(lambda **more: fields.Enum(Colour, **more), st.sampled_from(["RED", "BLUE"]), as_key=True),
-    Kind(lambda **more: fields.Enum(Colour, by_value=True, **more), st.sampled_from(["r", "b"])),
-    Kind(fields.IP, st.ip_addresses().map(str)),
-    Kind(Hundredfold, small),
-    Kind(Hashed, texts),
-    Kind(Masked, texts),
-    Kind(Words, st.sampled_from(["a", "b,a", "c,b,a"])),
-    Kind(lambda **more: fields.Integer(post_load=[lambda value: value + 1], **more), small),
-    Kind(lambda **more: fields.Function(deserialize=lambda value: [value], **more), small),
-    Kind(lambda **more: fields.Function(lambda _: "shown", lambda value: value + 1, **more), small),
-]
 
 
 class Wrapped(Schema):
@@ -137,6 +74,31 @@ class Counted(Schema):
         return data
 
 
+class Dropping(Schema):
+    """Drops what is empty."""
+
+    @post_load
+    def drop(self, data: Any, **_: Any) -> Any:
+        return {name: value for name, value in data.items() if value not in (None, "", [], {})}
+
+
+class Remembering(Schema):
+    """Keeps the names that the client sent."""
+
+    @post_load(pass_original=True)
+    def remember(self, data: Any, original: Any, **_: Any) -> Any:
+        data["sent"] = sorted(original)
+        return data
+
+
+class Turned(Schema):
+    """Turns the list of its values round, where they are many."""
+
+    @post_load(pass_collection=True)
+    def turn(self, data: Any, many: bool = False, **_: Any) -> Any:
+        return data[::-1] if many else data
+
+
 class Making(Schema):
     """Makes an object."""
 
@@ -153,69 +115,135 @@ class Checking(Schema):
         submitted.once()
 
 
-BASES: list[tuple[tuple[type[Schema], ...], bool]] = [
+class Popping(Schema):
+    """Makes a dict of other keys."""
+
+    @post_load
+    def pop(self, data: Any, **_: Any) -> Any:
+        return {"other": [data.pop(name) for name in sorted(data)]}
+
+
+class Pairing(Schema):
+    """Makes a list."""
+
+    @post_load
+    def pair(self, data: Any, **_: Any) -> Any:
+        return sorted(data)
+
+
+class Hiding(Schema):
+    """Makes an object of more than its fields."""
+
+    @post_load
+    def make(self, data: Any, **_: Any) -> Any:
+        return Made(**data, hidden=object())
+
+
+WHOLE: Bases = [
     ((Schema,), False),
     ((Wrapped,), True),
-    ((Counted,), False),
-    ((Making,), False),
+    ((Dropping,), False),
     ((Checking,), False),
+    ((Wrapped, Dropping, Checking), True),
+]
+"""What a whole ``Params`` may be, which makes a dict of no other fields than its own."""
+
+NESTED: Bases = [
+    ((Schema,), False),
+    ((Wrapped,), True),
+    ((Checking,), False),
+    ((Counted,), False),
     ((Wrapped, Counted, Checking), True),
+    ((Remembering,), False),
+    ((Turned, Counted), False),
+    ((Making,), False),
     ((Wrapped, Making), True),
 ]
 
+ODD: Bases = [
+    ((Dropping,), False),
+    ((Popping,), False),
+    ((Pairing,), False),
+    ((Hiding,), False),
+    ((Making, Counted), False),
+    ((Wrapped, Popping), True),
+]
+
+names = st.text(string.ascii_lowercase, min_size=1, max_size=3).map(lambda text: f"x{text}")
+
+Generated = tuple[fields.Field[Any], st.SearchStrategy[Any]]
+
 
 @st.composite
-def generated(draw: st.DrawFn, depth: int = DEPTH) -> tuple[fields.Field[Any], st.SearchStrategy[Any]]:
+def generated(draw: st.DrawFn, depth: int = DEPTH, odd: bool = False) -> Generated:
     """A field, and what a client may send for it."""
     more: dict[str, Any] = {"allow_none": draw(st.booleans())}
     if draw(st.booleans()):
         more["validate"] = [_checked]
-    shape = draw(st.sampled_from(["leaf", "nested", "many", "list", "dict"] if depth else ["leaf"]))
+    shapes = ["leaf", "nested", "many", "list", "dict", *(["pluck"] if odd else [])]
+    shape = draw(st.sampled_from(shapes if depth else ["leaf"]))
     if shape == "leaf":
-        kind = draw(st.sampled_from(LEAVES))
+        kind = draw(st.sampled_from([*LEAVES, *(ODD_LEAVES * 2 if odd else [])]))
         return _with_none(kind.make(**more), kind.sent)
     if shape == "list":
-        inner, sent = draw(generated(depth - 1))
+        inner, sent = draw(generated(depth - 1, odd))
         return _with_none(fields.List(inner, **more), st.lists(sent, max_size=3))
     if shape == "dict":
-        inner, sent = draw(generated(depth - 1))
+        inner, sent = draw(generated(depth - 1, odd))
         key = draw(st.sampled_from([kind for kind in LEAVES if kind.as_key]))
         table = fields.Dict(keys=key.make(), values=inner, **more)
         return _with_none(table, st.dictionaries(key.sent, sent, max_size=3))
-    schema, sent = draw(_schemas(depth - 1))
+    if shape == "pluck":
+        inner, sent = draw(generated(depth - 1, odd))
+        return _with_none(fields.Pluck(Schema.from_dict({"one": inner}), "one", **more), sent)
+    schema, sent = draw(schemas([*NESTED, *(ODD if odd else [])], depth - 1, odd))
     if shape == "many":
         return _with_none(fields.Nested(schema, many=True, **more), st.lists(sent, max_size=3))
     return _with_none(fields.Nested(schema, **more), sent)
 
 
-def _with_none(field: fields.Field[Any], sent: st.SearchStrategy[Any]) -> tuple[fields.Field[Any], Any]:
+def _with_none(field: fields.Field[Any], sent: st.SearchStrategy[Any]) -> Generated:
     return field, st.none() | sent if field.allow_none else sent
 
 
 @st.composite
-def _schemas(draw: st.DrawFn, depth: int) -> tuple[type[Schema], st.SearchStrategy[Any]]:
-    bases, is_wrapped = draw(st.sampled_from(BASES))
+def schemas(
+    draw: st.DrawFn, bases: Bases = WHOLE, depth: int = DEPTH, odd: bool = False
+) -> tuple[type[Schema], st.SearchStrategy[Any]]:
+    """A schema class, and what a client may send for it."""
+    chosen, is_wrapped = draw(st.sampled_from(bases))
+    is_whole = bases is WHOLE
     declared: dict[str, Any] = {}
     required, optional = {}, {}
     for name in draw(st.lists(names, min_size=1, max_size=3, unique=True)):
-        field, sent = draw(generated(depth))
+        field, sent = draw(generated(depth, odd))
         field.load_only = draw(st.booleans())
         if draw(st.booleans()):
             field.data_key = f"{name}Key"
         field.required = draw(st.booleans())
+        if not field.required and draw(st.booleans()):
+            field.load_default = draw(st.sampled_from([None, lambda: None]))
         (required if field.required else optional)[field.data_key or name] = sent
         declared[name] = field
-    if draw(st.booleans()):
+    if not is_whole and draw(st.booleans()):
         declared["shown"] = fields.Method("describe", dump_only=True)
+        declared["describe"] = lambda self, value: "shown"
     unknown: st.SearchStrategy[Any] = st.just({})
-    if Making not in bases and draw(st.booleans()):  # an object has no place for what its schema doesn't declare
-        declared["Meta"] = type("Meta", (), {"unknown": INCLUDE})
+    # An object has no place for what its schema doesn't declare, nor has a job.
+    rule = draw(st.sampled_from([None, EXCLUDE, *([] if is_whole or Making in chosen else [INCLUDE])]))
+    if rule is not None:
+        declared["Meta"] = type("Meta", (), {"unknown": rule})
         unknown = st.dictionaries(st.sampled_from(["uOne", "uTwo"]), json_values, max_size=2)
-    declared["describe"] = lambda self, value: "shown"
     known = st.fixed_dictionaries(required, optional=optional)
     sent = st.tuples(known, unknown).map(lambda pair: {**pair[1], **pair[0]})
-    schema = type("Generated", bases, declared)
-    return schema, sent.map(lambda fields: {"wrapped": fields}) if is_wrapped else sent
+    schema = type("Generated", chosen, declared)
+    return schema, sent.map(lambda given: {"wrapped": given}) if is_wrapped else sent
+
+
+def loaded(schema: type[Schema], sent: Any) -> dict[str, Any]:
+    """What marshmallow makes of a client's parameters; None for a field that gets no value."""
+    made = schema().load(sent)
+    return {name: made.get(name) for name in schema().fields}
 
 
 def shown(value: Any) -> Any:

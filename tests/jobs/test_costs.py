@@ -6,6 +6,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from marshmallow import Schema, ValidationError, fields
 
 import zerog
+from tests.jobs.seeing import seeing
 from zerog.exceptions import InvalidValue, UnknownJobType
 from zerog.support import jsonvalues
 
@@ -108,6 +110,61 @@ def test_what_a_client_sends_costs_what_its_size_says(app: zerog.App, shape: str
         assert max(map(len, refused), default=0) < 500
         assert seconds < MOST_SECONDS
         assert peak < MOST_BYTES
+
+
+TYPED: dict[str, tuple[fields.Field[Any], Callable[[int], Any]]] = {
+    "numbers": (fields.List(fields.Integer()), lambda size: [0] * (size // 2)),
+    "decimals": (fields.List(fields.Decimal(as_string=True)), lambda size: ["1"] * (size // 4)),
+    "spans": (fields.List(fields.TimeDelta()), lambda size: [1] * (size // 2)),
+    "lists": (fields.List(fields.List(fields.Integer())), lambda size: [[] for _ in range(size // 3)]),
+    "objects": (fields.Nested({"a": fields.Integer()}, many=True), lambda size: [{} for _ in range(size // 3)]),
+    "wrong numbers": (fields.List(fields.Integer()), lambda size: ["a"] * (size // 4)),
+    "unknown keys": (fields.Nested({}, many=True), lambda size: [{"b": 0}] * (size // 8)),
+}
+
+
+@pytest.mark.parametrize("shape", list(TYPED))
+def test_values_of_a_schema_take_little_memory(shape: str) -> None:
+    """Submit of 100 kB that a schema converts piece by piece, or refuses with a message for each piece."""
+    field, make = TYPED[shape]
+    app, _ = seeing(field)
+    body = make(100_000)
+
+    def submit() -> None:
+        with suppress(ValidationError):
+            app.submit("seeing", {"given": body})
+
+    assert cost_of(submit)[1] < MOST_BYTES
+
+
+class Counting(fields.Integer):
+    """Counts the conversions of all its values."""
+
+    calls = 0
+
+    def _serialize(self, *args: Any, **kwargs: Any) -> Any:
+        Counting.calls += 1
+        return super()._serialize(*args, **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> Any:
+        Counting.calls += 1
+        return super()._deserialize(*args, **kwargs)
+
+
+@pytest.mark.parametrize("depth", [0, 3, 12])
+@pytest.mark.parametrize("size", [100, 1000])
+def test_each_value_is_converted_five_times_at_most(depth: int, size: int) -> None:
+    """By submit: once from the client, to the document and back to see that it is kept, to be stored, for the job."""
+    field: fields.Field[Any] = fields.List(Counting())
+    for _ in range(depth):
+        field = fields.Nested({"inner": field})
+    app, _ = seeing(field)
+    body: Any = ["1"] * size
+    for _ in range(depth):
+        body = {"inner": body}
+    Counting.calls = 0
+    app.submit("seeing", {"given": body})
+    assert 0 < Counting.calls <= 5 * size
 
 
 def test_the_path_of_a_refused_value_is_short() -> None:

@@ -1,145 +1,27 @@
-"""What ``run()`` sees is what submit validated, for every schema that was accepted and on every adapter."""
+"""What ``run()`` sees is what submit validated: single shapes, and what is refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
 
 import zerog
-from tests.backends.couchbase import servers as couchbase_servers
-from tests.backends.mongo import servers as mongo_servers
-from tests.backends.redis import servers as redis_servers
-from tests.backends.rq import queues as rq
-from tests.jobs.generated import Hashed, Hundredfold, Made, as_sent, generated, shown, submitted
-from tests.marks import wide
+from tests.jobs.generated import Made
+from tests.jobs.generated_kinds import Forgets, Hashed, Hundredfold
+from tests.jobs.seeing import Seeing, check_seen, register_seeing, seeing
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.records.job import make_key
 from zerog.testing import run_inline
 
-MANY = 10_000
-"""The number of generated schemas and values of the long run."""
-
-
-class Seeing(zerog.BaseJob):
-    """Records what its run sees."""
-
-    JOB_TYPE = "seeing"
-    MAX_ERRORS = 1
-    seen: Any
-
-    def run(self) -> int:
-        type(self).seen = self.given
-        return 200
-
-
-def seeing(field: Any, app: zerog.App | None = None) -> tuple[zerog.App, Any]:
-    """An app with a job class that takes ``given``, and that class."""
-    app = app or zerog.App("memory://")
-    job_class: Any = type("Sees", (Seeing,), {"Params": type("Params", (Schema,), {"given": field})})
-    if "seeing" in app.registry.get_registered_classes():
-        app.unregister("seeing")
-    app.register(job_class)
-    return app, job_class
-
 
 def assert_seen(app: zerog.App, job_class: Any, value: Any) -> Any:
     """Check that the run sees what the submit validated; return it."""
-    submitted.is_over = False
-    job = app.submit("seeing", {"given": value})
-    submitted.is_over = True
-    try:
-        expected = shown(job.given)
-        assert shown(app.get_job(job.uuid).given) == expected
-        assert run_inline(app, job.uuid).status == "succeeded"
-        assert shown(job_class.seen) == expected
-        return job_class.seen
-    finally:
-        submitted.is_over = False
-
-
-def _memory(folder: Path) -> zerog.App:
-    return zerog.App("memory://")
-
-
-def _sqlite(folder: Path) -> zerog.App:
-    return zerog.App(f"sqlite:///{folder}/jobs.db")
-
-
-def _redis(folder: Path) -> zerog.App:
-    return zerog.App(redis_servers.url_for(folder))
-
-
-def _rq(folder: Path) -> zerog.App:
-    return zerog.App(datastore=f"sqlite:///{folder}/jobs.db", queue=f"rq+{rq.url_for(folder)}")
-
-
-def _mongodb(folder: Path) -> zerog.App:
-    return zerog.App(datastore=mongo_servers.url_for(folder), queue="memory://")
-
-
-def _couchbase(folder: Path) -> zerog.App:
-    return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
-
-
-@pytest.fixture(params=[_memory, _sqlite, _redis, *wide(_rq, _mongodb, _couchbase)], ids=lambda make: make.__name__[1:])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
-    """An app on each adapter."""
-    make: Callable[[Path], zerog.App] = request.param
-    with make(tmp_path) as made:
-        made.setup()
-        yield made
-
-
-RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=RELAXED)
-@given(data=st.data())
-def test_a_run_sees_what_was_validated(app: zerog.App, data: st.DataObject) -> None:
-    """Schemas nested three deep, with hooks, validators and fields of their own, on every adapter."""
-    field, sent = data.draw(generated())
-    _, job_class = seeing(field, app)
-    assert_seen(app, job_class, as_sent(data.draw(sent)))
-
-
-def assert_given_back(data: st.DataObject) -> None:
-    """The document of a generated value returns it, without a worker."""
-    field, sent = data.draw(generated())
-    app, _ = seeing(field)
-    submitted.is_over = False
-    job = app.submit("seeing", {"given": as_sent(data.draw(sent))})
-    submitted.is_over = True
-    try:
-        assert shown(app.get_job(job.uuid).given) == shown(job.given)
-    finally:
-        submitted.is_over = False
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=RELAXED)
-@given(data=st.data())
-def test_a_document_gives_back_what_was_validated(data: st.DataObject) -> None:
-    """Of more schemas than a worker could run jobs of."""
-    assert_given_back(data)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-@settings(max_examples=MANY, deadline=None, suppress_health_check=RELAXED)
-@given(data=st.data())
-def test_ten_thousand_documents_give_back_what_was_validated(data: st.DataObject) -> None:
-    """Long enough to meet combinations that are rare."""
-    assert_given_back(data)
-
-
-# single shapes, and what is refused
+    return check_seen(app, job_class, {"given": value})["given"]
 
 
 class Cents(Schema):
@@ -229,16 +111,6 @@ def test_a_state_of_a_converting_schema_is_kept_and_validated() -> None:
         with pytest.raises(ValidationError):
             job.update_attrs(**wrong)
     assert app.get_job(job.uuid).dump() == job.dump()
-
-
-class Forgets(fields.Integer):
-    """Writes what it doesn't read as the same."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return super()._deserialize(value, *args, **kwargs) + 1
-
-    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return value
 
 
 class Partly(Schema):
@@ -377,10 +249,50 @@ def test_params_say_what_becomes_of_unknown_parameters(inherited: bool) -> None:
         app.submit("exclude", {"status": "done"})
 
 
+@pytest.mark.parametrize("unknown", [None, EXCLUDE])
+def test_a_hook_that_adds_what_the_job_has_no_field_for_is_refused_in_words(unknown: str | None) -> None:
+    """It is a fault of the class, not of the client's values; nothing is stored."""
+
+    class Adds(Schema):
+        a = fields.Integer()
+
+        @post_load
+        def add(self, data: Any, **_: Any) -> Any:
+            return {**data, "counted": 1}
+
+    meta = {} if unknown is None else {"Meta": type("Meta", (), {"unknown": unknown})}
+    app = zerog.App("memory://")
+    app.register(type("Sees", (Seeing,), {"Params": type("Params", (Adds,), meta)}))
+    for params in ({"a": 1}, {}):
+        with pytest.raises(InvalidJobClass, match=r"Params of seeing has a hook that adds counted.*Nothing was stored"):
+            app.submit("seeing", params)
+    assert list(app.jobs()) == []
+
+
+def test_a_field_that_a_hook_removes_has_no_value() -> None:
+    """Not its default, which the hook has seen and removed."""
+
+    class Removes(Schema):
+        a = fields.Integer(load_default=7)
+        b = fields.Integer(load_default=8)
+
+        @post_load
+        def remove(self, data: Any, **_: Any) -> Any:
+            return {name: value for name, value in data.items() if value != 7}
+
+    app = zerog.App("memory://")
+    job_class = register_seeing(app, Removes)
+    assert check_seen(app, job_class, {}) == {"a": None, "b": 8}
+    assert check_seen(app, job_class, {"a": 1, "b": 7}) == {"a": 1, "b": None}
+
+
 def test_defaults_of_nested_fields_are_kept_and_added_to_older_documents() -> None:
     """A default that is new each time is the one that submit made; a field that was added later has its own."""
     app, job_class = seeing(fields.Nested({"token": fields.String(load_default=lambda: os.urandom(4).hex())}))
-    assert len(assert_seen(app, job_class, {})["token"]) == 8
+    job: Any = app.submit("seeing", {"given": {}})
+    assert len(job.given["token"]) == 8
+    run_inline(app, job.uuid)
+    assert job_class.seen == {"given": job.given}
     uuid = app.submit("seeing", {"given": {}}).uuid
     later = {"token": fields.String(), "day": fields.Date(load_default=date(2027, 1, 1))}
     seeing(fields.Nested(later), app)

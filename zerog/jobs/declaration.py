@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, missing
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing
 from marshmallow.exceptions import RegistryError
 
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
@@ -104,16 +104,11 @@ class Declaration:
         for schema in self.client_schemas:
             part = own if schema is self._extras_schema else rest
             try:
-                loaded: object = bounds.load(schema, part, partial)
+                loaded = self._loaded(schema, part, partial)
             except ValidationError as error:
                 messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
                 continue
-            if not isinstance(loaded, dict):
-                raise InvalidJobClass(
-                    f"{type(schema).__qualname__} of {self.job_type} makes {type(loaded).__name__} of a client's "
-                    "parameters; expected the dict of fields. Nothing was stored."
-                )
-            for name in part.keys() & (loaded.keys() - self.attributes):  # a schema that includes what is unknown
+            for name in loaded.keys() - self.attributes:
                 messages[name] = ["Unknown field: the job has no place for it. A fields.Dict takes free parameters."]
             result.update(loaded)
         messages.update(self._not_kept(result))
@@ -122,6 +117,28 @@ class Declaration:
                 messages[name] = [secrets.REFUSED]
             raise ValidationError(messages)
         return result
+
+    def _loaded(self, schema: Schema, part: Mapping[str, Any], partial: Sequence[str]) -> dict[str, Any]:
+        """Return what a schema makes of its part of the parameters; None for a field that a hook removes.
+
+        Raises ValidationError, and InvalidJobClass for a hook that makes what the job has no field for.
+        """
+        loaded: object = bounds.load(schema, part, partial)
+        where = f"{type(schema).__qualname__} of {self.job_type}"
+        if not isinstance(loaded, dict):
+            raise InvalidJobClass(
+                f"{where} makes {type(loaded).__name__} of a client's parameters; expected the dict of fields. Nothing "
+                "was stored."
+            )
+        added = loaded.keys() - self.attributes
+        if added and schema.unknown != INCLUDE:
+            raise InvalidJobClass(
+                f"{where} has a hook that adds {', '.join(sorted(added))}, for which the job has no field; expected "
+                "declared fields alone. Nothing was stored."
+            )
+        with_default = [name for name, field in schema.load_fields.items() if field.load_default is not missing]
+        removed = [self.fields[name].attribute for name in with_default if name not in partial]
+        return {**dict.fromkeys(removed), **loaded}
 
     def _not_kept(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return messages by key for the values that the run would see changed. Raises InvalidValue."""
