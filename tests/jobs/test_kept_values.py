@@ -166,6 +166,11 @@ def test_what_json_can_t_hold_is_refused() -> None:
     [
         (fields.List(fields.Method("show")), "schema that can't be made .*show"),
         (fields.Nested("NowhereSchema"), "nested schema isn't there .*NowhereSchema"),
+        (
+            fields.Nested({"a": fields.Integer(), "b": fields.Integer(attribute="a")}),
+            "nested schema can't be made .*'a'",
+        ),
+        (fields.Nested(lambda: 1 / 0), "nested schema can't be made .*ZeroDivisionError"),
         (fields.Dict(keys=fields.Integer()), "keys of type Integer"),
         (fields.Nested({"inner": fields.Dict(keys=fields.Boolean())}), "inner is declared.*keys of type Boolean"),
         (fields.Nested({"a.b": fields.Integer()}), "attribute 'a.b'"),

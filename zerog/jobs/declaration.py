@@ -298,6 +298,13 @@ def _check(where: str, field: fields.Field[Any]) -> None:
         raise InvalidJobClass(
             f"{where}, whose nested schema isn't there ({error}); the class was not registered"
         ) from error
+    except InvalidJobClass:
+        raise
+    except Exception as error:  # nested schemas are made only now, and are code
+        raise InvalidJobClass(
+            f"{where}, whose nested schema can't be made ({type(error).__name__}: {error}); the class was not "
+            "registered"
+        ) from error
 
 
 def _merge(
