@@ -71,13 +71,17 @@ def imported(module: Module, names: set[str]) -> set[str]:
     return (found & names) - {module.name}
 
 
+DOCUMENTED = {"_replace", "_asdict", "_exit", "_current_frames", "_serialize", "_deserialize"}
+"""Names that are public by the documentation of Python and of marshmallow."""
+
+
 def foreign_privates(module: Module) -> Iterator[str]:
     """Yield the uses of ``other._name``, where ``other`` is neither the object nor its class."""
     for node in ast.walk(module.tree):
         if not (isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")):
             continue
         of = ast.unparse(node.value)
-        if of not in ("self", "cls", "super()"):
+        if node.attr not in DOCUMENTED and of not in ("self", "cls", "super()"):
             yield f"{module.name}:{node.lineno} {ast.unparse(node)}"
 
 

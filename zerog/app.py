@@ -82,7 +82,7 @@ class App:
         self.clock = clock
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: list, drain, pause."""
-        self._reconciler = self._make_reconciler(f"app-{os.getpid()}")
+        self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock, INTERVAL, self.registry.kept)
 
     @property
     def datastore(self) -> Any:
@@ -385,9 +385,6 @@ class App:
         Returns the names of what was made, by ``datastore`` and ``queue``. Raises what they raise if unreachable.
         """
         return {"datastore": self.datastore.setup(), "queue": self.engine.queue.setup()}
-
-    def _make_reconciler(self, name: str, interval: float = INTERVAL) -> Reconciler:
-        return Reconciler(self.engine, name, self.clock, interval, self.registry.kept)
 
     def _attach(self, job: BaseJob) -> None:
         """Attach this app's engine, clock, middleware and resources to a job object."""

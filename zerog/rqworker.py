@@ -105,12 +105,6 @@ class _Delivery(Reservation):
     def release(self, delay: float = 0) -> None:
         self._engine.note_entry(self.uuid, self._queue.name, self._queue.put(self.uuid, delay))
 
-    def touch(self) -> None:
-        pass
-
-    def stats(self) -> dict[str, Any]:
-        return {"deliveries": 1, "priority": 0}
-
 
 def _app() -> App:
     target = os.environ.get(APP_VARIABLE)

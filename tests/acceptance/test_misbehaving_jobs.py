@@ -99,7 +99,6 @@ def test_an_exception_that_cant_be_shown_is_recorded(either: Workers, form: str)
         ("handler", "a changed signal handlers"),
         ("alarm", "a changed alarm"),
         ("stdout", "a changed standard files"),
-        ("json", "a changed json"),
         ("endless_thread", "a changed threads"),
         ("stack_limit", "a changed recursion limit"),
     ],

@@ -58,7 +58,7 @@ def test_a_key_that_is_no_queue_s_ends_no_worker(kind: str, place: str, tmp_path
     engine.close()
 
 
-@pytest.mark.parametrize("field", ["zerog_ttr", "zerog_deliveries", "status", "enqueue_at_front", None])
+@pytest.mark.parametrize("field", ["zerog_ttr", "status", "enqueue_at_front", None])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "x", "9" * 400, b"\xff"], ids=lambda value: str(value[:4]))
 def test_what_a_job_of_rq_holds_is_in_nobody_s_way(field: str | None, value: str) -> None:
     """Its fields may be anything, and so may its key: the entry is delivered all the same, and can be judged."""

@@ -17,6 +17,7 @@ from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.maintenance import reconcile, retention
+from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Set
 from zerog.registry import JobRegistry
@@ -199,7 +200,7 @@ def test_a_worker_removes_what_is_old(clock: ManualClock) -> None:
     job = app.submit(Short)
     zerog.Worker(app).run(burst=True)
     clock.advance(2 * DAY)
-    assert app._make_reconciler("worker").sweep().removed == [job.uuid]
+    assert Reconciler(app.engine, "worker", app.clock, kept=app.registry.kept).sweep().removed == [job.uuid]
     assert list(app.jobs()) == []
 
 

@@ -17,6 +17,7 @@ from zerog.contracts.datastore import FindQuery, Page
 from zerog.engine.engine import Engine
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.maintenance import retention
+from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import TERMINAL, make_key
 from zerog.records.operations import Set
 from zerog.registry import JobRegistry
@@ -75,7 +76,7 @@ def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
     """What it found stuck is reported; the log names RETAIN once, and doctor names the types and the reason."""
     app = zerog.App(datastore=store(), queue="memory://")
     app.register(Short)
-    reconciler = app._make_reconciler("worker")
+    reconciler = Reconciler(app.engine, "worker", app.clock, kept=app.registry.kept)
     app.engine.skip("0199", "of an unknown type")
     with caplog.at_level(logging.WARNING, "zerog"):
         reports = [reconciler.sweep() for _ in range(3)]

@@ -27,7 +27,7 @@ LONGEST_IDENTITY = 200
 """Characters kept of an entry's id from a foreign queue object."""
 
 TTR = 60.0
-"""Seconds for which a reserved entry is withheld from other consumers, unless touched."""
+"""Seconds for which a reserved entry is withheld from other consumers."""
 
 FAIR_SHARE = 10
 """Every FAIR_SHARE-th claim takes the oldest job of the lowest priority, of the last queue that has any, so that low
@@ -60,14 +60,6 @@ class Reservation:
 
         Raises ReservationLost, InvalidValue (a negative delay).
         """
-        raise NotImplementedError
-
-    def touch(self) -> None:
-        """Restart the time to run. Raises ReservationLost."""
-        raise NotImplementedError
-
-    def stats(self) -> dict[str, Any]:
-        """Return the queue's data about the entry, at least ``deliveries`` and ``priority``."""
         raise NotImplementedError
 
 
@@ -217,14 +209,6 @@ class _WrappedReservation(Reservation):
     def release(self, delay: float = 0) -> None:
         with _translated(f"the delivery of {self.uuid} was perhaps not released"):
             self._reservation.release(delay)
-
-    def touch(self) -> None:
-        with _translated(f"the delivery of {self.uuid} was perhaps not kept"):
-            self._reservation.touch()
-
-    def stats(self) -> dict[str, Any]:
-        with _translated(f"nothing is known of the delivery of {self.uuid}"):
-            return dict(self._reservation.stats())
 
 
 @contextmanager

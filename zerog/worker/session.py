@@ -21,7 +21,7 @@ from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.losses import bury
-from zerog.maintenance.reconcile import INTERVAL
+from zerog.maintenance.reconcile import INTERVAL, Reconciler
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerCommands
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
@@ -114,7 +114,8 @@ class Session:
         self._shutdown = Shutdown(
             app.engine, name, settings.grace, self._fetcher, self._executor, self._lease, reporter, stop_request, clock
         )
-        self._reconciler = app._make_reconciler(name, min(INTERVAL, settings.lease / 2))
+        interval = min(INTERVAL, settings.lease / 2)
+        self._reconciler = Reconciler(app.engine, name, clock, interval, app.registry.kept)
         self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
 
     def run(self, burst: bool) -> WorkerStats:

@@ -107,14 +107,14 @@ def test_a_queue(url: str) -> None:
     queue = RedisQueue(url)
     reservation = RedisReservation(queue, f"n1:0:60:{new_uuid()}", "token")
     waking: list[Callable[[], object]] = [lambda: queue.wait(0.05, ["a"]), lambda: queue.is_ready(["a", "b"])]
-    settling = [reservation.delete, reservation.release, reservation.touch, reservation.stats]
+    settling = [reservation.delete, reservation.release]
     check([*verbs_of_a_queue(queue), *waking, *settling, queue.close])
 
 
 def test_a_queue_of_rq(url: str) -> None:
     queue = RqQueue(url)
     reservation = _RqReservation(queue, f"{new_uuid()}_1", "token")
-    settling = [reservation.delete, reservation.release, reservation.touch, reservation.stats]
+    settling = [reservation.delete, reservation.release]
     check([*verbs_of_a_queue(queue), queue.tidy, lambda: queue.set_aside("x"), *settling, queue.close])
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.exceptions import InvalidUuid, ReservationLost
@@ -21,7 +20,6 @@ class _Entry:
     body: str
     priority: int
     ttr: float
-    deliveries: int = 0
     token: int = 0
     """Number of the present reservation; 0 without one."""
 
@@ -143,18 +141,28 @@ class MemoryQueue(Queue):
                 del self._entries[entry.id]
                 self.reject(1)
                 continue
-            entry.deliveries += 1
             entry.token = next(self._family.tokens)
             heapq.heappush(self._later, (now + entry.ttr, entry.id, entry.token))
             return entry
         return None
 
-    def _held(self, entry: _Entry, token: int) -> None:
-        if self._entries.get(entry.id) is not entry or entry.token != token:
-            raise self._lost(entry)
+    def delete_reserved(self, entry: _Entry, token: int) -> None:
+        """Remove an entry reserved under ``token``. Raises ReservationLost."""
+        with self._family.changed:
+            self._check_reserved(entry, token)
+            del self._entries[entry.id]
 
-    def _lost(self, entry: _Entry) -> ReservationLost:
-        return ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
+    def release_reserved(self, entry: _Entry, token: int, delay: float) -> None:
+        """Release an entry reserved under ``token``. Raises ReservationLost."""
+        with self._family.changed:
+            self._check_reserved(entry, token)
+            entry.token = next(self._family.tokens) if delay > 0 else 0
+            self._schedule(entry, delay)
+            self._family.changed.notify_all()
+
+    def _check_reserved(self, entry: _Entry, token: int) -> None:
+        if self._entries.get(entry.id) is not entry or entry.token != token:
+            raise ReservationLost(f"entry {entry.id} of queue {self.name} is not reserved here any more")
 
 
 class _MemoryReservation(Reservation):
@@ -165,29 +173,9 @@ class _MemoryReservation(Reservation):
         self._token = entry.token
 
     def delete(self) -> None:
-        with self._queue._family.changed:
-            self._queue._held(self._entry, self._token)
-            del self._queue._entries[self._entry.id]
+        self._queue.delete_reserved(self._entry, self._token)
 
     def release(self, delay: float = 0) -> None:
         check_delay(delay)
-        family = self._queue._family
-        with family.changed:
-            self._queue._held(self._entry, self._token)
-            self._entry.token = next(family.tokens) if delay > 0 else 0
-            self._queue._schedule(self._entry, delay)
-            self._token = -1
-            family.changed.notify_all()
-
-    def touch(self) -> None:
-        family = self._queue._family
-        with family.changed:
-            self._queue._held(self._entry, self._token)
-            self._entry.token = self._token = next(family.tokens)
-            self._queue._schedule(self._entry, self._entry.ttr)
-
-    def stats(self) -> dict[str, Any]:
-        with self._queue._family.changed:
-            if self._queue._entries.get(self._entry.id) is not self._entry:
-                raise self._queue._lost(self._entry)
-            return {"deliveries": self._entry.deliveries, "priority": self._entry.priority}
+        self._queue.release_reserved(self._entry, self._token, delay)
+        self._token = -1

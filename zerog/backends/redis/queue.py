@@ -129,13 +129,6 @@ class RedisReservation(Reservation):
         check_delay(delay)
         self._change({"command": "release", "entry": self._place, "delay": repr(float(delay))})
 
-    def touch(self) -> None:
-        self._change({"command": "touch", "entry": self._place})
-
-    def stats(self) -> dict[str, Any]:
-        deliveries, priority = self._change({"command": "stats", "entry": self._place})
-        return {"deliveries": deliveries, "priority": priority}
-
     def _change(self, command: dict[str, Any]) -> Any:
         name = f"an entry of {self.uuid} on queue {self._queue.name}"
         with translated(name):

@@ -226,13 +226,13 @@ class RqQueue(Queue):
             if way:
                 log.warning("queue %s: %s", self.name, IN_THE_WAY[way])
 
-    def _settle(self, identity: str, token: str, verb: str, delay: float = 0) -> int:
+    def settle(self, identity: str, token: str, verb: str, delay: float = 0) -> None:
+        """Delete or release an entry that is reserved under ``token``. Raises ReservationLost."""
         keys = [self._queue_key, self._scheduled_key, self._reserved_key, self._held_key]
         with self._translated(f"entry {identity} of queue {self.name}"):
-            deliveries: int = self._run(SETTLE, keys, identity, token, verb, repr(float(delay)))
-        if not deliveries:
+            is_done: int = self._run(SETTLE, keys, identity, token, verb, repr(float(delay)))
+        if not is_done:
             raise ReservationLost(f"entry {identity} of queue {self.name} is not reserved here any more")
-        return deliveries
 
     def _run(self, script: bytes, keys: list[str], *arguments: str | bytes) -> Any:
         now = repr(self._clock.now().timestamp()) if self._clock.stands_for_servers else ""
@@ -268,14 +268,8 @@ class _RqReservation(Reservation):
         self._token = token
 
     def delete(self) -> None:
-        self._queue._settle(self._id, self._token, "delete")
+        self._queue.settle(self._id, self._token, "delete")
 
     def release(self, delay: float = 0) -> None:
         check_delay(delay)
-        self._queue._settle(self._id, self._token, "release", delay)
-
-    def touch(self) -> None:
-        self._queue._settle(self._id, self._token, "touch")
-
-    def stats(self) -> dict[str, Any]:
-        return {"deliveries": self._queue._settle(self._id, self._token, "stats"), "priority": 0}
+        self._queue.settle(self._id, self._token, "release", delay)

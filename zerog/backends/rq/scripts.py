@@ -17,7 +17,7 @@ ZeroG's own::
     rq:zerog:popped:<name>        list of ids on their way from a blocking pop to a reservation
         rq:zerog:rejected:<name>      list of rejected entries, the latest first
 
-The fields ``zerog_ttr`` and ``zerog_deliveries`` of a job's hash are ZeroG's, too; RQ ignores unknown fields.
+The field ``zerog_ttr`` of a job's hash is ZeroG's, too; RQ ignores unknown fields.
 """
 
 from __future__ import annotations
@@ -156,7 +156,6 @@ local id, way = next_id()
 if not id then return nothing(way) end
 call('ZADD', reserved, score(now + ttr(id)), id)
 call('HSET', held, id, token)
-if call('EXISTS', jobs .. id) == 1 then redis.pcall('HINCRBY', jobs .. id, 'zerog_deliveries', 1) end
 return {id, aside, '0', ''}
 """
 ).encode()
@@ -166,17 +165,12 @@ SETTLE = (
     + """
 -- KEYS: queue, scheduled, reserved, held
 -- ARGV: id, token, what to do with the reservation, delay of a release
--- The answer: 0 if it is somebody else's by now, otherwise the number of deliveries.
+-- The answer: 1; 0 if another consumer has reserved it by now.
 local queue, scheduled, reserved, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token, verb, delay = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 if call('HGET', held, id) ~= token then return 0 end
-local deliveries = math.max(1, tonumber(noted(id, 'zerog_deliveries') or 1) or 1)
-if verb == 'touch' then
-  call('ZADD', reserved, score(now + ttr(id)), id)
-elseif verb ~= 'stats' then
-  call('ZREM', reserved, id)
-  call('HDEL', held, id)
-end
+call('ZREM', reserved, id)
+call('HDEL', held, id)
 if verb == 'delete' then
   call('DEL', jobs .. id)
 elseif verb == 'release' and delay > 0 then
@@ -185,7 +179,7 @@ elseif verb == 'release' and delay > 0 then
 elseif verb == 'release' then
   call('LPUSH', queue, id)
 end
-return deliveries
+return 1
 """
 ).encode()
 

@@ -48,8 +48,7 @@ CREATE TABLE IF NOT EXISTS zerog_queue (
     priority INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
     ttr REAL NOT NULL DEFAULT 60,
-    token INTEGER,
-    deliveries INTEGER NOT NULL DEFAULT 0
+    token INTEGER
 );
 CREATE TABLE IF NOT EXISTS zerog_rejected (
     queue TEXT NOT NULL,
@@ -181,8 +180,8 @@ class SqliteQueue(Queue):
     def _reserve_row(self, sqlite: sqlite3.Connection, identity: int, uuid: str, ttr: float) -> Reservation:
         token = random.SystemRandom().getrandbits(62)
         sqlite.execute(
-            "UPDATE zerog_queue SET due = ?, token = ?, deliveries = deliveries + 1 WHERE id = ?",
-            (self._now() + ttr, token, identity),
+            "UPDATE zerog_queue SET due = ?, token = ? WHERE id = ?",
+            (self.now() + ttr, token, identity),
         )
         return _SqliteReservation(self, identity, uuid, token)
 
@@ -194,7 +193,7 @@ class SqliteQueue(Queue):
             "SELECT EXISTS (SELECT 1 FROM zerog_queue WHERE due = 0 AND queue = ?)"
             " OR EXISTS (SELECT 1 FROM zerog_queue WHERE due > 0 AND due <= ?)"
         )
-        return not sqlite.execute(query, (self.name, self._now())).fetchone()[0]
+        return not sqlite.execute(query, (self.name, self.now())).fetchone()[0]
 
     def insert(
         self,
@@ -207,7 +206,7 @@ class SqliteQueue(Queue):
     ) -> int:
         """Add an entry within a transaction. Raises InvalidValue."""
         check_options(delay, priority, ttr)
-        due = self._now() + delay if delay > 0 else 0
+        due = self.now() + delay if delay > 0 else 0
         values = (self.name, uuid, priority, due, TTR if ttr is None else ttr)
         # Neither -1 nor 0, which mean "not on a queue".
         place = "min(coalesce(min(id), 0), -1) - 1" if front else "max(coalesce(max(id), 0), 0) + 1"
@@ -223,7 +222,7 @@ class SqliteQueue(Queue):
         True if there may be more.
         """
         self._reject_odd(sqlite)
-        return sqlite.execute(PROMOTE, (self._now(), PROMOTED)).rowcount >= PROMOTED
+        return sqlite.execute(PROMOTE, (self.now(), PROMOTED)).rowcount >= PROMOTED
 
     def ends(self, sqlite: sqlite3.Connection) -> tuple[int, ...]:
         """Return the highest and the lowest priority of the ready entries; empty if none is ready."""
@@ -274,7 +273,7 @@ class SqliteQueue(Queue):
             with self.file.reading() as sqlite:
                 query = "SELECT min(due) FROM zerog_queue WHERE due > 0 AND due < ?"
                 due = sqlite.execute(query, (100 * LONGEST_DELAY,)).fetchone()[0]
-            longest = POLL if due is None else min(POLL, max(0.0, due - self._now()))
+            longest = POLL if due is None else min(POLL, max(0.0, due - self.now()))
             return self._waiter.wait(min(timeout, longest))
 
     def _reject_undecodable(self, sqlite: sqlite3.Connection) -> None:
@@ -296,7 +295,8 @@ class SqliteQueue(Queue):
         sqlite.execute(f"DELETE FROM zerog_rejected WHERE rowid <= last_insert_rowid() - {REJECTED}")
         self.reject(1)
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return the seconds since the epoch by the clock of this queue."""
         return self._clock.now().timestamp()
 
 
@@ -312,22 +312,11 @@ class _SqliteReservation(Reservation):
 
     def release(self, delay: float = 0) -> None:
         check_delay(delay)
-        due = self._queue._now() + delay if delay > 0 else 0
+        due = self._queue.now() + delay if delay > 0 else 0
         self._change("UPDATE zerog_queue SET token = NULL, due = ? WHERE id = ? AND token = ?", (due,))
         if not delay:
             with suppress(DatastoreError), self._queue.file.reading() as sqlite:
                 self._queue.notify(self._queue.waiters(sqlite))
-
-    def touch(self) -> None:
-        self._change("UPDATE zerog_queue SET due = ttr + ? WHERE id = ? AND token = ?", (self._queue._now(),))
-
-    def stats(self) -> dict[str, Any]:
-        query = "SELECT deliveries, priority FROM zerog_queue WHERE id = ?"
-        with _translated(self._name), self._queue.file.reading() as sqlite:
-            row = sqlite.execute(query, (self._id,)).fetchone()
-        if row is None:
-            raise self._lost()
-        return {"deliveries": row[0], "priority": row[1]}
 
     def _change(self, statement: str, values: tuple[Any, ...]) -> None:
         with _translated(self._name), self._queue.file.writing() as sqlite:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import locale
 import logging
 import os
@@ -20,7 +19,6 @@ log = logging.getLogger("zerog")
 PR_SET_CHILD_SUBREAPER = 36
 
 _PAGE = os.sysconf("SC_PAGESIZE")
-_JSON = json.dumps, json.loads
 _SIGNALS = [
     getattr(signal, f"SIG{name}")
     for name in ["HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "CHLD", "PIPE", "CONT", "TSTP"]
@@ -105,7 +103,6 @@ def process_state() -> dict[str, Any]:
         "standard files": [_file(number) for number in range(3)],
         "resource limits": [resource.getrlimit(limit) for limit in _LIMITS],
         "recursion limit": sys.getrecursionlimit(),
-        "json": (json.dumps, json.loads) == _JSON,
         # Daemon threads are libraries' housekeeping; non-daemon threads are work that continues.
         "threads": {thread.ident for thread in threading.enumerate() if not thread.daemon},
     }

@@ -17,18 +17,6 @@ local COMMANDS = {
   ack = function(c) return ack(queue(c.entry[1]), c.entry[2]) end,
   drop = function(c) return drop(queue(c.entry[1]), c.entry[2], c.entry[3]) end,
   release = function(c) return release(queue(c.entry[1]), c.entry[2], c.entry[3], tonumber(c.delay)) end,
-  touch = function(c)
-    local base = queue(c.entry[1])
-    if not is_held(base, c.entry[2], c.entry[3]) then return 0 end
-    later(base, c.entry[2], (understood(c.entry[2])))
-    return 1
-  end,
-  stats = function(c)
-    local held = call('HGET', queue(c.entry[1]) .. 'held', c.entry[2])
-    if not held then return 0 end
-    local _, priority = parse(c.entry[2])
-    return {deliveries(held), tonumber(priority)}
-  end,
   wake = function(c)
     call('RPUSH', P .. c.bell, '1')
     return call('PEXPIRE', P .. c.bell, 10000)

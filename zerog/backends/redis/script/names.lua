@@ -13,7 +13,7 @@
 --   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
 --   q:<name>:ready        sorted set of entries, the first one next
 --   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they return
---   q:<name>:held         hash of entry -> <reservation> <deliveries>
+--   q:<name>:held         hash of entry -> <reservation>
 --   q:<name>:wake         list whose one element wakes a waiting consumer
 --   q:<name>:rejected     list of the last bodies that were no uuid;  q:<name>:seq  number of the last entry
 --

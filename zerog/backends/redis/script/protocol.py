@@ -24,8 +24,6 @@ COMMANDS = {
     "aside": "entry, to -> 1; 0; moves it to another queue",
     "drop": "entry -> 1; 0; removes a reserved entry",
     "release": "entry, delay -> 1; 0",
-    "touch": "entry -> 1; 0; extends its reservation",
-    "stats": "entry -> deliveries, priority; 0",
     "holds": "queue, entries -> 1 or 0 for each",
     "peek": "queues -> whether one is ready, microseconds until the next one or -1",
     "size": "queue -> how many entries it has",

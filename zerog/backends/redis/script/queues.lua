@@ -37,28 +37,21 @@ local function put(q)
   return whole(id)
 end
 
-local function deliveries(held) return tonumber(held:match('%d+$')) or 0 end
-
-local function is_held(base, entry, reservation)
-  local held = call('HGET', base .. 'held', entry)
-  if held and held:sub(1, #reservation + 1) == reservation .. ' ' then return held end
-end
+local function is_held(base, entry, reservation) return call('HGET', base .. 'held', entry) == reservation end
 
 local function promote(base)
   local entries = call('ZRANGEBYSCORE', base .. 'later', '-inf', whole(now), 'LIMIT', 0, 1000)
   for _, entry in ipairs(entries) do
     call('ZREM', base .. 'later', entry)
-    local held = call('HGET', base .. 'held', entry)
-    if held then call('HSET', base .. 'held', entry, '- ' .. deliveries(held)) end
+    call('HDEL', base .. 'held', entry)
     ready(base, entry)
   end
 end
 
 -- Release an entry that is held under a reservation; 0 if it isn't.
 local function release(base, entry, reservation, delay)
-  local held = is_held(base, entry, reservation)
-  if not held then return 0 end
-  call('HSET', base .. 'held', entry, '- ' .. deliveries(held))
+  if not is_held(base, entry, reservation) then return 0 end
+  call('HDEL', base .. 'held', entry)
   if delay > 0 then
     later(base, entry, delay)
     bells[base] = true
@@ -124,8 +117,7 @@ local function next_run(names, count)
 end
 
 local function reserve(base, entry, ttr, reservation)
-  local held = call('HGET', base .. 'held', entry)
-  call('HSET', base .. 'held', entry, reservation .. ' ' .. whole((held and deliveries(held) or 0) + 1))
+  call('HSET', base .. 'held', entry, reservation)
   later(base, entry, ttr)
 end
 

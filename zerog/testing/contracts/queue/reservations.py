@@ -8,7 +8,6 @@ import pytest
 
 from zerog.contracts.queue import TTR, Queue
 from zerog.exceptions import InvalidValue, ReservationLost
-from zerog.records.job import new_uuid
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.queue.builders import QueueRules
 
@@ -82,7 +81,7 @@ class ReservationRules(QueueRules):
         reservation.delete()
 
     def test_time_to_run(self, queue: Queue, clock: ManualClock) -> None:
-        """An entry that is not deleted, released or touched returns once its time to run is over, not before."""
+        """An entry that is not deleted or released returns once its time to run is over, not before."""
         (uuid,) = self.put(queue, 1, ttr=2)
         self.reserved(queue)
         self.pass_time(clock, 1)
@@ -108,27 +107,7 @@ class ReservationRules(QueueRules):
             assert self.reserved(queue).uuid == uuid
             self.pass_time(clock, 1.5)
 
-    def test_touch(self, queue: Queue, clock: ManualClock) -> None:
-        """Each touch restarts the time to run; without another one it ends."""
-        (uuid,) = self.put(queue, 1, ttr=2)
-        reservation = self.reserved(queue)
-        for _ in range(3):
-            self.pass_time(clock, 1.25)
-            reservation.touch()
-            assert queue.reserve() is None
-        self.pass_time(clock, 2.5)
-        assert self.reserved(queue).uuid == uuid
-
-    def test_touched_can_be_deleted(self, queue: Queue, clock: ManualClock) -> None:
-        """A touched entry can be deleted as any other."""
-        self.put(queue, 1, ttr=2)
-        reservation = self.reserved(queue)
-        reservation.touch()
-        reservation.delete()
-        self.pass_time(clock, 3)
-        assert queue.reserve() is None and queue.size() == 0
-
-    @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
+    @pytest.mark.parametrize("verb", ["delete", "release"])
     @pytest.mark.parametrize("end", ["delete", "release"])
     def test_lost_after_its_end(self, queue: Queue, verb: str, end: str) -> None:
         """A deleted or released entry is not reserved any more."""
@@ -140,7 +119,7 @@ class ReservationRules(QueueRules):
             getattr(reservation, verb)()
         assert queue.size() == size
 
-    @pytest.mark.parametrize("verb", ["delete", "release", "touch"])
+    @pytest.mark.parametrize("verb", ["delete", "release"])
     def test_lost_to_another(self, queue: Queue, another: Queue, clock: ManualClock, verb: str) -> None:
         """A late consumer gets ReservationLost once another one has its entry, and does that one no harm."""
         self.put(queue, 1, ttr=1)
@@ -162,21 +141,3 @@ class ReservationRules(QueueRules):
             reservation.delete()
         self.pass_time(clock, 1.5)
         assert queue.reserve() is not None
-
-    def test_stats(self, queue: Queue) -> None:
-        """A reservation returns how often its entry was delivered and with which priority."""
-        queue.put(new_uuid(), priority=3 if self.has_priorities else 0)
-        for deliveries in (1, 2):
-            reservation = self.reserved(queue)
-            stats = reservation.stats()
-            assert stats["deliveries"] == deliveries
-            assert stats["priority"] == (3 if self.has_priorities else 0)
-            reservation.release()
-
-    def test_stats_of_what_is_gone(self, queue: Queue) -> None:
-        """There are no figures about an entry that was deleted."""
-        self.put(queue, 1)
-        reservation = self.reserved(queue)
-        reservation.delete()
-        with pytest.raises(ReservationLost):
-            reservation.stats()
