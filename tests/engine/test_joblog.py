@@ -260,7 +260,7 @@ def test_submit_cancel_and_retry_are_told(recorded: Any, caplog: pytest.LogCaptu
     texts = [record.getMessage() for record in caplog.records]
     assert "not before 2026-01-01T00:01:00" in texts[0]
     assert "enqueued again" in texts[1]
-    assert texts[3].endswith("retried after cancelled with 410: because we can")
+    assert texts[3].endswith("retried after cancelled with 410: because\\nwe can")
     assert all(text.startswith(f"{uuid[-8:]} demo {uuid} ") for text in texts)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import zerog
+from zerog.support.texts import clean, flat
 
 if TYPE_CHECKING:
     from marshmallow import ValidationError
@@ -41,9 +42,9 @@ def spoken(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
-            fail(str(error), WRONG)
+            fail(flat(error), WRONG)
         except zerog.ZerogError as error:
-            fail(str(error), FAILED)
+            fail(flat(error), FAILED)
         except (KeyboardInterrupt, click.Abort):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
@@ -58,7 +59,7 @@ def spoken(command: F) -> F:
 
             if not isinstance(error, ValidationError):
                 raise
-            lines = [f"  {name}: {_said(what)}" for name, what in _by_field(error).items()]
+            lines = [f"  {flat(name)}: {flat(_said(what))}" for name, what in _by_field(error).items()]
             fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
 
     return run  # type: ignore[return-value]
@@ -66,7 +67,7 @@ def spoken(command: F) -> F:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print the reason on standard error and exit."""
-    click.echo(f"zerog: {message}", err=True)
+    click.echo(f"zerog: {clean(message)}", err=True)
     sys.exit(code)
 
 

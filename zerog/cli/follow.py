@@ -12,6 +12,7 @@ from rich.text import Text
 from zerog.cli.errors import FAILED, UNFINISHED, fail
 from zerog.cli.output import STALLED, STYLES
 from zerog.records.job import SUCCEEDED, TERMINAL
+from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -27,7 +28,7 @@ class _Rate(ProgressColumn):
 
 class _Status(ProgressColumn):
     def render(self, task: Task) -> Text:
-        status = str(task.fields["status"])
+        status = flat(task.fields["status"])
         return Text(f"{status:<9}", style=STYLES.get(status, ""))
 
 
@@ -38,7 +39,7 @@ class Bars:
         self.console = console
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             _Status(),
             BarColumn(bar_width=32),
             TextColumn("{task.percentage:5.1f} %"),
@@ -104,7 +105,7 @@ def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | No
             for uuid in list(left):
                 progress = app.progress(uuid)
                 if not together:
-                    bars.add(uuid, str(progress["jobType"]))
+                    bars.add(uuid, flat(progress["jobType"]))
                     bars.update(progress)
                 if progress["status"] in TERMINAL:
                     ended[uuid] = progress["status"]

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from zerog.cli.console import make_console, make_table
-from zerog.cli.output import STALLED, STYLES, age, flat, percent
+from zerog.cli.output import STALLED, STYLES, age, percent
 from zerog.contracts.queue import DEFAULT
+from zerog.support.texts import flat
 
 CHUNK = 500
 """Rows of one table: as many jobs are in memory at a time."""

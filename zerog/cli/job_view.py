@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from zerog.cli.console import make_console
-from zerog.cli.output import STALLED, STYLES, age, clean, percent
+from zerog.cli.output import STALLED, STYLES, age, percent
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
 from zerog.records.job import Document
 from zerog.records.operations import dropped_field
+from zerog.support.texts import flat, indented
 
 LABEL = 13
 """Columns of the names on the left."""
@@ -39,7 +40,7 @@ def print_sheet(document: Document, now: datetime) -> None:
     if own:
         console.print(Text("\nFields", style="bold"))
         for field, value in own.items():
-            console.print(f"  {clean(field)}: {shown(value, '  ')}", soft_wrap=True)
+            console.print(f"  {flat(field)}: {shown(value, '  ')}", soft_wrap=True)
     for field in HISTORY:
         entries = document.get(field)
         if isinstance(entries, list) and entries:
@@ -47,57 +48,57 @@ def print_sheet(document: Document, now: datetime) -> None:
 
 
 def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | str]]:
-    status = STALLED if is_stalled(document, now) else clean(document.get("status"))
-    yield "Job", clean(document.get("uuid"))
-    yield "Type", f"{clean(document.get('jobType'))}, version {clean(document.get('schemaVersion'))}"
+    status = STALLED if is_stalled(document, now) else flat(document.get("status"))
+    yield "Job", flat(document.get("uuid"))
+    yield "Type", f"{flat(document.get('jobType'))}, version {flat(document.get('schemaVersion'))}"
     yield "Status", Text(status, style=STYLES.get(status, ""))
     yield "Done", percent(document.get("completeness"))
-    yield "Result", clean(document.get("resultCode"))
+    yield "Result", flat(document.get("resultCode"))
     if document.get("output") is not None:
         yield "Output", shown(document["output"], "")
     counted = ", ".join(
-        f"{word} {clean(document.get(field))}" for field, word in COUNTERS.items() if document.get(field)
+        f"{word} {flat(document.get(field))}" for field, word in COUNTERS.items() if document.get(field)
     )
     last = document.get("lastError")
     if isinstance(last, dict):
-        yield "Last error", f"[{clean(last.get('errorCode'))}] {clean(last.get('msg'))}"
+        yield "Last error", f"[{flat(last.get('errorCode'))}] {flat(last.get('msg'))}"
     yield "Counted", counted or "nothing yet"
     yield "Queue", _queue(document)
     for label, field in (("Submitted", "createdAt"), ("Started", "startedAt"), ("Changed", "updatedAt")):
         if document.get(field):
-            yield label, f"{clean(document[field])} ({age(document[field], now)} ago)"
+            yield label, f"{flat(document[field])} ({age(document[field], now)} ago)"
     if document.get("finishedAt"):
-        yield "Finished", f"{clean(document['finishedAt'])} ({age(document['finishedAt'], now)} ago)"
+        yield "Finished", f"{flat(document['finishedAt'])} ({age(document['finishedAt'], now)} ago)"
     if document.get("notBefore"):
-        yield "Not before", clean(document["notBefore"])
+        yield "Not before", flat(document["notBefore"])
     if document.get("cancelRequested"):
-        yield "Cancelled", f"asked for at {clean(document['cancelRequested'])}"
+        yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
     if document.get("owner"):
         owner = document["owner"]
-        yield "Owner", clean(owner.get("worker") if isinstance(owner, dict) else owner)
+        yield "Owner", flat(owner.get("worker") if isinstance(owner, dict) else owner)
     if document.get("headers"):
         yield "Headers", shown(document["headers"], "")
 
 
 def _queue(document: Document) -> str:
-    queue = f"{clean(document.get('queueName'))}, priority {clean(document.get('priority'))}"
+    queue = f"{flat(document.get('queueName'))}, priority {flat(document.get('priority'))}"
     return f"{queue}; not put there yet" if document.get("queueState") == PENDING else queue
 
 
 def _print_entries(console: Console, field: str, entries: list[Any], document: Document) -> None:
     dropped = document.get(dropped_field(field))
-    gone = f", and {clean(dropped)} older ones that are gone" if dropped else ""
+    gone = f", and {flat(dropped)} older ones that are gone" if dropped else ""
     console.print(Text(f"\n{field.capitalize()} ({len(entries):,}{gone})", style="bold"))
     for entry in entries:
         if not isinstance(entry, dict):
             console.print(f"  {shown(entry, '  ')}", soft_wrap=True)
             continue
         rest = {name: value for name, value in entry.items() if name not in ("timestamp", "msg", "traceback")}
-        more = "".join(f", {clean(name)} {shown(value, '    ')}" for name, value in rest.items() if value is not None)
-        when, message = clean(entry.get("timestamp")), _indented(clean(entry.get("msg")), "    ")
+        more = "".join(f", {flat(name)} {shown(value, '    ')}" for name, value in rest.items() if value is not None)
+        when, message = flat(entry.get("timestamp")), indented(entry.get("msg"))
         console.print(f"  {when}  {message}{more}", soft_wrap=True)
         if entry.get("traceback"):
-            console.print(f"    {_indented(clean(entry['traceback']).rstrip(), '    ')}", soft_wrap=True)
+            console.print(f"    {indented(str(entry['traceback']).rstrip())}", soft_wrap=True)
 
 
 def shown(value: Any, indent: str) -> str:
@@ -105,8 +106,4 @@ def shown(value: Any, indent: str) -> str:
     text = json.dumps(value, ensure_ascii=False)
     if len(text) > 100:
         text = json.dumps(value, ensure_ascii=False, indent=2)
-    return _indented(clean(text), indent)
-
-
-def _indented(text: str, indent: str) -> str:
-    return text.replace("\n", f"\n{indent}")
+    return indented(text, indent)

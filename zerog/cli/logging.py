@@ -15,9 +15,11 @@ import stat
 import sys
 import time
 from contextlib import suppress
+from copy import copy
 from typing import Any, TextIO
 
 import zerog
+from zerog.support.texts import INDENT, flat, indented
 
 PATIENCE = 0.2
 """Seconds for which a write waits for a reader. After a write that timed out none waits until something was read."""
@@ -142,7 +144,10 @@ class _Utc(logging.Formatter):
 
 
 class _Plain(_Utc):
-    """One line for people; records of other loggers within a job's run begin with the job's logId, too."""
+    """Lines for people; records of other loggers within a job's run begin with the job's logId, too.
+
+    No text of a job can look like a separate record or control a terminal.
+    """
 
     def __init__(self) -> None:
         super().__init__(" ".join(f"%({column})s" for column in COLUMNS))
@@ -151,9 +156,15 @@ class _Plain(_Utc):
         log_id = getattr(record, "logId", None)
         if log_id is not None and not record.message.startswith(str(log_id)):
             record.message = f"{log_id} {record.message}"
-        # One record, one line: a line break in a job's text must not make it look like a separate record.
-        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
-        return super().formatMessage(record)
+        return flat(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line, and its traceback as lines that are indented, as no record is."""
+        alone = copy(record)
+        alone.exc_info = alone.exc_text = alone.stack_info = None
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        more = [INDENT + indented(text.rstrip()) for text in (trace, record.stack_info) if text]
+        return "\n".join([super().format(alone), *more])
 
 
 def _json() -> logging.Formatter:

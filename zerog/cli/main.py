@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
+
+from zerog.support.texts import traceback_of
 
 
 def main() -> None:
     """Run the command line; exits with the name of the missing extra if click or rich isn't installed."""
+    sys.excepthook = lambda _type, error, _traceback: _print(error)
+    threading.excepthook = lambda thread: _print(thread.exc_value)
     try:
         from zerog.cli.root import cli
 
@@ -17,3 +22,9 @@ def main() -> None:
         sys.exit(f"zerog: the command line needs {error.name}; install it with: pip install 'zerog[cli]'")
     except KeyboardInterrupt:  # a cold start takes a moment
         sys.exit(130)
+
+
+def _print(error: BaseException | None) -> None:
+    """Print the traceback of an error that no command expects; a thread may end by SystemExit."""
+    if error is not None and not isinstance(error, SystemExit):
+        print(traceback_of(error), file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-import unicodedata
 from datetime import datetime
 from typing import Any
 
@@ -29,22 +28,6 @@ STYLES = {
 """The style of each status."""
 
 _UNITS = ((7 * 86400, "w"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-def clean(text: object, keep: str = "\n\t") -> str:
-    """Return a text without terminal control: control characters but those in ``keep`` are shown as escapes."""
-    shown = str(text)
-    if shown.isascii() and shown.isprintable():
-        return shown
-    return "".join(
-        repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in keep else char
-        for char in shown
-    )
-
-
-def flat(text: object) -> str:
-    """Return ``clean`` text on one line."""
-    return clean(text, keep="")
 
 
 def span(seconds: float) -> str:

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zerog.records.job import CANCELLED, CANCELLED_STATUS
+from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from zerog.engine.transitions import Claim, Settlement
@@ -134,5 +135,4 @@ def _tell(head: Mapping[str, Any], transition: str, text: str, level: int = INFO
     if log.isEnabledFor(level):
         named = fields(head)
         extra = {**named, "transition": transition, **more}
-        text = text.replace("\n", " ")  # keep a user's reason on one line
-        log.log(level, "%s %s %s %s", named["logId"], named["jobType"], named["uuid"], text, extra=extra)
+        log.log(level, "%s %s %s %s", *map(flat, (named["logId"], named["jobType"], named["uuid"], text)), extra=extra)

@@ -10,7 +10,6 @@ import platform
 import threading
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.datastore import FindQuery, Page
@@ -22,7 +21,7 @@ from zerog.fleet.crew import Crew
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector
-from zerog.maintenance.findings import Diagnosis, Finding, longer_than
+from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.redelivery import entry_of
@@ -57,7 +56,7 @@ class Doctor:
         self.engine = engine
         self.registry = registry
         self.fleet = fleet
-        self.target = quote(target)
+        self.zerog = Commands(target)
         self._records = WorkerRecords(engine)
         self._watch = FailureDetector(engine.datastore, engine.clock)
         self._beats: dict[str, Any] = {}
@@ -83,12 +82,12 @@ class Doctor:
         records = self._workers()
         diagnosis.workers = self._shown(records)
         symptoms = self._look_at_jobs(diagnosis, records)
-        diagnosis.findings += [finding for finding in symptoms.findings(self.target) if finding.count]
+        diagnosis.findings += [finding for finding in symptoms.findings(self.zerog) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
-        diagnosis.findings += damaged_records(self.engine, records, self.target)
+        diagnosis.findings += damaged_records(self.engine, records, self.zerog)
         if diagnosis.jobs:
-            diagnosis.findings += missing_sweeps(self.engine, self.target)
+            diagnosis.findings += missing_sweeps(self.engine, self.zerog)
         diagnosis.findings += self._look_at_retention()
         diagnosis.findings += self._look_at_datastore()
         return diagnosis
@@ -151,7 +150,7 @@ class Doctor:
             yield from self._missing(name, documents, size, symptoms.entries[name])
             waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
             if name in paused:
-                command = f"zerog queues resume {self.target} {quote(name)}"
+                command = self.zerog("queues resume", operands=[name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
@@ -164,11 +163,11 @@ class Doctor:
             if documents > size:
                 what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
                 mend = "a sweep puts them again once the queue has nothing to give"
-                again = None if size else f"zerog reconcile {self.target} --watch 1"
+                again = None if size else self.zerog("reconcile", "--watch", "1")
                 yield Finding(what, documents - size, mend, False, command=again)
             return
         gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
-        finding = Finding("", 0, "a sweep puts them again", True, command=f"zerog reconcile {self.target}")
+        finding = Finding("", 0, "a sweep puts them again", True, command=self.zerog("reconcile"))
         for head in gone:  # unless it was claimed, or put again, since it was read
             now = self.engine.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
             if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
@@ -184,12 +183,12 @@ class Doctor:
             return
         serving = [worker for worker in alive if name in map(str, worker["queues"])]
         if not serving:
-            command = f"zerog worker {self.target} --queues {quote(name)}"
+            command = self.zerog("worker", "--queues", name)
             yield Finding(
                 f"{waiting}, which no worker serves", count, "start a worker that does", True, command=command
             )
         elif all(worker["drain"] for worker in serving):
-            command = f"zerog workers undrain {self.target} {quote(serving[0]['worker'])}"
+            command = self.zerog("workers undrain", operands=[serving[0]["worker"]])
             what = f"{waiting}, whose workers are all drained"
             yield Finding(what, count, "let one claim again, or start another one", True, command=command)
 
@@ -197,20 +196,21 @@ class Doctor:
         unfinished = sum(diagnosis.jobs.values())
         if unfinished and all(worker["silent"] for worker in diagnosis.workers):
             queues = ",".join(sorted(symptoms.waiting)) or DEFAULT
-            command = f"zerog worker {self.target}" + (f" --queues {quote(queues)}" if queues != DEFAULT else "")
+            command = self.zerog("worker", *(["--queues", queues] if queues != DEFAULT else []))
             what = f"{unfinished} jobs are unfinished and no worker is alive"
             yield Finding(what, 1, "start one", True, command=command)
         waiting = sum(symptoms.waiting.values())
         unsure = [each for each in diagnosis.workers if each["alive"] is None]
         if waiting and unsure and not any(worker["alive"] for worker in diagnosis.workers):
-            command = f"zerog doctor {self.target} --watch {longer_than(max(each['lease'] for each in unsure))}"
+            longest = max(each["lease"] for each in unsure)
+            command = self.zerog("doctor", "--watch", str(longer_than(longest)))
             what = f"{waiting} jobs wait, and after one look it is unknown whether a worker is alive"
             yield Finding(what, 1, "look again after a lease", False, command=command)
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:
             named = ", ".join(worker["worker"] for worker in gone)
             longest = max(worker["lease"] for worker in gone)
-            command = f"zerog reconcile {self.target} --watch {longer_than(longest)}"
+            command = self.zerog("reconcile", "--watch", str(longer_than(longest)))
             mend = "a running worker's reconcile removes it"
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
 
@@ -226,7 +226,7 @@ class Doctor:
             oldest = min(str(head["finishedAt"]) for head in page.heads)
             what = f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class says"
             mend = "sweep more often, or keep them longer"
-            yield Finding(what, len(page.heads), mend, True, command=f"zerog reconcile {self.target}")
+            yield Finding(what, len(page.heads), mend, True, command=self.zerog("reconcile"))
 
     def _troubles_of_queue(self) -> Sequence[Trouble]:
         try:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from shlex import quote
+from shlex import join
 from typing import Any
+
+from zerog.records.job import is_uuid
 
 LISTED = 100
 """Jobs listed in one finding, at most; all are counted."""
 
 IN_COMMAND = 10
 """Jobs in one command, at most."""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Makes commands for one app, to be pasted into a POSIX shell: each word is quoted, whatever a name contains."""
+
+    target: str
+    """The app's name on the command line."""
+
+    def __call__(self, command: str, *options: str, operands: Sequence[str] = ()) -> str:
+        """Return a command with its options, and operands none of which is taken for an option."""
+        end = ["--"] if any(operand.startswith("-") for operand in operands) else []
+        return join(["zerog", *command.split(), self.target, *options, *end, *operands])
 
 
 @dataclass
@@ -34,9 +50,10 @@ class Finding:
         if len(self.jobs) < LISTED:
             self.jobs[uuid] = why
 
-    def command_for_jobs(self, start: str) -> None:
-        """Set a command that ends in the jobs' uuids."""
-        self.command = " ".join([start, *map(quote, list(self.jobs)[:IN_COMMAND])])
+    def command_for_jobs(self, zerog: Commands, command: str, *options: str) -> None:
+        """Set a command that takes the jobs' uuids; none if a damaged document names no uuid."""
+        uuids = [uuid for uuid in self.jobs if is_uuid(uuid)][:IN_COMMAND]
+        self.command = zerog(command, *options, operands=uuids) if uuids else None
 
 
 @dataclass

@@ -8,7 +8,7 @@ from zerog.contracts.queue import DEFAULT
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
 from zerog.fleet.heartbeat import DIRECTORY
-from zerog.maintenance.findings import Finding
+from zerog.maintenance.findings import Commands, Finding
 from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.commands import QUEUES, paused_in
 from zerog.records.fields import is_name, is_timestamp
@@ -22,9 +22,9 @@ NOT_SWEPT = 120.0
 RECORDS = "records of the engine are damaged"
 
 
-def damaged_records(engine: Engine, workers: dict[str, Record], target: str) -> Iterator[Finding]:
+def damaged_records(engine: Engine, workers: dict[str, Record], zerog: Commands) -> Iterator[Finding]:
     """Find records that can't be read, or hold fields of the wrong kind; ``workers`` by name."""
-    finding = Finding(RECORDS, 0, "a sweep takes out what can't be read", True, command=f"zerog reconcile {target}")
+    finding = Finding(RECORDS, 0, "a sweep takes out what can't be read", True, command=zerog("reconcile"))
     for name, record in workers.items():
         if record.damage:
             finding.add(f"worker {name}", "; ".join(record.damage))
@@ -39,22 +39,22 @@ def damaged_records(engine: Engine, workers: dict[str, Record], target: str) -> 
             finding.add(key, f"{short_repr(wrong[0])} can't be the name of a worker")
     if finding.count:
         yield finding
-    yield from _damaged_pauses(engine, target)
+    yield from _damaged_pauses(engine, zerog)
 
 
-def _damaged_pauses(engine: Engine, target: str) -> Iterator[Finding]:
+def _damaged_pauses(engine: Engine, zerog: Commands) -> Iterator[Finding]:
     fields, damage, _ = read_record(engine.datastore, QUEUES)
     try:
         if damage:
             raise CorruptDocument(damage[0])
         paused_in(fields)
     except CorruptDocument as error:
-        command = f"zerog queues resume {target} {DEFAULT}"
+        command = zerog("queues resume", operands=[DEFAULT])
         what = f"which queues are paused can't be read, so workers go by what was read last: {error}"
         yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
 
 
-def missing_sweeps(engine: Engine, target: str) -> Iterator[Finding]:
+def missing_sweeps(engine: Engine, zerog: Commands) -> Iterator[Finding]:
     """Find missing sweeps, without which crashes and lost entries are not repaired."""
     swept = (read_record(engine.datastore, SWEEPER).fields or {}).get("sweptAt")
     if not is_timestamp(swept):
@@ -62,5 +62,5 @@ def missing_sweeps(engine: Engine, target: str) -> Iterator[Finding]:
     since = seconds_between(str(swept), to_text(engine.clock.now()))
     if since > NOT_SWEPT:
         what = f"no process has swept since {swept}, so what crashes leave and queues lose is not repaired"
-        command = f"zerog reconcile {target}"
+        command = zerog("reconcile")
         yield Finding(what, 1, "find out from the workers' logs why they don't; sweep by hand", True, command=command)

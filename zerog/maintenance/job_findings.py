@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from zerog.engine.engine import Engine, Unsuitable
@@ -11,7 +10,7 @@ from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.fleet.crew import Crew
 from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import STALLED_AFTER, is_stalled
-from zerog.maintenance.findings import Finding, longer_than
+from zerog.maintenance.findings import Commands, Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
 from zerog.records.fields import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, is_name
 from zerog.records.job import RUNNING, WAITING, Document, check_head, make_key
@@ -105,18 +104,18 @@ class JobFindings:
             True,
         )
 
-    def findings(self, target: str) -> list[Finding]:
-        """Return all findings, with their commands for the app called ``target`` on the command line, quoted."""
-        after = f"--watch {longer_than(max(self.leases))}"
-        self.pending.command = f"zerog reconcile {target}"
-        self.silent.command = f"zerog reconcile {target} {after}"
-        self.lost.command = f"zerog reconcile {target} --watch {longer_than(LEASE)}"
-        self.unrecorded.command = f"zerog doctor {target} {after}"
-        self.unstopped.command = f"zerog reconcile {target} --watch {longer_than(CANCEL_GRACE)}"
-        self.untaken.command = f"zerog worker {target} --queues {quote(','.join(sorted(self.untaken_queues)))}"
+    def findings(self, zerog: Commands) -> list[Finding]:
+        """Return all findings, with the commands that repair them."""
+        after = ("--watch", str(longer_than(max(self.leases))))
+        self.pending.command = zerog("reconcile")
+        self.silent.command = zerog("reconcile", *after)
+        self.lost.command = zerog("reconcile", "--watch", str(longer_than(LEASE)))
+        self.unrecorded.command = zerog("doctor", *after)
+        self.unstopped.command = zerog("reconcile", "--watch", str(longer_than(CANCEL_GRACE)))
+        self.untaken.command = zerog("worker", "--queues", ",".join(sorted(self.untaken_queues)))
         for finding in (self.stalled, self.unfit, self.unknown_type):
-            finding.command_for_jobs(f"zerog jobs cancel {target}")
-        self.unreadable.command_for_jobs(f"zerog jobs rm {target} --damaged")
+            finding.command_for_jobs(zerog, "jobs cancel")
+        self.unreadable.command_for_jobs(zerog, "jobs rm", "--damaged")
         return [
             self.pending,
             self.silent,

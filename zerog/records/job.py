@@ -187,11 +187,16 @@ def _unsound_field(head: Document) -> str | None:
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
+def is_uuid(value: object) -> bool:
+    """Return True for the usual text of a uuid."""
+    return type(value) is str and _CANONICAL(value) is not None
+
+
 def check_uuid(uuid: object) -> str:
     """Return a uuid in its usual text form. Raises InvalidUuid for anything else."""
     if isinstance(uuid, UUID):
         return str(uuid)
-    if type(uuid) is not str or not _CANONICAL(uuid):
+    if type(uuid) is not str or not is_uuid(uuid):
         shown = repr(uuid)
         raise InvalidUuid(
             f"{shown[:80]} is no job uuid; expected the form 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f. Nothing was changed."

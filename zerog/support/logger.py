@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-import traceback
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+from zerog.support.texts import traceback_of
 
 
 class SteadyLogger(logging.Logger):
@@ -24,9 +26,9 @@ class SteadyLogger(logging.Logger):
     ) -> None:
         try:
             super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
-        except Exception:
+        except Exception as error:
             with suppress(Exception):
-                traceback.print_exc()
+                print(traceback_of(error), file=sys.stderr)
 
 
 def make_steady(logger: logging.Logger) -> None:

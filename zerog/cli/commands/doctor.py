@@ -10,7 +10,8 @@ import click
 
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
-from zerog.cli.output import described, flat, print_json
+from zerog.cli.output import described, print_json
+from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from zerog.maintenance.findings import Diagnosis, Finding

@@ -14,10 +14,11 @@ import click
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.options import Filters, filter_options, who_option
-from zerog.cli.output import clean, plural, print_json_line
+from zerog.cli.output import plural, print_json_line
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogError
 from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, WAITING, make_key
 from zerog.records.job import FAILED as FAILED_STATUS
+from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -216,7 +217,7 @@ class _Round:
                 print_json_line({"uuid": uuid, "done": False, "why": str(error)})
             else:
                 named = "" if uuid in str(error) else f"{uuid}: "
-                self.console.print(clean(f"{named}{error}"), soft_wrap=True)
+                self.console.print(flat(f"{named}{error}"), soft_wrap=True)
             return
         self.done[became] += 1
         if self.as_json:

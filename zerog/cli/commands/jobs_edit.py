@@ -9,7 +9,8 @@ import click
 import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.options import pair, read_json, who_option
-from zerog.cli.output import clean, print_json
+from zerog.cli.output import print_json
+from zerog.support.texts import flat
 
 
 @app_command()
@@ -48,7 +49,7 @@ def edit(
         print_json({"uuid": uuid, "cas": str(token), "written": not dry_run, "changed": changed})
         return
     for name, values in changed.items():
-        click.echo(f"{clean(name)}: {shown(values['old'], '')} -> {shown(values['new'], '')}")
+        click.echo(f"{flat(name)}: {shown(values['old'], '')} -> {shown(values['new'], '')}")
     if dry_run:
         click.echo(f"Nothing was written. --cas {token} does it only if the job is as it was now.")
     elif changed or options["retry"]:

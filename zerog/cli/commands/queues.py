@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, described, flat, operator, print_json_line
+from zerog.cli.output import ListingGroup, described, operator, print_json_line
+from zerog.support.texts import flat
 
 
 @click.group(cls=ListingGroup)

@@ -12,8 +12,9 @@ import click
 
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
-from zerog.cli.output import flat, plural, print_json_line
+from zerog.cli.output import plural, print_json_line
 from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -62,7 +63,7 @@ def _sweep_for_ever(app: App, pause: float, as_json: bool) -> None:
             try:
                 _sweep(app, as_json)
             except ZerogError as error:  # the next sweep may find the server back
-                click.echo(f"zerog: {error}; trying again in {pause:g} s", err=True)
+                click.echo(f"zerog: {flat(error)}; trying again in {pause:g} s", err=True)
             app.clock.wait(end, pause)
 
 

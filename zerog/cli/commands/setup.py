@@ -12,6 +12,7 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import print_json
 from zerog.exceptions import ZerogError
+from zerog.support.texts import flat
 
 
 @app_command()
@@ -37,7 +38,7 @@ def setup(app: str, as_json: bool) -> None:
     for part in [] if as_json else told:
         made = f"made {', '.join(part['made'])}" if part["made"] else "all is there"
         said = f"can't be used: {part['error']}" if part["error"] else f"{made}."
-        click.echo(f"{part['part']} {part['adapter']}: {said}", err=bool(part["error"]))
+        click.echo(flat(f"{part['part']} {part['adapter']}: {said}"), err=bool(part["error"]))
     if any(part["error"] for part in told):
         sys.exit(FAILED)
 

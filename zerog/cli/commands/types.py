@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zerog.cli.app_argument import app_command
-from zerog.cli.output import clean, print_json
+from zerog.cli.output import print_json
+from zerog.support.texts import clean, flat
 
 
 @app_command()
@@ -42,7 +43,7 @@ def _print_table(known: list[dict[str, Any]]) -> None:
     table.add_column("VERSION", no_wrap=True)
     table.add_column("WHAT IT DOES")
     for entry in known:
-        table.add_row(clean(entry["jobType"]), clean(entry["schemaVersion"]), clean(_said(entry)))
+        table.add_row(flat(entry["jobType"]), flat(entry["schemaVersion"]), flat(_said(entry)))
     make_console().print(table)
 
 
@@ -53,7 +54,7 @@ def _print_schemas(known: list[dict[str, Any]]) -> None:
 
     console = make_console()
     for entry in known:
-        console.print(Text(f"{clean(entry['jobType'])}, version {clean(entry['schemaVersion'])}", style="bold"))
+        console.print(Text(f"{flat(entry['jobType'])}, version {flat(entry['schemaVersion'])}", style="bold"))
         if _said(entry):
             console.print(clean(_said(entry)), soft_wrap=True)
         console.print(clean(json.dumps(entry["params"], indent=4, ensure_ascii=False)), soft_wrap=True)

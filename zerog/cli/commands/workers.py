@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from zerog.cli.app_argument import app_command, load_shared
-from zerog.cli.output import ListingGroup, age, flat, operator, plural, print_json_line, span
+from zerog.cli.output import ListingGroup, age, operator, plural, print_json_line, span
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, SILENT, STOPPING
+from zerog.support.texts import flat
 
 F = TypeVar("F", bound=Callable[..., Any])
 

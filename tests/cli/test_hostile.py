@@ -1,0 +1,241 @@
+"""Contents of jobs, documents and records are text for every command: they move no cursor and forge no line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.builders import ALICE, Shop, zerog_command
+from tests.hostile import FIELDS, FORGED, NAMES, TEXTS, forged, unsafe
+from tests.marks import wide
+from zerog.cli.root import cli
+from zerog.engine.joblog import edited
+from zerog.engine.transitions import WorkerIdentity
+from zerog.fleet.heartbeat import WorkerRecords
+from zerog.records.commands import worker_key
+from zerog.records.job import make_key
+from zerog.records.operations import Append, Set
+
+COMMANDS: dict[str, list[list[str]]] = {
+    "completion": [["bash"], ["zsh"]],
+    "demo": [["--path", "hostile"]],
+    "doctor": [[], ["--json"]],
+    "jobs cancel": [["{waiting}"], ["--status", "scheduled", "--yes"], ["--json", "{ended}"], ["\x1b[2J\n" + FORGED]],
+    "jobs edit": [
+        ["{waiting}", "--set", "path=\x1b[2J\n" + FORGED, "--reason", "\x1b[2J", "--dry-run"],
+        ["{waiting}", "--set", "\x1b[2J\n" + FORGED + "=x", "--reason", "\x1b[2J"],
+    ],
+    "jobs ls": [["--all"], ["--all", "--errors"], ["--all", "--json"], ["--type", "\x1b[2J"]],
+    "jobs retry": [["{ended}", "--reason", "\x1b[2J\n" + FORGED], ["{running}"]],
+    "jobs rm": [["{ended}", "{running}"], ["{running}", "--damaged"]],
+    "jobs show": [["{each}"], ["{each}", "--json"], ["{each}", "--no-history"]],
+    "progress": [["{each}"], ["{ended}", "--follow"]],
+    "queues ls": [[], ["--json"]],
+    "queues pause": [["--reason", "\x1b[2J\n" + FORGED, "x\x1b[2J"], ["--reason", "\x1b[2J\n" + FORGED, "--", "-x"]],
+    "queues resume": [["x\x1b[2J\n" + FORGED], ["--", "-x"]],
+    "reconcile": [[], ["--json"]],
+    "setup": [[], ["--json"]],
+    "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
+    "types": [[], ["--schema"], ["--json"]],
+    "worker": [["--queues", "none", "--burst", "--name", "x\x1b[2J\n" + FORGED], ["--log-level", "\x1b[2J"]],
+    "workers drain": [["--all"], ["--json", "--all"], ["x\x1b[2J\n" + FORGED]],
+    "workers ls": [[], ["--json"]],
+    "workers undrain": [["--all"], ["x\x1b[2J\n" + FORGED]],
+}
+"""Arguments for each command; {each} stands for every job, one after the other."""
+
+WITHOUT_APP = {"completion", "demo"}
+
+
+def commands(group: click.Group = cli, path: str = "") -> Iterator[str]:
+    """The names of all commands."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}"
+
+
+def test_the_corpus_goes_through_every_command() -> None:
+    assert sorted(commands()) == sorted(COMMANDS)
+
+
+@pytest.fixture
+def jobs(shop: Shop) -> dict[str, list[str]]:
+    """Jobs, workers and queues full of the corpus; the uuids of jobs by their state."""
+    texts = list(TEXTS.values())
+    for number, name in enumerate(NAMES):
+        record = {"queues": [name], "host": texts[number], "build": texts[number], "pid": 1}
+        WorkerRecords(shop.app.engine).renew(WorkerIdentity(name, 30.0), 1, lambda record=record: record)
+        shop.submitted(queue=name)
+        shop.app.fleet.pause(name, texts[number][:500], texts[-number - 1][:500])
+    damaged = []
+    for number, text in enumerate(texts):
+        name = f"record-{number}"
+        WorkerRecords(shop.app.engine).renew(WorkerIdentity(name, 30.0), 1, lambda text=text: {"host": text})
+        fields = ("build", "executor", "queues", "state", "pid", "lease", "renewedAt")
+        shop.app.datastore.mutate(worker_key(name), [Set(field, text) for field in fields])
+    for field, values in FIELDS.items():
+        for value in values:
+            damaged.append(shop.submitted())
+            shop.app.datastore.mutate(make_key(damaged[-1]), [Set(field, value)])
+    ended = shop.ended(500)
+    for text in texts:
+        entry = {"timestamp": "2026-01-01T00:00:00+00:00", "msg": text, "traceback": text, "errorCode": 500}
+        shop.app.datastore.mutate(make_key(ended), [Append("events", entry), Append("errors", entry), Set(text, text)])
+    shop.app.datastore.mutate(make_key(ended), [Set("jobType", "[/red] \x1b[2J")])
+    scheduled, running = shop.submitted(delay=60), shop.running()
+    return {"ended": [ended], "waiting": [scheduled], "running": [running], "damaged": damaged}
+
+
+def parse(words: list[str]) -> click.Context:
+    """Parse a command line without running it. Raises UsageError."""
+    command, words = cli.commands[words[0]], words[1:]
+    if isinstance(command, click.Group):
+        command, words = command.commands[words[0]], words[1:]
+    return command.make_context("zerog", words)
+
+
+def pasted(command: str, folder: Path) -> list[list[str]]:
+    """The command lines that a shell runs when a command is pasted; ``zerog`` itself only records its arguments."""
+    (folder / "bin").mkdir(exist_ok=True)
+    stub = folder / "bin" / "zerog"
+    stub.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    stub.chmod(0o755)
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    shell = subprocess.run(
+        ["/bin/sh"], input=command, env={"PATH": path}, cwd=folder, text=True, capture_output=True, check=True
+    )
+    return [json.loads(line) for line in shell.stdout.splitlines()]
+
+
+def test_a_command_that_doctor_offers_can_be_pasted(shop: Shop, jobs: dict[str, list[str]]) -> None:
+    """Each line is one command of zerog that it takes as it is meant, and runs nothing else."""
+    lines = CliRunner().invoke(cli, ["doctor", "myapp:app"], color=True).output.splitlines()
+    commands = [line.removeprefix("    $ ") for line in lines if line.startswith("    $ zerog ")]
+    taken = pasted("\n".join(commands), shop.folder)
+    assert len(taken) == len(commands)
+    assert {words[-1] for words in taken if words[:2] == ["queues", "resume"]} == set(NAMES)
+    for words in taken:
+        parse(words)
+    assert not list(shop.folder.rglob("canary"))
+
+
+@pytest.mark.parametrize("name", ["-x", *wide(*(name for name in NAMES if name != "-x"))])
+def test_a_command_of_doctor_serves_the_queue_it_names(name: str, shop: Shop) -> None:
+    """A name that begins with a dash is no option."""
+    WorkerRecords(shop.app.engine).renew(ALICE, 1, lambda: {"queues": ["default"]})
+    uuid = shop.submitted(queue=name)
+    found = json.loads(CliRunner().invoke(cli, ["doctor", "myapp:app", "--json"]).output)["findings"]
+    [unserved] = [finding["command"] for finding in found if finding["what"].endswith("which no worker serves")]
+    [words] = pasted(unserved, shop.folder)
+    assert zerog_command(*words, "--burst", folder=shop.folder).returncode == 0
+    assert shop.status(uuid) == "succeeded"
+
+
+def printed(shop: Shop, command: str, jobs: dict[str, list[str]], **environment: str) -> Iterator[tuple[str, str]]:
+    """Each command line, and what it prints on both streams."""
+    start = [*command.split(), *([] if command in WITHOUT_APP else ["myapp:app"])]
+    for arguments in COMMANDS[command]:
+        which = next((word[1:-1] for word in arguments if word[1:-1] in (*jobs, "each")), "waiting")
+        for uuid in chain(*jobs.values()) if which == "each" else jobs[which]:
+            line = [*start, *(uuid if word in (f"{{{which}}}", "{each}") else word for word in arguments)]
+            if command in ("worker", "demo"):  # replace the streams of their process, or run others
+                ended = zerog_command(*line, folder=shop.folder, **environment)
+                yield repr(line), ended.stdout + ended.stderr
+            else:
+                result = CliRunner(env=environment).invoke(cli, line, color=True)
+                assert result.exception is None or isinstance(result.exception, SystemExit), (line, result.exception)
+                yield repr(line), result.output
+
+
+COLOURED = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}
+"""The environment of a terminal, as rich recognizes it."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_what_a_terminal_obeys(command: str, shop: Shop, jobs: dict[str, list[str]]) -> None:
+    """In a pipe nothing but text, on a terminal colours and bars beside it; no text begins a line as it likes."""
+    for environment in ({}, COLOURED) if command not in ("worker", "demo") else ({},):
+        terminal = environment == COLOURED
+        for line, text in printed(shop, command, jobs, **environment):
+            assert (unsafe(text, terminal), forged(text, terminal)) == ("", []), line
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_reason_is_one_line_for_any_handler(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also for the handlers of an application that embeds a worker."""
+    with caplog.at_level("INFO", "zerog"):
+        edited({"logId": text, "jobType": text, "uuid": text}, text, text, [text])
+    [message] = caplog.messages
+    assert (unsafe(message), "\n" in message) == ("", False)
+
+
+@pytest.mark.parametrize("where", ["raise error", "threading.Thread(target=fail).start()"])
+def test_a_traceback_of_a_command_holds_text_too(where: str, tmp_path: Path) -> None:
+    """An error that no command expects, in its own thread and in another one."""
+    raising = f"import threading\nerror = ValueError({''.join(TEXTS.values())!r})\ndef fail(): raise error\n{where}\n"
+    (tmp_path / "myapp.py").write_text(raising)
+    printed = zerog_command("types", "myapp:app", folder=tmp_path).stderr
+    assert "    ValueError: " in printed
+    assert (unsafe(printed), forged(printed)) == ("", [])
+
+
+LOGGED = """
+import json, logging, pathlib
+import zerog
+
+app = zerog.App("sqlite:///jobs.db")
+
+class Logs(zerog.BaseJob):
+    JOB_TYPE = "logs"
+    MAX_ERRORS = 1
+
+    def run(self):
+        for name, text in json.loads(pathlib.Path("texts.json").read_text()).items():
+            self.job_log_info(text)
+            logging.getLogger("shop").warning("the client sent %s", text)
+            logging.getLogger(text).warning("by a logger of this name")
+            logging.getLogger("shop").warning("with a stack", stack_info=True)
+            try:
+                raise ValueError(text)
+            except ValueError:
+                logging.getLogger("shop").exception(text)
+        error = ValueError("\\n".join(json.loads(pathlib.Path("texts.json").read_text()).values()))
+        error.add_note("a note\\n" + str(error))
+        raise ExceptionGroup(str(error), [error]) from error
+
+app.register(Logs)
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_the_log_holds_text_in_lines_of_its_own(form: str, tmp_path: Path) -> None:
+    """Each record begins a line, further lines are indented, and nothing else begins one."""
+    (tmp_path / "myapp.py").write_text(LOGGED)
+    (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
+    assert zerog_command("submit", "myapp:app", "logs", folder=tmp_path).returncode == 0
+    ended = zerog_command("worker", "myapp:app", "--burst", "--log-format", form, folder=tmp_path)
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 0
+    assert unsafe(ended.stderr) == ""
+    assert len(lines) > 4 * len(TEXTS)
+    if form == "json":
+        messages = [json.loads(line)["message"] for line in lines]
+        assert {f"the client sent {text}" for text in TEXTS.values()} <= set(messages)
+    else:
+        began = re.compile(rf"{datetime.now(UTC).year}-\d\d-\d\dT[\d:.]+\+00:00 [A-Z]+ \d+ ").match
+        assert [line for line in lines if not began(line) and not line.startswith("    ")] == []
+        assert forged(ended.stderr) == []
+        assert any(line.startswith("    ValueError: ") for line in lines)
