@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.foreign import as_datastore
@@ -63,6 +64,8 @@ COUNTERS = {
 }
 """Everything that ``Engine.counters`` may hold."""
 
+T = TypeVar("T")
+
 LEFT = "sweep.left"
 """The counter of jobs that a sweep sets aside, each once."""
 
@@ -76,6 +79,9 @@ class EngineBase:
     ``counters`` counts events that are not transitions of jobs, under the names of ``COUNTERS``. ``skipped`` maps the
     uuids of skipped jobs to the reason.
     """
+
+    at_once: ClassVar[int] = 1
+    """Jobs that are submitted, put again or removed in one step, at most."""
 
     def __init__(self, datastore: Any, queue: Any, clock: Clock = SYSTEM) -> None:
         self.datastore: Datastore = as_datastore(datastore)
@@ -199,6 +205,10 @@ class EngineBase:
 
     def _now(self) -> str:
         return to_text(self.now())
+
+    def _groups(self, every: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Yield the parts of a sequence that are handled in one step each."""
+        return (every[start : start + self.at_once] for start in range(0, len(every), self.at_once))
 
     def _count(self, what: str, times: int = 1) -> None:
         if times:

@@ -197,6 +197,22 @@ class OperatorVerbs(EngineBase):
 
         A job that can't be removed now, whatever the reason, is left for another time.
         """
+        removed: list[Document] = []
+        for some in self._groups(heads):
+            try:
+                removed += self._discard(some, reason)
+            except AmbiguousWrite as error:
+                log.debug("the next sweep finds which ended jobs are removed: %s", error)
+            except LEAVE_ALONE:  # of one job: find out which
+                removed += self._discard_each(some, reason)
+        self._count("removed.old", len(removed))
+        return [head["uuid"] for head in removed]
+
+    def _discard(self, heads: Sequence[Document], reason: str) -> list[Document]:
+        """Remove ended jobs in one step, all or none of those whose end is the same; return the heads of those."""
+        return self._discard_each(heads, reason)
+
+    def _discard_each(self, heads: Sequence[Document], reason: str) -> list[Document]:
         removed = []
         for head in heads:
             try:
@@ -204,8 +220,7 @@ class OperatorVerbs(EngineBase):
             except (JobNotFound, JobStateError, AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
                 log.debug("an ended job is not removed: %s", error)
             else:
-                removed.append(head["uuid"])
-        self._count("removed.old", len(removed))
+                removed.append(head)
         return removed
 
 

@@ -129,6 +129,21 @@ class RecoveryVerbs(OperatorVerbs):
 
         ``lost``: by uuid, the ids of the entries that are not on their queue any more.
         """
+        done: list[str] = []
+        for some in self._groups(uuids):
+            try:
+                done += self._put_again(some, why, lost)
+            except AmbiguousWrite as error:
+                log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(some), error)
+            except LEAVE_ALONE:  # of one job: find out which
+                done += self._put_again_each(some, why, lost)
+        return done
+
+    def _put_again(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
+        """Put again jobs in one step, all or none of them."""
+        return self._put_again_each(uuids, why, lost)
+
+    def _put_again_each(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
         done = []
         for uuid in uuids:
             try:

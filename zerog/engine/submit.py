@@ -30,29 +30,24 @@ class SubmitVerbs(EngineBase):
         is -1, and reconcile delivers it. Raises ``casException`` if a document of that uuid exists, AmbiguousWrite
         (naming the uuid that may exist) if that is unknown.
         """
-        return [self._submit_one(document, delay) for document in documents]
+        answers = []
+        for some in self._groups(documents):
+            stored = self._store(some, delay)
+            joblog.submitted(document for document, _ in stored)
+            answers += [self._put_unless_done(document, token, delay) for document, token in stored]
+        return answers
 
-    def _submit_one(self, document: Document, delay: float) -> tuple[Document, int]:
-        key = make_key(document["uuid"])
-        document = dict(document)
-        apply(document, transitions.waiting(self._now(), delay))
-        stored, token = self._create(key, document)
-        joblog.submitted([stored])
-        if stored["epoch"] or stored["status"] not in WAITING or stored["queueState"] != PENDING:
-            return stored, token  # the answer was so late that the job is on its way already
-        return self._deliver(key, stored, token, delay, "submit")
-
-    def _create(self, key: str, document: Document) -> tuple[Document, int]:
-        """Store a new document; after a lost answer read it back, and create it again if it isn't there."""
+    def _store(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
+        """Store new documents; after a lost answer read them back, and store them again if they aren't there."""
         unanswered: Exception | None = None
         for attempt in range(UNANSWERED):
             try:
                 failpoint("submit.create")
-                token = self.datastore.create(key, document)
+                stored = self._create([dict(document) for document in documents], self._now(), delay)
                 failpoint("submit.created")
-                return document, token
+                return stored
             except AmbiguousWrite as error:
-                log.warning("the answer to the creation of %s was lost; reading it back", key)
+                log.warning("the answer to the creation of %d jobs was lost; reading them back", len(documents))
                 unanswered = error
                 self._wait_for_answer(attempt)
             except self._refusals:
@@ -61,11 +56,23 @@ class SubmitVerbs(EngineBase):
             except DatastoreError as error:
                 if unanswered is None:
                     raise
-                raise self._may_exist(document, error) from error
-            stored = self._read_back(key, document)
-            if stored is not None:
-                return stored
-        raise self._may_exist(document, unanswered) from unanswered
+                raise self._may_exist(documents[0], error) from error
+            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
+            if all(found):
+                return [one for one in found if one is not None]
+        raise self._may_exist(documents[0], unanswered) from unanswered
+
+    def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
+        """Store new documents in one step, all or none; put them on their queues in the same step if possible."""
+        [document] = documents
+        apply(document, transitions.waiting(now, delay))
+        return [(document, self.datastore.create(make_key(document["uuid"]), document))]
+
+    def _put_unless_done(self, document: Document, token: int, delay: float) -> tuple[Document, int]:
+        """Put a stored job on its queue unless ``_create`` has done so, or its answer was so late that it was done."""
+        if document["epoch"] or document["status"] not in WAITING or document["queueState"] != PENDING:
+            return document, token
+        return self._deliver(make_key(document["uuid"]), document, token, delay, "submit")
 
     def _read_back(self, key: str, document: Document) -> tuple[Document, int] | None:
         """Return the stored document and its token if it is the one whose creation was not answered.

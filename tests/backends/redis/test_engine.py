@@ -124,7 +124,7 @@ def test_one_broken_document_does_not_stop_a_batch(engine: RedisEngine) -> None:
 
 def test_more_than_fits_in_one_call(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Submitting, claiming, settling and putting again continue until all is done."""
-    monkeypatch.setattr(redis_engine, "BATCH", 3)
+    monkeypatch.setattr(engine, "at_once", 3)
     documents = [new_document("test", 1.0, to_text(engine.clock.now())) for _ in range(8)]
     uuids = [document["uuid"] for document, _ in engine.submit(documents)]
     claims = claims_of(engine, 8)
@@ -169,9 +169,9 @@ def test_a_submission_whose_first_try_came_late_is_stored_once(
 ) -> None:
     """It was not there when it was looked for, and is when it is sent again."""
     document = new_document("test", 1.0, to_text(engine.clock.now()))
-    send = engine._submit_once
+    create = engine._create
     Unruly(engine, "lost")
-    monkeypatch.setattr(engine, "_wait_for_answer", lambda _: send([document], 0))
+    monkeypatch.setattr(engine, "_wait_for_answer", lambda _: create([dict(document)], document["createdAt"], 0))
     [(stored, _)] = engine.submit([document])
     assert claimed(engine, 5) == [stored["uuid"]]
 
@@ -215,7 +215,7 @@ def test_a_settlement_without_an_answer_is_made_once(engine: RedisEngine, words:
 
 def test_trouble_after_some_claims_does_not_lose_them(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was claimed is returned, what was settled is reported; the rest is delivered again."""
-    monkeypatch.setattr(redis_engine, "BATCH", 2)
+    monkeypatch.setattr(engine, "at_once", 2)
     uuids = [submitted(engine) for _ in range(6)]
     Unruly(engine, "ok ok down")
     claims = claims_of(engine, 6)

@@ -14,7 +14,7 @@ from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable
-from zerog.records.job import make_key, new_uuid
+from zerog.records.job import Document, make_key, new_uuid
 from zerog.support import failpoints
 from zerog.testing.clock import ManualClock
 
@@ -118,9 +118,9 @@ def test_one_job_that_can_t_be_removed_keeps_no_other(shared: SqliteEngine, monk
     heads = [shared.read(uuid)[0] for uuid in uuids]
     damaged = {**heads[1], "uuid": new_uuid()}
 
-    def refuse(*_: Any) -> list[str]:
+    def refuse(*_: Any) -> list[Document]:
         raise CorruptDocument("made up: one of them makes no sense")
 
-    monkeypatch.setattr(shared, "_discard_at_once", refuse)
+    monkeypatch.setattr(shared, "_discard", refuse)
     assert shared.discard_all([heads[0], damaged, heads[2]], "it is old") == [uuids[0], uuids[2]]
     assert shared.datastore.read(make_key(uuids[1])) is not None

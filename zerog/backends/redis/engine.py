@@ -20,7 +20,7 @@ from zerog.backends.redis.commands import Command, head_of, replacing, token_of
 from zerog.backends.redis.queue import taking
 from zerog.backends.redis.server import BROKEN
 from zerog.backends.redis.takes import Take, Taken, taken_in
-from zerog.backends.redis.writes import BATCH, NOT_DONE, RedisWrites
+from zerog.backends.redis.writes import NOT_DONE, RedisWrites
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
 from zerog.engine.decision import Drop, EndCancelled, Later, decide
@@ -53,17 +53,17 @@ class RedisEngine(DeferredClaims, RedisWrites):
         batch: str = "",
     ) -> Step:
         take = Take(worker, self.serving(queues, worker), batch or new_nonce())
-        rest = self.settle(settlements[BATCH:])
+        first, rest = settlements[: self.at_once], self.settle(settlements[self.at_once :])
         claims: list[Claim] = []
         settled: list[Settled] = []
         trouble: Exception | None = None
         try:
-            settled, taken = self._settle_and_take(settlements[:BATCH], want, take)
+            settled, taken = self._settle_and_take(first, want, take)
             self._claim_all(claims, taken, want, take, loader)
         except Exception as error:
             trouble = error
-        if len(settled) < len(settlements[:BATCH]):
-            settled = [trouble or AmbiguousWrite("settling was not answered")] * len(settlements[:BATCH])
+        if len(settled) < len(first):
+            settled = [trouble or AmbiguousWrite("settling was not answered")] * len(first)
         if not deferred:
             claims = self.load_claims(claims, loader)
         return Step(settled + rest, claims, trouble)
@@ -73,7 +73,7 @@ class RedisEngine(DeferredClaims, RedisWrites):
         looked, asked = 0, want
         while taken:
             looked += len(taken)
-            there_is_more = len(taken) >= min(asked, BATCH)
+            there_is_more = len(taken) >= min(asked, self.at_once)
             claims += [each.claim() for each in taken if each.nonce]
             claims += self._claim_taken([each for each in taken if not each.nonce], take, loader)
             asked = want - len(claims)
@@ -93,7 +93,9 @@ class RedisEngine(DeferredClaims, RedisWrites):
             failpoint("settle.write")
         if take.worker.knows:
             failpoint("claim.write")
-        taking_command = taking(take.queues, min(want, BATCH), key_prefix=f"{DOCUMENT_TYPE}_", turn=str(self._turn))
+        taking_command = taking(
+            take.queues, min(want, self.at_once), key_prefix=f"{DOCUMENT_TYPE}_", turn=str(self._turn)
+        )
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
         rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))

@@ -17,11 +17,10 @@ from zerog.backends.redis.server import BROKEN
 from zerog.backends.redis.takes import kind_of
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.cas import UNANSWERED
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Settled, Settlement
-from zerog.exceptions import AmbiguousWrite, DatastoreError, InvalidValue, QueueError
+from zerog.exceptions import InvalidValue, QueueError
 from zerog.records.job import Document, make_key
 from zerog.records.operations import apply
 from zerog.support import jsonvalues
@@ -30,9 +29,6 @@ from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
-BATCH = 250
-"""Jobs in one call at most: the server serves no other client meanwhile."""
-
 NOT_DONE = (0, BROKEN)
 """Answers to a change that was not made."""
 
@@ -40,6 +36,8 @@ NOT_DONE = (0, BROKEN)
 class RedisWrites(Engine):
     """Base of the engine over both parts on one server: ``queue.server`` must be ``datastore.server``."""
 
+    at_once = 250
+    """Jobs in one call at most: the server serves no other client meanwhile."""
     datastore: RedisDatastore
     queue: RedisQueue
 
@@ -51,40 +49,9 @@ class RedisWrites(Engine):
             )
         self._server = datastore.server
 
-    # submit
-
-    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
-        answers: list[tuple[Document, int]] = []
-        for start in range(0, len(documents), BATCH):
-            answers += self._submit_batch(documents[start : start + BATCH], delay)
-        return answers
-
-    def _submit_batch(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
-        for attempt in range(UNANSWERED):
-            try:
-                return self._submit_once(documents, delay)
-            except AmbiguousWrite as error:
-                unanswered = error
-            except self._refusals:
-                if not attempt:
-                    raise
-            except DatastoreError as error:
-                if not attempt:
-                    raise
-                raise self._may_exist(documents[0], error) from error
-            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
-            if all(found):
-                joblog.submitted(one[0] for one in found if one is not None)
-                return [one for one in found if one is not None]
-            self._wait_for_answer(attempt)
-        raise self._may_exist(documents[0], unanswered) from unanswered
-
-    def _submit_once(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
-        now = self._now()
-        made = []
+    def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
         commands: list[Command] = []
         for document in documents:
-            document = dict(document)
             key = make_key(document["uuid"])
             apply(document, transitions.waiting(now, delay))
             apply(document, transitions.queued(now, ""))
@@ -92,16 +59,12 @@ class RedisWrites(Engine):
             put = self._putting(document, delay)
             kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
             commands.append({**stored(key, document, jsonvalues.JOB_BYTES), "put": put, "kind": kind})
-            made.append(document)
-        failpoint("submit.create")
-        answers = self._server.one({"command": "submit", "documents": commands}, f"submit of {made[0]['uuid']}")
+        answers = self._server.one({"command": "submit", "documents": commands}, f"submit of {documents[0]['uuid']}")
         if answers == 0:
-            raise self.datastore.casException(f"a job of these {len(made)} is there already; nothing was written")
-        failpoint("submit.created")
-        for document, (_, identity) in zip(made, answers, strict=True):
+            raise self.datastore.casException(f"a job of these {len(documents)} is there already; nothing was written")
+        for document, (_, identity) in zip(documents, answers, strict=True):
             document["queueJobId"] = int(identity)
-        joblog.submitted(made)
-        return [(document, int(token)) for document, (token, _) in zip(made, answers, strict=True)]
+        return [(document, int(token)) for document, (token, _) in zip(documents, answers, strict=True)]
 
     def _putting(self, head: Document, delay: float, front: bool = False) -> list[str]:
         queue = self._named(head["queueName"])
@@ -116,8 +79,8 @@ class RedisWrites(Engine):
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         results: list[Settled] = []
-        for start in range(0, len(settlements), BATCH):
-            results += self._settle_batch(settlements[start : start + BATCH])
+        for some in self._groups(settlements):
+            results += self._settle_batch(some)
         return results
 
     def _settle_batch(self, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -184,31 +147,16 @@ class RedisWrites(Engine):
 
     # for reconcile
 
-    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
-        removed: list[str] = []
-        for start in range(0, len(heads), BATCH):
-            batch = heads[start : start + BATCH]
-            try:
-                failpoint("discard.delete")
-                answers = self._server.call([_discarding(head) for head in batch], "removing ended jobs")
-                failpoint("discard.deleted")
-            except AmbiguousWrite as error:
-                log.debug("the next sweep finds which ended jobs are removed: %s", error)
-                continue
-            gone = [head for head, answer in zip(batch, answers, strict=True) if answer not in NOT_DONE]
-            for head in gone:
-                joblog.discarded(head, reason)
-            removed += [head["uuid"] for head in gone]
-        self._count("removed.old", len(removed))
-        return removed
+    def _discard(self, heads: Sequence[Document], reason: str) -> list[Document]:
+        failpoint("discard.delete")
+        answers = self._server.call([_discarding(head) for head in heads], "removing ended jobs")
+        failpoint("discard.deleted")
+        gone = [head for head, answer in zip(heads, answers, strict=True) if answer not in NOT_DONE]
+        for head in gone:
+            joblog.discarded(head, reason)
+        return gone
 
-    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
-        done: list[str] = []
-        for start in range(0, len(uuids), BATCH):
-            done += self._put_again_batch(uuids[start : start + BATCH], why, lost)
-        return done
-
-    def _put_again_batch(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
+    def _put_again(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
         heads = self.datastore.heads_with_cas([make_key(uuid) for uuid in uuids])
         now = self._now()
         commands: dict[str, Command] = {}
@@ -225,17 +173,13 @@ class RedisWrites(Engine):
         done: list[str] = []
         if commands:
             failpoint("reconcile.put")
-            try:
-                answers = self._server.call(list(commands.values()), "putting jobs again")
-                failpoint("reconcile.marked")
-            except AmbiguousWrite as error:
-                log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(commands), error)
-                return done
+            answers = self._server.call(list(commands.values()), "putting jobs again")
+            failpoint("reconcile.marked")
             for uuid, answer in zip(commands, answers, strict=True):
                 (alone if answer in NOT_DONE else done).append(uuid)
             self._count("put.again", len(done))
             joblog.put_again([head for uuid, (head, _) in zip(uuids, heads, strict=True) if head and uuid in done], why)
-        return done + super().put_again_all(alone, why, lost)
+        return done + self._put_again_each(alone, why, lost)
 
     def _putting_again(
         self, uuid: str, head: Document | None, token: int, now: str, why: str, lost: Lost | None

@@ -10,21 +10,16 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import head_of
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.cas import UNANSWERED
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Settled, Settlement, still_to_be_put
-from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
+from zerog.exceptions import ClaimLost, DatastoreError, QueueError
 from zerog.records.job import CANCELLED_STATUS, Document, make_key
 from zerog.records.operations import Append, Operation, apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
-
-PUT_AGAIN = 200
-"""Repairs, and removals of ended jobs, in one transaction."""
 
 OUTAGES = (DatastoreError, QueueError, OSError)
 """Failures of the file rather than of a document: the call must be repeated."""
@@ -33,6 +28,8 @@ OUTAGES = (DatastoreError, QueueError, OSError)
 class SqliteWrites(Engine):
     """Submit, settle, put again and remove jobs in one file."""
 
+    at_once = 500
+    """Jobs in one transaction at most: other processes wait for it. Also the size of a batch of ``submit_many``."""
     datastore: SqliteDatastore
     queue: SqliteQueue
 
@@ -42,40 +39,16 @@ class SqliteWrites(Engine):
             raise ValueError(f"{datastore.file.path} and {queue.file.path} are opened apart; use the generic engine")
         self._file = datastore.file
 
-    def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
-        for attempt in range(UNANSWERED):
-            try:
-                stored, waiters = self._submit_all(documents, delay)
-            except AmbiguousWrite as error:
-                unanswered = error
-            except self._refusals:
-                if not attempt:
-                    raise
-            else:
-                self.queue.notify(waiters)
-                joblog.submitted(document for document, _ in stored)
-                return stored
-            found = [self._read_back(make_key(document["uuid"]), document) for document in documents]
-            if all(found):
-                joblog.submitted(one[0] for one in found if one is not None)
-                return [one for one in found if one is not None]
-            self._wait_for_answer(attempt)
-        raise self._may_exist(documents[0], unanswered) from unanswered
-
-    def _submit_all(self, documents: Sequence[Document], delay: float) -> tuple[list[tuple[Document, int]], list[str]]:
-        now = self._now()
+    def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
         stored = []
-        failpoint("submit.create")
         with self._file.writing() as sqlite:
             for document in documents:
-                document = dict(document)
-                key = make_key(document["uuid"])
                 apply(document, transitions.waiting(now, delay))
                 apply(document, self._put_in(sqlite, document, delay, now))
-                stored.append((document, self.datastore.write(sqlite, key, document, 0)))
+                stored.append((document, self.datastore.write(sqlite, make_key(document["uuid"]), document, 0)))
             waiters = self.queue.waiters(sqlite)
-        failpoint("submit.created")
-        return stored, waiters
+        self.queue.notify(waiters)
+        return stored
 
     def _put_in(
         self, sqlite: sqlite3.Connection, head: Document, delay: float, now: str, front: bool = False
@@ -150,22 +123,9 @@ class SqliteWrites(Engine):
         apply(head, [operation for operation in [*operations, *marks] if not isinstance(operation, Append)])
         return head
 
-    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
-        removed: list[str] = []
-        for start in range(0, len(heads), PUT_AGAIN):
-            batch = heads[start : start + PUT_AGAIN]
-            try:
-                failpoint("discard.delete")
-                removed += self._discard_at_once(batch, reason)
-                failpoint("discard.deleted")
-            except AmbiguousWrite as error:
-                log.debug("the next sweep finds which ended jobs are removed: %s", error)
-            except LEAVE_ALONE:  # of one job: find out which
-                removed += super().discard_all(batch, reason)
-        return removed
-
-    def _discard_at_once(self, heads: Sequence[Document], reason: str) -> list[str]:
+    def _discard(self, heads: Sequence[Document], reason: str) -> list[Document]:
         removed = []
+        failpoint("discard.delete")
         with self._file.writing() as sqlite:
             for head in heads:
                 key = make_key(head["uuid"])
@@ -174,26 +134,13 @@ class SqliteWrites(Engine):
                 if stored is not None and [stored.get(f) for f in same] == [head.get(f) for f in same]:
                     self.datastore.remove(sqlite, key)
                     removed.append(head)
-        self._count("removed.old", len(removed))
+        failpoint("discard.deleted")
         for head in removed:
             joblog.discarded(head, reason)
-        return [head["uuid"] for head in removed]
+        return removed
 
-    def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
-        done: list[str] = []
-        for start in range(0, len(uuids), PUT_AGAIN):
-            batch = uuids[start : start + PUT_AGAIN]
-            try:
-                failpoint("reconcile.put")
-                done += self._put_again_at_once(batch, why, lost)
-            except AmbiguousWrite as error:
-                log.warning("the next sweep checks whether %d jobs are on their queue again: %s", len(batch), error)
-            except LEAVE_ALONE:  # of one job: find out which
-                done += super().put_again_all(batch, why, lost)
-        return done
-
-    def _put_again_at_once(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
-        done = []
+    def _put_again(self, uuids: Sequence[str], why: str, lost: Lost | None) -> list[str]:
+        failpoint("reconcile.put")
         heads = []
         now = self._now()
         with self._file.writing() as sqlite:
@@ -211,11 +158,10 @@ class SqliteWrites(Engine):
                     continue
                 marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
                 self.datastore.change(sqlite, key, [*marks, *self._repair_told(head, now, why)], row=row)
-                done.append(uuid)
                 heads.append(head)
             waiters = self.queue.waiters(sqlite)
         failpoint("reconcile.marked")
-        self._count("put.again", len(done))
+        self._count("put.again", len(heads))
         joblog.put_again(heads, why)
         self.queue.notify(waiters)
-        return done
+        return [str(head["uuid"]) for head in heads]
