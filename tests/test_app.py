@@ -27,7 +27,7 @@ from zerog.exceptions import (
 from zerog.jobs.batches import BATCH
 from zerog.testing.clock import ManualClock
 
-NOBODY = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
+UNKNOWN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -43,7 +43,7 @@ def everything(app: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({}, "App needs a URL"),
         ({"url": "nosuch://x"}, "nosuch://x names no datastore"),
@@ -58,10 +58,10 @@ def everything(app: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_a_wrong_configuration_fails_at_start(
-    arguments: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+    arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ZEROG_URL", raising=False)
-    with pytest.raises(ConfigurationError, match=says.replace("?", r"\?")):
+    with pytest.raises(ConfigurationError, match=message.replace("?", r"\?")):
         zerog.App(**arguments)
 
 
@@ -105,15 +105,15 @@ def test_submit_by_class_or_name(app: Any) -> None:
 
 
 def test_submit_takes_a_uuid_once(app: Any) -> None:
-    assert app.submit("declared", {"path": "x"}, uuid=NOBODY).uuid == NOBODY
+    assert app.submit("declared", {"path": "x"}, uuid=UNKNOWN).uuid == UNKNOWN
     with pytest.raises(CasMismatch):
-        app.submit("declared", {"path": "other"}, uuid=NOBODY)
-    assert app.get_job(NOBODY).path == "x"
+        app.submit("declared", {"path": "other"}, uuid=UNKNOWN)
+    assert app.get_job(UNKNOWN).path == "x"
     assert app.queue.size() == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "says"),
+    ("arguments", "error", "message"),
     [
         ({"params": {}}, ValidationError, "path"),
         ({"params": []}, ValidationError, "expected an object"),
@@ -138,12 +138,12 @@ def test_submit_takes_a_uuid_once(app: Any) -> None:
     ],
 )
 def test_a_wrong_submit_is_named_and_stores_nothing(
-    app: Any, arguments: dict[str, Any], error: type[Exception], says: str
+    app: Any, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     given = {"job_type": "declared", "params": {"path": "x"}, **arguments}
     with pytest.raises(error) as caught:
         app.submit(given.pop("job_type"), given.pop("params"), **given)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert everything(app) == []
     assert app.queue.size() == 0
 
@@ -183,7 +183,7 @@ def test_submit_many_stores_nothing_if_one_is_wrong(app: Any) -> None:
     assert everything(app) == []
 
 
-def test_submit_many_says_how_many_are_stored_when_the_datastore_fails() -> None:
+def test_submit_many_reports_how_many_are_stored_when_the_datastore_fails() -> None:
     class Filling(MemoryDatastore):
         left = BATCH + 3
 
@@ -205,10 +205,10 @@ def test_submit_many_says_how_many_are_stored_when_the_datastore_fails() -> None
 
 
 @pytest.mark.parametrize("call", ["get_job", "progress", "info", "wait", "cancel", "retry"])
-def test_each_call_names_a_uuid_that_is_none_or_nobody_s(app: Any, call: str) -> None:
-    with pytest.raises(JobNotFound, match=NOBODY):
-        getattr(app, call)(NOBODY)
-    for wrong in ("", "x", None, 5, NOBODY.replace("-", ""), f"{{{NOBODY}}}", "a/../b"):
+def test_each_call_names_a_uuid_that_is_malformed_or_of_no_job(app: Any, call: str) -> None:
+    with pytest.raises(JobNotFound, match=UNKNOWN):
+        getattr(app, call)(UNKNOWN)
+    for wrong in ("", "x", None, 5, UNKNOWN.replace("-", ""), f"{{{UNKNOWN}}}", "a/../b"):
         with pytest.raises(InvalidUuid):
             getattr(app, call)(wrong)
 
@@ -226,11 +226,11 @@ def test_a_corrupt_document_is_named_and_the_worker_goes_on(app: Any) -> None:
     broken = {
         bad.key(): {**document, "epoch": "one"},
         truncated.key(): {"documentType": "zerog_job", "uuid": truncated.uuid, "status": "queued"},
-        foreign.key(): {"name": "somebody else's"},
+        foreign.key(): {"name": "another program's"},
     }
     for key, value in broken.items():
         app.datastore.set(key, value)
-    app.queue.put(NOBODY)
+    app.queue.put(UNKNOWN)
     stats = zerog.Worker(app).run(burst=True)
     assert (stats.ran, stats.succeeded) == (1, 1)
     assert app.get_job(good.uuid).status == "succeeded"
@@ -263,7 +263,7 @@ def test_jobs_refuses_at_the_call_what_no_job_can_have(app: Any) -> None:
             app.jobs(limit=wrong)
 
 
-def test_wait_gives_the_finished_job_or_says_what_goes_on(app: Any) -> None:
+def test_wait_returns_the_finished_job_or_raises_with_its_state(app: Any) -> None:
     uuid = app.submit("declared", {"path": "x"}).uuid
     with pytest.raises(TimeoutError, match=r"still queued after 0\.05 s"):
         app.wait(uuid, timeout=0.05)

@@ -87,7 +87,7 @@ def test_every_supervisor_has_more_patience_than_the_worker(name: str) -> None:
     assert STOP_SECONDS[name]() > GRACE + KILL_AFTER
 
 
-def test_the_unit_says_what_the_worker_understands(tmp_path: Path) -> None:
+def test_the_unit_contains_what_the_worker_accepts(tmp_path: Path) -> None:
     """Parsed, and read by systemd itself where it is installed."""
     service = unit()["Service"]
     assert (service["Type"], service["NotifyAccess"], service["KillMode"]) == ("notify", "main", "mixed")
@@ -125,7 +125,7 @@ def test_every_probe_looks_at_the_file_that_the_worker_touches() -> None:
 
 
 @pytest.mark.parametrize(("age", "code"), [(0, 0), (60, 0), (200, 1), (None, 1)])
-def test_the_probe_tells_a_young_file_from_an_old_one(age: int | None, code: int, tmp_path: Path) -> None:
+def test_the_probe_distinguishes_a_young_file_from_an_old_one(age: int | None, code: int, tmp_path: Path) -> None:
     shell = yaml.safe_load(instruction("HEALTHCHECK").partition("CMD ")[2])
     file = tmp_path / "alive"
     if age is not None:

@@ -106,7 +106,7 @@ class Single(zerog.BaseJob):
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "says"),
+    ("text", "error", "message"),
     [
         ("x = 1", zerog.InvalidJobClass, "defines no job class"),
         ("from tests.test_discovery import Single", zerog.InvalidJobClass, "defines no job class"),
@@ -117,10 +117,10 @@ class Single(zerog.BaseJob):
     ],
 )
 def test_an_error_anywhere_registers_nothing(
-    app: zerog.App, write: Write, text: str, error: type[Exception], says: str
+    app: zerog.App, write: Write, text: str, error: type[Exception], message: str
 ) -> None:
     package = write(wrong=text)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         app.register(Single, package)
     assert names(app) == []
 

@@ -88,7 +88,7 @@ def test_a_job_whose_class_is_missing_is_deleted_after_some_tries() -> None:
     assert [c.uuid for c in claim(knowing)] == [uuid]
 
 
-def test_the_reason_why_a_job_is_not_run_is_told_only_after_some_tries(app: Any) -> None:
+def test_the_reason_why_a_job_is_not_run_is_logged_only_after_some_tries(app: Any) -> None:
     """There was no way to see why a job didn't start; here the first try already shows it."""
     uuid = app.submit("plain").uuid
     stranger = zerog.App(datastore=app.datastore, queue=app.queue)

@@ -124,7 +124,7 @@ def params(app: zerog.App, name: str) -> dict[str, Any]:
     return schema
 
 
-def test_each_type_says_what_it_is(app: zerog.App) -> None:
+def test_each_type_describes_itself(app: zerog.App) -> None:
     described = {entry.pop("jobType"): entry for entry in app.types()}
     assert list(described) == ["documented", "nothing", "order", "small"]
     for entry in described.values():
@@ -137,7 +137,7 @@ def test_each_type_says_what_it_is(app: zerog.App) -> None:
     assert described["small"]["summary"] == "Does little."
 
 
-def test_the_schema_says_what_the_class_says(app: zerog.App) -> None:
+def test_the_schema_agrees_with_the_class(app: zerog.App) -> None:
     schema = params(app, "order")
     assert schema["required"] == ["count", "name"]
     assert schema["additionalProperties"] is False
@@ -283,7 +283,7 @@ def test_what_is_required_is_required_by_both(app: zerog.App, name: str) -> None
 
 
 @pytest.mark.parametrize(("name", "lenient"), [("order", {"count": "3"}), ("order", {"urgent": "yes"})])
-def test_submit_takes_a_little_more_than_the_schema_says(app: zerog.App, name: str, lenient: dict[str, Any]) -> None:
+def test_submit_accepts_a_little_more_than_the_schema(app: zerog.App, name: str, lenient: dict[str, Any]) -> None:
     """Texts of numbers and the like, as from a command line."""
     given = {**MINIMAL[name], **lenient}
     assert not Draft202012Validator(params(app, name)).is_valid(given)

@@ -112,7 +112,7 @@ def test_a_client_sets_no_field_of_the_engine(registry: zerog.JobRegistry, job_t
     assert caught.value.messages == {name: ["is set by ZeroG and can't be given by a client."]}
 
 
-def test_get_job_tells_apart_what_can_be_wrong(registry: zerog.JobRegistry) -> None:
+def test_get_job_distinguishes_what_can_be_wrong(registry: zerog.JobRegistry) -> None:
     store = MemoryDatastore()
     job = Declared(store, PlainQueue(), path="x")
     for wrong in ("", "no uuid", job.uuid.upper() + "x", None, 5, "../../etc/passwd"):
@@ -127,7 +127,7 @@ def test_get_job_tells_apart_what_can_be_wrong(registry: zerog.JobRegistry) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"documentType": "user"}, "is of the type 'user'"),
         ({"status": "done"}, "has the status 'done'"),
@@ -143,7 +143,7 @@ def test_get_job_tells_apart_what_can_be_wrong(registry: zerog.JobRegistry) -> N
     ],
 )
 def test_a_document_that_makes_no_sense_is_named_and_left(
-    registry: zerog.JobRegistry, change: dict[str, Any], says: str
+    registry: zerog.JobRegistry, change: dict[str, Any], message: str
 ) -> None:
     store = MemoryDatastore()
     job = Declared(store, PlainQueue(), path="x")
@@ -152,7 +152,7 @@ def test_a_document_that_makes_no_sense_is_named_and_left(
     store.set(job.key(), broken)
     with pytest.raises(CorruptDocument) as caught:
         registry.get_job(job.uuid, store, PlainQueue())
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert job.uuid in str(caught.value)
     assert store.read(job.key()) == broken
 

@@ -108,7 +108,7 @@ def test_an_error_of_a_factory_names_the_resource_and_the_next_use_tries_again(
     assert app.resources.db.name == "db"
 
 
-def test_an_unknown_name_is_told_with_those_there_are(app: zerog.App) -> None:
+def test_an_unknown_name_is_refused_with_a_list_of_known_ones(app: zerog.App) -> None:
     app.resource("database", lambda: 1)
     app.resource("cache", lambda: 2)
     with pytest.raises(AttributeError, match=r"no resource 'databse'; did you mean 'database'.*: cache, database"):
@@ -295,7 +295,7 @@ async def async_generator() -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "factory", "says"),
+    ("name", "factory", "message"),
     [
         ("", object, "expected a name"),
         ("a b", object, "'a b'"),
@@ -310,10 +310,10 @@ async def async_generator() -> AsyncIterator[None]:
         ("db", async_generator, "async before_run"),
     ],
 )
-def test_what_can_be_no_resource_is_refused_at_once(app: zerog.App, name: Any, factory: Any, says: str) -> None:
+def test_what_can_be_no_resource_is_refused_at_once(app: zerog.App, name: Any, factory: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         app.resource(name, factory)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_name_is_taken_once(app: zerog.App) -> None:

@@ -22,7 +22,7 @@ DESCRIPTION = """Job queues, measured side by side.
     bench.py run --peers rq,saq --workload throughput
     bench.py report results/*.json
 
-README.md tells what the workloads do and how an adapter is written.
+README.md describes the workloads and how to write an adapter.
 """
 
 T = TypeVar("T")

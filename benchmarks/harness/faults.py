@@ -120,10 +120,10 @@ class _Run:
             first.setdefault(n, at)
         missing = self.jobs - len(first)
         held = min(missing, sum(left.values())) if left else 0
-        can_tell = is_done or left is not None
+        is_known = is_done or left is not None
         return {
-            "lost": missing - held if can_tell else missing,
-            "stuck": held if can_tell else "?",
+            "lost": missing - held if is_known else missing,
+            "stuck": held if is_known else "?",
             "duplicated": self.bed.count() - len(first),
             "recover s": (max(first.values()) - self.hit_at) / 1e9,
             "worker exits": self.exits,

@@ -91,7 +91,7 @@ class Session:
                 share = foreign.share()
             row["foreign cpu"] = round(share, 3)
             if left > 1 and row.get("values") and share > self.conditions.noise:
-                _say(f"{workload} {peer.name}: once more, other work took {share:.0%} of the CPU")
+                _print(f"{workload} {peer.name}: once more, other work took {share:.0%} of the CPU")
                 continue
             self._keep(row)
             return
@@ -111,10 +111,10 @@ class Session:
             values = row.get("values") or {}
             shown = {name: round(value, 2) if isinstance(value, float) else value for name, value in values.items()}
             where = f"{row['workload']} round {row['round']} {row['peer']} (other work {row['foreign cpu']})"
-            _say(f"{where}: {row.get('error') or shown}")
+            _print(f"{where}: {row.get('error') or shown}")
             if self.conditions.out:
                 self.conditions.out.write_text(json.dumps(self.result, indent=1) + "\n")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

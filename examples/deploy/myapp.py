@@ -1,6 +1,6 @@
 """An app to deploy: it counts the words of a text file, with a checkpoint after every few lines.
 
-ZEROG_URL says where jobs are kept, for example sqlite:////var/lib/myapp/jobs.db.
+ZEROG_URL names the place where jobs are kept, for example sqlite:////var/lib/myapp/jobs.db.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One application, whichever server keeps its jobs: ZEROG_URL says."""
+"""One application, whichever server keeps its jobs; ZEROG_URL names it."""
 
 import os
 

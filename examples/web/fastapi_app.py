@@ -50,7 +50,7 @@ def result(uuid: str) -> dict[str, Any]:
     return {"result": jobs.get_job(uuid).get_data()}
 
 
-@app.delete("/jobs/{uuid}", status_code=202)  # no POST: a form on somebody else's page can send one, but not this
+@app.delete("/jobs/{uuid}", status_code=202)  # no POST: a form on a foreign page can send one, but not this
 def cancel(uuid: str) -> dict[str, str]:
     return {"status": jobs.cancel(uuid)}
 

@@ -39,7 +39,7 @@ def result(uuid):
     return {"result": jobs.get_job(uuid).get_data()}
 
 
-@app.delete("/jobs/<uuid>")  # no POST: a form on somebody else's page can send one, but not this
+@app.delete("/jobs/<uuid>")  # no POST: a form on a foreign page can send one, but not this
 def cancel(uuid):
     return {"status": jobs.cancel(uuid)}, 202
 

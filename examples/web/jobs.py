@@ -54,7 +54,7 @@ app.register(ImportRows)
 
 
 def public_info(uuid):
-    """``app.info`` without the tracebacks, which are nobody's business outside."""
+    """``app.info`` without the tracebacks, which are not for clients."""
     info = app.info(uuid)
     for error in info["errors"]:
         error.pop("traceback", None)
@@ -62,7 +62,7 @@ def public_info(uuid):
 
 
 def answer_to(error):
-    """The HTTP status and the JSON body for what ZeroG raises. What isn't the client's fault is logged, not told."""
+    """The HTTP status and the JSON body for what ZeroG raises. Other faults are logged and not returned."""
     if isinstance(error, ValidationError):
         return 422, {"error": "Some values are wrong.", "fields": error.messages}
     for kind, status in STATUS.items():

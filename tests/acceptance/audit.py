@@ -86,7 +86,7 @@ def _wrong(changes: list[Change]) -> list[str]:
         if change.old_status in TERMINAL:
             wrong.append(f"left its end: {change}")
         if change.epoch < epoch or change.old_epoch != epoch:
-            wrong.append(f"the epoch went back, or somebody wrote over a state nobody saw: {change}")
+            wrong.append(f"the epoch went back, or a state was overwritten before it was seen: {change}")
         epoch = change.epoch
         if change.status == RUNNING:
             if change.epoch in claimed or change.epoch != change.old_epoch + 1:

@@ -43,7 +43,7 @@ def test_two_deliveries_at_the_same_instant_to_eight_processes(
         claims = [change for changes in audit.changes().values() for change in changes if change.status == "running"]
         assert len(claims) == JOBS and {(claim.epoch, claim.attempts) for claim in claims} == {(1, 1)}
         took_part = {claim.worker for claim in claims}
-        assert len(took_part) > PROCESSES / 2, "the others had nothing to take, so nobody met anybody"
+        assert len(took_part) > PROCESSES / 2, "the others had nothing to take, so no two claims met"
         assert sorted(path.name[:36] for path in marks.iterdir()) == sorted(uuids)
         assert w.counts()["succeeded"] == JOBS
         with capsys.disabled():

@@ -157,7 +157,7 @@ def test_a_supervisor_does_not_replace_what_was_drained_for_good(tmp_path: Path)
     ],
 )
 @pytest.mark.wide
-def test_nobody_claims_from_a_paused_queue(tmp_path: Path, kind: str, executor: str) -> None:
+def test_no_worker_claims_from_a_paused_queue(tmp_path: Path, kind: str, executor: str) -> None:
     """With several workers; the other queue is served, submissions are taken, and all of it runs once resumed."""
     with workers(tmp_path, kind, "--queues", "slow,fast", "--executor", executor) as w:
         for _ in range(2):
@@ -214,12 +214,12 @@ def test_workers_show_what_they_do(tmp_path: Path) -> None:
         assert worker.wait(20) == 0
 
 
-def test_orders_that_can_not_be_given_are_told(tmp_path: Path) -> None:
+def test_orders_that_can_not_be_given_are_refused(tmp_path: Path) -> None:
     with workers(tmp_path) as w:
         app = "tests.acceptance.jobs:app"
         name = name_of(w, w.start())
         for arguments, code, words in [
-            (["workers", "drain", app, "nobody"], 1, f"there is no worker called 'nobody'; known: {name}"),
+            (["workers", "drain", app, "unknown"], 1, f"there is no worker called 'unknown'; known: {name}"),
             (["workers", "drain", app, "--host", "moon"], 1, "there is no worker on host 'moon'"),
             (["workers", "drain", app], 2, "name workers, or give a host, or choose all of them"),
             (["queues", "pause", app, ""], 2, "queue=''; expected a name"),

@@ -106,7 +106,7 @@ def test_a_hard_limit_kills_a_process_whatever_it_does(job_type: str, do: str, t
     assert LIMIT <= seconds(job) < LIMIT + LATE
 
 
-def test_who_shrugs_off_the_soft_limit_meets_the_hard_one(tmp_path: Path) -> None:
+def test_a_run_that_ignores_the_soft_limit_meets_the_hard_one(tmp_path: Path) -> None:
     job = ended(tmp_path, "both", "stubborn", "--executor", "process", module="tests.acceptance.limited_hard")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["Timeout"])
     assert LIMIT <= seconds(job) < LIMIT + LATE
@@ -133,7 +133,7 @@ def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any,
 
 @pytest.mark.parametrize("job_type", ["plain", "coroutine"])
 @pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
-def test_a_cancelled_process_is_told_at_once(job_type: str, do: str, tmp_path: Path) -> None:
+def test_a_cancelled_process_is_interrupted_at_once(job_type: str, do: str, tmp_path: Path) -> None:
     """Whether or not it ever writes; what it had started ends with it."""
     job, took = cancelled(tmp_path, job_type, do, "--executor", "process")
     assert recorded(tmp_path, job) == "Cancelled"

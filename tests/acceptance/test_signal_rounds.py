@@ -50,7 +50,7 @@ class Rounds:
     def ended(self, worker: subprocess.Popen[bytes], code: int) -> None:
         self.codes[code] += 1
         if code == 0:
-            assert self.owned_by(worker) == 0, "it said that it ended well, and left running jobs"
+            assert self.owned_by(worker) == 0, "it exited with 0, and left running jobs"
         self.w.running.remove(worker)
 
     def storm(self) -> None:

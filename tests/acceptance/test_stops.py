@@ -174,5 +174,5 @@ def test_a_storm_of_deploys_costs_no_job_anything(
         w.until_ended(len(uuids), 120)
         check_books(w, uuids)
         with capsys.disabled():
-            said = f"{executor}, {processes} processes, SIGTERM to {target}"
-            print(f"\n{said}: {ended} deploys, {done} jobs ended meanwhile")
+            setup = f"{executor}, {processes} processes, SIGTERM to {target}"
+            print(f"\n{setup}: {ended} deploys, {done} jobs ended meanwhile")

@@ -67,7 +67,7 @@ def test_workers_notice_that_their_supervisor_is_gone(w: Workers) -> None:
 
 
 @pytest.mark.wide
-def test_a_crash_loop_is_told_and_ends(tmp_path: Path) -> None:
+def test_a_crash_loop_is_logged_and_ends(tmp_path: Path) -> None:
     """Workers that can't live are replaced ever more slowly, then the supervisor gives up with a distinct exit code."""
     (tmp_path / "doomed.py").write_text(
         "import os\nimport sys\nimport zerog\napp = zerog.App('memory://')\nif 'worker' in sys.argv:\n    os._exit(9)\n"
@@ -152,12 +152,12 @@ def supervised(folder: Path, first_does: str) -> subprocess.CompletedProcess[str
     return result
 
 
-def test_a_worker_that_says_it_ends_and_does_not_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_reports_its_end_and_does_not_end_is_replaced(tmp_path: Path) -> None:
     """What keeps it may be a thread that a job left. Its jobs are released, but it would run no further ones."""
     assert "did not end in time" in supervised(tmp_path, 'link.send(b"STOPPING=1\\n")').stderr
 
 
-def test_a_worker_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
+def test_a_worker_that_requests_more_time_gets_it(tmp_path: Path) -> None:
     """It waits for its jobs; it is killed only once its requests for more time have stopped."""
     asks = 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=1500000\\n"); time.sleep(1); os._exit(5)'
     recorded = supervised(tmp_path, asks).stderr
@@ -165,7 +165,7 @@ def test_a_worker_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
     assert "did not end in time" not in recorded
 
 
-def test_a_worker_that_asks_no_more_is_killed(tmp_path: Path) -> None:
+def test_a_worker_that_stops_requesting_time_is_killed(tmp_path: Path) -> None:
     recorded = supervised(tmp_path, 'link.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=500000\\n")').stderr
     assert "did not end in time" in recorded
 

@@ -59,7 +59,7 @@ def test_what_does_not_look_like_an_app_is_not_taken_for_one(
 @pytest.mark.parametrize(
     "command", [["jobs", "ls"], ["jobs", "rm"], ["worker"], ["submit"], ["doctor"], ["reconcile"], ["types"]]
 )
-def test_neither_is_2_and_says_both_ways(shop: Shop, zerog: Zerog, command: list[str]) -> None:
+def test_neither_is_2_and_names_both_ways(shop: Shop, zerog: Zerog, command: list[str]) -> None:
     """For every command; its help still works."""
     result = zerog(*command)
     assert result.exit_code == 2
@@ -97,7 +97,7 @@ def test_jobs_in_one_process_s_memory_are_no_command_s(shop: Shop, zerog: Zerog,
     assert zerog("types", "memoryapp:app").exit_code == 0
 
 
-def test_a_worker_of_one_process_s_memory_would_wait_for_nobody(shop: Shop) -> None:
+def test_a_worker_on_one_process_s_memory_is_refused(shop: Shop) -> None:
     """No client can submit to it."""
     (shop.folder / "memoryapp.py").write_text("import zerog\napp = zerog.App('memory://')\n")
     result = zerog_command("worker", "memoryapp:app", "--burst", folder=shop.folder)

@@ -56,7 +56,7 @@ def test_rm_by_uuid(shop: Shop, zerog: Zerog) -> None:
     ("verb", "why"),
     [("cancel", "succeeded already"), ("retry", "only a job that has ended"), ("rm", "cancel it first")],
 )
-def test_what_can_t_be_done_is_told_for_each_job(shop: Shop, zerog: Zerog, verb: str, why: str) -> None:
+def test_what_can_t_be_done_is_reported_for_each_job(shop: Shop, zerog: Zerog, verb: str, why: str) -> None:
     """The rest are done all the same; the exit code is 1."""
     waiting, running, done, failed = shop.submitted(), shop.running(), shop.ended(), shop.ended(500)
     wrong = done if verb == "cancel" else waiting
@@ -182,7 +182,7 @@ def in_terminal(folder: Path, answer: str, *arguments: str) -> tuple[int, str]:
     return process.returncode, printed.decode()
 
 
-def test_somebody_at_a_terminal_is_asked(shop: Shop) -> None:
+def test_a_user_at_a_terminal_is_asked(shop: Shop) -> None:
     """The question has the number; no is exit code 1 and changes nothing, yes shows how far it is."""
     for _ in range(3):
         shop.cancelled()
@@ -235,7 +235,7 @@ def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeyp
     assert result.stdout == "2 jobs removed; 1 job could not be removed, see above.\n"
 
 
-def test_ctrl_c_in_the_middle_tells_what_was_done(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_the_middle_prints_what_was_done(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback, exit code 130, and the summary."""
     made = [shop.cancelled() for _ in range(3)]
     do = _Round._do

@@ -124,7 +124,7 @@ def test_parameters_as_json(folder: Path) -> None:
         (["worker", "shop:app", "--executor", "magic"], 2, ["magic", "thread"]),
     ],
 )
-def test_mistakes_are_told_in_one_line(folder: Path, arguments: list[str], code: int, words: list[str]) -> None:
+def test_mistakes_are_reported_in_one_line(folder: Path, arguments: list[str], code: int, words: list[str]) -> None:
     """What is wrong, what was expected, no traceback, and an exit code that shows whose mistake it was."""
     result = zerog_command(*arguments)
     assert result.returncode == code, result.stderr
@@ -159,7 +159,7 @@ def test_the_database_is_named_when_it_cant_be_used(folder: Path) -> None:
     assert "no/such/folder" in result.stderr
 
 
-def test_every_command_has_help_and_the_version_is_told() -> None:
+def test_every_command_has_help_and_the_version_is_printed() -> None:
     """--help works everywhere; the examples in it name the command."""
     for command in ("worker", "submit", "progress", "demo"):
         result = in_process(command, "--help")

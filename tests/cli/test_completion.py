@@ -90,7 +90,7 @@ def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_help_says_how_to_install_it(zerog: Zerog, shell: str) -> None:
+def test_the_help_shows_how_to_install_it(zerog: Zerog, shell: str) -> None:
     """The script is printed for each shell, and the help has the line that installs it."""
     assert f"zerog completion {shell}" in zerog("completion", "--help").stdout
     result = zerog_command("completion", shell)

@@ -118,7 +118,7 @@ def queue_unserved(shop: Shop) -> None:
     shop.submitted(queue="slow")
 
 
-def nobody_alive(shop: Shop) -> None:
+def no_worker_alive(shop: Shop) -> None:
     shop.submitted()
     WorkerRecords(shop.app.engine).forget(ALICE.name)
 
@@ -161,7 +161,7 @@ DISORDERS = [
     Disorder(not_stopped, "cancelled and their owner does not stop them", True, "zerog reconcile"),
     Disorder(stalled, "written nothing for 15 minutes", True, "zerog jobs cancel"),
     Disorder(queue_unserved, "1 jobs wait on queue slow, which no worker serves", True, "zerog worker"),
-    Disorder(nobody_alive, "no worker is alive", True, "zerog worker"),
+    Disorder(no_worker_alive, "no worker is alive", True, "zerog worker"),
     Disorder(not_durable, "a power cut may take", False),
     Disorder(clock_ahead, "this machine's clock has not reached", True),
 ]
@@ -205,7 +205,7 @@ def test_a_disorder_is_named_and_its_command_mends_it(
     assert examined(zerog, disorder) == (0, [])
 
 
-def test_a_worker_says_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
+def test_a_worker_logs_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
     """So that the doctor knows which ones are not served."""
     command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--queues", "slow,urgent", "--log-level", "ERROR"]
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:

@@ -48,7 +48,7 @@ def test_edit_from_a_file(shop: Shop, zerog: Zerog) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--reason", "typo"), "one of both"),
         (("--set", "path=x", "--params", "f", "--reason", "typo"), "one of both"),
@@ -58,12 +58,12 @@ def test_edit_from_a_file(shop: Shop, zerog: Zerog) -> None:
         (("--set", "path=x", "--reason", ""), "expected a text"),
     ],
 )
-def test_a_wrong_edit_is_told(shop: Shop, zerog: Zerog, arguments: Any, said: str) -> None:
+def test_a_wrong_edit_is_refused(shop: Shop, zerog: Zerog, arguments: Any, message: str) -> None:
     """Exit code 2, and the job stays as it was."""
     uuid = shop.ended(500)
     result = run(zerog, uuid, *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert shop.app.info(uuid)["events"][-1]["msg"] == "looked"
 
 

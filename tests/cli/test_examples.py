@@ -100,9 +100,9 @@ def check(shop: Shop, line: str) -> None:
     words = shlex.split(line, comments=True)
     environment = without_app() if "myapp:app" in words else {**without_app(), "ZEROG_APP": "myapp:app"}
     log = shop.folder / "log"
-    with log.open("w") as said:
+    with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=shop.folder, env=environment, stdout=said, stderr=said
+            [sys.executable, "-m", *words], cwd=shop.folder, env=environment, stdout=stream, stderr=stream
         )
         try:
             if line.startswith(LONG):

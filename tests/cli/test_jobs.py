@@ -30,7 +30,7 @@ def uuids(output: str) -> list[str]:
     return [row[0] for row in rows(output)]
 
 
-def test_a_row_says_how_a_job_stands(shop: Shop, zerog: Zerog) -> None:
+def test_a_row_shows_the_state_of_a_job(shop: Shop, zerog: Zerog) -> None:
     """Uuid, type, status, percent, runs, errors, age and queue, in that order."""
     uuid = shop.running()
     shop.app.datastore.mutate(make_key(uuid), [Set("completeness", 0.428), Set("errorCount", 2)])
@@ -41,7 +41,7 @@ def test_a_row_says_how_a_job_stands(shop: Shop, zerog: Zerog) -> None:
     assert (age[-1], queue) == ("s", "default")
 
 
-def test_no_jobs_are_said(zerog: Zerog) -> None:
+def test_an_empty_list_is_reported(zerog: Zerog) -> None:
     """Nothing to list is no error."""
     result = zerog("jobs", "ls", "myapp:app")
     assert (result.exit_code, result.stdout) == (0, "No jobs.\n")
@@ -109,7 +109,7 @@ def test_an_age_that_is_none_is_refused(zerog: Zerog, value: str) -> None:
     assert "2026-11-01" in result.stderr
 
 
-def test_a_limit_says_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
+def test_a_limited_list_shows_that_there_are_more(shop: Shop, zerog: Zerog) -> None:
     """Fifty by default; the line is on standard error, so that scripts don't meet it."""
     made = sorted(shop.submitted() for _ in range(52))
     result = zerog("jobs", "ls", "myapp:app")
@@ -190,7 +190,7 @@ def test_a_wide_terminal_shows_bars(shop: Shop) -> None:
     assert "━━━━━━━━━━━━" in row
 
 
-def test_show_tells_head_and_history(shop: Shop, zerog: Zerog) -> None:
+def test_show_prints_head_and_history(shop: Shop, zerog: Zerog) -> None:
     """Everything that is stored, in words; --no-history leaves out the history."""
     uuid = shop.ended()
     error = {"timestamp": "2026-01-01T00:00:01+00:00", "errorCode": 507, "msg": "full", "traceback": "line 1\nline 2\n"}

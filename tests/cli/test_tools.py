@@ -38,7 +38,7 @@ def owned_by_the_dead(shop: Shop) -> str:
 # reconcile
 
 
-def test_one_sweep_says_what_it_repaired(shop: Shop, zerog: Zerog) -> None:
+def test_one_sweep_prints_what_it_repaired(shop: Shop, zerog: Zerog) -> None:
     """A pending job is put on its queue; a second call finds nothing more."""
     uuid = shop.pending()
     first = zerog("reconcile", "myapp:app")
@@ -77,7 +77,7 @@ def test_what_is_left_alone_needs_a_person(shop: Shop, zerog: Zerog) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_reconcile_for_ever_ends_when_told(shop: Shop, number: signal.Signals) -> None:
+def test_reconcile_for_ever_ends_on_a_signal(shop: Shop, number: signal.Signals) -> None:
     """It repairs what appears while it runs; SIGTERM and Ctrl-C are a good end."""
     command = [sys.executable, "-m", "zerog", "reconcile", "myapp:app", "--every", "0.1"]
     process = subprocess.Popen(command, cwd=shop.folder, env=without_app(), stdout=subprocess.PIPE, text=True)
@@ -117,7 +117,7 @@ def test_reconcile_for_ever_survives_an_outage(shop: Shop, zerog: Zerog, monkeyp
 # setup
 
 
-def test_setup_says_what_it_made_and_then_that_all_is_there(tmp_path: Path, shop: Shop) -> None:
+def test_setup_prints_what_it_made_and_then_that_all_is_there(tmp_path: Path, shop: Shop) -> None:
     """Tables and indexes by name, once; nothing that was there is changed."""
     uuid = shop.ended()
     shop.close()
@@ -133,7 +133,7 @@ def test_setup_says_what_it_made_and_then_that_all_is_there(tmp_path: Path, shop
     assert shop.status(uuid) == "succeeded"
 
 
-def test_setup_says_which_part_is_out_of_reach(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_names_the_part_that_is_out_of_reach(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other part is set up all the same."""
 
     def unreachable(self: object) -> int:
@@ -209,7 +209,7 @@ def test_one_that_failed_among_many_is_a_failure(shop: Shop, number: int) -> Non
     assert follow(shop.app, [shop.ended(500), *good], quiet) == 1
 
 
-def test_submit_waits_no_longer_than_told(shop: Shop, zerog: Zerog) -> None:
+def test_submit_waits_no_longer_than_its_limit(shop: Shop, zerog: Zerog) -> None:
     """Exit code 4: the job is there and still runs."""
     result = zerog("submit", "myapp:app", "refuse", "--wait", "--timeout", "0.1")
     uuid = result.stdout.split()[0]
@@ -269,10 +269,10 @@ def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
         try:
             until(read.exists, what="the command never looked at the job")
             process.send_signal(signal.SIGINT)
-            printed, said = process.communicate(timeout=20)
+            printed, errors = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert (process.returncode, said) == (130, "")
+    assert (process.returncode, errors) == (130, "")
     assert "Traceback" not in printed
     assert shop.status(uuid) == "queued"
 

@@ -23,7 +23,7 @@ OWN = [kind for kind in KINDS if kind in ("memory", "sqlite", "two-files", "redi
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_bad_entries_are_in_nobody_s_way(kind: str, tmp_path: Path) -> None:
+def test_bad_entries_block_no_job(kind: str, tmp_path: Path) -> None:
     """Whatever is written among the entries, jobs before and behind it are claimed, and the sweep continues."""
     clock = ManualClock()
     engine = KINDS[kind].open(tmp_path, clock)
@@ -60,7 +60,7 @@ def test_a_key_that_is_no_queue_s_ends_no_worker(kind: str, place: str, tmp_path
 
 @pytest.mark.parametrize("field", ["zerog_ttr", "status", "enqueue_at_front", None])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "x", "9" * 400, b"\xff"], ids=lambda value: str(value[:4]))
-def test_what_a_job_of_rq_holds_is_in_nobody_s_way(field: str | None, value: str) -> None:
+def test_what_a_job_of_rq_holds_blocks_no_job(field: str | None, value: str) -> None:
     """Its fields may be anything, and so may its key: the entry is delivered all the same, and can be judged."""
     clock = ManualClock()
     url = real_url()

@@ -28,7 +28,7 @@ from zerog.testing.clock import ManualClock
 
 ALICE, BOB = WorkerIdentity("alice", 30.0), WorkerIdentity("bob", 30.0)
 
-Told = Callable[[Document], bool]
+Recorded = Callable[[Document], bool]
 """True if a document records what happened."""
 
 
@@ -76,7 +76,7 @@ class Place:
         return uuid
 
 
-def put_failed(place: Place) -> tuple[str, Told]:
+def put_failed(place: Place) -> tuple[str, Recorded]:
     def fail(*_args: object, **_kwargs: object) -> None:
         raise QueueUnavailable("no route")
 
@@ -86,20 +86,20 @@ def put_failed(place: Place) -> tuple[str, Told]:
     return uuid, lambda document: document["queueState"] == "pending"
 
 
-def put_again(place: Place) -> tuple[str, Told]:
+def put_again(place: Place) -> tuple[str, Recorded]:
     uuid = place.pending()
     Reconciler(place.engine, "sweeper", place.clock).sweep()
     return uuid, lambda document: ["again" in event["msg"] for event in document["events"]] == [True]
 
 
-def rescued_crashes(place: Place) -> tuple[str, Told]:
+def rescued_crashes(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     assert place.engine.rescue(claim.uuid, claim.run, "crashes", "killed by SIGSEGV")
     assert not place.engine.rescue(claim.uuid, claim.run, "crashes", "killed by SIGSEGV")
     return claim.uuid, lambda document: [error["msg"] for error in document["errors"]] == ["killed by SIGSEGV"]
 
 
-def rescued_lost(place: Place) -> tuple[str, Told]:
+def rescued_lost(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for _ in range(4):
@@ -108,21 +108,21 @@ def rescued_lost(place: Place) -> tuple[str, Told]:
     return claim.uuid, lambda document: ["alice was silent" in error["msg"] for error in document["errors"]] == [True]
 
 
-def cancelled_waiting(place: Place) -> tuple[str, Told]:
+def cancelled_waiting(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     place.engine.cancel(claim.uuid)
     assert place.settle(claim, "requeue")
     return claim.uuid, lambda document: (document["status"], document["resultCode"]) == ("cancelled", 410)
 
 
-def claim_recovered(place: Place) -> tuple[str, Told]:
+def claim_recovered(place: Place) -> tuple[str, Recorded]:
     uuid = place.submit()
     failpoints.arm("claim.written", "unknown")
     assert [claim.uuid for claim in place.claim()] == [uuid]
     return uuid, lambda document: document["attempts"] == 1
 
 
-def released_unheld(place: Place) -> tuple[str, Told]:
+def released_unheld(place: Place) -> tuple[str, Recorded]:
     uuid = place.submit()
     place.claim()
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
@@ -132,14 +132,14 @@ def released_unheld(place: Place) -> tuple[str, Told]:
     return uuid, lambda document: (document["attempts"], document["status"]) == (0, "queued")
 
 
-def settle_lost(place: Place) -> tuple[str, Told]:
+def settle_lost(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     place.engine.release(claim.uuid, claim.run, "taken away")
     assert not place.settle(claim)
     return claim.uuid, lambda document: [event["msg"] for event in document["events"]] == ["taken away"]
 
 
-def dropped_unknown(place: Place) -> tuple[None, Told]:
+def dropped_unknown(place: Place) -> tuple[None, Recorded]:
     place.deliver(new_uuid())
     return None, bool
 
@@ -153,51 +153,51 @@ class Rubbish:
         """There is nothing to take away."""
 
 
-def dropped_invalid(place: Place) -> tuple[None, Told]:
+def dropped_invalid(place: Place) -> tuple[None, Recorded]:
     deliveries = [Rubbish()]
     place.patch.setattr(place.engine.queue, "reserve", lambda timeout: deliveries.pop() if deliveries else None)
     assert place.claim() == []
     return None, bool
 
 
-def dropped_unreadable(place: Place) -> tuple[str, Told]:
+def dropped_unreadable(place: Place) -> tuple[str, Recorded]:
     uuid = place.submit()
     place.engine.datastore.mutate(make_key(uuid), [Set("attempts", "many")])
     assert place.claim() == []
     return uuid, lambda document: document["status"] == "queued"
 
 
-def dropped_new(place: Place) -> tuple[str, Told]:
+def dropped_new(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.new()), lambda document: document["status"] == "new"
 
 
-def dropped_running(place: Place) -> tuple[str, Told]:
+def dropped_running(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.claimed().uuid), lambda document: document["owner"]["worker"] == "alice"
 
 
-def dropped_succeeded(place: Place) -> tuple[str, Told]:
+def dropped_succeeded(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     place.settle(claim)
     return place.deliver(claim.uuid), lambda document: document["resultCode"] == 200
 
 
-def dropped_failed(place: Place) -> tuple[str, Told]:
+def dropped_failed(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     place.settle(claim, code=418)
     return place.deliver(claim.uuid), lambda document: document["resultCode"] == 418
 
 
-def dropped_cancelled(place: Place) -> tuple[str, Told]:
+def dropped_cancelled(place: Place) -> tuple[str, Recorded]:
     claim = place.claimed()
     place.settle(claim, code=410, status="cancelled")
     return place.deliver(claim.uuid), lambda document: document["resultCode"] == 410
 
 
-def released_early(place: Place) -> tuple[str, Told]:
+def released_early(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.submit(delay=50)), lambda document: document["status"] == "scheduled"
 
 
-def released_unsuitable(place: Place) -> tuple[str, Told]:
+def released_unsuitable(place: Place) -> tuple[str, Recorded]:
     def refuse(head: Document) -> str:
         raise Unsuitable("newer than this code")
 
@@ -207,14 +207,14 @@ def released_unsuitable(place: Place) -> tuple[str, Told]:
     return uuid, lambda document: document["status"] == "queued"
 
 
-def sweep_left(place: Place) -> tuple[str, Told]:
+def sweep_left(place: Place) -> tuple[str, Recorded]:
     uuid = place.pending(notBefore="soon")
     report = Reconciler(place.engine, "sweeper", place.clock).sweep()
     assert "soon" in report.stuck[uuid]
     return uuid, lambda document: document["notBefore"] == "soon"
 
 
-def removed_old(place: Place) -> tuple[None, Told]:
+def removed_old(place: Place) -> tuple[None, Recorded]:
     claim = place.claimed()
     place.settle(claim)
     place.clock.advance(11)
@@ -224,7 +224,7 @@ def removed_old(place: Place) -> tuple[None, Told]:
     return None, bool
 
 
-def workers_forgotten(place: Place) -> tuple[None, Told]:
+def workers_forgotten(place: Place) -> tuple[None, Recorded]:
     WorkerRecords(place.engine).renew(ALICE, 1)
     reconciler = Reconciler(place.engine, "sweeper", place.clock)
     for _ in range(4):
@@ -237,7 +237,7 @@ def workers_forgotten(place: Place) -> tuple[None, Told]:
 class Row(NamedTuple):
     """A way to a counter."""
 
-    provoke: Callable[[Place], tuple[str | None, Told]]
+    provoke: Callable[[Place], tuple[str | None, Recorded]]
     kinds: tuple[str, ...] = tuple(KINDS)
 
 

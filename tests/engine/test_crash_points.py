@@ -28,7 +28,7 @@ class OfScenario(zerog.BaseJob):
     JOB_TYPE = "test"
 
     def run(self) -> None:
-        raise AssertionError("nobody runs it")
+        raise AssertionError("this job is never run")
 
 
 EACH = [(kind, point) for kind in KINDS for point in KINDS[kind].points]
@@ -64,7 +64,7 @@ def cut_off(engine: Engine) -> set[str]:
     return {head["uuid"] for head in heads if head["owner"] is not None or head["queueState"] == "pending"}
 
 
-def told_by_doctor(engine: Engine) -> set[str]:
+def named_by_doctor(engine: Engine) -> set[str]:
     """The jobs that the doctor names."""
     app = zerog.App(datastore=engine.datastore, queue=engine.queue, clock=engine.clock)
     app.register(OfScenario)
@@ -145,10 +145,10 @@ def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) 
     clock = ManualClock()
     clock.advance(10)
     engine = KINDS[kind].open(tmp_path, clock)
-    assert cut_off(engine) <= told_by_doctor(engine)
+    assert cut_off(engine) <= named_by_doctor(engine)
     crash_scenario.recover(engine, clock)
     crash_scenario.check(engine, accepted_in(tmp_path))
-    assert told_by_doctor(engine) == set()
+    assert named_by_doctor(engine) == set()
     engine.close()
 
 

@@ -1,4 +1,4 @@
-"""``App.edit`` and ``zerog jobs edit``; filters on the last error."""
+"""``App.edit``; filters on the last error."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 import zerog
-from tests.cli.conftest import shop
-from tests.cli.conftest import zerog as zerog_command
 from zerog.jobs.secrets import HIDDEN
 from zerog.records.job import make_key
 from zerog.records.operations import Set
-
-__all__ = ["shop", "zerog_command"]
 
 
 class Import(zerog.BaseJob):
@@ -196,7 +192,7 @@ class WaysOut(zerog.BaseJob):
 
 
 @pytest.mark.parametrize("way", ["init", "hook", "raise", "finish", "continue", "value", "large"])
-def test_whoever_records_an_error_shows_it_in_the_head(app: zerog.App, way: str) -> None:
+def test_every_way_to_record_an_error_shows_it_in_the_head(app: zerog.App, way: str) -> None:
     """On every way out: the last error of the head is the last one of the history."""
     app.register(WaysOut)
     uuid = app.submit(WaysOut, {"way": way}).uuid
@@ -212,7 +208,7 @@ def test_whoever_records_an_error_shows_it_in_the_head(app: zerog.App, way: str)
     }
 
 
-def test_whoever_saw_an_older_token_is_refused(app: zerog.App, failed: str) -> None:
+def test_an_edit_under_an_older_token_is_refused(app: zerog.App, failed: str) -> None:
     """The token of a job object is taken as it is, as text."""
     job = app.get_job(failed)
     app.edit(failed, {"limit": 3}, who="alice", reason="typo", cas=job.cas)
@@ -256,11 +252,11 @@ def test_what_is_done_by_hand_is_logged(app: zerog.App, failed: str, caplog: pyt
     with caplog.at_level(logging.INFO, "zerog"):
         app.edit(failed, {"url": "elsewhere"}, who="alice", reason="typo", retry=True)
         app.cancel(failed)
-        app.discard(failed, "nobody needs it")
+        app.discard(failed, "not needed any more")
     recorded = [(record.__dict__["transition"], record.message) for record in caplog.records]
     assert [transition for transition, _ in recorded] == ["edited", "retried", "cancelled", "discarded"]
     assert recorded[0][1].endswith("edited by alice: url; typo")
-    assert recorded[-1][1].endswith("discarded after cancelled: nobody needs it")
+    assert recorded[-1][1].endswith("discarded after cancelled: not needed any more")
     assert "elsewhere" not in caplog.text
 
 

@@ -132,7 +132,7 @@ def test_a_connection_is_lost_right_after_the_claim(app: zerog.App, monkeypatch:
             self.uuid = uuid
 
         def delete(self) -> None:
-            raise ReservationLost("the connection was lost; the entry is somebody else's")
+            raise ReservationLost("the connection was lost; another consumer has the entry")
 
     engine = Engine(app.datastore, MemoryQueue(), app.clock)
     uuid = app.submit("plain").uuid
@@ -154,7 +154,7 @@ def test_a_put_whose_reply_is_lost_is_sent_again(clock: ManualClock, monkeypatch
 
     def silent(*args: Any, **options: Any) -> Any:
         put(*args, **options)
-        raise QueueUnavailable("timed out; nobody knows")
+        raise QueueUnavailable("timed out; the outcome is unknown")
 
     with monkeypatch.context() as broken:
         broken.setattr(app.queue, "put", silent)

@@ -53,7 +53,7 @@ def test_every_verb_tries_again(engine: Engine, verb: str, words: str) -> None:
 
 @pytest.mark.parametrize(("words", "error"), [("busy...", TooManyCollisions), ("lost...", AmbiguousWrite)])
 @pytest.mark.parametrize("verb", ["enqueue", "retry", "discard"])
-def test_a_verb_that_gets_nowhere_says_so(engine: Engine, verb: str, words: str, error: type[Exception]) -> None:
+def test_a_verb_that_makes_no_progress_raises(engine: Engine, verb: str, words: str, error: type[Exception]) -> None:
     """It gives up after a bounded number of tries, and nothing was changed."""
     uuid = submit(engine)
     if verb != "enqueue":
@@ -130,9 +130,7 @@ def test_a_submission_without_an_answer_is_stored_once(engine: Engine, words: st
 
 
 @pytest.mark.parametrize(("words", "error"), [("lost...", AmbiguousWrite), ("lost down", AmbiguousWrite)])
-def test_a_submission_nobody_can_say_anything_about_names_the_uuid(
-    engine: Engine, words: str, error: type[Exception]
-) -> None:
+def test_a_submission_of_unknown_outcome_names_the_uuid(engine: Engine, words: str, error: type[Exception]) -> None:
     """The caller can look it up."""
     made = document(engine)
     plan(engine, words)
@@ -258,7 +256,7 @@ class _Broken:
         raise QueueUnavailable("no route")
 
 
-def test_a_delivery_that_is_no_job_or_can_t_be_acknowledged_stops_nobody(
+def test_a_delivery_that_is_no_job_or_can_t_be_acknowledged_stops_no_worker(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A queue that breaks its contract costs a count; an acknowledgement that fails costs a later delivery."""

@@ -50,7 +50,7 @@ def transitions(w: Workers) -> dict[str, list[str]]:
 
 
 @EXECUTORS
-def test_each_transition_is_told_once(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_each_transition_is_logged_once(options: tuple[str, ...], tmp_path: Path) -> None:
     """Whatever processes are between the worker and the run: one line a transition, errors beside them."""
     with Workers(tmp_path, "--log-format", "json", *options, module=MODULE) as w:
         talking = w.app.submit("talking", {"password": CANARY}).uuid
@@ -146,7 +146,7 @@ def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
         assert [line[0] for line in about] == ["INFO", "INFO", "WARNING", "INFO"]
 
 
-def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> None:
+def test_a_release_and_a_rescue_are_logged_by_the_process_that_made_them(tmp_path: Path) -> None:
     """The worker that ends releases its job; the one that is killed can't, so another one logs it."""
     with Workers(tmp_path, "--lease", "1", "--log-format", "json", module=MODULE) as w:
         started = tmp_path / "started"
@@ -174,7 +174,7 @@ def test_a_release_and_a_rescue_are_told_by_who_made_them(tmp_path: Path) -> Non
         assert "silent for its lease" in rescued["reason"]
 
 
-def test_nothing_is_told_below_the_level(tmp_path: Path) -> None:
+def test_nothing_is_logged_below_the_level(tmp_path: Path) -> None:
     """At WARNING a day without trouble leaves an empty log."""
     with Workers(tmp_path, "--log-level", "WARNING", "--processes", "2", module="tests.acceptance.jobs") as w:
         w.app.submit_many("square", ({"number": number} for number in range(50)))
@@ -248,7 +248,7 @@ def claim(engine: Any) -> Any:
     return claim
 
 
-def test_submit_cancel_and_retry_are_told(recorded: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_submit_cancel_and_retry_are_logged(recorded: Any, caplog: pytest.LogCaptureFixture) -> None:
     engine, _, so_far = recorded
     uuid = submitted(engine, delay=60)
     engine.enqueue(uuid)
@@ -264,7 +264,7 @@ def test_submit_cancel_and_retry_are_told(recorded: Any, caplog: pytest.LogCaptu
     assert all(text.startswith(f"{uuid[-8:]} demo {uuid} ") for text in texts)
 
 
-def test_cancelling_a_running_job_is_told_once(recorded: Any) -> None:
+def test_cancelling_a_running_job_is_logged_once(recorded: Any) -> None:
     engine, _, so_far = recorded
     uuid = submitted(engine)
     claim(engine)
@@ -273,7 +273,9 @@ def test_cancelling_a_running_job_is_told_once(recorded: Any) -> None:
     assert so_far() == [("submitted", uuid), ("cancel requested", uuid)]
 
 
-def test_a_rescued_and_a_released_run_are_told_with_the_reason(recorded: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rescued_and_a_released_run_are_logged_with_the_reason(
+    recorded: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     engine, _, so_far = recorded
     uuid = submitted(engine)
     assert engine.rescue(uuid, claim(engine).run, "crashes", "its process died")
@@ -290,7 +292,7 @@ def test_a_rescued_and_a_released_run_are_told_with_the_reason(recorded: Any, ca
     assert (caplog.records[-1].transition, caplog.records[-1].status) == ("finished", "cancelled")
 
 
-def test_a_repair_is_told(recorded: Any) -> None:
+def test_a_repair_is_logged(recorded: Any) -> None:
     """A document whose writer died before it reached the queue."""
     engine, clock, so_far = recorded
     now = clock.now().isoformat()
@@ -301,7 +303,7 @@ def test_a_repair_is_told(recorded: Any) -> None:
     assert so_far() == [("submitted", uuid), ("put again", uuid)]
 
 
-def test_a_job_given_back_that_was_cancelled_is_told_as_cancelled(recorded: Any) -> None:
+def test_a_released_job_that_was_cancelled_is_logged_as_cancelled(recorded: Any) -> None:
     """The run requests another one, and there won't be any."""
     engine, _, so_far = recorded
     uuid = submitted(engine)
@@ -321,7 +323,7 @@ def test_records_outside_any_run_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("log_id", [None, 7, "x\ny"])
-def test_a_record_is_one_line_whatever_it_says(log_id: object) -> None:
+def test_a_record_is_one_line_whatever_it_contains(log_id: object) -> None:
     """What looks like a separate record could be believed; a logId may be anything that some logger gave."""
     record = logging.LogRecord("shop", logging.INFO, "", 0, "one\ntwo\r\nthree", (), None)
     record.logId = log_id

@@ -39,7 +39,7 @@ class Held(Reservation):
             raise QueueUnavailable("away")
 
 
-class Told(Queue):
+class Scripted(Queue):
     """A queue that gives scripted entries on demand; ``asked`` while a thread waits for it."""
 
     def __init__(self, name: str) -> None:
@@ -72,7 +72,7 @@ class Bench:
     """Two such queues, a waiting thread, and what it brought."""
 
     def __init__(self) -> None:
-        self.queues = {"recorded-a": Told("recorded-a"), "recorded-b": Told("recorded-b")}
+        self.queues = {"recorded-a": Scripted("recorded-a"), "recorded-b": Scripted("recorded-b")}
         self.listeners = MultiQueueWaiter(self.queues.__getitem__)
         self.brought: list[Reservation] = []
         self.trouble: list[Exception] = []
@@ -144,7 +144,7 @@ def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
     assert bench.brought[1:] == [second]
 
 
-def test_trouble_is_told(bench: Bench) -> None:
+def test_trouble_is_reported(bench: Bench) -> None:
     """A queue that can't be asked ends the wait with its reason; so the worker logs it and tries again later."""
     bench.wait()
     bench.queues["recorded-a"].give(QueueUnavailable("away"))
@@ -161,20 +161,20 @@ def test_a_wait_that_is_over_leaves_no_threads(bench: Bench) -> None:
     assert not listening()
 
 
-def test_close_wakes_again_who_did_not_hear_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_wakes_a_thread_that_missed_the_first_wake(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is about to wait is notified of the end the next time."""
     bench.wait()
     bench.queues["recorded-b"].give(Held())
     bench.ended()
-    heard = bench.queues["recorded-a"].wake
+    wake = bench.queues["recorded-a"].wake
     calls: list[int] = []
 
-    def deaf_at_first() -> None:
+    def lost_at_first() -> None:
         calls.append(1)
         if len(calls) > 1:
-            heard()
+            wake()
 
-    monkeypatch.setattr(bench.queues["recorded-a"], "wake", deaf_at_first)
+    monkeypatch.setattr(bench.queues["recorded-a"], "wake", lost_at_first)
     bench.listeners.close()
     assert not listening() and len(calls) > 1
 
@@ -206,7 +206,7 @@ def test_more_than_is_wanted_goes_back() -> None:
     assert [one.uuid for one in engine.claim(1, WorkerIdentity("bob", 30.0), lambda head: 1, ("a", "b"))] == [other]
 
 
-def test_garbage_on_one_queue_keeps_nobody_from_the_next(tmp_path: Path) -> None:
+def test_garbage_on_one_queue_blocks_no_other(tmp_path: Path) -> None:
     """What is no uuid is set aside within the same poll."""
     datastore = SqliteDatastore(tmp_path / "jobs.db")
     engine = SqliteEngine(datastore, SqliteQueue(datastore.file.path, file=datastore.file))

@@ -139,7 +139,7 @@ def test_only_a_waiting_job_is_enqueued_once_more(engine: Engine, status: str, i
 # claims and settlements
 
 
-def test_a_step_that_wants_nothing_only_settles(engine: Engine) -> None:
+def test_a_step_without_claims_only_settles(engine: Engine) -> None:
     """A worker that shuts down claims no more."""
     first = submit(engine)
     [mine] = claim(engine)
@@ -172,13 +172,13 @@ def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
     clock.advance(31)
     find = engine.datastore.find
 
-    def others_are_quicker(query: FindQuery) -> Any:
+    def rescued_meanwhile(query: FindQuery) -> Any:
         page = find(query)
         if query.status == "running":
             engine.rescue(uuid, mine.run, "lost", "alice was silent")
         return page
 
-    monkeypatch.setattr(engine.datastore, "find", others_are_quicker)
+    monkeypatch.setattr(engine.datastore, "find", rescued_meanwhile)
     report = reconciler.sweep()
     assert (report.rescued, report.cancelled) == ([], [])
     head = engine.read(uuid)[0]
@@ -199,7 +199,7 @@ def test_a_batch_of_repairs_without_an_answer_is_found_out_by_the_next_sweep(sha
     assert shared.queue.size() == 3
 
 
-def test_a_job_that_could_not_be_ended_as_cancelled_is_not_told_as_such(
+def test_a_job_that_could_not_be_ended_as_cancelled_is_not_logged_as_such(
     parts: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer was faster, or will be; until then the document's status holds."""
@@ -224,7 +224,7 @@ def test_a_repair_leaves_a_cancelled_job_that_can_t_be_ended_now(
     assert parts.read(uuid)[0]["status"] == "queued"
 
 
-def test_a_cancellation_that_somebody_else_made_first_is_an_answer(
+def test_a_cancellation_that_another_client_made_first_is_an_answer(
     parts: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Logged by the process that made it."""

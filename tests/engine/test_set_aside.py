@@ -76,7 +76,7 @@ def test_what_was_refused_is_there_for_others_at_once(engine: Engine, clock: Man
     assert engine.queue.size() == 0
 
 
-def test_what_was_refused_is_in_nobody_s_way(engine: Engine, clock: ManualClock) -> None:
+def test_what_was_refused_blocks_no_job(engine: Engine, clock: ManualClock) -> None:
     """It is read once, however often the worker polls, and counted once."""
     submit(engine, 20)
     mine = submit(engine, 3, "other", 1.0)

@@ -151,7 +151,7 @@ def test_many_at_once_take_the_same_options(app: zerog.App, clock: ManualClock) 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"delay": -1}, "delay=-1; expected seconds"),
         ({"delay": float("nan")}, "delay=nan; expected seconds"),
@@ -172,14 +172,14 @@ def test_many_at_once_take_the_same_options(app: zerog.App, clock: ManualClock) 
     ],
     ids=repr,
 )
-def test_what_is_refused(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+def test_what_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     """It names the value and what was expected, and nothing is stored."""
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
     app.register(Note)
     for submit in (lambda: app.submit(Note, **options), lambda: app.submit_many(Note, [{}], **options)):
         with pytest.raises(zerog.exceptions.InvalidValue, match="othing was stored") as caught:
             submit()
-        assert says in str(caught.value)
+        assert message in str(caught.value)
     assert list(app.jobs()) == []
     app.close()
 
@@ -205,7 +205,7 @@ def shell(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", *wide(*(name for name in ENGINES if name not in ("memory", "sqlite")))])
-def test_a_shell_says_when_and_where(tmp_path: Path, shell: Callable[..., Any], engine: str) -> None:
+def test_a_shell_chooses_the_time_and_the_queue(tmp_path: Path, shell: Callable[..., Any], engine: str) -> None:
     """All options together, on every engine that a shell can reach."""
     parts = ENGINES[engine](tmp_path)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(minute=0, second=0, microsecond=0)
@@ -222,7 +222,7 @@ def test_a_shell_says_when_and_where(tmp_path: Path, shell: Callable[..., Any], 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (("--at", "tomorrow"), "is no time"),
         (("--at", "2027-01-04T08:00Z", "--delay", "5"), "either delay= or at="),
@@ -234,14 +234,14 @@ def test_a_shell_says_when_and_where(tmp_path: Path, shell: Callable[..., Any], 
     ],
     ids=repr,
 )
-def test_a_shell_is_told_what_is_wrong(
-    tmp_path: Path, shell: Callable[..., Any], options: tuple[str, ...], says: str
+def test_a_shell_gets_an_error_that_names_the_mistake(
+    tmp_path: Path, shell: Callable[..., Any], options: tuple[str, ...], message: str
 ) -> None:
     """One sentence on standard error, no traceback, a distinct exit code, and nothing stored."""
     parts = ENGINES["sqlite"](tmp_path)
     refused = shell(parts, *options)
     assert refused.returncode == 2, refused
-    assert says in refused.stderr and "Traceback" not in refused.stderr and refused.stdout == ""
+    assert message in refused.stderr and "Traceback" not in refused.stderr and refused.stdout == ""
     app = zerog.App(**parts)  # type: ignore[arg-type]
     assert list(app.jobs()) == []
     app.close()

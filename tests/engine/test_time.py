@@ -90,7 +90,7 @@ def test_a_time_to_start_at_goes_by_the_server(server: RunningServer, engine_of:
     assert abs((stored - at).total_seconds()) < 60
 
 
-def test_the_server_s_clock_is_asked_for_once(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_s_clock_is_read_once(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The calls that are made anyway bring the time along."""
     redis = RedisServer(f"redis://127.0.0.1:{server.port}/0?prefix=clock", Wrong(-7200))
     asked: list[object] = []
@@ -103,7 +103,7 @@ def test_the_server_s_clock_is_asked_for_once(server: RunningServer, monkeypatch
     redis.close()
 
 
-def test_the_server_s_clock_is_asked_for_when_nothing_was_done_for_long(server: RunningServer) -> None:
+def test_the_server_s_clock_is_read_again_after_a_long_pause(server: RunningServer) -> None:
     """The first time, and after a minute without an answer."""
 
     class Quick(Wrong):

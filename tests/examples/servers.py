@@ -146,7 +146,7 @@ def stalled_job(path: str) -> str:
     """The uuid of a job whose worker took it 20 minutes ago, on a long lease, and has been silent since."""
     app = zerog.App(f"sqlite:///{path}", clock=ManualClock(datetime.now(UTC) - timedelta(minutes=20)))
     app.register(Silent)
-    uuid = app.submit(Silent, queue="nobody").uuid
-    assert app.engine.claim(1, WorkerIdentity("silent", 9999.0), app.registry.load_head, ["nobody"])
+    uuid = app.submit(Silent, queue="unserved").uuid
+    assert app.engine.claim(1, WorkerIdentity("silent", 9999.0), app.registry.load_head, ["unserved"])
     app.close()
     return uuid

@@ -177,8 +177,8 @@ def test_wrong_values_are_marked_at_their_fields(page: Page, site: Site) -> None
 
 
 @only_flask
-def test_waiting_scheduled_and_stalled_jobs_say_so(page: Page, site: Site) -> None:
-    later = site.app.submit(Silent, delay=3600, queue="nobody")
+def test_waiting_scheduled_and_stalled_jobs_are_shown_as_such(page: Page, site: Site) -> None:
+    later = site.app.submit(Silent, delay=3600, queue="unserved")
     page.goto(f"{site.url}#{later.uuid}")
     see(page, "scheduled", "0 %")
     expect(page.locator("#note")).to_contain_text("Starts at ")

@@ -23,11 +23,11 @@ def test_engines(engine: str, tmp_path: Path) -> None:
     environment = {**os.environ, "ZEROG_URL": url, "ZEROG_APP": "primes:app"}
 
     def run(*command: str) -> str:
-        said = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-m", *command], cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=60
         )
-        assert said.returncode == 0, said.stderr
-        return said.stdout
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
     uuid = run("zerog", "submit", "primes:app", "count_primes", "limit=100").strip()
     if engine.startswith("rq with"):

@@ -162,7 +162,7 @@ def test_a_job_is_cancelled_once(call: Call, web: SimpleNamespace) -> None:
     assert call("GET", f"/jobs/{uuid}")[1]["status"] == "cancelled"
 
 
-def test_a_failed_job_stays_where_it_was_and_says_why(call: Call, web: SimpleNamespace) -> None:
+def test_a_failed_job_stays_where_it_was_and_names_the_reason(call: Call, web: SimpleNamespace) -> None:
     uuid = submit(call, "Ada, 12.50\nGrace")
     work(web)
     info = call("GET", f"/jobs/{uuid}/info")[1]
@@ -186,7 +186,7 @@ def test_a_run_without_a_sign_is_shown_as_stalled(call: Call, web: SimpleNamespa
     assert (answer["status"], answer["stalled"]) == ("running", True)
 
 
-def test_a_datastore_that_is_down_is_told_without_its_secrets(
+def test_a_datastore_that_is_down_is_reported_without_its_secrets(
     call: Call, web: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     uuid = submit(call)

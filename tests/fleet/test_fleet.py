@@ -54,7 +54,7 @@ def memory(tmp_path: Path) -> Place:
     return Place("memory", tmp_path)
 
 
-def test_workers_are_shown_as_their_records_say(place: Place) -> None:
+def test_workers_are_shown_by_their_records(place: Place) -> None:
     assert place.app.workers() == []
     place.work(ALICE, jobs=2, uuids=["a", "b"], memory=5)
     place.clock.advance(4)
@@ -119,7 +119,7 @@ def test_an_unknown_worker_is_an_error_that_names_the_known_ones(
         ([], {"host": "x", "everyone": True}),
     ],
 )
-def test_who_is_meant_is_said_one_way(memory: Place, names: list[str], options: dict[str, Any]) -> None:
+def test_workers_are_chosen_in_one_way(memory: Place, names: list[str], options: dict[str, Any]) -> None:
     memory.work(ALICE)
     with pytest.raises(zerog.InvalidValue, match="one of these"):
         memory.app.fleet.drain(*names, **options)
@@ -136,7 +136,7 @@ def test_a_wrong_by_is_refused(memory: Place, options: dict[str, Any]) -> None:
         memory.app.fleet.pause("slow", reason=None)  # type: ignore[arg-type]
 
 
-def test_a_worker_that_has_just_left_is_not_told(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_has_just_left_is_not_notified(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record is not made anew."""
     memory.work(ALICE)
     workers = memory.app.fleet.workers
@@ -185,7 +185,7 @@ def test_queues_are_paused_and_resumed(place: Place) -> None:
     assert [(queue["name"], queue["paused"]) for queue in fleet.queues()] == [("default", None), ("slow", entry)]
 
 
-def test_queues_say_what_waits_and_who_serves(place: Place) -> None:
+def test_queues_show_what_waits_and_which_workers_serve(place: Place) -> None:
     app = place.app
 
     @app.job
@@ -265,7 +265,7 @@ def test_answers_that_are_always_lost_are_an_error(memory: Place, monkeypatch: p
 # the doctor, and reconcile
 
 
-def test_the_doctor_names_a_paused_queue_and_calls_nobody(place: Place) -> None:
+def test_the_doctor_names_a_paused_queue_without_an_alarm(place: Place) -> None:
     app = place.app
 
     @app.job
@@ -283,7 +283,7 @@ def test_the_doctor_names_a_paused_queue_and_calls_nobody(place: Place) -> None:
     assert diagnosis.queues["slow"]["paused"]["reason"] == "the disk"
 
 
-def test_the_doctor_says_that_all_workers_of_a_queue_are_drained(place: Place) -> None:
+def test_the_doctor_reports_that_all_workers_of_a_queue_are_drained(place: Place) -> None:
     app = place.app
 
     @app.job

@@ -87,7 +87,7 @@ def cost_of(function: Callable[[], object]) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
-def test_what_a_client_sends_costs_what_its_size_says(app: zerog.App, shape: str) -> None:
+def test_what_a_client_sends_costs_its_size(app: zerog.App, shape: str) -> None:
     """``values.check`` and ``submit`` of 100 kB of each shape; what is refused costs no more."""
     body = SHAPES[shape](100_000)
 

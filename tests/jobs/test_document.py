@@ -84,7 +84,7 @@ def test_a_job_without_a_schema_of_its_own_has_the_base_schema() -> None:
     assert zerog.BaseJobSchema().dump(job)["jobType"] == "bare"
 
 
-def test_str_dumps_and_dump_say_the_same() -> None:
+def test_str_dumps_and_dump_agree() -> None:
     job = documented()
     assert json.loads(str(job)) == json.loads(job.dumps()) == job.dump()
     assert "\n    " in str(job)
@@ -136,7 +136,7 @@ def test_the_schemas_take_the_documented_arguments_and_carry_unknown_fields(sche
     assert made.load({"addedLater": [1]}) == {"addedLater": [1]}
 
 
-def test_fields_that_nobody_here_knows_survive_a_load_and_a_save(app: Any) -> None:
+def test_unknown_fields_survive_a_load_and_a_save(app: Any) -> None:
     job = app.submit("declared", {"path": "x"})
     document, token = app.datastore.read_with_cas(job.key())
     app.datastore.set_with_cas(job.key(), {**document, "addedLater": {"deep": [1, None]}}, token)

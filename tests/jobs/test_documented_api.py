@@ -311,7 +311,7 @@ def test_enqueue_sets_the_queue_job_id(answer: Any, identity: Any) -> None:
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_continue_running_is_asked_after_a_warning(app: Any, recorded: bool) -> None:
+def test_continue_running_is_called_after_a_warning(app: Any, recorded: bool) -> None:
     """``continue_running``: "called by the worker after a job is interrupted by an exception"."""
 
     class Warns(Declared):

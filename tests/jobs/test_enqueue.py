@@ -61,7 +61,7 @@ def test_a_saved_job_is_enqueued_with_what_was_assigned_since() -> None:
     assert head_of(job)["status"] == "queued"
 
 
-def test_a_saved_job_that_somebody_changed_is_not_enqueued_over_it() -> None:
+def test_enqueue_never_overwrites_another_client_s_change() -> None:
     job = documented()
     job.save()
     again(job).update_attrs(limit=1)

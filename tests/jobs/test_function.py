@@ -160,7 +160,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     ],
     ids=str,
 )
-def test_a_run_gets_what_the_annotation_says(app: zerog.App, annotation: Any, given: Any, expected: Any) -> None:
+def test_a_run_gets_the_annotated_type(app: zerog.App, annotation: Any, given: Any, expected: Any) -> None:
     """After the way through the document, and of the same type."""
     got = note(app, annotation)
     uuid = app.submit("noting", {"value": given}).uuid
@@ -270,7 +270,7 @@ def takes_all(*jobs: Any) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("function", "says"),
+    ("function", "message"),
     [
         (no_annotation, ["path", "no annotation", "path: str"]),
         (variadic, ["paths", "variadic positional", "path: str"]),
@@ -300,11 +300,11 @@ def takes_all(*jobs: Any) -> None: ...
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_what_can_be_no_job_is_refused_where_it_is_defined(
-    app: zerog.App, function: Callable[..., Any], says: list[str]
+    app: zerog.App, function: Callable[..., Any], message: list[str]
 ) -> None:
     with pytest.raises(zerog.InvalidJobClass) as caught:
         app.job(function)
-    for part in (function.__name__, *says):
+    for part in (function.__name__, *message):
         assert part in str(caught.value)
     assert app.registry.get_registered_classes() == {}
     assert not hasattr(function, "job")

@@ -162,7 +162,7 @@ def test_what_json_can_t_hold_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "says"),
+    ("field", "words"),
     [
         (fields.List(fields.Method("show")), "schema that can't be made .*show"),
         (fields.Nested("NowhereSchema"), "nested schema isn't there .*NowhereSchema"),
@@ -179,8 +179,8 @@ def test_what_json_can_t_hold_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_fields_that_can_only_fail_are_refused_at_registration(field: Any, says: str) -> None:
-    with pytest.raises(InvalidJobClass, match=says):
+def test_fields_that_can_only_fail_are_refused_at_registration(field: Any, words: str) -> None:
+    with pytest.raises(InvalidJobClass, match=words):
         seeing(field)
 
 
@@ -231,7 +231,7 @@ def test_a_function_s_parameter_can_t_be_called_self() -> None:
 
 
 @pytest.mark.parametrize("inherited", [True, False])
-def test_params_say_what_becomes_of_unknown_parameters(inherited: bool) -> None:
+def test_params_decide_what_becomes_of_unknown_parameters(inherited: bool) -> None:
     """EXCLUDE drops them; RAISE refuses them, and so does INCLUDE, for a job has no place for them."""
     app = zerog.App("memory://")
     for name, unknown in (("exclude", EXCLUDE), ("include", INCLUDE), ("plain", None)):

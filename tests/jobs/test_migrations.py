@@ -191,7 +191,7 @@ def unstorable(document: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("function", "says"),
+    ("function", "message"),
     [
         (crash, "KeyError: 'missing'"),
         (leave, "SystemExit: 1"),
@@ -201,7 +201,7 @@ def unstorable(document: dict[str, Any]) -> Any:
         (unstorable, "share is nan"),
     ],
 )
-def test_a_migration_that_fails_leaves_the_document_as_it_is(apps: Any, function: Any, says: str) -> None:
+def test_a_migration_that_fails_leaves_the_document_as_it_is(apps: Any, function: Any, message: str) -> None:
     old, _ = apps
     uuid = old.submit("grown", {"name": "ada"}).uuid
     before = old.datastore.read_with_cas(f"zerog_job_{uuid}")
@@ -209,7 +209,7 @@ def test_a_migration_that_fails_leaves_the_document_as_it_is(apps: Any, function
     broken.register(type("Broken", (First,), {"SCHEMA_VERSION": "2.0", "m": zerog.migration("1.0", "2.0")(function)}))
     with pytest.raises(CorruptDocument) as caught:
         broken.get_job(uuid)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert uuid in str(caught.value)
     assert zerog.Worker(broken).run(burst=True).ran == 0
     assert old.datastore.read_with_cas(f"zerog_job_{uuid}") == before

@@ -63,12 +63,12 @@ app.register(Fetch)
 def test_a_whole_session_shows_no_secret(tmp_path: Path, executor: str) -> None:
     """Submit, fail, look, edit, retry, succeed, with every command and a worker at DEBUG; one job can't be loaded."""
     (tmp_path / "myapp.py").write_text(APP)
-    said: list[str] = []
+    outputs: list[str] = []
 
     def run(*arguments: str, code: int = 0, text: str | None = None) -> str:
         done = zerog_command(*arguments, folder=tmp_path, text=text, ZEROG_APP="myapp:app")
-        said.append(f"{arguments}: {done.stdout}{done.stderr}")
-        assert done.returncode == code, said[-1]
+        outputs.append(f"{arguments}: {done.stdout}{done.stderr}")
+        assert done.returncode == code, outputs[-1]
         return done.stdout
 
     def worker() -> None:
@@ -99,9 +99,9 @@ def test_a_whole_session_shows_no_secret(tmp_path: Path, executor: str) -> None:
     run("reconcile")
     run("jobs", "cancel", broken)
     run("jobs", "rm", uuid, broken)
-    everything = "\n".join(said)
+    everything = "\n".join(outputs)
     for secret in (SECRET, NEW_SECRET, SECRET.upper(), "cookie"):
-        assert secret not in everything, next(text for text in said if secret in text)
+        assert secret not in everything, next(text for text in outputs if secret in text)
     assert everything.count(HIDDEN) > 5
     assert "no route to bad" in everything
     assert (tmp_path / "used").read_text() == NEW_SECRET
@@ -203,7 +203,7 @@ def test_the_fields_of_an_unknown_type_are_hidden(app: zerog.App) -> None:
         lambda app: app.edit(app.submit(Login, {"words": [SECRET]}).uuid, {"name": "nobody"}, who="a", reason="x"),
     ],
 )
-def test_an_error_tells_nothing_of_a_secret(app: zerog.App, wrong: Callable[[zerog.App], object]) -> None:
+def test_an_error_contains_nothing_of_a_secret(app: zerog.App, wrong: Callable[[zerog.App], object]) -> None:
     """Neither its message nor its traceback; the field is named."""
     with pytest.raises((ValidationError, zerog.InvalidValue)) as raised:
         wrong(app)
@@ -212,7 +212,7 @@ def test_an_error_tells_nothing_of_a_secret(app: zerog.App, wrong: Callable[[zer
     assert any(name in str(raised.value) for name in ("code", "pin", "words", "nobody"))
 
 
-def test_a_missing_secret_is_told_as_ever(app: zerog.App) -> None:
+def test_a_missing_secret_is_reported_like_any_field(app: zerog.App) -> None:
     """There is nothing to hide in it."""
 
     class Needs(Login):
@@ -247,7 +247,7 @@ class Inner(Schema):
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "message"),
     [
         (fields.Nested(Inner), "token is marked as secret; expected the mark on the whole field"),
         (fields.List(fields.Nested(Inner)), "token is marked"),
@@ -256,10 +256,10 @@ class Inner(Schema):
         (fields.String(metadata={"secret": "yes"}), "secret='yes'.*expected True"),
     ],
 )
-def test_a_mark_that_would_hide_nothing_is_refused(app: zerog.App, field: Any, said: str) -> None:
+def test_a_mark_that_would_hide_nothing_is_refused(app: zerog.App, field: Any, message: str) -> None:
     """At registration, with what was expected; on the whole field it is taken."""
     broken = type("Broken", (Login,), {"JOB_TYPE": "broken", "Params": type("Params", (Schema,), {"part": field})})
-    with pytest.raises(zerog.InvalidJobClass, match=said):
+    with pytest.raises(zerog.InvalidJobClass, match=message):
         app.register(broken)
     whole = type(field)(Inner, metadata={"secret": True}) if isinstance(field, fields.Nested) else None
     if whole is not None:

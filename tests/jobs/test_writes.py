@@ -171,7 +171,7 @@ def test_a_change_that_waits_survives_a_refused_write_and_a_reload() -> None:
     assert head_of(job)["offset"] == 8
 
 
-def test_a_lost_answer_is_told_and_the_change_is_not_sent_twice() -> None:
+def test_a_lost_answer_is_reported_and_the_change_is_not_sent_twice() -> None:
     class Losing(MemoryDatastore):
         lose = False
 
@@ -204,7 +204,7 @@ def test_reload_keeps_the_keepalive_and_attributes_outside_the_schema() -> None:
     assert (job.limit, job.scratch, calls) == (99, ["mine"], [1])
 
 
-def test_reload_of_a_deleted_document_says_so_and_no_write_brings_it_back() -> None:
+def test_reload_of_a_deleted_document_raises_and_no_write_brings_it_back() -> None:
     job = declared()
     job.save()
     job.datastore.delete(job.key())

@@ -52,7 +52,7 @@ def test_nothing_is_wrong_with_an_empty_app(app: zerog.App) -> None:
     assert (diagnosis.durability, "memory" in diagnosis.durability_means) == ("process", True)
 
 
-def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
+def test_waiting_jobs_with_a_living_worker_are_no_finding(app: zerog.App) -> None:
     """What waits is counted by status and queue."""
     app.submit("plain")
     app.submit("plain", delay=60)
@@ -64,7 +64,7 @@ def test_waiting_jobs_with_a_living_worker_need_nobody(app: zerog.App) -> None:
     assert not diagnosis.needs_person
 
 
-def test_jobs_without_a_worker_need_somebody_to_start_one(app: zerog.App) -> None:
+def test_jobs_without_a_worker_need_one_started(app: zerog.App) -> None:
     """Waiting jobs and no worker: the finding has the command."""
     app.submit("plain")
     finding = found(doctor_of(app, "shop:app").examine(), "no worker is alive")
@@ -87,7 +87,7 @@ def test_one_look_doesn_t_call_a_worker_alive(app: zerog.App, clock: ManualClock
     assert (third.workers[0]["alive"], found(third, "no worker is alive").needs_person) == (False, True)
 
 
-def test_a_pending_job_is_told_from_one_just_being_put(app: zerog.App, clock: ManualClock) -> None:
+def test_a_pending_job_is_distinguished_from_one_just_being_put(app: zerog.App, clock: ManualClock) -> None:
     """A document whose writer died waits for reconcile, after its grace."""
     WorkerRecords(app.engine).renew(ALICE, 1)
     document = new_document("plain", 1.0, to_text(clock.now()))
@@ -217,7 +217,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"{name}:app"
 
 
-def test_the_command_speaks_and_its_exit_code_tells(shop: str) -> None:
+def test_the_command_prints_and_its_exit_code_shows_the_outcome(shop: str) -> None:
     """0 while no person is needed; 1 and the reason once one is; JSON for programs."""
     run = CliRunner().invoke
     well = run(cli, ["doctor", shop])

@@ -122,17 +122,17 @@ def test_watchers_know_a_dead_worker_when_they_take_over(engine: Engine, clock: 
     [uuid] = submit(engine)
     take(engine)
     odd = submit(engine)[0]
-    engine.datastore.mutate(make_key(odd), [Set("status", "running"), Set("owner", "nobody")])
+    engine.datastore.mutate(make_key(odd), [Set("status", "running"), Set("owner", "not an object")])
     watcher = Reconciler(engine, "watcher", clock)
     for _ in range(5):
         report = watcher.turn()
         clock.advance(10)
     assert report is not None
     assert report.rescued == [uuid]
-    assert "nobody" in report.stuck[odd]
+    assert "not an object" in report.stuck[odd]
 
 
-def test_a_sweeper_that_was_stopped_robs_nobody(
+def test_a_sweeper_that_was_stopped_takes_no_job_of_a_living_worker(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between reading a heartbeat and asking for the time this process may be stopped for minutes."""
@@ -263,7 +263,7 @@ def test_rescued_jobs_keep_their_order_over_pages(
     assert [claim.uuid for claim in take(engine, worker=BOB)] == [*uuids, later]
 
 
-def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
+def test_an_owner_whose_heartbeat_returns_keeps_its_jobs(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if that is after it was found silent, and before its jobs are taken away."""
@@ -275,11 +275,11 @@ def test_an_owner_that_is_heard_of_again_keeps_its_jobs(
     clock.advance(31)
     looked = reconciler._owned.walk
 
-    def look_and_hear(*arguments: Any) -> Any:
+    def look_and_beat(*arguments: Any) -> Any:
         yield from looked(*arguments)
         WorkerRecords(engine).renew(ALICE, 2)
 
-    monkeypatch.setattr(reconciler._owned, "walk", look_and_hear)
+    monkeypatch.setattr(reconciler._owned, "walk", look_and_beat)
     assert not reconciler.sweep().rescued
     monkeypatch.undo()
     clock.advance(31)

@@ -32,7 +32,7 @@ def registry() -> JobRegistry:
     return registry
 
 
-def test_each_kind_is_kept_as_long_as_its_class_says(engine: Engine, registry: JobRegistry, clock: ManualClock) -> None:
+def test_each_kind_is_kept_for_its_class_s_time(engine: Engine, registry: JobRegistry, clock: ManualClock) -> None:
     """A day for what succeeded or was cancelled, a week for what failed, for ever without a setting."""
     done, failed, cancelled = (ended(engine, code) for code in (200, 500, 410))
     other = ended(engine, 500, Long)

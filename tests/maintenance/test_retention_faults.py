@@ -126,7 +126,7 @@ def test_an_answer_that_is_lost_ends_no_sweep(
     assert stored(engine, old) == [False] * 3
 
 
-def test_where_nothing_can_be_removed_doctor_says_so(registry: JobRegistry) -> None:
+def test_where_nothing_can_be_removed_doctor_reports_it(registry: JobRegistry) -> None:
     """A class whose jobs are to be removed, on a datastore that can't."""
     app = zerog.App(datastore=PlainStore(), queue=MemoryQueue())
     app.register(Long)

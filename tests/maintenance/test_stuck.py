@@ -223,7 +223,7 @@ STUCK: dict[str, tuple[Callable[[Place], str], str]] = {
     "it was never put": (never_put, "never reached"),
     "its entry is gone": (entry_lost, "1 of 1 jobs that wait on queue default are not on it"),
     "it is kept for too long": (kept_too_long, "succeeded jobs of type plain are not removed"),
-    "nobody sweeps": (unswept, "no process has swept"),
+    "no sweeps": (unswept, "no process has swept"),
     "no worker serves its queue": (unserved, "no worker serves"),
     "there is no worker": (no_worker, "no worker is alive"),
     "it hangs": (stalled, "have written nothing"),
@@ -271,7 +271,7 @@ def test_a_cancel_that_is_overdue_is_named(place: Place) -> None:
     assert shlex.split(finding["command"])[:3] == ["zerog", "reconcile", place.target]
 
 
-def test_a_paused_queue_is_named_and_is_nobody_s_fault(place: Place) -> None:
+def test_a_paused_queue_is_named_and_is_no_failure(place: Place) -> None:
     """A pause was ordered: its jobs wait for a named reason."""
     place.beat()
     place.app.submit("plain")

@@ -80,13 +80,13 @@ def test_what_was_submitted_is_found(app: zerog.App) -> None:
         (lambda app: assert_not_submitted(app, "mail", {"too": "ann"}), r"no field 'too'"),
     ],
 )
-def test_a_failed_assertion_says_what_there_was(app: zerog.App, claim: Any, recorded: str) -> None:
+def test_a_failed_assertion_shows_what_was_recorded(app: zerog.App, claim: Any, recorded: str) -> None:
     app.submit("mail", {"to": "ann"})
     with pytest.raises(AssertionError, match=recorded):
         claim(app)
 
 
-def test_a_type_that_nobody_registered_is_no_silent_success(app: zerog.App) -> None:
+def test_an_unregistered_type_is_no_silent_success(app: zerog.App) -> None:
     with pytest.raises(zerog.UnknownJobType, match="maill"):
         assert_not_submitted(app, "maill")
     with pytest.raises(AssertionError, match="nothing at all"):
@@ -113,7 +113,7 @@ def test_drain_without_jumping_runs_what_is_due(app: zerog.App, zerog_clock: Man
     assert [job.jobType for job in drain(app, jump=False)] == ["mail", "mail"]
 
 
-def test_drain_tells_how_runs_ended_and_gives_up_on_the_endless(app: zerog.App) -> None:
+def test_drain_returns_how_runs_ended_and_gives_up_on_the_endless(app: zerog.App) -> None:
     app.submit("mail", {"to": "nobody"})
     [failed] = drain(app)
     assert (failed.status, failed.errorCount, ways_out(failed)) == ("failed", 3, ("exception",) * 3)

@@ -146,12 +146,12 @@ def test_a_checkpoint_that_skips_work_is_found(matrix: Any, numbers: dict[str, s
     """The message names each point after which the result is another, and shows the document."""
     with pytest.raises(AssertionError) as caught:
         matrix(Skipping, numbers)
-    said = str(caught.value)
-    assert "after a crash at run.written #1: output is {'total': 14}, without the crash it was {'total': 15}" in said
-    assert "after a crash at run.write #2: output is {'total': 14}" in said
-    assert "run.write #1:" not in said
-    assert "8 of 20 crash points" in said
-    assert '"jobType": "skipping"' in said
+    text = str(caught.value)
+    assert "after a crash at run.written #1: output is {'total': 14}, without the crash it was {'total': 15}" in text
+    assert "after a crash at run.write #2: output is {'total': 14}" in text
+    assert "run.write #1:" not in text
+    assert "8 of 20 crash points" in text
+    assert '"jobType": "skipping"' in text
 
 
 @pytest.mark.wide
@@ -160,10 +160,10 @@ def test_a_side_effect_done_twice_is_found(matrix: Any) -> None:
     matrix(Mailing, mailed)
     with pytest.raises(AssertionError) as caught:
         matrix(Mailing, mailed, check=sent_once)
-    said = str(caught.value)
-    assert "after a crash at run.write #1: check returned False" in said
-    assert "run.written #1:" not in said
-    assert "3 of 10 crash points" in said
+    text = str(caught.value)
+    assert "after a crash at run.write #1: check returned False" in text
+    assert "run.written #1:" not in text
+    assert "3 of 10 crash points" in text
 
 
 @pytest.mark.wide
@@ -176,7 +176,7 @@ def test_a_side_effect_that_may_be_repeated_passes(matrix: Any) -> None:
     assert len(matrix(CarefulMailing, mailed, check=check).killed) == 10
 
 
-def test_a_check_that_fails_without_a_crash_says_so(matrix: Any, numbers: dict[str, str]) -> None:
+def test_a_check_that_fails_without_a_crash_is_reported_as_such(matrix: Any, numbers: dict[str, str]) -> None:
     """A wrong check isn't blamed on a crash."""
 
     def check(job: Adding) -> None:

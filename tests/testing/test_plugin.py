@@ -59,7 +59,7 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_fixture_is_there_and_its_message_tells(folder: Path) -> None:
+def test_the_fixture_is_there_and_its_message_names_the_fault(folder: Path) -> None:
     """A good job passes, another fails with the point and the document in pytest's output."""
     (folder / "test_it.py").write_text(TEST)
     printed = run_pytest(folder, "--junit-xml", "report.xml").stdout

@@ -99,13 +99,13 @@ class OfShared(Shared):
     def run(self) -> None: ...
 
 
-def as_told(error_count: int, error: BaseException | None) -> float:
+def by_kind(error_count: int, error: BaseException | None) -> float:
     return 5.0 if isinstance(error, ConnectionError) else 10.0 * error_count
 
 
 class Hooked(Shared):
     JOB_TYPE = "hooked"
-    BACKOFF = as_told
+    BACKOFF = by_kind
 
     async def before_run(self) -> None:
         self.session = self.resources.db.session()
@@ -187,7 +187,7 @@ app.retry(job.uuid, "again")
 app.retry(job.uuid, "again", who="alice", ended="2026-01-01T00:00:00+00:00")
 changed: dict[str, dict[str, Any]] = app.edit(job.uuid, {"path": "b.txt"}, who="alice", reason="typo", cas=job.cas)
 app.edit(job.uuid, {"path": "c.txt"}, who="alice", reason="typo", retry=True, dry_run=True)
-app.discard(job.uuid, "nobody needs it", ended=None)
+app.discard(job.uuid, "not needed any more", ended=None)
 for found in app.jobs(status="failed", error="ValueError", code=500):
     last: Any = found["lastError"]
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)

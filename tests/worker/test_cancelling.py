@@ -23,7 +23,7 @@ from zerog.worker.executors.thread import ThreadExecutor
 
 
 @pytest.mark.parametrize("executor", ASYNC)
-def test_a_coroutine_that_was_cancelled_before_it_began_is_told(executor: str) -> None:
+def test_a_coroutine_that_was_cancelled_before_it_began_is_interrupted(executor: str) -> None:
     """The hint may arrive at any time: before the run, too."""
     ways: list[str] = []
 
@@ -105,7 +105,7 @@ def test_a_job_between_two_tries_never_starts_again() -> None:
     assert app.get_job(uuid).attempts == 1
 
 
-def test_a_coroutine_is_told_of_a_cancellation_that_comes_with_its_limit() -> None:
+def test_a_coroutine_gets_a_cancellation_that_comes_with_its_limit() -> None:
     """Both are delivered, one after the other."""
     seen: list[str] = []
 

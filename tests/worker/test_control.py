@@ -37,7 +37,7 @@ def channel() -> Channel:
     return Channel()
 
 
-def test_orders_are_told_when_they_change(channel: Channel) -> None:
+def test_orders_are_passed_on_when_they_change(channel: Channel) -> None:
     channel.control.turn()
     channel.store.mutate(KEY, [Set("drain", {"forGood": False})])
     channel.control.turn()
@@ -57,7 +57,7 @@ def test_orders_are_told_when_they_change(channel: Channel) -> None:
     ]
 
 
-def test_each_cancelled_job_is_told_once_for_each_time(channel: Channel) -> None:
+def test_each_cancel_is_passed_on_once(channel: Channel) -> None:
     """The same job may be cancelled, tried again and cancelled again; the list is bounded and may begin anew."""
 
     def cancel(*uuids: str) -> None:
@@ -81,7 +81,7 @@ def test_each_cancelled_job_is_told_once_for_each_time(channel: Channel) -> None
     assert channel.cancelled[-1] == "z" and len(channel.cancelled) == CANCELS + 4
 
 
-def test_a_control_that_nobody_told_what_to_do_with_cancels_leaves_them(channel: Channel) -> None:
+def test_a_poller_without_a_cancel_callback_ignores_cancels(channel: Channel) -> None:
     control = CommandPoller(channel.store, "w", channel.changes.append, ManualClock())
     channel.store.mutate(KEY, [Append("cancels", "a")])
     control.turn()
@@ -117,7 +117,7 @@ def test_a_worker_whose_record_was_removed_stays_drained(channel: Channel) -> No
     ("key", "record"),
     [(KEY, {"drain": "yes"}), (KEY, {"cancels": "all", "drain": {"forGood": False}}), (QUEUES, {"paused": ["slow"]})],
 )
-def test_orders_that_make_no_sense_change_nothing_and_are_told_once(
+def test_orders_that_make_no_sense_change_nothing_and_are_logged_once(
     channel: Channel, caplog: pytest.LogCaptureFixture, key: str, record: dict[str, Any]
 ) -> None:
     channel.store.mutate(KEY, [Set("drain", {"forGood": False})])

@@ -175,7 +175,7 @@ def test_an_async_block_is_cancelled_when_its_worker_fails(app: zerog.App, swall
     assert seen == ["cancelled"]
 
 
-def test_cancelling_who_waits_for_the_end_hurries_it(app: zerog.App) -> None:
+def test_cancelling_the_task_that_awaits_the_end_hurries_it(app: zerog.App) -> None:
     """The first request to end waits for the jobs, a second one doesn't."""
     begun, go = threading.Event(), threading.Event()
 
@@ -220,7 +220,7 @@ def _frames(task: asyncio.Task[None]) -> list[str]:
 # on_fatal
 
 
-def test_on_fatal_is_told_before_run_raises_and_can_prevent_nothing(
+def test_on_fatal_is_called_before_run_raises_and_can_prevent_nothing(
     app: zerog.App, caplog: pytest.LogCaptureFixture
 ) -> None:
     break_down(app)
@@ -236,7 +236,7 @@ def test_on_fatal_is_told_before_run_raises_and_can_prevent_nothing(
     assert "on_fatal of worker" in caplog.text and "its own" in caplog.text
 
 
-def test_on_fatal_hears_nothing_of_a_worker_that_ends_as_asked(app: zerog.App) -> None:
+def test_on_fatal_is_not_called_for_a_requested_end(app: zerog.App) -> None:
     recorded: list[BaseException] = []
     zerog.Worker(app, on_fatal=recorded.append).run(burst=True)
     assert recorded == []

@@ -17,7 +17,7 @@ from zerog.testing.inline import run_inline
 from zerog.worker.outcome import FINISH, LOST, RELEASE
 
 
-def test_a_job_that_asks_to_run_again_for_ever_ends() -> None:
+def test_a_job_that_requests_another_run_for_ever_ends() -> None:
     job = finished(lambda self: zerog.NO_RESULT, MAX_CONTINUES=4)
     assert (job.attempts, job.continues, job.resultCode) == (5, 4, 500)
     assert "MAX_CONTINUES 4" in job.errors[0].msg
@@ -60,7 +60,7 @@ def test_a_running_job_is_cancelled_at_its_next_write_and_may_clean_up() -> None
 
 
 @pytest.mark.parametrize("call", ["save", "tick", "keep_alive"])
-def test_every_call_tells_of_a_cancellation(call: str) -> None:
+def test_every_call_raises_a_cancellation(call: str) -> None:
     def run(self: Any) -> Any:
         self.app.cancel(self.uuid)
         self.output = 1

@@ -137,7 +137,7 @@ def recursing(depth: int = 0) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "message"),
     [
         (ValueError("bad"), "ValueError: bad"),
         (SystemExit(3), "SystemExit: 3"),
@@ -150,13 +150,13 @@ def recursing(depth: int = 0) -> int:
     ],
 )
 def test_an_exception_is_recorded_counted_and_tried_again(
-    error: BaseException, says: str, caplog: pytest.LogCaptureFixture
+    error: BaseException, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL + 1, "zerog")  # a lone surrogate can't pass from one test process to another
     job = finished(raising(error))
     assert ways_out(job) == ("exception",) * 3
     assert (job.status, job.resultCode, job.errorCount, job.attempts) == ("failed", 500, 3, 3)
-    assert [e.msg for e in job.errors] == [says] * 3
+    assert [e.msg for e in job.errors] == [message] * 3
     assert [e.attempt for e in job.errors] == [1, 2, 3]
     assert "raise error" in job.errors[0].traceback
     assert job.errors[0].type.endswith(type(error).__qualname__)
@@ -173,7 +173,7 @@ def test_a_huge_traceback_is_cut_to_what_a_document_can_bear() -> None:
         assert "Traceback" in error.traceback
 
 
-def test_finish_on_ends_the_job_whatever_continue_running_says() -> None:
+def test_finish_on_ends_the_job_whatever_continue_running_returns() -> None:
     job = finished(raising(FileNotFoundError("x")), FINISH_ON=(OSError,), continue_running=lambda self: zerog.NO_RESULT)
     assert (job.attempts, job.resultCode, job.errorCount) == (1, 500, 1)
 

@@ -34,7 +34,7 @@ class Systemd:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind("\0" + address[1:] if address[0] == "@" else address)
         self.variables = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(round(PATIENCE * 1e6))}
-        self.heard: list[tuple[float, int, str]] = []
+        self.received: list[tuple[float, int, str]] = []
 
     def close(self) -> None:
         self._socket.close()
@@ -48,15 +48,15 @@ class Systemd:
             return []
         pid, _, _ = struct.unpack("3i", ancillary[0][2])
         lines = message.decode().splitlines()
-        self.heard += [(time.monotonic(), pid, line) for line in lines]
+        self.received += [(time.monotonic(), pid, line) for line in lines]
         return lines
 
     def until(self, line: str, seconds: float = 20.0) -> None:
         """Listen until a line with that beginning has arrived."""
         deadline = time.monotonic() + seconds
-        while not any(heard.startswith(line) for _, _, heard in self.heard):
+        while not any(each.startswith(line) for _, _, each in self.received):
             left = deadline - time.monotonic()
-            assert left > 0, f"no {line} within {seconds} s; heard {self.heard}"
+            assert left > 0, f"no {line} within {seconds} s; received {self.received}"
             self.listen(left)
 
     def longest_silence(self, seconds: float) -> float:
@@ -129,10 +129,10 @@ def test_ready_beats_status_and_stopping(
         os.kill(pid, signal.SIGTERM)
         systemd.until("STOPPING=1")
         assert w.running[0].wait(20) == 0
-        lines = [line for _, _, line in systemd.heard]
+        lines = [line for _, _, line in systemd.received]
         assert lines.count("READY=1") == 1
         assert any(line.startswith("STATUS=0 jobs claimed; 0 succeeded") for line in lines)
-        assert {sender for _, sender, _ in systemd.heard} == {pid}
+        assert {sender for _, sender, _ in systemd.received} == {pid}
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
@@ -172,7 +172,7 @@ def test_several_processes_speak_with_one_voice(
         os.kill(pid, signal.SIGTERM)
         systemd.until("STOPPING=1")
         assert w.running[0].wait(20) == 0
-        assert {sender for _, sender, _ in systemd.heard} == {pid}
+        assert {sender for _, sender, _ in systemd.received} == {pid}
 
 
 def test_a_silent_process_is_replaced_and_the_others_go_on(
@@ -253,7 +253,7 @@ def test_waiting_for_the_datastore_is_no_fault(
         assert "could not renew its lease" in w.log.read_text()
         assert "has made no progress" not in w.log.read_text()
         systemd.until("STATUS=waiting for the datastore", 0)
-        systemd.heard.clear()
+        systemd.received.clear()
         systemd.until("STATUS=0 jobs claimed")
 
 
@@ -279,10 +279,10 @@ def test_a_heartbeat_file_is_as_young_as_the_last_beat(
 # the notifier alone
 
 
-def test_only_what_is_due_is_told() -> None:
-    said: list[str] = []
+def test_only_what_is_due_is_sent() -> None:
+    messages: list[str] = []
     clock = ManualClock()
-    reporter = HealthReporter([said.append], 60.0, clock)
+    reporter = HealthReporter([messages.append], 60.0, clock)
     reporter.beat("starting", is_ready=False)
     reporter.beat("starting", is_ready=False)
     reporter.beat("a", is_ready=True)
@@ -290,25 +290,25 @@ def test_only_what_is_due_is_told() -> None:
         clock.advance(3.0)
         reporter.beat(text)
     ready = "READY=1\nWATCHDOG=1\nSTATUS=a"
-    assert said == ["STATUS=starting", ready, "STATUS=c", "STATUS=e", "WATCHDOG=1", "STATUS=g"]
+    assert messages == ["STATUS=starting", ready, "STATUS=c", "STATUS=e", "WATCHDOG=1", "STATUS=g"]
 
 
-def test_whoever_can_not_be_reached_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_could_not_be_sent_is_sent_again(caplog: pytest.LogCaptureFixture) -> None:
     """READY is not lost because systemd was busy for a moment, and the log isn't flooded meanwhile."""
-    said: list[str] = []
+    messages: list[str] = []
     is_busy = True
 
     def outlet(message: str) -> None:
         if is_busy:
             raise TimeoutError("busy")
-        said.append(message)
+        messages.append(message)
 
     reporter = HealthReporter([outlet], None, ManualClock())
     for _ in range(3):
         reporter.beat("ok")
     is_busy = False
     reporter.beat("ok")
-    assert said == ["READY=1"]
+    assert messages == ["READY=1"]
     assert [record.getMessage() for record in caplog.records] == [
         "the supervisor of this process could not be notified of READY=1: busy"
     ]
@@ -337,7 +337,7 @@ def test_a_heartbeat_file_needs_a_folder(tmp_path: Path) -> None:
         from_environment(tmp_path / "nowhere" / "alive")
 
 
-def test_a_watchdog_without_anybody_who_listens_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watchdog_without_a_listener_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that was left in the environment must not make a supervisor kill its workers."""
     monkeypatch.setenv("WATCHDOG_USEC", "1")
     assert from_environment().patience is None

@@ -126,7 +126,7 @@ def test_what_middleware_sets_in_the_context_is_there_in_the_run(bed: Bed, form:
 
     @bed.app.middleware
     @contextmanager
-    def told_to_the_run(job: Any) -> Iterator[None]:
+    def set_for_the_run(job: Any) -> Iterator[None]:
         token = request.set(job.uuid)
         try:
             yield
@@ -254,11 +254,11 @@ def test_on_error_may_raise_the_error_again(bed: Bed, form: Any) -> None:
     ],
     ids=repr,
 )
-def test_on_error_is_not_asked_where_the_job_has_decided(bed: Bed, form: Any, decided: BaseException) -> None:
+def test_on_error_is_not_called_where_the_job_has_decided(bed: Bed, form: Any, decided: BaseException) -> None:
     assert recorded(bed.run(form(raising(decided)), on_error=form(noting("asked")))) == []
 
 
-def test_on_error_is_asked_for_what_is_no_exception_too() -> None:
+def test_on_error_is_called_for_what_is_no_exception_too() -> None:
     for error in (SystemExit(3), KeyboardInterrupt(), ExceptionGroup("x", [ValueError(), zerog.ErrorFinish("x")])):
         started = Started(raising(error), on_error=noting("asked"))
         assert len(started.settle(started.go()).events) == 1

@@ -19,7 +19,7 @@ from zerog.worker.outcome import REQUEUE
 
 
 @pytest.mark.parametrize("how", ["tick", "keep_alive", "record_event", "save", "wait"])
-def test_a_run_over_its_soft_limit_is_told_where_it_calls_zerog(how: str) -> None:
+def test_a_run_over_its_soft_limit_is_interrupted_where_it_calls_zerog(how: str) -> None:
     """Once, as an error of type SoftTimeout; what runs in time gets nothing."""
     clock = ManualClock()
     seen: list[str] = []
@@ -133,7 +133,7 @@ def test_what_comes_after_run_is_not_interrupted() -> None:
     assert (job.status, job.resultCode, [error.type for error in job.errors]) == ("failed", 503, ["ValueError"])
 
 
-def test_another_thread_of_the_job_is_not_told() -> None:
+def test_another_thread_of_the_job_is_not_interrupted() -> None:
     """It would end that thread and not the run."""
     recorded: list[BaseException] = []
 
@@ -156,7 +156,7 @@ def test_another_thread_of_the_job_is_not_told() -> None:
 
 
 @pytest.mark.parametrize("executor", ASYNC)
-def test_a_coroutine_is_told_where_it_awaits(executor: str) -> None:
+def test_a_coroutine_is_interrupted_where_it_awaits(executor: str) -> None:
     """It sees SoftTimeout, may clean up with awaits, and what it raises is an error like any other."""
     seen: list[str] = []
 
@@ -225,7 +225,7 @@ def test_a_jobs_own_timeouts_and_cancellations_are_no_soft_timeout(executor: str
 
 
 @pytest.mark.parametrize("executor", ASYNC)
-def test_a_coroutine_that_goes_on_after_its_limit_is_told_once(executor: str) -> None:
+def test_a_coroutine_that_goes_on_after_its_limit_is_interrupted_once(executor: str) -> None:
     async def run(job: Any) -> int:
         try:
             await asyncio.sleep(60)

@@ -65,7 +65,7 @@ def test_a_run_moves_its_job_to_another_queue(executor: str, flush: bool, bed_of
 
 
 @pytest.mark.parametrize(("value", "delay"), [((zerog.NO_RESULT, 3600), 3600.0), (zerog.NO_RESULT, 0.0)])
-def test_a_delay_that_a_run_asks_for_holds_at_a_shutdown_too(value: Any, delay: float) -> None:
+def test_a_delay_that_a_run_requests_holds_at_a_shutdown_too(value: Any, delay: float) -> None:
     """A deploy doesn't start what was to wait for an hour, and costs nothing either."""
     started = Started(lambda self: value)
     started.stopping.set()

@@ -78,7 +78,7 @@ def test_a_renewal_is_one_write_whatever_runs(crowd: Crowd, monkeypatch: pytest.
         crowd.go.set()
 
 
-def test_a_change_of_state_is_told_at_once(crowd: Crowd) -> None:
+def test_a_change_of_state_is_recorded_at_once(crowd: Crowd) -> None:
     """Not with the next renewal, which may be twenty minutes away."""
     with Running(crowd.app, lease=3600) as running:
         crowd.submit(1)
@@ -127,7 +127,7 @@ def test_a_paused_queue_is_not_put_again(crowd: Crowd) -> None:
 
 
 @pytest.mark.parametrize("of_worker", ["7", None])
-def test_the_owner_of_a_job_says_its_build(crowd: Crowd, of_worker: str | None) -> None:
+def test_the_owner_of_a_job_names_its_build(crowd: Crowd, of_worker: str | None) -> None:
     """The worker's own, or else its app's."""
     [uuid] = crowd.submit(1)
     crowd.app.build_id = "6" if of_worker else "7"
@@ -157,7 +157,7 @@ def test_a_worker_leaves_no_thread_that_renews(crowd: Crowd) -> None:
     until(lambda: "zerog-control" not in new())
 
 
-def test_a_drained_worker_whose_record_was_removed_says_so_in_the_new_one(crowd: Crowd) -> None:
+def test_a_drained_worker_whose_record_was_removed_is_drained_in_the_new_one(crowd: Crowd) -> None:
     """It was away for its lease, and was taken for dead."""
     app = crowd.app
     with Running(app, lease=0.5) as running:

@@ -76,7 +76,7 @@ def test_finish_on_sees_the_factory_s_own_exception(bed: Bed) -> None:
     assert (info["status"], info["attempts"]) == ("failed", 1)
 
 
-def test_a_name_that_nobody_declared_is_an_error_of_the_job(bed: Bed) -> None:
+def test_an_undeclared_name_is_an_error_of_the_job(bed: Bed) -> None:
     info = bed.run(lambda self: self.resources.db, MAX_ERRORS=1)
     assert "there is no resource 'db'" in info["errors"][0]["msg"]
 

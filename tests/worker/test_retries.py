@@ -61,7 +61,7 @@ async def fail_async(self: Any) -> Any:
 
 
 @pytest.mark.parametrize("body", [fail, fail_async], ids=["def", "async def"])
-def test_the_pause_is_what_backoff_says_and_a_poller_sees_the_time(app: zerog.App, executor: str, body: Any) -> None:
+def test_the_pause_is_that_of_backoff_and_a_poller_sees_the_time(app: zerog.App, executor: str, body: Any) -> None:
     info = run_once(app, executor, body, BACKOFF=backoff.constant(500))
     assert info["status"] == "scheduled"
     assert 499 < seconds_until_next(info) < 501
@@ -101,7 +101,7 @@ def test_a_delay_of_the_job_s_own_comes_before_backoff(app: zerog.App, executor:
     assert len(info["errors"]) == 1
 
 
-def test_an_error_of_the_job_s_own_without_a_delay_waits_as_backoff_says() -> None:
+def test_an_error_of_the_job_s_own_without_a_delay_waits_for_its_backoff() -> None:
     asked: list[BaseException | None] = []
 
     def backoff_of(error_count: int, error: BaseException | None) -> float:
@@ -113,7 +113,7 @@ def test_an_error_of_the_job_s_own_without_a_delay_waits_as_backoff_says() -> No
     assert isinstance(asked[0], zerog.ErrorContinue)
 
 
-def test_asking_to_run_again_without_an_error_waits_only_as_long_as_the_job_says() -> None:
+def test_another_run_without_an_error_waits_for_the_job_s_own_delay() -> None:
     for body, delay in (
         (lambda self: zerog.NO_RESULT, 0),
         (lambda self: (zerog.NO_RESULT, 7), 7),
@@ -124,7 +124,7 @@ def test_asking_to_run_again_without_an_error_waits_only_as_long_as_the_job_says
         assert started.go().delay == delay
 
 
-def test_a_job_that_can_not_be_started_waits_as_backoff_says() -> None:
+def test_a_job_that_can_not_be_started_waits_for_its_backoff() -> None:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         zerog.BaseJob.__init__(self, *args, **kwargs)
         if self.epoch:
@@ -137,7 +137,7 @@ def test_a_job_that_can_not_be_started_waits_as_backoff_says() -> None:
         assert sum(operation.__class__.__name__ == "Append" for operation in outcome.operations) == errors
 
 
-def test_a_run_killed_for_its_timeout_waits_as_backoff_says(app: zerog.App) -> None:
+def test_a_run_killed_for_its_timeout_waits_for_its_backoff(app: zerog.App) -> None:
     def run(self: Any) -> Any:
         threading.Event().wait(60)
 

@@ -146,7 +146,7 @@ def test_a_job_without_a_process_is_given_back_and_runs_later(
     assert (job.status, job.attempts, job.lost, job.crashes) == ("succeeded", 1, 0, 0)
 
 
-def test_a_fork_that_fails_is_told_and_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_that_fails_is_logged_and_ends_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, its_own = socket.socketpair()
     theirs, other = socket.socketpair()
     socket.send_fds(ours, [b"f"], [other.fileno()])
@@ -278,7 +278,7 @@ def test_an_error_of_the_system_does_not_rewrite_the_end_of_a_run(
 # what it logs about itself
 
 
-def test_a_worker_says_which_types_it_knows_and_which_not(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_logs_which_types_it_can_run(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
     """Each type that it meets and does not know is logged once, whatever number of jobs has it."""
     add(app, lambda job: 200, "strange")
     app.submit_many("strange", [{}, {}])
@@ -289,5 +289,5 @@ def test_a_worker_says_which_types_it_knows_and_which_not(app: zerog.App, caplog
         zerog.Worker(app).run(burst=True)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "no job type" in warnings[0]
-    assert sum("'strange'" in said for said in warnings) == 1
+    assert sum("'strange'" in line for line in warnings) == 1
     assert "it knows known" in caplog.text

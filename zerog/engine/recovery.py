@@ -196,11 +196,11 @@ class RecoveryVerbs(OperatorVerbs):
         now = self._now()
         marks = transitions.queued(now, identity)
         try:
-            self.datastore.mutate(key, [*marks, *self._repair_told(head, now, why)], cas=token)
+            self.datastore.mutate(key, [*marks, *self._repair_event(head, now, why)], cas=token)
         except InvalidValue as error:  # a history that can't take it; unmarked, the job would be put for ever
             log.warning("job %s was put on the queue again, which its events can't show: %s", key, error)
             self.datastore.mutate(key, marks, cas=token)
 
-    def _repair_told(self, head: Document, now: str, why: str) -> list[Operation]:
+    def _repair_event(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
         return [Append("events", event, self.kept(head)), Max("updatedAt", now)]

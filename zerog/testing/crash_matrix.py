@@ -257,7 +257,7 @@ class _Matrix:
 
     def _fork(self, live: Callable[[], None], when: str, may_be_killed: bool = False) -> bool:
         """Run ``live`` in a child process; return True if it was killed. Any other bad end raises AssertionError."""
-        said = self._place / "said.txt"
+        failure = self._place / "failure.txt"
         sys.stdout.flush()
         sys.stderr.flush()
         with warnings.catch_warnings():
@@ -265,11 +265,11 @@ class _Matrix:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _live(live, said)
+            _live(live, failure)
         status = self._wait(pid, when)
         if status == 0 or (may_be_killed and status == -signal.SIGKILL):
             return status != 0
-        words = said.read_text() if said.exists() else ""
+        words = failure.read_text() if failure.exists() else ""
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
         raise AssertionError(f"{when}: the process that ran the job {how}\n{words}".rstrip())
 
@@ -286,14 +286,14 @@ class _Matrix:
             time.sleep(0.001)
 
 
-def _live(live: Callable[[], None], said: Path) -> None:
+def _live(live: Callable[[], None], failure: Path) -> None:
     """Live as a forked child. Never returns, and runs nothing that the parent would do at its own exit."""
     status = 1
     try:
         live()
         status = 0
     except BaseException:
-        said.write_text(traceback.format_exc())
+        failure.write_text(traceback.format_exc())
     finally:
         try:
             sys.stdout.flush()

@@ -1,5 +1,5 @@
 // Submits an import and shows how far it is. What comes from the server is put into the page by textContent alone,
-// never as HTML: a job's texts are made of what somebody typed.
+// never as HTML: a job's texts are made of users' input.
 "use strict";
 
 const LOOK = 1000; // milliseconds between two looks at a job

@@ -145,7 +145,7 @@ def test_two_announcements_of_one_job_stand_side_by_side(
     assert entries(another)["open"] == [KEY]
 
 
-def test_what_nobody_can_judge_stays(datastore: CouchbaseDatastore) -> None:
+def test_what_can_t_be_judged_stays(datastore: CouchbaseDatastore) -> None:
     """The entry of a document that is locked or invalid waits until its state is known."""
     datastore.create(KEY, {"status": "running", "key": KEY})
     datastore.mutate(KEY, [Set("status", "failed")])

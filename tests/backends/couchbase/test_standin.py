@@ -186,7 +186,7 @@ def test_no_update_is_lost_under_tokens(collection: Any, key: str) -> None:
     assert collection.get(key).value == b"150"
 
 
-def test_faults_come_when_asked_for(stand_in: RunningStandIn, collection: Any, key: str) -> None:
+def test_faults_come_when_ordered(stand_in: RunningStandIn, collection: Any, key: str) -> None:
     """The second write to this key is done and not answered; all other writes are."""
     collection.insert(key, b"0")
     stand_in.fail("unanswered", key=key, skip=1)
@@ -201,7 +201,7 @@ def test_faults_come_when_asked_for(stand_in: RunningStandIn, collection: Any, k
     assert (counts["fault.DURABILITY_IMPOSSIBLE"], collection.get(key).value) == (1, b"2")
 
 
-def test_statements_that_nobody_taught_it_are_refused(server: CouchbaseServer) -> None:
+def test_unsupported_statements_are_refused(server: CouchbaseServer) -> None:
     with pytest.raises(sdk.ParsingFailedException):
         server.query("SELECT 1", {})
 

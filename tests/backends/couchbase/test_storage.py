@@ -30,7 +30,7 @@ from zerog.records.operations import Append, Max, Set
         ("persist_to_majority", 3, "fsync"),
     ],
 )
-def test_durability_is_asked_for_with_every_write(
+def test_durability_is_requested_with_every_write(
     own: RunningStandIn, durability: str, level: int, declared: str
 ) -> None:
     """Documents and index alike; and the doctor reports what that means."""
@@ -87,7 +87,7 @@ def test_a_history_that_fills_its_document_lets_the_oldest_go() -> None:
 # Listing
 
 
-def test_without_a_query_service_the_error_says_what_to_do() -> None:
+def test_without_a_query_service_the_error_names_the_remedy() -> None:
     datastore = CouchbaseDatastore(fresh_url(query=False))
     datastore.create(KEY, {"status": "failed"})
     for query in ({}, {"status": "failed"}):
@@ -98,7 +98,7 @@ def test_without_a_query_service_the_error_says_what_to_do() -> None:
     datastore.close()
 
 
-def test_without_an_index_the_error_says_what_to_do() -> None:
+def test_without_an_index_the_error_names_the_remedy() -> None:
     datastore = CouchbaseDatastore(fresh_url())
     datastore.create(KEY, {"status": "failed"})
     with pytest.raises(DatastoreError, match=r"no index.*zerog setup"):

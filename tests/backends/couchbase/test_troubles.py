@@ -64,7 +64,9 @@ def test_what_cannot_be_used_is_named(own: RunningStandIn, trouble: str) -> None
     "command", [["doctor"], ["worker", "--connect-retries", "0"], ["submit", "count"], ["setup"]], ids=lambda c: c[0]
 )
 @pytest.mark.wide
-def test_a_command_says_it_in_one_line(own: RunningStandIn, trouble: str, command: list[str], tmp_path: Path) -> None:
+def test_a_command_reports_trouble_in_one_line(
+    own: RunningStandIn, trouble: str, command: list[str], tmp_path: Path
+) -> None:
     url, named = wrong_urls(own)[trouble]
     source = (
         f'import zerog\napp = zerog.App(datastore="{url}", queue="sqlite:///queue.db")\n@app.job\ndef count(job): ...\n'
@@ -73,10 +75,10 @@ def test_a_command_says_it_in_one_line(own: RunningStandIn, trouble: str, comman
     called = [sys.executable, "-m", "zerog", command[0], "myapp:app", *command[1:]]
     ended = subprocess.run(called, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode in (1, 2)
-    *logged, said = ended.stderr.strip().split("\n")  # a worker logs that it gives up, then prints why
-    assert named in said
+    *logged, printed = ended.stderr.strip().split("\n")  # a worker logs that it gives up, then prints why
+    assert named in printed
     assert len(logged) == (command[0] == "worker" and trouble == "port")
-    assert all(map(is_one_line_without_secrets, [*logged, said]))
+    assert all(map(is_one_line_without_secrets, [*logged, printed]))
 
 
 def test_threads_that_wait_for_a_connection_share_its_failure() -> None:

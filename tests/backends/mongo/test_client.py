@@ -82,7 +82,7 @@ def test_a_client_of_pymongo_writes_as_safely_as_a_url() -> None:
         client["test"].drop_collection("of_a_client")
 
 
-def test_what_a_client_of_pymongo_says_holds() -> None:
+def test_the_settings_of_a_pymongo_client_hold() -> None:
     with pymongo.MongoClient("mongodb://localhost/?w=2&journal=false&readConcernLevel=local", connect=False) as client:
         server = MongoDatastore(client=client).server
         assert (server.w, server.journal) == (2, False)

@@ -137,7 +137,7 @@ def test_each_write_of_a_life_may_lose_its_answer(proxy: Proxy, loss: Any) -> No
     ],
     ids=str,
 )
-def test_answers_are_told_apart(
+def test_answers_are_distinguished(
     datastore: MongoDatastore,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,

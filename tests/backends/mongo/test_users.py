@@ -62,7 +62,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_who_may_not_is_told_at_first_use(guarded: RunningServer, case: str) -> None:
+def test_a_user_without_permission_is_refused_at_first_use(guarded: RunningServer, case: str) -> None:
     """The error names the server and the reason, and not the password; the next call raises the same one."""
     expected = DatastoreUnavailable if case == "no server" else ConfigurationError
     datastore = MongoDatastore(guarded_url(guarded, case))
@@ -73,7 +73,7 @@ def test_who_may_not_is_told_at_first_use(guarded: RunningServer, case: str) -> 
     datastore.close()
 
 
-def test_who_may_can_do_everything(guarded: RunningServer) -> None:
+def test_a_user_with_permission_can_do_everything(guarded: RunningServer) -> None:
     """``readWrite`` on the database is enough."""
     app = zerog.App(datastore=guarded.url("shop:hunter2@", "jobs"), queue="memory://")
     assert len(app.datastore.setup()) == len(INDEXES)
@@ -124,7 +124,7 @@ def ran(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize(("command", "case"), [*(("doctor", case) for case in CASES), ("worker", "wrong password")])
 @pytest.mark.wide
-def test_commands_say_it_on_one_line(guarded: RunningServer, tmp_path: Path, command: str, case: str) -> None:
+def test_commands_report_trouble_on_one_line(guarded: RunningServer, tmp_path: Path, command: str, case: str) -> None:
     """With the server's name, without the password, and without a traceback."""
     ended = ran(
         tmp_path, guarded_url(guarded, case), command, "myapp:app", *(["--burst"] if command == "worker" else [])
@@ -135,7 +135,7 @@ def test_commands_say_it_on_one_line(guarded: RunningServer, tmp_path: Path, com
     assert "hunter" not in ended.stdout + ended.stderr
 
 
-def test_submit_says_what_is_too_large(guarded: RunningServer, tmp_path: Path) -> None:
+def test_submit_names_what_is_too_large(guarded: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "params.json").write_text(json.dumps({"text": "x" * 5_000_000}))
     url = guarded.url("shop:hunter2@", "jobs")
     ended = ran(tmp_path, url, "submit", "myapp:app", "hello", "--json", "params.json")

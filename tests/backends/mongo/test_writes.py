@@ -44,7 +44,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
 
 
 @pytest.fixture
-def heard(sent: Sent) -> Iterator[MongoDatastore]:
+def watched(sent: Sent) -> Iterator[MongoDatastore]:
     """A datastore whose commands ``sent`` records."""
     datastore = MongoDatastore(shared().url())
     yield datastore
@@ -64,22 +64,22 @@ USUAL: dict[str, list[Operation]] = {
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_what_a_run_writes_is_one_command(heard: MongoDatastore, sent: Sent, name: str) -> None:
+def test_what_a_run_writes_is_one_command(watched: MongoDatastore, sent: Sent, name: str) -> None:
     """And none is read before or after."""
     document = new_document("test", 1.0, NOW)
-    heard.create("key", {**document, **OWNED, "events": [0]})
+    watched.create("key", {**document, **OWNED, "events": [0]})
     sent.names.clear()
-    heard.mutate("key", USUAL[name], run=RunGuard(1, "n", 1))
+    watched.mutate("key", USUAL[name], run=RunGuard(1, "n", 1))
     assert sent.names == ["findAndModify"]
 
 
-def test_a_refusal_is_told_by_reading_once(heard: MongoDatastore, sent: Sent) -> None:
-    heard.create("key", OWNED)
+def test_the_reason_of_a_refusal_is_found_by_one_read(watched: MongoDatastore, sent: Sent) -> None:
+    watched.create("key", OWNED)
     sent.names.clear()
     with pytest.raises(zerog.exceptions.ClaimLost):
-        heard.mutate("key", [Add("n", 1)], run=RunGuard(2, "n", 1))
-    with pytest.raises(heard.casException):
-        heard.mutate("key", [Add("n", 1)], cas=5)
+        watched.mutate("key", [Add("n", 1)], run=RunGuard(2, "n", 1))
+    with pytest.raises(watched.casException):
+        watched.mutate("key", [Add("n", 1)], cas=5)
     assert sent.names == ["findAndModify", "find"] * 2
 
 

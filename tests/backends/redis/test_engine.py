@@ -180,7 +180,7 @@ def test_a_submission_whose_first_try_came_late_is_stored_once(
     ("words", "error"),
     [("lost ok lost down", AmbiguousWrite), ("lost ok down", AmbiguousWrite), ("down", DatastoreUnavailable)],
 )
-def test_a_submission_that_nobody_can_confirm_names_the_uuid(
+def test_a_submission_without_confirmation_names_the_uuid(
     engine: RedisEngine, words: str, error: type[Exception]
 ) -> None:
     """Unless nothing was sent, which the error states, too."""
@@ -242,7 +242,7 @@ def test_a_job_that_was_changed_between_the_two_calls_of_a_claim(
 
     def answer(*args: Any, **kwargs: Any) -> Any:
         if error:
-            raise error("as the test says")
+            raise error("made up")
         return mutate(args[0], args[1])
 
     monkeypatch.setattr(engine.datastore, "mutate", answer)
@@ -275,13 +275,13 @@ def test_repairs_leave_out_what_needs_none(engine: RedisEngine, monkeypatch: pyt
     there, changed = submitted(engine), submitted(engine)
     gone = new_document("test", 1.0, to_text(engine.clock.now()))["uuid"]
     engine.datastore.mutate(make_key(changed), waiting(to_text(engine.clock.now()), 0))
-    recorded = engine._repair_told
+    recorded = engine._repair_event
 
     def meanwhile(head: dict[str, Any], now: str, why: str) -> Any:
         engine.datastore.mutate(make_key(changed), [Set("colour", "red")])
         return recorded(head, now, why)
 
-    monkeypatch.setattr(engine, "_repair_told", meanwhile)
+    monkeypatch.setattr(engine, "_repair_event", meanwhile)
     Unruly(engine, "")
     done = engine.put_again_all([there, gone, changed], "a test")
     assert done in ([], [changed])

@@ -65,7 +65,7 @@ def test_over_tls(tls: tuple[int, Path], scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "rq+rediss"])
-def test_a_certificate_that_nobody_vouches_for(tls: tuple[int, Path], scheme: str) -> None:
+def test_an_untrusted_certificate_is_refused(tls: tuple[int, Path], scheme: str) -> None:
     """Is refused with an error that names it; nothing is sent."""
     app = zerog.App(f"{scheme}://127.0.0.1:{tls[0]}/0")
     app.register(Double)

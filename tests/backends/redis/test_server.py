@@ -133,7 +133,7 @@ def test_durability_is_read_from_the_server(
     assert RedisDatastore(own.url()).durability == expected
 
 
-def test_durability_is_unknown_where_the_server_does_not_tell(own: RunningServer) -> None:
+def test_durability_is_unknown_where_the_server_hides_it(own: RunningServer) -> None:
     client(own).execute_command("ACL SETUSER shop on >hunter2 +@all -config ~*")
     assert RedisDatastore(own.url().replace("//", "//shop:hunter2@")).durability is None
 
@@ -166,7 +166,7 @@ def test_the_documented_permissions_are_enough(name: str) -> None:
     own.kill()
 
 
-def test_a_server_that_evicts_is_told_of(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_evicts_is_warned_of(own: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     """Once, by name, with the remedy."""
     client(own).config_set("maxmemory-policy", "allkeys-lru")
     datastore = RedisDatastore(own.url())

@@ -114,7 +114,7 @@ def test_what_its_code_does_not_write_is_looked_at(engine: RedisEngine, job_type
     assert calls_of_a_claim(engine) == TWO_CALLS
 
 
-def test_a_worker_that_knows_nothing_looks(engine: RedisEngine) -> None:
+def test_a_worker_without_a_list_of_types_checks_each_entry(engine: RedisEngine) -> None:
     submitted(engine)
     assert calls_of_a_claim(engine, WorkerIdentity("new", 30.0)) == TWO_CALLS
 
@@ -127,7 +127,7 @@ def test_a_delayed_job_is_looked_at(engine: RedisEngine) -> None:
     assert calls_of_a_claim(engine) == TWO_CALLS
 
 
-def test_a_document_that_somebody_wrote_whole_is_looked_at(engine: RedisEngine) -> None:
+def test_a_document_that_another_program_wrote_whole_is_checked(engine: RedisEngine) -> None:
     uuid = submitted(engine)
     engine.datastore.set(make_key(uuid), {**engine.read(uuid)[0], "events": [], "errors": [], "warnings": []})
     assert calls_of_a_claim(engine) == TWO_CALLS
@@ -304,7 +304,7 @@ def test_trouble_with_the_next_take_loses_no_claim_of_the_one_before(engine: Red
     assert [claim.uuid for claim in claims_of(engine, 1)] == [other]
 
 
-def test_an_idle_worker_asks_for_nothing(engine: RedisEngine) -> None:
+def test_an_idle_worker_sends_no_claims(engine: RedisEngine) -> None:
     calls = Calls(engine)
     for _ in range(3):
         assert claims_of(engine) == []

@@ -60,7 +60,7 @@ class Site:
         """Start a worker of ZeroG's."""
         return self._start(["-m", "zerog", "worker", "tests.backends.rq.jobs:app", "--lease", "2", *options], {})
 
-    def says(self, *arguments: str) -> str:
+    def rq_output(self, *arguments: str) -> str:
         """What a command of RQ's prints."""
         command, *rest = arguments
         result = subprocess.run(

@@ -41,7 +41,7 @@ def test_jobs_of_others_are_looked_past(queue: RqQueue) -> None:
     assert [reservation.uuid for reservation in reservations if reservation] == uuids[:2]
     foreign(queue, 2)
     queue.put(uuids[2])
-    assert queue.reserve() is None, "farther back than anybody looks"
+    assert queue.reserve() is None, "farther back than reserve looks"
     assert queue.rejected == 0
 
 
@@ -58,14 +58,14 @@ def test_waiting_behind_jobs_of_others_is_no_spinning(queue: RqQueue, caplog: py
     ]
 
 
-def test_an_idle_consumer_asks_twice_a_second(queue: RqQueue) -> None:
+def test_an_idle_consumer_polls_twice_a_second(queue: RqQueue) -> None:
     queue.reserve()
     before = calls(queue)
     assert queue.reserve(2) is None
     assert calls(queue) - before <= 6
 
 
-def test_suspension_is_said_once(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
+def test_suspension_is_logged_once(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
     uuid = new_uuid()
     queue.put(uuid)
     suspend(queue.server.client())

@@ -45,7 +45,7 @@ def test_kill_of_rqs_worker(site, kind: str) -> None:
     worker = site.worker(kind)
     site.until(site.written)
     site.until(lambda: site.registries()["wip"] == 1)
-    assert "1 executing" in site.says("info", "--only-queues")
+    assert "1 executing" in site.rq_output("info", "--only-queues")
     kill_all(site, worker)
     age_executions(site)
     site.flag.touch()
@@ -54,8 +54,8 @@ def test_kill_of_rqs_worker(site, kind: str) -> None:
     site.until(site.is_clean)
     progress = site.app.info(uuid)
     assert (progress["attempts"], site.app.get_job(uuid).lost, len(site.written())) == (2, 1, 2)
-    said = site.says("info", "--only-queues")
-    assert "0, 0 executing, 0 finished, 0 failed" in said
+    printed = site.rq_output("info", "--only-queues")
+    assert "0, 0 executing, 0 finished, 0 failed" in printed
 
 
 def test_rq_info_after_a_kill_calls_nothing_failed_for_long(site) -> None:
@@ -66,7 +66,7 @@ def test_rq_info_after_a_kill_calls_nothing_failed_for_long(site) -> None:
     site.until(lambda: site.redis.zrange("rq:wip:default", 0, 0, withscores=True)[0][1] < time.time() + 61)
     kill_all(site, worker)
     age_executions(site)
-    assert "1 failed" in site.says("info", "--only-queues")
+    assert "1 failed" in site.rq_output("info", "--only-queues")
     [(entry, until_when)] = site.redis.zrange("rq:failed:default", 0, -1, withscores=True)
     assert until_when <= time.time() + 60
     assert 0 < site.redis.ttl(f"rq:job:{entry.decode()}") <= 60
@@ -98,7 +98,7 @@ def test_registries_after_kills_in_real_time(site, kind: str) -> None:
     site.zerog_worker()
     assert site.until_ended(uuid) == ["succeeded"]
     site.until(site.is_clean, 120 - (time.monotonic() - killed))
-    site.until(lambda: "0 workers" in site.says("info", "--only-workers"), 120 - (time.monotonic() - killed))
+    site.until(lambda: "0 workers" in site.rq_output("info", "--only-workers"), 120 - (time.monotonic() - killed))
 
 
 def test_taken_and_not_begun(site) -> None:
@@ -134,14 +134,14 @@ def test_popped_and_not_reserved() -> None:
 
 def test_suspend(site) -> None:
     """``rq suspend`` stops both consumers, ``rq resume`` resumes them."""
-    site.says("suspend")
+    site.rq_output("suspend")
     uuids = [site.line() for _ in range(3)]
     site.zerog_worker()
     assert site.app.queue.reserve(0.3) is None
     site.until(lambda: (site.app.datastore.read(SWEEPER) or {}).get("beat", 0) >= 5)
     assert site.registries()["waiting"] == 3, "what is withheld was taken for lost and put again"
     assert not site.written()
-    site.says("resume")
+    site.rq_output("resume")
     assert set(site.until_ended(*uuids)) == {"succeeded"}
 
 
@@ -185,7 +185,7 @@ def test_deliveries_that_are_none(site, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "environment", "said"),
+    ("kind", "environment", "message"),
     [
         ("rq.Worker", {"ZEROG_APP": ""}, "ZEROG_APP is not set"),
         ("rq.SimpleWorker", {"ZEROG_APP": "no_such_module:app"}, "there is no module no_such_module"),
@@ -193,7 +193,7 @@ def test_deliveries_that_are_none(site, kind: str) -> None:
         ("rq.SimpleWorker", {"ZEROG_TEST_QUEUE": "sqlite:///{folder}/other.db"}, "rq+redis:// only"),
     ],
 )
-def test_broken_environment(site, tmp_path: Path, kind: str, environment: dict[str, str], said: str) -> None:
+def test_broken_environment(site, tmp_path: Path, kind: str, environment: dict[str, str], message: str) -> None:
     """The entry fails visibly in RQ, the job still waits, and reconcile puts it back for a worker that can."""
     uuid = site.line()
     worker = site.worker(kind, **{name: value.format(folder=tmp_path) for name, value in environment.items()})
@@ -202,7 +202,7 @@ def test_broken_environment(site, tmp_path: Path, kind: str, environment: dict[s
     assert until_when > time.time() + 3600
     [entry] = rq.Queue("default", connection=site.redis, serializer="json").failed_job_registry.get_job_ids()
     result = rq.job.Job.fetch(entry, connection=site.redis, serializer="json").latest_result()
-    assert said in result.exc_string
+    assert message in result.exc_string
     assert site.status(uuid) == "queued"
     site.app.queue.put(uuid)  # as reconcile will, again and again
     site.until(lambda: site.redis.zrange("rq:failed:default", 0, -1) not in ([], [entry.encode()]))
@@ -223,7 +223,7 @@ def test_queues_in_order_of_priority(site) -> None:
     low = [site.app.submit("line", {"path": str(site.lines)}, queue="low").uuid for _ in range(3)]
     high = [site.app.submit("line", {"path": str(site.lines)}, queue="high").uuid for _ in range(3)]
     urgent = site.app.submit("line", {"path": str(site.lines)}, queue="high", priority=1).uuid
-    assert "high" in site.says("info") and "low" in site.says("info")
+    assert "high" in site.rq_output("info") and "low" in site.rq_output("info")
     site.zerog_worker("--queues", "high,low")
     site.until_ended(*low, *high)
     assert [line[0] for line in site.written()] == [urgent, *high, *low]
@@ -242,7 +242,7 @@ def test_stopped_job_runs_again(site) -> None:
 
 
 @pytest.mark.parametrize("kind", [OWN, "zerog.rqworker.ZerogSpawnWorker", "zerog.rqworker.ZerogSimpleWorker"])
-def test_a_shutdown_is_told_to_the_job(site, kind: str) -> None:
+def test_a_job_is_notified_of_a_shutdown(site, kind: str) -> None:
     """A job that checks ``stopping`` leaves in time, and costs nothing."""
     uuid = site.app.submit("patient", {"path": str(site.lines)}).uuid
     worker = site.worker(kind)

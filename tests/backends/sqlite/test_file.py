@@ -40,7 +40,7 @@ def raw(path, statement: str, *parameters: object) -> None:
         sqlite.execute(statement, parameters)
 
 
-def test_nobody_else_may_read_it(datastore, path) -> None:
+def test_no_other_user_may_read_it(datastore, path) -> None:
     datastore.create(KEY, {"a": 1})
     files = sorted(path.parent.iterdir())
     assert len(files) == 3  # the database, its log, its shared memory
@@ -48,7 +48,7 @@ def test_nobody_else_may_read_it(datastore, path) -> None:
 
 
 @pytest.mark.parametrize("synchronous", ["full", "normal"])
-def test_it_is_in_wal_mode_with_the_setting_asked_for(path, synchronous: str) -> None:
+def test_it_is_in_wal_mode_with_the_given_setting(path, synchronous: str) -> None:
     datastore = SqliteDatastore(path, synchronous)
     with datastore.file.reading() as sqlite:
         assert sqlite.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -112,7 +112,7 @@ def test_errors_of_the_system_are_an_outage_once_the_file_was_written(datastore,
 
 
 def test_no_database(path) -> None:
-    path.write_text("These are my notes, which nobody should overwrite. " * 100)
+    path.write_text("These are my notes, never to be overwritten. " * 100)
     before = path.read_bytes()
     with pytest.raises(ConfigurationError, match="not an SQLite database"):
         SqliteDatastore(path)
@@ -127,7 +127,7 @@ def open_folder():
         yield Path(folder)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("mode", [0o444, 0o000])
 def test_file_that_may_not_be_written(open_folder, mode: int) -> None:
     """A file that this user may not write is named at the start, and stays as it is."""

@@ -194,7 +194,7 @@ def test_threads_that_ended_leave_nothing_open(path) -> None:
     assert left <= 2  # SQLite keeps a closed file's descriptor to use it again
 
 
-def test_what_nobody_closed_is_closed_without_a_warning(path) -> None:
+def test_what_was_left_open_is_closed_without_a_warning(path) -> None:
     """An app that is part of a cycle when it is dropped, and one that a module holds until the process ends."""
     source = """
         import gc, os, sys

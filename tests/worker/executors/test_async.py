@@ -34,7 +34,7 @@ def app(store: Gate) -> zerog.App:
     return zerog.App(datastore=store, queue=MemoryQueue())
 
 
-def test_a_job_that_blocks_the_loop_for_many_leases_is_run_once_and_by_nobody_else(app: zerog.App) -> None:
+def test_a_job_that_blocks_the_loop_for_many_leases_is_run_by_one_worker(app: zerog.App) -> None:
     """The heartbeat is sent by another thread, so the second worker sees its neighbour alive all the time."""
     began, go = threading.Event(), threading.Event()
     ran: list[int] = []
@@ -141,7 +141,7 @@ def test_a_lost_lease_stops_tasks_that_only_wait(app: zerog.App, store: Gate) ->
 
 
 def test_each_task_has_a_context_of_its_own(app: zerog.App) -> None:
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
     async def run(job: Any) -> Any:
         before = variable.get()
@@ -152,7 +152,7 @@ def test_each_task_has_a_context_of_its_own(app: zerog.App) -> None:
     add(app, run)
     uuids = app.submit_many("made", [{}] * 200)  # enough for some to be claimed ahead and begun by an ending one
     burst(app, concurrency=2)
-    assert [app.get_job(uuid).output for uuid in uuids] == [{"before": "nobody", "after": uuid} for uuid in uuids]
+    assert [app.get_job(uuid).output for uuid in uuids] == [{"before": "none", "after": uuid} for uuid in uuids]
 
 
 def test_a_pool_starts_no_more_threads_than_it_may_and_hides_nothing() -> None:

@@ -33,7 +33,7 @@ async def failing(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "code", "says"),
+    ("error", "status", "code", "message"),
     [
         (ValueError("deep"), "failed", 500, "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"),
         (SystemExit(3), "failed", 500, "SystemExit: 3"),
@@ -43,7 +43,7 @@ async def failing(error: BaseException) -> None:
     ],
 )
 def test_what_a_task_of_a_group_raises_ends_the_run(
-    app: zerog.App, error: BaseException, status: str, code: int, says: str | None
+    app: zerog.App, error: BaseException, status: str, code: int, message: str | None
 ) -> None:
     """Python lets SystemExit through its event loop; the loop and the other jobs run on."""
 
@@ -61,13 +61,13 @@ def test_what_a_task_of_a_group_raises_ends_the_run(
     burst(app, concurrency=2)
     head = document(app, bad)
     assert (head["status"], head["resultCode"]) == (status, code)
-    assert [entry["msg"] for entry in head["errors"]] == ([says] if says else [])
+    assert [entry["msg"] for entry in head["errors"]] == ([message] if message else [])
     if isinstance(error, ValueError):
         assert "ValueError: deep" in head["errors"][0]["traceback"]
     assert app.progress(good)["result"] == 204
 
 
-def test_a_task_that_nobody_awaits_can_not_end_the_loop(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_is_never_awaited_can_not_end_the_loop(app: zerog.App, caplog: pytest.LogCaptureFixture) -> None:
     async def run(job: Any) -> Any:
         job.left = asyncio.create_task(failing(SystemExit(1)))
         asyncio.get_running_loop().stop()

@@ -70,7 +70,9 @@ def recorded(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "event loop" in record.getMessage()]
 
 
-def test_it_is_told_once_while_it_lasts_and_once_when_it_is_over(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocked_loop_is_logged_once_while_it_lasts_and_once_when_it_is_over(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
     loop.held.look()
     loop.answer()
     loop.go.clear()
@@ -84,7 +86,7 @@ def test_it_is_told_once_while_it_lasts_and_once_when_it_is_over(loop: Loop, cap
     assert recorded(caplog)[1:] == ["the event loop is no longer blocked; it was blocked for 20 s"]
 
 
-def test_a_loop_that_answers_is_not_told_of(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_that_answers_is_not_logged(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(50):
         loop.look(HELD_SECONDS, pace=HELD_SECONDS)
         loop.answer()

@@ -148,12 +148,12 @@ def test_an_init_that_fails_is_an_error_of_the_job(bed: Bed) -> None:
 # cancelled
 
 
-@pytest.mark.parametrize("told_by", ["record_event", "tick"])
-def test_a_cancel_reaches_a_running_job_at_its_next_write_or_tick(bed: Bed, told_by: str) -> None:
+@pytest.mark.parametrize("call", ["record_event", "tick"])
+def test_a_cancel_reaches_a_running_job_at_its_next_write_or_tick(bed: Bed, call: str) -> None:
     def run(job: Any) -> Any:
         bed.app.cancel(job.uuid)
-        job.set_tick_value(0.5) if told_by == "tick" else None
-        job.tick() if told_by == "tick" else job.record_event("x")
+        job.set_tick_value(0.5) if call == "tick" else None
+        job.tick() if call == "tick" else job.record_event("x")
         pytest.fail("it went on")
 
     head = bed.run(run)

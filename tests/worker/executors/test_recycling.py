@@ -32,12 +32,12 @@ class Patient(zerog.BaseJob):
 
     JOB_TYPE = "patient"
     began, may_end = threading.Event(), threading.Event()
-    was_told: bool | None = None
+    was_notified: bool | None = None
 
     def run(self) -> int:
         type(self).began.set()
         type(self).may_end.wait(20)
-        type(self).was_told = self.stopping
+        type(self).was_notified = self.stopping
         return 200
 
 
@@ -94,7 +94,7 @@ def test_running_jobs_of_a_worker_that_ends_by_itself_have_their_own_time(app: z
     assert thread.is_alive()
     Patient.may_end.set()
     thread.join(10)
-    assert (ended[0].succeeded, ended[0].released, Patient.was_told) == (1, 0, False)
+    assert (ended[0].succeeded, ended[0].released, Patient.was_notified) == (1, 0, False)
 
 
 def test_a_lot_of_memory_is_seen() -> None:

@@ -133,13 +133,13 @@ def change(known: Known, operations: Sequence[Operation], seq: int | None) -> Ch
 
 def _appended(known: Known, operations: Sequence[Operation]) -> dict[str, tuple[int | None, list[Any], int]]:
     """Return by list its length (None: missing), the values to append, and how many entries drop from its front."""
-    told: dict[str, tuple[int | None, list[Any], int]] = {}
+    appended: dict[str, tuple[int | None, list[Any], int]] = {}
     for operation in operations:
         if not isinstance(operation, Append):
             continue
-        length, entries, dropped = told.get(operation.field, (known.lengths.get(operation.field), [], 0))
+        length, entries, dropped = appended.get(operation.field, (known.lengths.get(operation.field), [], 0))
         entries.append(operation.value)
         if operation.keep is not None:
             dropped += max(0, (length or 0) + len(entries) - dropped - operation.keep)
-        told[operation.field] = (length, entries, dropped)
-    return told
+        appended[operation.field] = (length, entries, dropped)
+    return appended

@@ -169,10 +169,10 @@ class RedisDatastore(Datastore):
             raise
         except (ConfigurationError, DatastoreError):  # a user without the right to ask, or a server that doesn't answer
             return None
-        told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        if "valkey_version" in told:
-            return f"Valkey {told['valkey_version']}"
-        return f"Redis {told.get('redis_version', 'of an unknown version')}"
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        if "valkey_version" in fields:
+            return f"Valkey {fields['valkey_version']}"
+        return f"Redis {fields.get('redis_version', 'of an unknown version')}"
 
     def now(self) -> datetime | None:
         return self.server.now()

@@ -192,7 +192,7 @@ class RedisWrites(Engine):
             return {}
         put = self._putting(head, max(0.0, self.early_by(head)))
         marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
-        command = change(key, [*marks, *self._repair_told(head, now, why)], cas=token)
+        command = change(key, [*marks, *self._repair_event(head, now, why)], cas=token)
         return None if command is None else {**command, "put": put}
 
 

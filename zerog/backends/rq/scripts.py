@@ -140,7 +140,7 @@ local function back_from_time()
 end
 
 local function unpop(id)
-  if call('HGET', held, id) == 'popped' then -- somebody has tidied meanwhile
+  if call('HGET', held, id) == 'popped' then -- cleaned up meanwhile
     call('ZREM', reserved, id)
     call('HDEL', held, id)
   elseif call('LREM', popped, 1, id) == 0 then

@@ -157,7 +157,7 @@ class SqliteWrites(Engine):
                     joblog.cancelled(head)
                     continue
                 marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
-                self.datastore.change(sqlite, key, [*marks, *self._repair_told(head, now, why)], row=row)
+                self.datastore.change(sqlite, key, [*marks, *self._repair_event(head, now, why)], row=row)
                 heads.append(head)
             waiters = self.queue.waiters(sqlite)
         failpoint("reconcile.marked")

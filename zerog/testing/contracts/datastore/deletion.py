@@ -88,7 +88,7 @@ class DeletionRules:
             deleting.set_with_cas(key, {}, tokens[-1])
         assert deleting.read(key) == {"a": "new"}
 
-    def test_delete_says_if_it_cannot(self, datastore: Datastore, key: str) -> None:
+    def test_delete_raises_if_it_cannot(self, datastore: Datastore, key: str) -> None:
         """An adapter that can't delete raises, instead of leaving the document silently."""
         if datastore.can_delete:
             pytest.skip("this adapter deletes")

@@ -48,7 +48,7 @@ class FindRules:
                 return keys
         raise AssertionError("100 pages and no end")
 
-    def test_find_says_if_it_cannot(self, datastore: Datastore) -> None:
+    def test_find_raises_if_it_cannot(self, datastore: Datastore) -> None:
         """An adapter that can't find raises, instead of returning nothing."""
         if datastore.can_find:
             pytest.skip("this adapter finds")
@@ -56,7 +56,7 @@ class FindRules:
             datastore.find(FindQuery(status="queued"))
 
     @pytest.mark.parametrize("query", [{}, {"job_type": "x"}, *({"status": status} for status in TERMINAL)], ids=repr)
-    def test_find_says_if_it_cannot_list_ended_ones(
+    def test_find_raises_if_it_cannot_list_ended_ones(
         self, datastore: Datastore, jobs: Any, query: dict[str, Any]
     ) -> None:
         """An adapter that can't list jobs that have ended raises if one might belong to the answer."""

@@ -147,7 +147,7 @@ class AnswerRules(EngineRules):
             failpoints.disarm()
         assert engine.datastore.read(make_key(uuid)) == before
 
-    def test_trouble_in_the_middle_leaves_no_claim_that_nobody_has(
+    def test_trouble_in_the_middle_leaves_no_claim_without_a_holder(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If the store fails while several jobs are claimed, those that are owned by then are returned."""

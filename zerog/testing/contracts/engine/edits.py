@@ -100,7 +100,7 @@ class EditRules(EngineRules):
             engine.edit(uuid, lambda _head: Change([Set("number", 9)], {"number": {}}), "bob", "no", cas=token)
         assert self.head(engine, uuid)["number"] == 2
 
-    def test_somebody_who_is_quicker_wins(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_quicker_of_two_clients_wins(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A claim between read and write stands, and nothing of the edit is stored."""
         uuid = self.submitted(engine, number=1)
         if not self.lossless:
@@ -134,7 +134,7 @@ class EditRules(EngineRules):
         if retry:
             assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
 
-    def test_an_edit_whose_answers_stay_lost_says_so(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_edit_whose_answers_stay_lost_raises(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The result is unknown: the error names where to check."""
         uuid = self.ended_with(engine, 500)
 
@@ -182,7 +182,7 @@ class EditRules(EngineRules):
         assert self.head(engine, uuid)["status"] == "failed"
         getattr(engine, verb)(uuid, ended=self.head(engine, uuid)["finishedAt"])
 
-    def test_a_retry_says_who(self, engine: Engine) -> None:
+    def test_a_retry_records_who_ordered_it(self, engine: Engine) -> None:
         """In the event, as a field and in words."""
         uuid = self.ended_with(engine, 500)
         engine.retry(uuid, "fixed the disk", "alice")

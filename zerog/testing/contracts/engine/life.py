@@ -121,7 +121,7 @@ class LifeRules(EngineRules):
 
     def test_what_is_not_accepted_stays_untouched_and_comes_again(self, engine: Engine) -> None:
         """A job that this code can't take is put back, unharmed and uncounted, and the reason is kept."""
-        uuid = self.submitted(engine, jobType="somebody else's")
+        uuid = self.submitted(engine, jobType="another app's")
         before = engine.datastore.read(make_key(uuid))
         assert before is not None
 
@@ -134,7 +134,7 @@ class LifeRules(EngineRules):
         after = engine.datastore.read(make_key(uuid))
         # The queue of its kind may give the entry another id.
         assert after is not None and {**after, "queueJobId": before["queueJobId"]} == before
-        knowing = replace(BOB, knows=(*BOB.knows, ("somebody else's", 1.0)))
+        knowing = replace(BOB, knows=(*BOB.knows, ("another app's", 1.0)))
         assert [claim.uuid for claim in self.claim_all(engine, knowing)] == [uuid]
         assert uuid not in engine.skipped
 
@@ -165,7 +165,7 @@ class LifeRules(EngineRules):
         if self.lossless:
             assert "sideways" in engine.skipped[bad]
 
-    def test_a_newer_layout_is_told_from_a_corrupt_document(self, engine: Engine) -> None:
+    def test_a_newer_layout_is_distinguished_from_a_corrupt_document(self, engine: Engine) -> None:
         """Its fields and their values are for newer code to judge; it waits for that."""
         newer, good = self.submitted(engine), self.submitted(engine)
         engine.datastore.mutate(make_key(newer), [Set("format", 99), Set("queueKwargs", "another kind")])
@@ -272,8 +272,8 @@ class LifeRules(EngineRules):
         assert document is not None
         assert times == sorted(times)
         assert document["createdAt"] <= document["startedAt"] <= document["finishedAt"] <= document["updatedAt"]
-        told = [entry["timestamp"] for entry in (*document["errors"], *document["events"])]
-        assert told == sorted(told) and min(told) >= document["createdAt"]
+        stamps = [entry["timestamp"] for entry in (*document["errors"], *document["events"])]
+        assert stamps == sorted(stamps) and min(stamps) >= document["createdAt"]
 
     def test_a_stale_settlement_is_refused(self, engine: Engine) -> None:
         """Once the job was taken away, its old run changes nothing any more."""

@@ -122,7 +122,7 @@ class RepairRules(EngineRules):
         self.pass_time(engine, 61)
         assert self.claim_all(engine) == []
 
-    def test_a_running_job_is_told_at_its_next_write(self, engine: Engine) -> None:
+    def test_a_running_job_is_notified_at_its_next_write(self, engine: Engine) -> None:
         """Cancel of a running job is a mark in the answer of every run write; repeating it is harmless."""
         claim = self.claimed(engine)
         assert engine.cancel(claim.uuid) == "running"

@@ -36,7 +36,7 @@ class RoomRules(EngineRules):
         assert engine.cancel(claim.uuid) == "cancelled"
 
     @pytest.mark.parametrize("more", [-997, 10])
-    def test_a_history_is_kept_as_its_class_says(self, engine: Engine, more: int) -> None:
+    def test_a_history_is_as_long_as_its_class_allows(self, engine: Engine, more: int) -> None:
         """Entries of the engine are bounded by the document's limit, be it less than the datastore's or more."""
         bound = engine.datastore.history_limit + more
         before = bound if more < 0 else bound - 5

@@ -101,7 +101,7 @@ class TurnRules(EngineRules):
         assert min(delays) < AT_ONCE, delays
         engine.close()
 
-    def test_a_wait_for_several_queues_ends_when_it_is_told_to(self, engine: Engine) -> None:
+    def test_a_wait_for_several_queues_can_be_ended(self, engine: Engine) -> None:
         """``wake`` ends it, and so does its timeout."""
         self.require_queues()
         queues = ("quick", "slow")

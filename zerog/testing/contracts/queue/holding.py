@@ -112,7 +112,7 @@ class HoldingRules(QueueRules):
         answers = queue.holds_all([entry._replace(priority=wrong), entry._replace(ttr=wrong), entry])
         assert answers[2] is True and None not in answers
 
-    def test_a_queue_that_can_t_find_out_says_so(self, queue: Queue) -> None:
+    def test_a_queue_that_can_t_find_out_answers_none(self, queue: Queue) -> None:
         """It returns None rather than a guess."""
         if self.knows_what_it_holds:
             pytest.skip("this adapter can find out")

@@ -166,7 +166,7 @@ class OrderRules(QueueRules):
         self.pass_time(clock, 1.5)
         assert self.drained(queue) == [uuid]
 
-    def test_delay_holds_up_nobody(self, queue: Queue) -> None:
+    def test_delay_holds_up_no_other_entry(self, queue: Queue) -> None:
         """Entries behind a delayed one are delivered."""
         self.put(queue, 1, delay=60)
         uuids = self.put(queue, 2)
