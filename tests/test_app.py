@@ -24,7 +24,7 @@ from zerog.exceptions import (
     JobStateError,
     UnknownJobType,
 )
-from zerog.jobs.batches import BATCH
+from zerog.jobs.submit import BATCH
 from zerog.testing.clock import ManualClock
 
 UNKNOWN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"

@@ -17,13 +17,13 @@ from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
-from zerog.jobs.batches import submit_all
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.logfields import current_job
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
-from zerog.jobs.submit_options import check_delay, check_headers, check_named, check_priority, check_token, delay_until
+from zerog.jobs.submit import SubmitOptions, submit_all
+from zerog.jobs.submit_options import check_delay, check_named, check_token
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
@@ -31,7 +31,6 @@ from zerog.query import Query, readable
 from zerog.records.job import TERMINAL, Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
-from zerog.support.checks import check_queue_name
 from zerog.support.clock import SYSTEM, Clock
 
 P = ParamSpec("P")
@@ -171,20 +170,22 @@ class App:
         priority: int | None = None,
         queue: str | None = None,
         headers: Mapping[str, str] | None = None,
+        parent: str | None = None,
         uuid: str | None = None,
     ) -> J:
         """Submit a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
         (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
-        given. ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError
+        given. ``parent``: the uuid of the job on whose behalf it is submitted; ``self.submit`` of a job passes its own.
+        ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError
         with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
-        [job] = self._submit(job_class, [attributes], delay_until(delay, at, self.engine.now), priority, queue, headers)
+        [job] = self._submit(job_class, [attributes], SubmitOptions(delay, at, priority, queue, headers, parent))
         return cast("J", job)
 
     def submit_many(
@@ -197,6 +198,7 @@ class App:
         priority: int | None = None,
         queue: str | None = None,
         headers: Mapping[str, str] | None = None,
+        parent: str | None = None,
     ) -> list[str]:
         """Submit a job for each of ``params``; returns their uuids in that order.
 
@@ -214,31 +216,18 @@ class App:
                 messages[index] = error.messages
         if messages:
             raise ValidationError(messages)
-        jobs = self._submit(job_class, attributes, delay_until(delay, at, self.engine.now), priority, queue, headers)
+        jobs = self._submit(job_class, attributes, SubmitOptions(delay, at, priority, queue, headers, parent))
         return [job.uuid for job in jobs]
 
     def _submit(
-        self,
-        job_class: type[BaseJob],
-        attributes: Sequence[dict[str, Any]],
-        delay: float,
-        priority: int | None,
-        queue: str | None,
-        headers: Mapping[str, str] | None,
+        self, job_class: type[BaseJob], attributes: Sequence[dict[str, Any]], options: SubmitOptions
     ) -> list[BaseJob]:
-        now = self.clock.now()
-        common: dict[str, Any] = {
-            "priority": job_class.PRIORITY if priority is None else check_priority(priority),
-            "queueName": job_class.QUEUE if queue is None else check_queue_name(queue),
-            "createdAt": now,
-            "updatedAt": now,
-        }
-        self.engine.queue_named(common["queueName"])
+        delay, now = options.seconds(self.engine.now), self.clock.now()
         jobs: list[BaseJob] = []
         for own in attributes:
-            job = construct(
-                job_class, (self.datastore, self.queue), {"headers": check_headers(headers), **common, **own}
-            )
+            given = {**options.attributes(job_class, now), **own}
+            self.engine.queue_named(given["queueName"])
+            job = construct(job_class, (self.datastore, self.queue), given)
             self._attach(job)
             jobs.append(job)
         submit_all(self.engine, jobs, delay)
@@ -388,4 +377,4 @@ class App:
 
     def _attach(self, job: BaseJob) -> None:
         """Attach this app's engine, clock, middleware and resources to a job object."""
-        attach(job, self.engine, self.clock, self._middleware, self.resources)
+        attach(job, self, self.engine, self._middleware)

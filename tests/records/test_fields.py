@@ -12,8 +12,8 @@ from textwrap import dedent
 
 import zerog
 from tests.backends.redis.servers import shared, valkey
-from zerog.jobs.document import StoredJob
 from zerog.jobs.schema import BaseJobSchema
+from zerog.jobs.stored import StoredJob
 from zerog.records.fields import DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, PROTECTED
 
 ADDED = '    "rank": Field(Kind.COUNT, 3, is_hot=True, is_scripted=True, is_shown=True),\n'

@@ -118,6 +118,10 @@ class Hooked(Shared):
             raise zerog.WarningContinue("no route", delay=60) from error
 
     async def run(self) -> int:
+        follower: Later = self.submit(Later, delay=5)
+        uuids: list[str] = self.submit_many("later", [{}], queue="mails")
+        uuid: str = self.app.submit("later", parent=follower.parent or uuids[0]).uuid
+        assert uuid
         return 200
 
 
@@ -219,6 +223,8 @@ modules: list[str] = list(zerog.import_submodules("zerog.jobs"))
 known: dict[str, type[zerog.BaseJob]] = registry.get_registered_classes()
 versions: tuple[tuple[str, float], ...] = registry.versions()
 one: type[zerog.BaseJob] = registry.get_class("later")
+same_one: type[zerog.BaseJob] = registry.class_of(one)
+registry.expect("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "later", one)
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.load_head({})
 without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})

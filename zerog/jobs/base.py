@@ -9,10 +9,10 @@ numbers of a run in ``zerog.engine.run``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from marshmallow import Schema
 
@@ -32,7 +32,7 @@ from zerog.jobs.load import read_head as read_head
 from zerog.jobs.progress import share
 from zerog.jobs.schema import HEAD_FIELDS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
+from zerog.jobs.submit_options import SubmitKeywords, check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
 from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NO_RESULT
@@ -41,6 +41,12 @@ from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
 from zerog.support import jsonvalues
 from zerog.support.clock import to_text
+
+if TYPE_CHECKING:
+    from zerog.app import App
+    from zerog.jobs.function import FunctionJob
+
+J = TypeVar("J", bound="BaseJob")
 
 _HEAD_SET = frozenset(HEAD_FIELDS)
 
@@ -116,7 +122,7 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         self.queue = queue
         self.keepalive = keepalive
         self._middleware = ()
-        self._resources = _NONE
+        self._app = None
         document = document_of(self)
         declaration = document.declaration
         token, unknown = int(kwargs.pop("cas", None) or 0), {}
@@ -194,7 +200,43 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     @property
     def resources(self) -> Resources:
         """Resources that the app shares among its jobs in this process: ``self.resources.db``; see ``App.resource``."""
-        return self._resources
+        return _NONE if self._app is None else self._app.resources
+
+    @property
+    def app(self) -> App:
+        """The app that the object belongs to; within a run the app that runs it, in tests the isolated one.
+
+        Raises ConfigurationError for an object that was made by hand.
+        """
+        if self._app is None:
+            raise ConfigurationError(
+                f"job {self.uuid} belongs to no app: its object was made by hand. App.submit and App.get_job return "
+                "objects that belong to theirs."
+            )
+        return self._app
+
+    def submit(
+        self,
+        job_type: str | type[J] | FunctionJob[..., Any],
+        params: Mapping[str, Any] | None = None,
+        *,
+        uuid: str | None = None,
+        **options: Unpack[SubmitKeywords],
+    ) -> J:
+        """Submit another job on behalf of this one, whose uuid is stored as its ``parent``; see ``App.submit``.
+
+        A run that is repeated submits again, unless ``uuid`` is one that it has stored.
+        """
+        return self.app.submit(job_type, params, parent=self.uuid, uuid=uuid, **options)
+
+    def submit_many(
+        self,
+        job_type: str | type[BaseJob] | FunctionJob[..., Any],
+        params: Iterable[Mapping[str, Any]],
+        **options: Unpack[SubmitKeywords],
+    ) -> list[str]:
+        """Submit a job for each of ``params`` on behalf of this one; see ``App.submit_many``."""
+        return self.app.submit_many(job_type, params, parent=self.uuid, **options)
 
     # queue
 

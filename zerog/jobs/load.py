@@ -11,10 +11,9 @@ from zerog.records.fields import named
 from zerog.records.job import Document
 
 if TYPE_CHECKING:
+    from zerog.app import App
     from zerog.engine.engine import Engine
     from zerog.jobs.base import BaseJob
-    from zerog.resources import Resources
-    from zerog.support.clock import Clock
 
 J = TypeVar("J", bound="BaseJob")
 
@@ -37,11 +36,11 @@ def construct(job_class: type[J], args: tuple[Any, ...], kwargs: dict[str, Any])
     return job
 
 
-def attach(job: BaseJob, engine: Engine, clock: Clock, middleware: tuple[Any, ...], resources: Resources) -> None:
-    """Let a job object use an app's parts instead of parts of its own."""
+def attach(job: BaseJob, app: App, engine: Engine, middleware: tuple[Any, ...]) -> None:
+    """Let a job object use an app and its parts instead of parts of its own."""
     document = document_of(job)
-    document.engine, document.clock, document.last_write = engine, clock, clock.monotonic()
-    job._middleware, job._resources = middleware, resources
+    document.engine, document.clock, document.last_write = engine, app.clock, app.clock.monotonic()
+    job._app, job._middleware = app, middleware
 
 
 def load_job(

@@ -12,9 +12,9 @@ from zerog.jobs.progress import ROUNDING, clamp
 from zerog.jobs.secrets import redacted
 from zerog.records.job import Document, make_key
 from zerog.records.operations import Operation, Set
-from zerog.resources import Resources
 
 if TYPE_CHECKING:
+    from zerog.app import App
     from zerog.jobs.document import JobDocument
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class StoredJob:
     resultCode: int
     output: Any
     headers: dict[str, str]
+    parent: str | None
 
     datastore: Any
     queue: Any
@@ -77,7 +78,7 @@ class StoredJob:
 
     _document: JobDocument
     _middleware: tuple[Callable[[Any], Any], ...]
-    _resources: Resources
+    _app: App | None
 
     def key(self) -> str:
         """Return the datastore key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from zerog.contracts.queue import PUT_TAKES
 from zerog.exceptions import InvalidValue
@@ -13,6 +13,16 @@ from zerog.support.checks import LONGEST_DELAY, is_delay
 from zerog.support.clock import in_utc
 
 HIGHEST_PRIORITY = 2**31 - 1
+
+
+class SubmitKeywords(TypedDict, total=False):
+    """The keyword arguments of ``App.submit_many`` that a job gives for others: see there."""
+
+    delay: float
+    at: datetime | None
+    priority: int | None
+    queue: str | None
+    headers: Mapping[str, str] | None
 
 
 def check_delay(value: Any, name: str = "delay") -> float:

@@ -125,6 +125,7 @@ FIELDS: dict[str, Field] = {
     "resultCode": Field(Kind.CODE, NO_RESULT, is_jobs=True, is_required=True, is_hot=True),
     "output": Field(Kind.JSON, None, is_jobs=True),
     "headers": Field(Kind.OBJECT, {}, is_jobs=True),
+    "parent": Field(Kind.TEXT, None, is_shown=True),
     "events": Field(Kind.HISTORY, [], is_jobs=True),
     "errors": Field(Kind.HISTORY, [], is_jobs=True),
     "warnings": Field(Kind.HISTORY, [], is_jobs=True),

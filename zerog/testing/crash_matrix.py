@@ -33,6 +33,8 @@ from zerog.support import failpoints
 from zerog.support.clock import SYSTEM, from_text
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_claim
+from zerog.testing.isolation import adopt
+from zerog.testing.reach import only
 from zerog.worker.executors.thread import ThreadExecutor
 
 LEASE = 30.0
@@ -60,6 +62,8 @@ def crash_matrix(
     job_class: type[BaseJob],
     params: Params | None = None,
     *,
+    app: App | None = None,
+    resources: Mapping[str, Callable[[], Any]] | None = None,
     check: Callable[[Any], object] | None = None,
     same: Callable[[Any, Any], object] | None = None,
     timeout: float = 60.0,
@@ -67,12 +71,15 @@ def crash_matrix(
     """Run a job once, then once per crash point it passed with its process killed there and another one finishing it.
 
     Raises AssertionError, naming the points and showing a document, unless each time the job is not lost, ends once,
-    continues after a crash before its end, and has the first run's ``status``, ``resultCode`` and ``output`` (or
-    ``same(job, first)`` is true). ``check(job)`` checks the finished job's other effects: it fails by raising
-    AssertionError or returning False. ``params`` may be a function of a fresh, empty directory, for jobs that write
-    files. ``timeout``: seconds for each process.
+    continues after a crash before its end, and has the first run's ``status``, ``resultCode`` and ``output``.
+    ``same(job, first)`` replaces that comparison, and ``check(job)`` checks the finished job's other effects; both fail
+    by raising AssertionError or returning False. ``params`` may be a function of a fresh, empty directory, for jobs
+    that write files. ``app``: one whose classes, middleware and resources the job uses; its datastore is not touched.
+    ``resources``: factories by name, in place of its resources if it is given. ``timeout``: seconds for each process.
+
+    A job that uses another app than ``self.app`` gets ConfigurationError, unless that app is in memory.
     """
-    matrix = _Matrix(folder, job_class, params, timeout)
+    matrix = _Matrix(folder, job_class, params, timeout, app, resources or {})
     points, first = matrix.first()
     report = CrashReport()
     wrong: list[str] = []
@@ -110,31 +117,43 @@ def _verdict(
 ) -> None:
     """Check that a finished job is as expected. Raises AssertionError with ``when``."""
     if same is not None:
-        if not same(job, first):
-            raise AssertionError(f"{when}: the job is not the same as after its first run")
+        _holds(lambda: same(job, first), "same", when)
     else:
         for name in ("status", "resultCode", "output"):
             is_now, was = getattr(job, name), getattr(first, name)
             if is_now != was:
                 raise AssertionError(f"{when}: {name} is {is_now!r:.500}, without the crash it was {was!r:.500}")
-    if check is None:
-        return
+    if check is not None:
+        _holds(lambda: check(job), "check", when)
+
+
+def _holds(check: Callable[[], object], name: str, when: str) -> None:
     try:
-        verdict = check(job)
+        verdict = check()
     except AssertionError as error:
-        raise AssertionError(f"{when}: check failed: {error or traceback.format_exc()}") from error
+        raise AssertionError(f"{when}: {name} failed: {error or traceback.format_exc()}") from error
     if verdict is False:
-        raise AssertionError(f"{when}: check returned False")
+        raise AssertionError(f"{when}: {name} returned False")
 
 
 class _Matrix:
     """One job class with its parameters; each run has its own directory and SQLite file."""
 
-    def __init__(self, folder: Path, job_class: type[BaseJob], params: Params | None, timeout: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        job_class: type[BaseJob],
+        params: Params | None,
+        timeout: float,
+        app: App | None,
+        resources: Mapping[str, Callable[[], Any]],
+    ) -> None:
         self._folder = folder
         self._job_class = job_class
         self._params = params
         self._timeout = timeout
+        self._app = app
+        self._resources = resources
         self._place = folder
         self._uuid = ""
 
@@ -207,7 +226,12 @@ class _Matrix:
     def _open(self, days: int = 0) -> App:
         clock = ManualClock(SYSTEM.now() + timedelta(days=days))
         app = App(f"sqlite:///{self._place}/jobs.db", clock=clock)
-        app.register(self._job_class)
+        if self._app is None:
+            app.register(self._job_class)
+            for name, factory in self._resources.items():
+                app.resource(name, factory)
+        else:
+            adopt(app, self._app, self._resources)
         return app
 
     def _stored(self) -> tuple[BaseJob, Document]:
@@ -237,7 +261,8 @@ class _Matrix:
             reconciler.sweep()
             claims = engine.claim(1, worker, app.registry.load_head)
             for claim in claims:
-                run_claim(engine, slots, claim)
+                with only(app):
+                    run_claim(engine, slots, claim)
             if not claims:
                 early = from_text(head["notBefore"]) - clock.now() if head["notBefore"] else timedelta()
                 clock.advance(max(LEASE / 2, early.total_seconds()))
@@ -252,7 +277,8 @@ class _Matrix:
         for claim in app.engine.claim(
             1, WorkerIdentity("late", LEASE, knows=app.registry.versions()), app.registry.load_head
         ):
-            run_claim(app.engine, slots, claim)
+            with only(app):
+                run_claim(app.engine, slots, claim)
         app.close()
 
     def _fork(self, live: Callable[[], None], when: str, may_be_killed: bool = False) -> bool:

@@ -84,9 +84,10 @@ def _app_and_uuid(job_or_app: BaseJob | App, uuid: str | None) -> tuple[App, str
         raise ConfigurationError(f"run_inline(job) runs job {job.uuid}, not {uuid!r}")
     if job.cas is None or job.status == "new":
         job.enqueue()
+    if job._app is not None:
+        return job._app, job.uuid
     app = App(datastore=job.datastore, queue=job.queue, clock=document_of(job).clock)
     app.register(type(job))
-    app.resources, app._middleware = job._resources, job._middleware
     return app, job.uuid
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from zerog.app import App
 from zerog.resources import replaced
 from zerog.testing.clock import ManualClock
+from zerog.testing.reach import only
 
 
 @contextmanager
@@ -19,16 +20,23 @@ def isolated(
 
     Its classes and its middleware stay, and code that imported ``app`` uses the same object. ``resources``: factories
     in place of the app's own, by name; all are opened anew and closed at the end. Not for threads that continue to use
-    the app's own datastore meanwhile. Raises ConfigurationError for a resource that isn't declared.
+    the app's own datastore meanwhile. A job that uses another app that isn't in memory gets ConfigurationError.
+    Raises ConfigurationError for a resource that isn't declared.
     """
     inner = App("memory://", clock=clock or ManualClock())
-    inner.registry, inner._middleware, inner.build_id = app.registry, app._middleware, app.build_id
-    inner.resources = replaced(app.resources, resources or {})
+    adopt(inner, app, resources or {})
     before = dict(app.__dict__)
     app.__dict__.update(inner.__dict__)
     try:
-        yield app
+        with only(app):
+            yield app
     finally:
         inner.close()
         app.__dict__.clear()
         app.__dict__.update(before)
+
+
+def adopt(inner: App, app: App, resources: Mapping[str, Callable[[], Any]]) -> None:
+    """Give ``inner`` the classes, the middleware and the build of ``app``, and its resources, some of them replaced."""
+    inner.registry, inner._middleware, inner.build_id = app.registry, app._middleware, app.build_id
+    inner.resources = replaced(app.resources, resources)

@@ -1,21 +1,50 @@
-"""Store new job objects, many in one call of the engine."""
+"""Submit new job objects: their options, and storing many in one call of the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.document import document_of
+from zerog.jobs.submit_options import check_headers, check_priority, delay_until
 from zerog.records.fields import HISTORY, named
-from zerog.records.job import Document, make_key
+from zerog.records.job import Document, check_uuid, make_key
+from zerog.support.checks import check_queue_name
 
 BATCH = 500
 """Documents that are stored in one call of the engine."""
 
 SUBMIT_CHANGES = named(lambda field: field.submit_changes)
 """The fields in which a submitted document differs from the job object it was made of."""
+
+
+class SubmitOptions(NamedTuple):
+    """When and where new jobs run, and what is recorded of their submitter: see ``App.submit``."""
+
+    delay: float = 0
+    at: datetime | None = None
+    priority: int | None = None
+    queue: str | None = None
+    headers: Mapping[str, str] | None = None
+    parent: str | None = None
+
+    def seconds(self, now: Callable[[], datetime]) -> float:
+        """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""
+        return delay_until(self.delay, self.at, now)
+
+    def attributes(self, job_class: type[BaseJob], now: datetime) -> dict[str, Any]:
+        """Return the attributes that they give to a job. Raises InvalidValue, InvalidUuid."""
+        return {
+            "priority": job_class.PRIORITY if self.priority is None else check_priority(self.priority),
+            "queueName": job_class.QUEUE if self.queue is None else check_queue_name(self.queue),
+            "headers": check_headers(self.headers),
+            "parent": None if self.parent is None else check_uuid(self.parent),
+            "createdAt": now,
+            "updatedAt": now,
+        }
 
 
 def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
