@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import zerog
+from tests.cli.builders import zerog_command
 from zerog.cli.root import cli
 from zerog.loading import load_app
 
@@ -45,18 +46,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "shop.py").write_text(APP)
     (tmp_path / "broken.py").write_text("import nothing_like_this\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name in ("shop", "broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 
-def zerog_command(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """The command in a separate process, as a user runs it."""
-    return subprocess.run(
-        [sys.executable, "-m", "zerog", *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def in_process(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, arguments)
+def in_process(*arguments: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli, arguments, input=text, catch_exceptions=False)
 
 
 def test_submit_work_and_look(folder: Path) -> None:
@@ -76,7 +73,7 @@ def test_submit_work_and_look(folder: Path) -> None:
 
 def test_progress_of_a_failed_job_exits_with_1(folder: Path) -> None:
     """A shell can distinguish failure from success, with a bar and without."""
-    uuid = zerog_command("submit", "shop:app", "refuse").stdout.strip()
+    uuid = in_process("submit", "shop:app", "refuse").stdout.strip()
     zerog_command("worker", "shop:app", "--burst")
     assert zerog_command("progress", "shop:app", uuid).returncode == 1
     followed = zerog_command("progress", "shop:app", uuid, "--follow")
@@ -87,17 +84,17 @@ def test_progress_of_a_failed_job_exits_with_1(folder: Path) -> None:
 
 def test_a_waiting_job_is_no_failure(folder: Path) -> None:
     """progress exits with 0 while a job waits."""
-    uuid = zerog_command("submit", "shop:app", "greet", "name=x", "--delay", "60").stdout.strip()
-    shown = zerog_command("progress", "shop:app", uuid)
-    assert shown.returncode == 0
+    uuid = in_process("submit", "shop:app", "greet", "name=x", "--delay", "60").stdout.strip()
+    shown = in_process("progress", "shop:app", uuid)
+    assert shown.exit_code == 0
     assert json.loads(shown.stdout)["status"] == "scheduled"
 
 
 def test_parameters_as_json(folder: Path) -> None:
     """--json takes one object or a list, from a file or standard input."""
     (folder / "many.json").write_text('[{"name": "a"}, {"name": "b"}]')
-    assert len(zerog_command("submit", "shop:app", "greet", "--json", "many.json").stdout.split()) == 2
-    one = zerog_command("submit", "shop:app", "greet", "--json", "-", text='{"name": "c"}')
+    assert len(in_process("submit", "shop:app", "greet", "--json", "many.json").stdout.split()) == 2
+    one = in_process("submit", "shop:app", "greet", "--json", "-", text='{"name": "c"}')
     assert len(one.stdout.split()) == 1
 
 
@@ -118,16 +115,30 @@ def test_parameters_as_json(folder: Path) -> None:
         (["submit", "shop:nothing", "greet"], 2, ["in shop there is no nothing", "apps in that module: app"]),
         (["progress", "shop:app", "42"], 2, ["'42'", "uuid"]),
         (["progress", "shop:app", "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"], 1, ["there is no job 0190c3f2"]),
-        (["worker", "shop:app", "--concurrency", "0"], 2, ["concurrency=0"]),
-        (["worker", "shop:app", "--lease", "0"], 2, ["lease=0"]),
-        (["worker", "shop:app", "--log-level", "LOUD"], 2, ["LOUD"]),
-        (["worker", "shop:app", "--executor", "magic"], 2, ["magic", "thread"]),
     ],
 )
 def test_mistakes_are_reported_in_one_line(folder: Path, arguments: list[str], code: int, words: list[str]) -> None:
     """What is wrong, what was expected, no traceback, and an exit code that shows whose mistake it was."""
+    result = in_process(*arguments)
+    assert result.exit_code == code, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["submit", "shop:app", "greet"], ["nothing was stored"]),
+        (["worker", "shop:app", "--concurrency", "0"], ["concurrency=0"]),
+        (["worker", "shop:app", "--lease", "0"], ["lease=0"]),
+        (["worker", "shop:app", "--log-level", "LOUD"], ["LOUD"]),
+        (["worker", "shop:app", "--executor", "magic"], ["magic", "thread"]),
+    ],
+)
+def test_a_shell_gets_a_mistake_on_standard_error(folder: Path, arguments: list[str], words: list[str]) -> None:
+    """The same of a process, without a traceback; a worker writes past what Python calls standard error."""
     result = zerog_command(*arguments)
-    assert result.returncode == code, result.stderr
+    assert (result.returncode, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr
@@ -136,8 +147,8 @@ def test_mistakes_are_reported_in_one_line(folder: Path, arguments: list[str], c
 @pytest.mark.parametrize("text", ["", "{", '{"name": NaN}', "[[[" * 50_000])
 def test_bad_json_is_refused(folder: Path, text: str) -> None:
     """Malformed JSON is an error, never an empty set of parameters."""
-    result = zerog_command("submit", "shop:app", "greet", "--json", "-", text=text)
-    assert result.returncode == 2
+    result = in_process("submit", "shop:app", "greet", "--json", "-", text=text)
+    assert result.exit_code == 2
     assert "holds no JSON" in result.stderr
     app = zerog.App("sqlite:///jobs.db")
     assert list(app.jobs()) == []

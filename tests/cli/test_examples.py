@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.builders import Shop, without_app
 from zerog.cli.root import cli
@@ -97,6 +98,18 @@ def test_every_example_works(shop: Shop, example: str) -> None:
 
 
 def check(shop: Shop, line: str) -> None:
+    """Run a line in this process if it ends on its own, with an app that it names; otherwise as a shell does."""
+    words = shlex.split(line, comments=True)
+    if line.startswith(LONG) or "--follow" in line or "--wait" in line:
+        check_in_a_process(shop, line)
+    else:
+        result = CliRunner(env={} if "myapp:app" in words else {"ZEROG_APP": "myapp:app"}).invoke(
+            cli, words[1:], prog_name="zerog", catch_exceptions=False
+        )
+        assert result.exit_code == 0, result.output
+
+
+def check_in_a_process(shop: Shop, line: str) -> None:
     words = shlex.split(line, comments=True)
     environment = without_app() if "myapp:app" in words else {**without_app(), "ZEROG_APP": "myapp:app"}
     log = shop.folder / "log"

@@ -168,7 +168,7 @@ def test_what_json_can_t_hold_is_refused() -> None:
         (fields.Nested("NowhereSchema"), "nested schema isn't there .*NowhereSchema"),
         (
             fields.Nested({"a": fields.Integer(), "b": fields.Integer(attribute="a")}),
-            "nested schema can't be made .*'a'",
+            "nested schema can't be made .*ValueError",
         ),
         (fields.Nested(lambda: 1 / 0), "nested schema can't be made .*ZeroDivisionError"),
         (fields.Dict(keys=fields.Integer()), "keys of type Integer"),
