@@ -81,6 +81,26 @@ FIELDS: dict[str, list[Any]] = {
 }
 """Values of a document's fields as a damaged or foreign document may hold them."""
 
+PASSWORDS = ["", *"@/?#:%[]\\ é\u2100,+;\n", "%41", "&x=", "://", "a/b?c#d@e"]
+"""What people write before and behind the rest of a password in a URL, forgetting to encode it."""
+
+LOGINS = [
+    "{scheme}://u:{password}@h:1/0",
+    "{scheme}://:{password}@h/0?x=1",
+    "{scheme}://{password}@h/0",
+    "{scheme}://u:{password}@h,g:2/b/s/c",
+    "{scheme}://u:{password}@h/0#x",
+    "{scheme}:///u:{password}@h/0",
+    "{scheme}:/u:{password}@h/0",
+    "{scheme}:u:{password}@h/0",
+    "{scheme}//u:{password}@h/0",
+    " {scheme}://u:{password}@h/0",
+    "{scheme}://u:{password}@[::1]:x/0",
+    "{scheme}://u:{password}@h:99999999/0",
+    "u:{password}@h/0",
+]
+"""URLs with a password, as they are written and mistyped."""
+
 _OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[\d*[AK]|\r")
 """Colours, and the cursor movements of a live bar: what the commands themselves write to a terminal."""
 

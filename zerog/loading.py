@@ -8,6 +8,7 @@ import sys
 
 from zerog.app import App
 from zerog.exceptions import ConfigurationError
+from zerog.support.urls import without_secrets
 
 
 def load_app(target: str) -> App:
@@ -17,7 +18,7 @@ def load_app(target: str) -> App:
     """
     module_name, separator, name = target.partition(":")
     if not separator or not module_name or not name:
-        raise ConfigurationError(f"{target!r} names no app; expected MODULE:APP, for example myapp:app")
+        raise ConfigurationError(f"{without_secrets(target)} names no app; expected MODULE:APP, for example myapp:app")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -124,8 +124,7 @@ def _backend_of(url: str) -> Backend | None:
 
 
 def _unknown(url: str, part: str, known: tuple[str, ...]) -> ConfigurationError:
-    shown = without_secrets(url) if "://" in url else repr(url)
     return ConfigurationError(
-        f"{shown} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
+        f"{without_secrets(url)} names no {part}; expected a URL beginning with {', '.join(f'{s}://' for s in known)}, "
         "for example sqlite:///jobs.db"
     )

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from zerog.cli.errors import spoken
 from zerog.exceptions import ConfigurationError
+from zerog.support.urls import without_secrets
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -56,9 +57,10 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
         return value
     if os.environ.get(VARIABLE):
         raise click.UsageError(
-            f"{VARIABLE} is {value!r}, which names no app; expected MODULE:APP, for example myapp:app"
+            f"{VARIABLE} is {without_secrets(value or '')}, which names no app; expected MODULE:APP, for example "
+            "myapp:app"
         )
-    said = f"{value!r} names no app" if value else "no app was named"
+    said = f"{without_secrets(value)} names no app" if value else "no app was named"
     raise click.UsageError(
         f"{said} and {VARIABLE} is not set. Give MODULE:APP first, for example {ctx.command_path} myapp:app, "
         f"or set {VARIABLE}=myapp:app."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from zerog.exceptions import ConfigurationError
+from zerog.support.urls import options_of, seconds_of, split, without_secrets
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"  # noqa: S105  # a name, no password
 """Environment variable with the password, unless the URL has one."""
@@ -44,9 +45,9 @@ class Address:
 
 def parse(url: str) -> Address:
     """Parse a URL. Raises ConfigurationError, naming the fault and never the password."""
-    parts = urlsplit(url)
+    parts = split(url)
     login, _, hosts = parts.netloc.rpartition("@")
-    name = f"{parts.scheme}://{hosts}{parts.path}"
+    name = without_secrets(url)
     user, _, password = login.partition(":")
     path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
     if not user or not hosts or len(path) not in (1, 3):
@@ -54,10 +55,7 @@ def parse(url: str) -> Address:
             f"{name} names no bucket; expected couchbase://user@host/bucket or couchbase://user@host/bucket/scope/"
             "collection"
         )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for option in options:
-        if option not in OPTIONS:
-            raise ConfigurationError(f"{name} has the option {option!r}; expected {', '.join(OPTIONS)}")
+    options = options_of(url, OPTIONS)
     password = unquote(password) or os.environ.get(PASSWORD_VARIABLE, "")
     if not password:
         raise ConfigurationError(f"{name} has no password; set {PASSWORD_VARIABLE}")
@@ -74,18 +72,8 @@ def parse(url: str) -> Address:
         path[0],
         scope,
         collection,
-        _seconds(options.get("timeout", str(TIMEOUT)), name),
+        seconds_of(options.get("timeout", str(TIMEOUT)), name, 0.1),
         durability,
         options.get("ca"),
         options.get("network"),
     )
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 3600:
-        raise ConfigurationError(f"{name} has the timeout {text!r}; expected seconds from 0.1 to 3600")
-    return seconds

@@ -23,7 +23,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     InvalidValue,
 )
-from zerog.support.urls import without_secrets
+from zerog.support.urls import split, without_secrets
 
 try:
     import bson
@@ -107,6 +107,7 @@ class MongoServer:
 
     def __init__(self, url: str) -> None:
         self.name = without_secrets(url)
+        split(url)  # refuses what the client would cut, and what its errors would show
         self._url, collection = _without_own_options(url)
         self.collection_name = COLLECTION if collection is None else collection
         self.database_name = _database(url, self.name)

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from zerog.backends.redis.script import BUSY, listed, source
+from zerog.backends.redis.url import parse
 from zerog.exceptions import (
     AmbiguousWrite,
     ConfigurationError,
@@ -29,7 +29,6 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.urls import without_secrets
 
 try:
     import redis
@@ -42,12 +41,6 @@ except ImportError as error:  # pragma: no cover
     ) from None
 
 log = logging.getLogger("zerog")
-
-PREFIX = "zerog"
-"""Prefix of an app's keys, unless its URL has ``?prefix=``."""
-
-TIMEOUT = 5.0
-"""Seconds that connecting and each answer may take, unless the URL has ``?timeout=``."""
 
 BLOCK = 5.0
 """Seconds of one blocking pop on the server; a longer wait is several of them."""
@@ -65,9 +58,6 @@ client's own limit would refuse calls at once while the server is slow for a mom
 BROKEN = (b"-1", b"?")
 """In place of an answer: the stored value is invalid, and was left as it is."""
 
-_OPTIONS = ("prefix", "timeout")
-_PASSED_ON = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
-
 _BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
 
 
@@ -79,23 +69,9 @@ class RedisServer:
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.name = without_secrets(url)
-        for option in options:
-            if option not in (*_OPTIONS, *_PASSED_ON):
-                raise ConfigurationError(
-                    f"{self.name} has the option {option!r}; expected {', '.join((*_OPTIONS, *_PASSED_ON))}"
-                )
-        prefix = options.pop("prefix", PREFIX)
-        if not prefix or re.search(r"[{}\s]", prefix):
-            raise ConfigurationError(
-                f"{self.name} has the prefix {prefix!r}; expected a text without spaces and braces"
-            )
+        self.name, self._url, prefix, self.timeout = parse(url)
         self.prefix = f"{{{prefix}}}:"
-        self.timeout = _seconds(options.pop("timeout", str(TIMEOUT)), self.name)
         self.clock = clock
-        self._url = f"{url.partition('?')[0]}?{urlencode(options)}"
         self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
         self._ahead: float | None = None
@@ -354,16 +330,6 @@ def _packed(arguments: Sequence[Any]) -> list[bytes]:
         data = argument if type(argument) is bytes else str(argument).encode()
         parts += (b"$%d\r\n" % len(data), data, b"\r\n")
     return [b"".join(parts)]
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.01 <= seconds <= 3600:
-        raise ConfigurationError(f"{name} has the timeout {text!r}; expected seconds from 0.01 to 3600")
-    return seconds
 
 
 def _code(error: Exception) -> str | None:
