@@ -30,7 +30,7 @@ COMMANDS = sorted(
 )
 """Lines of a shell, and commands within a text."""
 
-LONG = {"adapters.md", "deadletters.md", "testing.md"}
+LONG = {"own_adapter.md", "deadletters.md", "testing.md"}
 """Pages whose examples run a suite, or several workers."""
 
 
