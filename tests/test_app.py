@@ -25,6 +25,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.submit import BATCH
+from zerog.records.operations import Set
 from zerog.testing.clock import ManualClock
 
 UNKNOWN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
@@ -241,7 +242,7 @@ def test_a_corrupt_document_is_named_and_the_worker_goes_on(app: Any) -> None:
                 call(job.uuid)
         assert app.datastore.read(job.key()) == broken[job.key()]
         assert job.uuid in app.engine.skipped
-    assert len(everything(app)) == 3, "those with a status are listed, whatever else they lack"
+    assert len(everything(app)) == 2, "those with a status and a time are listed, whatever else they lack"
 
 
 def test_jobs_filters_and_pages(app: Any) -> None:
@@ -253,6 +254,26 @@ def test_jobs_filters_and_pages(app: Any) -> None:
     for query in ({"job_type": Documented}, {"queue": "slow"}, {"status": "scheduled"}):
         assert [job["uuid"] for job in app.jobs(**query)] == [other.uuid]
     assert list(app.jobs(status="failed")) == []
+
+
+def test_jobs_come_by_their_creation_whatever_their_uuids(app: Any) -> None:
+    """A client may choose uuids that don't sort by time; from either end, and between two times."""
+    chosen = ["f0000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000"]
+    uuids = [app.submit(Declared, {"path": "a"}, uuid=uuid).uuid for uuid in (*chosen, None, None)]
+    times = [datetime.fromisoformat(app.progress(uuid)["createdAt"]) for uuid in uuids]
+
+    def listed(**query: Any) -> list[str]:
+        return [job["uuid"] for job in app.jobs(**query)]
+
+    assert listed() == uuids
+    assert listed(order="newest", limit=2) == uuids[:1:-1]
+    assert listed(since=times[1], until=times[2]) == uuids[1:3]
+    assert listed(since=times[2].replace(tzinfo=None), order="newest") == uuids[:1:-1]
+    app.datastore.mutate(f"zerog_job_{uuids[3]}", [Set("createdAt", "no time")])
+    assert listed(since=times[2]) == uuids[2:3]
+    for wrong in ({"order": "random"}, {"since": "2026-01-01"}, {"until": 5}):
+        with pytest.raises(InvalidValue, match=f"{next(iter(wrong))}="):
+            app.jobs(**wrong)
 
 
 def test_jobs_refuses_at_the_call_what_no_job_can_have(app: Any) -> None:

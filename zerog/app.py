@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 from marshmallow import ValidationError
 
 from zerog.backends.urls import open_engine, urls_from_environment
+from zerog.contracts.find import OLDEST
 from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
@@ -265,15 +266,20 @@ class App:
         error: str | None = None,
         code: int | None = None,
         limit: int | None = None,
+        order: str = OLDEST,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the ``progress`` of all jobs with the given values, oldest first, read page by page.
+        """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
-        ``code``: the result code, or that of the last error. Raises InvalidValue for a value that no job can have, and
-        DatastoreError if the datastore can't list.
+        ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
+        ``until`` (in UTC unless they have a timezone): only jobs created between them. Raises InvalidValue for a value
+        that no job can have, and DatastoreError if the datastore can't list.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        return Query(status, name, queue, error, code, limit).jobs(self.datastore, self.clock)
+        filters = Query(status, name, queue, error, code, limit, order, since, until)
+        return filters.jobs(self.datastore, self.clock)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
         """Wait until a job has ended; returns it, newly loaded. Raises TimeoutError after ``timeout`` seconds.

@@ -1,19 +1,24 @@
-"""Search many jobs: read heads page by page, and apply the filters that datastores don't have."""
+"""Search many jobs by their creation: read heads page by page, and apply the filters that datastores don't have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from zerog.contracts.datastore import Datastore, FindQuery
+from zerog.contracts.datastore import Datastore
+from zerog.contracts.find import NEWEST, OLDEST, ORDERS, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
 from zerog.jobs.progress import progress_of
 from zerog.records.job import STATUSES, Document, check_shown, make_key
-from zerog.support.clock import Clock
+from zerog.support.clock import Clock, to_text
 
 PAGE = 500
 """Heads read at a time, and so in memory."""
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+"""Bound for jobs since a time: a damaged text, in place of a timestamp, is above it."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,22 @@ class Query:
     code: int | None = None
     """The result code, or the code of the last error."""
     limit: int | None = None
+    order: str = OLDEST
+    since: datetime | None = None
+    """Only jobs created then or later."""
+    until: datetime | None = None
+    """Only jobs created then or earlier."""
 
     def __post_init__(self) -> None:
         if self.status is not None and self.status not in STATUSES:
             raise InvalidValue(f"no job ever has the status {self.status!r}; expected one of {', '.join(STATUSES)}")
+        if self.order not in ORDERS:
+            raise InvalidValue(f"order={self.order!r:.80}; expected {OLDEST} or {NEWEST}")
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and not isinstance(moment, datetime):
+                raise InvalidValue(
+                    f"{name}={moment!r:.80}; expected a datetime, in UTC unless it has a timezone, or None"
+                )
         if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
             raise InvalidValue(f"limit={self.limit!r}; expected a whole number, 0 or more, or None for all")
         if self.error is not None and (not isinstance(self.error, str) or not self.error):
@@ -42,13 +59,24 @@ class Query:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
 
     def jobs(self, datastore: Datastore, clock: Clock) -> Iterator[dict[str, Any]]:
-        """Yield the progress of the matching jobs, oldest first. Raises DatastoreError if the datastore can't list."""
+        """Yield the progress of the matching jobs in order. Raises DatastoreError if the datastore can't list."""
         left, after = self.limit, None
+        until = None if self.since is self.until is None else to_text(self.until or LATEST)
         is_picky = self.error is not None or self.code is not None
         while left is None or left > 0:
             size = PAGE if left is None or is_picky else min(PAGE, left)
-            query = FindQuery(self.status, job_type=self.job_type, queue=self.queue, after=after, limit=size)
-            page = datastore.find(query)
+            page = datastore.find(
+                FindQuery(
+                    self.status,
+                    job_type=self.job_type,
+                    queue=self.queue,
+                    after=after,
+                    limit=size,
+                    order=self.order,
+                    since=None if self.since is None else to_text(self.since),
+                    until=until,
+                )
+            )
             for head in page.heads:
                 if not is_picky or self._fits(head):
                     yield progress_of(head, clock.now())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,6 @@ import zerog
 from zerog.cli.app_argument import complete_types
 from zerog.records.job import STATUSES
 from zerog.support import jsonvalues
-from zerog.support.clock import from_text
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -66,18 +66,27 @@ class Filters:
     def __bool__(self) -> bool:
         return self != Filters((), None, None, None, None)
 
-    def jobs(self, app: App, statuses: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-        """Yield the progress of those jobs, read page by page, by status and then oldest first.
+    def jobs(self, app: App, statuses: tuple[str, ...] = (), newest: bool = False) -> Iterator[dict[str, Any]]:
+        """Return the progress of those jobs, read page by page, by their creation.
 
         ``statuses``: the default if no status was given; all if that is empty, too.
         """
         now = app.clock.now()
-        since, before = _cutoff(self.since, now), _cutoff(self.older_than, now)
-        for status in self.statuses or statuses or (None,):
-            found = app.jobs(status=status, job_type=self.job_type, queue=self.queue, error=self.error, code=self.code)
-            for progress in found:
-                if (since is None and before is None) or _is_between(progress["createdAt"], since, before):
-                    yield progress
+        before = _cutoff(self.older_than, now)
+        found = [
+            app.jobs(
+                status=status,
+                job_type=self.job_type,
+                queue=self.queue,
+                error=self.error,
+                code=self.code,
+                order="newest" if newest else "oldest",
+                since=_cutoff(self.since, now),
+                until=None if before is None else before - timedelta(microseconds=1),
+            )
+            for status in self.statuses or statuses or (None,)
+        ]
+        return merge(*found, key=lambda progress: (progress["createdAt"], progress["uuid"]), reverse=newest)
 
 
 def _user() -> str:
@@ -126,14 +135,6 @@ def filter_options(command: F) -> F:
 
 def _cutoff(given: timedelta | datetime | None, now: datetime) -> datetime | None:
     return now - given if isinstance(given, timedelta) else given
-
-
-def _is_between(created: object, since: datetime | None, before: datetime | None) -> bool:
-    try:
-        made = from_text(str(created))
-    except ValueError:
-        return False
-    return (since is None or made >= since) and (before is None or made < before)
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from zerog.contracts.find import FindQuery as FindQuery
+from zerog.contracts.find import Page as Page
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import (
     CasMismatch,
@@ -34,7 +35,6 @@ from zerog.exceptions import (
     TooManyCollisions,
 )
 from zerog.records.fields import HISTORY
-from zerog.records.job import TERMINAL
 from zerog.records.operations import Document, Operation, apply, check, present
 from zerog.records.room import limit_of, make_room
 from zerog.support import jsonvalues
@@ -87,70 +87,6 @@ class RunGuard(NamedTuple):
 def _nonce(head: Document) -> Any:
     owner = head.get("owner")
     return owner.get("nonce") if isinstance(owner, dict) else None
-
-
-@dataclass(frozen=True, slots=True)
-class FindQuery:
-    """The job documents to find, and the start of a page.
-
-    In the order of their keys; with ``due`` in that of ``due`` and then key, with ``until`` in that of ``finishedAt``
-    and then key. Raises InvalidValue for a ``limit`` below 1, and for ``until`` with anything but what it takes.
-    """
-
-    status: str | None = None
-    due: str | None = None
-    """A stored timestamp: only documents whose ``due`` is not later."""
-    job_type: str | None = None
-    queue: str | None = None
-    after: str | None = None
-    """``after`` of the previous page, from the same query."""
-    limit: int = 1_000
-    """Heads on one page, at most."""
-    until: str | None = None
-    """A stored timestamp, with an ended status and a type: only documents whose ``finishedAt`` is not later, from an
-    index: ended jobs that don't match cost nothing."""
-
-    def __post_init__(self) -> None:
-        if type(self.limit) is not int or self.limit < 1:
-            raise InvalidValue(f"find with limit={self.limit!r}; expected a whole number of at least 1")
-        others = (self.due, self.queue) != (None, None)
-        if self.until is not None and (self.status not in TERMINAL or self.job_type is None or others):
-            raise InvalidValue(
-                f"find with until={self.until!r}, status={self.status!r}, job_type={self.job_type!r}, "
-                f"due={self.due!r}, queue={self.queue!r}; expected a status of {', '.join(TERMINAL)} and a type, and "
-                "neither due nor queue"
-            )
-
-    @property
-    def wanted(self) -> Document:
-        """Return the values that documents must have, by field."""
-        values = {"status": self.status, "jobType": self.job_type, "queueName": self.queue}
-        return {field: value for field, value in values.items() if value is not None}
-
-    @property
-    def time(self) -> str:
-        """The field of the timestamp by which documents are chosen and ordered, if ``latest`` is one."""
-        return "due" if self.until is None else "finishedAt"
-
-    @property
-    def latest(self) -> str | None:
-        """The latest matching timestamp; None if documents are ordered by their keys alone."""
-        return self.due if self.until is None else self.until
-
-    @property
-    def start(self) -> list[str]:
-        """The place of the last document of the previous page: its timestamp, if there is one, and its key."""
-        return [] if self.after is None else jsonvalues.decode(self.after)
-
-
-class Page(NamedTuple):
-    """Some heads, and the start of the next page."""
-
-    heads: list[Document]
-    after: str | None
-    """Pass it to ``find`` for the next page; None on the last one."""
-    unreadable: Sequence[str] = ()
-    """Keys of documents that were left out because they can't be read, if the adapter notices them."""
 
 
 class Datastore:

@@ -82,7 +82,7 @@ FIELDS: dict[str, Field] = {
     "jobType": Field(Kind.JOB_TYPE, is_required=True, is_hot=True, is_shown=True),
     "schemaVersion": Field(Kind.VERSION, is_required=True),
     "format": Field(Kind.COUNT, FORMAT, is_required=True),
-    "createdAt": Field(Kind.TIMESTAMP, is_required=True, is_shown=True),
+    "createdAt": Field(Kind.TIMESTAMP, is_required=True, is_hot=True, is_shown=True),
     "updatedAt": Field(
         Kind.TIMESTAMP,
         is_required=True,

@@ -14,6 +14,7 @@ import pytest
 from tests.backends.couchbase.servers import RunningStandIn, fresh_url, started
 from zerog.backends.couchbase import index
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
+from zerog.backends.couchbase.index import places_of
 from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.records.job import new_uuid
@@ -204,6 +205,34 @@ def test_a_page_of_due_jobs_reads_no_more_than_it_needs(
     page = datastore.find(FindQuery(due="9", limit=300, after=page.after))
     assert [head["key"] for head in page.heads] == [*keys[20:300], keys[0], *keys[300:319]]
     assert len(datastore.find(FindQuery(due="9", limit=500, after=page.after)).heads) == 450 - 320
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_a_page_by_creation_reads_no_more_than_it_needs(
+    datastore: CouchbaseDatastore, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """However many wait. Of a job that an earlier version has listed the index has no time: it is read, and found."""
+    keys = [f"zerog_job_{number:04}" for number in range(450)]
+    for number, key in enumerate(keys):
+        datastore.create(key, {"status": "queued", "createdAt": f"{450 - number:04}", "key": key})
+    expected = keys if order == "newest" else keys[::-1]
+    odd = {"status": "queued", "createdAt": "0200.5", "key": "zerog_job_odd"}
+    monkeypatch.setattr("zerog.backends.couchbase.datastore.places_of", lambda head: dict.fromkeys(places_of(head), 1))
+    datastore.create("zerog_job_odd", odd)
+    monkeypatch.undo()
+    expected.insert(expected.index("zerog_job_0250") + (order == "oldest"), "zerog_job_odd")
+    looked: list[str] = []
+    look = datastore._look
+    monkeypatch.setattr(datastore, "_look", lambda some: (looked.extend(some), look(some))[1])
+    found: list[str] = []
+    after = None
+    while not found or after:
+        page = datastore.find(FindQuery(status="queued", order=order, limit=20, after=after))
+        found += [head["key"] for head in page.heads]
+        after = page.after
+        assert len(looked) <= 200
+        looked.clear()
+    assert found == expected
 
 
 @pytest.fixture

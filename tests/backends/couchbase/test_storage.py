@@ -103,7 +103,7 @@ def test_without_an_index_the_error_names_the_remedy() -> None:
     datastore.create(KEY, {"status": "failed"})
     with pytest.raises(DatastoreError, match=r"no index.*zerog setup"):
         datastore.find(FindQuery(status="failed"))
-    assert datastore.setup() == ["zerog_jobs", "zerog_jobs_by_status", "zerog_jobs_by_end"]
+    assert datastore.setup() == list(INDEXES)
     assert datastore.find(FindQuery(status="failed")).heads == [{"status": "failed"}]
     datastore.close()
 

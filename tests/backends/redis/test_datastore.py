@@ -95,7 +95,37 @@ def test_setup_lists_the_jobs_that_older_code_has_ended(name: str) -> None:
     server.ask(b, "DEL", f"{prefix}d:{b}")
     server.ask(c, "HSET", f"{prefix}d:{c}", ',"finishedAt":', '"2"')
     assert [head["key"] for head in datastore.find(FindQuery(**query)).heads] == [a]
-    assert server.ask("a test", "ZCARD", f"{prefix}ended") == 1
+    assert server.ask("a test", "ZCARD", f"{prefix}ended") == 2
+    assert [head["key"] for head in datastore.find(FindQuery(**query)).heads] == [a, c]
+    datastore.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_lists_the_jobs_of_older_code_by_creation(name: str) -> None:
+    """Such code keeps no index by creation and leaves the time in the body; what it has moved or removed is noticed."""
+    datastore = RedisDatastore(shared(name).url())
+    server, prefix = datastore.server, datastore.server.prefix
+    a, b, c = (f"zerog_job_{number}" for number in range(3))
+    for key in (a, b, c):
+        datastore.create(key, {"status": "queued", "createdAt": "1", "key": key})
+    server.ask(a, "HSET", f"{prefix}d:{a}", "body", b',"createdAt":"1","key":"%b"' % a.encode())
+    server.ask(a, "HDEL", f"{prefix}d:{a}", ',"createdAt":')
+    server.ask(a, "ZREM", f"{prefix}created", f"open\0001\0{a}")
+
+    def listed(status: str | None = None) -> list[str]:
+        return [head["key"] for head in datastore.find(FindQuery(status, order="oldest")).heads]
+
+    assert listed() == [b, c]
+    assert datastore.setup() == [f"1 entries of the index {prefix}created"]
+    assert (listed(), datastore.setup()) == ([a, b, c], [])
+    server.ask(b, "HSET", f"{prefix}d:{b}", ',"status":', '"failed"')
+    server.ask(b, "ZREM", f"{prefix}index", f"queued\0{b}")
+    server.ask(b, "ZADD", f"{prefix}index", 0, f"failed\0{b}")
+    server.ask(c, "DEL", f"{prefix}d:{c}")
+    assert (listed("queued"), listed("failed")) == ([a], [])
+    assert listed() == [a, b], "it is noticed where it was"
+    assert server.ask("a test", "ZCARD", f"{prefix}created") == 2
+    assert listed("failed") == [b]
     datastore.close()
 
 

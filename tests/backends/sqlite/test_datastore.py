@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.processes import output
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.exceptions import CorruptDocument
-from zerog.records.operations import Add, Append, Set
+from zerog.records.operations import Add, Append, Remove, Set
 
 KEY = "zerog_job_a"
 
@@ -207,3 +209,50 @@ def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(path) -> No
         assert (datastore.read(key) or {})["run"] == "n"
     old.close()
     datastore.close()
+
+
+def test_a_file_of_an_earlier_version_is_listed_by_creation(path) -> None:
+    """What is in it when it is opened, and by ``setup`` what a process of that version writes later."""
+    SqliteDatastore(path, "normal").close()
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute("DROP INDEX zerog_by_creation")
+    old.execute("DROP INDEX zerog_by_status_and_creation")
+    old.execute("ALTER TABLE zerog_documents DROP COLUMN createdAt")
+    insert = "INSERT INTO zerog_documents (cas, body, lists, key, status) VALUES (1, ?, '', ?, 'queued')"
+    old.execute(insert, ('{"createdAt":"2"}', "zerog_job_a"))
+    for number, body in enumerate(["{}", '{"createdAt":5}', "no JSON"]):
+        old.execute(insert, (body, f"zerog_job_odd{number}"))
+    datastore = SqliteDatastore(path, "normal")
+    old.execute(insert, ('{"createdAt":"1"}', "zerog_job_b"))
+
+    def listed() -> list[str]:
+        return [head["createdAt"] for head in datastore.find(FindQuery(status="queued", order="oldest")).heads]
+
+    assert listed() == ["2"]
+    made = ["zerog_by_creation", "zerog_by_status_and_creation", "zerog_documents.createdAt"]
+    assert datastore.setup() == [*made, "1 entries of the index zerog_by_creation"]
+    assert listed() == ["1", "2"]
+    assert datastore.setup() == []
+    datastore.set("zerog_job_a", {"status": "queued", "createdAt": "0"})
+    [(body,)] = old.execute("SELECT body FROM zerog_documents WHERE key = 'zerog_job_a'")
+    assert json.loads(body) == {"createdAt": "0"}, "the earlier version reads it there"
+    datastore.mutate("zerog_job_a", [Remove("createdAt")])
+    assert datastore.read("zerog_job_a") == {"status": "queued"}
+    old.close()
+    datastore.close()
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+@pytest.mark.parametrize("query", [{}, {"status": "failed"}, {"since": "3"}, {"status": "failed", "until": "3"}])
+def test_lists_by_creation_come_from_an_index(datastore, order: str, query: dict[str, Any]) -> None:
+    """So that a page costs what it returns: nothing is sorted, and no other job is read."""
+    plans: list[str] = []
+    with datastore.file.reading() as sqlite:
+        sqlite.set_trace_callback(plans.append)
+        datastore.find(FindQuery(order=order, limit=3, **query))
+        sqlite.set_trace_callback(None)
+        [statement] = [text for text in plans if text.startswith("SELECT")]
+        plan = " ".join(row[-1] for row in sqlite.execute(f"EXPLAIN QUERY PLAN {statement}"))
+    index = "zerog_by_status_and_creation" if "status" in query else "zerog_by_creation"
+    assert f"USING INDEX {index} (" in plan or f"SCAN zerog_documents USING INDEX {index}" in plan, plan
+    assert "TEMP B-TREE" not in plan

@@ -24,8 +24,8 @@ MAX_REMOVED = 4
 SIZE = "$document.value_bytes"
 """The virtual attribute with a document's size."""
 
-FENCED = ("epoch", "seq", "owner", "run", "cancelRequested", "status", "due")
-"""Fields read before every change: those of the fence, of the answer, and of the document's place in the index."""
+FENCED = ("epoch", "seq", "owner", "run", "cancelRequested", "status", "due", "createdAt")
+"""Fields read before every change: those of the fence, of the answer, and of the document's places in the index."""
 
 is_plain = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}").fullmatch
 

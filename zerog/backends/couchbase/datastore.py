@@ -14,6 +14,8 @@ from typing import Any, Literal
 from zerog.backends.couchbase.changes import Known, Reading, change, reading
 from zerog.backends.couchbase.index import (
     DUE,
+    FIRST,
+    LAST,
     LOCKED,
     OPEN,
     PREFIX,
@@ -47,9 +49,6 @@ from zerog.support.clock import SYSTEM
 
 AT_ONCE = 100
 """Documents read by one call."""
-
-LAST = ["\U0010ffff"]
-"""Sorts behind all keys and times."""
 
 
 class CouchbaseDatastore(Datastore):
@@ -122,28 +121,26 @@ class CouchbaseDatastore(Datastore):
 
         Unfinished jobs, and with ``due`` any, are found without the query service; all others by its answers.
         """
-        wanted, start, limit, time, latest = query.wanted, query.start, query.limit, query.time, query.latest
+        start, limit = query.start, query.limit
         is_listed = query.due is not None or not (query.status is None or query.status in TERMINAL)
         listed = _listed_at(query.status, query.due) if is_listed else None
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []
-        for keys, surely in self._keys(listed, wanted, latest, start, limit):
+        for keys, surely in self._keys(listed, query):
             for key, (head, token) in self._look(keys).items():
                 if head is None and token:
                     unreadable.append(key)
-                    continue
-                places = places_of(head)
-                if listed is not None and listed not in places:
+                elif listed is not None and listed not in places_of(head):
                     stale.append(key)
-                elif head is not None and type(head.get("status")) is str and _is_by(head.get(time), latest):
-                    place = [key] if latest is None else [head[time], key]
-                    if place > start and all(head.get(field) == value for field, value in wanted.items()):
+                elif head is not None:
+                    place = query.place(key, head)
+                    if place is not None and query.is_ahead(place, start):
                         found.append((place, head))
-            if sum(place < surely for place, _ in found) > limit:
+            if sum(query.is_ahead(surely, place) for place, _ in found) > limit:
                 break
         self._index.tidy(stale, self._look)
-        page = sorted(found, key=lambda each: each[0])
+        page = sorted(found, key=lambda each: each[0], reverse=query.is_descending)
         more = jsonvalues.encode_checked(page[limit - 1][0]) if len(page) > limit else None
         return Page([head for _, head in page[:limit]], more, unreadable)
 
@@ -180,45 +177,48 @@ class CouchbaseDatastore(Datastore):
                 heads[key] = None, UNREADABLE
         return heads
 
-    def _keys(
-        self, listed: str | None, wanted: dict[str, str], latest: str | None, start: list[str], limit: int
-    ) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield batches of keys that may belong to a page, each with a place before which no later one will be."""
+    def _keys(self, listed: str | None, query: FindQuery) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield batches of keys that may belong to a page, each with a place ahead of which no later one will be."""
         if listed is None:
-            return self._queried(wanted, start, limit) if latest is None else self._ended(wanted, latest, start, limit)
-        return self._listed(listed, start) if latest is None else self._listed_due(start, latest)
+            return self._queried(query) if query.time is None else self._queried_by_time(query)
+        return self._listed(listed, query.start) if query.time is None else self._listed_by_time(listed, query)
 
     def _listed(self, place: str, start: list[str]) -> Iterator[tuple[list[str], list[str]]]:
         """Yield the keys that the index has in a place."""
         keys = [key for key in self._index.keys(place) if [key] > start]
         for number in range(0, len(keys), AT_ONCE):
-            yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or LAST
+            yield keys[number : number + AT_ONCE], keys[number + AT_ONCE : number + AT_ONCE + 1] or [LAST]
 
-    def _listed_due(self, start: list[str], due: str) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield the keys that may be due, by the earliest time in the index of each."""
-        after = start[0] if start else ""
-        entries = [each for each in self._index.due() if each.earliest <= due and each.latest >= after]
+    def _listed_by_time(self, place: str, query: FindQuery) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield the keys whose time may match, by the first one in the query's order that each may have."""
+        low, high = query.since or FIRST, LAST if query.latest is None else query.latest
+        if query.start:
+            low, high = (low, query.start[0]) if query.is_descending else (query.start[0], high)
+        entries = [each for each in self._index.timed(place) if each.earliest <= high and each.latest >= low]
+        if query.is_descending:
+            entries.sort(key=lambda each: each.latest, reverse=True)
         for number in range(0, len(entries), AT_ONCE):
-            later = entries[number + AT_ONCE : number + AT_ONCE + 1]
-            yield [each.key for each in entries[number : number + AT_ONCE]], [later[0].earliest] if later else LAST
+            surely = [FIRST if query.is_descending else LAST]
+            if later := entries[number + AT_ONCE : number + AT_ONCE + 1]:
+                surely = [later[0].latest, LAST] if query.is_descending else [later[0].earliest]
+            yield [each.key for each in entries[number : number + AT_ONCE]], surely
 
-    def _queried(self, wanted: dict[str, str], start: list[str], limit: int) -> Iterator[tuple[list[str], list[str]]]:
+    def _queried(self, query: FindQuery) -> Iterator[tuple[list[str], list[str]]]:
         """Yield the keys that the query service returns."""
-        after = start[-1] if start else PREFIX
+        after = query.start[-1] if query.start else PREFIX
         while True:
-            keys = self._query.keys(wanted, after, min(limit + 1, AT_ONCE))
+            keys = self._query.keys(query.wanted, after, min(query.limit + 1, AT_ONCE))
             if not keys:
                 return
             after = keys[-1]
             yield keys, [f"{after}\0"]
 
-    def _ended(
-        self, wanted: dict[str, str], until: str, start: list[str], limit: int
-    ) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield the keys of ended jobs that the query service returns, by the time they ended at."""
-        while places := self._query.ended(wanted, until, start, min(limit + 1, AT_ONCE)):
+    def _queried_by_time(self, query: FindQuery) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield the keys that the query service returns in the order of a time."""
+        start = query.start
+        while places := self._query.by_time(query, start, min(query.limit + 1, AT_ONCE)):
             start = places[-1]
-            yield [key for _, key in places], [start[0], f"{start[1]}\0"]
+            yield [key for _, key in places], start if query.is_descending else [start[0], f"{start[1]}\0"]
 
     # writing
 
@@ -333,10 +333,6 @@ def _listed_at(status: str | None, due: str | None) -> str:
     if due is not None:
         return DUE
     return RUNNING if status == RUNNING else OPEN
-
-
-def _is_by(time: object, latest: str | None) -> bool:
-    return latest is None or (type(time) is str and time <= latest)
 
 
 def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:

@@ -59,8 +59,11 @@ TIDYING = 16
 """Paths removed from an index document by one call."""
 
 
+FIRST, LAST = "", "\U0010ffff"
+"""Sort before and behind all times and keys."""
+
 Places = dict[str, str | int]
-"""Places, and the values entered there: at ``due`` the time, elsewhere 1."""
+"""Places, and the values entered there: at ``due`` that time, elsewhere the time of creation, 1 if it has none."""
 
 
 def places_of(head: Document | None) -> Places:
@@ -70,10 +73,11 @@ def places_of(head: Document | None) -> Places:
         return places
     if type(head.get("due")) is str:
         places[DUE] = head["due"]
+    created = head["createdAt"] if type(head.get("createdAt")) is str else 1
     if head["status"] not in TERMINAL:
-        places[OPEN] = 1
+        places[OPEN] = created
     if head["status"] == RUNNING:
-        places[RUNNING] = 1
+        places[RUNNING] = created
     return places
 
 
@@ -83,7 +87,7 @@ def new_places(old: Places, new: Places) -> Places:
 
 
 class Entry(NamedTuple):
-    """A job that is due between two times, according to the index. They sort by the earlier one."""
+    """A job and the earliest and latest time that it may have, according to the index. They sort by the earlier one."""
 
     earliest: str
     key: str
@@ -143,12 +147,14 @@ class OpenIndex:
         """Return the keys of all jobs that the index has in a place, in order."""
         return sorted(_key(name) for entries in self._shards() for name in entries[place])
 
-    def due(self) -> list[Entry]:
-        """Return all jobs that the index has at ``due``, in the order of the earliest time that each may have."""
+    def timed(self, place: str) -> list[Entry]:
+        """Return all jobs that the index has in a place, in the order of the earliest time that each may have."""
         found = []
         for entries in self._shards():
-            for name, tokens in entries[DUE].items():
-                times = sorted(map(str, tokens.values()))
+            for name, tokens in entries[place].items():
+                values = list(tokens.values())
+                # A value that is no text was entered by an earlier version, or for a job without a time.
+                times = sorted(values) if all(type(time) is str for time in values) else [FIRST, LAST]
                 if times:
                     found.append(Entry(times[0], _key(name), times[-1]))
         return sorted(found)

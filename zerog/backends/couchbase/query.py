@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerog.backends.couchbase.index import PREFIX
+from zerog.backends.couchbase.index import LAST, PREFIX
 from zerog.backends.couchbase.server import CouchbaseServer, brief, sdk
+from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import ConfigurationError, DatastoreError, DatastoreUnavailable
 
 INDEXES = {
     "zerog_jobs": "META().id, `status`, `jobType`, `queueName`",
     "zerog_jobs_by_status": "`status`, META().id, `jobType`, `queueName`",
     "zerog_jobs_by_end": "`status`, `jobType`, `finishedAt`, META().id",
+    "zerog_jobs_by_creation": "`createdAt`, META().id, `status`, `jobType`, `queueName`",
+    "zerog_jobs_by_status_and_creation": "`status`, `createdAt`, META().id, `jobType`, `queueName`",
 }
 """The indexes made by ``setup``: name and keys."""
 
@@ -46,20 +49,27 @@ class JobQuery:
         )
         return self._results(statement, {**wanted, "after": after, "end": END})
 
-    def ended(self, wanted: dict[str, str], until: str, after: list[str], limit: int) -> list[list[str]]:
-        """Return ``finishedAt`` and key of the next jobs with these values that ended by ``until``, in that order.
+    def by_time(self, query: FindQuery, after: list[str], limit: int) -> list[list[str]]:
+        """Return the time and the key of the next jobs that a query by ``createdAt`` or ``finishedAt`` matches.
 
         Raises the errors of ``keys``.
         """
-        clauses = [f"d.`{field}` = ${field}" for field in wanted]
-        clauses += ["d.`finishedAt` >= $since", "d.`finishedAt` <= $until"]
-        clauses += ["[d.`finishedAt`, META(d).id] > $after", "META(d).id > $start", "META(d).id < $end"]
+        time, way, ahead = f"d.`{query.time}`", "", ">"
+        place: dict[str, Any] = {"since": query.since or "", "after": after or ["", ""]}
+        clauses = ["ISSTRING(d.`status`)", *(f"d.`{field}` = ${field}" for field in query.wanted)]
+        clauses += [f"{time} >= $since"]
+        if query.latest is not None:
+            clauses += [f"{time} <= $until"]
+            place["until"] = query.latest
+        if query.is_descending:
+            way, ahead = " DESC", "<"
+            place["after"] = after or [LAST, LAST]
+        clauses += [f"[{time}, META(d).id] {ahead} $after", "META(d).id > $start", "META(d).id < $end"]
         statement = (
-            f"SELECT RAW [d.`finishedAt`, META(d).id] FROM {self._keyspace} AS d WHERE {' AND '.join(clauses)} "
-            f"ORDER BY d.`finishedAt`, META(d).id LIMIT {limit}"
+            f"SELECT RAW [{time}, META(d).id] FROM {self._keyspace} AS d WHERE {' AND '.join(clauses)} "
+            f"ORDER BY {time}{way}, META(d).id{way} LIMIT {limit}"
         )
-        place = {"since": after[0] if after else "", "until": until, "after": after or ["", ""]}
-        return self._results(statement, {**wanted, **place, "start": PREFIX, "end": END})
+        return self._results(statement, {**query.wanted, **place, "start": PREFIX, "end": END})
 
     def _results(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
         try:

@@ -112,7 +112,7 @@ class MemoryDatastore(Datastore):
     def find(self, query: FindQuery) -> Page:
         with self._lock:
             texts = [(key, record.head) for key, record in self._records.items()]
-        wanted, time, latest = query.wanted, query.time, query.latest
+        start = query.start
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         for key, text in texts:
@@ -121,14 +121,11 @@ class MemoryDatastore(Datastore):
             except CorruptDocument:
                 unreadable.append(key)
                 continue
-            if type(head.get("status")) is not str or any(head.get(f) != value for f, value in wanted.items()):
-                continue
-            if latest is not None and (type(head.get(time)) is not str or head[time] > latest):
-                continue
-            found.append(([key] if latest is None else [head[time], key], head))
-        found.sort(key=lambda pair: pair[0])
-        start = query.start
-        page = [pair for pair in found if pair[0] > start][: query.limit + 1]
+            place = query.place(key, head)
+            if place is not None and query.is_ahead(place, start):
+                found.append((place, head))
+        found.sort(key=lambda pair: pair[0], reverse=query.is_descending)
+        page = found[: query.limit + 1]
         more = len(page) > query.limit
         last = jsonvalues.encode_checked(page[query.limit - 1][0]) if more else None
         return Page([head for _, head in page[: query.limit]], last, unreadable if query.after is None else ())

@@ -22,6 +22,8 @@ INDEXES = {
     "zerog_status": ("status", "_id"),
     "zerog_due": ("due", "_id"),
     "zerog_end": ("status", "jobType", "finishedAt", "_id"),
+    "zerog_creation": ("createdAt", "_id"),
+    "zerog_status_creation": ("status", "createdAt", "_id"),
 }
 """The indexes made by ``setup``, so that ``find`` reads little more than it returns."""
 
@@ -131,9 +133,9 @@ class MongoDatastore(Datastore):
         return super().mutate(key, operations, cas, run)
 
     def find(self, query: FindQuery) -> Page:
-        limit, time, latest = query.limit, query.time, query.latest
-        wanted = _filter(query)
-        order = [("_id", 1)] if latest is None else [(time, 1), ("_id", 1)]
+        limit, wanted = query.limit, _filter(query)
+        way = -1 if query.is_descending else 1
+        order = [("_id", way)] if query.time is None else [(query.time, way), ("_id", way)]
         with self.server.translated("find", writes=False):
             rows = list(self.server.undecoded().find(wanted, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
         heads: list[Document] = []
@@ -173,18 +175,20 @@ class MongoDatastore(Datastore):
 def _filter(query: FindQuery) -> dict[str, Any]:
     """Return the filter of a page: a field that is a list never matches, though the server compares its elements."""
     place, time = query.start, query.time
-    wanted: dict[str, Any] = {"status": {"$type": "string"}}
+    ahead = "$lt" if query.is_descending else "$gt"
+    wanted: dict[str, Any] = {"status": {"$type": "string"}, "_id": {"$gt": ""}}
     wanted |= {field: {"$eq": value} for field, value in query.wanted.items()}
-    if query.latest is None:
+    if time is None:
         wanted["_id"] = {"$gt": place[0] if place else ""}
     else:
-        wanted[time] = {"$lte": query.latest}
-        wanted["_id"] = {"$gt": ""}
+        wanted[time] = {"$gte": query.since or ""}
         if time == "finishedAt":
             wanted[time]["$gt"] = ""  # required for the index, which has only such documents
+        if query.latest is not None:
+            wanted[time]["$lte"] = query.latest
         if place:
-            wanted[time]["$gte"] = place[0]
-            wanted["$or"] = [{time: {"$gt": place[0]}}, {"_id": {"$gt": place[1]}}]
+            wanted[time][f"{ahead}e"] = place[0]
+            wanted["$or"] = [{time: {ahead: place[0]}}, {"_id": {ahead: place[1]}}]
     for field in wanted.keys() - {"_id", "$or"}:
         wanted[field]["$not"] = {"$type": "array"}
     return wanted

@@ -11,7 +11,6 @@ the body has; integers beyond 15 digits), and ``mutate`` reads the document and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -28,7 +27,7 @@ from zerog.backends.redis.commands import (
     stored,
     token_of,
 )
-from zerog.backends.redis.ended import incomplete, missing
+from zerog.backends.redis.indexes import BY_TIME, CREATED, ENDED, STATUS, Index, count, incomplete, missing, parsed
 from zerog.backends.redis.server import RedisServer
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
@@ -53,10 +52,12 @@ from zerog.records.operations import Document, Operation, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 
+SORTED = 2_000
+"""Jobs that have not ended are listed together by creation. If no more than this have the status in question, all of
+those are read instead, lest they are searched for among many others."""
+
 STALE = 2
 """The script's answer to a removal under another token."""
-
-_END = re.compile(rb"\0(?!\xff)")
 
 
 class RedisDatastore(Datastore):
@@ -132,35 +133,39 @@ class RedisDatastore(Datastore):
         return self._mutate_here(key, operations, cas, run)
 
     def find(self, query: FindQuery) -> Page:
-        wanted, limit = query.wanted, query.limit
-        found: list[tuple[list[str], Document]] = []
+        index, limit, start = BY_TIME[query.time], query.limit, query.start
+        group = CREATED.groups.get(query.status or "", query.status)
+        if index is CREATED and group != query.status and count(self.server, STATUS, query.status or "") <= SORTED:
+            return self._sorted(query)
+        found: dict[str, tuple[list[str], Document]] = {}
         unreadable: list[str] = []
-        start = query.start
         while len(found) <= limit:
-            places = self._places(query, start, limit + 1)
-            heads = self.heads_with_cas([place[-1] for place in places])
+            listed = self._listed(query, start, limit + 1)
+            heads = self.heads_with_cas([place[-1] for place, _ in listed])
             stale: list[list[str]] = []
-            for place, (head, token) in zip(places, heads, strict=True):
+            for (place, texts), (head, token) in zip(listed, heads, strict=True):
+                key = place[-1]
                 if head is None and token:
-                    unreadable.append(place[-1])
-                elif query.until is not None and (head is None or head.get("finishedAt") != place[0]):
-                    stale.append([query.status or "", query.job_type or "", *place])
-                elif head is None or type(head.get("status")) is not str:
+                    unreadable.append(key)
                     continue
-                elif all(head.get(field) == value for field, value in wanted.items()):
-                    found.append((place, head))
+                if index in (ENDED, CREATED) and index.place(head) != texts:
+                    stale.append([*texts, key])
+                if head is not None and query.place(key, head) == place:
+                    found[key] = place, head
             if stale:  # changed since it was listed, or by code without this index
-                self.server.one({"command": "list", "members": stale}, "the index of ended jobs")
-            if len(places) <= limit:
+                self._correct(index, stale)
+            if len(listed) <= limit:
                 break
-            start = places[-1]
-        more = jsonvalues.encode_checked(found[limit - 1][0]) if len(found) > limit else None
-        return Page([head for _, head in found[:limit]], more, unreadable)
+            start = listed[-1][0]
+        return _page(list(found.values()), limit, unreadable)
 
     def setup(self) -> list[str]:
-        """List the ended jobs that are missing in the index by their end: those that older code has ended."""
-        listed = sum(self._list_ended(status) for status in incomplete(self.server))
-        return [f"{listed} entries of the index {self.server.prefix}ended"] if listed else []
+        """Enter the jobs that older code has stored or ended into the indexes that it doesn't maintain."""
+        listed = {
+            index.name: sum(self._list(index, status) for status in incomplete(self.server, index))
+            for index in (ENDED, CREATED)
+        }
+        return [f"{count} entries of the index {self.server.prefix}{name}" for name, count in listed.items() if count]
 
     def about(self) -> str | None:
         try:
@@ -196,42 +201,59 @@ class RedisDatastore(Datastore):
                 heads.append((None, -1))
         return heads
 
-    def _list_ended(self, status: str) -> int:
-        """Enter all jobs of a status into the index of ended jobs; return how many were missing."""
-        listed, start = 0, list[str]()
-        while places := self._places(FindQuery(status), start, 1_000):
-            keys, start = [place[-1] for place in places], places[-1]
+    def _sorted(self, query: FindQuery) -> Page:
+        """Answer a query by creation for a status that few jobs have: by reading all of these."""
+        found: list[tuple[list[str], Document]] = []
+        unreadable: list[str] = []
+        start, after = query.start, list[str]()
+        while listed := self._listed(FindQuery(query.status), after, 1_000):
+            keys, after = [place[-1] for place, _ in listed], listed[-1][0]
+            for key, (head, token) in zip(keys, self.heads_with_cas(keys), strict=True):
+                place = None if head is None else query.place(key, head)
+                if head is None and token:
+                    unreadable.append(key)
+                elif head is not None and place is not None and query.is_ahead(place, start):
+                    found.append((place, head))
+        found.sort(key=lambda each: each[0], reverse=query.is_descending)
+        return _page(found, query.limit, unreadable)
+
+    def _list(self, index: Index, status: str) -> int:
+        """Enter all jobs of a status into an index; return how many were missing."""
+        count, start = 0, list[str]()
+        while listed := self._listed(FindQuery(status), start, 1_000):
+            keys, start = [place[-1] for place, _ in listed], listed[-1][0]
             heads = dict(zip(keys, self.heads_with_cas(keys), strict=True))
-            for key in missing(self.server, status, [(key, head) for key, (head, _) in heads.items() if head]):
+            for key in missing(self.server, index, [(key, head) for key, (head, _) in heads.items() if head]):
                 head, token = heads[key]
                 assert head is not None
-                kept = [Set(field, head[field]) for field in ("jobType", "finishedAt")]  # where the script reads them
+                kept = [Set(field, head[field]) for field in index.fields[1:]]  # where the script reads them
                 with suppress(self.casException):  # a concurrent change lists it
                     self.mutate(key, kept, cas=token)
-                    self.server.one(
-                        {"command": "list", "members": [[status, *(each.value for each in kept), key]]}, key
-                    )
-                    listed += 1
-        return listed
+                    self._correct(index, [[*(index.place(head) or ()), key]])
+                    count += 1
+        return count
 
-    def _places(self, query: FindQuery, start: list[str], limit: int) -> list[list[str]]:
-        """Return the next members of an index, as [key], [due, key] or [finishedAt, key], in order."""
+    def _correct(self, index: Index, members: list[list[str]]) -> None:
+        """Correct an index at these places, each with its key, by the documents as they are now."""
+        self.server.one({"command": "list", "index": index.name, "members": members}, "the indexes of jobs")
+
+    def _listed(self, query: FindQuery, start: list[str], limit: int) -> list[tuple[list[str], list[str]]]:
+        """Return the next members of the query's index: each place in the query's order, and in the index."""
         command: Command = {"command": "find", "limit": str(limit)}
-        if query.due is not None:
-            command["due"] = query.due
-        elif query.status is not None:
-            command["status"] = query.status
+        status = query.status if query.order is None else CREATED.groups.get(query.status or "", query.status)
+        words = {"order": query.order, "due": query.due, "status": status, "since": query.since}
         if query.until is not None:
-            command |= {"job_type": query.job_type, "until_time": query.until}
+            words |= {"job_type": query.job_type, "until_time": query.until}
+        command |= {word: text for word, text in words.items() if text is not None}
         if start:
             command["after"] = start
-        places = []
+        index = BY_TIME[query.time]
+        listed = []
         for members in self.server.one(command, "find", writes=False):
             for member in members:
-                *_, place, key = _END.split(member, 1 if query.until is None else 3)
-                text = place.replace(b"\0\xff", b"\0").decode()
-                places.append([key.decode()] if query.latest is None else [text, key.decode()])
-        return sorted(places)[:limit] if query.latest is None else places
+                texts, key = parsed(index, member)
+                listed.append(([key] if query.time is None else [texts[-1], key], texts))
+        return sorted(listed, reverse=query.is_descending)[:limit]
 
     def _mutate_here(
         self, key: str, operations: Sequence[Operation], cas: int | None, run: RunGuard | None
@@ -260,3 +282,8 @@ class RedisDatastore(Datastore):
         else:
             raise TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this is not stored")
         return super().mutate(key, operations, cas, run)
+
+
+def _page(found: list[tuple[list[str], Document]], limit: int, unreadable: list[str]) -> Page:
+    more = jsonvalues.encode_checked(found[limit - 1][0]) if len(found) > limit else None
+    return Page([head for _, head in found[:limit]], more, unreadable)

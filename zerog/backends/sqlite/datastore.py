@@ -11,10 +11,10 @@ from typing import Any, Literal
 from zerog.backends.sqlite import troubles
 from zerog.backends.sqlite.file import SYNCHRONOUS, SqliteFile
 from zerog.backends.sqlite.rows import (
+    APART,
     CAS,
     COLUMNS,
-    DUE,
-    FINISHED,
+    DATE,
     FOLD,
     HOT,
     ID,
@@ -25,6 +25,7 @@ from zerog.backends.sqlite.rows import (
     SCHEMA,
     SELECT,
     SELECT_HOT,
+    TIMES,
     append_entry,
     columns_of,
     entries_of,
@@ -129,14 +130,18 @@ class SqliteDatastore(Datastore):
         for column, value in query.wanted.items():
             where.append(f"{column} = ?")
             parameters.append(value)
-        time = None if query.latest is None else query.time
+        time, way = query.time, " DESC" if query.is_descending else ""
         if time is not None:
-            where.append(f"typeof({time}) = 'text' AND {time} <= ? AND {_PLAIN.format(time)}")
-            parameters.append(query.latest)
+            where.append(f"typeof({time}) = 'text' AND {_PLAIN.format(time)}")
+        for bound, is_beyond in ((query.latest, "<="), (query.since, ">=")):
+            if bound is not None:
+                where.append(f"{time} {is_beyond} ?")
+                parameters.append(bound)
         if query.after is not None:
-            where.append("key > ?" if time is None else f"({time}, key) > (?, ?)")
+            is_ahead = "<" if way else ">"
+            where.append(f"key {is_ahead} ?" if time is None else f"({time}, key) {is_ahead} (?, ?)")
             parameters.extend(query.start)
-        order = "key" if time is None else f"{time}, key"
+        order = f"key{way}" if time is None else f"{time}{way}, key{way}"
         found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         parameters.append(limit + 1)
         unreadable: list[str] = []
@@ -144,7 +149,7 @@ class SqliteDatastore(Datastore):
             try:
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
                 heads = [head_of(row) for row in rows[:limit]]
-                places = [(row[DUE if query.until is None else FINISHED], row[KEY]) for row in rows]
+                places = [(None if time is None else row[TIMES[time]], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out unreadable ones
                 found = f"WHERE {' AND '.join([*where, _DECODABLE])} ORDER BY {order} LIMIT ?"
                 places = sqlite.execute(
@@ -164,7 +169,9 @@ class SqliteDatastore(Datastore):
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []
-        return made + self._require()
+        with self.file.writing() as sqlite:
+            dated = sqlite.execute(DATE).rowcount
+        return [*made, *self._require(), *([f"{dated} entries of the index zerog_by_creation"] if dated else [])]
 
     def close(self) -> None:
         self.file.close()
@@ -173,15 +180,16 @@ class SqliteDatastore(Datastore):
 
     def _require(self) -> list[str]:
         """Create missing tables, and the columns that a file of an earlier version lacks; return the names of both."""
-        made = self.file.require(SCHEMA)
         with self.file.reading() as sqlite:
-            if not missing_columns(sqlite):
-                return made
-        with self.file.writing() as sqlite:
             added = missing_columns(sqlite)
-            for name in added:
-                sqlite.execute(f"ALTER TABLE zerog_documents ADD COLUMN {name}")
-        return made + [f"zerog_documents.{name}" for name in added]
+        if added:
+            with self.file.writing() as sqlite:
+                added = missing_columns(sqlite)
+                for name in added:
+                    sqlite.execute(f"ALTER TABLE zerog_documents ADD COLUMN {name}")
+                if "createdAt" in added:
+                    sqlite.execute(DATE)
+        return self.file.require(SCHEMA) + [f"zerog_documents.{name}" for name in added]
 
     def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
         """Do what ``delete`` does, within a transaction."""
@@ -286,7 +294,7 @@ class SqliteDatastore(Datastore):
             gone = known.keys() - cold.keys()
             if len(changes) > FOLD or (gone and not gone.isdisjoint(head_of(self.row(sqlite, row[KEY])))):
                 head = {**head_of(self.row(sqlite, row[KEY])), **cold}
-                body = {f: v for f, v in head.items() if f not in IS_HOT and (f in cold or f not in known)}
+                body = {f: v for f, v in head.items() if f not in APART and (f in cold or f not in known)}
                 columns["body"], columns["changes"] = jsonvalues.encode_checked(body, row[KEY], limit), None
             else:
                 columns["changes"] = changes
@@ -337,7 +345,7 @@ class SqliteDatastore(Datastore):
             raise self.casException(f"{key} has another token than {cas}; nothing was written")
         hot = [to_column(document, field) for field in HOT]
         lists = [field for field in HISTORY if type(document.get(field)) is list]
-        body = {field: value for field, value in document.items() if field not in IS_HOT and field not in lists}
+        body = {field: value for field, value in document.items() if field not in APART and field not in lists}
         text = jsonvalues.encode_checked(body, key, jsonvalues.JOB_BYTES if cas == 0 else limit)
         if not stored:
             token = _first_token()

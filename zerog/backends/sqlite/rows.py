@@ -16,7 +16,7 @@ from typing import Any
 
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import HISTORY, named
-from zerog.records.operations import Append, Document, Operation
+from zerog.records.operations import Append, Document, Operation, Remove
 from zerog.records.room import fitting, is_measured
 from zerog.support import jsonvalues
 
@@ -31,6 +31,9 @@ LAST_TOKEN = 2**62
 
 COLUMNS = ", ".join(HOT)
 IS_HOT = frozenset(HOT)
+
+APART = IS_HOT - {"createdAt"}
+"""Fields that are in no body. The time of creation is: processes of an earlier version read it there."""
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS zerog_documents (
@@ -52,20 +55,28 @@ CREATE TABLE IF NOT EXISTS zerog_history (
 CREATE INDEX IF NOT EXISTS zerog_by_status ON zerog_documents (status, key);
 CREATE INDEX IF NOT EXISTS zerog_by_due ON zerog_documents (due, key) WHERE typeof(due) = 'text';
 CREATE INDEX IF NOT EXISTS zerog_by_end ON zerog_documents (status, jobType, finishedAt, key)
-    WHERE typeof(finishedAt) = 'text'
+    WHERE typeof(finishedAt) = 'text';
+CREATE INDEX IF NOT EXISTS zerog_by_creation ON zerog_documents (createdAt, key) WHERE typeof(createdAt) = 'text';
+CREATE INDEX IF NOT EXISTS zerog_by_status_and_creation ON zerog_documents (status, createdAt, key)
+    WHERE typeof(createdAt) = 'text'
 """
+
+DATE = """
+UPDATE zerog_documents SET createdAt = json_extract(body, '$.createdAt')
+WHERE createdAt IS NULL AND CASE WHEN json_valid(body) THEN json_type(body, '$.createdAt') = 'text' END
+"""
+"""Fills the column of documents that an earlier version has stored, with the time of creation in the body alone."""
 
 SELECT = f"SELECT id, key, cas, lists, changes, body, {COLUMNS} FROM zerog_documents"
 SELECT_HOT = f"SELECT id, key, cas, lists, changes, NULL, {COLUMNS} FROM zerog_documents"
 ID, KEY, CAS, LISTS, CHANGES, BODY, FIRST_HOT = range(7)
-DUE = FIRST_HOT + HOT.index("due")
-FINISHED = FIRST_HOT + HOT.index("finishedAt")
+TIMES = {field: FIRST_HOT + HOT.index(field) for field in ("createdAt", "due", "finishedAt")}
 
 
 def missing_columns(sqlite: sqlite3.Connection) -> list[str]:
-    """Return the hot fields for which the table of documents has no column yet."""
+    """Return the hot fields for which the table of documents has no column yet; none if there is no table."""
     there = {row[1] for row in sqlite.execute("PRAGMA table_info(zerog_documents)")}
-    return [name for name in HOT if name not in there]
+    return [name for name in HOT if name not in there] if there else []
 
 
 def head_of(row: Any) -> Document:
@@ -169,6 +180,8 @@ def whole_of(row: Any, entries: list[tuple[str, str]]) -> Document:
 
 def needs_whole(operation: Operation, lists: list[str]) -> bool:
     """Return True if an operation can only be applied to the document as a whole."""
+    if type(operation) is Remove and operation.field not in APART and operation.field in IS_HOT:
+        return True  # it is in the body, too
     if operation.field in HISTORY:
         return type(operation) is not Append or operation.field not in lists
     return type(operation) is Append and operation.field in IS_HOT

@@ -20,24 +20,28 @@ def jobs() -> None:
 
 @app_command("ls")
 @filter_options
+@click.option("--newest", is_flag=True, help="The newest first.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List so many.")
 @click.option("--all", "unlimited", is_flag=True, help="List all, however many.")
 @click.option("--errors", is_flag=True, help="Show the last error of each, too.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a line, as App.progress gives it.")
-def list_jobs(app: str, filters: Filters, limit: int, unlimited: bool, errors: bool, as_json: bool) -> None:
-    """List jobs, by status if one was asked for, oldest first.
+def list_jobs(
+    app: str, filters: Filters, newest: bool, limit: int, unlimited: bool, errors: bool, as_json: bool
+) -> None:
+    """List jobs by when they were submitted, the oldest first.
 
     Ages count from when a job was submitted. In a pipe the table is plain and its lines are as long as they get.
 
     \b
     Example: zerog jobs ls myapp:app --status failed --since 1d
+    Example: zerog jobs ls myapp:app --newest --limit 10
     Example: zerog jobs ls myapp:app --type word_count --all --json
     Example: zerog jobs ls myapp:app --status failed --errors --error FileNotFoundError
     """
     from zerog.cli.job_table import counted, print_table
 
     the_app = load_shared(app)
-    found = filters.jobs(the_app)
+    found = filters.jobs(the_app, newest=newest)
     listed = counted(found if unlimited else islice(found, limit))
     if as_json:
         for progress in listed:

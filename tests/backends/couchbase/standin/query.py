@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 NAME = r"`([^`]+)`"
 FROM = rf"FROM {NAME}\.{NAME}\.{NAME} AS d WHERE (.+)"
 SELECT = re.compile(rf"SELECT RAW META\(d\)\.id {FROM} ORDER BY META\(d\)\.id LIMIT (\d+)")
-SELECT_BY_END = re.compile(
-    rf"SELECT RAW \[d\.`finishedAt`, META\(d\)\.id\] {FROM} ORDER BY d\.`finishedAt`, META\(d\)\.id LIMIT (\d+)"
+SELECT_BY_TIME = re.compile(
+    rf"SELECT RAW \[d\.`(\w+)`, META\(d\)\.id\] {FROM} ORDER BY d\.`\1`( DESC)?, META\(d\)\.id(?:\6)? LIMIT (\d+)"
 )
 CREATE = re.compile(rf"CREATE INDEX {NAME} ON {NAME}\.{NAME}\.{NAME}\((.+)\)")
 
@@ -54,21 +54,23 @@ class QueryService(ThreadingHTTPServer):
                 raise QueryError(INDEX_EXISTS, f"The index {index[-1]} already exists.")
             self.indexes.add(index)
             return []
-        selected = SELECT.fullmatch(statement)
-        by_end = SELECT_BY_END.fullmatch(statement)
-        selected = selected or by_end
-        if selected is None:
-            raise QueryError(SYNTAX, f"syntax error near {statement[:40]}")
-        if not any(index[:3] == selected.group(1, 2, 3) for index in self.indexes):
+        if selected := SELECT.fullmatch(statement):
+            return sorted(key for key, _ in self._found(selected, 1, parameters))[: int(selected[5])]
+        if selected := SELECT_BY_TIME.fullmatch(statement):
+            found = sorted([document[selected[1]], key] for key, document in self._found(selected, 2, parameters))
+            return found[:: -1 if selected[6] else 1][: int(selected[7])]
+        raise QueryError(SYNTAX, f"syntax error near {statement[:40]}")
+
+    def _found(self, selected: re.Match[str], first: int, parameters: dict[str, Any]) -> list[tuple[str, Any]]:
+        """The documents of the keyspace and the clauses in four groups from ``first`` on. Raises QueryError."""
+        bucket, scope, collection, where = selected.group(first, first + 1, first + 2, first + 3)
+        if not any(index[:3] == (bucket, scope, collection) for index in self.indexes):
             raise QueryError(NO_INDEX, "No index available on keyspace that matches your query.")
-        bucket = self.documents.buckets[selected[1]]
-        clauses = selected[4].split(" AND ")
-        found = [
-            [document["finishedAt"], key] if by_end else key
-            for key, document in _documents(bucket, selected[2], selected[3])
-            if all(_holds(clause, key, document, parameters) for clause in clauses)
+        return [
+            (key, document)
+            for key, document in _documents(self.documents.buckets[bucket], scope, collection)
+            if all(_holds(clause, key, document, parameters) for clause in where.split(" AND "))
         ]
-        return sorted(found)[: int(selected[5])]
 
 
 def _documents(bucket: Bucket, scope: str, collection: str) -> list[tuple[str, Any]]:
@@ -91,11 +93,12 @@ def _holds(clause: str, key: str, document: Any, parameters: dict[str, Any]) -> 
     if bound := re.fullmatch(r"META\(d\)\.id ([<>]) (\$\w+)", clause):
         limit = parameters[bound[2]]
         return key < limit if bound[1] == "<" else key > limit
-    if time := re.fullmatch(r"d\.`finishedAt` (>=|<=) (\$\w+)", clause):
-        ended, limit = document.get("finishedAt") if isinstance(document, dict) else None, parameters[time[2]]
-        return isinstance(ended, str) and (ended >= limit if time[1] == ">=" else ended <= limit)
-    if clause == "[d.`finishedAt`, META(d).id] > $after":
-        return [document["finishedAt"], key] > parameters["$after"]
+    if bound := re.fullmatch(r"d\.`(\w+)` (>=|<=) (\$\w+)", clause):
+        time, limit = document.get(bound[1]) if isinstance(document, dict) else None, parameters[bound[3]]
+        return isinstance(time, str) and (time >= limit if bound[2] == ">=" else time <= limit)
+    if place := re.fullmatch(r"\[d\.`(\w+)`, META\(d\)\.id\] ([<>]) \$after", clause):
+        own, after = [document[place[1]], key], parameters["$after"]
+        return own < after if place[2] == "<" else own > after
     if equal := re.fullmatch(rf"d\.{NAME} = (\$\w+)", clause):
         return isinstance(document, dict) and document.get(equal[1]) == parameters[equal[2]]
     raise QueryError(SYNTAX, f"syntax error near {clause}")

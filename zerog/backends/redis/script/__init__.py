@@ -19,8 +19,8 @@ from zerog.support.checks import LONGEST_DELAY
 HOT = (*named(lambda field: field.is_scripted), *map(dropped_field, HISTORY))
 """Fields that never lie in the body of a document: those that the script decides by, and that every run counts."""
 
-APART = (*HOT, "jobType", "finishedAt")
-"""Fields that are stored apart from the body: the last two because of an index."""
+APART = (*HOT, "jobType", "finishedAt", "createdAt")
+"""Fields that are stored apart from the body: the last three because of an index."""
 
 ORDERS = 999_999_999_999_999
 """The highest number of an entry; those put ahead are numbered downwards from it."""

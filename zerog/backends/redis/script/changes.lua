@@ -79,7 +79,7 @@ end
 local function mutate(c)
   local key = document(c.key)
   local old = call('HMGET', key, 'cas', STATUS, DUE, CANCEL, EPOCH, OWNER, SEQ, UPDATED, COMPLETE, TYPE,
-    FINISHED)
+    FINISHED, CREATED)
   local token = old[1]
   if not token or (c.token and c.token ~= token) then return 0 end
   if c.epoch and (old[5] ~= c.epoch or not old[6] or not old[6]:find(c.nonce, 1, true)) then return 0 end
@@ -95,11 +95,12 @@ local function mutate(c)
     end
   end
   local cancel, more, status, due, limit = old[4] or 'null', 0, nil, nil, JOB_BYTES
-  local kind, finished = old[10], old[11]
+  local kind, finished, created = old[10], old[11], old[12]
   for i = 1, n, 2 do
     local field, text = fields[i], fields[i + 1]
     if field == STATUS then status = text elseif field == DUE then due = text end
     if field == TYPE then kind = text elseif field == FINISHED then finished = text end
+    if field == CREATED then created = text end
     if field == CANCEL then cancel = text end
     if field == STATUS or field == CANCEL then limit = MAX_BYTES end
     if KIND[field] then call('HDEL', key, 'kind') end
@@ -125,6 +126,9 @@ local function mutate(c)
   if status then place('index', c.key, old[2], status) end
   if due then place('due', c.key, old[3], due) end
   move('ended', c.key, ending(old[2], old[10], old[11]), ended)
+  if status or created ~= old[12] then
+    move('created', c.key, creation(old[2], old[12]), creation(status or old[2], created))
+  end
   if c.brief then return token end
   return {token, cancel ~= 'null' and 1 or 0, answer}
 end

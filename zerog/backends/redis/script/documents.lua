@@ -36,6 +36,12 @@ local function ending(status, kind, finished)
   return ENDED[status] and kind and finished and status .. '\0' .. kind .. '\0' .. finished
 end
 
+-- Return the place of a document with these values in the index by creation; false if it doesn't belong there.
+local function creation(status, created)
+  status, created = raw(status), raw(created)
+  return status and created and (ENDED[status] and status or 'open') .. '\0' .. created
+end
+
 local function each_thousand(command, key, members)
   for i = 1, #members, 1000 do call(command, key, unpack(members, i, math.min(i + 999, #members))) end
 end
@@ -77,7 +83,7 @@ local function head(key)
 end
 
 -- Do the rest of writing a document whole under a token, in place of one with these places.
-local function create(c, token, status, due, ended)
+local function create(c, token, status, due, ended, created)
   local key, fields = document(c.key), c.fields
   call('HSET', key, 'cas', token, 'body', c.body, 'size', #c.body, 'lists', c.lists, unpack(fields))
   for field, texts in pairs(c.history or {}) do each_thousand('RPUSH', history(field, c.key), texts) end
@@ -86,28 +92,30 @@ local function create(c, token, status, due, ended)
   place('index', c.key, status, new[STATUS])
   place('due', c.key, due, new[DUE])
   move('ended', c.key, ended or false, ending(new[STATUS], new[TYPE], new[FINISHED]))
+  move('created', c.key, created or false, creation(new[STATUS], new[CREATED]))
   return token
 end
 
 local function store(c)
   local key = document(c.key)
-  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED)
   local token = old[1]
   if c.token ~= '*' and (token or '0') ~= c.token then return 0 end
   if call('EXISTS', key) == 0 then return create(c, c.first_token) end
   if not token then return 0 end
   call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key))
-  return create(c, whole(token + 1), old[2], old[3], ending(old[2], old[4], old[5]))
+  return create(c, whole(token + 1), old[2], old[3], ending(old[2], old[4], old[5]), creation(old[2], old[6]))
 end
 
 local function remove(c)
   local key = document(c.key)
-  local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED)
+  local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED)
   if old.err then old = {} end -- no hash, so it is damaged; remove it all the same
   if c.token and c.token ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.key, old[2], nil)
   place('due', c.key, old[3], nil)
   move('ended', c.key, ending(old[2], old[4], old[5]), false)
+  move('created', c.key, creation(old[2], old[6]), false)
   return call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key)) > 0 and 1 or 0
 end
 
@@ -120,12 +128,19 @@ local function discard(c)
   return remove({key = c.key})
 end
 
--- Correct the index of ended jobs at the places m (status, type, end and key).
+-- Move documents within an index from these places (status, type, end and key; or group, time of creation and key)
+-- to those where they belong.
 local function list(c)
   for _, m in ipairs(c.members) do
-    local at = indexed(m[1]) .. '\0' .. indexed(m[2]) .. '\0' .. indexed(m[3])
-    local is_there = ending(unpack(call('HMGET', document(m[4]), STATUS, TYPE, FINISHED))) == at
-    move('ended', m[4], not is_there and at, is_there and at)
+    local key, actual = table.remove(m), nil
+    for i, text in ipairs(m) do m[i] = indexed(text) end
+    local at = table.concat(m, '\0')
+    if c.index == 'ended' then
+      actual = ending(unpack(call('HMGET', document(key), STATUS, TYPE, FINISHED)))
+    else
+      actual = creation(unpack(call('HMGET', document(key), STATUS, CREATED)))
+    end
+    move(c.index, key, actual ~= at and at, actual)
   end
   return 1
 end
@@ -197,27 +212,40 @@ local function raised(old, value)
   return after > before and value or old
 end
 
--- Return members of an index, at most w after the place a: up to the due d (a: due and key); or of the status s (a:
--- key), and of the type y up to the end u (a: end and key); of every status if neither is given.
+-- Return members of an index, at most c.limit after the place c.after: up to c.due (after: due and key); or of c.status
+-- (after: key), and of c.job_type up to the end c.until_time (after: end and key); of every status if none is given. With
+-- c.order by creation, of a group, from c.since up to c.until_time (after: time of creation and key).
 local function find(c)
-  local function range(index, low, high) return call('ZRANGEBYLEX', P .. index, low, high, 'LIMIT', 0, c.limit) end
+  local index = c.order and 'created' or 'index'
+  local function range(name, low, high)
+    if c.order == 'newest' then return call('ZREVRANGEBYLEX', P .. name, high, low, 'LIMIT', 0, c.limit) end
+    return call('ZRANGEBYLEX', P .. name, low, high, 'LIMIT', 0, c.limit)
+  end
+  local function timed(name, at)
+    local low = '[' .. at .. indexed(c.since or '')
+    local high = '(' .. at .. (c.until_time and indexed(c.until_time) .. '\0' or '') .. '\255'
+    if c.after then
+      local last = '(' .. at .. indexed(c.after[1]) .. '\0' .. c.after[2]
+      if c.order == 'newest' then high = last else low = last end
+    end
+    return range(name, low, high)
+  end
   if c.due then
     local low = c.after and '(' .. indexed(c.after[1]) .. '\0' .. c.after[2] or '-'
     return {range('due', low, '(' .. indexed(c.due) .. '\0\255')}
   end
-  if c.until_time then
-    local at = indexed(c.status) .. '\0' .. indexed(c.job_type) .. '\0'
-    local low = c.after and '(' .. at .. indexed(c.after[1]) .. '\0' .. c.after[2] or '[' .. at
-    return {range('ended', low, '(' .. at .. indexed(c.until_time) .. '\0\255')}
-  end
   local function of_status(status)
-    local low = c.after and '(' .. status .. '\0' .. c.after[1] or '[' .. status .. '\0'
-    return range('index', low, '(' .. status .. '\0\255')
+    local at = status .. '\0'
+    if c.order then return timed(index, at) end
+    return range(index, c.after and '(' .. at .. c.after[1] or '[' .. at, '(' .. at .. '\255')
+  end
+  if c.until_time and not c.order then
+    return {timed('ended', indexed(c.status) .. '\0' .. indexed(c.job_type) .. '\0')}
   end
   if c.status then return {of_status(indexed(c.status))} end
   local answer, low = {}, '-'
   while true do
-    local first = call('ZRANGEBYLEX', P .. 'index', low, '+', 'LIMIT', 0, 1)[1]
+    local first = call('ZRANGEBYLEX', P .. index, low, '+', 'LIMIT', 0, 1)[1]
     if not first then return answer end
     local status = first:sub(1, first:find('%z[^\255]') - 1)
     answer[#answer + 1] = of_status(status)

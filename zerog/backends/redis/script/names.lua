@@ -11,6 +11,8 @@
 --   events:<key> ...      list of the JSON texts of a history
 --   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
 --   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
+--   created               sorted set of <group> NUL <createdAt> NUL <key>; the group is the status of a job that has
+--                         ended, and "open" for all others, so that a claim doesn't change it
 --   q:<name>:ready        sorted set of entries, the first one next
 --   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they return
 --   q:<name>:held         hash of entry -> <reservation>
@@ -27,7 +29,7 @@ local OWN = {cas = true, lists = true, size = true, kind = true}
 -- The texts that identify a document's kind, which submit stores.
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
-local TYPE, FINISHED = ',"jobType":', ',"finishedAt":'
+local TYPE, FINISHED, CREATED = ',"jobType":', ',"finishedAt":', ',"createdAt":'
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local RUN = ',"run":'
@@ -43,7 +45,7 @@ if not now then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local places = {index = {}, due = {}, ended = {}}
+local places = {index = {}, due = {}, ended = {}, created = {}}
 local bells, acked = {}, {}
 
 local function whole(number) return string.format('%.0f', number) end

@@ -1,0 +1,76 @@
+"""The indexes of jobs on a Redis server that code of an earlier version doesn't maintain; the script does.
+
+Jobs that such code has stored or moved are missing there until ``setup``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zerog.backends.redis.server import RedisServer
+from zerog.records.job import STATUSES, TERMINAL
+from zerog.records.operations import Document
+
+_END = re.compile(rb"\0(?!\xff)")
+
+
+class Index(NamedTuple):
+    """A sorted set of jobs by the texts in some of their fields."""
+
+    name: str
+    fields: tuple[str, ...]
+    groups: dict[str, str]
+    """The first text of a job's place by its status. A job of another status isn't listed."""
+
+    def place(self, head: Document | None) -> list[str] | None:
+        """Return the place of a job with this head; None if it doesn't belong there."""
+        texts = [] if head is None else [head.get(field) for field in self.fields]
+        if not all(type(text) is str for text in texts) or not texts or texts[0] not in self.groups:
+            return None
+        return [self.groups[texts[0]], *texts[1:]]  # type: ignore[list-item]
+
+
+_ENDED = {status: status for status in TERMINAL}
+STATUS = Index("index", ("status",), {})
+DUE = Index("due", ("due",), {})
+ENDED = Index("ended", ("status", "jobType", "finishedAt"), _ENDED)
+CREATED = Index("created", ("status", "createdAt"), {**dict.fromkeys(STATUSES, "open"), **_ENDED})
+
+BY_TIME = {None: STATUS, "due": DUE, "finishedAt": ENDED, "createdAt": CREATED}
+"""The index for each ``FindQuery.time``."""
+
+
+def parsed(index: Index, member: bytes) -> tuple[list[str], str]:
+    """Return the place and the key of a member."""
+    *texts, key = _END.split(member, len(index.fields))
+    return [text.replace(b"\0\xff", b"\0").decode() for text in texts], key.decode()
+
+
+def count(server: RedisServer, index: Index, group: str) -> int:
+    """Return the number of jobs in an index whose place begins with a text."""
+    low, high = f"[{group}\0".encode(), f"({group}\0".encode() + b"\xff"
+    return int(server.ask("the indexes of jobs", "ZLEXCOUNT", f"{server.prefix}{index.name}", low, high))
+
+
+def incomplete(server: RedisServer, index: Index) -> list[str]:
+    """Return the statuses with jobs missing in an index; the cost doesn't depend on their number."""
+    there = dict.fromkeys(index.groups.values(), 0)
+    for status, group in index.groups.items():
+        there[group] += count(server, STATUS, status)
+    groups = {group for group, number in there.items() if number != count(server, index, group)}
+    return [status for status, group in index.groups.items() if group in groups]
+
+
+def missing(server: RedisServer, index: Index, heads: Sequence[tuple[str, Document]]) -> list[str]:
+    """Return those of these keys, each with its head, that belong in an index but are missing."""
+    members = {key: _member(place, key) for key, head in heads if (place := index.place(head)) is not None}
+    if not members:
+        return []
+    scores = server.ask("the indexes of jobs", "ZMSCORE", f"{server.prefix}{index.name}", *members.values())
+    return [key for key, score in zip(members, scores, strict=True) if score is None]
+
+
+def _member(place: list[str], key: str) -> bytes:
+    return b"\0".join((*(text.encode().replace(b"\0", b"\0\xff") for text in place), key.encode()))
