@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import zerog
+from tests.processes import stretched
 from zerog.records.job import STATUSES
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ class Workers:
 
     def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Return what ``condition`` answers once it is true; fail, with the workers' output, if it isn't in time."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + stretched(seconds)
         while not (answer := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s: {self.counts()}\n{self.log.read_text()[-4000:]}")

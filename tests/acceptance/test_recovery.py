@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.test_ways_out import document
-from tests.processes import alive
+from tests.processes import alive, stretched
 
 
 def descendants(pid: int) -> list[int]:
@@ -53,7 +53,7 @@ def test_every_process_of_the_only_worker_is_killed(
         seconds = time.monotonic() - killed
         with capsys.disabled():
             print(f"\nall processes killed, quiet queue, lease {lease} s: running again after {seconds:.1f} s")
-        assert seconds < limit
+        assert seconds < stretched(limit)
         w.until(lambda: document(w, uuid)["step"] > reached, 20)
         head = document(w, uuid)
         assert (head["lost"], head["crashes"], head["errorCount"]) == (1, 0, 0)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.audit import Audit
 from tests.acceptance.harness import Workers
+from tests.processes import stretched
 
 GRACE = 0.5
 WAYS = ("stop", "end", "deaf")
@@ -61,7 +62,7 @@ class Rounds:
             if worker.poll() is not None:
                 break
             time.sleep(0.01)  # the pace of the storm
-        code = worker.wait(20)
+        code = worker.wait(stretched(20))
         assert code == 0
         self.ended(worker, code)
 
@@ -73,7 +74,7 @@ class Rounds:
             code = worker.wait(step * 0.1)
         except subprocess.TimeoutExpired:
             worker.kill()
-            code = worker.wait(20)
+            code = worker.wait(stretched(20))
         assert code in (0, -9)
         self.ended(worker, code)
 
@@ -129,11 +130,11 @@ def test_sigterm_gives_running_jobs_back_in_time(
     rounds.w.until(lambda: all(Path(f"{rounds.over}-{uuid}").exists() for uuid in rounds.uuids))
     before = time.monotonic()
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(stretched(20)) == 0
     seconds = time.monotonic() - before
     with capsys.disabled():
         print(f"\n{executor}: SIGTERM with three running jobs, grace {GRACE} s: ended after {seconds:.2f} s")
-    assert seconds <= GRACE + 1
+    assert seconds <= stretched(GRACE + 1)
     for uuid, how in zip(rounds.uuids, WAYS, strict=True):
         document = rounds.w.app.datastore.read(f"zerog_job_{uuid}")
         books = document["status"], document["attempts"], document["lost"]

@@ -14,6 +14,7 @@ import pytest
 
 from tests.backends.couchbase.builders import KEY, is_one_line_without_secrets
 from tests.backends.couchbase.servers import RunningStandIn
+from tests.processes import stretched
 from tests.servers import free_port
 from zerog.backends.couchbase.datastore import CouchbaseDatastore
 from zerog.contracts.datastore import FindQuery
@@ -54,7 +55,7 @@ def test_what_cannot_be_used_is_named(own: RunningStandIn, trouble: str) -> None
         began = time.monotonic()
         with pytest.raises(kind, match=named) as caught:
             call()
-        assert time.monotonic() - began < datastore.server.address.timeout + 1.5
+        assert time.monotonic() - began < stretched(datastore.server.address.timeout + 1.5)
         assert is_one_line_without_secrets(str(caught.value))
         assert datastore.server.name in str(caught.value)
 
@@ -96,7 +97,7 @@ def test_threads_that_wait_for_a_connection_share_its_failure() -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(8)))
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < stretched(4)
 
 
 def test_a_locked_document(own: RunningStandIn, datastore: CouchbaseDatastore) -> None:
