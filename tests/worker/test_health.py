@@ -16,7 +16,7 @@ from zerog.support.logger import SteadyLogger, make_steady
 from zerog.worker.control import CommandPoller
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
-from zerog.worker.session import Session
+from zerog.worker.sweeping import SweepThread
 
 
 class Broken(logging.Handler):
@@ -90,7 +90,7 @@ def test_a_logger_class_of_the_program_is_kept() -> None:
     [
         (Lease, "_loop", "renews the lease"),
         (CommandPoller, "_loop", "reads orders"),
-        (Session, "_reconcile", "reconciles"),
+        (SweepThread, "_loop", "reconciles"),
         (ThreadExecutor, "_loop", "runs jobs"),
     ],
 )

@@ -24,11 +24,10 @@ from zerog.engine.transitions import Settled
 from zerog.exceptions import DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.worker import fetcher
-from zerog.worker.executors import forkserver
+from zerog.worker.executors import choice, forkserver
 from zerog.worker.executors.forkserver import ForkServer
 from zerog.worker.executors.pool import DaemonThreadPool
 from zerog.worker.pace import Pace
-from zerog.worker.session import Session
 
 
 @pytest.fixture
@@ -78,8 +77,7 @@ def test_a_first_renewal_that_fails_leaves_nothing_behind(on_file: zerog.App, mo
     worker = zerog.Worker(on_file, executor="process", connect_retries=0)
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     made: list[ForkServer] = []
-    original = Session._make_nursery
-    monkeypatch.setattr(Session, "_make_nursery", lambda self: made.append(original(self)) or made[0])
+    monkeypatch.setattr(choice, "ForkServer", lambda child: made.append(ForkServer(child)) or made[0])
 
     def failing(*_: Any) -> None:
         raise DatastoreUnavailable("made up: away")

@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import socket
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,22 +19,18 @@ from zerog.engine.engine import Unsuitable
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.maintenance.losses import bury
-from zerog.maintenance.reconcile import INTERVAL, Reconciler
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerCommands
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
 from zerog.worker.control import CommandPoller
-from zerog.worker.executors.child import child_main
+from zerog.worker.executors.choice import executor_of, fork_server_of
 from zerog.worker.executors.cleanup import resident_memory
-from zerog.worker.executors.forkserver import ForkServer
-from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessExecutor
-from zerog.worker.executors.thread import Executor, ThreadExecutor
 from zerog.worker.fetcher import Fetcher
 from zerog.worker.health import Health, HealthReporter
 from zerog.worker.lease import Lease
 from zerog.worker.settings import Settings
 from zerog.worker.shutdown import Shutdown, StopRequest
+from zerog.worker.sweeping import SweepThread
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -85,7 +80,6 @@ class Session:
         self._stop_request = stop_request
         self._reporter = reporter
         self._clock = clock
-        self._buried = buried
         self._unknown_types: set[str] = set()
         app.build_id = settings.build_id or app.build_id  # before the nursery takes its copy
         self._identity = WorkerIdentity(name, settings.lease, app.build_id, app.registry.versions())
@@ -93,7 +87,7 @@ class Session:
         """True once it has begun to claim jobs."""
         self._told = ""
         """The state in the latest renewal of the lease."""
-        self._forkserver = self._make_nursery()
+        self._forkserver = fork_server_of(app, settings)
         self._fetcher = Fetcher(
             app.engine,
             self._identity,
@@ -104,7 +98,7 @@ class Session:
             self._may_claim,
             settings.max_jobs if self._forkserver is None else None,
         )
-        self._executor = self._make_slots()
+        self._executor = executor_of(app, settings, self._forkserver, self._fetcher.done, clock)
         self._started_at = to_text(clock.now())
         self._fetcher.serve(self._executor)
         self._control = CommandPoller(app.datastore, name, self._follow, clock, self._executor.cancel)
@@ -114,9 +108,7 @@ class Session:
         self._shutdown = Shutdown(
             app.engine, name, settings.grace, self._fetcher, self._executor, self._lease, reporter, stop_request, clock
         )
-        interval = min(INTERVAL, settings.lease / 2)
-        self._reconciler = Reconciler(app.engine, name, clock, interval, app.registry.kept)
-        self._sweeping = threading.Thread(target=self._reconcile, name="zerog-reconcile", daemon=True)
+        self._sweeping = SweepThread(app, name, settings.lease / 2, buried, stop_request.event, clock)
 
     def run(self, burst: bool) -> WorkerStats:
         """Work until the end is requested, or with ``burst`` until nothing is ready. Raises what is fatal."""
@@ -187,26 +179,6 @@ class Session:
         self._fetcher.start()
         self._sweeping.start()
 
-    def _make_nursery(self) -> ForkServer | None:
-        if self._settings.executor != "process":
-            return None
-        self._app.engine.close()  # no connection of this process may live on in a child
-        return ForkServer(child_main(self._app))
-
-    def _make_slots(self) -> Executor:
-        count, lease = self._settings.concurrency, self._settings.lease
-        done, clock = self._fetcher.done, self._clock
-        if self._settings.executor == "async":
-            from zerog.worker.executors.async_ import AsyncExecutor  # asyncio is a third of the package's import time
-
-            return AsyncExecutor(self._app, count, lease, done, clock)
-        if self._forkserver is None:
-            return ThreadExecutor(self._app, count, lease, done, clock)
-        max_jobs = self._settings.max_jobs or JOBS_PER_CHILD
-        return ProcessExecutor(
-            self._app, count, lease, done, clock, self._forkserver, max_jobs, self._settings.max_memory
-        )
-
     # callbacks of the threads
 
     def _load_head(self, head: Document) -> Any:
@@ -271,31 +243,6 @@ class Session:
             return RUNNING
         return DRAINING if self._fetcher.in_flight() else DRAINED
 
-    def _reconcile(self) -> None:
-        self._bury()
-        pause = 0.0
-        while not self._clock.wait(self._stop_request.event, pause):
-            pause = self._reconciler.pause()
-            try:
-                self._reconciler.turn()
-            except ZerogError as error:
-                log.warning("could not reconcile, trying again: %s", error)
-            except Exception:
-                log.exception("reconcile failed; trying again in %.0f s", pause)
-
-    def _bury(self) -> None:
-        """Take the jobs of the workers in whose place this one was started."""
-        for name, was_stopping in self._buried:
-            pause = 0.1
-            while not self._stop_request.event.is_set():
-                try:
-                    bury(self._app.engine, name, was_stopping)
-                    break
-                except ZerogError as error:
-                    log.warning("the jobs of worker %s can't be taken yet: %s", name, error)
-                self._clock.wait(self._stop_request.event, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-
     # end
 
     def _until_end(self, burst: bool) -> None:
@@ -327,7 +274,7 @@ class Session:
         threads = {
             "renews the lease": self._lease.is_alive,
             "reads orders": self._control.is_alive,
-            "reconciles": self._sweeping.is_alive() or self._stop_request.event.is_set(),
+            "reconciles": self._sweeping.is_alive(),
         }
         dead = [f"that {does}" for does, is_alive in threads.items() if not is_alive]
         slot = self._executor.dead_thread()
@@ -354,8 +301,7 @@ class Session:
         self._fetcher.close(10.0)
         self._lease.stop()
         self._executor.close()
-        with suppress(ZerogError):
-            self._reconciler.release()
+        self._sweeping.release()
         if self._fetcher.in_flight() <= len(released):
             with suppress(ZerogError):
                 self._app.engine.unreserve()

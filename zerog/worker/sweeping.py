@@ -1,0 +1,88 @@
+"""A worker's thread that sweeps: it repairs what dead workers and lost entries left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from zerog.exceptions import ZerogError
+from zerog.maintenance.losses import bury
+from zerog.maintenance.reconcile import INTERVAL, Reconciler
+from zerog.support.clock import Clock
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to take the jobs of a dead worker, at most."""
+
+
+class SweepThread:
+    """Sweeps until ``ends`` is set, after it has taken the jobs of ``buried`` workers.
+
+    ``buried``: workers whose processes are gone, and whether each was stopping.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        longest: float,
+        buried: Sequence[tuple[str, bool]],
+        ends: threading.Event,
+        clock: Clock,
+    ) -> None:
+        """``name``: the worker's. ``longest``: seconds between two sweeps, at most."""
+        self._engine = app.engine
+        self._reconciler = Reconciler(app.engine, name, clock, min(INTERVAL, longest), app.registry.kept)
+        self._buried = buried
+        self._ends = ends
+        self._clock = clock
+        self._thread = threading.Thread(target=self._loop, name="zerog-reconcile", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """True while the thread runs, or if its end was requested."""
+        return self._thread.is_alive() or self._ends.is_set()
+
+    def release(self) -> None:
+        """Let another worker sweep at once."""
+        with suppress(ZerogError):
+            self._reconciler.release()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join(timeout)
+
+    def _loop(self) -> None:
+        self._bury()
+        pause = 0.0
+        while not self._clock.wait(self._ends, pause):
+            pause = self._reconciler.pause()
+            try:
+                self._reconciler.turn()
+            except ZerogError as error:
+                log.warning("could not reconcile, trying again: %s", error)
+            except Exception:
+                log.exception("reconcile failed; trying again in %.0f s", pause)
+
+    def _bury(self) -> None:
+        """Take the jobs of the workers in whose place this one was started."""
+        for name, was_stopping in self._buried:
+            pause = 0.1
+            while not self._ends.is_set():
+                try:
+                    bury(self._engine, name, was_stopping)
+                    break
+                except ZerogError as error:
+                    log.warning("the jobs of worker %s can't be taken yet: %s", name, error)
+                self._clock.wait(self._ends, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
