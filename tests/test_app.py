@@ -221,7 +221,7 @@ def test_progress_and_info_need_no_class(app: Any) -> None:
     assert poller.info(uuid)["events"] == []
 
 
-def test_a_corrupt_document_is_named_and_the_worker_goes_on(app: Any) -> None:
+def test_a_corrupt_document_is_named_and_the_worker_continues(app: Any) -> None:
     bad, truncated, foreign, good = (app.submit("declared", {"path": "x"}) for _ in range(4))
     document = app.datastore.read(bad.key())
     broken = {

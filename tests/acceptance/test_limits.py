@@ -49,7 +49,7 @@ def ended(folder: Path, job_type: str, do: str, *options: str, module: str = "te
 
 @pytest.mark.parametrize("job_type", ["soft", "soft_coroutine"])
 @pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
-def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, do: str, tmp_path: Path) -> None:
+def test_a_soft_limit_in_a_process_interrupts_whatever_blocks(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process")
     assert (job.status, [error.type for error in job.errors]) == ("failed", ["SoftTimeout"])
     assert recorded(tmp_path, job) == "SoftTimeout"
@@ -58,7 +58,7 @@ def test_a_soft_limit_in_a_process_comes_out_of_whatever_blocks(job_type: str, d
         assert job.output["number"] > 1
 
 
-def test_a_soft_limit_comes_through_hooks(tmp_path: Path) -> None:
+def test_a_soft_limit_interrupts_hooks(tmp_path: Path) -> None:
     """They surround ``run()`` and are no reason to wait."""
     job = ended(tmp_path, "hooked", "sleep", "--executor", "process")
     assert [error.type for error in job.errors] == ["SoftTimeout"]

@@ -58,7 +58,7 @@ def w(tmp_path: Path) -> Workers:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_a_worker_whose_log_is_not_read_goes_on_and_ends(kind: str, w: Workers, tmp_path: Path) -> None:
+def test_a_worker_whose_log_is_not_read_continues_and_ends(kind: str, w: Workers, tmp_path: Path) -> None:
     """Records are lost, no job is blocked, SIGTERM is obeyed; once there is a reader again, the loss is logged."""
     with w:
         if kind == "pipe":
@@ -95,7 +95,7 @@ def test_a_worker_whose_log_is_not_read_goes_on_and_ends(kind: str, w: Workers, 
         assert b"bytes of output were lost" in b"".join(recorded)
 
 
-def test_the_log_goes_on_after_a_job_closed_its_streams(w: Workers, tmp_path: Path) -> None:
+def test_the_log_continues_after_a_job_closed_its_streams(w: Workers, tmp_path: Path) -> None:
     with w:
         w.start(code=tmp_path / "talking.py")
         for kind in ("closes", "fails"):

@@ -43,7 +43,7 @@ def test_the_processes_share_the_work_and_end_together(w: Workers) -> None:
         w.until(lambda: not any(map(alive, pids)), 5)
 
 
-def test_a_killed_worker_is_replaced_and_its_job_goes_on(w: Workers) -> None:
+def test_a_killed_worker_is_replaced_and_its_job_continues(w: Workers) -> None:
     """SIGKILL of one process costs time, not work."""
     with w:
         w.start()
@@ -235,7 +235,7 @@ def test_a_worker_that_has_done_its_share_is_replaced_at_once(tmp_path: Path) ->
     assert (code, starts >= 8) == (0, True), log
 
 
-def test_a_replacement_that_can_not_start_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_a_replacement_that_can_not_start_affects_no_other_process(tmp_path: Path) -> None:
     """The code on disk is broken, for example: the worker that still runs the older code continues."""
     fails = f"""
 while not os.path.exists({str(tmp_path / "ready")!r}): time.sleep(0.01)

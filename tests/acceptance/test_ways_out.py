@@ -131,7 +131,7 @@ def test_children_go_when_their_worker_is_killed(tmp_path: Path) -> None:
         w.until(lambda: not alive(pid), 5)
 
 
-def test_a_stopped_worker_that_comes_back_changes_nothing(tmp_path: Path) -> None:
+def test_a_stopped_worker_that_returns_changes_nothing(tmp_path: Path) -> None:
     """SIGSTOP past the lease, another worker finishes the job, SIGCONT: the late one's writes are refused."""
     with Workers(tmp_path, "--executor", "thread", "--lease", "1", "--log-level", "WARNING") as w:
         uuid = w.app.submit("steps", {"steps": 150}).uuid

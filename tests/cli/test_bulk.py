@@ -110,7 +110,7 @@ def test_each_verb_looks_for_what_it_can_be_done_to(shop: Shop, zerog: Zerog) ->
     assert statuses() == ["running"]
 
 
-def test_filters_spare_the_others(shop: Shop, zerog: Zerog) -> None:
+def test_filters_spare_what_they_don_t_match(shop: Shop, zerog: Zerog) -> None:
     """Only what matches all of them is touched."""
     old = shop.made(shop.ended(), "2026-01-01T00:00:00+00:00")
     others = [shop.ended(), shop.made(shop.ended(job_type="refuse"), "2026-01-01T00:00:00+00:00")]

@@ -221,7 +221,7 @@ app.register(Logs)
 
 
 @pytest.mark.parametrize("form", ["plain", "json"])
-def test_the_log_holds_text_in_lines_of_its_own(form: str, tmp_path: Path) -> None:
+def test_the_log_holds_text_in_its_own_lines(form: str, tmp_path: Path) -> None:
     """Each record begins a line, further lines are indented, and nothing else begins one."""
     (tmp_path / "myapp.py").write_text(LOGGED)
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))

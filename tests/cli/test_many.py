@@ -132,7 +132,7 @@ def session(folder: Path, url: str, number: int) -> dict[str, Run]:
     return runs
 
 
-def test_a_list_that_goes_into_a_file_shows_how_far_it_is(tmp_path: Path) -> None:
+def test_a_list_written_to_a_file_shows_its_progress(tmp_path: Path) -> None:
     """On the terminal that standard error is; the file has the list and nothing else."""
     url = f"sqlite:///{tmp_path}/jobs.db?synchronous=normal"
     (tmp_path / "myapp.py").write_text(APP.format(url=url))

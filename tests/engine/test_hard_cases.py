@@ -66,7 +66,7 @@ def test_a_verb_that_makes_no_progress_raises(engine: Engine, verb: str, words: 
 
 
 @pytest.mark.parametrize("verb", ["cancel", "rescue"])
-def test_a_document_that_others_change_all_the_time_is_given_up(engine: Engine, verb: str) -> None:
+def test_a_document_under_constant_change_is_given_up(engine: Engine, verb: str) -> None:
     """The error names it."""
     uuid = submit(engine)
     run = claim(engine)[0].run if verb == "rescue" else RunGuard(0, None)
@@ -75,7 +75,7 @@ def test_a_document_that_others_change_all_the_time_is_given_up(engine: Engine, 
         engine.cancel(uuid) if verb == "cancel" else engine.rescue(uuid, run, "lost", "gone")
 
 
-def test_a_job_that_can_t_be_claimed_comes_again(engine: Engine) -> None:
+def test_a_job_that_can_t_be_claimed_is_delivered_again(engine: Engine) -> None:
     """Whether another writer is always first or no answer arrives: the delivery is put back."""
     uuid = submit(engine)
     plan(engine, "busy...")
@@ -176,7 +176,7 @@ def test_reserved_entries_are_given_back_by_a_worker_that_leaves(engine: Engine)
     assert [one.uuid for one in claim(engine)] == [uuid]
 
 
-def test_a_cancelled_job_that_can_t_be_ended_comes_again(engine: Engine) -> None:
+def test_a_cancelled_job_that_can_t_be_ended_is_delivered_again(engine: Engine) -> None:
     """Its delivery is put back, and the next claim ends it."""
     uuid = submit(engine)
     engine.datastore.mutate(make_key(uuid), [Set("cancelRequested", "2026-01-01")])

@@ -109,7 +109,7 @@ def listening() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("zerog-listener-recorded-")]
 
 
-def test_what_comes_after_the_wait_is_given_back(bench: Bench) -> None:
+def test_an_entry_after_the_end_of_a_wait_is_released(bench: Bench) -> None:
     """The waiter may be busy for hours; other workers must have it at once."""
     bench.wait()
     wanted, late = Held(), Held()
@@ -195,7 +195,7 @@ def test_what_is_there_already_needs_no_thread() -> None:
     assert not listening()
 
 
-def test_more_than_is_wanted_goes_back() -> None:
+def test_surplus_claims_are_released() -> None:
     """Two queues may have something at the same moment, and a worker with one slot takes one."""
     engine = Engine(MemoryDatastore(), MemoryQueue())
     documents = [{**new_document("test", 1.0, to_text(engine.clock.now())), "queueName": name} for name in ("a", "b")]

@@ -161,7 +161,7 @@ def test_a_job_that_began_after_it_was_found_missing_is_not_put_again(engine: En
     assert (engine.queue.size(), engine.counters["put.again"]) == (0, 0)
 
 
-def test_a_run_that_others_rescued_first_is_no_rescue_of_this_sweep(
+def test_a_run_that_another_sweep_rescued_first_is_no_rescue_of_this_one(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two sweeps see the same silent worker; one of them takes the job, the other reports that it did nothing."""

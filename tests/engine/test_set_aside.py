@@ -64,7 +64,7 @@ def claimed(engine: Engine, who: Any, want: int = 100, queues: Any = ()) -> list
 
 
 @pytest.mark.parametrize("who", [STRANGER, OLDER], ids=["stranger", "older"])
-def test_what_was_refused_is_there_for_others_at_once(engine: Engine, clock: ManualClock, who: Any) -> None:
+def test_what_was_refused_is_there_for_other_workers_at_once(engine: Engine, clock: ManualClock, who: Any) -> None:
     """A worker that knows none of the types, or an older version: the next one that can takes them."""
     uuids = submit(engine, 5)
     assert claimed(engine, who) == []
@@ -103,7 +103,7 @@ def test_an_entry_set_aside_keeps_its_id_or_is_named_anew(engine: Engine, clock:
     assert sorted(claimed(engine, CAPABLE)) == sorted(uuids)
 
 
-def test_a_worker_looks_at_no_kinds_of_others(engine: Engine, clock: ManualClock) -> None:
+def test_a_worker_serves_no_kinds_that_it_can_t_run(engine: Engine, clock: ManualClock) -> None:
     """Nor at those of queues that it doesn't serve, or that are paused."""
     submit(engine, 2, queueName="low")
     assert claimed(engine, STRANGER, queues=["low"]) == []
@@ -115,7 +115,7 @@ def test_a_worker_looks_at_no_kinds_of_others(engine: Engine, clock: ManualClock
     assert len(claimed(engine, CAPABLE, queues=["default", "low"])) == 2
 
 
-def test_a_document_that_only_seems_fit_comes_back_later_and_later(engine: Engine, clock: ManualClock) -> None:
+def test_a_document_that_only_seems_fit_is_delivered_with_growing_delays(engine: Engine, clock: ManualClock) -> None:
     """Its kind is known, so it stays on its queue: put back for as long as it has waited, from 1 to 60 seconds."""
     submit(engine, 1)
 

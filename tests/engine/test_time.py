@@ -69,13 +69,17 @@ def started_after(submitter: Engine, worker: Engine, delay: float, limit: float)
 
 @pytest.mark.parametrize("engine_of", ["redis", "rq"], indirect=True)
 @pytest.mark.parametrize(("submits", "works"), [(0, 3600), *wide((3600, 0), (-3600, 0), (0, -3600), (3600, -3600))])
-def test_a_delay_goes_by_the_server(engine_of: Callable[[float], Engine], submits: float, works: float) -> None:
+def test_a_delay_is_measured_by_the_server_s_clock(
+    engine_of: Callable[[float], Engine], submits: float, works: float
+) -> None:
     """Whatever the clocks of clients and workers."""
     assert started_after(engine_of(submits), engine_of(works), 1.5, 20) >= 1.5
 
 
 @pytest.mark.parametrize("engine_of", ["redis"], indirect=True)
-def test_a_time_to_start_at_goes_by_the_server(server: RunningServer, engine_of: Callable[[float], Engine]) -> None:
+def test_a_time_to_start_is_measured_by_the_server_s_clock(
+    server: RunningServer, engine_of: Callable[[float], Engine]
+) -> None:
     """``at`` is a moment, and the server knows which one it is now."""
     url = f"redis://127.0.0.1:{server.port}/0?prefix=at{time.monotonic_ns()}"
     with zerog.App(url, clock=Wrong(3600)) as app:

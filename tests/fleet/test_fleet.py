@@ -165,7 +165,7 @@ def test_a_name_without_a_record_is_not_shown(memory: Place) -> None:
     assert memory.app.workers() == []
 
 
-def test_a_record_of_other_code_is_shown_as_far_as_it_goes(memory: Place) -> None:
+def test_a_record_of_other_code_is_shown_as_far_as_possible(memory: Place) -> None:
     WorkerRecords(memory.app.engine).renew(ALICE, 1)
     [worker] = memory.app.workers()
     assert (worker["state"], worker["age"], worker["jobs"]) == ("running", None, None)

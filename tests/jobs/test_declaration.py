@@ -177,7 +177,7 @@ def test_values_keep_their_python_types_through_the_document() -> None:
         loaded.update_attrs(day="yesterday")
 
 
-def test_validators_ask_when_a_value_comes_in_and_not_when_it_is_read() -> None:
+def test_validators_run_when_a_value_is_set_and_not_when_it_is_read() -> None:
     allowed = ["a", "b"]
 
     def check(value: str) -> None:

@@ -86,7 +86,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
         yield made
 
 
-def test_a_documented_class_goes_its_whole_way(app: zerog.App) -> None:
+def test_a_documented_class_is_submitted_run_and_settled(app: zerog.App) -> None:
     """``__init__``, ``get_data``, ``continue_running``, ``record_error``, and what the reference states of each."""
     job = app.registry.make_job({"source": "a"}, app.datastore, app.queue, jobType="import")
     job.record_event("stored before it was enqueued")

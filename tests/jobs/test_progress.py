@@ -38,7 +38,7 @@ def test_what_is_no_completeness_is_named(wrong: Any) -> None:
     assert head_of(job)["completeness"] == 0.0
 
 
-def test_two_holders_who_add_add_both(app: Any) -> None:
+def test_concurrent_additions_are_both_kept(app: Any) -> None:
     uuid = app.submit("declared", {"path": "x"}).uuid
     first, second = app.get_job(uuid), app.get_job(uuid)
     first.add_to_completeness(0.3)
@@ -47,7 +47,7 @@ def test_two_holders_who_add_add_both(app: Any) -> None:
     assert app.progress(uuid)["completeness"] == pytest.approx(0.6)
 
 
-def test_two_holders_who_add_to_a_plain_store_add_both() -> None:
+def test_concurrent_additions_on_a_plain_store_are_both_kept() -> None:
     first = documented(PlainStore(), PlainQueue())
     first.save()
     second = again(first)

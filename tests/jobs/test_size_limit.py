@@ -76,7 +76,7 @@ def ran(app: zerog.App, *steps: Any) -> Any:
 
 @pytest.mark.parametrize("step", ["notes", "save", "output"])
 @pytest.mark.parametrize("length", [5_000, 5_001])
-def test_a_write_that_goes_beyond_is_refused_where_it_is_made(app: zerog.App, step: str, length: int) -> None:
+def test_a_write_beyond_the_limit_is_refused_where_it_is_made(app: zerog.App, step: str, length: int) -> None:
     """With the field, the sizes and the limit; the document keeps what it had, and its end is stored."""
     job = ran(app, ("other", 100), (step, length))
     assert job.status == "failed"

@@ -214,7 +214,7 @@ def test_reload_of_a_deleted_document_raises_and_no_write_brings_it_back() -> No
     assert job.datastore.read(job.key()) is None
 
 
-def test_record_change_merges_with_what_others_write_meanwhile() -> None:
+def test_record_change_merges_with_concurrent_writes() -> None:
     job = declared(InterferingStore())
     job.save()
     job.datastore.times = 5

@@ -155,7 +155,7 @@ def test_a_sweeper_that_was_stopped_takes_no_job_of_a_living_worker(
 # limits of a sweep
 
 
-def test_a_sweep_reads_no_more_than_it_may_and_goes_on_next_time(
+def test_a_sweep_reads_no_more_than_it_may_and_continues_next_time(
     engine: Engine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever there is to repair, one sweep is bounded, and after enough sweeps all is repaired."""

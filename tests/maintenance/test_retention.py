@@ -109,7 +109,7 @@ def room_of(engine: Engine) -> int:
     return len(datastore.find(FindQuery()).heads)
 
 
-def test_a_sweep_ends_after_its_time_and_the_next_one_goes_on(
+def test_a_sweep_ends_after_its_time_and_the_next_one_continues(
     engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Claims and settlements have their turn after each page, and so has every status and type."""

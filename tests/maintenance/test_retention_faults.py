@@ -32,7 +32,7 @@ def registry() -> JobRegistry:
     return registry
 
 
-def test_jobs_that_can_not_be_removed_hold_up_no_others(
+def test_jobs_that_can_not_be_removed_block_no_removal(
     engine: Engine, registry: JobRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep reads at most LEFT of them, and the next one continues behind those."""
@@ -70,7 +70,7 @@ class NoIndex(NoQuery):
 @pytest.mark.parametrize(
     ("store", "why"), [(NoQuery, "can't list jobs that have ended"), (NoIndex, "no query service")]
 )
-def test_where_ended_jobs_can_not_be_listed_the_sweep_goes_on(
+def test_where_ended_jobs_can_not_be_listed_the_sweep_continues(
     store: type[MemoryDatastore], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it found stuck is reported; the log names RETAIN once, and doctor names the types and the reason."""

@@ -129,7 +129,7 @@ def test_drain_names_what_no_worker_would_take(app: zerog.App) -> None:
         drain(other)
 
 
-def test_an_isolated_app_keeps_its_middleware_and_has_resources_of_its_own(tmp_path: Path) -> None:
+def test_an_isolated_app_keeps_its_middleware_and_has_its_own_resources(tmp_path: Path) -> None:
     recorded: list[str] = []
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
 

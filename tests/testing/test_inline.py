@@ -120,7 +120,7 @@ def test_misuse_is_named(app: Any) -> None:
         run_inline(app, job.uuid)
 
 
-def test_a_job_that_goes_on_and_on_is_given_up(app: Any) -> None:
+def test_a_job_that_continues_for_ever_is_given_up(app: Any) -> None:
     uuid = app.submit("steps", {"steps": 50}).uuid
     with pytest.raises(JobStateError, match="scheduled after 7 runs"):
         run_inline(app, uuid, max_runs=7)

@@ -105,7 +105,7 @@ def test_a_worker_one_of_whose_threads_has_ended_ends(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_the_job_of_a_slot_whose_thread_ended_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_of_a_slot_whose_thread_ended_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncounted: it is the engine that failed."""
     app, uuid = app_with(lambda self: 200)
 

@@ -175,7 +175,7 @@ def test_several_processes_speak_with_one_voice(
         assert {sender for _, sender, _ in systemd.received} == {pid}
 
 
-def test_a_silent_process_is_replaced_and_the_others_go_on(
+def test_a_silent_process_is_replaced_and_the_rest_continues(
     systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is stopped dead is killed by its supervisor, which keeps up its own heartbeat."""

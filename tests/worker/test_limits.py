@@ -118,7 +118,7 @@ def test_finish_on_may_name_it() -> None:
     assert (job.status, job.errorCount) == ("failed", 1)
 
 
-def test_what_comes_after_run_is_not_interrupted() -> None:
+def test_what_follows_run_is_not_interrupted() -> None:
     """A run that has returned is over, however long its end takes."""
 
     def continue_running(job: Any) -> int:
@@ -225,7 +225,7 @@ def test_a_jobs_own_timeouts_and_cancellations_are_no_soft_timeout(executor: str
 
 
 @pytest.mark.parametrize("executor", ASYNC)
-def test_a_coroutine_that_goes_on_after_its_limit_is_interrupted_once(executor: str) -> None:
+def test_a_coroutine_that_continues_after_its_limit_is_interrupted_once(executor: str) -> None:
     async def run(job: Any) -> int:
         try:
             await asyncio.sleep(60)
@@ -242,7 +242,7 @@ def test_a_coroutine_that_goes_on_after_its_limit_is_interrupted_once(executor: 
 
 
 @pytest.mark.parametrize("executor", ASYNC)
-def test_a_clean_up_may_have_task_groups_of_its_own(executor: str) -> None:
+def test_a_clean_up_may_have_its_own_task_groups(executor: str) -> None:
     """The cancellation that the limit was has been used up: what fails in the clean-up is reported as what it is."""
 
     async def fail() -> None:

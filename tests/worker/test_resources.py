@@ -67,7 +67,7 @@ def test_an_error_of_a_factory_is_an_error_of_the_job_that_names_the_resource(be
         assert error["type"] == "ConnectionError"
 
 
-def test_finish_on_sees_the_factory_s_own_exception(bed: Bed) -> None:
+def test_finish_on_matches_the_factory_s_own_exception(bed: Bed) -> None:
     def factory() -> Any:
         raise PermissionError("wrong password")
 

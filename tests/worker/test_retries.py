@@ -92,7 +92,7 @@ def test_the_number_of_errors_grows() -> None:
     assert recorded == [(count, "ValueError('bad weather')") for count in (1, 2, 3)]
 
 
-def test_a_delay_of_the_job_s_own_comes_before_backoff(app: zerog.App, executor: str) -> None:
+def test_the_job_s_own_delay_overrides_backoff(app: zerog.App, executor: str) -> None:
     def run(self: Any) -> Any:
         self.raise_error_continue(503, "later", delay=700)
 

@@ -214,7 +214,7 @@ class StillClock(Clock):
         return self.time
 
 
-def test_a_worker_that_cant_renew_stops_its_jobs_before_others_take_them() -> None:
+def test_a_worker_that_cant_renew_stops_its_jobs_before_a_takeover() -> None:
     """After two thirds of the lease without a renewal, and not before, the runs are revoked, once."""
     store, clock, lost = Flaky(), StillClock(), list[str]()
     engine = zerog.App(datastore=store, queue=MemoryQueue()).engine

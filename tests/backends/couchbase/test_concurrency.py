@@ -86,7 +86,7 @@ def test_a_forked_child_has_its_own_connection(how: str) -> None:
         assert process.wait(20) == 0
 
 
-def test_the_cluster_that_comes_back_is_found_again(own: RunningStandIn) -> None:
+def test_the_cluster_is_found_again_after_an_outage(own: RunningStandIn) -> None:
     """The same object works again; calls in between raise unavailable, and nothing was written."""
     datastore = CouchbaseDatastore(own.url(timeout=1))
     datastore.create("key", {"n": 0})

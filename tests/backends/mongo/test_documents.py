@@ -19,7 +19,7 @@ from zerog.records.operations import Append, Set
 
 
 @ON_BOTH
-def test_a_document_lies_there_as_one_would_expect(datastore: MongoDatastore) -> None:
+def test_a_document_is_stored_with_its_plain_fields(datastore: MongoDatastore) -> None:
     """Fields under their names, so that other tools can query them; only names that MongoDB can't store are encoded."""
     document = {"status": "queued", "a.b": {"$x": 1, "y": [1.0]}, "_id": 5, "": None, "_": 1, "events": [{"n": 1}]}
     datastore.create("key", document)
@@ -56,7 +56,7 @@ def test_setup_makes_the_indexes_that_find_uses(datastore: MongoDatastore) -> No
         {"$set": {"output": bson.DatetimeMS(0)}},
     ],
 )
-def test_what_others_have_written_is_left_alone(datastore: MongoDatastore, broken: dict[str, Any]) -> None:
+def test_foreign_values_are_reported_as_corrupt(datastore: MongoDatastore, broken: dict[str, Any]) -> None:
     """A document that holds a value that is no JSON, or no token, is reported as corrupt, by its key."""
     for key in ("a", "b", "c"):
         datastore.create(key, {"status": "queued", "key": key})

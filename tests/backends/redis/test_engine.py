@@ -251,7 +251,9 @@ def test_a_job_that_was_changed_between_the_two_calls_of_a_claim(
     assert (changed in [claim.uuid for claim in claims]) == (error is None)
 
 
-def test_a_cancelled_job_that_can_t_be_ended_comes_again(engine: RedisEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_job_that_can_t_be_ended_is_delivered_again(
+    engine: RedisEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uuid = submitted(engine)
     engine.datastore.mutate(make_key(uuid), [Set("cancelRequested", "2026-01-01T00:00:00+00:00")])
     with monkeypatch.context() as broken:

@@ -212,7 +212,7 @@ def test_a_forked_child_has_its_own_connection(url: str) -> None:
 # a worker on a server that restarts
 
 
-def test_a_worker_goes_on_by_itself_after_a_restart(
+def test_a_worker_continues_after_a_restart_of_its_server(
     own: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 of the server and a restart: nothing accepted is lost, and the outage is logged once."""

@@ -216,7 +216,7 @@ def test_finding_waiting_jobs_does_not_read_ended_ones(own: RunningServer) -> No
     assert calls["hgetall"] == 3
 
 
-def test_what_lies_there_is_text(url: str) -> None:
+def test_what_is_stored_is_text(url: str) -> None:
     """No value is a pickle or anything else that had to be trusted: every one is UTF-8 text."""
     engine = engine_on(url)
     for _ in range(4):

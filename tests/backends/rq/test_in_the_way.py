@@ -32,7 +32,7 @@ def foreign(queue: RqQueue, count: int) -> None:
     rq.Queue("default", connection=queue.server.client()).enqueue_many(jobs)
 
 
-def test_jobs_of_others_are_looked_past(queue: RqQueue) -> None:
+def test_foreign_jobs_are_skipped(queue: RqQueue) -> None:
     foreign(queue, WINDOW - 1)
     uuids = [new_uuid() for _ in range(3)]
     for uuid in uuids[:2]:
@@ -45,7 +45,7 @@ def test_jobs_of_others_are_looked_past(queue: RqQueue) -> None:
     assert queue.rejected == 0
 
 
-def test_waiting_behind_jobs_of_others_is_no_spinning(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_behind_foreign_jobs_does_not_spin(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
     """It is polled a few times a second, and logged once."""
     foreign(queue, 1)
     with caplog.at_level(logging.WARNING, "zerog"):

@@ -83,7 +83,7 @@ def test_the_trap_works(site, trap: Path) -> None:
     assert trap.exists()
 
 
-def test_worker_of_zerog_leaves_jobs_of_others_alone(site, trap: Path) -> None:
+def test_a_worker_of_zerog_leaves_foreign_jobs_alone(site, trap: Path) -> None:
     """They stay where they are, for a worker that understands them, and block no other job."""
     ids = hostile(site, trap)
     before = {id: site.redis.hgetall(f"rq:job:{id}") for id in ids}

@@ -140,7 +140,7 @@ def test_forked_child(path) -> None:
     assert output(source, path) == "4"
 
 
-def test_forked_while_others_write(path) -> None:
+def test_forked_while_other_threads_write(path) -> None:
     """Forking while other threads of the parent write does harm to neither."""
     source = """
         import os, sys, threading

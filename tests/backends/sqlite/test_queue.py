@@ -81,7 +81,7 @@ def test_put_before_the_address_is_known(path, queue, monkeypatch) -> None:
     other.close()
 
 
-def test_release_wakes_others(path, queue) -> None:
+def test_release_wakes_other_consumers(path, queue) -> None:
     """A released entry is offered to waiting consumers as one just put."""
     queue.put(new_uuid())
     reservation = queue.reserve()
@@ -107,7 +107,7 @@ def test_killed_consumer_is_forgotten(path, queue) -> None:
     assert waiters(queue) == []
 
 
-def test_entry_of_a_killed_consumer_comes_back(path) -> None:
+def test_entry_of_a_killed_consumer_is_delivered_again(path) -> None:
     """What a killed consumer had reserved is back after its time to run, no sooner."""
     clock = ManualClock(start=SqliteQueue(path)._clock.now())
     queue = SqliteQueue(path, clock=clock)

@@ -140,7 +140,7 @@ def test_a_lost_lease_stops_tasks_that_only_wait(app: zerog.App, store: Gate) ->
     assert (job.status, job.attempts, job.lost, job.errorCount) == ("succeeded", 1, 0, 0)
 
 
-def test_each_task_has_a_context_of_its_own(app: zerog.App) -> None:
+def test_each_task_has_its_own_context(app: zerog.App) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
     async def run(job: Any) -> Any:

@@ -161,7 +161,7 @@ def test_a_cancel_reaches_a_running_job_at_its_next_write_or_tick(bed: Bed, call
     assert head["errors"] == []
 
 
-def test_a_cancel_that_comes_through_a_group_is_a_cancel(bed: Bed) -> None:
+def test_a_cancel_within_an_exception_group_is_a_cancel(bed: Bed) -> None:
     head = bed.run(throw(lambda: BaseExceptionGroup("x", [ValueError("y"), Cancelled("z")])))
     assert (head["status"], head["errors"]) == ("cancelled", [])
 

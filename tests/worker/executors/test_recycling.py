@@ -82,7 +82,7 @@ def test_a_worker_of_threads_ends_when_it_has_grown_too_big(app: zerog.App) -> N
     assert 1 <= zerog.Worker(app, max_memory=1).run().ran <= 100
 
 
-def test_running_jobs_of_a_worker_that_ends_by_itself_have_their_own_time(app: zerog.App) -> None:
+def test_running_jobs_of_a_worker_that_reached_its_limit_have_their_own_time(app: zerog.App) -> None:
     """They are neither interrupted nor cut off after the grace."""
     app.submit("patient")
     worker = zerog.Worker(app, max_jobs=1, grace=0.0)
@@ -150,7 +150,7 @@ class Writing(zerog.BaseJob):
             raise
 
 
-def test_a_renewal_that_takes_longer_than_the_lease_ends_the_runs_before_others_may_take_them() -> None:
+def test_a_renewal_longer_than_the_lease_ends_the_runs_before_a_takeover() -> None:
     """The write hangs, and so does the thread that does it; still the run ends within the lease."""
     store = Blocked()
     app = zerog.App(datastore=store, queue=MemoryQueue())

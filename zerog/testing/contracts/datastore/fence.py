@@ -221,7 +221,7 @@ class FenceRules:
         datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", 6))
         assert self.numbers(datastore, owned) == (3, 6, 1)
 
-    def test_writes_of_others_take_no_number(self, datastore: Datastore, owned: str) -> None:
+    def test_writes_from_outside_take_no_number(self, datastore: Datastore, owned: str) -> None:
         """Changes from outside the run leave number and epoch alone, and the owner continues counting."""
         datastore.mutate(owned, [Append("events", "from a web application")])
         datastore.mutate(owned, [Add("n", 1)], run=RunGuard(3, "n", 6))

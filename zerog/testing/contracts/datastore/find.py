@@ -249,7 +249,7 @@ class FindRules:
         assert self.found(datastore, **every) == [b]
 
     @pytest.mark.parametrize("status", [None, 1, ["queued"]], ids=repr)
-    def test_find_leaves_others_out(self, datastore: Datastore, jobs: Any, every: Any, status: Any) -> None:
+    def test_find_excludes_what_does_not_match(self, datastore: Datastore, jobs: Any, every: Any, status: Any) -> None:
         """Documents that are no jobs, having no text for a status, are left out."""
         (key,) = jobs({"due": "1"})
         datastore.create("zerog_worker_a", {"due": "1", "key": "worker"})

@@ -98,7 +98,7 @@ class OrderRules(FindRules):
             assert self.found(datastore, order=order, **every) == [b]
 
     @pytest.mark.parametrize("date", [None, 5, True, ["1"], {"a": "1"}], ids=repr)
-    def test_find_by_creation_leaves_others_out(
+    def test_find_by_creation_excludes_what_does_not_match(
         self, datastore: Datastore, jobs: Any, every: Any, order: str, date: Any
     ) -> None:
         """What has no text there, or is no job, is left out; without an order the job is found."""

@@ -52,7 +52,7 @@ class AnswerRules(EngineRules):
         self.pass_time(engine, 4)
         assert self.claim_all(engine) == []
 
-    def test_a_waiting_job_that_was_cancelled_is_ended_by_who_sees_it(self, engine: Engine) -> None:
+    def test_a_waiting_job_that_was_cancelled_is_ended_by_claims_and_sweeps(self, engine: Engine) -> None:
         """A crash between the two writes of that leaves a waiting job: neither claim nor sweep lets it run."""
         delivered, pending = self.submitted(engine), self.submitted(engine)
         for uuid, more in ((delivered, []), (pending, transitions.waiting(to_text(engine.clock.now()), 0))):

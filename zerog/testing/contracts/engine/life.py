@@ -50,7 +50,7 @@ class LifeRules(EngineRules):
             engine.submit([self.new(engine, uuid=uuid, colour="red")])
         assert engine.datastore.read(make_key(uuid)) == before
 
-    def test_a_delayed_job_comes_when_it_is_due(self, engine: Engine) -> None:
+    def test_a_delayed_job_is_delivered_when_it_is_due(self, engine: Engine) -> None:
         """A job with a delay is scheduled, isn't claimed early, and is claimed then."""
         uuid = self.submitted(engine, delay=60)
         assert self.head(engine, uuid)["status"] == "scheduled"
@@ -58,7 +58,7 @@ class LifeRules(EngineRules):
         self.pass_time(engine, 61)
         assert [claim.uuid for claim in self.claim_all(engine)] == [uuid]
 
-    def test_higher_priority_goes_first(self, engine: Engine) -> None:
+    def test_higher_priority_is_delivered_first(self, engine: Engine) -> None:
         """Among ready jobs the higher priority is claimed first."""
         if not self.lossless:
             pytest.skip("this queue reorders")
@@ -119,7 +119,7 @@ class LifeRules(EngineRules):
             field: value for field, value in document.items() if field not in ("events", "errors", "warnings")
         }
 
-    def test_what_is_not_accepted_stays_untouched_and_comes_again(self, engine: Engine) -> None:
+    def test_what_is_not_accepted_stays_untouched_and_is_delivered_again(self, engine: Engine) -> None:
         """A job that this code can't take is put back, unharmed and uncounted, and the reason is kept."""
         uuid = self.submitted(engine, jobType="another app's")
         before = engine.datastore.read(make_key(uuid))
@@ -138,7 +138,7 @@ class LifeRules(EngineRules):
         assert [claim.uuid for claim in self.claim_all(engine, knowing)] == [uuid]
         assert uuid not in engine.skipped
 
-    def test_what_looked_acceptable_and_is_not_comes_again_uncounted(self, engine: Engine) -> None:
+    def test_what_looked_acceptable_and_is_not_is_delivered_again_uncounted(self, engine: Engine) -> None:
         """Also if the engine claimed it before it was refused; other jobs run meanwhile."""
         uuid = self.submitted(engine)
 
@@ -155,7 +155,7 @@ class LifeRules(EngineRules):
         assert {claim.uuid for claim in self.claim_all(engine, BOB)} == {uuid, other}
         assert engine.skipped == {}
 
-    def test_a_corrupt_document_does_not_stop_the_others(self, engine: Engine) -> None:
+    def test_a_corrupt_document_stops_no_other_job(self, engine: Engine) -> None:
         """A corrupt document is left as it is, listed with a reason, and other jobs are claimed."""
         bad, good = self.submitted(engine), self.submitted(engine)
         engine.datastore.mutate(make_key(bad), [Set("status", "sideways")])
@@ -204,7 +204,7 @@ class LifeRules(EngineRules):
         assert engine.settle([settlement]) == [True]
         assert engine.datastore.read(claim.key) == before
 
-    def test_a_requeued_job_comes_again(self, engine: Engine) -> None:
+    def test_a_requeued_job_is_delivered_again(self, engine: Engine) -> None:
         """Requeue keeps the changes that the run stored, and the job runs again with a new epoch."""
         claim = self.claimed(engine)
         engine.settle([Settlement(claim, "requeue", 1, operations=[Set("colour", "red"), Add("continues", 1)])])
@@ -285,7 +285,7 @@ class LifeRules(EngineRules):
         with pytest.raises(ClaimLost):
             engine.datastore.mutate(claim.key, [Set("colour", "stale")], run=claim.run._replace(seq=1))
 
-    def test_one_stale_settlement_does_not_stop_the_others(self, engine: Engine) -> None:
+    def test_one_stale_settlement_stops_no_other(self, engine: Engine) -> None:
         """Each settlement of a batch is separate."""
         lost, kept = self.claimed(engine), self.claimed(engine)
         engine.rescue(lost.uuid, lost.run, "lost", "gone")

@@ -205,7 +205,7 @@ class RepairRules(EngineRules):
         WorkerRecords(engine).forget(ALICE.name)
         assert engine.datastore.read(worker_key("alice")) is None
 
-    def test_renewals_keep_what_others_wrote_into_the_record(self, engine: Engine) -> None:
+    def test_renewals_keep_what_other_programs_wrote_into_the_record(self, engine: Engine) -> None:
         """Operators command workers by fields of their records, while the workers renew them."""
         WorkerRecords(engine).renew(ALICE, 1, lambda: {"state": "running"}, lambda: {"host": "here"})
         key, sure = worker_key("alice"), range(5)

@@ -75,7 +75,7 @@ class TurnRules(EngineRules):
         assert [number for number, uuid in enumerate(order) if uuid in between] == [FAIR_SHARE - 1, 2 * FAIR_SHARE - 1]
         assert sorted(order) == sorted(between + quick)
 
-    def test_one_priority_on_one_queue_goes_by_age(self, engine: Engine) -> None:
+    def test_one_priority_on_one_queue_is_ordered_by_age(self, engine: Engine) -> None:
         """Without a lower priority the share changes nothing."""
         if not self.lossless:
             pytest.skip("this queue reorders")

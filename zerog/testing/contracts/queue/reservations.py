@@ -17,7 +17,7 @@ class ReservationRules(QueueRules):
 
     # Reservations.
 
-    def test_reserved_is_kept_from_others(self, queue: Queue, another: Queue) -> None:
+    def test_a_reserved_entry_is_delivered_to_no_other_consumer(self, queue: Queue, another: Queue) -> None:
         """A reserved entry is still on the queue, but no other consumer gets it."""
         self.put(queue, 1)
         self.reserved(queue)
@@ -100,7 +100,7 @@ class ReservationRules(QueueRules):
         self.pass_time(clock, 2)
         assert queue.reserve() is not None
 
-    def test_comes_back_again_and_again(self, queue: Queue, clock: ManualClock) -> None:
+    def test_is_delivered_again_and_again(self, queue: Queue, clock: ManualClock) -> None:
         """An entry returns as often as its consumers die."""
         (uuid,) = self.put(queue, 1, ttr=1)
         for _ in range(3):
