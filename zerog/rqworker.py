@@ -33,6 +33,7 @@ from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError
 from zerog.loading import load_app
 from zerog.records.job import check_uuid
+from zerog.support.environment import keep_secrets
 from zerog.worker.delivery import run_delivery
 from zerog.worker.settings import LEASE
 
@@ -64,6 +65,7 @@ def perform(uuid: str) -> None:
     entry = rq.get_current_job()
     try:
         app = _app()
+        keep_secrets()
         queue = app.engine.queue_named(entry.origin if entry is not None else app.queue.name)
         delivery = _Delivery(check_uuid(uuid), queue, app.engine)
         with app.resources.used(), _pulse(entry):
@@ -295,7 +297,19 @@ class ZerogWorker(_OnlyZerog, rq.Worker):
 
 
 class ZerogSpawnWorker(_OnlyZerog, rq.SpawnWorker):
-    """``rq worker -w zerog.rqworker.ZerogSpawnWorker``: a fresh process for each job."""
+    """``rq worker -w zerog.rqworker.ZerogSpawnWorker``: a fresh process for each job.
+
+    Raises ConfigurationError for a Redis server with a password, which RQ writes into the command line of that process.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.connection.connection_pool.connection_kwargs.get("password"):
+            raise ConfigurationError(
+                "RQ's spawning worker shows the password of its Redis server to every user of the machine, in the "
+                "command line of each process that it starts; no job was taken. Use zerog.rqworker.ZerogWorker, or "
+                "zerog worker"
+            )
 
 
 class ZerogSimpleWorker(_OnlyZerog, rq.SimpleWorker):

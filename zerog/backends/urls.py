@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +11,7 @@ from zerog.contracts.queue import Queue
 from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
+from zerog.support.environment import variable
 from zerog.support.urls import without_secrets
 
 PACKAGES = {
@@ -37,7 +37,7 @@ URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE = "ZEROG_URL", "ZEROG_DATASTORE
 
 def urls_from_environment() -> tuple[str, str | None]:
     """What to open where the program names nothing. Raises ConfigurationError."""
-    url, datastore, queue = (os.environ.get(name) for name in (URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE))
+    url, datastore, queue = (variable(name) for name in (URL_VARIABLE, DATASTORE_VARIABLE, QUEUE_VARIABLE))
     if url is not None and (datastore is not None or queue is not None):
         raise ConfigurationError(
             f"the environment has {URL_VARIABLE} beside {DATASTORE_VARIABLE} or {QUEUE_VARIABLE}; expected either one "

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import rq
 from rq.job import Callback
 from rq.serializers import JSONSerializer
 
+import zerog
 from tests.backends.rq.queues import raw_client
 from zerog.records.job import new_uuid
+from zerog.rqworker import ZerogSpawnWorker
 
 pytestmark = pytest.mark.wide
 
@@ -60,6 +63,14 @@ def hostile(site, trap: Path) -> list[str]:
     odd = queue.enqueue("zerog.rqworker.perform", new_uuid(), retry=rq.Retry(max=1_000))
     site.redis.hset(odd.key, "data", json.dumps([TRAP, None, 5, {}]))
     return [job.id for job in [*jobs, pickled, meta, odd]]
+
+
+def test_the_spawning_worker_refuses_a_password(site) -> None:
+    """RQ would write it into a command line, which every user of the machine sees; nothing is taken."""
+    secured = redis.Redis.from_url(site.url.replace("://", "://:hunter2@"))
+    with pytest.raises(zerog.ConfigurationError, match="RQ's spawning worker shows the password") as caught:
+        ZerogSpawnWorker(["default"], connection=secured)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", OWN)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from zerog.exceptions import ConfigurationError
+from zerog.support.environment import variable
 from zerog.support.urls import options_of, seconds_of, split, without_secrets
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"  # noqa: S105  # a name, no password
@@ -56,7 +56,7 @@ def parse(url: str) -> Address:
             "collection"
         )
     options = options_of(url, OPTIONS)
-    password = unquote(password) or os.environ.get(PASSWORD_VARIABLE, "")
+    password = unquote(password) or variable(PASSWORD_VARIABLE) or ""
     if not password:
         raise ConfigurationError(f"{name} has no password; set {PASSWORD_VARIABLE}")
     durability = options.get("durability", "none")

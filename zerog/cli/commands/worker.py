@@ -53,6 +53,7 @@ def worker(
     \b
     Example: zerog worker myapp:app --processes 2 --concurrency 4 --executor process
     """
+    from zerog.support.environment import keep_secrets
     from zerog.worker.executors.cleanup import end_daemons
     from zerog.worker.health import from_environment
     from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
@@ -68,6 +69,7 @@ def worker(
         sys.exit(Supervisor(command, processes, options["grace"], burst, reporter=reporter).run())
     the_worker = _make_worker(app, reporter=reporter, **options)
     the_worker.buried = buried
+    keep_secrets()
     if link is not None:
         watch_supervisor(link, the_worker.name, the_worker.stop)
     try:
