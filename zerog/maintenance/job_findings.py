@@ -12,8 +12,8 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import STALLED_AFTER, is_stalled
 from zerog.maintenance.findings import Commands, Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
-from zerog.records.fields import DOCUMENT_TYPE, FORMAT, IN_QUEUE, PENDING, is_name
-from zerog.records.job import RUNNING, WAITING, Document, check_head, make_key
+from zerog.records.fields import FORMAT, IN_QUEUE, PENDING, is_name
+from zerog.records.job import KEY_PREFIX, RUNNING, WAITING, Document, check_head, make_key
 from zerog.records.worker import LEASE, lease_of, read_worker
 from zerog.support.clock import seconds_between, text_after, to_text
 
@@ -159,7 +159,7 @@ class JobFindings:
 
     def look_at_unreadable(self, key: str) -> None:
         """Classify a document that was left out of a page."""
-        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        uuid = key.removeprefix(KEY_PREFIX)
         if uuid not in self.unreadable.jobs:  # a datastore that can't read its status finds it under each
             try:
                 self._engine.datastore.read_with_cas(key)

@@ -9,8 +9,7 @@ from typing import Any
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
-from zerog.records.fields import DOCUMENT_TYPE
-from zerog.records.job import Document, check_head, make_key
+from zerog.records.job import KEY_PREFIX, Document, check_head, make_key
 from zerog.support.jsonvalues import short_repr
 
 PAGE = 500
@@ -79,7 +78,7 @@ def is_usable(engine: Engine, head: Document) -> bool:
 
 def _set_aside_unreadable(engine: Engine, keys: Sequence[str]) -> None:
     for key in keys:
-        uuid = key.removeprefix(f"{DOCUMENT_TYPE}_")
+        uuid = key.removeprefix(KEY_PREFIX)
         if uuid in engine.skipped:
             continue
         try:

@@ -42,6 +42,9 @@ SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = "succeeded", "failed", "cancell
 WAITING = (QUEUED, SCHEDULED)
 STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
 
+KEY_PREFIX = f"{DOCUMENT_TYPE}_"
+"""The beginning of a job's key; its uuid follows."""
+
 _PLAIN = {name: field.default for name, field in FIELDS.items() if field.default is not GIVEN}
 _FRESH = [(name, type(default)) for name, default in _PLAIN.items() if type(default) in (dict, list)]
 _REQUIRED = {
@@ -64,7 +67,7 @@ def entries_kept(head: Document, default: int) -> int:
 
 def make_key(uuid: str) -> str:
     """Return the datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
-    return f"{DOCUMENT_TYPE}_{check_uuid(uuid)}"
+    return KEY_PREFIX + check_uuid(uuid)
 
 
 def new_uuid() -> str:
@@ -141,7 +144,7 @@ def check_shown(key: str, head: Document) -> None:
 def _who_is_wrong(key: str, head: Document) -> str | None:
     if head.get("documentType") != DOCUMENT_TYPE:
         return f"is of the type {short_repr(head.get('documentType'))}, not {DOCUMENT_TYPE!r}"
-    if f"{DOCUMENT_TYPE}_{head.get('uuid')}" != key:
+    if f"{KEY_PREFIX}{head.get('uuid')}" != key:
         return f"names itself {short_repr(head.get('uuid'))}"
     if head.get("status") not in STATUSES:
         return f"has the status {short_repr(head.get('status'))}, expected one of {', '.join(STATUSES)}"

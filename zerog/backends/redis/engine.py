@@ -31,8 +31,7 @@ from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, InvalidValue, QueueError, QueueUnavailable
-from zerog.records.fields import DOCUMENT_TYPE
-from zerog.records.job import Document, check_head, make_key
+from zerog.records.job import KEY_PREFIX, Document, check_head, make_key
 from zerog.records.operations import Set, apply
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
@@ -262,9 +261,7 @@ class RedisEngine(DeferredClaims):
             failpoint("settle.write")
         if take.worker.knows:
             failpoint("claim.write")
-        taking_command = taking(
-            take.queues, min(want, self.at_once), key_prefix=f"{DOCUMENT_TYPE}_", turn=str(self._turn)
-        )
+        taking_command = taking(take.queues, min(want, self.at_once), key_prefix=KEY_PREFIX, turn=str(self._turn))
         taking_command |= take.claiming(self._now())
         answers = self._server.call([*sent, taking_command], "settling and claiming")
         rejected, flat = self._taken(answers.pop(), take.queues, bool(settlements))

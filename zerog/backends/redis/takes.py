@@ -15,8 +15,8 @@ from zerog.backends.redis.queue import uuid_of
 from zerog.engine import transitions
 from zerog.engine.engine import new_nonce
 from zerog.engine.transitions import Claim, WorkerIdentity
-from zerog.records.fields import DOCUMENT_TYPE, FORMAT
-from zerog.records.job import make_key
+from zerog.records.fields import FORMAT
+from zerog.records.job import KEY_PREFIX, make_key
 from zerog.records.operations import Set
 from zerog.support import jsonvalues
 
@@ -49,7 +49,7 @@ class Take:
             "owner": owner,
             "name": self.next_nonce(),
             "now": text_of(now, "updatedAt"),
-            "key_prefix": f"{DOCUMENT_TYPE}_",
+            "key_prefix": KEY_PREFIX,
         }
         return {"claims": claiming}
 
