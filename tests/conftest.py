@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
+import pytest
 from hypothesis import settings
 
 # On a laptop every run explores something new; a merge must not fail for what it didn't change.
@@ -19,3 +21,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same for what nohup ignores: a worker that inherits that keeps running when its terminal is closed.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a line for each reason for which tests were skipped, instead of one for each place."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    left_out = terminalreporter.config.option.markexpr
+    if reasons or left_out:
+        terminalreporter.section("not run")
+    for reason, number in reasons.most_common():
+        terminalreporter.line(f"{number:5}  {reason}")
+    if left_out:
+        terminalreporter.line(f'       what -m "{left_out}" leaves out; the README names the marks')

@@ -87,6 +87,7 @@ class TestSqliteShared(SqliteDamage):
         engine.close()
 
 
+@pytest.mark.wide
 class TestSqliteInTwoFiles(SqliteDamage):
     @pytest.fixture
     def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
