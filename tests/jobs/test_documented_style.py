@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from marshmallow import fields
 
 import zerog
-from tests.backends.redis import servers
-from tests.backends.rq import queues as rq
 
 
 class ImportSchema(zerog.BaseJobSchema):
@@ -57,33 +53,11 @@ class Import(zerog.BaseJob):
         super().record_error(code, f"{self.source}: {msg}", exception)
 
 
-def _memory(folder: Path) -> zerog.App:
-    return zerog.App("memory://")
-
-
-def _sqlite(folder: Path) -> zerog.App:
-    return zerog.App(f"sqlite:///{folder}/jobs.db")
-
-
-def _two_files(folder: Path) -> zerog.App:
-    return zerog.App(datastore=f"sqlite:///{folder}/jobs.db", queue=f"sqlite:///{folder}/queue.db")
-
-
-def _redis(folder: Path) -> zerog.App:
-    return zerog.App(servers.url_for(folder))
-
-
-def _rq(folder: Path) -> zerog.App:
-    return zerog.App(datastore=f"sqlite:///{folder}/jobs.db", queue=f"rq+{rq.url_for(folder)}")
-
-
-@pytest.fixture(params=[_memory, _sqlite, _two_files, _redis, _rq], ids=lambda make: make.__name__[1:])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
-    """An app on each engine."""
-    make: Callable[[Path], zerog.App] = request.param
-    with make(tmp_path) as made:
-        made.register(Import)
-        yield made
+@pytest.fixture
+def app(adapter_app: zerog.App) -> zerog.App:
+    """An app on each adapter, with the class."""
+    adapter_app.register(Import)
+    return adapter_app
 
 
 def test_a_documented_class_is_submitted_run_and_settled(app: zerog.App) -> None:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import mongomock
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
 import zerog
-from tests.backends.couchbase import servers as couchbase_servers
-from tests.backends.mongo import servers as mongo_servers
-from tests.backends.redis import servers as redis_servers
-from tests.backends.rq import queues as rq
 from tests.jobs.generated import as_sent, generated, schemas
 from tests.jobs.seeing import check_seen, register_seeing
-from tests.marks import wide
-from zerog.backends.mongo.datastore import MongoDatastore
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.records.job import make_key
 
@@ -58,60 +49,20 @@ def _refusal(app: zerog.App, params: type[Schema], value: Any) -> Exception | No
     return None
 
 
-def _memory(folder: Path) -> zerog.App:
-    return zerog.App("memory://")
-
-
-def _sqlite(folder: Path) -> zerog.App:
-    return zerog.App(f"sqlite:///{folder}/jobs.db")
-
-
-def _redis(folder: Path) -> zerog.App:
-    return zerog.App(redis_servers.url_for(folder))
-
-
-def _rq(folder: Path) -> zerog.App:
-    return zerog.App(datastore=f"sqlite:///{folder}/jobs.db", queue=f"rq+{rq.url_for(folder)}")
-
-
-def _mongomock(folder: Path) -> zerog.App:
-    return zerog.App(datastore=MongoDatastore(client=mongomock.MongoClient()), queue="memory://")
-
-
-def _mongodb(folder: Path) -> zerog.App:
-    return zerog.App(datastore=mongo_servers.url_for(folder), queue="memory://")
-
-
-def _couchbase(folder: Path) -> zerog.App:
-    return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
-
-
-ADAPTERS = [_memory, _sqlite, _redis, _mongomock, *wide(_rq, _mongodb, _couchbase)]
-
-
-@pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__[1:])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
-    """An app on each adapter."""
-    make: Callable[[Path], zerog.App] = request.param
-    with make(tmp_path) as made:
-        made.setup()
-        yield made
-
-
 RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=RELAXED)
 @given(data=st.data())
-def test_a_run_sees_what_was_validated(app: zerog.App, data: st.DataObject) -> None:
+def test_a_run_sees_what_was_validated(adapter_app: zerog.App, data: st.DataObject) -> None:
     """Schemas nested three deep, with hooks, validators and fields of their own, on every adapter."""
-    check_any(app, data)
+    check_any(adapter_app, data)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @settings(max_examples=MANY, deadline=None, suppress_health_check=RELAXED)
 @given(data=st.data())
-def test_ten_thousand_runs_see_what_was_validated(app: zerog.App, data: st.DataObject) -> None:
+def test_ten_thousand_runs_see_what_was_validated(adapter_app: zerog.App, data: st.DataObject) -> None:
     """Long enough to meet combinations that are rare."""
-    check_any(app, data)
+    check_any(adapter_app, data)
