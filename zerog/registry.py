@@ -167,6 +167,20 @@ class JobRegistry:
         except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker
             raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
 
+    def undeclared(self, document: Document) -> list[str]:
+        """Return the fields of a stored document that its class doesn't declare, after its migrations.
+
+        None of them if the type isn't registered here, or if the document can't be lifted.
+        """
+        job_class = self._classes.get(str(document.get("jobType")))
+        if job_class is None:
+            return []
+        declaration = declaration_of(job_class)
+        try:
+            return declaration.undeclared(declaration.chain.lift(document))
+        except Exception:  # a migration is the class's own code
+            return []
+
     def shown(self, document: Document) -> Document:
         """Return a stored document with ``[secret]`` in place of secret fields.
 

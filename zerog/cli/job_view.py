@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +30,11 @@ COUNTERS = {
 }
 
 
-def print_sheet(document: Document, now: datetime) -> None:
-    """Print a document, or a head, for a person. Each line names what it shows, whatever the document holds."""
+def print_sheet(document: Document, now: datetime, undeclared: Collection[str] = ()) -> None:
+    """Print a document, or a head, for a person. Each line names what it shows, whatever the document holds.
+
+    ``undeclared``: fields to be marked, since the class doesn't declare them.
+    """
     console = make_console()
     for label, value in _standing(document, now):
         console.print(Text.assemble((f"{label:<{LABEL}}", "bold"), value), soft_wrap=True)
@@ -40,7 +43,8 @@ def print_sheet(document: Document, now: datetime) -> None:
     if own:
         console.print(Text("\nFields", style="bold"))
         for field, value in own.items():
-            console.print(f"  {flat(field)}: {shown(value, '  ')}", soft_wrap=True)
+            mark = Text("  (not declared by its class)", style="yellow") if field in undeclared else ""
+            console.print(Text.assemble(f"  {flat(field)}: {shown(value, '  ')}", mark), soft_wrap=True)
     for field in HISTORY:
         entries = document.get(field)
         if isinstance(entries, list) and entries:
@@ -76,6 +80,8 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
     if document.get("owner"):
         owner = document["owner"]
         yield "Owner", flat(owner.get("worker") if isinstance(owner, dict) else owner)
+    if document.get("parent"):
+        yield "Parent", flat(document["parent"])
     if document.get("headers"):
         yield "Headers", shown(document["headers"], "")
 

@@ -25,6 +25,7 @@ from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, PROTECTED, Kind
 from zerog.records.job import Document, is_sound, new_document
+from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text, to_text
 from zerog.support.suggestions import close_to
@@ -46,6 +47,8 @@ _TYPES: dict[Kind, type | tuple[type, ...]] = {
 }
 _ENGINE_TYPES = {name: _TYPES[FIELDS[name].kind] for name in DOCUMENTED if FIELDS[name].kind in _TYPES}
 """The Python types of the engine's fields that a job may set."""
+
+_DROPPED = frozenset(map(dropped_field, HISTORY))
 
 
 class Declaration:
@@ -86,6 +89,8 @@ class Declaration:
         self._known = ENGINE_FIELDS | self._by_key.keys()
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
         """Keys of the fields that are never shown."""
+        self.noted: set[str] = set()
+        """Undeclared fields of stored documents that a warning has named in this process."""
         self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
 
     def validated(self, data: Mapping[str, Any], partial: Sequence[str] = ()) -> dict[str, Any]:
@@ -220,6 +225,10 @@ class Declaration:
             raise InvalidValue(f"{name}={value!r:.80} is no {names}, which {name} must be; it was not stored")
         if not is_sound(name, value):
             raise InvalidValue(f"{name}={value!r:.80} is no value that a job can have; it was not stored")
+
+    def undeclared(self, keys: Iterable[str]) -> list[str]:
+        """Return those of a lifted document's fields that neither the class nor the engine knows."""
+        return [key for key in keys if key not in self._known and key not in _DROPPED]
 
     def check_settable(self, name: str) -> None:
         """Refuse a field that a job can't set. Raises AttributeError."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zerog.jobs.declaration import declaration_of, engine_attributes
+from zerog.jobs.declaration import Declaration, declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.records.fields import named
 from zerog.records.job import Document
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from zerog.app import App
     from zerog.engine.engine import Engine
     from zerog.jobs.base import BaseJob
+
+log = logging.getLogger("zerog")
 
 J = TypeVar("J", bound="BaseJob")
 
@@ -67,7 +70,25 @@ def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
     """
     declaration = declaration_of(job_class)
     lifted = declaration.chain.lift(head)
-    return head, lifted, *declaration.load(lifted)
+    attributes, unknown = declaration.load(lifted)
+    if unknown and not unknown.keys() <= declaration.noted:
+        _warn_of_undeclared(declaration, unknown)
+    return head, lifted, attributes, unknown
+
+
+def _warn_of_undeclared(declaration: Declaration, unknown: Document) -> None:
+    """Log each stored field that the class doesn't declare, once in this process."""
+    for field in declaration.undeclared(unknown):
+        if field not in declaration.noted:
+            log.warning(
+                "jobs of type %s have a stored field %s that %s in version %s does not declare: it stays in their "
+                "documents, and no run uses it. If the field was renamed, raise SCHEMA_VERSION and add a migration.",
+                declaration.job_type,
+                field,
+                declaration.job_class.__qualname__,
+                declaration.version,
+            )
+    declaration.noted.update(unknown)
 
 
 def after_claim(loaded: Loaded, head: Document) -> Loaded:

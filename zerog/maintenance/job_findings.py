@@ -82,6 +82,12 @@ class JobFindings:
         self.unfit = Finding(
             "jobs can't be loaded and are left alone", 0, "mend their class or their documents, or cancel them", True
         )
+        self.undeclared = Finding(
+            "jobs have stored fields that their class does not declare, and that no run uses",
+            0,
+            "if a field was renamed, raise SCHEMA_VERSION and add a migration",
+            True,
+        )
         self.too_new = Finding(
             "jobs were written by newer code and are left alone", 0, "start workers with the newer code", True
         )
@@ -126,6 +132,7 @@ class JobFindings:
             self.fresh,
             self.unreadable,
             self.unfit,
+            self.undeclared,
             self.too_new,
             self.unknown_type,
             self.untaken,
@@ -191,6 +198,8 @@ class JobFindings:
                 self._registry.load_head(head)
             except Unsuitable as error:
                 return (self.too_new if error.is_newer else self.unfit), str(error)
+            if fields := self._registry.undeclared(head):
+                self.undeclared.add(str(head["uuid"]), ", ".join(fields))
         if taken is False:
             self.untaken_queues.add(head["queueName"])
             kind = f"{head['jobType']!r} in version {head['schemaVersion']:g}"

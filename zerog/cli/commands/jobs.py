@@ -71,11 +71,11 @@ def show(app: str, uuid: str, no_history: bool, as_json: bool) -> None:
     document = the_app.datastore.read_with_cas(make_key(uuid), head=no_history)[0]
     if document is None:
         raise JobNotFound(f"there is no job {uuid}")
-    document = the_app.registry.shown(document)
+    shown = the_app.registry.shown(document)
     if as_json:
-        print_json(document)
+        print_json(shown)
     else:
-        print_sheet(document, the_app.clock.now())
+        print_sheet(shown, the_app.clock.now(), the_app.registry.undeclared(document))
 
 
 jobs.add_command(list_jobs)
