@@ -227,6 +227,7 @@ same_one: type[zerog.BaseJob] = registry.class_of(one)
 registry.expect("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "later", one)
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.load_head({})
+undeclared: list[str] = registry.undeclared({"jobType": "later"})
 without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})
 kept: float = registry.kept()["failed"]["later"].seconds
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)

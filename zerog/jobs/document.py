@@ -157,9 +157,9 @@ class JobDocument:
         if flush:
             self.last_write = self.clock.monotonic()
 
-    def append(self, field: str, entry: Document) -> None:
-        """Write an entry of a history."""
-        self.write([Append(field, entry, self.history_limit)])
+    def append(self, field: str, entries: Iterable[Document], flush: bool = True) -> None:
+        """Write entries of a history."""
+        self.write([Append(field, entry, self.history_limit) for entry in entries], flush)
 
     def gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` with its writes waiting for the next one, for example the one that settles the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from zerog.engine.transitions import erred, error_record, event_record
@@ -48,21 +49,34 @@ class HistoryMethods(StoredJob):
         """Recorded errors, oldest first."""
         return [Error(**entry) for entry in self._entries("errors")]
 
-    def record_event(self, msg: str) -> None:
-        """Add an entry to the job's events."""
-        self._document.append("events", event_record(self._document.now(), str(msg)))
+    def record_event(self, msg: str | Sequence[str], *, flush: bool = True) -> None:
+        """Add an entry to the job's events, or one for each text of a list, in one write.
 
-    def record_warning(self, msg: str) -> None:
-        """Add an entry to the job's warnings."""
-        self._document.append("warnings", event_record(self._document.now(), str(msg)))
+        With ``flush=False`` it waits for this object's next write: so what is recorded of a step is stored together
+        with the step's own fields, or not at all.
+        """
+        self._record("events", msg, flush)
 
-    def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
-        """Add an entry to the job's errors and count it. Override it to react to particular exceptions."""
-        code, msg = _error_code(errorCode, str(msg))
-        more, msg = _error_data(self._data, msg)
+    def record_warning(self, msg: str | Sequence[str], *, flush: bool = True) -> None:
+        """Add an entry to the job's warnings, or several, as ``record_event`` does."""
+        self._record("warnings", msg, flush)
+
+    def record_error(
+        self, errorCode: int, msg: str | Sequence[str], exception: BaseException | None = None, *, flush: bool = True
+    ) -> None:
+        """Add an entry to the job's errors and count it, or several, as ``record_event`` does.
+
+        Override it to react to particular exceptions.
+        """
         document = self._document
-        record = error_record(document.now(), code, msg, self.attempts, document.build, **described(exception), **more)
-        document.write([*erred(record, document.history_limit), Add("errorCount", 1)])
+        operations: list[Operation] = []
+        for text in _texts(msg):
+            code, text = _error_code(errorCode, text)
+            more, text = _error_data(self._data, text)
+            more.update(described(exception))
+            record = error_record(document.now(), code, text, self.attempts, document.build, **more)
+            operations += [*erred(record, document.history_limit), Add("errorCount", 1)]
+        document.write(operations, flush)
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
@@ -70,6 +84,8 @@ class HistoryMethods(StoredJob):
         operations: list[Operation] = [Set("resultCode", resultCode)]
         if 200 <= resultCode < 300:
             operations.append(Max("completeness", 1.0))
+            if self.lastError is not None:  # the history keeps it
+                operations.append(Set("lastError", None))
         self._document.write(operations)
 
     def job_log_info(self, msg: str) -> None:
@@ -114,6 +130,10 @@ class HistoryMethods(StoredJob):
         self._log_with(data, errorCode, msg)
         raise ErrorFinish(msg, code=errorCode, recorded=True)
 
+    def _record(self, field: str, msg: str | Sequence[str], flush: bool) -> None:
+        document = self._document
+        document.append(field, [event_record(document.now(), text) for text in _texts(msg)], flush)
+
     def _log_with(self, data: Any, errorCode: int, msg: str) -> None:
         self._data = data
         try:
@@ -126,6 +146,10 @@ class HistoryMethods(StoredJob):
             {name: from_text(value) if name == "timestamp" else jsonvalues.copy(value) for name, value in entry.items()}
             for entry in self._document.entries(field)
         ]
+
+
+def _texts(msg: object) -> list[str]:
+    return [str(text) for text in msg] if isinstance(msg, (list, tuple)) else [str(msg)]
 
 
 def _error_code(code: object, msg: str) -> tuple[int, str]:

@@ -82,12 +82,8 @@ class JobFindings:
         self.unfit = Finding(
             "jobs can't be loaded and are left alone", 0, "mend their class or their documents, or cancel them", True
         )
-        self.undeclared = Finding(
-            "jobs have stored fields that their class does not declare, and that no run uses",
-            0,
-            "if a field was renamed, raise SCHEMA_VERSION and add a migration",
-            True,
-        )
+        renamed = "if a field was renamed, raise SCHEMA_VERSION and add a migration"
+        self.undeclared = Finding("jobs have stored fields that their class does not declare", 0, renamed, True)
         self.too_new = Finding(
             "jobs were written by newer code and are left alone", 0, "start workers with the newer code", True
         )

@@ -159,10 +159,10 @@ def _is_revoked(job: BaseJob) -> bool:
 
 
 def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
-    if start.cancelled:
-        return _cancelled(job)
-    if start.exhausted:
-        return _failed(job, start.exhausted)
+    if not start.may_run:
+        outcome = _failed(job, start.exhausted) if start.exhausted and not start.cancelled else _cancelled(job)
+        outcome.operations.append(Add("attempts", -1, 0))  # they count runs that began
+        return outcome
     run = document_of(job).run
     assert run is not None
     try:
@@ -336,7 +336,7 @@ def _complain(job: BaseJob, complaint: str) -> None:
     log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=fields_of(job))
     document = document_of(job)
     record = error_record(document.now(), INTERNAL_ERROR, complaint, job.attempts, document.build)
-    document.gathered(document.append, "errors", record)
+    document.gathered(document.append, "errors", [record])
 
 
 def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
