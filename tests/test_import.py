@@ -10,7 +10,18 @@ import pytest
 
 import zerog
 
-SLOW = ["marshmallow", "rich", "asyncio", "sqlite3", "apispec", "redis", "rq", "zerog.app", "zerog.engine.engine"]
+SLOW = [
+    "marshmallow",
+    "rich",
+    "asyncio",
+    "sqlite3",
+    "apispec",
+    "psycopg",
+    "redis",
+    "rq",
+    "zerog.app",
+    "zerog.engine.engine",
+]
 """Modules that take most of the start-up time. Whatever can do without them must not import them."""
 
 

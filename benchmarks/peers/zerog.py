@@ -1,11 +1,12 @@
-"""ZeroG on one SQLite file or on Redis, jobs in worker threads."""
+"""ZeroG on one SQLite file, on PostgreSQL or on Redis, jobs in worker threads."""
 
 NAME = "zerog"
-REQUIRES = ["-e", "../..[cli,redis,rq]"]
+REQUIRES = ["-e", "../..[cli,postgres,redis,rq]"]
 MODULE = "zerog"
 VARIANTS = {
     "sqlite": "none",  # synchronous=full, the default
     "sqlite-normal": "none",
+    "postgres": "postgres",
     "redis": "redis",
     "rq": "redis",  # documents on Redis, uuids on RQ's queues, under ZeroG's worker
 }
@@ -67,6 +68,7 @@ class Progress(zerog.BaseJob):
 URLS = {
     "sqlite": lambda: f"sqlite:///{os.environ['BENCH_DIR']}/zerog.db",
     "sqlite-normal": lambda: f"sqlite:///{os.environ['BENCH_DIR']}/zerog.db?synchronous=normal",
+    "postgres": lambda: os.environ["BENCH_POSTGRES"],
     "redis": lambda: os.environ["BENCH_REDIS"],
     "rq": lambda: f"rq+{os.environ['BENCH_REDIS']}",
 }

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import ROOT, Workers
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for as redis_url_for
 from tests.backends.rq.queues import url_for as rq_url_for
 from tests.marks import wide
@@ -26,6 +27,7 @@ SOON = 5.0
 
 URLS = {
     "sqlite": lambda folder: None,
+    "postgres": postgres_url_for,
     "redis": redis_url_for,
     "rq": lambda folder: f"rq+{rq_url_for(folder)}",
 }

@@ -14,6 +14,7 @@ import zerog
 from tests.acceptance.harness import ROOT
 from tests.backends.couchbase.servers import url_for as couchbase_url_for
 from tests.backends.mongo.servers import url_for as mongo_url_for
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import shared
 from tests.backends.rq.queues import real_url
 from tests.processes import until
@@ -22,12 +23,14 @@ JOBS = 200
 
 DATASTORES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/documents.db",
+    "postgres": postgres_url_for,
     "redis": lambda _: shared("valkey").url(),
     "couchbase": couchbase_url_for,
     "mongodb": mongo_url_for,
 }
 QUEUES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/queue.db",
+    "postgres": postgres_url_for,
     "redis": lambda _: shared("valkey").url(),
     "rq": lambda _: f"rq+{real_url()}",
 }

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for
 from tests.marks import wide
 from tests.processes import until
@@ -23,6 +24,8 @@ def app_on(kind: str, folder: Path, version: float, job_type: str) -> zerog.App:
     """An app whose only type has this version."""
     if kind == "sqlite":
         app = zerog.App(f"sqlite:///{folder}/jobs.db?synchronous=normal")
+    elif kind == "postgres":
+        app = zerog.App(postgres_url_for(folder))
     elif kind == "redis":
         app = zerog.App(url_for(folder))
     else:
@@ -72,7 +75,7 @@ def seconds_for(app: zerog.App, uuids: list[str], limit: float) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("kind", ["sqlite", *wide("redis", "generic")])
+@pytest.mark.parametrize("kind", ["sqlite", *wide("postgres", "redis", "generic")])
 @pytest.mark.parametrize(("job_type", "version"), [("other", 1.0), ("known", 1.0)], ids=["stranger", "older"])
 def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
     kind: str, job_type: str, version: float, tmp_path: Path
@@ -85,7 +88,7 @@ def test_a_worker_that_can_t_take_jobs_costs_the_other_little(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "limit"), [("sqlite", 5.0), ("redis", 5.0), ("generic", 60.0)])
+@pytest.mark.parametrize(("kind", "limit"), [("sqlite", 5.0), ("postgres", 5.0), ("redis", 5.0), ("generic", 60.0)])
 def test_one_that_fits_behind_ten_thousand_that_don_t(kind: str, limit: float, tmp_path: Path, capsys: Any) -> None:
     """They are set aside at the first poll."""
     app = app_on(kind, tmp_path, 2.0, "known")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.backends.couchbase.servers import url_for as couchbase_url_for
 from tests.backends.mongo.servers import url_for as mongo_url_for
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.engines import LookingEngine
 from tests.backends.redis.servers import url_for
 from tests.backends.rq.queues import url_for as rq_url_for
@@ -18,6 +19,9 @@ from zerog.backends.couchbase.datastore import CouchbaseDatastore
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.mongo.datastore import MongoDatastore
+from zerog.backends.postgres.datastore import PostgresDatastore
+from zerog.backends.postgres.engine import PostgresEngine
+from zerog.backends.postgres.queue import PostgresQueue
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
 from zerog.backends.redis.queue import RedisQueue
@@ -90,6 +94,11 @@ def _mongodb_rq(folder: Path, clock: ManualClock) -> Engine:
     return Engine(datastore, RqQueue(rq_url_for(folder), clock=clock), clock)
 
 
+def _postgres(folder: Path, clock: ManualClock) -> Engine:
+    datastore = PostgresDatastore(postgres_url_for(folder), clock)
+    return PostgresEngine(datastore, PostgresQueue(datastore.server), clock)
+
+
 PUT_BACK = frozenset(point for point in POINTS if point.startswith("aside."))
 """Not passed where other programs serve the queues, too: refused entries are put back there."""
 
@@ -110,6 +119,7 @@ KINDS = {
     "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
     "redis": Kind(_redis, frozenset(MERGED)),
+    "postgres": Kind(_postgres, frozenset(["claim.reserved", *MERGED])),
     "redis-looking": Kind(_looking, PUT_BACK.union(MERGED)),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for
 from tests.backends.rq.queues import url_for as rq_url_for
 from tests.cli.builders import zerog_command
@@ -27,6 +28,7 @@ ENGINES: dict[str, Callable[[Path], dict[str, str]]] = {
         "datastore": f"sqlite:///{folder}/documents.db",
         "queue": f"sqlite:///{folder}/queue.db",
     },
+    "postgres": lambda folder: {"url": postgres_url_for(folder)},
     "redis": lambda folder: {"url": url_for(folder)},
     "redis-apart": lambda folder: {"datastore": f"sqlite:///{folder}/documents.db", "queue": url_for(folder)},
     "rq": lambda folder: {"url": f"rq+{rq_url_for(folder)}"},

@@ -7,11 +7,14 @@ from itertools import count
 
 import pytest
 
+from tests.backends.postgres.servers import shared as postgres
 from tests.backends.redis.servers import shared
+from tests.processes import until
 from tests.support.interrupts import interrupt_everywhere
 from tests.worker.builders import Started
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
+from zerog.backends.postgres.datastore import PostgresDatastore
 from zerog.backends.redis.server import RedisServer
 from zerog.engine.run import Run
 from zerog.records.job import new_uuid
@@ -82,3 +85,22 @@ def test_redis_answers_belong_to_their_calls() -> None:
 
     assert interrupt_everywhere(wait, ask) > 5
     server.close()
+
+
+def test_postgres_connections_are_left_usable() -> None:
+    """A write that is interrupted anywhere happens as a whole or not, and leaves neither locks nor its thread stuck."""
+    datastore = PostgresDatastore(postgres().url())
+    datastore.create("key", {"a": 0, "b": 0, "events": []})
+    table = {"table": f"{datastore.server.schema}.zerog_documents"}
+    held = "SELECT count(*) FROM pg_locks WHERE relation = %(table)s::regclass"
+
+    def write() -> None:
+        datastore.mutate("key", [Add("a", 1), Add("b", 1), Append("events", "e")])
+
+    def check() -> None:
+        document = datastore.read("key")
+        assert document is not None and document["a"] == document["b"] == len(document["events"])
+        until(lambda: datastore.server.read(held, table, "a test") == [(0,)], 10, "no lock is held")
+
+    assert interrupt_everywhere(write, check, step=23) > 5
+    datastore.close()

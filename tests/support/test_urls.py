@@ -18,6 +18,7 @@ from zerog.support.urls import without_secrets
     ("url", "shown"),
     [
         ("redis://alice:s3cret@host:6379/0?prefix=shop", "redis://host:6379/0"),
+        ("postgresql://alice:s3cret@host:5432/db?schema=shop", "postgresql://host:5432/db"),
         ("rediss://:s3cret@host/0", "rediss://host/0"),
         ("redis://:s3/cret@host/0", "redis://host/0"),
         ("redis://:s3@cret@host/0", "redis://host/0"),

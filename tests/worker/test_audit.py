@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for
 from tests.marks import wide
 from tests.processes import until
@@ -43,10 +44,12 @@ class Lasting(zerog.BaseJob):
         return 200
 
 
-@pytest.fixture(params=["sqlite", *wide("redis", "two files")])
+@pytest.fixture(params=["sqlite", *wide("postgres", "redis", "two files")])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
     if request.param == "sqlite":
         made = zerog.App(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
+    elif request.param == "postgres":
+        made = zerog.App(postgres_url_for(tmp_path))
     elif request.param == "redis":
         made = zerog.App(url_for(tmp_path))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import shared
 from tests.processes import until
 from tests.worker.builders import Running
@@ -38,11 +39,12 @@ DAMAGED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "two parts"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis", "two parts"])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> zerog.App:
     urls = {
         "memory": lambda: {"url": "memory://"},
         "sqlite": lambda: {"url": f"sqlite:///{tmp_path}/jobs.db"},
+        "postgres": lambda: {"url": postgres_url_for(tmp_path)},
         "redis": lambda: {"url": shared("valkey").url()},
         "two parts": lambda: {"datastore": f"sqlite:///{tmp_path}/jobs.db", "queue": f"sqlite:///{tmp_path}/queue.db"},
     }

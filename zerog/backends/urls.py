@@ -21,11 +21,15 @@ PACKAGES = {
     "rq": ("rq+redis", "rq+rediss", "rq+unix"),
     "couchbase": ("couchbase", "couchbases"),
     "mongo": ("mongodb", "mongodb+srv"),
+    "postgres": ("postgresql", "postgres"),
 }
 """The schemes of each package below ``zerog.backends``."""
 
-DATASTORES = ("memory", "sqlite", "redis", "rediss", "unix", "couchbase", "couchbases", "mongodb", "mongodb+srv")
-QUEUES = ("memory", "sqlite", "redis", "rediss", "unix", "rq+redis", "rq+rediss", "rq+unix")
+DATASTORES = (
+    *("memory", "sqlite", "redis", "rediss", "unix", "postgresql", "postgres", "couchbase", "couchbases", "mongodb"),
+    "mongodb+srv",
+)
+QUEUES = ("memory", "sqlite", "redis", "rediss", "unix", "rq+redis", "rq+rediss", "rq+unix", "postgresql", "postgres")
 """The schemes that have each part; the URL of a queue alone names both, ``rq+`` left out for the documents."""
 
 GROUP = "zerog.backends"

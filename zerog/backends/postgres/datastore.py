@@ -1,0 +1,342 @@
+"""Documents in a PostgreSQL database; ``tables`` describes how they are stored.
+
+A change reads the row and writes it by compare-and-swap, in one statement each: no lock is held between the two.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+
+from zerog.backends.postgres import statements
+from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole, needs_body
+from zerog.backends.postgres.rows import DERIVED, Row, Stored, columns, head_of, indexed, stored, whole_of
+from zerog.backends.postgres.server import PostgresServer
+from zerog.contracts.datastore import (
+    MAX_COLLISIONS,
+    Datastore,
+    FindQuery,
+    Mutation,
+    Page,
+    RunGuard,
+    check_document,
+    fence,
+    repeated,
+)
+from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
+from zerog.records.fields import HISTORY
+from zerog.records.operations import Document, Operation, apply, check
+from zerog.records.room import limit_of
+from zerog.support import jsonvalues
+from zerog.support.clock import SYSTEM, Clock
+
+COLUMNS = {
+    "status": "status",
+    "jobType": "job_type",
+    "queueName": "queue",
+    "due": "due",
+    "createdAt": "created",
+    "finishedAt": "finished",
+}
+"""The columns of fields that ``find`` compares."""
+
+_NOT_PUT: dict[str, list[Any]] = {
+    "put_queue": [],
+    "put_uuid": [],
+    "put_priority": [],
+    "put_due": [],
+    "put_ttr": [],
+    "put_ahead": [],
+    "taken": [],
+}
+"""Parameters of a change that puts no entry."""
+
+
+class PostgresDatastore(Datastore):
+    """Documents in the database of a URL, for example ``postgresql://user@host/database?schema=zerog``."""
+
+    can_find = True
+    can_delete = True
+    history_limit = 10_000
+    constant_history = True
+
+    def __init__(self, server: PostgresServer | str, clock: Clock = SYSTEM) -> None:
+        self.server = PostgresServer(server, clock) if isinstance(server, str) else server
+
+    @property
+    def durability(self) -> str | None:  # type: ignore[override]
+        """The durability by the server's settings, read each time; None if it can't be reached."""
+        names = ("fsync", "full_page_writes", "synchronous_commit", "wal_writer_delay")
+        query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s::text[])"
+        try:
+            settings: dict[str, str] = dict(self.server.read(query, {"names": list(names)}, "durability"))
+        except (ConfigurationError, DatastoreError):
+            return None
+        if settings["fsync"] != "on" or settings["full_page_writes"] != "on":
+            return "process"
+        if settings["synchronous_commit"] != "off":
+            return "fsync"
+        # Up to three times the writer's pause, in milliseconds, may be lost.
+        return "1s" if 3 * int(settings["wal_writer_delay"]) <= 1_000 else "process"
+
+    def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
+        if head:
+            rows = self.rows([key])
+            return (head_of(rows[key]), rows[key].cas) if rows else (None, None)
+        whole = self._whole(key)
+        return (None, None) if whole is None else (whole[1], whole[0].cas)
+
+    def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
+        check_document(key, value)
+        if cas is None:
+            raise self.casException(f"a write to {key} without a token; nothing was written")
+        if not cas:
+            return True, self.insert(key, value)
+        row = self._last(key)
+        if row is None or row[1] != cas or not self._replace(key, value, row):
+            raise self.casException(f"{key} has another token than {cas}; nothing was written")
+        return True, cas + 1
+
+    def set(self, key: str, value: Document) -> int:
+        check_document(key, value)
+        for _ in range(MAX_COLLISIONS):
+            row = self._last(key)
+            if row is None:
+                try:
+                    return self.insert(key, value, jsonvalues.MAX_BYTES)
+                except self.casException:
+                    continue
+            if self._replace(key, value, row):
+                return row[1] + 1
+            _back_off()
+        raise _collisions(key)
+
+    def delete(self, key: str, cas: int | None = None) -> bool:
+        ((gone, seen),) = self.server.write(statements.REMOVE, {"key": key, "cas": cas}, key)
+        if seen and not gone and cas is not None:
+            raise self.casException(f"{key} has another token than {cas}; it was not deleted")
+        return bool(gone)
+
+    def mutate(
+        self, key: str, operations: Sequence[Operation], cas: int | None = None, run: RunGuard | None = None
+    ) -> Mutation:
+        check(operations)
+        with_body = needs_body(operations)
+        for _ in range(MAX_COLLISIONS):
+            row = self.rows([key], with_body).get(key)
+            draft = None if row is None else self.draft(row)
+            if fence(self, key, None if draft is None else draft.state, row and row.cas, cas, run):
+                return repeated(*self._head(key), operations)
+            assert row is not None and draft is not None
+            try:
+                changed = draft.apply(operations)
+                if run is not None and run.seq is not None:
+                    draft.state["seq"] = run.seq
+                token = self.store([draft]).get(row.id)
+            except NeedsBody:
+                with_body = True
+                continue
+            except NeedsWhole:
+                whole = self._change_whole(key, row, operations, run)
+                if whole is not None:
+                    return whole
+                token = None
+            if token is not None:
+                return Mutation(token[0], changed, draft.state.get("cancelRequested") is not None)
+            _back_off()
+        raise _collisions(key)
+
+    def _head(self, key: str) -> tuple[Document | None, int | None]:
+        return self.read_with_cas(key, head=True)
+
+    def find(self, query: FindQuery) -> Page:
+        statement, parameters = _question(query)
+        found = self.server.read(statement, parameters, "find")
+        heads, unreadable = [], []
+        for *columns_of_row, _place in found[: query.limit]:
+            row = Row(*columns_of_row)
+            try:
+                head = head_of(row)
+            except CorruptDocument:
+                unreadable.append(row.key)
+                continue
+            if query.place(row.key, head) is not None:  # a column has only the beginning of a long text
+                heads.append(head)
+        if len(found) <= query.limit:
+            return Page(heads, None, unreadable)
+        last = found[query.limit - 1]
+        place = [last[0]] if query.time is None else [last[-1], last[0]]
+        return Page(heads, jsonvalues.encode_checked(place), unreadable)
+
+    def setup(self) -> list[str]:
+        return self.server.setup()
+
+    def about(self) -> str:
+        ((version,),) = self.server.read("SELECT current_setting('server_version')", {}, "its version")
+        pooled = ", behind a connection pooler: waiting workers poll" if self.server.is_pooled else ""
+        return f"PostgreSQL {version.split()[0]}{pooled}"
+
+    def now(self) -> datetime:
+        return self.server.now()
+
+    def close(self) -> None:
+        self.server.close()
+
+    # The rest is also for the engine of this backend.
+
+    def rows(self, keys: Sequence[str], with_body: bool = True) -> dict[str, Row]:
+        """Return the rows of those documents that exist, by key; unread."""
+        statement = statements.READ_HEAD if with_body else statements.READ_STATE
+        found = self.server.read(statement, {"keys": list(keys)}, keys[0]) if keys else []
+        return {row[0]: Row(*row) for row in found}
+
+    def draft(self, row: Row) -> Draft:
+        """Return a change to be made of a row. Raises CorruptDocument."""
+        return Draft(row, self._sizes)
+
+    def store(self, drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]] | None = None) -> dict[int, Any]:
+        """Write changes; return token and queue entry by row id of those whose document had not changed meanwhile."""
+        answers = self.server.write(statements.CHANGE, change_parameters(drafts, puts or {}), drafts[0].row.key)
+        return {row_id: (token, entry) for row_id, token, entry in answers}
+
+    def insert(self, key: str, document: Document, limit: int = jsonvalues.JOB_BYTES) -> int:
+        """Store a new document; return its token. Raises ``casException``, InvalidValue."""
+        token = first_token()
+        self.insert_all([(key, token, stored(key, document, limit))], [])
+        return token
+
+    def insert_all(
+        self, documents: Sequence[tuple[str, int, Stored]], puts: Sequence[tuple[Any, ...]]
+    ) -> dict[str, int | None]:
+        """Store new documents and put entries on queues, one per document or none at all; all or nothing.
+
+        Returns the id of each one's entry, by key. Raises ``casException``.
+        """
+        rows = [(key, token, s.body, s.state, s.lists, *s.derived) for key, token, s in documents]
+        names = ("keys", "tokens", "body", "state", "lists", *(name for name, _ in DERIVED))
+        parameters: dict[str, Any] = dict(zip(names, columns(rows, len(names)), strict=True))
+        parameters |= dict(zip(_NOT_PUT, columns(puts, 5), strict=False)) if puts else _NOT_PUT
+        entries = [(key, *entry) for key, _, s in documents for entry in s.history]
+        parameters |= dict(zip(("e_keys", "e_field", "e_n", "e_entry"), columns(entries, 4), strict=True))
+        try:
+            return dict(self.server.write(statements.CREATE, parameters, documents[0][0]))
+        except psycopg.errors.UniqueViolation:
+            those = documents[0][0] if len(documents) == 1 else f"one of {len(documents)} documents"
+            raise self.casException(f"{those} is there already; nothing was written") from None
+
+    def _replace(self, key: str, document: Document, row: tuple[int, int, int]) -> bool:
+        """Write a whole document over a row (id, token, highest number of its history), if its token is that still."""
+        row_id, cas, last = row
+        whole = stored(key, document, jsonvalues.MAX_BYTES, start=last)
+        return self._write_whole(key, row_id, cas, last, whole)
+
+    def _write_whole(self, key: str, row_id: int, cas: int, last: int, whole: Stored) -> bool:
+        parameters = _changes([(row_id, cas, whole.body, whole.state, whole.lists, *whole.derived)]) | _NOT_PUT
+        parameters |= _histories(
+            [(row_id, *entry) for entry in whole.history], [(row_id, field, last) for field in HISTORY if last]
+        )
+        return bool(self.server.write(statements.CHANGE, parameters, key))
+
+    def _change_whole(
+        self, key: str, row: Row, operations: Sequence[Operation], run: RunGuard | None
+    ) -> Mutation | None:
+        """Apply operations to head and history, under the token of ``row``; None if the document has changed."""
+        found = self._whole(key)
+        if found is None or found[0].cas != row.cas:
+            return None
+        document = found[1]
+        changed = apply(document, operations)
+        if run is not None and run.seq is not None:
+            document["seq"] = run.seq
+        last = self._last(key)
+        if last is None:
+            return None
+        whole = stored(key, document, limit_of(operations), start=last[2])
+        if not self._write_whole(key, row.id, row.cas, last[2], whole):
+            return None
+        return Mutation(row.cas + 1, changed, document.get("cancelRequested") is not None)
+
+    def _whole(self, key: str) -> tuple[Row, Document] | None:
+        found = self.server.read(statements.READ_WHOLE, {"keys": [key]}, key)
+        if not found:
+            return None
+        row = Row(*found[0][:6])
+        return row, whole_of(row, dict(zip(HISTORY, found[0][6:], strict=True)))
+
+    def _last(self, key: str) -> tuple[int, int, int] | None:
+        found = self.server.read(statements.LAST, {"key": key}, key)
+        return found[0] if found else None
+
+    def _sizes(self, row: Row, field: str) -> Iterator[int]:
+        for (size,) in self.server.read(statements.SIZES, {"id": row.id, "field": field}, row.key):
+            yield size
+
+
+def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
+    """Return the statement of a query and its parameters; each row ends with the time that it is ordered by."""
+    where = ["d.status IS NOT NULL"]
+    parameters: dict[str, Any] = {"limit": query.limit + 1}
+    for field, value in query.wanted.items():
+        where.append(f"d.{COLUMNS[field]} = %({field})s")
+        parameters[field] = indexed(value)
+    time = None if query.time is None else f"d.{COLUMNS[query.time]}"
+    if time is not None:
+        where.append(f"{time} IS NOT NULL")
+    for name, bound, is_within in (("latest", query.latest, "<="), ("since", query.since, ">=")):
+        if bound is not None:
+            where.append(f"{time} {is_within} %({name})s")
+            parameters[name] = indexed(bound)
+    way, is_ahead = (" DESC", "<") if query.is_descending else ("", ">")
+    if query.after is not None:
+        *place, parameters["after"] = query.start
+        parameters["place"] = place[0] if place else None
+        where.append(
+            f"d.key {is_ahead} %(after)s" if time is None else f"({time}, d.key) {is_ahead} (%(place)s, %(after)s)"
+        )
+    order = f"d.key{way}" if time is None else f"{time}{way}, d.key{way}"
+    columns_of_row = "d.key, d.id, d.cas, d.lists, d.state, d.body"
+    return (
+        f"SELECT {columns_of_row}, {time or 'NULL'} FROM {{schema}}.zerog_documents d "
+        f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s"
+    ), parameters
+
+
+def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the parameters of CHANGE; ``puts``: by row id, the columns of an entry and the id of a taken one."""
+    nothing = (None,) * len(_NOT_PUT)
+    parameters = _changes([(draft.row.id, draft.row.cas, *draft.written) for draft in drafts])
+    put = columns([puts.get(draft.row.id, nothing) for draft in drafts], len(_NOT_PUT))
+    parameters |= dict(zip(_NOT_PUT, put, strict=True))
+    return parameters | _histories(
+        [(draft.row.id, *entry) for draft in drafts for entry in draft.added],
+        [(draft.row.id, field, n) for draft in drafts for field, n in draft.dropped.items()],
+    )
+
+
+def _changes(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    names = ("ids", "tokens", "body", "state", "lists", *(name for name, _ in DERIVED))
+    return dict(zip(names, columns(rows, len(names)), strict=True))
+
+
+def _histories(added: list[tuple[Any, ...]], fallen: list[tuple[Any, ...]]) -> dict[str, Any]:
+    entries = zip(("e_document", "e_field", "e_n", "e_entry"), columns(added, 4), strict=True)
+    return {**dict(entries), **dict(zip(("f_document", "f_field", "f_n"), columns(fallen, 3), strict=True))}
+
+
+def first_token() -> int:
+    """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
+    return int.from_bytes(os.urandom(7)) + 1
+
+
+def _back_off() -> None:
+    """Wait up to 2 ms, so that the winner of a collision can finish."""
+    SYSTEM.pause(random.uniform(0, 0.002))
+
+
+def _collisions(key: str) -> TooManyCollisions:
+    return TooManyCollisions(f"{key} was changed by others {MAX_COLLISIONS} times in a row; this change is not stored")

@@ -1,0 +1,318 @@
+"""The job lifecycle in one PostgreSQL database: submit, claim and settle in one statement each.
+
+``step`` settles all ended runs and claims all free jobs in a single statement. A job of a kind that the worker names is
+claimed by SQL alone, which compares what the last writer has computed for it (``rows.derived``); its head is read by
+the thread that is to run it. Every other entry is returned with its job's row, and each is decided about here: its job
+is claimed by compare-and-swap, or the entry is moved. Rows are locked for the time of the statement, entries with FOR
+UPDATE SKIP LOCKED, so that workers get different ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from zerog.backends.postgres import statements
+from zerog.backends.postgres.datastore import change_parameters
+from zerog.backends.postgres.draft import Draft
+from zerog.backends.postgres.rows import Row, head_of, kind_of
+from zerog.backends.postgres.writes import REMEMBERED, PostgresWrites, of_ends
+from zerog.contracts.queue import FAIR_SHARE
+from zerog.engine import joblog, transitions
+from zerog.engine.decision import EARLY, Drop, EndCancelled, Later, decide
+from zerog.engine.deferred import DeferredClaims
+from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
+from zerog.exceptions import AmbiguousWrite, CorruptDocument
+from zerog.records.fields import DOCUMENT_TYPE
+from zerog.records.job import Document, check_head, make_key
+from zerog.records.operations import Set
+from zerog.support import jsonvalues
+from zerog.support.clock import text_after
+from zerog.support.failpoints import failpoint
+
+log = logging.getLogger("zerog")
+
+ENTRIES = 1_000
+"""Entries examined in one step at most, once it has claimed a job."""
+
+NOTHING = (None,) * 6
+"""In place of the columns of an entry to be put."""
+
+OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "updatedAt"})
+"""Fields of a claim that the statement computes; all others are the same for each job."""
+
+
+class Left(NamedTuple):
+    """An entry that SQL alone could not claim the job of, and that job's row; None if there is none."""
+
+    id: int
+    uuid: str
+    row: Row | None
+
+
+class Taken(NamedTuple):
+    """What a claim leaves to do."""
+
+    left: list[Left]
+    is_due: bool
+    """True if entries are to be made ready."""
+    is_short: bool
+    """True if fewer entries were taken than wanted, for the turn of the lowest priority is another one's now."""
+
+
+class Move(NamedTuple):
+    """What becomes of an entry: off its queue (``due`` None), or on one from ``due`` on."""
+
+    id: int
+    due: float | None = None
+    queue: str | None = None
+
+
+class PostgresEngine(DeferredClaims, PostgresWrites):
+    """Engine over both parts in one database: ``queue.server`` must be ``datastore.server``."""
+
+    def step(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        worker: WorkerIdentity,
+        loader: Loader,
+        queues: Sequence[str] = (),
+        deferred: bool = False,
+        batch: str = "",
+    ) -> Step:
+        if want <= 0:
+            return Step(self.settle(settlements), [])
+        rest = self.settle(settlements[self.at_once :])
+        settlements = settlements[: self.at_once]
+        call = _Call(worker, self.serving(queues, worker), batch or new_nonce())
+        claims: list[Claim] = []
+        settled: list[Settled] = []
+        trouble: Exception | None = None
+        try:
+            settled, taken = self._settle_and_claim(settlements, claims, want, call)
+            self._claim_all(claims, taken, want, call, loader)
+        except Exception as error:
+            trouble = error
+        if len(settled) < len(settlements):
+            settled = [trouble or RuntimeError("not settled")] * len(settlements)
+        if not deferred:
+            claims = self.load_claims(claims, loader)
+        return Step(settled + rest, claims, trouble)
+
+    def _claim_all(self, claims: list[Claim], taken: Taken, want: int, call: _Call, loader: Loader) -> None:
+        """Decide about the entries that are left, and claim more while there are any and too few could be claimed."""
+        looked = 0
+        while True:
+            looked += len(taken.left)
+            self._claim_left(claims, taken.left, call, loader)
+            if taken.is_due:
+                self.queue.promote()
+            if len(claims) >= want or not any(taken) or (claims and looked >= ENTRIES):
+                return
+            _, taken = self._settle_and_claim((), claims, want - len(claims), call)
+
+    def _settle_and_claim(
+        self, settlements: Sequence[Settlement], claims: list[Claim], want: int, call: _Call
+    ) -> tuple[list[Settled], Taken]:
+        """Add to ``claims`` in the statement that settles.
+
+        Raises the errors of the statement.
+        """
+        want = min(want, self.at_once)
+        ends = self._ends(settlements)
+        drafts, puts = of_ends(ends)
+        parameters = call.parameters(self._now(), self.queue.time(), want, self._turn)
+        if settlements:
+            failpoint("settle.write")
+        failpoint("claim.write")
+        if drafts:
+            parameters |= change_parameters(drafts, puts)
+            answers = self._server.write(statements.CHANGE_AND_CLAIM, parameters, "settling and claiming")
+        else:
+            answers = self._server.write(statements.CLAIM, parameters, "claiming")
+        if settlements:
+            failpoint("settle.written")
+        done = {row_id: entry for what, _, _, row_id, *_, entry, _ in answers if what == "changed"}
+        taken = self._in_turn([answer for answer in answers if answer[0] in ("claimed", "left")])
+        made = [self._claim_of(answer, call) for answer in taken if answer[0] == "claimed"]
+        if made:
+            failpoint("claim.written")
+        claims += made
+        self._turn = (self._turn + len(made)) % FAIR_SHARE
+        left = [_left_of(answer) for answer in taken if answer[0] == "left"]
+        said = {answer[0] for answer in answers}
+        return self._settled(settlements, ends, done), Taken(left, "due" in said, "short" in said)
+
+    def _in_turn(self, answers: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return taken entries in their order, those of the lowest priority each in its turn."""
+        answers.sort(key=lambda answer: answer[1])
+        low = deque(answer for answer in answers if answer[1] > statements.LOW)
+        others = deque(answer for answer in answers if answer[1] < statements.LOW)
+        ordered: list[tuple[Any, ...]] = []
+        while low or others:
+            is_turn = (self._turn + len(ordered)) % FAIR_SHARE == FAIR_SHARE - 1
+            ordered.append((low if low and (is_turn or not others) else others).popleft())
+        return ordered
+
+    def _claim_of(self, answer: tuple[Any, ...], call: _Call) -> Claim:
+        _, n, key, row_id, cas, lists, state, body, epoch, _, _ = answer
+        nonce = f"{call.nonce}{n}"
+        self._remember(nonce, Row(key, row_id, cas, lists, state, None))
+        return Claim(key, key.removeprefix(f"{DOCUMENT_TYPE}_"), epoch, nonce, cas, {}, raw_head=(state, body))
+
+    def _remember(self, nonce: str, row: Row) -> None:
+        while len(self._claimed) >= REMEMBERED:
+            self._claimed.popitem(last=False)
+        self._claimed[nonce] = row
+
+    def read_raw_head(self, claim: Claim) -> Document:
+        state, body = claim.raw_head
+        return head_of(Row(claim.key, 0, 0, "", state, body))
+
+    def _claim_left(self, claims: list[Claim], left: Sequence[Left], call: _Call, loader: Loader) -> None:
+        """Claim the jobs of entries that are accepted; move or remove the other entries."""
+        moves: list[Move] = []
+        made: dict[int, Claim] = {}
+        drafts: list[Draft] = []
+        for each in left:
+            considered = self._consider(each, call.worker, loader)
+            if isinstance(considered, Move):
+                moves.append(considered)
+                continue
+            head, loaded = considered
+            assert each.row is not None
+            if each.row.id in made:
+                continue  # another entry of this very job
+            nonce = call.next_nonce()
+            draft = self.datastore.draft(each.row)
+            draft.apply(transitions.claimed(head, call.worker, nonce, self._now()))
+            head = {**head, **draft.state}
+            made[each.row.id] = Claim(each.row.key, each.uuid, head["epoch"], nonce, each.row.cas + 1, head, loaded)
+            drafts.append(draft)
+        self._move(moves)
+        if not drafts:
+            return
+        entries = {each.row.id: each.id for each in left if each.row is not None and each.row.id in made}
+        try:
+            failpoint("claim.write")
+            done = self.datastore.store(drafts, {row: (*NOTHING, entry) for row, entry in entries.items()})
+            failpoint("claim.written")
+        except AmbiguousWrite as error:
+            log.warning("%d claims were not answered and are read back: %s", len(made), error)
+            claims += self.read_back(list(made.values()))
+            return
+        won = [claim for row_id, claim in made.items() if row_id in done]
+        claims += won
+        self._turn = (self._turn + len(won)) % FAIR_SHARE
+
+    def _move(self, moves: Sequence[Move]) -> None:
+        if moves:
+            stay = [move for move in moves if move.due is not None]
+            parameters = {
+                "ids": [move.id for move in stay],
+                "due": [move.due for move in stay],
+                "queue": [move.queue for move in stay],
+                "gone": [move.id for move in moves if move.due is None],
+            }
+            self._server.write(statements.MOVE_ENTRIES, parameters, "moving entries")
+
+    def _consider(self, left: Left, worker: WorkerIdentity, loader: Loader) -> Move | tuple[Document, Any]:
+        """Return what becomes of an entry; or the head of its job, to be claimed, and the value of ``loader``."""
+        key, head = make_key(left.uuid), None
+        try:
+            if left.row is not None:
+                head = head_of(left.row)
+                check_head(key, head)
+            decision = decide(head, self._now())
+            if isinstance(decision, Drop):
+                self._count(decision.counter)
+                return Move(left.id)
+            if isinstance(decision, Later):
+                self._count("released.early")
+                return Move(left.id, self.queue.due_after(decision.seconds))
+            assert head is not None and left.row is not None
+            if isinstance(decision, EndCancelled):
+                if not self._end_cancelled(key, head, left.row.cas):
+                    return Move(left.id, self.queue.due_after(1.0))
+                joblog.cancelled(head)
+                return Move(left.id)
+            return head, self.inspect(head, loader)
+        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
+            self.set_aside(left.uuid, error, "dropped.unreadable")
+            return Move(left.id)
+        except (Unsuitable, *UNTAKEABLE) as error:
+            self.skip(left.uuid, str(error))
+            aside = self.aside_for(head or {}, worker)
+            return Move(left.id, 0.0 if aside else self.queue.due_after(self.patience(head)), aside)
+
+    def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
+        names = self.serving(queues)
+        return self.queue.are_ready(names) or (self.queue.wait(timeout, names) and self.queue.are_ready(names))
+
+    def wake(self, queues: Sequence[str] = ()) -> None:
+        self.queue.wake()
+
+
+class _Call:
+    """Parameters shared by the statements of one step; the nonces of its claims begin with ``batch``."""
+
+    def __init__(self, worker: WorkerIdentity, queues: tuple[str, ...], batch: str) -> None:
+        self.worker = worker
+        self._queues = list(queues)
+        self._batch = batch
+        self._calls = 0
+        self.nonce = ""
+        """What the nonces begin with that the latest statement numbers."""
+
+    def next_nonce(self) -> str:
+        """Return a nonce for one claim, or for a statement to number its claims from; unique within the batch."""
+        self._calls += 1
+        return f"{self._batch}{self._calls}-"
+
+    def parameters(self, now: str, seconds: float, want: int, turn: int) -> dict[str, Any]:
+        """Return the parameters of a claim of ``want`` jobs, of which each FAIR_SHARE-th is of the lowest priority.
+
+        ``turn``: how many were taken since the last one of those.
+        """
+        self.nonce = self.next_nonce()
+        return {
+            "queues": self._queues,
+            "upwards": self._queues[::-1],
+            "want": want,
+            "turn": FAIR_SHARE - 1 - turn,
+            "low": (turn + want) // FAIR_SHARE,
+            "now": seconds,
+            "now_text": now,
+            "soon_text": text_after(now, EARLY),
+            "batch": self.nonce,
+            **_of_worker(self.worker),
+        }
+
+
+@lru_cache(maxsize=8)
+def _of_worker(worker: WorkerIdentity) -> dict[str, Any]:
+    """Return the parameters that depend on the worker alone."""
+    mark = "\\0nonce\\0"
+    owner = jsonvalues.encode_checked(worker.as_owner(mark))
+    before, after = owner.split(jsonvalues.encode_checked(mark)[1:-1])
+    constant = {
+        operation.field: operation.value
+        for operation in transitions.claimed({"epoch": 0}, worker, "", "")
+        if isinstance(operation, Set) and operation.field not in OF_EACH_JOB
+    }
+    return {
+        "kinds": [kind_of(job_type, version) for job_type, version in worker.knows],
+        "before_nonce": before,
+        "after_nonce": after,
+        "fields": f",{jsonvalues.encode_checked(constant)[1:-1]}",
+    }
+
+
+def _left_of(answer: tuple[Any, ...]) -> Left:
+    _, _, key, row_id, cas, lists, state, body, _, entry, uuid = answer
+    return Left(entry, uuid, None if key is None else Row(key, row_id, cas, lists, state, body))

@@ -1,0 +1,286 @@
+"""The SQL of this backend. Each write is one statement; one of several documents takes their columns as arrays."""
+
+from __future__ import annotations
+
+from zerog.backends.postgres.rows import DERIVED
+from zerog.contracts.queue import FAIR_SHARE
+from zerog.records.fields import DOCUMENT_TYPE, HISTORY
+
+LOW = 1_000_000
+"""The numbers of entries of the lowest priority in an answer of CLAIM follow this one."""
+
+
+def complete(statement: str, schema: str) -> str:
+    """Return a statement of this module for the tables of a schema, without needless spaces."""
+    text = " ".join(statement.split())
+    for name, value in {
+        "schema": f'"{schema}"',
+        "channel": f"zerog_{schema}",
+        "prefix": f"{DOCUMENT_TYPE}_",
+        "low": str(LOW),
+        "share": str(FAIR_SHARE),
+    }.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+_NAMES = [name for name, _ in DERIVED]
+_DERIVED = ", ".join(_NAMES)
+_ROW = "d.key, d.id, d.cas, d.lists, d.state"
+
+HISTORIES = ", ".join(
+    f"(SELECT string_agg(entry, ',' ORDER BY n) FROM {{schema}}.zerog_history h"
+    f" WHERE h.document = d.id AND h.field = '{field}')"
+    for field in HISTORY
+)
+
+READ_STATE = f"SELECT {_ROW}, NULL FROM {{schema}}.zerog_documents d WHERE d.key = ANY(%(keys)s::text[])"
+READ_HEAD = f"SELECT {_ROW}, d.body FROM {{schema}}.zerog_documents d WHERE d.key = ANY(%(keys)s::text[])"
+READ_WHOLE = f"SELECT {_ROW}, d.body, {HISTORIES} FROM {{schema}}.zerog_documents d WHERE d.key = ANY(%(keys)s::text[])"
+
+SIZES = """
+SELECT octet_length(entry) FROM {schema}.zerog_history WHERE document = %(id)s AND field = %(field)s ORDER BY n DESC
+"""
+
+LAST = """
+SELECT d.id, d.cas, coalesce((SELECT max(n) FROM {schema}.zerog_history h WHERE h.document = d.id), 0)
+FROM {schema}.zerog_documents d WHERE d.key = %(key)s
+"""
+"""A document's row, token and highest number in its history, also if it can't be read."""
+
+CREATE = f"""
+WITH given AS MATERIALIZED (
+    SELECT g.*, CASE WHEN g.put_queue IS NOT NULL THEN nextval('{{schema}}.zerog_entries') END AS entry
+    FROM unnest(
+        %(keys)s::text[], %(tokens)s::bigint[], %(body)s::text[], %(state)b::text[], %(lists)s::text[],
+        {", ".join(f"%({name})s::{kind}[]" for name, kind in DERIVED)},
+        %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
+        %(put_due)s::float8[], %(put_ttr)s::float8[]
+    ) AS g(
+        key, cas, body, state, lists, {_DERIVED}, put_queue, put_uuid, put_priority, put_due, put_ttr
+    )
+), made AS (
+    INSERT INTO {{schema}}.zerog_documents (key, cas, body, state, lists, {_DERIVED})
+    SELECT key, cas, body,
+        CASE WHEN entry IS NULL THEN state ELSE left(state, -1) || ',"queueJobId":' || entry || '}}' END,
+        lists, {_DERIVED} FROM given
+    RETURNING id, key, cas
+), recorded AS (
+    INSERT INTO {{schema}}.zerog_history (document, field, n, entry)
+    SELECT made.id, e.field, e.n, e.entry
+    FROM unnest(%(e_keys)s::text[], %(e_field)s::text[], %(e_n)s::bigint[], %(e_entry)b::text[])
+        AS e(key, field, n, entry) JOIN made USING (key)
+), put AS (
+    INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
+    SELECT entry, put_queue, put_uuid, put_priority, put_due, put_ttr FROM given WHERE entry IS NOT NULL
+    RETURNING queue
+), told AS MATERIALIZED (
+    SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
+)
+SELECT key, entry FROM given, (SELECT count(*) FROM told) AS all_told
+"""
+
+CHANGED = f"""
+given AS MATERIALIZED (
+    SELECT g.*, CASE WHEN g.put_queue IS NULL THEN NULL WHEN g.put_ahead THEN nextval('{{schema}}.zerog_ahead')
+        ELSE nextval('{{schema}}.zerog_entries') END AS entry
+    FROM unnest(
+        %(ids)s::bigint[], %(tokens)s::bigint[], %(body)s::text[], %(state)b::text[], %(lists)s::text[],
+        {", ".join(f"%({name})s::{kind}[]" for name, kind in DERIVED)},
+        %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
+        %(put_due)s::float8[], %(put_ttr)s::float8[], %(put_ahead)s::boolean[], %(taken)s::bigint[]
+    ) AS g(
+        id, cas, body, state, lists, {_DERIVED},
+        put_queue, put_uuid, put_priority, put_due, put_ttr, put_ahead, taken
+    )
+), changed AS (
+    UPDATE {{schema}}.zerog_documents d SET
+        cas = d.cas + 1, body = coalesce(g.body, d.body), lists = g.lists,
+        state = CASE WHEN g.entry IS NULL THEN g.state
+            ELSE left(g.state, -1) || ',"queueJobId":' || g.entry || '}}' END,
+        {", ".join(f"{name} = g.{name}" for name in _NAMES)}
+    FROM given g WHERE d.id = g.id AND d.cas = g.cas
+    RETURNING d.id, d.cas, g.entry
+), recorded AS (
+    INSERT INTO {{schema}}.zerog_history (document, field, n, entry)
+    SELECT e.document, e.field, e.n, e.entry
+    FROM unnest(%(e_document)s::bigint[], %(e_field)s::text[], %(e_n)s::bigint[], %(e_entry)b::text[])
+        AS e(document, field, n, entry) JOIN changed ON changed.id = e.document
+), fallen AS (
+    DELETE FROM {{schema}}.zerog_history h
+    USING unnest(%(f_document)s::bigint[], %(f_field)s::text[], %(f_n)s::bigint[]) AS f(document, field, n), changed
+    WHERE changed.id = f.document AND h.document = f.document AND h.field = f.field AND h.n <= f.n
+), put AS (
+    INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
+    SELECT g.entry, g.put_queue, g.put_uuid, g.put_priority, g.put_due, g.put_ttr
+    FROM given g JOIN changed USING (id) WHERE g.entry IS NOT NULL
+    RETURNING queue
+), told AS MATERIALIZED (
+    SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
+), gone AS (
+    DELETE FROM {{schema}}.zerog_queue q USING given g JOIN changed USING (id) WHERE q.id = g.taken
+)"""
+
+CHANGE = f"""WITH {CHANGED}
+SELECT id, cas, entry FROM changed, (SELECT count(*) FROM told) AS all_told
+"""
+
+REMOVE = """
+WITH gone AS (
+    DELETE FROM {schema}.zerog_documents WHERE key = %(key)s AND (%(cas)s::bigint IS NULL OR cas = %(cas)s) RETURNING id
+), entries AS (
+    DELETE FROM {schema}.zerog_history h USING gone WHERE h.document = gone.id
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM {schema}.zerog_documents WHERE key = %(key)s)
+"""
+
+DISCARD = """
+WITH given AS (
+    SELECT * FROM unnest(%(keys)s::text[], %(status)s::text[], %(epoch)s::bigint[], %(finished)s::text[])
+        AS g(key, status, epoch, finished)
+), gone AS (
+    DELETE FROM {schema}.zerog_documents d USING given g
+    WHERE d.key = g.key AND d.status = g.status AND d.epoch = g.epoch AND d.finished = g.finished
+    RETURNING d.id, d.key
+), entries AS (
+    DELETE FROM {schema}.zerog_history h USING gone WHERE h.document = gone.id
+)
+SELECT key FROM gone
+"""
+
+# The queue.
+
+PUT = """
+WITH put AS (
+    INSERT INTO {schema}.zerog_queue (id, queue, uuid, priority, due, ttr) VALUES (
+        CASE WHEN %(ahead)s THEN nextval('{schema}.zerog_ahead') ELSE nextval('{schema}.zerog_entries') END,
+        %(queue)s, %(uuid)s, %(priority)s, %(due)s, %(ttr)s
+    ) RETURNING id, queue
+)
+SELECT id, pg_notify('{channel}', queue) FROM put
+"""
+
+PROMOTE = """
+UPDATE {schema}.zerog_queue SET due = 0, token = NULL WHERE id = ANY(ARRAY(
+    SELECT id FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s
+    ORDER BY due LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)) RETURNING id
+"""
+
+IS_DUE = "SELECT EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s)"
+
+_NEXT = """
+SELECT q.id FROM {schema}.zerog_queue q WHERE q.queue = %(queue)s AND q.due = 0
+ORDER BY q.priority DESC, q.id LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+
+_LOWEST = """
+SELECT q.id FROM {schema}.zerog_queue q WHERE q.queue = %(queue)s AND q.due = 0 AND q.priority = (
+    SELECT priority FROM {schema}.zerog_queue WHERE queue = %(queue)s AND due = 0 ORDER BY priority LIMIT 1
+) ORDER BY q.id LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+
+_RESERVE = """
+UPDATE {schema}.zerog_queue SET due = ttr + %(now)s, token = %(token)s
+WHERE id = ANY(ARRAY({next})) RETURNING id, uuid::text
+"""
+
+RESERVE_NEXT = _RESERVE.replace("{next}", _NEXT)
+RESERVE_LOWEST = _RESERVE.replace("{next}", _LOWEST)
+
+DELETE_ENTRY = "DELETE FROM {schema}.zerog_queue WHERE id = %(id)s AND token = %(token)s RETURNING id"
+
+RELEASE_ENTRY = """
+WITH released AS (
+    UPDATE {schema}.zerog_queue SET due = %(due)s, token = NULL WHERE id = %(id)s AND token = %(token)s
+    RETURNING id, queue
+)
+SELECT id, pg_notify('{channel}', queue) FROM released
+"""
+
+SIZE = "SELECT count(*) FROM {schema}.zerog_queue WHERE queue = %(queue)s"
+HELD = "SELECT id, uuid::text FROM {schema}.zerog_queue WHERE queue = %(queue)s AND id = ANY(%(ids)s::bigint[])"
+SOON = "SELECT min(due) FROM {schema}.zerog_queue WHERE due > 0"
+ARE_READY = """
+SELECT EXISTS (SELECT FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
+    SELECT FROM {schema}.zerog_queue q WHERE q.queue = w.name AND q.due = 0 LIMIT 1) AS e)
+    OR EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s)
+"""
+
+MOVE_ENTRIES = """
+WITH moved AS (
+    UPDATE {schema}.zerog_queue q SET due = m.due, queue = coalesce(m.queue, q.queue), token = NULL
+    FROM unnest(%(ids)s::bigint[], %(due)s::float8[], %(queue)s::text[]) AS m(id, due, queue) WHERE q.id = m.id
+), gone AS (
+    DELETE FROM {schema}.zerog_queue WHERE id = ANY(%(gone)s::bigint[])
+)
+SELECT 1
+"""
+
+# The claim.
+
+_TAKEN = """
+top AS MATERIALIZED (
+    SELECT e.id, e.uuid FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
+        SELECT q.id, q.uuid FROM {schema}.zerog_queue q WHERE q.queue = w.name AND q.due = 0
+        ORDER BY q.priority DESC, q.id LIMIT %(want)s FOR UPDATE SKIP LOCKED
+    ) AS e LIMIT %(want)s
+), high AS (
+    SELECT w.name, e.priority FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
+        SELECT priority FROM {schema}.zerog_queue WHERE queue = w.name AND due = 0 ORDER BY priority DESC LIMIT 1
+    ) AS e LIMIT 1
+), bottom AS (
+    SELECT w.name, e.priority FROM unnest(%(upwards)s::text[]) AS w(name), LATERAL (
+        SELECT priority FROM {schema}.zerog_queue WHERE queue = w.name AND due = 0 ORDER BY priority LIMIT 1
+    ) AS e LIMIT 1
+), low AS MATERIALIZED (
+    SELECT e.id, e.uuid FROM bottom b, LATERAL (
+        SELECT q.id, q.uuid FROM {schema}.zerog_queue q
+        WHERE q.queue = b.name AND q.due = 0 AND q.priority = b.priority
+        ORDER BY q.id LIMIT %(low)s FOR UPDATE SKIP LOCKED
+    ) AS e WHERE NOT EXISTS (SELECT FROM high h WHERE h.name = b.name AND h.priority = b.priority)
+), lows AS (
+    SELECT count(*) AS taken, count(*) < %(low)s AND EXISTS (
+        SELECT FROM bottom b, high h WHERE (h.name, h.priority) <> (b.name, b.priority)
+    ) AS is_short FROM low
+), next AS MATERIALIZED (
+    (
+        SELECT id, uuid, row_number() OVER () AS n FROM top WHERE id NOT IN (SELECT id FROM low)
+        LIMIT (SELECT CASE WHEN is_short THEN least(%(want)s, %(turn)s + {share} * taken) ELSE %(want)s END - taken
+            FROM lows)
+    ) UNION ALL SELECT id, uuid, {low} + row_number() OVER () FROM low
+), claimed AS (
+    UPDATE {schema}.zerog_documents d SET
+        cas = d.cas + 1, status = 'running', due = NULL, kind = NULL, ready = NULL,
+        epoch = d.epoch + 1, attempts = d.attempts + 1,
+        state = left(d.state, -1) || %(fields)s || ',"epoch":' || d.epoch + 1 || ',"attempts":' || d.attempts + 1
+            || ',"startedAt":"' || greatest(d.ready, %(now_text)s) || '","updatedAt":"'
+            || greatest(d.ready, %(now_text)s) || '","run":"' || %(batch)s || next.n || '","owner":'
+            || %(before_nonce)s || %(batch)s || next.n || %(after_nonce)s || '}'
+    FROM next
+    WHERE d.key = '{prefix}' || next.uuid::text AND d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
+    RETURNING next.id AS entry, next.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
+), off AS (
+    DELETE FROM {schema}.zerog_queue q USING claimed c WHERE q.id = c.entry
+)"""
+
+_RESULT = """
+SELECT 'claimed', n, key, id, cas, lists, state, body, epoch, NULL::bigint, NULL::text FROM claimed
+UNION ALL
+SELECT 'left', next.n, d.key, d.id, d.cas, d.lists, d.state, d.body, d.epoch, next.id, next.uuid::text
+FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
+WHERE next.id NOT IN (SELECT entry FROM claimed)
+UNION ALL
+SELECT 'due', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+WHERE EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s)
+UNION ALL
+SELECT 'short', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM lows WHERE is_short
+"""
+
+CLAIM = f"WITH {_TAKEN}{_RESULT}"
+
+CHANGE_AND_CLAIM = f"""WITH {CHANGED}, {_TAKEN.strip()}{_RESULT}
+UNION ALL
+SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, entry, NULL
+FROM changed, (SELECT count(*) FROM told) AS all_told
+"""
