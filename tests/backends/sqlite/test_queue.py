@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
+import sys
 from contextlib import closing
-from time import monotonic
+from time import monotonic, thread_time
 
 import pytest
 
 from tests.contracts.test_queue import put_raw
 from tests.processes import program, stretched, until
 from zerog.backends.sqlite.queue import SqliteQueue
+from zerog.backends.sqlite.wakeups import SEPARATOR
 from zerog.exceptions import QueueUnavailable
 from zerog.records.job import new_uuid
 from zerog.testing.clock import ManualClock
@@ -221,3 +224,40 @@ def test_a_wrong_time_ends_no_wait(path, queue, due: str) -> None:
     with queue.file.writing() as sqlite:
         sqlite.execute(f"INSERT INTO zerog_queue (queue, uuid, due) VALUES ('default', ?, {due})", (new_uuid(),))
     assert queue.reserve(0.01) is None
+
+
+FLOOD = """
+    import socket, sys
+
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    while True:
+        [name] = [line.split()[-1] for line in open("/proc/net/unix") if line.split()[-1] == sys.argv[1]]
+        for _ in range(10_000):
+            try:
+                sender.sendto(b"!", "\\0" + name[1:])
+            except BlockingIOError:
+                pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract socket names exist on Linux only")
+def test_datagrams_of_others_keep_no_consumer_busy(queue) -> None:
+    """All users see the socket's name, and may send to it: that costs no polls, and a real wake-up still counts."""
+    queue.wait(0)
+    [address] = waiters(queue)
+    name = "@" + address.partition(SEPARATOR)[0]
+    with program(FLOOD, name):
+        started, polls = thread_time(), 0
+        deadline = monotonic() + 2
+        while monotonic() < deadline:
+            queue.wait(30)
+            polls += 1
+        assert polls <= 4  # one a second, as without any datagram
+        assert thread_time() - started < 0.5
+    queue._waiter.wait(0)  # takes what the system still kept
+    started = monotonic()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"!", f"\0{name[1:]}")
+    queue.notify([address])
+    assert queue._waiter.wait(60)
+    assert monotonic() - started < 30

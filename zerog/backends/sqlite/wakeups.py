@@ -1,4 +1,8 @@
-"""Wake the consumers of an SQLite file by datagrams."""
+"""Wake the consumers of an SQLite file by datagrams.
+
+The names of abstract sockets are visible to all users of a machine (``/proc/net/unix``), and each may send to them. So
+a datagram counts only if it holds the token that is stored with the address in the file.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,16 @@ from contextlib import suppress
 
 from zerog.backends.sqlite.file import SqliteFile
 from zerog.exceptions import DatastoreError
+from zerog.support.clock import SYSTEM
+
+SEPARATOR = ":"
+"""Between the name of a socket and the token, in an address."""
+
+LONGEST = 64
+"""Bytes read of one datagram; a token has 32."""
+
+KEPT = 1_000
+"""Datagrams read in one wait at most. The system keeps fewer (net.unix.max_dgram_qlen)."""
 
 
 class Waiter:
@@ -38,12 +52,28 @@ class Waiter:
         elif not known:
             return True  # producers until now did not know the address: poll once more
         else:
-            with suppress(OSError):  # timed out, or close() was called
-                receiver.settimeout(max(timeout, 0.001))
-                receiver.recv(16)
-            woken = self._interrupted.is_set()
+            woken = self._receive(receiver, timeout)
         self._interrupted.clear()
         return not woken
+
+    def _receive(self, receiver: socket.socket, timeout: float) -> bool:
+        """Wait for a datagram with the token; return True if ``interrupt`` was called.
+
+        After one without it this wait listens no more: whoever sends such datagrams takes the wake-ups of at most one
+        poll, and costs this process no more than reading the few that the system keeps.
+        """
+        deadline = SYSTEM.monotonic() + timeout
+        token = self.address.partition(SEPARATOR)[2].encode()
+        with suppress(OSError):  # timed out, or close() was called
+            receiver.settimeout(max(timeout, 0.001))
+            received = [receiver.recv(LONGEST)]
+            receiver.settimeout(0)
+            with suppress(BlockingIOError):
+                while len(received) < KEPT:
+                    received.append(receiver.recv(LONGEST))
+            if token not in received:
+                return self._interrupted.wait(deadline - SYSTEM.monotonic())
+        return self._interrupted.is_set()
 
     def interrupt(self) -> None:
         """Make a ``wait`` in another thread return, or the next one if none is waiting."""
@@ -65,10 +95,10 @@ class Waiter:
             if self._pid == os.getpid():
                 return self._socket
             self._socket = None
-            self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}"
+            self.address = f"zerog-{os.getpid()}-{os.urandom(6).hex()}{SEPARATOR}{os.urandom(16).hex()}"
             try:
                 receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                receiver.bind(f"\0{self.address}")
+                receiver.bind(_name_of(self.address))
             except OSError:
                 self.address, self._pid = "", os.getpid()
                 return None
@@ -83,12 +113,17 @@ class Waiter:
 
 
 def send(address: str) -> bool:
-    """Send one datagram; False if no socket has that address any more."""
+    """Send one datagram with the token of an address; False if no socket has that address any more."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            sender.sendto(b"!", f"\0{address}")
+            sender.sendto(address.partition(SEPARATOR)[2].encode(), _name_of(address))
     except OSError as error:
         # Any other error (a full buffer, no descriptors left here) doesn't mean that the receiver is dead.
         return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
     return True
+
+
+def _name_of(address: str) -> str:
+    """Return the abstract name of an address's socket."""
+    return f"\0{address.partition(SEPARATOR)[0]}"
