@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -34,3 +35,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{number:5}  {reason}")
     if left_out:
         terminalreporter.line(f'       what -m "{left_out}" leaves out; the README names the marks')
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    """A folder like /tmp, in which every user may create files; only root can make another user's there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files of another user")
+    folder = tmp_path / "public"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder

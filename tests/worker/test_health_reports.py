@@ -337,6 +337,19 @@ def test_a_heartbeat_file_needs_a_folder(tmp_path: Path) -> None:
         from_environment(tmp_path / "nowhere" / "alive")
 
 
+def test_a_heartbeat_follows_no_link_of_another_user(tmp_path: Path, public: Path) -> None:
+    """In a folder such as /tmp: neither at the start nor when the link is made later."""
+    (public / "early").symlink_to(tmp_path / "theirs")
+    os.lchown(public / "early", 65534, 65534)
+    with pytest.raises(ConfigurationError, match="a link of user 65534"):
+        from_environment(public / "early")
+    reporter = from_environment(public / "late")
+    (public / "late").symlink_to(tmp_path / "theirs")
+    os.lchown(public / "late", 65534, 65534)
+    reporter.beat("ok")
+    assert not (tmp_path / "theirs").exists()
+
+
 def test_a_watchdog_without_a_listener_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that was left in the environment must not make a supervisor kill its workers."""
     monkeypatch.setenv("WATCHDOG_USEC", "1")

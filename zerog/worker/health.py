@@ -18,6 +18,7 @@ from pathlib import Path
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
+from zerog.support.ownership import check_owner
 from zerog.worker.fetcher import Fetcher
 from zerog.worker.lease import Lease
 
@@ -170,9 +171,14 @@ def _to_link(link: socket.socket) -> Outlet:
 def _to_file(path: Path) -> Outlet:
     if not path.parent.is_dir():
         raise ConfigurationError(f"--heartbeat {path}: there is no folder {path.parent}")
+    try:
+        check_owner(path)
+    except PermissionError as error:
+        raise ConfigurationError(f"--heartbeat {path}: {error.strerror}") from None
 
     def tell(message: str) -> None:
         if "WATCHDOG=1" in message:
+            check_owner(path)
             path.touch()
 
     return tell

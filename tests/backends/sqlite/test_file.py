@@ -17,6 +17,7 @@ import pytest
 from tests.processes import output, program
 from zerog.backends.sqlite.connection import Connection
 from zerog.backends.sqlite.datastore import SqliteDatastore
+from zerog.backends.sqlite.file import SqliteFile
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 
 KEY = "zerog_job_a"
@@ -222,3 +223,31 @@ def test_failed_commit(path, monkeypatch, errorname: str, expected: type[Excepti
         datastore.close()
     assert datastore.create(KEY, {})
     datastore.close()
+
+
+@pytest.mark.parametrize("name", ["jobs.db", "jobs.db-wal", "jobs.db-shm"])
+def test_another_users_file_in_a_public_folder_is_not_taken_over(name: str, public: Path) -> None:
+    """Its jobs would run here; the error names the owner, and the file is as it was."""
+    planted = public / name
+    planted.write_bytes(b"")
+    os.chown(planted, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="a file of user 65534"):
+        SqliteFile(public / "jobs.db")
+    assert planted.read_bytes() == b""
+
+
+def test_a_database_is_not_made_through_another_users_link(tmp_path: Path, public: Path) -> None:
+    (public / "jobs.db").symlink_to(tmp_path / "theirs.db")
+    os.lchown(public / "jobs.db", 65534, 65534)
+    with pytest.raises(ConfigurationError, match="a link of user 65534"):
+        SqliteFile(public / "jobs.db")
+    assert not (tmp_path / "theirs.db").exists()
+
+
+def test_a_public_folder_is_no_obstacle_to_its_user(tmp_path: Path, public: Path) -> None:
+    """Own files and own links are used, and so are others' in a folder that not every user can write to."""
+    SqliteFile(public / "jobs.db").close()
+    (public / "link.db").symlink_to(tmp_path / "mine.db")
+    SqliteFile(public / "link.db").close()
+    os.chown(tmp_path / "mine.db", 65534, 65534)
+    SqliteFile(tmp_path / "mine.db").close()

@@ -17,6 +17,7 @@ from zerog.backends.sqlite.connection import Connection
 from zerog.backends.sqlite.identity import RESTORE, Content, identity_of
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 from zerog.support.blocks import block
+from zerog.support.ownership import check_owner
 
 SYNCHRONOUS = {"full": "fsync", "normal": "process"}
 """The allowed settings, and what survives a power cut with each. With ``normal`` a crash of processes
@@ -119,6 +120,9 @@ class SqliteFile:
 
     def _checked(self, connection: Connection) -> sqlite3.Connection:
         """Return a thread's connection, opened. Raises DatastoreUnavailable if the path leads to another file now."""
+        if connection.pid != os.getpid():
+            for name in (self.path, f"{self.path}-wal", f"{self.path}-shm"):
+                check_owner(name)
         try:
             status = os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError):
