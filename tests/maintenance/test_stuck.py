@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 import zerog
 from tests.processes import until
 from tests.worker.builders import Running
+from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.cli.root import cli
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
@@ -269,6 +271,27 @@ def test_a_cancel_that_is_overdue_is_named(place: Place) -> None:
     [finding] = [finding for finding in findings if "does not stop" in finding["what"]]
     assert (code, list(finding["jobs"])) == (1, [uuid])
     assert shlex.split(finding["command"])[:3] == ["zerog", "reconcile", place.target]
+
+
+def test_clocks_that_are_apart_are_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays go by the datastore's clock, what runs note by this machine's."""
+    place.beat()
+    monkeypatch.setattr(SqliteDatastore, "now", lambda _: datetime.now(UTC) + timedelta(minutes=5))
+    code, findings = place.doctor()
+    [finding] = [finding for finding in findings if "are 300 s apart" in finding["what"]]
+    assert (code, finding["needs_person"]) == (1, True)
+    monkeypatch.setattr(SqliteDatastore, "now", lambda _: datetime.now(UTC) + timedelta(seconds=1))
+    assert place.doctor()[0] == 0
+
+
+@pytest.mark.parametrize("ability", ["can_find_ended", "can_delete", "can_find"])
+def test_a_retention_without_effect_is_named(place: Place, monkeypatch: pytest.MonkeyPatch, ability: str) -> None:
+    """The datastore can't list the ended jobs of a class with RETAIN, or not remove them."""
+    place.beat()
+    monkeypatch.setattr(SqliteDatastore, ability, False)
+    code, findings = place.doctor()
+    [finding] = [finding for finding in findings if "RETAIN is without effect for plain" in finding["what"]]
+    assert (code, finding["needs_person"]) == (1, True)
 
 
 def test_a_paused_queue_is_named_and_is_no_failure(place: Place) -> None:

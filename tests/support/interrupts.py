@@ -26,13 +26,19 @@ class Interrupted(BaseException):
     """The exception of an interruption."""
 
 
-def interrupt_everywhere(action: Callable[[], Any], check: Callable[[], Any], start: int = 0, step: int = 1) -> int:
+def interrupt_everywhere(
+    action: Callable[[], Any],
+    check: Callable[[], Any],
+    start: int = 0,
+    step: int = 1,
+    traced: tuple[str, ...] = TRACED,
+) -> int:
     """Run ``action`` again and again, interrupted at one point more each time, then ``check`` while it is handled.
 
-    Returns how often it was interrupted.
+    ``traced``: the folders whose code is interrupted. Returns how often it was.
     """
     for times, point in enumerate(count(start, step)):
-        tracer = _Tracer(point)
+        tracer = _Tracer(point, traced)
         sys.settrace(tracer)
         try:
             action()
@@ -49,14 +55,15 @@ def interrupt_everywhere(action: Callable[[], Any], check: Callable[[], Any], st
 
 
 class _Tracer:
-    def __init__(self, point: int) -> None:
+    def __init__(self, point: int, traced: tuple[str, ...]) -> None:
         self.has_raised = False
+        self._traced = traced
         self._left = point
         self._last: dict[int, int] = {}
         """The instruction that a frame has executed last, by the frame's identity."""
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(TRACED):
+        if not frame.f_code.co_filename.startswith(self._traced):
             return None
         frame.f_trace_opcodes = True
         last = self._last.pop(id(frame), None)

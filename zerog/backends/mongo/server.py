@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -162,6 +162,7 @@ class MongoServer:
     def translated(self, what: str, writes: bool = True) -> Iterator[None]:
         """Translate the client's errors to ZeroG's; ``what`` names the subject.
 
+        After any other exception the next call makes a new client: the old one may have lost a connection of its pool.
         Raises DatastoreUnavailable (nothing was done), AmbiguousWrite (of a write: it may be done), CasMismatch (the
         key is taken), InvalidValue (too large), CorruptDocument, ConfigurationError, DatastoreError.
         """
@@ -193,6 +194,12 @@ class MongoServer:
             ) from None
         except errors.PyMongoError as error:  # for example of a client that another thread has just closed
             raise DatastoreUnavailable(f"{what}: {self.name} was not asked ({_brief(error)})") from error
+        except bson.errors.BSONError:
+            raise
+        except BaseException:  # a signal handler's, perhaps while the client took a connection from its pool
+            with suppress(errors.PyMongoError):
+                self.close()
+            raise
 
     def _disconnected(self, what: str, error: errors.ConnectionFailure, writes: bool) -> Exception:
         if isinstance(error, errors.NotPrimaryError):
