@@ -22,7 +22,7 @@ from zerog.records.operations import Append, Set
 def rows(output: str) -> list[list[str]]:
     """The cells of the table's rows."""
     lines = output.splitlines()
-    assert lines[0].split() == ["UUID", "TYPE", "STATUS", "DONE", "RUNS", "ERRS", "AGE", "QUEUE"]
+    assert lines[0].split() == ["UUID", "TYPE", "STATUS", "DONE", "RUNS", "ERRS", "AGE", "DUE", "QUEUE"]
     return [line.split() for line in lines[1:]]
 
 
@@ -31,14 +31,14 @@ def uuids(output: str) -> list[str]:
 
 
 def test_a_row_shows_the_state_of_a_job(shop: Shop, zerog: Zerog) -> None:
-    """Uuid, type, status, percent, runs, errors, age and queue, in that order."""
+    """Uuid, type, status, percent, runs, errors, age, due time and queue, in that order."""
     uuid = shop.running()
     shop.app.datastore.mutate(make_key(uuid), [Set("completeness", 0.428), Set("errorCount", 2)])
     result = zerog("jobs", "ls", "myapp:app")
     assert (result.exit_code, result.stderr) == (0, "")
-    [[*cells, age, queue]] = rows(result.stdout)
+    [[*cells, age, due, queue]] = rows(result.stdout)
     assert cells == [uuid, "word_count", "running", "42%", "1", "2"]
-    assert (age[-1], queue) == ("s", "default")
+    assert (age[-1], due, queue) == ("s", "-", "default")
 
 
 def test_an_empty_list_is_reported(zerog: Zerog) -> None:
@@ -182,11 +182,42 @@ def test_80_columns_are_enough(shop: Shop) -> None:
     assert "…" in row
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("length", [1, 60, 500])
+def test_a_list_with_errors_fits_whatever_is_in_it(shop: Shop, columns: int, length: int) -> None:
+    """Long types, queues and errors: uuid, status and age are whole, and the whole error is below its job."""
+    error = "ConnectionError: " + " ".join(["https://a.example.com/a/long/path"] * (length // 34 + 1))
+    uuid, later = shop.ended(500), shop.submitted(delay=7300, queue="a_queue_with_a_long_name")
+    shop.app.datastore.mutate(
+        make_key(uuid),
+        [Set("lastError", {"errorCode": 500, "msg": error}), Set("jobType", "a_rather_long_type_of_job" * 3)],
+    )
+    lines = [plain(line) for line in in_terminal(shop.folder, columns, "jobs", "ls", "myapp:app", "--errors")]
+    assert max(map(len, lines)) <= columns
+    header, first, *below, last = lines
+    assert header.split()[:3] == ["UUID", "TYPE", "STATUS"]
+    assert {"DONE", "AGE", "DUE"} < set(header.split())
+    assert (first.split()[0], first.split()[2]) == (uuid, "failed")
+    assert " ".join(map(str.strip, below)) == f"[500] {error}"
+    assert all(line.startswith("    ") for line in below)
+    assert last.split()[0] == later
+    assert last[: header.index("DUE") + 3].endswith(" 2h"), "due in two hours"
+
+
+def test_the_colour_of_a_running_job_is_not_that_of_a_failed_one(shop: Shop) -> None:
+    """Neither of its status nor of its bar."""
+    uuid = shop.running()
+    shop.app.datastore.mutate(make_key(uuid), [Set("completeness", 0.5)])
+    _, row = in_terminal(shop.folder, 120, "jobs", "ls", "myapp:app")
+    assert "\x1b[36mrunning" in row and "\x1b[36m━━━━━━" in row
+    assert "\x1b[31m" not in row
+
+
 def test_a_wide_terminal_shows_bars(shop: Shop) -> None:
     """A job's completeness is also drawn."""
     shop.ended()
     header, row = in_terminal(shop.folder, 140, "jobs", "ls", "myapp:app")
-    assert "QUEUE" in header
+    assert "QUEUE" not in header, "it is the default one"
     assert "━━━━━━━━━━━━" in row
 
 

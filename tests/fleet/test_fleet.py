@@ -173,7 +173,7 @@ def test_a_record_of_other_code_is_shown_as_far_as_possible(memory: Place) -> No
 
 def test_queues_are_paused_and_resumed(place: Place) -> None:
     fleet = place.app.fleet
-    assert fleet.queues() == [{"name": "default", "waiting": 0, "workers": 0, "paused": None}]
+    assert fleet.queues() == [{"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None}]
     assert fleet.pause("slow", reason="the disk", by="ann")
     place.clock.advance(60)
     assert not fleet.pause("slow", reason="another")
@@ -194,10 +194,16 @@ def test_queues_show_what_waits_and_which_workers_serve(place: Place) -> None:
 
     for queue in ("default", "slow", "slow"):
         app.submit(quick, queue=queue)
+    for queue in ("default", "later", "later"):
+        app.submit(quick, queue=queue, delay=60)
     place.work(ALICE)
     place.work(BOB)
     app.fleet.drain("bob")
-    assert [tuple(queue.values())[:3] for queue in app.fleet.queues()] == [("default", 1, 1), ("slow", 2, 0)]
+    shown = [tuple(queue.values())[:4] for queue in app.fleet.queues()]
+    assert shown == [("default", 1, 1, 1), ("later", 0, 2, 0), ("slow", 2, 0, 0)]
+    place.clock.advance(61)
+    shown = [tuple(queue.values())[:3] for queue in app.fleet.queues()]
+    assert shown == [("default", 2, 0), ("later", 2, 0), ("slow", 2, 0)], "what is due waits"
 
 
 def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +211,8 @@ def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.M
         raise QueueUnavailable("away")
 
     monkeypatch.setattr(memory.app.queue, "size", away)
-    assert memory.app.fleet.queues() == [{"name": "default", "waiting": None, "workers": 0, "paused": None}]
+    [queue] = memory.app.fleet.queues()
+    assert queue == {"name": "default", "waiting": None, "scheduled": 0, "workers": 0, "paused": None}
 
 
 def test_pauses_by_two_at_once_both_hold(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.progress import BarColumn
 from rich.table import Table
+
+from zerog.cli.output import STYLES
+from zerog.records.job import RUNNING, SUCCEEDED
 
 ENDLESS = 100_000
 """Columns of what is no terminal: lines are never cut or broken there."""
@@ -25,3 +29,10 @@ def make_console(stderr: bool = False) -> Console:
 def make_table(gap: int = 1, with_header: bool = True) -> Table:
     """Return a table without lines, with ``gap`` spaces between its columns."""
     return Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=with_header, header_style="bold")
+
+
+def make_bar(width: int | None = 40) -> BarColumn:
+    """Return the bar of a progress: its colour is that of running, then that of success, never that of failure."""
+    return BarColumn(
+        width, complete_style=STYLES[RUNNING], finished_style=STYLES[SUCCEEDED], pulse_style=STYLES[RUNNING]
+    )

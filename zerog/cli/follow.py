@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from zerog.cli.errors import FAILED, UNFINISHED, fail
@@ -32,6 +33,15 @@ class _Status(ProgressColumn):
         return Text(f"{status:<9}", style=STYLES.get(status, ""))
 
 
+class _Bar(BarColumn):
+    """A bar in the colour of its job's status."""
+
+    def render(self, task: Task) -> ProgressBar:
+        bar = super().render(task)
+        bar.complete_style = bar.finished_style = STYLES.get(str(task.fields["status"]), "")
+        return bar
+
+
 class Bars:
     """A bar for each job, redrawn by each ``update`` with what ``App.progress`` returned. Use as ``with``."""
 
@@ -41,7 +51,7 @@ class Bars:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             _Status(),
-            BarColumn(bar_width=32),
+            _Bar(bar_width=32),
             TextColumn("{task.percentage:5.1f} %"),
             _Rate(),
             TimeRemainingColumn(compact=True),

@@ -1,4 +1,4 @@
-"""The table of ``zerog jobs ls``: coloured on a terminal, plain in a pipe, of any length."""
+"""The table of ``zerog jobs ls``: as wide as the terminal, coloured there, plain in a pipe, of any length."""
 
 from __future__ import annotations
 
@@ -6,38 +6,69 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import Progress, TextColumn
 from rich.text import Text
 
-from zerog.cli.console import make_console, make_table
-from zerog.cli.output import STALLED, STYLES, age, percent
+from zerog.cli.console import make_bar, make_console
+from zerog.cli.output import STALLED, STYLES, age, percent, until
 from zerog.contracts.queue import DEFAULT
+from zerog.records.job import FAILED, SCHEDULED
 from zerog.support.texts import flat
 
 CHUNK = 500
 """Rows of one table: as many jobs are in memory at a time."""
 
-WIDE = 110
-"""Columns from which a terminal has room for bars."""
-
 BAR = 12
 """Columns of a bar."""
 
-NUMBERS = ("DONE", "RUNS", "ERRS", "AGE")
-HEADER = ["UUID", "TYPE", "STATUS", *NUMBERS, "QUEUE"]
-ERROR = "LAST ERROR"
+NONE = "-"
+"""In place of a value that a job doesn't have."""
+
+
+class Column(NamedTuple):
+    """A column of the table."""
+
+    name: str
+    is_number: bool = False
+    least: int | None = None
+    """The narrowest that a terminal may make it, by shortening its texts; None: it is never narrowed."""
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("UUID"),
+        Column("TYPE", least=8),
+        Column("STATUS"),
+        Column("BAR"),
+        Column("DONE", is_number=True),
+        Column("RUNS", is_number=True),
+        Column("ERRS", is_number=True),
+        Column("AGE", is_number=True),
+        Column("DUE", is_number=True),
+        Column("QUEUE", least=8),
+        Column("LAST ERROR"),
+    )
+}
+
+EXPENDABLE = ("BAR", "RUNS", "QUEUE", "ERRS", "DUE")
+"""Columns that a terminal drops if there is no room for them, the first one first."""
+
+Cells = dict[str, str]
+"""The texts of a row by column."""
 
 
 def counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the same, with a bar on standard error while the list itself is written to a file."""
     console = make_console(stderr=True)
     hidden = not console.is_terminal or sys.stdout.isatty()
-    columns = (TextColumn("listed"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    columns = (TextColumn("listed"), make_bar(), TextColumn("{task.completed:,.0f}"))
     with Progress(*columns, console=console, disable=hidden) as shown:
         task = shown.add_task("", total=None)
         for row in listed:
@@ -46,76 +77,98 @@ def counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def print_table(listed: Iterable[dict[str, Any]], now: datetime, errors: bool) -> None:
-    """Print chunk by chunk: by rich for a terminal, otherwise as plain text, which is a hundred times faster."""
+    """Print the jobs chunk by chunk; ``errors``: with the last error of each, on a terminal below it."""
     console = make_console()
     listed = iter(listed)
-    widths = [36, 4, 9, 4, 4, 4, 4, 5, *([0] if errors else [])]
     rows = list(islice(listed, CHUNK))
     if not rows:
         click.echo("No jobs.")
-    header = [[*HEADER, ERROR] if errors else HEADER]
+    cells = [_cells(row, now) for row in rows]
+    if console.is_terminal:
+        widths = _fitted(cells, console.width)
+        console.print(_line({name: name for name in widths if name != "BAR"}, widths), style="bold", no_wrap=True)
+    else:
+        widths = {name: len(name) for name in COLUMNS if name != "BAR" and (errors or name != "LAST ERROR")}
+        cells.insert(0, {name: name for name in widths})
     while rows:
-        cells = [[*_cells(row, now), *([_last_error(row)] if errors else [])] for row in rows]
         if console.is_terminal:
-            console.print(_table(cells, rows, console.width, with_header=bool(header)))
-        else:
-            widths = [
-                max(width, *map(len, column)) for width, column in zip(widths, zip(*cells, strict=True), strict=True)
-            ]
-            click.echo("\n".join(_plain(line, widths) for line in [*header, *cells]))
-        rows, header = list(islice(listed, CHUNK)), []
+            for row, texts in zip(rows, cells, strict=True):
+                _print_row(console, row["completeness"], texts, widths, errors)
+        else:  # as plain text, which is a hundred times faster
+            widths = {name: max(width, *(len(texts[name]) for texts in cells)) for name, width in widths.items()}
+            click.echo("\n".join(_line(texts, widths) for texts in cells))
+        rows = list(islice(listed, CHUNK))
+        cells = [_cells(row, now) for row in rows]
 
 
-def _cells(row: dict[str, Any], now: datetime) -> list[str]:
-    return [
-        flat(row["uuid"]),
-        flat(row["jobType"]),
-        flat(STALLED if row["stalled"] else row["status"]),
-        percent(row["completeness"]),
-        flat(row["attempts"]),
-        flat(row["errorCount"]),
-        age(row["createdAt"], now),
-        flat(row["queueName"]),
-    ]
-
-
-def _last_error(row: dict[str, Any]) -> str:
+def _cells(row: dict[str, Any], now: datetime) -> Cells:
     last = row["lastError"]
-    return flat(f"[{last.get('errorCode')}] {last.get('msg')}") if isinstance(last, dict) else ""
+    return {
+        "UUID": flat(row["uuid"]),
+        "TYPE": flat(row["jobType"]),
+        "STATUS": flat(STALLED if row["stalled"] else row["status"]),
+        "DONE": percent(row["completeness"]),
+        "RUNS": flat(row["attempts"]),
+        "ERRS": flat(row["errorCount"]),
+        "AGE": age(row["createdAt"], now),
+        "DUE": until(row["notBefore"], now) if row["status"] == SCHEDULED else NONE,
+        "QUEUE": flat(row["queueName"]),
+        "LAST ERROR": flat(f"[{last.get('errorCode')}] {last.get('msg')}") if isinstance(last, dict) else "",
+    }
 
 
-def _plain(cells: list[str], widths: list[int]) -> str:
-    aligned = [
-        cell.rjust(width) if name in NUMBERS else cell.ljust(width)
-        for name, cell, width in zip([*HEADER, ERROR], cells, widths, strict=False)
-    ]
-    return " ".join(aligned).rstrip()
+def _line(texts: Cells, widths: dict[str, int]) -> str:
+    """Return a row; texts that are too long for their columns are shortened."""
+    parts = []
+    for name, width in widths.items():
+        text = texts.get(name, "")
+        if cell_len(text) > width:
+            text = f"{set_cell_size(text, width - 1)}…"
+        padding = " " * (width - cell_len(text))
+        parts.append(padding + text if COLUMNS[name].is_number else text + padding)
+    return " ".join(parts).rstrip()
 
 
-def _table(cells: list[list[str]], rows: list[dict[str, Any]], columns: int, with_header: bool) -> Table:
-    """Make a table, without the queue if it is always the default one: so 80 columns have room for whole uuids."""
-    is_wide = columns >= WIDE
-    with_queue = is_wide or any(row["queueName"] != DEFAULT for row in rows)
-    table = make_table(with_header=with_header)
-    table.add_column("UUID", min_width=36, no_wrap=True)
-    table.add_column("TYPE", min_width=4, no_wrap=True, overflow="ellipsis")
-    table.add_column("STATUS", min_width=9, no_wrap=True)
-    if is_wide:
-        table.add_column("", width=BAR)
-    for name in NUMBERS:
-        table.add_column(name, justify="right", min_width=4, no_wrap=True)
-    if with_queue:
-        table.add_column("QUEUE", min_width=5, no_wrap=True, overflow="ellipsis")
-    if len(cells[0]) > len(HEADER):
-        table.add_column(ERROR, min_width=5, no_wrap=True, overflow="ellipsis", ratio=1)
-    for (uuid, job_type, status, *rest), row in zip(cells, rows, strict=True):
-        numbers, queue, last = rest[: len(NUMBERS)], rest[len(NUMBERS)], rest[len(NUMBERS) + 1 :]
-        bar = [_bar(row["completeness"])] if is_wide else []
-        status_text = Text(status, style=STYLES.get(status, ""))
-        table.add_row(uuid, job_type, status_text, *bar, *numbers, *([queue] if with_queue else []), *last)
-    return table
+def _fitted(cells: list[Cells], columns: int) -> dict[str, int]:
+    """Return the columns of a terminal's table and their widths, made narrower or dropped for want of room.
+
+    Queues are shown if one isn't the default, due times if a job is scheduled.
+    """
+    widths = {name: max([len(name), *(cell_len(texts.get(name, "")) for texts in cells)]) for name in COLUMNS}
+    widths["BAR"] = BAR
+    dropped = ["LAST ERROR"]
+    if all(texts["QUEUE"] == DEFAULT for texts in cells):
+        dropped.append("QUEUE")
+    if all(texts["DUE"] == NONE for texts in cells):
+        dropped.append("DUE")
+    for name in (*dropped, *EXPENDABLE):
+        least = {each: min(width, COLUMNS[each].least or width) for each, width in widths.items()}
+        if name not in dropped and sum(least.values()) + len(least) - 1 <= columns:
+            break
+        widths.pop(name, None)
+    for name, width in reversed(widths.items()):
+        excess = sum(widths.values()) + len(widths) - 1 - columns
+        widths[name] = max(min(width, COLUMNS[name].least or width), width - max(0, excess))
+    return widths
 
 
-def _bar(completeness: object) -> ProgressBar:
-    done = completeness if isinstance(completeness, (int, float)) else 0.0
-    return ProgressBar(total=1.0, completed=done, width=BAR)
+def _print_row(console: Console, completeness: object, texts: Cells, widths: dict[str, int], errors: bool) -> None:
+    style = STYLES.get(texts["STATUS"], "")
+    line = Text(_line(texts, widths))
+    start = 0
+    for name, width in widths.items():
+        if name == "STATUS":
+            line.stylize(style, start, start + width)
+        if name == "BAR":
+            line = Text.assemble(line[:start], _bar(console, completeness, style), line[start + width :])
+        start += width + 1
+    console.print(line, no_wrap=True)
+    if errors and texts["LAST ERROR"]:
+        console.print(Padding(Text(texts["LAST ERROR"], style=STYLES[FAILED]), (0, 0, 0, 4)))
+
+
+def _bar(console: Console, completeness: object, style: str) -> Text:
+    done = min(max(completeness, 0.0), 1.0) if isinstance(completeness, (int, float)) else 0.0
+    full = int(done * BAR)
+    line, rest = ("=", "-") if console.options.ascii_only else ("━", "─")
+    return Text.assemble((line * full, style), (rest * (BAR - full), "dim"))

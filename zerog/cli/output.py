@@ -46,6 +46,15 @@ def age(timestamp: object, now: datetime) -> str:
         return "?"
 
 
+def until(timestamp: object, now: datetime) -> str:
+    """Return the time that is left until a stored timestamp; ``now`` if none is, ? if it is no timestamp."""
+    try:
+        left = (from_text(str(timestamp)) - now).total_seconds()
+    except ValueError:
+        return "?"
+    return span(left) if left > 0 else "now"
+
+
 def percent(completeness: object) -> str:
     """Return a completeness as a percentage; ? if it is none. It is 100 % only if the job is complete."""
     if not isinstance(completeness, (int, float)) or completeness != completeness:

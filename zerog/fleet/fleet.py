@@ -7,6 +7,7 @@ within seconds, wherever the workers run and whatever the datastore is.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ from zerog.exceptions import (
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
 from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
-from zerog.records.job import QUEUED, Document
+from zerog.records.job import QUEUED, SCHEDULED, Document
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_worker
 from zerog.support.checks import check_queue_name
@@ -36,6 +37,9 @@ SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory"
 
 SINGLE = "single"
 """The executor of a worker that lives for one delivery of another system's worker: it takes no commands."""
+
+SCHEDULED_SHOWN = 10_000
+"""Scheduled jobs that are counted, at most."""
 
 SAMPLE = 100
 """Waiting jobs that are read for the names of their queues."""
@@ -97,23 +101,43 @@ class Fleet:
     def queues(self) -> list[dict[str, Any]]:
         """Return the queues that are known from workers, waiting jobs and pauses, by name.
 
-        Each has ``name``, ``waiting`` (entries on the queue, including those of delayed and reserved jobs; None if
-        unknown), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``,
-        ``by`` and ``reason``, or None).
+        Each has ``name``, ``waiting`` (entries on the queue, but for those of scheduled jobs; None if unknown),
+        ``scheduled`` (jobs that may not start yet, at most SCHEDULED_SHOWN of all queues; None if the datastore can't
+        find), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``, ``by`` and
+        ``reason``, or None).
         """
         paused = self.paused()
         serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(paused, 0)}
         for worker in self.workers():
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
-        if self._engine.datastore.can_find:
-            for head in self._engine.datastore.find(FindQuery(status=QUEUED, limit=SAMPLE)).heads:
-                if is_name(head.get("queueName")):
-                    serving.setdefault(head["queueName"], 0)
+        scheduled = self._scheduled() if self._engine.datastore.can_find else None
+        if scheduled is not None:
+            sample = self._engine.datastore.find(FindQuery(status=QUEUED, limit=SAMPLE)).heads
+            for name in (*scheduled, *(head.get("queueName") for head in sample)):
+                if is_name(name):
+                    serving.setdefault(str(name), 0)
         return [
-            {"name": name, "waiting": self._size(name), "workers": count, "paused": paused.get(name)}
+            self._queue(name, count, None if scheduled is None else scheduled[name], paused.get(name))
             for name, count in sorted(serving.items())
         ]
+
+    def _queue(self, name: str, workers: int, scheduled: int | None, paused: Any) -> dict[str, Any]:
+        size = self._size(name)
+        waiting = None if size is None else max(0, size - (scheduled or 0))
+        return {"name": name, "waiting": waiting, "scheduled": scheduled, "workers": workers, "paused": paused}
+
+    def _scheduled(self) -> Counter[str]:
+        """Return the numbers of the first SCHEDULED_SHOWN jobs that may not start yet, by queue."""
+        now, found, after, left = self._now(), Counter[str](), None, SCHEDULED_SHOWN
+        while left > 0:
+            page = self._engine.datastore.find(FindQuery(status=SCHEDULED, after=after, limit=min(left, 1_000)))
+            for head in page.heads:
+                found[str(head.get("queueName"))] += str(head.get("notBefore") or "") > now  # 0 names the queue, too
+            left, after = left - 1_000, page.after
+            if after is None:
+                break
+        return found
 
     def paused(self) -> Document:
         """Return the paused queues by name, each with ``since``, ``by``, ``reason``; none if the record is damaged."""

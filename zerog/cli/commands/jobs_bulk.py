@@ -196,9 +196,11 @@ class _Round:
 
         Raises DatastoreUnavailable: then all further jobs would fail, too.
         """
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        from zerog.cli.console import make_bar
+
+        columns = (TextColumn("{task.description}"), make_bar(), MofNCompleteColumn())
         shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
         with shown:
             task = shown.add_task(self.verb.name, total=total)

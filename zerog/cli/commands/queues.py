@@ -8,6 +8,9 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.output import ListingGroup, described, operator, print_json_line
 from zerog.support.texts import flat
 
+PAUSED = "yellow"
+"""The style of a pause."""
+
 
 @click.group(cls=ListingGroup)
 def queues() -> None:
@@ -22,7 +25,8 @@ def queues() -> None:
 def list_queues(app: str, as_json: bool) -> None:
     """List the queues that are known from workers, waiting jobs and pauses.
 
-    WAITING counts the entries on the queue, WORKERS those that claim from it now.
+    WAITING counts the jobs on the queue that may start, SCHEDULED those that may not yet, WORKERS the workers that
+    claim from it now.
 
     \b
     Example: zerog queues ls myapp:app
@@ -33,16 +37,18 @@ def list_queues(app: str, as_json: bool) -> None:
         for queue in found:
             print_json_line(queue)
         return
+    from rich.text import Text
+
     from zerog.cli.console import make_console, make_table
 
     table = make_table()
-    for column, justify in (("QUEUE", "left"), ("WAITING", "right"), ("WORKERS", "right"), ("PAUSED", "left")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for column in ("QUEUE", "WAITING", "SCHEDULED", "WORKERS", "PAUSED"):
+        table.add_column(column, justify="left" if column in ("QUEUE", "PAUSED") else "right", overflow="fold")
     now = the_app.clock.now()
     for queue in found:
-        waiting = "-" if queue["waiting"] is None else str(queue["waiting"])
         paused = "" if queue["paused"] is None else described(queue["paused"], now)
-        table.add_row(flat(queue["name"]), waiting, str(queue["workers"]), flat(paused))
+        numbers = ("-" if queue[each] is None else f"{queue[each]:,}" for each in ("waiting", "scheduled", "workers"))
+        table.add_row(flat(queue["name"]), *numbers, Text(flat(paused), style=PAUSED))
     make_console().print(table)
 
 
