@@ -60,9 +60,9 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
             f"{VARIABLE} is {without_secrets(value or '')}, which names no app; expected MODULE:APP, for example "
             "myapp:app"
         )
-    said = f"{without_secrets(value)} names no app" if value else "no app was named"
+    problem = f"{without_secrets(value)} names no app" if value else "no app was named"
     raise click.UsageError(
-        f"{said} and {VARIABLE} is not set. Give MODULE:APP first, for example {ctx.command_path} myapp:app, "
+        f"{problem} and {VARIABLE} is not set. Give MODULE:APP first, for example {ctx.command_path} myapp:app, "
         f"or set {VARIABLE}=myapp:app."
     )
 

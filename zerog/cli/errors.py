@@ -59,7 +59,7 @@ def spoken(command: F) -> F:
 
             if not isinstance(error, ValidationError):
                 raise
-            lines = [f"  {flat(name)}: {flat(_said(what))}" for name, what in _by_field(error).items()]
+            lines = [f"  {flat(name)}: {flat(_as_text(what))}" for name, what in _by_field(error).items()]
             fail("the parameters are wrong; nothing was stored\n" + "\n".join(lines), WRONG)
 
     return run  # type: ignore[return-value]
@@ -81,7 +81,7 @@ def _output_is_closed() -> bool:
     return bool(output.poll(0))
 
 
-def _said(messages: Any) -> str:
+def _as_text(messages: Any) -> str:
     """Return the messages about one field as text: sentences as they are, deeper ones as JSON."""
     if isinstance(messages, list) and all(isinstance(message, str) for message in messages):
         return " ".join(messages)

@@ -224,7 +224,9 @@ class Doctor:
             return
         for status, job_type, page in left_over(self.engine.datastore, kept, self.engine.now()):
             oldest = min(str(head["finishedAt"]) for head in page.heads)
-            what = f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class says"
+            what = (
+                f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class requires"
+            )
             mend = "sweep more often, or keep them longer"
             yield Finding(what, len(page.heads), mend, True, command=self.zerog("reconcile"))
 

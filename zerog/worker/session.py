@@ -85,7 +85,7 @@ class Session:
         self._identity = WorkerIdentity(name, settings.lease, app.build_id, app.registry.versions())
         self.has_worked = False
         """True once it has begun to claim jobs."""
-        self._told = ""
+        self._reported = ""
         """The state in the latest renewal of the lease."""
         self._forkserver = fork_server_of(app, settings)
         self._fetcher = Fetcher(
@@ -224,10 +224,10 @@ class Session:
 
     def _details(self) -> Document:
         """Return the fields that each renewal of the lease writes beside the beat."""
-        self._told = self._state()
+        self._reported = self._state()
         running = self._executor.running()
         return {
-            "state": self._told,
+            "state": self._reported,
             "jobs": len(running),
             "uuids": [claim.uuid for claim in running[:UUIDS]],
             "memory": self._executor.memory(),
@@ -255,7 +255,7 @@ class Session:
             if (why := self._executor.broken() or self._dead_thread()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
-            if self._state() != self._told:
+            if self._state() != self._reported:
                 self._lease.hurry()
             at_its_end = at_its_end or self._has_done_its_share()
             if (at_its_end or self._control.orders.is_for_good) and not store.in_flight():

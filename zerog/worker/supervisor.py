@@ -70,7 +70,7 @@ class _Process:
     name: str | None = None
     """The worker's name; None before it listens to the link."""
     is_ready: bool = False
-    heard: float | None = None
+    beat_at: float | None = None
     """Time of its last heartbeat; None if none is expected."""
     leaving: float | None = None
     """Time at which it reported that it ends."""
@@ -96,7 +96,7 @@ class _Process:
             names = [line.removeprefix(NAMED) for line in lines if line.startswith(NAMED)]
             self.name = names[0] if names else self.name
             self.is_ready = self.is_ready or "READY=1" in lines
-            self.heard = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.heard
+            self.beat_at = None if "STOPPING=1" in lines else now if "WATCHDOG=1" in lines else self.beat_at
             self.leaving = now if self.leaving is None and "STOPPING=1" in lines else self.leaving
             asked = [line.removeprefix(EXTEND) for line in lines if line.startswith(EXTEND)]
             self.patience = max([self.patience, *(now + int(text) / 1e6 for text in asked if text.isdecimal())])
@@ -214,10 +214,10 @@ class Supervisor:
 
     def _check(self, pid: int, worker: _Process, now: float) -> None:
         """Kill a worker that stopped sending heartbeats; the next poll finds it dead and replaces it."""
-        if self._patience is not None and worker.heard is not None and now - worker.heard > self._patience:
+        if self._patience is not None and worker.beat_at is not None and now - worker.beat_at > self._patience:
             log.error("worker process %d was silent for more than %.1f s and is killed", pid, self._patience)
             worker.popen.kill()
-            worker.heard = None
+            worker.beat_at = None
         if worker.leaving is not None and now > max(worker.leaving + self._grace + KILL_AFTER, worker.patience):
             # Its jobs are settled or released; it is kept alive by a thread that one of them left.
             log.error("worker process %d did not end in time and is killed", pid)

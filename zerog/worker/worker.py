@@ -239,11 +239,11 @@ class EmbeddedWorker:
         self._block = asyncio.current_task()
         loop = asyncio.get_running_loop()
 
-        def tell(future: Future[WorkerStats]) -> None:
+        def interrupt_if_failed(future: Future[WorkerStats]) -> None:
             if future.exception() is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(self._interrupt)
 
-        self._future.add_done_callback(tell)
+        self._future.add_done_callback(interrupt_if_failed)
 
     async def end_async(self) -> None:
         """Do as ``end``, in the event loop that ``interrupt`` was called in; a cancellation makes the worker hurry."""

@@ -277,15 +277,15 @@ class CouchbaseDatastore(Datastore):
         if answer.cas == LOCKED:
             # A write would wait for the whole timeout, and its result would be unknown.
             raise DocumentLocked(f"another client holds a lock on {key} on {self.server.name}; nothing was written")
-        told: list[Any] = []
+        answers: list[Any] = []
         for number in range(len(needed.specs)):
             try:
-                told.append(jsonvalues.decode(answer.content_as[bytes](number)))
+                answers.append(jsonvalues.decode(answer.content_as[bytes](number)))
             except sdk.PathNotFoundException:
-                told.append(_ABSENT)
+                answers.append(_ABSENT)
             except (sdk.CouchbaseException, ValueError, RecursionError):
                 return None
-        size, fields, lengths = told[0], told[1 : 1 + len(needed.fields)], told[1 + len(needed.fields) :]
+        size, fields, lengths = answers[0], answers[1 : 1 + len(needed.fields)], answers[1 + len(needed.fields) :]
         return Known(answer.cas, size, _present(needed.fields, fields), _present(needed.lists, lengths))
 
     def _mutate_whole(
@@ -335,5 +335,5 @@ def _listed_at(status: str | None, due: str | None) -> str:
     return RUNNING if status == RUNNING else OPEN
 
 
-def _present(names: Sequence[str], told: Sequence[Any]) -> dict[str, Any]:
-    return {name: value for name, value in zip(names, told, strict=True) if value is not _ABSENT}
+def _present(names: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:
+    return {name: value for name, value in zip(names, answers, strict=True) if value is not _ABSENT}

@@ -186,10 +186,10 @@ class OpenIndex:
 
     def _tidy_shard(self, shard: str, keys: list[str], look: Any) -> None:
         token, entries = self._read(shard)  # before the documents: see the module's text
-        told = look(keys)
+        found = look(keys)
         gone = []
         for key in keys:
-            head, own = told[key]
+            head, own = found[key]
             if own in (LOCKED, UNREADABLE):
                 continue  # its place, and the writes that may follow, are unknown
             name = key.removeprefix(PREFIX)

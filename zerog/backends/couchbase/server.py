@@ -146,10 +146,10 @@ class CouchbaseServer:
         try:
             answer = call(collection)
         except sdk.CouchbaseException as error:
-            told = self.translated(what, error, writes)
-            if told is error:
+            translated = self.translated(what, error, writes)
+            if translated is error:
                 raise
-            raise told from error
+            raise translated from error
         except RuntimeError as error:  # another thread has closed the connections: nothing was sent
             raise self._unavailable(what, error) from error
         return answer
@@ -334,8 +334,8 @@ def brief(error: Exception) -> str:
     if not isinstance(error, sdk.CouchbaseException):
         return f"{type(error).__name__}: {str(error)[:200]}"
     reasons = sorted(getattr(error.error_context, "retry_reasons", None) or ())
-    told = [f"error {error.error_code}", *reasons]
-    return f"{type(error).__name__}, {', '.join(told)}"
+    parts = [f"error {error.error_code}", *reasons]
+    return f"{type(error).__name__}, {', '.join(parts)}"
 
 
 def _misses_collection(error: Exception) -> bool:

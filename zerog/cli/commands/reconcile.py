@@ -78,10 +78,10 @@ def _sweep(app: App, as_json: bool) -> Report:
 
 
 def _lines(report: Report) -> list[str]:
-    return [flat(line) for line in _said(report)]
+    return [flat(line) for line in _sentences(report)]
 
 
-def _said(report: Report) -> Iterator[str]:
+def _sentences(report: Report) -> Iterator[str]:
     yield from (f"{uuid}: put on its queue again" for uuid in report.put_again)
     yield from (f"{uuid}: taken from its worker, runs again" for uuid in report.rescued)
     yield from (f"{uuid}: given back, its worker did not hold it" for uuid in report.given_back)

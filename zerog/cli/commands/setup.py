@@ -29,25 +29,25 @@ def setup(app: str, as_json: bool) -> None:
 
     the_app = load_shared(app)
     datastore, queue = the_app.datastore, the_app.queue
-    told = [
+    results = [
         _set_up("datastore", datastore, lambda: datastore.read(DIRECTORY)),
         _set_up("queue", queue, queue.size),
     ]
     if as_json:
-        print_json(told)
-    for part in [] if as_json else told:
+        print_json(results)
+    for part in [] if as_json else results:
         made = f"made {', '.join(part['made'])}" if part["made"] else "all is there"
-        said = f"can't be used: {part['error']}" if part["error"] else f"{made}."
-        click.echo(flat(f"{part['part']} {part['adapter']}: {said}"), err=bool(part["error"]))
-    if any(part["error"] for part in told):
+        outcome = f"can't be used: {part['error']}" if part["error"] else f"{made}."
+        click.echo(flat(f"{part['part']} {part['adapter']}: {outcome}"), err=bool(part["error"]))
+    if any(part["error"] for part in results):
         sys.exit(FAILED)
 
 
 def _set_up(name: str, part: Any, look: Callable[[], object]) -> dict[str, Any]:
-    told: dict[str, Any] = {"part": name, "adapter": type(part).__name__, "made": [], "error": None}
+    result: dict[str, Any] = {"part": name, "adapter": type(part).__name__, "made": [], "error": None}
     try:
-        told["made"] = part.setup()
+        result["made"] = part.setup()
         look()  # a part that needs no setup has not been contacted yet
     except ZerogError as error:
-        told["error"] = str(error)
-    return told
+        result["error"] = str(error)
+    return result

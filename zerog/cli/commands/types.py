@@ -43,7 +43,7 @@ def _print_table(known: list[dict[str, Any]]) -> None:
     table.add_column("VERSION", no_wrap=True)
     table.add_column("WHAT IT DOES")
     for entry in known:
-        table.add_row(flat(entry["jobType"]), flat(entry["schemaVersion"]), flat(_said(entry)))
+        table.add_row(flat(entry["jobType"]), flat(entry["schemaVersion"]), flat(_description(entry)))
     make_console().print(table)
 
 
@@ -55,10 +55,10 @@ def _print_schemas(known: list[dict[str, Any]]) -> None:
     console = make_console()
     for entry in known:
         console.print(Text(f"{flat(entry['jobType'])}, version {flat(entry['schemaVersion'])}", style="bold"))
-        if _said(entry):
-            console.print(clean(_said(entry)), soft_wrap=True)
+        if _description(entry):
+            console.print(clean(_description(entry)), soft_wrap=True)
         console.print(clean(json.dumps(entry["params"], indent=4, ensure_ascii=False)), soft_wrap=True)
 
 
-def _said(entry: dict[str, Any]) -> str:
+def _description(entry: dict[str, Any]) -> str:
     return str(entry.get("summary") or entry.get("title") or "")

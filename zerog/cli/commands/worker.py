@@ -80,10 +80,10 @@ def worker(
         fail(f"the worker failed: {error}", FAILED)  # not MISUSED, whatever it is: it has worked
     finally:
         end_daemons()
-    logging.getLogger("zerog").info("worker %s %s", the_worker.name, _told(stats))
+    logging.getLogger("zerog").info("worker %s %s", the_worker.name, _summary(stats))
 
 
-def _told(stats: WorkerStats) -> str:
+def _summary(stats: WorkerStats) -> str:
     names = ("succeeded", "failed", "cancelled", "requeued", "released", "lost")
     ends = [f"{count} {name}" for name in names if (count := getattr(stats, name))]
     return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"

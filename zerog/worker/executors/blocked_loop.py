@@ -44,7 +44,7 @@ class BlockedLoopDetector:
         self._looked = clock.monotonic()
         self._held = 0.0
         self._is_answered = True
-        self._is_told = False
+        self._is_logged = False
 
     def look(self) -> None:
         """Check the loop. To be called from another thread, twice a second or faster."""
@@ -55,17 +55,17 @@ class BlockedLoopDetector:
             self._loop.call_soon_threadsafe(self._answer)
             return
         self._held += min(since, MOST_BETWEEN)
-        if self._held >= HELD_SECONDS and not self._is_told:
-            self._is_told = True
-            self._tell()
+        if self._held >= HELD_SECONDS and not self._is_logged:
+            self._is_logged = True
+            self._log()
 
     def _answer(self) -> None:
-        if self._is_told:
-            self._is_told = False
+        if self._is_logged:
+            self._is_logged = False
             log.warning("the event loop is no longer blocked; it was blocked for %.0f s", self._held)
         self._is_answered = True
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         frame = sys._current_frames().get(self._thread.ident or 0)
         where = "".join(traceback.format_list(traceback.extract_stack(frame)[-FRAMES:])) if frame else ""
         log.warning(

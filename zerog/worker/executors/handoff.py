@@ -92,9 +92,9 @@ class ClaimQueue:
             return False
         taken = self._taken
         self._has_standby = True
-        was_told = self._changed.wait(STALL)
+        was_notified = self._changed.wait(STALL)
         self._has_standby = False
-        if was_told or taken != self._taken or not self._claims:
+        if was_notified or taken != self._taken or not self._claims:
             return False
         self._changed.notify()  # another thread has to stand by in place of this one
         return True

@@ -69,7 +69,7 @@ class ProcessExecutor(Executor):
     def stop(self) -> None:
         super().stop()
         for child in self._all():
-            child.tell({"stop": True})
+            child.send({"stop": True})
 
     def memory(self) -> int:
         return super().memory() + sum(cleanup.resident_memory(child.pid) for child in self._all())
@@ -85,7 +85,7 @@ class ProcessExecutor(Executor):
     def _cancel_run(self, claim: Claim) -> None:
         for child in self._all():
             if child.nonce == claim.nonce:
-                child.tell({"cancel": claim.nonce})
+                child.send({"cancel": claim.nonce})
 
     def _end_from_outside(self, due: Due) -> None:
         self._ended_outside[due.claim.nonce] = due.write  # the slot takes the job away once its child is dead
@@ -146,7 +146,7 @@ class ProcessExecutor(Executor):
             "lease": self.lease,
             "stopping": self.stopping.is_set(),
         }
-        if not child.tell(request):
+        if not child.send(request):
             return None
         self._tell_if_cancelled(claim)
         return child.answer(None)
@@ -229,7 +229,7 @@ class _Child:
         self.fit = True
         """True while it can take another job."""
 
-    def tell(self, message: dict[str, Any]) -> bool:
+    def send(self, message: dict[str, Any]) -> bool:
         """Send a message; False if the child is gone."""
         try:
             with self._sending:
