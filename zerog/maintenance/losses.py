@@ -11,9 +11,12 @@ from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.fleet.process_identity import is_gone
 from zerog.maintenance.sweep import is_usable
+from zerog.records.commands import STOPPING
 from zerog.records.job import RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.operations import Add, Append, Max, Operation
+from zerog.records.worker import read_worker
 from zerog.support.clock import to_text
 from zerog.support.failpoints import failpoint
 
@@ -39,6 +42,16 @@ def bury(engine: Engine, worker: str, was_stopping: bool) -> list[str]:
         taken += [uuid] * is_taken
     WorkerRecords(engine).forget(worker)
     return taken
+
+
+def bury_if_gone(engine: Engine, name: str) -> None:
+    """Let the jobs of a worker run again if its process ran on this host and is gone.
+
+    Raises the errors of the datastore.
+    """
+    record = read_worker(engine.datastore, name).fields or {}
+    if is_gone(record.get("process")):
+        bury(engine, name, record.get("state") == STOPPING)
 
 
 def _owned_by(engine: Engine, worker: str) -> list[Document]:

@@ -65,6 +65,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "cancels": lambda value: type(value) is list,
     "drain": _is_object,
     "config": _is_object,
+    "process": _is_object,
 }
 
 

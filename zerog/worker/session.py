@@ -19,6 +19,7 @@ from zerog.engine.engine import Unsuitable
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.fleet.process_identity import identity
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerCommands
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
@@ -214,6 +215,7 @@ class Session:
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "process": identity(),
             "build": self._app.build_id,
             "executor": self._settings.executor,
             "queues": list(self._settings.queues),

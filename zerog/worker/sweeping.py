@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zerog.exceptions import ZerogError
-from zerog.maintenance.losses import bury
+from zerog.fleet.heartbeat import WorkerRecords
+from zerog.maintenance.losses import bury, bury_if_gone
 from zerog.maintenance.reconcile import INTERVAL, Reconciler
 from zerog.support.clock import Clock
 
@@ -23,9 +24,9 @@ LONGEST_PAUSE = 30.0
 
 
 class SweepThread:
-    """Sweeps until ``ends`` is set, after it has taken the jobs of ``buried`` workers.
+    """Sweeps until ``ends`` is set, after it has taken the jobs of workers whose processes are known to be gone.
 
-    ``buried``: workers whose processes are gone, and whether each was stopping.
+    ``buried``: those that the supervisor knows of, and whether each was stopping. The others ran on this host.
     """
 
     def __init__(
@@ -75,14 +76,18 @@ class SweepThread:
                 log.exception("reconcile failed; trying again in %.0f s", pause)
 
     def _bury(self) -> None:
-        """Take the jobs of the workers in whose place this one was started."""
-        for name, was_stopping in self._buried:
-            pause = 0.1
-            while not self._ends.is_set():
-                try:
+        """Take the jobs of the workers in whose place this one was started, and of others that are gone."""
+        left, pause = dict(self._buried), 0.1
+        while not self._ends.is_set():
+            try:
+                while left:
+                    name, was_stopping = next(iter(left.items()))
                     bury(self._engine, name, was_stopping)
-                    break
-                except ZerogError as error:
-                    log.warning("the jobs of worker %s can't be taken yet: %s", name, error)
-                self._clock.wait(self._ends, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                    del left[name]
+                for name in WorkerRecords(self._engine).directory():
+                    bury_if_gone(self._engine, name)
+                return
+            except ZerogError as error:
+                log.warning("the jobs of dead workers (%s) can't be taken yet: %s", ", ".join(left) or "any", error)
+            self._clock.wait(self._ends, pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
