@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from marshmallow import Schema, ValidationError, fields
 
 import zerog
 from tests.jobs.seeing import seeing
+from tests.marks import wide
 from zerog.exceptions import InvalidValue, UnknownJobType
 from zerog.support import jsonvalues
 
@@ -71,17 +73,24 @@ SHAPES: dict[str, Callable[[int], Any]] = {
 }
 
 
-def cost_of(function: Callable[[], object]) -> tuple[float, int]:
-    """The least processor time of three calls, and the peak of memory of another."""
-    seconds = []
+def seconds_of(function: Callable[[], object]) -> float:
+    """The least processor time of three calls; of fewer, if one took as little as it may."""
+    least = math.inf
     for _ in range(3):
         began = time.process_time()
         function()
-        seconds.append(time.process_time() - began)
+        least = min(least, time.process_time() - began)
+        if least < MOST_SECONDS / 5:
+            break
+    return least
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    """The bytes that a call has allocated at its peak."""
     tracemalloc.start()
     try:
         function()
-        return min(seconds), tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
@@ -106,10 +115,9 @@ def test_what_a_client_sends_costs_its_size(app: zerog.App, shape: str) -> None:
             refused.append(str(error))
 
     for function in (check, submit):
-        seconds, peak = cost_of(function)
+        assert seconds_of(function) < MOST_SECONDS
+        assert peak_of(function) < MOST_BYTES
         assert max(map(len, refused), default=0) < 500
-        assert seconds < MOST_SECONDS
-        assert peak < MOST_BYTES
 
 
 TYPED: dict[str, tuple[fields.Field[Any], Callable[[int], Any]]] = {
@@ -123,7 +131,7 @@ TYPED: dict[str, tuple[fields.Field[Any], Callable[[int], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("shape", list(TYPED))
+@pytest.mark.parametrize("shape", ["wrong numbers", "lists", *wide(*sorted(TYPED.keys() - {"wrong numbers", "lists"}))])
 def test_values_of_a_schema_take_little_memory(shape: str) -> None:
     """Submit of 100 kB that a schema converts piece by piece, or refuses with a message for each piece."""
     field, make = TYPED[shape]
@@ -134,7 +142,7 @@ def test_values_of_a_schema_take_little_memory(shape: str) -> None:
         with suppress(ValidationError):
             app.submit("seeing", {"given": body})
 
-    assert cost_of(submit)[1] < MOST_BYTES
+    assert peak_of(submit) < MOST_BYTES
 
 
 class Counting(fields.Integer):
@@ -278,10 +286,9 @@ def test_a_long_name_costs_no_search(app: zerog.App) -> None:
         except UnknownJobType as error:
             messages.append(str(error))
 
-    seconds, peak = cost_of(submit)
-    assert seconds < 0.1
-    assert peak < MOST_BYTES
-    assert len(messages) == 4
+    assert seconds_of(submit) < 0.1
+    assert peak_of(submit) < MOST_BYTES
+    assert len(messages) >= 2
     assert max(map(len, messages)) < 300
 
 

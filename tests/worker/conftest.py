@@ -13,7 +13,13 @@ import pytest
 
 from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async
 
-KINDS = list(itertools.product(EXECUTORS, [False, True]))
+OF_EACH = {("thread", False), ("async", True), ("process", False)}
+"""What the default run has: every executor, plain and asynchronous code."""
+
+KINDS = [
+    pytest.param(kind, marks=() if kind in OF_EACH else pytest.mark.wide)
+    for kind in itertools.product(EXECUTORS, [False, True])
+]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}: {'async def' if kind[1] else 'def'}")
