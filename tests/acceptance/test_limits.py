@@ -154,12 +154,14 @@ def test_a_cancelled_process_that_doesnt_end_is_killed_after_its_grace(job_type:
     ("job_type", "do", "executor"),
     [
         ("plain", "tick", "thread"),
-        ("plain", "write", "thread"),
         ("coroutine", "sleep", "async"),
-        ("coroutine", "children", "async"),
         ("coroutine", "sleep", "thread"),
-        ("coroutine", "tick", "async"),
-        ("plain", "tick", "async"),
+        *wide(
+            ("plain", "write", "thread"),
+            ("coroutine", "children", "async"),
+            ("coroutine", "tick", "async"),
+            ("plain", "tick", "async"),
+        ),
     ],
 )
 def test_a_cancelled_run_without_a_process(job_type: str, do: str, executor: str, tmp_path: Path) -> None:

@@ -34,11 +34,14 @@ def explore(new_datastore, examples: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["memory", *wide("small", "foreign")])
-def test_model(name: str) -> None:
-    explore(ADAPTERS[name], 100)
+@pytest.mark.parametrize(
+    ("name", "examples"), [("memory", 40), *wide(("memory", 200), ("small", 100), ("foreign", 100))]
+)
+def test_model(name: str, examples: int) -> None:
+    explore(ADAPTERS[name], examples)
 
 
-def test_model_sqlite(tmp_path) -> None:
+@pytest.mark.parametrize("examples", [40, *wide(200)])
+def test_model_sqlite(tmp_path, examples: int) -> None:
     numbers = itertools.count()
-    explore(lambda: SqliteDatastore(tmp_path / f"{next(numbers)}.db", synchronous="normal"), 100)
+    explore(lambda: SqliteDatastore(tmp_path / f"{next(numbers)}.db", synchronous="normal"), examples)

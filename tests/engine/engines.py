@@ -124,6 +124,10 @@ KINDS = {
 }
 
 
+EACH_KIND = [pytest.param(kind, marks=[pytest.mark.wide] if made.takes_long else []) for kind, made in KINDS.items()]
+"""Parameters of a fixture that is an engine of each kind; with ``-m wide`` also of those whose calls take long."""
+
+
 def long_test(kind: str, *values: object) -> Any:
     """The parameters of a test that takes seconds, and longer where calls take long."""
     mark = pytest.mark.slow if KINDS[kind].takes_long else pytest.mark.wide

@@ -16,7 +16,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import Workers, run_worker
-from tests.engine.engines import KINDS
+from tests.engine.engines import EACH_KIND, KINDS
 from tests.marks import wide
 from tests.processes import output
 from zerog.cli.logging import _Plain
@@ -223,7 +223,7 @@ def test_the_library_configures_nothing() -> None:
 # what is logged by clients and by reconcile, on every engine
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EACH_KIND)
 def recorded(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
     """An engine, and what it logged so far."""
     clock = ManualClock()

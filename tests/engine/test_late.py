@@ -188,7 +188,11 @@ def test_a_run_that_is_late_at_its_end_changes_nothing(
 
 @pytest.mark.parametrize(
     ("kind", "point"),
-    [(kind, point) for kind in KINDS for point in KINDS[kind].points if point in ("settle.put", "settle.mark")],
+    [
+        pytest.param(kind, point, marks=[pytest.mark.wide] if made.takes_long else [])
+        for kind, made in KINDS.items()
+        for point in [point for point in made.points if point in ("settle.put", "settle.mark")]
+    ],
 )
 def test_a_run_that_is_late_between_outcome_and_queue_changes_nothing(
     engine: Engine, clock: ManualClock, point: str

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.engine.engines import KINDS, long_test
+from tests.marks import wide
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine
@@ -31,8 +32,8 @@ def explore(new_engine: Callable[[ManualClock, int], Engine], examples: int) -> 
     )
 
 
-@pytest.mark.parametrize("kind", [long_test(kind) for kind in KINDS])
-def test_random_lives(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "examples"), [*(long_test(kind, 60) for kind in KINDS), *wide(("memory", 300))])
+def test_random_lives(kind: str, examples: int, tmp_path: Path) -> None:
     """Whatever order things happen in, the promises hold and every accepted job ends."""
     numbers = itertools.count()
 
@@ -41,9 +42,10 @@ def test_random_lives(kind: str, tmp_path: Path) -> None:
         folder.mkdir()
         return KINDS[kind].open(folder, clock)
 
-    explore(new_engine, 200 if kind == "memory" else 60)
+    explore(new_engine, examples)
 
 
-def test_random_lives_with_a_queue_that_misbehaves() -> None:
+@pytest.mark.parametrize("examples", [60, *wide(300)])
+def test_random_lives_with_a_queue_that_misbehaves(examples: int) -> None:
     """The same with a queue that loses, repeats, delays and reorders."""
-    explore(lambda clock, seed: Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock), 200)
+    explore(lambda clock, seed: Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock), examples)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.engines import KINDS
+from tests.engine.engines import EACH_KIND, KINDS
 from zerog.backends.sqlite.engine import SqliteEngine
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
@@ -34,7 +34,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EACH_KIND)
 def engine(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
     made = KINDS[request.param].open(tmp_path, clock)
     yield made

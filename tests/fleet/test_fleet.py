@@ -10,7 +10,7 @@ import pytest
 
 import zerog
 import zerog.fleet.fleet
-from tests.engine.engines import KINDS
+from tests.engine.engines import EACH_KIND, KINDS
 from tests.maintenance.doctors import doctor_of
 from zerog.contracts.datastore import without_history
 from zerog.engine.cas import UNANSWERED
@@ -42,7 +42,7 @@ class Place:
         return {worker["name"]: worker["state"] for worker in self.app.workers()}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EACH_KIND)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made = Place(request.param, tmp_path)
     yield made

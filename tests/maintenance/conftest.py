@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.engines import KINDS
+from tests.engine.engines import EACH_KIND, KINDS
 from zerog.engine.engine import Engine
 from zerog.support import failpoints
 from zerog.testing.clock import ManualClock
@@ -18,7 +18,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EACH_KIND)
 def engine(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     opened = KINDS[request.param].open(tmp_path, clock)
     yield opened
