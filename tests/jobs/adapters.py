@@ -12,6 +12,7 @@ import pytest
 import zerog
 from tests.backends.couchbase import servers as couchbase_servers
 from tests.backends.mongo import servers as mongo_servers
+from tests.backends.postgres import servers as postgres_servers
 from tests.backends.redis import servers as redis_servers
 from tests.backends.rq import queues as rq
 from tests.marks import wide
@@ -34,6 +35,10 @@ def _redis(folder: Path) -> zerog.App:
     return zerog.App(redis_servers.url_for(folder))
 
 
+def _postgres(folder: Path) -> zerog.App:
+    return zerog.App(postgres_servers.url_for(folder))
+
+
 def _rq(folder: Path) -> zerog.App:
     return zerog.App(datastore=f"sqlite:///{folder}/jobs.db", queue=f"rq+{rq.url_for(folder)}")
 
@@ -50,7 +55,7 @@ def _couchbase(folder: Path) -> zerog.App:
     return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
 
 
-ADAPTERS: list[Any] = [_memory, _sqlite, _redis, _mongomock, *wide(_two_files, _rq, _mongodb, _couchbase)]
+ADAPTERS: list[Any] = [_memory, _sqlite, _redis, _postgres, _mongomock, *wide(_two_files, _rq, _mongodb, _couchbase)]
 """Functions that make an app of a folder: on an adapter of each kind, and on the others with ``-m wide``."""
 
 

@@ -62,6 +62,8 @@ class Taken(NamedTuple):
     """True if entries are to be made ready."""
     is_short: bool
     """True if fewer entries were taken than wanted, for the turn of the lowest priority is another one's now."""
+    has_put: bool
+    """True if the statement put entries for the runs that it settled, which its own claims don't see."""
 
 
 class Move(NamedTuple):
@@ -146,7 +148,7 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         self._turn = (self._turn + len(made)) % FAIR_SHARE
         left = [_left_of(answer) for answer in taken if answer[0] == "left"]
         said = {answer[0] for answer in answers}
-        return self._settled(settlements, ends, done), Taken(left, "due" in said, "short" in said)
+        return self._settled(settlements, ends, done), Taken(left, "due" in said, "short" in said, bool(puts))
 
     def _in_turn(self, answers: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Return taken entries in their order, those of the lowest priority each in its turn."""

@@ -301,3 +301,11 @@ class LifeRules(EngineRules):
         assert results == [True]
         assert self.head(engine, claim.uuid)["status"] == "succeeded"
         assert [c.uuid for c in claims or self.claim_all(engine)] == [uuid]
+
+    def test_step_claims_what_it_has_requeued(self, engine: Engine) -> None:
+        """A step that claims too few jobs has seen those that it put: a worker without jobs may end then."""
+        if not self.lossless:
+            pytest.skip("this queue loses deliveries")
+        claim = self.claimed(engine)
+        results, claims, _ = engine.step([Settlement(claim, "requeue", 1)], 5, ALICE, accept)
+        assert (results, [c.uuid for c in claims]) == ([True], [claim.uuid])
