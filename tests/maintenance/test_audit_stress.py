@@ -37,7 +37,7 @@ LONG, BRIEF = 1_000, 600
 
 
 class Runs:
-    """An executor of runs that begin at once, and end when they are told to."""
+    """An executor of runs that begin at once, and end on request."""
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher

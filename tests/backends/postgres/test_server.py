@@ -103,7 +103,7 @@ def test_a_schema_that_is_a_word_of_sql(own: RunningServer) -> None:
 
 
 def test_a_user_who_may_not_make_tables() -> None:
-    """The error names the command; once somebody else has run it and granted what is needed, all works."""
+    """The error names the command; once another user has run it and granted what is needed, all works."""
     server, schema = shared(), new_schema()
     with server.connect() as connection:
         connection.execute(f"CREATE ROLE {schema} LOGIN PASSWORD '{PASSWORD}'".encode())
@@ -198,7 +198,7 @@ def test_a_hung_server(own: RunningServer) -> None:
     datastore.close()
 
 
-def test_a_lock_of_somebody_else(own: RunningServer) -> None:
+def test_a_lock_of_another_client(own: RunningServer) -> None:
     """A statement that waits for it ends at its time-out and has changed nothing."""
     url = own.url(timeout=0.3)
     datastore = PostgresDatastore(url)
