@@ -82,6 +82,23 @@ def test_a_shell_completes(shell: str, shop: Shop, words: list[str], expected: s
     assert offered(shell, shop, *words) == expected
 
 
+def test_what_is_in_an_app_is_completed(shell: str, shop: Shop) -> None:
+    """Parameters not given yet; uuids of jobs to which the command can be done; queues and workers."""
+    ended, running, waiting = shop.ended(500), shop.running(), shop.submitted(queue="slow")
+    shop.app.fleet.pause("archive")
+    assert offered(shell, shop, "submit", "myapp:app", "word_count", "") == {"path="}
+    assert offered(shell, shop, "submit", "myapp:app", "refuse", "") == set()
+    assert offered(shell, shop, "submit", "myapp:app", "nothing", "") == set()
+    assert offered(shell, shop, "jobs", "show", "myapp:app", "") == {ended, running, waiting}
+    assert offered(shell, shop, "jobs", "show", "myapp:app", waiting[:-1]) == {waiting}
+    assert offered(shell, shop, "jobs", "cancel", "myapp:app", "") == {running, waiting}
+    assert offered(shell, shop, "jobs", "cancel", "myapp:app", running, "") == {waiting}
+    assert offered(shell, shop, "jobs", "retry", "myapp:app", "") == {ended}
+    assert offered(shell, shop, "queues", "pause", "myapp:app", "") == {"archive", "default", "slow"}
+    assert offered(shell, shop, "jobs", "ls", "myapp:app", "--queue", "s") == {"slow"}
+    assert offered(shell, shop, "workers", "drain", "myapp:app", "") == {"alice"}
+
+
 def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop) -> None:
     """ZEROG_APP names the app; its output while it is loaded stays away from the shell."""
     with (shop.folder / "myapp.py").open("a") as source:

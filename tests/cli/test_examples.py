@@ -68,6 +68,17 @@ def test_every_command_has_an_example(path: str, command: click.Command) -> None
     assert any(line.startswith(path) for line in lines_of_page())
 
 
+@pytest.mark.parametrize("words", [[], ["jobs"], ["queues"], ["workers"]], ids=repr)
+def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns the list of commands fits, a line each, and nothing in it is cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(cli, [*words, "--help"]).stdout
+    _, _, listed = shown.partition("Commands:\n")
+    assert listed
+    assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")] == []
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def job_for(shop: Shop, example: str) -> str:
     """A job to which this can be done."""
     if example.startswith("zerog jobs cancel"):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cli.builders import Shop, without_app
 from tests.cli.conftest import Zerog
+from tests.cli.terminal import in_terminal, plain
 from zerog.records.job import make_key, new_uuid
 from zerog.records.operations import Append, Set
 
@@ -139,35 +137,6 @@ def test_a_pipe_gets_plain_lines(shop: Shop) -> None:
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=shop.folder)
     assert "\x1b" not in printed.stdout
     assert rows(printed.stdout)[0][:2] == [uuid, "t" * 200]
-
-
-def in_terminal(folder: Path, columns: int, *arguments: str) -> list[str]:
-    """The lines that the command prints on a terminal of that width."""
-    environment = {**without_app(), "COLUMNS": str(columns), "TERM": "xterm-256color"}
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "zerog", *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment) as process:
-        os.close(theirs)
-        printed = b""
-        while True:
-            try:
-                read = os.read(ours, 65536)
-            except OSError:  # the other side is closed
-                break
-            if not read:
-                break
-            printed += read
-    os.close(ours)
-    assert process.returncode == 0
-    return printed.decode().replace("\r", "").splitlines()
-
-
-def plain(line: str) -> str:
-    """A line without its colours."""
-    while "\x1b[" in line:
-        start = line.index("\x1b[")
-        line = line[:start] + line[line.index("m", start) + 1 :]
-    return line
 
 
 def test_80_columns_are_enough(shop: Shop) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from zerog.cli.errors import spoken
 from zerog.exceptions import ConfigurationError
@@ -78,13 +75,3 @@ def load_shared(target: str) -> App:
             "Nothing was done. Use a datastore that processes share, for example sqlite:///jobs.db."
         )
     return app
-
-
-def complete_types(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the job types of the app, for a shell; none if it can't be loaded."""
-    from zerog.loading import load_app
-
-    types: dict[str, Any] = {}
-    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
-        types = load_app(ctx.params["app"]).registry.get_registered_classes()
-    return [CompletionItem(name) for name in sorted(types) if name.startswith(incomplete)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn
 from rich.table import Table
+from rich.text import Text
 
 from zerog.cli.output import STYLES
 from zerog.records.job import RUNNING, SUCCEEDED
@@ -36,3 +37,19 @@ def make_bar(width: int | None = 40) -> BarColumn:
     return BarColumn(
         width, complete_style=STYLES[RUNNING], finished_style=STYLES[SUCCEEDED], pulse_style=STYLES[RUNNING]
     )
+
+
+def print_wrapped(console: Console, text: Text, hang: int = 0) -> None:
+    """Print a text, on a terminal wrapped at words; what doesn't fit into a line continues below its beginning.
+
+    ``hang``: width of the label that the first line begins with. Other lines continue below their first character.
+    """
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    for number, line in enumerate(text.split("\n", allow_blank=True)):
+        indent = hang if number == 0 else len(line.plain) - len(line.plain.lstrip(" "))
+        parts = line[indent:].wrap(console, max(20, console.width - indent)) or [Text()]
+        for n, part in enumerate(parts):
+            part.rstrip()
+            console.print(Text.assemble(line[:indent] if n == 0 else " " * indent, part), soft_wrap=True)

@@ -22,7 +22,7 @@ FAILED, WRONG, UNFINISHED, INTERRUPTED, CLOSED = 1, 2, 4, 130, 141
 
 EXIT_CODES = {
     0: "done",
-    FAILED: "it failed, could not be done, or a person is needed; a job that isn't there",
+    FAILED: "failed, could not be done, needs attention, or no such job",
     WRONG: "wrongly called or configured",
     3: "worker: gave up, because its processes died again and again",
     UNFINISHED: "submit --wait: timed out, the job continues",

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zerog.cli.console import make_console
+from zerog.cli.console import make_console, print_wrapped
 from zerog.cli.output import STALLED, STYLES, age, percent
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
@@ -37,14 +37,14 @@ def print_sheet(document: Document, now: datetime, undeclared: Collection[str] =
     """
     console = make_console()
     for label, value in _standing(document, now):
-        console.print(Text.assemble((f"{label:<{LABEL}}", "bold"), value), soft_wrap=True)
+        print_wrapped(console, Text.assemble((f"{label:<{LABEL}}", "bold"), value), LABEL)
     counts = {dropped_field(field) for field in HISTORY}
     own = {field: value for field, value in document.items() if field not in ENGINE_FIELDS and field not in counts}
     if own:
         console.print(Text("\nFields", style="bold"))
         for field, value in own.items():
             mark = Text("  (not declared by its class)", style="yellow") if field in undeclared else ""
-            console.print(Text.assemble(f"  {flat(field)}: {shown(value, '  ')}", mark), soft_wrap=True)
+            print_wrapped(console, Text.assemble(f"  {flat(field)}: {shown(value, '  ')}", mark), 2)
     for field in HISTORY:
         entries = document.get(field)
         if isinstance(entries, list) and entries:
@@ -97,14 +97,14 @@ def _print_entries(console: Console, field: str, entries: list[Any], document: D
     console.print(Text(f"\n{field.capitalize()} ({len(entries):,}{gone})", style="bold"))
     for entry in entries:
         if not isinstance(entry, dict):
-            console.print(f"  {shown(entry, '  ')}", soft_wrap=True)
+            print_wrapped(console, Text(f"  {shown(entry, '  ')}"), 2)
             continue
         rest = {name: value for name, value in entry.items() if name not in ("timestamp", "msg", "traceback")}
         more = "".join(f", {flat(name)} {shown(value, '    ')}" for name, value in rest.items() if value is not None)
         when, message = flat(entry.get("timestamp")), indented(entry.get("msg"))
-        console.print(f"  {when}  {message}{more}", soft_wrap=True)
+        print_wrapped(console, Text(f"  {when}  {message}{more}"), 4)
         if entry.get("traceback"):
-            console.print(f"    {indented(str(entry['traceback']).rstrip())}", soft_wrap=True)
+            print_wrapped(console, Text(f"    {indented(str(entry['traceback']).rstrip())}"), 4)
 
 
 def shown(value: Any, indent: str) -> str:

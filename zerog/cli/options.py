@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import zerog
-from zerog.cli.app_argument import complete_types
+from zerog.cli import completions
 from zerog.records.job import STATUSES
 from zerog.support import jsonvalues
 
@@ -121,8 +121,8 @@ def filter_options(command: F) -> F:
 
     options = [
         click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Of this status; may be repeated."),
-        click.option("--type", "job_type", metavar="TYPE", help="Of this job type.", shell_complete=complete_types),
-        click.option("--queue", metavar="NAME", help="Of this queue."),
+        click.option("--type", "job_type", metavar="TYPE", help="Of this job type.", shell_complete=completions.types),
+        click.option("--queue", metavar="NAME", help="Of this queue.", shell_complete=completions.queues),
         click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
         click.option("--error", metavar="TEXT", help="Whose last error is of this type, or contains this text."),

@@ -16,7 +16,10 @@ VARIABLE = "_ZEROG_COMPLETE"
 @click.pass_context
 @spoken
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that lets a shell complete commands, options, statuses and job types.
+    """Print a script that makes a shell complete commands.
+
+    It completes commands, options and statuses, and what is in an app: job types and their parameters, uuids, queues
+    and workers.
 
     \b
     To install it, for bash in ~/.bashrc, for zsh in ~/.zshrc, for fish in ~/.config/fish/config.fish:
@@ -24,7 +27,7 @@ def completion(ctx: click.Context, shell: str) -> None:
         eval "$(zerog completion zsh)"
         zerog completion fish | source
 
-    Job types are completed once the app is named, or ZEROG_APP is set; that imports the app.
+    What is in an app is completed once the app is named, or ZEROG_APP is set; that imports the app.
 
     \b
     Example: zerog completion bash

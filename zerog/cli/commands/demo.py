@@ -14,9 +14,10 @@ from zerog.cli.errors import FAILED, spoken
 @click.option("--path", type=click.Path(path_type=Path), help="Count the text files below this folder.")
 @spoken
 def demo(path: Path | None) -> None:
-    """Count words in several jobs, kill a worker in the middle, and check the totals. Needs no server.
+    """Show jobs that survive the kill of their worker. Needs no server.
 
-    Without --path it counts the source files of the running Python's standard library.
+    Counts words in several jobs, kills a worker in the middle, and checks the totals. Without --path it counts the
+    source files of the running Python's standard library.
 
     \b
     Example: zerog demo

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
-from zerog.cli.output import described, print_json
+from zerog.cli.output import age, described, print_json
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
-    from zerog.maintenance.findings import Diagnosis, Finding
+    from zerog.maintenance.findings import Diagnosis
 
 SHOWN = 5
 """Jobs named for each finding in the text."""
+
+BAD, MINOR, COMMAND = "! ", "- ", "    $ "
+"""Labels of a finding that has to be mended by hand, of another one, and of the command that mends it."""
+
+STYLES = {BAD: "bold red", MINOR: "yellow", COMMAND: "dim", "    ": ""}
 
 
 @app_command()
 @click.option("--watch", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Look again after that.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def doctor(app: str, watch: float, as_json: bool) -> None:
-    """Report what is wrong with jobs, queues and workers, and the command that mends it. Changes nothing.
+    """Report what is wrong, and the command that mends it.
 
-    A finding that begins with ! has to be mended by hand; with one the exit code is 1. Below it is the command that
-    mends it, if there is one. A worker is known to be silent after two looks a lease apart: --watch 35 for the default
-    lease of 30 s.
+    Looks at jobs, queues and workers, and changes nothing. A finding that begins with ! has to be mended by hand;
+    with one the exit code is 1. Below it is the command that mends it, if there is one. A worker is known to be
+    silent after two looks a lease apart: --watch 35 for the default lease of 30 s.
 
     \b
     Example: zerog doctor myapp:app
@@ -41,42 +47,69 @@ def doctor(app: str, watch: float, as_json: bool) -> None:
     if as_json:
         print_json(diagnosis.to_json())
     else:
-        for line in _lines(diagnosis):
-            click.echo(flat(line))
+        _print(diagnosis, shared.clock.now())
     if diagnosis.needs_person:
         sys.exit(FAILED)
 
 
-def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+def _print(diagnosis: Diagnosis, now: datetime) -> None:
+    from rich.text import Text
+
+    from zerog.cli.console import make_console, print_wrapped
+
+    console = make_console()
+    for label, text in (*_state(diagnosis, now), *_findings(diagnosis)):
+        line = Text.assemble((label, STYLES.get(label, "bold")), flat(text))
+        if label == COMMAND:  # to be copied: never broken
+            console.print(line, soft_wrap=True)
+        else:
+            print_wrapped(console, line, len(label))
+    verdict, style = _verdict(diagnosis)
+    console.print(Text(verdict, style=style))
+
+
+def _state(diagnosis: Diagnosis, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield what there is, as labels and texts."""
     versions = diagnosis.versions
-    yield f"Versions   zerog {versions['zerog']}, Python {versions['python']}{_engine(versions)}."
+    yield "Versions   ", f"zerog {versions['zerog']}, Python {versions['python']}{_engine(versions)}."
     durability = diagnosis.durability or "unknown"
-    yield f"Datastore  {diagnosis.datastore}, durability {durability}: {diagnosis.durability_means}."
+    yield "Datastore  ", f"{diagnosis.datastore}, durability {durability}: {diagnosis.durability_means}."
     jobs = ", ".join(f"{count} {status}" for status, count in diagnosis.jobs.items())
-    yield f"Jobs       {jobs or 'none unfinished'}."
+    yield "Jobs       ", f"{jobs or 'none unfinished'}."
     for name, counts in diagnosis.queues.items():
         entries = "out of reach" if counts["entries"] is None else f"{counts['entries']} entries"
-        paused = f" Paused {described(counts['paused'])}." if counts["paused"] else ""
-        yield f"Queue      {name}: {entries}, {counts['documents']} jobs are recorded as on it.{paused}"
+        paused = f" Paused {described(counts['paused'], now)}." if counts["paused"] else ""
+        yield "Queue      ", f"{name}: {entries}, {counts['documents']} jobs are recorded as on it.{paused}"
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
+        state += f", renewed {age(worker['renewedAt'], now)} ago" if worker["renewedAt"] else ""
         state += ", drained" if worker["drain"] else ""
         state += "" if worker["alive"] is not None else ", alive or not: unknown after one look"
-        at = f" at {worker['renewedAt']}" if worker["renewedAt"] else ""
-        yield f"Worker     {worker['worker']}: {state}{at}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
+        yield "Worker     ", f"{worker['worker']}: {state}, lease {worker['lease']:g} s{_serves(worker['queues'])}."
     if not diagnosis.workers:
-        yield "Worker     none."
+        yield "Worker     ", "none."
+
+
+def _findings(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong, each with the command that mends it and some of its jobs."""
     for finding in diagnosis.findings:
-        yield from _finding(finding)
-    yield _verdict(diagnosis)
+        count = f"{finding.count} " if finding.jobs else ""
+        yield BAD if finding.needs_person else MINOR, f"{count}{finding.what}. To mend it: {finding.mend}."
+        if finding.command is not None:
+            yield COMMAND, finding.command
+        for uuid, why in list(finding.jobs.items())[:SHOWN]:
+            yield "    ", f"{uuid}: {why}"
+        if finding.count > SHOWN and finding.jobs:
+            yield "    ", f"and {finding.count - min(SHOWN, len(finding.jobs))} more"
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
+def _verdict(diagnosis: Diagnosis) -> tuple[str, str]:
+    """Return the last line, and its style."""
     if diagnosis.needs_person:
-        return "A person is needed."
+        return "Needs attention.", STYLES[BAD]
     if any(worker["alive"] is None for worker in diagnosis.workers) and diagnosis.jobs:
-        return "Nothing to do by hand, if a worker is alive; --watch checks that."
-    return "Nothing to do by hand."
+        return "All well, if a worker is alive; --watch checks that.", STYLES[MINOR]
+    return "All well.", "bold green"
 
 
 def _engine(versions: dict[str, str]) -> str:
@@ -85,14 +118,3 @@ def _engine(versions: dict[str, str]) -> str:
 
 def _serves(queues: object) -> str:
     return f", serves {', '.join(map(str, queues))}" if isinstance(queues, list) else ""
-
-
-def _finding(finding: Finding) -> Iterator[str]:
-    count = f"{finding.count} " if finding.jobs else ""
-    yield f"{'!' if finding.needs_person else '-'} {count}{finding.what}. To mend it: {finding.mend}."
-    if finding.command is not None:
-        yield f"    $ {finding.command}"
-    for uuid, why in list(finding.jobs.items())[:SHOWN]:
-        yield f"    {uuid}: {why}"
-    if finding.count > SHOWN and finding.jobs:
-        yield f"    and {finding.count - min(SHOWN, len(finding.jobs))} more"

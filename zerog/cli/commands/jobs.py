@@ -6,6 +6,7 @@ from itertools import islice
 
 import click
 
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
@@ -53,7 +54,7 @@ def list_jobs(
 
 
 @app_command()
-@click.argument("uuid")
+@click.argument("uuid", shell_complete=completions.jobs)
 @click.option("--no-history", is_flag=True, help="Leave out events, warnings and errors.")
 @click.option(
     "--json", "as_json", is_flag=True, help="The document as it is stored, one JSON object. Secret fields are hidden."

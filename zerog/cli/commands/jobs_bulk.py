@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.options import Filters, filter_options, who_option
@@ -55,25 +56,32 @@ class Selection:
     as_json: bool
 
 
-def bulk_options(command: F) -> F:
-    """Add the uuids, the filters, ``--yes`` and ``--json`` to a command, as its parameter ``selection``."""
+def bulk_options(jobs: completions.Completion) -> Callable[[F], F]:
+    """Add the uuids, the filters, ``--yes`` and ``--json`` to a command, as its parameter ``selection``.
 
-    @wraps(command)
-    def run(*args: Any, uuids: tuple[str, ...], filters: Filters, yes: bool, as_json: bool, **kwargs: Any) -> Any:
-        return command(*args, selection=Selection(uuids, filters, yes, as_json), **kwargs)
+    ``jobs``: the completion of the uuids.
+    """
 
-    run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each job.")(run)
-    run = click.option("--yes", is_flag=True, help="Don't ask, for what the filters find.")(run)
-    return click.argument("uuids", metavar="[UUID]...", nargs=-1)(filter_options(run))  # type: ignore[return-value]
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def run(*args: Any, uuids: tuple[str, ...], filters: Filters, yes: bool, as_json: bool, **kwargs: Any) -> Any:
+            return command(*args, selection=Selection(uuids, filters, yes, as_json), **kwargs)
+
+        run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each job.")(run)
+        run = click.option("--yes", is_flag=True, help="Don't ask, for what the filters find.")(run)
+        uuids = click.argument("uuids", metavar="[UUID]...", nargs=-1, shell_complete=jobs)
+        return uuids(filter_options(run))  # type: ignore[return-value]
+
+    return decorate
 
 
 @app_command()
-@bulk_options
+@bulk_options(completions.unfinished_jobs)
 def cancel(app: str, selection: Selection) -> None:
-    """Cancel jobs: those named, or all unfinished ones that match the filters.
+    """Cancel jobs by uuid, or all that match filters.
 
-    A waiting job never starts. A running one is notified within about a second, and has its class's CANCEL_GRACE to
-    end; those that were notified already are left out.
+    Of those that match, all that haven't ended are cancelled. A waiting job never starts. A running one is notified
+    within about a second, and has its class's CANCEL_GRACE to end; those that were notified already are left out.
 
     \b
     Example: zerog jobs cancel myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
@@ -87,13 +95,14 @@ def cancel(app: str, selection: Selection) -> None:
 
 
 @app_command()
-@bulk_options
+@bulk_options(completions.ended_jobs)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
 @who_option
 def retry(app: str, selection: Selection, reason: str, who: str) -> None:
-    """Let jobs that have ended run again: those named, or all failed ones that match the filters.
+    """Run ended jobs again, by uuid or all that match.
 
-    They keep their state; their error counters are reset to 0. --status selects jobs that ended otherwise.
+    Of those that match the filters, all failed ones run again. They keep their state; their error counters are
+    reset to 0. --status selects jobs that ended otherwise.
 
     \b
     Example: zerog jobs retry myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --reason "the disk was full"
@@ -109,13 +118,14 @@ def retry(app: str, selection: Selection, reason: str, who: str) -> None:
 
 
 @app_command("rm")
-@bulk_options
+@bulk_options(completions.ended_jobs)
 @click.option("--damaged", is_flag=True, help="Remove the jobs named, whose documents make no sense.")
 def remove(app: str, selection: Selection, damaged: bool) -> None:
-    """Remove jobs that have ended, with their history: those named, or all that match the filters.
+    """Remove ended jobs, by uuid or all that match filters.
 
-    What waits or runs is never removed: cancel it first. What was saved and never enqueued is found by --status new.
-    With --damaged jobs are removed that zerog doctor names as making no sense, whatever their status, and no others.
+    Their history is removed, too. What waits or runs is never removed: cancel it first. What was saved and never
+    enqueued is found by --status new. With --damaged jobs are removed that zerog doctor names as making no sense,
+    whatever their status, and no others.
 
     \b
     Example: zerog jobs rm myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f

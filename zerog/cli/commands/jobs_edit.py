@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import zerog
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.options import pair, read_json, who_option
 from zerog.cli.output import print_json
@@ -14,7 +15,7 @@ from zerog.support.texts import flat
 
 
 @app_command()
-@click.argument("uuid")
+@click.argument("uuid", shell_complete=completions.jobs)
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A parameter's new value; may be repeated.")
 @click.option("--params", "source", metavar="FILE", help="New values from a JSON file, - for standard input.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for the job's events.")
@@ -26,10 +27,11 @@ from zerog.support.texts import flat
 def edit(
     app: str, uuid: str, pairs: tuple[str, ...], source: str | None, as_json: bool, dry_run: bool, **options: Any
 ) -> None:
-    """Give a job that waits or has ended other parameters; those not named stay.
+    """Change parameters of a job that waits or has ended.
 
-    They are validated as at a submit, and written only if the job does not change meanwhile. An event on the job
-    records who, why and what. Give secrets with --params rather than in a command line, which other users may see.
+    Those not named stay. They are validated as at a submit, and written only if the job does not change meanwhile.
+    An event on the job records who, why and what. Give secrets with --params rather than in a command line, which
+    other users may see.
 
     \b
     Example: zerog jobs edit myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --set path=b.txt --reason typo --dry-run

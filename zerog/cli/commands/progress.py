@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import print_json
@@ -13,10 +14,12 @@ from zerog.records.job import SUCCEEDED, TERMINAL
 
 
 @app_command("progress")
-@click.argument("uuid")
+@click.argument("uuid", shell_complete=completions.jobs)
 @click.option("--follow", "is_followed", is_flag=True, help="Draw a live bar until the job has ended.")
 def show_progress(app: str, uuid: str, is_followed: bool) -> None:
-    """Show how far a job is, as JSON or as a live bar; exits with 1 if the job failed or was cancelled.
+    """Show how far a job is, as JSON or as a live bar.
+
+    The exit code is 1 if the job failed or was cancelled.
 
     \b
     Example: zerog progress myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.output import ListingGroup, described, operator, print_json_line
 from zerog.support.texts import flat
@@ -23,10 +24,10 @@ def queues() -> None:
 @app_command("ls")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a queue, as App.fleet.queues gives it.")
 def list_queues(app: str, as_json: bool) -> None:
-    """List the queues that are known from workers, waiting jobs and pauses.
+    """List the queues, and what waits there.
 
-    WAITING counts the jobs on the queue that may start, SCHEDULED those that may not yet, WORKERS the workers that
-    claim from it now.
+    These are all that are known from workers, waiting jobs and pauses. WAITING counts the jobs on the queue that
+    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now.
 
     \b
     Example: zerog queues ls myapp:app
@@ -53,7 +54,7 @@ def list_queues(app: str, as_json: bool) -> None:
 
 
 @app_command()
-@click.argument("name")
+@click.argument("name", shell_complete=completions.queues)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to see.")
 def pause(app: str, name: str, reason: str) -> None:
     """Stop all workers from claiming from a queue, within seconds. Running jobs continue, and jobs are accepted.
@@ -71,7 +72,7 @@ def pause(app: str, name: str, reason: str) -> None:
 
 
 @app_command()
-@click.argument("name")
+@click.argument("name", shell_complete=completions.queues)
 def resume(app: str, name: str) -> None:
     """Have workers claim from a paused queue again, within seconds.
 

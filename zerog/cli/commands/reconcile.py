@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 @click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Sweep for ever, so often.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each sweep.")
 def reconcile(app: str, watch: float, every: float | None, as_json: bool) -> None:
-    """Repair what a crash left: jobs that never reached their queue, or whose worker is gone.
+    """Repair what a crash left, without a worker.
 
-    Workers do so, too. One sweep knows only the documents. That a worker is silent, or a queue came back empty, takes
-    two: use --watch with more than the workers' lease (default: 30 s), or --every, which ends with exit code 0 on
-    SIGTERM, SIGHUP or Ctrl-C. Exit code 1: something was left alone and has to be looked at.
+    That is jobs that never reached their queue, or whose worker is gone. Workers do so, too. One sweep knows only
+    the documents. That a worker is silent, or a queue came back empty, takes two: use --watch with more than the
+    workers' lease (default: 30 s), or --every, which ends with exit code 0 on SIGTERM, SIGHUP or Ctrl-C. Exit code
+    1: something was left alone and has to be looked at.
 
     \b
     Example: zerog reconcile myapp:app

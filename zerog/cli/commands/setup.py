@@ -18,9 +18,9 @@ from zerog.support.texts import flat
 @app_command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON list: an object for each part.")
 def setup(app: str, as_json: bool) -> None:
-    """Make what datastore and queue need (tables, indexes), as far as it isn't there. Safe to repeat.
+    """Make what datastore and queue lack: tables, indexes.
 
-    Prints what it made and which part can't be reached; exits with 1 if one can't.
+    Safe to repeat. Prints what it made and which part can't be reached; exits with 1 if one can't.
 
     \b
     Example: zerog setup myapp:app

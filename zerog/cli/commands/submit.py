@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 import zerog
-from zerog.cli.app_argument import app_command, complete_types, load_shared
+from zerog.cli import completions
+from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.options import pair, read_json
 
 
@@ -28,8 +29,8 @@ class Time(click.ParamType[datetime]):
 
 
 @app_command()
-@click.argument("job_type", metavar="TYPE", shell_complete=complete_types)
-@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1)
+@click.argument("job_type", metavar="TYPE", shell_complete=completions.types)
+@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=completions.parameters)
 @click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
 @click.option("--delay", type=float, default=0.0, metavar="SECONDS", help="Seconds until it may start.")
 @click.option(
@@ -39,7 +40,12 @@ class Time(click.ParamType[datetime]):
     help="When it may start: 2027-01-04T08:00+01:00; in UTC if no zone is given.",
 )
 @click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
-@click.option("--queue", metavar="NAME", help="The queue it goes to; the type's own unless given.")
+@click.option(
+    "--queue",
+    metavar="NAME",
+    help="The queue it goes to; the type's own unless given.",
+    shell_complete=completions.queues,
+)
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; the job continues."
@@ -53,7 +59,9 @@ def submit(
     timeout: float | None,
     **options: Any,
 ) -> None:
-    """Submit a job and print its uuid; a JSON list of objects submits several.
+    """Submit a job and print its uuid.
+
+    A JSON list of objects submits several.
 
     With --wait the exit code is 0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
 

@@ -16,7 +16,7 @@ from zerog.support.texts import clean, flat
 @click.option("--schema", is_flag=True, help="Also the JSON Schema of each type's parameters.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, always with the schemas.")
 def types(app: str, schema: bool, as_json: bool) -> None:
-    """List the job types that the app knows, with their schema versions.
+    """List the job types of an app, and their versions.
 
     \b
     Example: zerog types myapp:app

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 def worker(
     app: str, processes: int, log_level: str, log_format: str, heartbeat: Path | None, burst: bool, **options: Any
 ) -> None:
-    """Run jobs until SIGTERM, SIGINT or SIGHUP, under any supervisor.
+    """Run jobs until a signal, under any supervisor.
+
+    The signals are SIGTERM, SIGINT and SIGHUP.
 
     With more than one process this one only watches them and replaces what dies. Exit codes: 0 ended as asked,
     1 failed, 2 wrongly called or configured, 3 gave up because its workers died again and again.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.output import ListingGroup, age, operator, plural, print_json_line, span
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, SILENT, STOPPING
@@ -95,7 +96,8 @@ def choice_options(command: F) -> F:
     run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each worker.")(run)
     run = click.option("--all", "everyone", is_flag=True, help="All workers.")(run)
     run = click.option("--host", metavar="HOST", help="All workers on this host.")(run)
-    return click.argument("names", metavar="[NAME]...", nargs=-1)(run)  # type: ignore[return-value]
+    argument = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completions.workers)
+    return argument(run)  # type: ignore[return-value]
 
 
 @app_command()
