@@ -17,20 +17,29 @@ from marshmallow import ValidationError
 
 import zerog
 
-from jobs import LONGEST_BODY, ImportRows, answer_to, public_info
+from jobs import HEADERS, HOSTS, LONGEST_BODY, ImportRows, answer_to, public_info, public_progress
 from jobs import app as jobs
 
 STATIC = Path(__file__).parent / "static"
 
 settings.configure(
-    ALLOWED_HOSTS=["localhost", "127.0.0.1"],
+    ALLOWED_HOSTS=HOSTS,
     DATA_UPLOAD_MAX_MEMORY_SIZE=LONGEST_BODY,
-    MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware", f"{__name__}.Refusals"],
+    MIDDLEWARE=[
+        f"{__name__}.Answers",
+        "django.middleware.common.CommonMiddleware",  # checks the host
+        "django.middleware.csrf.CsrfViewMiddleware",
+    ],
     ROOT_URLCONF=__name__,
 )
 
 
-class Refusals(MiddlewareMixin):
+class Answers(MiddlewareMixin):
+    def process_response(self, _request, response):
+        for name, value in HEADERS.items():
+            response.headers[name] = value
+        return response
+
     def process_exception(self, _request, error):
         if isinstance(error, (zerog.ZerogError, ValidationError)):
             status, body = answer_to(error)
@@ -42,15 +51,15 @@ class Refusals(MiddlewareMixin):
 def submit(request):
     try:
         params = json.loads(request.body)
-    except ValueError:
-        return JsonResponse({"error": "The body is no JSON."}, status=400)
+    except (ValueError, RecursionError):
+        return JsonResponse({"error": "The body is no JSON, or is nested too deeply."}, status=400)
     job = jobs.submit(ImportRows, params)
     return JsonResponse({"uuid": job.uuid}, status=202, headers={"Location": reverse("job", args=[job.uuid])})
 
 
 class Job(View):
     def get(self, _request, uuid):
-        return JsonResponse(jobs.progress(uuid))
+        return JsonResponse(public_progress(uuid))
 
     def delete(self, _request, uuid):
         return JsonResponse({"status": jobs.cancel(uuid)}, status=202)

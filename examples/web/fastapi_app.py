@@ -4,6 +4,7 @@ ZeroG's calls wait for the datastore, so these are plain functions, which FastAP
 ``async def`` such a call would hold up every other request.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,16 +12,25 @@ from fastapi import Body, FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from marshmallow import ValidationError
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import zerog
 
-from jobs import LONGEST_BODY, ImportRows, answer_to, public_info
+from jobs import HEADERS, HOSTS, LONGEST_BODY, ImportRows, answer_to, public_info, public_progress
 from jobs import app as jobs
 
 STATIC = Path(__file__).parent / "static"
 
 app = FastAPI(title="Import", max_body_size=LONGEST_BODY)
 app.mount("/static", StaticFiles(directory=STATIC))
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+
+
+@app.middleware("http")
+async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(HEADERS)
+    return response
 
 
 @app.get("/")
@@ -37,7 +47,7 @@ def submit(params: Annotated[dict[str, Any], Body()], request: Request, response
 
 @app.get("/jobs/{uuid}")
 def progress(uuid: str) -> dict[str, Any]:
-    return jobs.progress(uuid)
+    return public_progress(uuid)
 
 
 @app.get("/jobs/{uuid}/info")

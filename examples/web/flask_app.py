@@ -1,16 +1,23 @@
 """ZeroG behind Flask: ``flask --app flask_app run``, or ``gunicorn --threads 8 flask_app:app``."""
 
-from flask import Flask, request, url_for
+from flask import Flask, abort, request, url_for
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
 import zerog
 
-from jobs import LONGEST_BODY, ImportRows, answer_to, public_info
+from jobs import HEADERS, HOSTS, LONGEST_BODY, ImportRows, answer_to, public_info, public_progress
 from jobs import app as jobs
 
 app = Flask(__name__)  # which serves static/ by itself
 app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY
+app.config["TRUSTED_HOSTS"] = HOSTS
+
+
+@app.after_request
+def add_headers(response):
+    response.headers.update(HEADERS)
+    return response
 
 
 @app.get("/")
@@ -20,13 +27,17 @@ def page():
 
 @app.post("/jobs")
 def submit():
-    job = jobs.submit(ImportRows, request.get_json())
+    try:
+        params = request.get_json()
+    except RecursionError:
+        abort(400, "The body is nested too deeply.")
+    job = jobs.submit(ImportRows, params)
     return {"uuid": job.uuid}, 202, {"Location": url_for("progress", uuid=job.uuid)}
 
 
 @app.get("/jobs/<uuid>")
 def progress(uuid):
-    return jobs.progress(uuid)
+    return public_progress(uuid)
 
 
 @app.get("/jobs/<uuid>/info")

@@ -8,12 +8,21 @@ import os
 import re
 import time
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 import zerog
 
 ROW = re.compile(r"(.+), *(\d{1,9}\.\d\d)")
 LONGEST_BODY = 100_000  # bytes of a request
+LONGEST_RUN = 3600  # seconds for which one submit may occupy a worker
+HOSTS = os.environ.get("WEB_HOSTS", "localhost 127.0.0.1").split()  # names by which browsers reach this application
+HEADERS = {  # of every answer
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers that don't know frame-ancestors
+    "Referrer-Policy": "no-referrer",  # an address holds a job's uuid
+}
 STATUS = {zerog.JobNotFound: 404, zerog.InvalidUuid: 404, zerog.JobStateError: 409, zerog.InvalidValue: 422}
 
 
@@ -26,6 +35,12 @@ class ImportRows(zerog.BaseJob):
         rows = fields.String(required=True, validate=validate.Length(1, 10_000))
         pace = fields.Float(load_default=0.5, validate=validate.Range(0, 60))  # seconds a row, to have something to see
 
+        @validates_schema
+        def check_cost(self, data, **_):
+            seconds = len(data["rows"].splitlines()) * data["pace"]
+            if seconds > LONGEST_RUN:
+                raise ValidationError(f"This would take {seconds:,.0f} s, longer than {LONGEST_RUN:,} s.", "pace")
+
     class State(Schema):
         line = fields.Integer(load_default=0)
         cents = fields.Integer(load_default=0)
@@ -36,8 +51,9 @@ class ImportRows(zerog.BaseJob):
             time.sleep(self.pace)
             row = ROW.fullmatch(lines[number - 1])
             if not row:
+                line = lines[number - 1][:80]
                 self.raise_error_finish(
-                    422, f"line {number} is {lines[number - 1]!r}; expected a name, a comma and an amount such as 12.50"
+                    422, f"line {number} is {line!r}; expected a name, a comma and an amount such as 12.50"
                 )
             name, amount = row.groups()
             cents = self.cents + int(amount.replace(".", ""))
@@ -53,12 +69,25 @@ app = zerog.App(os.environ.get("ZEROG_URL", "sqlite:///web.db"))
 app.register(ImportRows)
 
 
+def public_progress(uuid):
+    """``app.progress``, of whose last error clients get the time and the message."""
+    progress = app.progress(uuid)
+    return {**progress, "lastError": progress["lastError"] and brief(progress["lastError"])}
+
+
 def public_info(uuid):
-    """``app.info`` without the tracebacks, which are not for clients."""
+    """``app.info`` with the times and messages of its entries, without those that operators made.
+
+    Tracebacks are not for clients, nor is who edited or retried a job, why, and which parameters it had before.
+    """
     info = app.info(uuid)
-    for error in info["errors"]:
-        error.pop("traceback", None)
-    return info
+    for kind in ("events", "warnings", "errors"):
+        info[kind] = [brief(entry) for entry in info[kind] if "who" not in entry]
+    return {**info, "lastError": info["lastError"] and brief(info["lastError"])}
+
+
+def brief(entry):
+    return {"timestamp": entry["timestamp"], "msg": entry["msg"]}
 
 
 def answer_to(error):

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from marshmallow import fields
 
 import zerog
 from tests.examples.servers import COMMANDS, WEB, away, stalled_job
+from tests.hostile import TEXTS
 
 MODULES = ("jobs", "flask_app", "fastapi_app", "django_app")
 UNKNOWN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
@@ -58,7 +60,7 @@ def flask_client(web: SimpleNamespace) -> Call:
 def fastapi_client(web: SimpleNamespace) -> Call:
     from fastapi.testclient import TestClient
 
-    client = TestClient(web.fastapi_app.app)
+    client = TestClient(web.fastapi_app.app, base_url="http://localhost")
 
     def call(method: str, path: str, body: bytes = b"", kind: str = JSON) -> tuple[int, Any]:
         response = client.request(method, path, content=body, headers={"Content-Type": kind})
@@ -133,6 +135,82 @@ def test_a_body_without_end_is_refused(call: Call, web: SimpleNamespace) -> None
     before = count(web)
     assert call("POST", "/jobs", json.dumps({"rows": "Ada, 12.50\n" * 10_000}).encode())[0] in (400, 413)
     assert count(web) == before
+
+
+@pytest.mark.parametrize("body", ["[" * 49_000, '{"rows": ' + "[" * 45_000 + "]" * 45_000 + "}", '{"a":' * 15_000])
+def test_a_body_that_is_nested_too_deeply_is_the_clients_fault(body: str, call: Call, web: SimpleNamespace) -> None:
+    before = count(web)
+    status, answer = call("POST", "/jobs", body.encode())
+    assert (status, "error" in answer or "detail" in answer) == (400, True)
+    assert count(web) == before
+
+
+def test_one_submit_costs_a_bounded_time_of_a_worker(call: Call, web: SimpleNamespace) -> None:
+    before = count(web)
+    status, answer = call("POST", "/jobs", json.dumps({"rows": "A, 1.00\n" * 1000, "pace": 60}).encode())
+    assert (status, answer["fields"]["pace"]) == (422, ["This would take 60,000 s, longer than 3,600 s."])
+    assert count(web) == before
+
+
+def headers_of(module: str, web: SimpleNamespace, path: str, host: str) -> tuple[int, dict[str, str]]:
+    """The status and the headers of an answer to a request with this Host."""
+    if module == "flask_app":
+        with web.flask_app.app.test_client().get(path, base_url=f"http://{host}") as response:
+            return response.status_code, dict(response.headers)
+    if module == "fastapi_app":
+        from fastapi.testclient import TestClient
+
+        answer = TestClient(web.fastapi_app.app, base_url=f"http://{host}").get(path)
+        return answer.status_code, {name.title(): value for name, value in answer.headers.items()}
+    from django.test import Client
+
+    result = Client(headers={"host": host}).get(path)
+    result.close()
+    return result.status_code, dict(result.headers)
+
+
+@pytest.mark.parametrize("module", MODULES[1:])
+@pytest.mark.parametrize("path", ["/", "/static/page.js", f"/jobs/{UNKNOWN}", "/nowhere"])
+def test_an_answer_is_neither_sniffed_nor_framed(module: str, path: str, web: SimpleNamespace) -> None:
+    """Pages, files, answers and errors alike."""
+    _, headers = headers_of(module, web, path, "localhost")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("module", MODULES[1:])
+def test_another_host_is_refused(module: str, web: SimpleNamespace) -> None:
+    """A name that an attacker lets point to this server (DNS rebinding) reaches no job."""
+    assert headers_of(module, web, "/", "localhost")[0] == 200
+    assert headers_of(module, web, "/", "evil.example")[0] == 400
+
+
+def test_clients_see_times_and_messages_alone(call: Call, web: SimpleNamespace) -> None:
+    """Not who edited or retried a job, why, or what its parameters were; nor types, tracebacks and values of errors."""
+    uuid = submit(call, "Ada, 12.50\nsecret-before")
+    web.jobs.app.edit(uuid, {"rows": "Ada, 12.50\nGrace"}, reason="secret-reason", who="secret-operator")
+    work(web)
+    web.jobs.app.retry(uuid, "secret-reason", "secret-operator")
+    for path in (f"/jobs/{uuid}", f"/jobs/{uuid}/info"):
+        status, answer = call("GET", path)
+        assert status == 200
+        assert "secret" not in json.dumps(answer)
+        assert answer["lastError"].keys() == {"timestamp", "msg"}
+    assert {*answer["events"][0], *answer["errors"][0]} == {"timestamp", "msg"}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_hostile_text_is_data_for_the_endpoints(text: str, call: Call, web: SimpleNamespace) -> None:
+    """It comes back as it was sent, as JSON, within the reason why the job failed."""
+    status, answer = call("POST", "/jobs", json.dumps({"rows": text, "pace": 0}).encode())
+    assert status == 202
+    work(web)
+    info = call("GET", f"/jobs/{answer['uuid']}/info")[1]
+    assert repr(text.splitlines()[0][:80]) in info["errors"][-1]["msg"]
+    assert call("GET", f"/jobs/{quote(text, safe='')}")[0] in (400, 404)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
