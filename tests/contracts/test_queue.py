@@ -95,9 +95,9 @@ class TestCalmChaos(QueueContract):
         queue.queue.put_raw(body)
 
 
-def explore(new_queue, lossy: bool = False) -> None:
+def explore(new_queue, lossy: bool = False, examples: int = 80) -> None:
     run_state_machine_as_test(
-        queue_machine(new_queue, lossy), settings=settings(max_examples=80, stateful_step_count=30, deadline=None)
+        queue_machine(new_queue, lossy), settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
     )
 
 

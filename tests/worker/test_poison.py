@@ -76,7 +76,7 @@ def test_good_jobs_run_before_and_behind_damaged_ones(
     caplog.set_level(logging.WARNING, "zerog")
     with Running(app, executor=executor, concurrency=2, lease=1.0) as running:
         until(lambda: all(app.progress(uuid)["status"] == "succeeded" for uuid in (first, last)))
-        running.worker._session._reconciler.interval = 0.2  # type: ignore[union-attr]
+        running.worker._session._sweeping._reconciler.interval = 0.2  # type: ignore[union-attr]
         until(lambda: app.progress(dead)["status"] == "succeeded", 30)
         until(lambda: all(uuid in caplog.text for uuid in planted), 30)
     assert running.stats is not None and running.stats.ran == 3

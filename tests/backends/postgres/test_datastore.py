@@ -37,4 +37,4 @@ class TestPostgres(DatastoreContract):
 
 def test_model() -> None:
     """Random sequences of calls, each answer compared with a model's."""
-    explore(lambda: PostgresDatastore(recycled()), 40)
+    explore(lambda: PostgresDatastore(recycled()), 20)

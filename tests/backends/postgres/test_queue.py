@@ -34,7 +34,7 @@ class TestPostgres(QueueContract):
 
 def test_model() -> None:
     """Random sequences of calls, each answer compared with a model's."""
-    explore(lambda clock: PostgresQueue(recycled(), clock=clock))
+    explore(lambda clock: PostgresQueue(recycled(), clock=clock), examples=25)
 
 
 BAD = {

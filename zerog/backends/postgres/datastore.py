@@ -265,8 +265,8 @@ class PostgresDatastore(Datastore):
         found = self.server.read(statements.READ_WHOLE, {"keys": [key]}, key)
         if not found:
             return None
-        row = Row(*found[0][:6])
-        return row, whole_of(row, dict(zip(HISTORY, found[0][6:], strict=True)))
+        row = Row(*found[0][:7])
+        return row, whole_of(row, dict(zip(HISTORY, found[0][7:], strict=True)))
 
     def _last(self, key: str) -> tuple[int, int, int] | None:
         found = self.server.read(statements.LAST, {"key": key}, key)
@@ -299,7 +299,7 @@ def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
             f"d.key {is_ahead} %(after)s" if time is None else f"({time}, d.key) {is_ahead} (%(place)s, %(after)s)"
         )
     order = f"d.key{way}" if time is None else f"{time}{way}, d.key{way}"
-    columns_of_row = "d.key, d.id, d.cas, d.lists, d.state, d.body"
+    columns_of_row = "d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body"
     return (
         f"SELECT {columns_of_row}, {time or 'NULL'} FROM {{schema}}.zerog_documents d "
         f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s"

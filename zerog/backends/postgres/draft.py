@@ -103,7 +103,7 @@ class Draft:
             body = jsonvalues.encode_checked({**self.body, **folded}, key, self._limit)
             state = jsonvalues.encode_checked({f: v for f, v in self.state.items() if f in MOVING}, key)
         lists = self.row.lists if self._lists is None else jsonvalues.encode_checked(self._lists)
-        return (body, state, lists, *derived(self.state))
+        return (body, state, lists, *derived(self.state, self.row.sound))
 
     def _append(self, operation: Operation) -> int:
         """Append an entry to a list of the history; return how many fell out at the front."""

@@ -111,11 +111,13 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         looked = 0
         while True:
             looked += len(taken.left)
-            self._claim_left(claims, taken.left, call, loader)
+            self._claim_left(claims, taken.left, want, call, loader)
             if taken.is_due:
                 self.queue.promote()
+                call.due_first = False
             if len(claims) >= want or not any(taken) or (claims and looked >= ENTRIES):
                 return
+            call.look = min(ENTRIES, 4 * max(call.look, len(taken.left)))
             _, taken = self._settle_and_claim((), claims, want - len(claims), call)
 
     def _settle_and_claim(
@@ -148,7 +150,8 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         self._turn = (self._turn + len(made)) % FAIR_SHARE
         left = [_left_of(answer) for answer in taken if answer[0] == "left"]
         said = {answer[0] for answer in answers}
-        return self._settled(settlements, ends, done), Taken(left, "due" in said, "short" in said, bool(puts))
+        has_put = any(settlement.kind != "finish" for settlement in settlements)
+        return self._settled(settlements, ends, done), Taken(left, "due" in said, "short" in said, has_put)
 
     def _in_turn(self, answers: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Return taken entries in their order, those of the lowest priority each in its turn."""
@@ -162,9 +165,9 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         return ordered
 
     def _claim_of(self, answer: tuple[Any, ...], call: _Call) -> Claim:
-        _, n, key, row_id, cas, lists, state, body, epoch, _, _ = answer
+        _, n, key, row_id, cas, lists, state, _, body, epoch, _, _ = answer
         nonce = f"{call.nonce}{n}"
-        self._remember(nonce, Row(key, row_id, cas, lists, state, None))
+        self._remember(nonce, Row(key, row_id, cas, lists, state, True, None))
         return Claim(key, key.removeprefix(f"{DOCUMENT_TYPE}_"), epoch, nonce, cas, {}, raw_head=(state, body))
 
     def _remember(self, nonce: str, row: Row) -> None:
@@ -174,14 +177,16 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
 
     def read_raw_head(self, claim: Claim) -> Document:
         state, body = claim.raw_head
-        return head_of(Row(claim.key, 0, 0, "", state, body))
+        return head_of(Row(claim.key, 0, 0, "", state, True, body))
 
-    def _claim_left(self, claims: list[Claim], left: Sequence[Left], call: _Call, loader: Loader) -> None:
-        """Claim the jobs of entries that are accepted; move or remove the other entries."""
+    def _claim_left(self, claims: list[Claim], left: Sequence[Left], want: int, call: _Call, loader: Loader) -> None:
+        """Claim the jobs of entries that are accepted until there are ``want``; move or remove the other entries."""
         moves: list[Move] = []
         made: dict[int, Claim] = {}
         drafts: list[Draft] = []
         for each in left:
+            if len(claims) + len(drafts) >= want:
+                break
             considered = self._consider(each, call.worker, loader)
             if isinstance(considered, Move):
                 moves.append(considered)
@@ -254,7 +259,10 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         names = self.serving(queues)
-        return self.queue.are_ready(names) or (self.queue.wait(timeout, names) and self.queue.are_ready(names))
+        if self.queue.are_ready(names):
+            return True
+        is_put = self.queue.wait(timeout, names)
+        return self.queue.are_ready(names) if is_put is None else is_put
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         self.queue.wake()
@@ -268,6 +276,10 @@ class _Call:
         self._queues = list(queues)
         self._batch = batch
         self._calls = 0
+        self.look = 0
+        """Entries to look at, if more than are wanted: after some that could not be taken."""
+        self.due_first = True
+        """True if nothing is to be claimed while entries are due, since these may come before those that are ready."""
         self.nonce = ""
         """What the nonces begin with that the latest statement numbers."""
 
@@ -286,6 +298,8 @@ class _Call:
             "queues": self._queues,
             "upwards": self._queues[::-1],
             "want": want,
+            "look": max(want, self.look),
+            "due_first": self.due_first,
             "turn": FAIR_SHARE - 1 - turn,
             "low": (turn + want) // FAIR_SHARE,
             "now": seconds,
@@ -299,7 +313,7 @@ class _Call:
 @lru_cache(maxsize=8)
 def _of_worker(worker: WorkerIdentity) -> dict[str, Any]:
     """Return the parameters that depend on the worker alone."""
-    mark = "\\0nonce\\0"
+    mark = "\0"
     owner = jsonvalues.encode_checked(worker.as_owner(mark))
     before, after = owner.split(jsonvalues.encode_checked(mark)[1:-1])
     constant = {
@@ -316,5 +330,5 @@ def _of_worker(worker: WorkerIdentity) -> dict[str, Any]:
 
 
 def _left_of(answer: tuple[Any, ...]) -> Left:
-    _, _, key, row_id, cas, lists, state, body, _, entry, uuid = answer
-    return Left(entry, uuid, None if key is None else Row(key, row_id, cas, lists, state, body))
+    _, _, key, row_id, cas, lists, state, sound, body, _, entry, uuid = answer
+    return Left(entry, uuid, None if key is None else Row(key, row_id, cas, lists, state, sound, body))

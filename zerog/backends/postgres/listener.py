@@ -37,15 +37,18 @@ class Listener:
         """Seconds that a wait may take, so that nothing is missed."""
         return POOLED_POLL if self._server.is_pooled else POLL
 
-    def wait(self, timeout: float, queues: Collection[str]) -> bool:
-        """Wait until something was put on one of the queues or ``timeout`` has passed; False if ``wake`` was called."""
+    def wait(self, timeout: float, queues: Collection[str]) -> bool | None:
+        """Wait ``timeout`` seconds at most. True if something was put on one of the queues, None if it may have been.
+
+        False if ``wake`` was called.
+        """
         mine = self._of_this_process()
         if not mine.turn.acquire(timeout=timeout):
-            return True
+            return None
         try:
             if mine.connection is None and self._open(mine):
-                return True  # nothing was notified until now: poll once more
-            return not mine.is_woken(timeout, frozenset(queues))
+                return None  # nothing was notified until now: poll once more
+            return mine.wait(timeout, frozenset(queues))
         finally:
             mine.turn.release()
 
@@ -110,8 +113,8 @@ class _OfProcess:
         self.has_logged = False
         self._reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def is_woken(self, timeout: float, queues: frozenset[str]) -> bool:
-        """Wait for a notification about one of the queues; True if ``wake`` was called."""
+    def wait(self, timeout: float, queues: frozenset[str]) -> bool | None:
+        """Wait for a notification about one of the queues: True; None if none came, False if ``wake`` was called."""
         end = SYSTEM.monotonic() + timeout
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
@@ -123,9 +126,11 @@ class _OfProcess:
             if self._reader in ready:
                 with suppress(BlockingIOError):
                     os.read(self._reader, 1_024)
-                return True
-            if left <= 0 or self.connection is None or not queues.isdisjoint(self._notified(self.connection)):
                 return False
+            if left <= 0 or self.connection is None:
+                return None
+            if not queues.isdisjoint(self._notified(self.connection)):
+                return True
 
     def _notified(self, connection: Connection) -> list[str]:
         """Return the queues of the notifications that have arrived. Drops a connection that has ended."""

@@ -55,7 +55,7 @@ class PostgresQueue(Queue):
             left = deadline - clock.monotonic()
             if reservation is not None or left <= 0:
                 return reservation
-            if not self.wait(left, (self.name,)):
+            if self.wait(left, (self.name,)) is False:
                 return self._reserve_now()
 
     def reserve_lowest(self) -> Reservation | None:
@@ -104,8 +104,11 @@ class PostgresQueue(Queue):
         made = self.run(statements.PROMOTE, {"now": self.time(), "most": PROMOTED}, writes=True)
         return len(made) >= PROMOTED
 
-    def wait(self, timeout: float, queues: Sequence[str]) -> bool:
-        """Wait until one of the queues may have an entry or ``timeout`` has passed; False if ``wake`` was called."""
+    def wait(self, timeout: float, queues: Sequence[str]) -> bool | None:
+        """Wait until one of the queues may have an entry, or for ``timeout`` seconds.
+
+        True if something was put, None if that isn't known, False if ``wake`` was called.
+        """
         ((due,),) = self.run(statements.SOON, {}, writes=False)
         longest = self._listener.poll
         if due is not None:

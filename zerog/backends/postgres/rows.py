@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from zerog.backends.postgres.tables import INDEXED
-from zerog.exceptions import CorruptDocument
+from zerog.exceptions import CorruptDocument, SchemaTooNew
 from zerog.records.fields import FORMAT, HISTORY, LARGEST_COUNT, named
-from zerog.records.job import WAITING
+from zerog.records.job import WAITING, check_head, make_key, new_document
 from zerog.records.operations import Document, dropped_field
 from zerog.support import jsonvalues
 
@@ -35,8 +35,13 @@ DERIVED = (
     ("ready", "text"),
     ("epoch", "bigint"),
     ("attempts", "bigint"),
+    ("sound", "boolean"),
 )
 """Columns computed from ``state``, and their types."""
+
+_SOUND = new_document("sound", 1.0, "2026-01-01T00:00:00.000000+00:00")
+_KEY = make_key(_SOUND["uuid"])
+"""A document that stands in for the fields of one that are not at hand, and its key."""
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00").fullmatch
 
@@ -52,6 +57,8 @@ class Row(NamedTuple):
     cas: int
     lists: str
     state: str
+    sound: bool
+    """True if the engine could work with the document when it was last written whole."""
     body: str | None
 
 
@@ -137,14 +144,18 @@ def stored(key: str, document: Document, limit: int, start: int = 0) -> Stored:
         else:
             body[field] = value
     texts = (jsonvalues.encode_checked(body, key, limit), jsonvalues.encode_checked(state, key))
-    return Stored(*texts, jsonvalues.encode_checked(lists), derived(state), history)
+    is_sound = _is_sound(key, {**body, **state})
+    return Stored(*texts, jsonvalues.encode_checked(lists), derived(state, is_sound, is_checked=True), history)
 
 
-def derived(state: Document) -> tuple[Any, ...]:
-    """Return the values of the columns of DERIVED."""
+def derived(state: Document, is_sound: bool, is_checked: bool = False) -> tuple[Any, ...]:
+    """Return the values of the columns of DERIVED.
+
+    ``is_sound``: the fields that are not in ``state`` are; with ``is_checked`` all are.
+    """
     get = state.get
     epoch, attempts = get("epoch"), get("attempts")
-    kind, ready = _claimable(state)
+    kind, ready = _claimable(state, is_checked) if is_sound else (None, None)
     return (
         indexed(get("status")),
         indexed(get("jobType")),
@@ -156,7 +167,17 @@ def derived(state: Document) -> tuple[Any, ...]:
         ready,
         epoch if _is_count(epoch) else None,
         attempts if _is_count(attempts) else None,
+        is_sound,
     )
+
+
+def _is_sound(key: str, head: Document) -> bool:
+    """True if the engine can work with a head."""
+    try:
+        check_head(key, head)
+    except (CorruptDocument, SchemaTooNew):
+        return False
+    return True
 
 
 def indexed(value: Any) -> str | None:
@@ -169,21 +190,23 @@ def kind_of(job_type: str, version: float) -> str:
     return jsonvalues.encode_checked([job_type, float(version)])
 
 
-def _claimable(state: Document) -> tuple[str | None, str | None]:
+def _claimable(state: Document, is_checked: bool) -> tuple[str | None, str | None]:
     """Return the kind of a job that waits and may be claimed unread, and the time from which on; else (None, None).
 
     ``zerog.engine.decision.decide`` allows all that this does, from that time on.
     """
     get = state.get
-    if get("status") not in WAITING or get("cancelRequested") is not None or get("owner") is not None:
+    if get("status") not in WAITING or get("cancelRequested") is not None:
+        return None, None
+    if not is_checked and not _is_sound(_KEY, {**_SOUND, **state}):
         return None, None
     job_type: Any = get("jobType")
     version: Any = get("schemaVersion")
-    if type(job_type) is not str or type(version) not in (int, float) or get("format") != FORMAT:
+    if get("format") != FORMAT:
         return None, None
     updated: Any = get("updatedAt")
     not_before: Any = get("notBefore")
-    if not (_is_count(get("epoch")) and _is_count(get("attempts")) and _is_count(get("seq"))):
+    if not (_is_count(get("epoch")) and _is_count(get("attempts"))):
         return None, None
     if not _is_time(updated) or not (not_before is None or _is_time(not_before)):
         return None, None

@@ -26,7 +26,9 @@ def complete(statement: str, schema: str) -> str:
 
 _NAMES = [name for name, _ in DERIVED]
 _DERIVED = ", ".join(_NAMES)
-_ROW = "d.key, d.id, d.cas, d.lists, d.state"
+_GIVEN = ", ".join(f"%({name}){'b' if kind == 'text' else 's'}::{kind}[]" for name, kind in DERIVED)
+"""Texts are sent in binary, which spares escaping the JSON in them."""
+_ROW = "d.key, d.id, d.cas, d.lists, d.state, d.sound"
 
 HISTORIES = ", ".join(
     f"(SELECT string_agg(entry, ',' ORDER BY n) FROM {{schema}}.zerog_history h"
@@ -52,8 +54,8 @@ CREATE = f"""
 WITH given AS MATERIALIZED (
     SELECT g.*, CASE WHEN g.put_queue IS NOT NULL THEN nextval('{{schema}}.zerog_entries') END AS entry
     FROM unnest(
-        %(keys)s::text[], %(tokens)s::bigint[], %(body)s::text[], %(state)b::text[], %(lists)s::text[],
-        {", ".join(f"%({name})s::{kind}[]" for name, kind in DERIVED)},
+        %(keys)s::text[], %(tokens)s::bigint[], %(body)b::text[], %(state)b::text[], %(lists)b::text[],
+        {_GIVEN},
         %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
         %(put_due)s::float8[], %(put_ttr)s::float8[]
     ) AS g(
@@ -85,8 +87,8 @@ given AS MATERIALIZED (
     SELECT g.*, CASE WHEN g.put_queue IS NULL THEN NULL WHEN g.put_ahead THEN nextval('{{schema}}.zerog_ahead')
         ELSE nextval('{{schema}}.zerog_entries') END AS entry
     FROM unnest(
-        %(ids)s::bigint[], %(tokens)s::bigint[], %(body)s::text[], %(state)b::text[], %(lists)s::text[],
-        {", ".join(f"%({name})s::{kind}[]" for name, kind in DERIVED)},
+        %(ids)s::bigint[], %(tokens)s::bigint[], %(body)b::text[], %(state)b::text[], %(lists)b::text[],
+        {_GIVEN},
         %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
         %(put_due)s::float8[], %(put_ttr)s::float8[], %(put_ahead)s::boolean[], %(taken)s::bigint[]
     ) AS g(
@@ -220,11 +222,15 @@ SELECT 1
 # The claim.
 
 _TAKEN = """
-top AS MATERIALIZED (
+due AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s) AS is_there
+), room AS MATERIALIZED (
+    SELECT CASE WHEN is_there AND %(due_first)s THEN 0 ELSE %(look)s END AS look FROM due
+), top AS MATERIALIZED (
     SELECT e.id, e.uuid FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
         SELECT q.id, q.uuid FROM {schema}.zerog_queue q WHERE q.queue = w.name AND q.due = 0
-        ORDER BY q.priority DESC, q.id LIMIT %(want)s FOR UPDATE SKIP LOCKED
-    ) AS e LIMIT %(want)s
+        ORDER BY q.priority DESC, q.id LIMIT (SELECT look FROM room) FOR UPDATE SKIP LOCKED
+    ) AS e LIMIT (SELECT look FROM room)
 ), high AS (
     SELECT w.name, e.priority FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
         SELECT priority FROM {schema}.zerog_queue WHERE queue = w.name AND due = 0 ORDER BY priority DESC LIMIT 1
@@ -237,7 +243,7 @@ top AS MATERIALIZED (
     SELECT e.id, e.uuid FROM bottom b, LATERAL (
         SELECT q.id, q.uuid FROM {schema}.zerog_queue q
         WHERE q.queue = b.name AND q.due = 0 AND q.priority = b.priority
-        ORDER BY q.id LIMIT %(low)s FOR UPDATE SKIP LOCKED
+        ORDER BY q.id LIMIT (SELECT least(look, %(low)s) FROM room) FOR UPDATE SKIP LOCKED
     ) AS e WHERE NOT EXISTS (SELECT FROM high h WHERE h.name = b.name AND h.priority = b.priority)
 ), lows AS (
     SELECT count(*) AS taken, count(*) < %(low)s AND EXISTS (
@@ -246,41 +252,46 @@ top AS MATERIALIZED (
 ), next AS MATERIALIZED (
     (
         SELECT id, uuid, row_number() OVER () AS n FROM top WHERE id NOT IN (SELECT id FROM low)
-        LIMIT (SELECT CASE WHEN is_short THEN least(%(want)s, %(turn)s + {share} * taken) ELSE %(want)s END - taken
-            FROM lows)
+        LIMIT (SELECT CASE WHEN is_short THEN least(look, %(turn)s + {share} * taken) ELSE look END - taken
+            FROM lows, room)
     ) UNION ALL SELECT id, uuid, {low} + row_number() OVER () FROM low
+), fit AS MATERIALIZED (
+    SELECT next.id, next.n, d.id AS document
+    FROM next JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
+    WHERE d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
+    ORDER BY next.n < {low}, next.n LIMIT %(want)s
 ), claimed AS (
     UPDATE {schema}.zerog_documents d SET
         cas = d.cas + 1, status = 'running', due = NULL, kind = NULL, ready = NULL,
         epoch = d.epoch + 1, attempts = d.attempts + 1,
         state = left(d.state, -1) || %(fields)s || ',"epoch":' || d.epoch + 1 || ',"attempts":' || d.attempts + 1
             || ',"startedAt":"' || greatest(d.ready, %(now_text)s) || '","updatedAt":"'
-            || greatest(d.ready, %(now_text)s) || '","run":"' || %(batch)s || next.n || '","owner":'
-            || %(before_nonce)s || %(batch)s || next.n || %(after_nonce)s || '}'
-    FROM next
-    WHERE d.key = '{prefix}' || next.uuid::text AND d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
-    RETURNING next.id AS entry, next.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
+            || greatest(d.ready, %(now_text)s) || '","run":"' || %(batch)s || fit.n || '","owner":'
+            || %(before_nonce)s || %(batch)s || fit.n || %(after_nonce)s || '}'
+    FROM fit
+    WHERE d.id = fit.document AND d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
+    RETURNING fit.id AS entry, fit.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
 ), off AS (
     DELETE FROM {schema}.zerog_queue q USING claimed c WHERE q.id = c.entry
 )"""
 
 _RESULT = """
-SELECT 'claimed', n, key, id, cas, lists, state, body, epoch, NULL::bigint, NULL::text FROM claimed
+SELECT 'claimed', n, key, id, cas, lists, state, true, body, epoch, NULL::bigint, NULL::text FROM claimed
 UNION ALL
-SELECT 'left', next.n, d.key, d.id, d.cas, d.lists, d.state, d.body, d.epoch, next.id, next.uuid::text
+SELECT 'left', next.n, d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body, d.epoch, next.id, next.uuid::text
 FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
-WHERE next.id NOT IN (SELECT entry FROM claimed)
+WHERE (d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s) IS NOT TRUE
 UNION ALL
-SELECT 'due', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-WHERE EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s)
+SELECT 'due', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM due WHERE is_there
 UNION ALL
-SELECT 'short', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM lows WHERE is_short
+SELECT 'short', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM lows WHERE is_short
 """
 
 CLAIM = f"WITH {_TAKEN}{_RESULT}"
 
 CHANGE_AND_CLAIM = f"""WITH {CHANGED}, {_TAKEN.strip()}{_RESULT}
 UNION ALL
-SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, entry, NULL
+SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, NULL, entry, NULL
 FROM changed, (SELECT count(*) FROM told) AS all_told
 """

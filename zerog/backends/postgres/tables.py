@@ -50,7 +50,8 @@ CREATE TABLE {schema}.zerog_documents (
     kind text COLLATE "C",
     ready text COLLATE "C",
     epoch bigint CHECK (epoch BETWEEN 0 AND 9007199254740992),
-    attempts bigint CHECK (attempts BETWEEN 0 AND 9007199254740992)
+    attempts bigint CHECK (attempts BETWEEN 0 AND 9007199254740992),
+    sound boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX zerog_by_status ON {schema}.zerog_documents (status, key);
 CREATE INDEX zerog_by_due ON {schema}.zerog_documents (due, key) WHERE due IS NOT NULL;
