@@ -108,6 +108,8 @@ class TwoVerbs(MemoryDatastore):
 
 
 class TestTwoVerbs(EngineContract):
+    sampling = 10
+
     @pytest.fixture
     def engine(self, clock: ManualClock) -> Engine:
         return Engine(TwoVerbs(), MemoryQueue(clock=clock), clock)

@@ -36,7 +36,7 @@ def _redis(folder: Path) -> zerog.App:
 
 
 def _postgres(folder: Path) -> zerog.App:
-    return zerog.App(postgres_servers.url_for(folder))
+    return zerog.App(postgres_servers.recycled())
 
 
 def _rq(folder: Path) -> zerog.App:

@@ -25,6 +25,8 @@ TEXTS = ("body", "state", "lists", "status", "kind", "ready")
 class Damage(EngineContract):
     """Damages single columns, as a foreign program could."""
 
+    sampling = 10
+
     damages = (
         *((column, "7") for column in NUMBERS),
         *((column, value) for column in TEXTS for value in ("{", "7", '{"events":[1,1]}')),
@@ -70,8 +72,11 @@ class TestLooking(Damage):
         datastore.close()
 
 
+@pytest.mark.wide
 class TestGeneric(EngineContract):
     """The generic engine over two handles."""
+
+    sampling = 10
 
     @pytest.fixture
     def engine(self, url: str, clock: ManualClock) -> Iterator[Engine]:
