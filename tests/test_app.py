@@ -307,7 +307,8 @@ def bring_to(app: Any, status: str) -> str:
     elif status == "succeeded":
         zerog.Worker(app).run(burst=True)
     elif status == "failed":
-        app.datastore.mutate(f"zerog_job_{uuid}", zerog.engine.transitions.finished(500, "2026-01-01T00:00:00+00:00"))
+        ended = zerog.engine.transitions.finished({}, 500, "2026-01-01T00:00:00+00:00")
+        app.datastore.mutate(f"zerog_job_{uuid}", ended)
     elif status == "cancelled":
         app.cancel(uuid)
     assert app.progress(uuid)["status"] == status

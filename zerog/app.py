@@ -159,7 +159,7 @@ class App:
 
         ``params`` is a JSON Schema (draft 2020-12). Raises ConfigurationError if apispec isn't installed.
         """
-        return [described_type(job_class) for _, job_class in sorted(self.registry.get_registered_classes().items())]
+        return [described_type(job_class) for job_class in self.registry.client_classes()]
 
     def submit(
         self,

@@ -24,6 +24,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.ending import Ending, ending_of
 from zerog.jobs.load import construct
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.retention import Keep
@@ -63,17 +64,26 @@ class JobRegistry:
                     "Nothing was registered."
                 )
             added[job_type] = job_class
+        for job_class in list(added.values()):
+            ending = ending_of(job_class)
+            if ending is not None:
+                added.setdefault(ending.JOB_TYPE, ending)
         self._classes.update(added)
 
     def remove_class(self, job_type: str) -> type[BaseJob]:
         """Remove a type and return its class. Workers of this app put its jobs back. Raises UnknownJobType."""
         job_class = self.get_class(job_type)
         del self._classes[job_type]
+        self._classes.pop(declaration_of(job_class).follower or "", None)
         return job_class
 
     def get_registered_classes(self) -> dict[str, type[BaseJob]]:
         """Return the registered classes by type."""
         return dict(self._classes)
+
+    def client_classes(self) -> list[type[BaseJob]]:
+        """Return the registered classes whose jobs clients submit, by type: all but those that call ``on_end``."""
+        return [found for _, found in sorted(self._classes.items()) if not issubclass(found, Ending)]
 
     def kept(self) -> dict[str, dict[str, Keep]]:
         """Return the time for which ended jobs are kept, by status and type; only of classes that set one."""

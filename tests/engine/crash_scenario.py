@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.engine.engines import KINDS
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine, Unsuitable
+from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.operator import Change
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
@@ -66,6 +68,7 @@ class Lives:
         self.settle(Settlement(claims[unaware], "requeue", 1))
         for claim in self.engine.claim(6, FIRST, accept):
             self.finish(claim)
+        self.be_followed()
         mended = self.submit(6, delay=100.0)
         self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "alice", "it was wrong")
         self.engine.cancel(mended)
@@ -74,7 +77,7 @@ class Lives:
         self.enqueue()
         self.be_refused()
 
-    def submit(self, number: int, delay: float = 0, **fields: float) -> str:
+    def submit(self, number: int, delay: float = 0, **fields: Any) -> str:
         document = new_document("test", 1.0, to_text(self.engine.clock.now()))
         document |= {"number": number, **fields}
         self.engine.submit([document], delay)
@@ -99,6 +102,13 @@ class Lives:
         assert self._accepted is not None
         self.submit(7, schemaVersion=1 / len(self._accepted.read_text()))
         self.engine.claim(1, STRANGER, refuse)
+
+    def be_followed(self) -> None:
+        """End a job and submit its follower, which waits for the next worker."""
+        uuid = self.submit(8, follower="test")
+        for claim in self.engine.claim(6, FIRST, accept):
+            self.finish(claim)
+        follow(self.engine, uuid)
 
     def discard(self, uuid: str) -> None:
         self.write_down(f"-{uuid}")  # from here on it may be gone
@@ -147,7 +157,7 @@ def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND)
         for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)
-        if all(head["status"] in TERMINAL for head in enqueued(engine)):
+        if all(head["status"] in TERMINAL and not is_to_be_followed(head) for head in enqueued(engine)):
             return
     raise AssertionError(f"some jobs never ended: {enqueued(engine)}")
 
@@ -157,6 +167,9 @@ def check(engine: Engine, accepted: list[str]) -> None:
     for uuid in accepted:
         document = engine.datastore.read(make_key(uuid))
         assert document is not None, f"{uuid} was accepted and is lost"
+    followed = [head["uuid"] for head in enqueued(engine) if head["follower"]]
+    parents = [head["parent"] for head in enqueued(engine) if head["parent"]]
+    assert sorted(followed) == sorted(parents), "an end has not one follower"
     for head in enqueued(engine):
         document = engine.datastore.read(make_key(head["uuid"])) or {}
         assert document["status"] in ("succeeded", "cancelled"), document

@@ -117,6 +117,9 @@ class Hooked(Shared):
         if isinstance(error, ConnectionError):
             raise zerog.WarningContinue("no route", delay=60) from error
 
+    def on_end(self, status: str) -> None:
+        assert status
+
     async def run(self) -> int:
         follower: Later = self.submit(Later, delay=5)
         uuids: list[str] = self.submit_many("later", [{}], queue="mails")
@@ -227,6 +230,7 @@ same_one: type[zerog.BaseJob] = registry.class_of(one)
 registry.expect("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "later", one)
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.load_head({})
+clients: list[type[zerog.BaseJob]] = registry.client_classes()
 undeclared: list[str] = registry.undeclared({"jobType": "later"})
 without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})
 kept: float = registry.kept()["failed"]["later"].seconds

@@ -15,6 +15,7 @@ from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE, EngineBase
 from zerog.engine.cas import UNANSWERED
+from zerog.engine.followers import is_to_be_followed, submit_follower, why_kept
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -119,6 +120,8 @@ class OperatorVerbs(EngineBase):
                     return head
                 raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
             _check_end(head, ended)
+            if is_to_be_followed(head):  # the retry takes the mark of this end away
+                submit_follower(self, head)
             now = self._now()
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
             text += f": {reason}" if reason else ""
@@ -161,6 +164,8 @@ class OperatorVerbs(EngineBase):
                 raise JobStateError(f"job {uuid} is {head['status']} and can't be removed; cancel it first")
             check_layout(head)
             _check_end(head, ended)
+            if (why := why_kept(self, head)) is not None:
+                raise JobStateError(f"job {uuid} can't be removed yet: {why}. Nothing was removed.")
             with attempts:
                 failpoint("discard.delete")
                 self.datastore.delete(key, cas=token)
@@ -198,7 +203,7 @@ class OperatorVerbs(EngineBase):
         A job that can't be removed now, whatever the reason, is left for another time.
         """
         removed: list[Document] = []
-        for some in self._groups(heads):
+        for some in self._groups([head for head in heads if why_kept(self, head) is None]):
             try:
                 removed += self._discard(some, reason)
             except AmbiguousWrite as error:
@@ -281,6 +286,8 @@ class EditVerb(EngineBase):
         )
         limit = self.kept(head)
         if again:
+            if is_to_be_followed(head):
+                submit_follower(self, head)
             operations = [*change.operations, *transitions.retried(head, event, now, limit)]
         else:
             operations = transitions.edited(change.operations, event, now, limit)

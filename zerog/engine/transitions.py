@@ -175,7 +175,6 @@ def claimed(head: Document, worker: WorkerIdentity, nonce: str, now: str) -> lis
 
 
 _DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
-_OFF_QUEUE: list[Operation] = [Set("queueState", NOT_QUEUED), Set("notBefore", None), Set("due", None)]
 
 
 def settled(settlement: Settlement, now: str) -> list[Operation]:
@@ -183,7 +182,7 @@ def settled(settlement: Settlement, now: str) -> list[Operation]:
     operations = [*settlement.operations, *_DISOWNED]
     if settlement.kind == "finish":
         ended = max(stamp(settlement.claim.head, now), settlement.at)
-        return operations + finished(settlement.result_code, ended, settlement.status)
+        return operations + finished(settlement.claim.head, settlement.result_code, ended, settlement.status)
     if settlement.kind == "release":
         operations.append(Add("attempts", -1, low=0))
     return operations + waiting(now, settlement.delay)
@@ -198,15 +197,20 @@ def keeps_its_place(head: Document) -> bool:
     return bool(head["crashes"] + head["lost"] <= 1)
 
 
-def finished(result_code: int, now: str, status: str | None = None) -> list[Operation]:
-    """Return the operations for a terminal status. A job that failed keeps the completeness it had."""
+def finished(head: Document, result_code: int, now: str, status: str | None = None) -> list[Operation]:
+    """Return the operations for a terminal status. A job that failed keeps the completeness it had.
+
+    A job with a follower is due from then on: a sweep submits that.
+    """
     succeeded = 200 <= result_code < 300
     operations: list[Operation] = [
         Set("status", status or (SUCCEEDED if succeeded else FAILED)),
         Set("resultCode", result_code),
         Set("finishedAt", now),
         Max("updatedAt", now),
-        *_OFF_QUEUE,
+        Set("queueState", NOT_QUEUED),
+        Set("notBefore", None),
+        Set("due", now if head.get("follower") else None),
     ]
     if succeeded:
         operations.append(Max("completeness", 1.0))
@@ -217,7 +221,7 @@ def rescued(head: Document, counter: str, record: Document, now: str, keep: int)
     """Return the operations for a job of a dead owner. ``counter``: ``crashes`` (run died), ``lost`` (worker died)."""
     taken = [*_taken(head), *erred(record, keep)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add(counter, 1), *waiting(now, 0)]
 
 
@@ -225,7 +229,7 @@ def released(head: Document, event: Document, now: str, keep: int) -> list[Opera
     """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing."""
     taken = [*_taken(head), Append("events", event, keep)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
 
 
@@ -233,20 +237,22 @@ def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Opera
     """Return the operations for a run whose end its document refuses. Only fields are set: a history may refuse."""
     taken = _taken(head)
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
+        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
     if is_release:
         return taken + waiting(now, 0)
     at = stamp(head, now)
     last = {"timestamp": at, "errorCode": INTERNAL_ERROR, "type": None, "msg": _cut(storable_text(why))}
-    return [*taken, Set("lastError", last), *finished(INTERNAL_ERROR, at)]
+    return [*taken, Set("lastError", last), *finished(head, INTERNAL_ERROR, at)]
 
 
 def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
     """Return the operations for an expired run: an error, and a run after ``again_after`` seconds, or an end (None)."""
     taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
     if head.get("cancelRequested") is not None:
-        return taken + finished(CANCELLED, stamp(head, now), CANCELLED_STATUS)
-    return taken + (finished(INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after))
+        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
+    return taken + (
+        finished(head, INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after)
+    )
 
 
 def _taken(head: Document) -> list[Operation]:
@@ -256,7 +262,7 @@ def _taken(head: Document) -> list[Operation]:
 def cancelled(head: Document, now: str) -> list[Operation]:
     """Return the operations for a job that was cancelled before it ran."""
     at = stamp(head, now)
-    return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(CANCELLED, at, CANCELLED_STATUS)]
+    return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(head, CANCELLED, at, CANCELLED_STATUS)]
 
 
 def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:

@@ -23,6 +23,7 @@ from zerog.jobs.declared_field import OwnField
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
+from zerog.jobs.stored import StoredJob
 from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, PROTECTED, Kind
 from zerog.records.job import Document, is_sound, new_document
 from zerog.records.operations import dropped_field
@@ -68,7 +69,9 @@ class Declaration:
         self._extra_keys = {field.data_key or name for name, field in self._extras.items()}
         checks.check_limits(job_class)
         checks.check_place(job_class)
-        self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY}
+        self.follower = None if job_class.on_end is StoredJob.on_end else f"{self.job_type}.on_end"
+        """Type of the job that calls ``on_end``; None for a class without one."""
+        self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY, "follower": self.follower}
         groups = {
             "Params": _declared(job_class, self._params),
             "State": _declared(job_class, state),

@@ -71,6 +71,7 @@ class StoredJob:
     output: Any
     headers: dict[str, str]
     parent: str | None
+    follower: str | None
 
     datastore: Any
     queue: Any
@@ -146,6 +147,17 @@ class StoredJob:
         Raises TooManyCollisions after 200 tries.
         """
         return self._document.record_change(func, *args, **kwargs)
+
+    # the end
+
+    def on_end(self, status: str) -> Any:
+        """React to the end of the job: override it, ``def`` or ``async def``, to send a mail or call a web hook.
+
+        ``status`` is how it ended: ``succeeded``, ``failed`` or ``cancelled``, in whatever way: by a result, a limit, a
+        cancellation while it waited, a crash too many. Called at least once for each end, by a job of its own of type
+        ``<JOB_TYPE>.on_end``, whose ``parent`` this one is, with its own tries; within 10 seconds of the end if a
+        worker runs. The object is loaded anew, outside of a run. May return and raise what ``run()`` may.
+        """
 
     # within a run
 

@@ -28,8 +28,9 @@ from typing import Any
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.engine import Engine
+from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.transitions import UNSUITABLE_DELAY
-from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, ZerogError
+from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, JobNotFound, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
@@ -174,6 +175,19 @@ class Reconciler:
         for heads in self._due.walk(self.engine, report, due=self._now()):
             uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING]
             report.put_again += self.engine.put_again_all(uuids, "its writer did not")
+            for head in filter(is_to_be_followed, heads):
+                self._follow(head["uuid"], report)
+
+    def _follow(self, uuid: str, report: Report) -> None:
+        try:
+            follower = follow(self.engine, uuid)
+        except LEAVE_ALONE as error:
+            self.engine.set_aside(uuid, error, "sweep.left")
+            return
+        except (AmbiguousWrite, JobNotFound) as error:
+            log.debug("the next sweep finds whether the follower of job %s is submitted: %s", uuid, error)
+            return
+        report.followed += [] if follower is None else [follower]
 
     # running
 

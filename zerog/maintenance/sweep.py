@@ -32,6 +32,8 @@ class Report:
     """Skipped jobs, and the reasons."""
     forgotten: list[str] = field(default_factory=list)
     """Dead workers whose records were removed."""
+    followed: list[str] = field(default_factory=list)
+    """Jobs that were submitted because others had ended."""
     removed: list[str] = field(default_factory=list)
     """Ended jobs whose retention was over."""
     heads: int = 0

@@ -126,6 +126,7 @@ FIELDS: dict[str, Field] = {
     "output": Field(Kind.JSON, None, is_jobs=True),
     "headers": Field(Kind.OBJECT, {}, is_jobs=True),
     "parent": Field(Kind.TEXT, None, is_shown=True),
+    "follower": Field(Kind.TEXT, None),
     "events": Field(Kind.HISTORY, [], is_jobs=True),
     "errors": Field(Kind.HISTORY, [], is_jobs=True),
     "warnings": Field(Kind.HISTORY, [], is_jobs=True),

@@ -54,6 +54,8 @@ POINTS = (
     "cancel.hint",  # stored, the owner not yet notified
     "discard.delete",  # before an ended job is removed
     "discard.deleted",  # removed, the answer not yet read
+    "follow.note",  # a follower is submitted, its job not yet changed to note that
+    "follow.noted",  # noted, the answer not yet read
     "reconcile.put",  # before a repair puts an entry
     "reconcile.mark",  # a repair has put an entry, not yet marked
     "reconcile.marked",  # marked, the answer not yet read

@@ -14,6 +14,7 @@ from zerog.app import App
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
+from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.base import BaseJob
@@ -120,7 +121,13 @@ class _Inline:
         return run_claim(self._engine, self._slots, self._claim(uuid))
 
     def next_waiting(self, jump: bool) -> Document | None:
-        """Return the head of the next job: the most urgent of those that are due, then (``jump``) the next one."""
+        """Return the head of the next job: the most urgent of those that are due, then (``jump``) the next one.
+
+        The followers of jobs that have ended are submitted before, as a sweep does.
+        """
+        for head in self._app.datastore.find(FindQuery(due=to_text(self._clock.now()))).heads:
+            if is_to_be_followed(head):
+                follow(self._app.engine, head["uuid"])
         heads = [head for status in WAITING for head in self._all(status)]
         now = to_text(self._clock.now())
         due = [head for head in heads if (head["notBefore"] or "") <= now]

@@ -11,6 +11,7 @@ from zerog.testing.contracts.engine.answers import AnswerRules
 from zerog.testing.contracts.engine.audit import AuditRules, SettlementRules
 from zerog.testing.contracts.engine.discards import DiscardRules
 from zerog.testing.contracts.engine.edits import EditRules
+from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.life import LifeRules
 from zerog.testing.contracts.engine.poison import PoisonRules
 from zerog.testing.contracts.engine.repairs import RepairRules
@@ -27,6 +28,7 @@ class EngineContract(
     RoomRules,
     EditRules,
     DiscardRules,
+    FollowerRules,
     AnswerRules,
     AuditRules,
     SettlementRules,
