@@ -13,7 +13,8 @@ from pathlib import Path
 import psycopg
 
 from tests.marks import wide
-from tests.servers import Server, missing
+from tests.processes import until
+from tests.servers import WITHIN, Server, missing
 
 PORT_VARIABLE = "ZEROG_TEST_POSTGRES_PORT"
 """Where the shared server listens, for programs that tests start."""
@@ -64,6 +65,10 @@ class RunningServer(Server):
         self._binaries = binaries
         self._settings = settings
         super().__init__(f"postgres-{name}")
+
+    def start(self) -> None:
+        # After a kill it refuses to start until the last process of its predecessor has noticed that and ended.
+        until(self._came_up, WITHIN, f"{self.name} starts again")
 
     def _came_up(self) -> bool:
         if not (self.folder / "data").exists():
