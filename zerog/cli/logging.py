@@ -19,7 +19,7 @@ from copy import copy
 from typing import Any, TextIO
 
 import zerog
-from zerog.support.texts import INDENT, flat, indented
+from zerog.support.texts import INDENT, flat, indented, plain_traceback
 
 PATIENCE = 0.2
 """Seconds for which a write waits for a reader. After a write that timed out none waits until something was read."""
@@ -135,12 +135,20 @@ COLUMNS = {"asctime": "timestamp", "levelname": "level", "process": "pid", "name
 """Fields that each line begins with, and their names in JSON."""
 
 
+LONGEST_TRACEBACK = 64 * 1024
+"""Bytes of one traceback in the log."""
+
+
 class _Utc(logging.Formatter):
     """Timestamps in UTC, in ISO form."""
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03d+00:00"
     converter = staticmethod(time.gmtime)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return a traceback, shortened if it is long, even if that of a job's exception can't be formatted."""
+        return plain_traceback(ei[1], LONGEST_TRACEBACK) if ei[1] is not None else ""
 
 
 class _Plain(_Utc):

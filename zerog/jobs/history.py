@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Add, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text
+from zerog.support.texts import name_of, plain_traceback, shortened
 
 log = logging.getLogger("zerog")
 
@@ -180,12 +180,7 @@ def described(exception: BaseException | None) -> dict[str, Any]:
     """Return the type and traceback of an exception, for ``errors``; the traceback within MAX_TRACEBACK bytes."""
     if exception is None:
         return {}
-    kind = type(exception)
-    text = jsonvalues.storable_text("".join(traceback.format_exception(exception)))
-    raw = text.encode()
-    if len(raw) > MAX_TRACEBACK:
-        half = MAX_TRACEBACK // 2 - 100
-        first, last = (part.decode(errors="ignore") for part in (raw[:half], raw[-half:]))
-        text = f"{first}\n… {len(raw) - 2 * half:,} bytes left out …\n{last}"
-    is_plain = kind.__module__ == "builtins" or isinstance(exception, SoftTimeout)  # as Timeout, the hard one, is
-    return {"type": kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}", "traceback": text}
+    kind, module = name_of(type(exception)), str(type.__getattribute__(type(exception), "__module__"))
+    text = shortened(jsonvalues.storable_text(plain_traceback(exception, MAX_TRACEBACK)), MAX_TRACEBACK)
+    is_plain = module == "builtins" or isinstance(exception, SoftTimeout)  # as Timeout, the hard one, is
+    return {"type": kind if is_plain else f"{module}.{kind}", "traceback": text}

@@ -37,6 +37,31 @@ def indented(text: object, indent: str = INDENT) -> str:
     return clean(text).replace("\n", f"\n{indent}")
 
 
-def traceback_of(error: BaseException) -> str:
+def name_of(kind: type) -> str:
+    """Return the qualified name of a class, whatever its metaclass does with attributes."""
+    return str(type.__getattribute__(kind, "__qualname__"))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most ``most`` bytes in UTF-8: the middle of a longer one is left out."""
+    raw = text.encode(errors="replace") if len(text) <= most else None
+    if raw is not None and len(raw) <= most:
+        return text
+    half = most // 2 - 100
+    first, last = text[:half].encode(errors="replace")[:half], text[-half:].encode(errors="replace")[-half:]
+    begin, end = first.decode(errors="ignore"), last.decode(errors="ignore")
+    return f"{begin}\n… {len(text) - len(begin) - len(end):,} characters left out …\n{end}"
+
+
+def plain_traceback(error: BaseException, most: int) -> str:
+    """Return the traceback of an exception within ``most`` bytes, even if it can't be formatted."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as failure:  # of a metaclass, or of a group that is nested too deep
+        text = f"the traceback of {name_of(type(error))} can't be formatted: {name_of(type(failure))}\n"
+    return shortened(text, most)
+
+
+def traceback_of(error: BaseException, most: int = 64 * 1024) -> str:
     """Return the traceback of an exception as ``clean`` text, each line but the first indented."""
-    return indented("".join(traceback.format_exception(error)).rstrip("\n"))
+    return indented(plain_traceback(error, most).rstrip("\n"))

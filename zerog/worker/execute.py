@@ -27,6 +27,7 @@ from zerog.support.clock import to_text
 from zerog.worker.error_text import message_of, repr_of
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
+from zerog.worker.own_context import in_own_context
 from zerog.worker.retry import retry_delay
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ _SMALL = (int, float, bool, type(None))
 LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, delay), a dict, or None"
 
 
+@in_own_context
 def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> Outcome:
-    """Make the job object of a claimed document and run it. Never raises."""
+    """Make the job object of a claimed document and run it, in a context for this run alone. Never raises."""
     job = make_runnable(app, job_class, loaded, token, run)
     return job if isinstance(job, Outcome) else execute(job)
 
@@ -118,8 +120,7 @@ def begin(job: BaseJob) -> Start:
 def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     """Return the outcome of a run. ``call`` returns what ``run()`` returned or raises what it raised. Never raises.
 
-    ``call`` may do the run itself, with its hooks, or replay one that has ended, so that threads and event loops share
-    all the rest.
+    ``call`` does the run itself, with its hooks, or replays one that has ended: event loops share all the rest.
     """
     outcome = _guarded(job, lambda: _attempt(job, start, call))
     outcome = _guarded(job, lambda: _storable(job, outcome))

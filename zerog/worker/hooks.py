@@ -41,9 +41,14 @@ async def awaited(job: BaseJob) -> Any:
 
 def leaves(error: BaseException) -> list[BaseException]:
     """Return the exceptions that a group is made of, however deep; any other exception alone."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for part in error.exceptions for leaf in leaves(part)]
+    found, groups = [], [error]
+    while groups:
+        part = groups.pop()
+        if isinstance(part, BaseExceptionGroup):
+            groups.extend(reversed(part.exceptions))
+        else:
+            found.append(part)
+    return found
 
 
 def _is_bare(job: BaseJob) -> bool:

@@ -59,6 +59,7 @@ class _Child:
 
     def live(self) -> None:
         """Run jobs until the worker closes the connection. Never returns."""
+        _renew_seed()
         threading.Thread(target=self._listen, name="zerog-worker-link", daemon=True).start()
         cleanup.adopt_orphans()
         pid = os.getpid()
@@ -69,9 +70,9 @@ class _Child:
             self._idle.clear()
             if request is None:
                 self._app.resources.close()
-                for stream in (sys.stdout, sys.stderr):
+                for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
                     with suppress(Exception):  # closed by a job, or its reader is gone
-                        stream.flush()
+                        flush()
                 self._closed.set()
                 continue
             if request["stopping"]:
@@ -131,6 +132,13 @@ class _Child:
         limit, build = job_class.SOFT_TIMEOUT, app.build_id
         run = Run(*place_and_numbers, patience, app.clock, self._stopping, build=build, soft_limit=limit)
         return job_class, read_head(job_class, head), token, run
+
+
+def _renew_seed() -> None:
+    """Give numpy's own random numbers a seed of this process, as Python does for ``random``: children are copies."""
+    numbers = sys.modules.get("numpy.random")
+    if numbers is not None:
+        numbers.seed()
 
 
 def _answer(outcome: Outcome | None, as_it_was: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,9 @@ class ForkServer:
     def __init__(self, child: Callable[[socket.socket], None]) -> None:
         """Fork the nursery; each of its children will call ``child`` with its end of a socket, then exit."""
         ours, theirs = socket.socketpair()
+        for stream in (sys.stdout, sys.stderr):  # or each child would write what is buffered there, too
+            with suppress(Exception):  # closed, or its reader is gone
+                stream.flush()
         self.pid = os.fork()
         if self.pid == 0:
             try:
