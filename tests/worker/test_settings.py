@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +49,15 @@ def test_wrong_settings_fail_at_once(app: zerog.App, options: dict[str, Any], na
     with pytest.raises(zerog.ConfigurationError, match="expected") as caught:
         zerog.Worker(app, **options)
     assert named in str(caught.value)
+
+
+def test_a_worker_is_refused_with_the_threads_of_gevent(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With them it would wait for ever, for a signal that another of its threads can't pass on."""
+    monkeypatch.setitem(sys.modules, "gevent.monkey", SimpleNamespace(is_module_patched=lambda name: False))
+    zerog.Worker(app)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", SimpleNamespace(is_module_patched="threading".__eq__))
+    with pytest.raises(zerog.ConfigurationError, match=r"gevent .* expected an app whose module doesn't"):
+        zerog.Worker(app)
 
 
 def test_config_is_a_copy_of_the_settings(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -90,6 +91,7 @@ def settings_of(
         raise ConfigurationError(
             f"signals={signals!r:.200}; expected signals that can be handled, for example (signal.SIGTERM,)"
         )
+    _check_threads()
     settings = Settings(
         queues=tuple(queues) or (default_queue,),
         name=socket.gethostname() if name is None else name,
@@ -98,6 +100,16 @@ def settings_of(
         **rest,
     )
     return replace(settings, lease=float(settings.lease), grace=float(settings.grace))
+
+
+def _check_threads() -> None:
+    """Refuse threads that aren't the system's: one that waits for a descriptor would hold up all others for ever."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        raise ConfigurationError(
+            "gevent has replaced the threads of this process (gevent.monkey.patch_all), which a worker can't run with; "
+            "expected an app whose module doesn't do that. Patch only in the program that serves requests"
+        )
 
 
 def _check_whole(option: str, value: object, least: int, most: int) -> None:
