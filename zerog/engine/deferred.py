@@ -1,20 +1,40 @@
-"""Claims of jobs whose loader runs only afterwards, in the thread that is to run them.
+"""Claims by a step: of entries that are decided about here, and of jobs whose loader runs only afterwards.
 
 A worker that names the kinds of jobs it can load gets claims of those without a call of ``loader``, which may run
-migrations and validation of the job's class: no transaction and no call waits for them.
+migrations and validation of the job's class: no transaction and no call waits for them. The thread that is to run the
+job calls it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from zerog.engine import joblog
+from zerog.engine.decision import Drop, EndCancelled, Later, decide
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
 from zerog.engine.transitions import Claim, WorkerIdentity, given_back
 from zerog.exceptions import CorruptDocument
-from zerog.records.job import Document, check_head
+from zerog.records.job import Document, check_head, make_key
 
 log = logging.getLogger("zerog")
+
+
+class Accepted(NamedTuple):
+    """The head of a job that is to be claimed, and what ``loader`` returned for it."""
+
+    head: Document
+    job: Any
+
+
+class Unclaimed(NamedTuple):
+    """What becomes of an entry whose job is not claimed: by default it leaves its queue."""
+
+    delay: float = 0.0
+    """Seconds until it is ready again, if it stays."""
+    queue: str | None = None
+    """The queue that it is moved to."""
 
 
 class DeferredClaims(Engine):
@@ -31,6 +51,49 @@ class DeferredClaims(Engine):
     def read_raw_head(self, claim: Claim) -> Document:
         """Return the head of a claim that was made unread. Raises CorruptDocument."""
         return claim.head
+
+    def _consider(
+        self,
+        uuid: str,
+        read: Callable[[], tuple[Document | None, int]],
+        worker: WorkerIdentity,
+        loader: Loader,
+        end: Callable[[str, Document, int], bool] | None = None,
+    ) -> Accepted | Unclaimed:
+        """Decide about an entry.
+
+        ``read`` returns the head of its job, None if there is none, and its token. ``end`` ends a cancelled job, given
+        its key, head and token, and returns whether it did; by default in a write of its own.
+        """
+        head: Document | None = None
+        try:
+            head, token = read()
+            if head is not None:
+                check_head(make_key(uuid), head)
+            decision = decide(head, self._now())
+            if isinstance(decision, Drop):
+                self._count(decision.counter)
+                return Unclaimed()
+            if isinstance(decision, Later):
+                self._count("released.early")
+                return Unclaimed(decision.seconds)
+            assert head is not None
+            if isinstance(decision, EndCancelled):
+                if not (end or self._end_cancelled)(make_key(uuid), head, token):
+                    return Unclaimed(1.0)
+                joblog.cancelled(head)
+                return Unclaimed()
+            return Accepted(head, self.inspect(head, loader))
+        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
+            self.set_aside(uuid, error, "dropped.unreadable")
+            return Unclaimed()
+        except (Unsuitable, *UNTAKEABLE) as error:
+            return self._refused(uuid, head or {}, worker, error)
+
+    def _refused(self, uuid: str, head: Document, worker: WorkerIdentity, error: Exception) -> Unclaimed:
+        self.skip(uuid, str(error))
+        aside = self.aside_for(head, worker)
+        return Unclaimed(queue=aside) if aside else Unclaimed(self.patience(head))
 
     def load_claim(self, claim: Claim, loader: Loader) -> bool:
         if claim.raw_head is None:

@@ -21,14 +21,14 @@ from zerog.backends.postgres.draft import Draft
 from zerog.backends.postgres.rows import Row, head_of, kind_of
 from zerog.backends.postgres.writes import REMEMBERED, PostgresWrites, of_ends
 from zerog.contracts.queue import FAIR_SHARE
-from zerog.engine import joblog, transitions
-from zerog.engine.decision import EARLY, Drop, EndCancelled, Later, decide
-from zerog.engine.deferred import DeferredClaims
-from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine import transitions
+from zerog.engine.decision import EARLY
+from zerog.engine.deferred import DeferredClaims, Unclaimed
+from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
-from zerog.exceptions import AmbiguousWrite, CorruptDocument
+from zerog.exceptions import AmbiguousWrite
 from zerog.records.fields import DOCUMENT_TYPE
-from zerog.records.job import Document, check_head, make_key
+from zerog.records.job import Document
 from zerog.records.operations import Set
 from zerog.support import jsonvalues
 from zerog.support.clock import text_after
@@ -52,6 +52,10 @@ class Left(NamedTuple):
     id: int
     uuid: str
     row: Row | None
+
+    def read(self) -> tuple[Document | None, int]:
+        """Return the head and the token. Raises CorruptDocument."""
+        return (None, 0) if self.row is None else (head_of(self.row), self.row.cas)
 
 
 class Taken(NamedTuple):
@@ -187,9 +191,9 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         for each in left:
             if len(claims) + len(drafts) >= want:
                 break
-            considered = self._consider(each, call.worker, loader)
-            if isinstance(considered, Move):
-                moves.append(considered)
+            considered = self._consider(each.uuid, each.read, call.worker, loader)
+            if isinstance(considered, Unclaimed):
+                moves.append(self._moved(each, considered))
                 continue
             head, loaded = considered
             assert each.row is not None
@@ -217,6 +221,11 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         claims += won
         self._turn = (self._turn + len(won)) % FAIR_SHARE
 
+    def _moved(self, left: Left, where: Unclaimed) -> Move:
+        if where.queue is not None:
+            return Move(left.id, 0.0, where.queue)
+        return Move(left.id, self.queue.due_after(where.delay) if where.delay else None)
+
     def _move(self, moves: Sequence[Move]) -> None:
         if moves:
             stay = [move for move in moves if move.due is not None]
@@ -227,35 +236,6 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
                 "gone": [move.id for move in moves if move.due is None],
             }
             self._server.write(statements.MOVE_ENTRIES, parameters, "moving entries")
-
-    def _consider(self, left: Left, worker: WorkerIdentity, loader: Loader) -> Move | tuple[Document, Any]:
-        """Return what becomes of an entry; or the head of its job, to be claimed, and the value of ``loader``."""
-        key, head = make_key(left.uuid), None
-        try:
-            if left.row is not None:
-                head = head_of(left.row)
-                check_head(key, head)
-            decision = decide(head, self._now())
-            if isinstance(decision, Drop):
-                self._count(decision.counter)
-                return Move(left.id)
-            if isinstance(decision, Later):
-                self._count("released.early")
-                return Move(left.id, self.queue.due_after(decision.seconds))
-            assert head is not None and left.row is not None
-            if isinstance(decision, EndCancelled):
-                if not self._end_cancelled(key, head, left.row.cas):
-                    return Move(left.id, self.queue.due_after(1.0))
-                joblog.cancelled(head)
-                return Move(left.id)
-            return head, self.inspect(head, loader)
-        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
-            self.set_aside(left.uuid, error, "dropped.unreadable")
-            return Move(left.id)
-        except (Unsuitable, *UNTAKEABLE) as error:
-            self.skip(left.uuid, str(error))
-            aside = self.aside_for(head or {}, worker)
-            return Move(left.id, 0.0 if aside else self.queue.due_after(self.patience(head)), aside)
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         names = self.serving(queues)

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zerog.backends.redis.commands import Command, change, hash_name, head_of, replacing, stored, text_of, token_of
+from zerog.backends.redis.commands import Command, change, hash_name, head_of, replacing, stored, text_of
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.queue import RedisQueue, taking
 from zerog.backends.redis.script import encoded
@@ -25,13 +25,12 @@ from zerog.backends.redis.takes import Take, Taken, kind_of, taken_in
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.decision import Drop, EndCancelled, Later, decide
-from zerog.engine.deferred import DeferredClaims
-from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine.deferred import DeferredClaims, Unclaimed
+from zerog.engine.engine import UNTAKEABLE, Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, InvalidValue, QueueError, QueueUnavailable
-from zerog.records.job import KEY_PREFIX, Document, check_head, make_key
+from zerog.records.job import KEY_PREFIX, Document, make_key
 from zerog.records.operations import Set, apply
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
@@ -297,10 +296,11 @@ class RedisEngine(DeferredClaims):
         commands: list[Command] = []
         others: list[Command] = []
         for each in taken:
-            where, head, loaded = self._consider(each, take.worker, loader)
-            if head is None:
-                others.append(each.moved(where))
+            considered = self._consider(each.uuid, each.read, take.worker, loader)
+            if isinstance(considered, Unclaimed):
+                others.append(each.moved(considered))
                 continue
+            head, loaded = considered
             nonce = take.next_nonce()
             changed = apply(head, transitions.claimed(head, take.worker, nonce, now))
             claim = Claim(make_key(each.uuid), each.uuid, head["epoch"], nonce, int(each.token), head, loaded)
@@ -344,37 +344,6 @@ class RedisEngine(DeferredClaims):
             self.skip(claim.uuid, str(error))
             return False
         return True
-
-    def _consider(
-        self, taken: Taken, worker: WorkerIdentity, loader: Loader
-    ) -> tuple[float | str, Document | None, Any]:
-        """Return the seconds until an entry is put back (0: never) or its new queue, the head to claim, and the value
-        of ``loader``."""
-        key, head = make_key(taken.uuid), {}
-        try:
-            token = 0
-            if taken.token:
-                token, head = token_of(key, (taken.token,)), head_of(key, (taken.token, taken.text))
-                check_head(key, head)
-            decision = decide(head or None, self._now())
-            if isinstance(decision, Drop):
-                self._count(decision.counter)
-                return 0.0, None, None
-            if isinstance(decision, Later):
-                self._count("released.early")
-                return decision.seconds, None, None
-            if isinstance(decision, EndCancelled):
-                if not self._end_cancelled(key, head, token):
-                    return 1.0, None, None
-                joblog.cancelled(head)
-                return 0.0, None, None
-            return 0.0, head, self.inspect(head, loader)
-        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
-            self.set_aside(taken.uuid, error, "dropped.unreadable")
-            return 0.0, None, None
-        except (Unsuitable, *UNTAKEABLE) as error:
-            self.skip(taken.uuid, str(error))
-            return self.aside_for(head, worker) or self.patience(head), None, None
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         waiting = self._named(queues[0] if queues else self.queue.name)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from zerog.backends.redis.commands import Command, hash_name, text_of
+from zerog.backends.redis.commands import Command, hash_name, head_of, text_of, token_of
 from zerog.backends.redis.queue import uuid_of
 from zerog.engine import transitions
+from zerog.engine.deferred import Unclaimed
 from zerog.engine.engine import new_nonce
 from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.records.fields import FORMAT
-from zerog.records.job import KEY_PREFIX, make_key
+from zerog.records.job import KEY_PREFIX, Document, make_key
 from zerog.records.operations import Set
 from zerog.support import jsonvalues
 
@@ -75,11 +76,21 @@ class Taken:
         """Return the command that drops a useless entry."""
         return {"command": "ack", "entry": self.place}
 
-    def moved(self, where: float | str) -> Command:
-        """Return the command that puts an entry back after so many seconds, drops it (0), or moves it to a queue."""
-        if isinstance(where, str):
-            return {"command": "aside", "entry": self.place, "to": where}
-        return {"command": "back", "entry": self.place, "delay": repr(float(where))} if where else self.drop()
+    def read(self) -> tuple[Document | None, int]:
+        """Return the head and the token. Raises CorruptDocument."""
+        if not self.token:
+            return None, 0
+        key = make_key(self.uuid)
+        token = token_of(key, (self.token,))
+        return head_of(key, (self.token, self.text)), token
+
+    def moved(self, where: Unclaimed) -> Command:
+        """Return the command that drops the entry, puts it back, or moves it to a queue."""
+        if where.queue is not None:
+            return {"command": "aside", "entry": self.place, "to": where.queue}
+        if where.delay:
+            return {"command": "back", "entry": self.place, "delay": repr(float(where.delay))}
+        return self.drop()
 
     def claim(self) -> Claim:
         """Return the script's claim, not loaded yet."""

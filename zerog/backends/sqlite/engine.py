@@ -13,17 +13,16 @@ from typing import Any
 
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
-from zerog.backends.sqlite.rows import head_of
+from zerog.backends.sqlite.rows import CAS, head_of
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
-from zerog.engine.decision import Drop, EndCancelled, Later, decide
-from zerog.engine.deferred import DeferredClaims
-from zerog.engine.engine import UNTAKEABLE, Loader, Unsuitable, new_nonce
+from zerog.engine.deferred import DeferredClaims, Unclaimed
+from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.set_aside import Kind
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, still_to_be_put
-from zerog.exceptions import AmbiguousWrite, ClaimLost, CorruptDocument, DatastoreError, QueueError
-from zerog.records.job import CANCELLED_STATUS, Document, check_head, make_key
+from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
+from zerog.records.job import CANCELLED_STATUS, Document, make_key
 from zerog.records.operations import Append, Operation, apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -312,68 +311,49 @@ class SqliteEngine(DeferredClaims):
     def _claim_entry(
         self, sqlite: sqlite3.Connection, identity: int, uuid: str, worker: WorkerIdentity, loader: Loader, nonce: str
     ) -> Claim | None:
-        """Claim one entry's job; the entry leaves the queue, or is delayed if the job can't run now."""
-        key = make_key(uuid)
-        try:
+        """Claim one entry's job; the entry leaves the queue, or is delayed or moved if the job can't run now."""
+        key, row = make_key(uuid), None
+
+        def read() -> tuple[Document | None, int]:
+            nonlocal row
             row = self.datastore.row(sqlite, key)
-            delay, loaded, head = self._consider(sqlite, key, row, worker, loader)
-        except CorruptDocument as error:  # the sweep handles it; an entry would return again and again
-            self.set_aside(uuid, error, "dropped.unreadable")
-            delay, loaded, head = 0.0, None, None
-        except (Unsuitable, *UNTAKEABLE) as error:
-            self._refuse_entry(sqlite, identity, uuid, row, worker, error)
+            return (None, 0) if row is None else (head_of(row), row[CAS])
+
+        def load(head: Document) -> Any:
+            return UNSEEN if self._is_known(head, worker) else loader(head)
+
+        def end(key: str, head: Document, _token: int) -> bool:
+            self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
+            return True
+
+        considered = self._consider(uuid, read, worker, load, end)
+        if isinstance(considered, Unclaimed):
+            self._move_entry(sqlite, identity, considered)
             return None
-        if delay > 0:
-            due = self.clock.now().timestamp() + delay
-            sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
-            return None
-        sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (identity,))
-        if head is None:
-            return None
+        self._move_entry(sqlite, identity, Unclaimed())
+        head, loaded = considered
         operations = transitions.claimed(head, worker, nonce, self._now())
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         if loaded is UNSEEN:
             return Claim(key, uuid, head["epoch"], nonce, token, head, raw_head=UNSEEN)
         return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
 
-    def _refuse_entry(
-        self, sqlite: sqlite3.Connection, identity: int, uuid: str, row: Any, worker: WorkerIdentity, error: Exception
-    ) -> None:
-        """Set an entry aside, or put it back; leave it where it is while its kind must be listed first."""
-        head = head_of(row)
-        kind = self.must_list(head, worker)
-        if kind is not None:
-            self._unlisted = head["queueName"], kind
-            return
-        self.skip(uuid, str(error))
-        aside = self.aside_for(head, worker)
-        if aside is not None:
-            sqlite.execute("UPDATE zerog_queue SET queue = ?, token = NULL WHERE id = ?", (aside, identity))
-            return
-        due = self.clock.now().timestamp() + self.patience(head)
-        sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
+    def _move_entry(self, sqlite: sqlite3.Connection, identity: int, where: Unclaimed) -> None:
+        if where.queue is not None:
+            sqlite.execute("UPDATE zerog_queue SET queue = ?, token = NULL WHERE id = ?", (where.queue, identity))
+        elif where.delay:
+            due = self.clock.now().timestamp() + where.delay
+            sqlite.execute("UPDATE zerog_queue SET due = ?, token = NULL WHERE id = ?", (due, identity))
+        else:
+            sqlite.execute("DELETE FROM zerog_queue WHERE id = ?", (identity,))
 
-    def _consider(
-        self, sqlite: sqlite3.Connection, key: str, row: Any, worker: WorkerIdentity, loader: Loader
-    ) -> tuple[float, Any, Document | None]:
-        """Return when a delivery is due again, what ``loader`` returned (or UNSEEN), and the head, None to drop it."""
-        head = None if row is None else head_of(row)
-        if head is not None:
-            check_head(key, head)
-        now = self._now()
-        decision = decide(head, now)
-        if isinstance(decision, Drop):
-            self._count(decision.counter)
-            return 0.0, None, None
-        if isinstance(decision, Later):
-            self._count("released.early")
-            return decision.seconds, None, None
-        assert head is not None
-        if isinstance(decision, EndCancelled):
-            self.datastore.change(sqlite, key, self._ended(head, now), row=row)
-            joblog.cancelled(head)
-            return 0.0, None, None
-        return 0.0, UNSEEN if self._is_known(head, worker) else self.inspect(head, loader), head
+    def _refused(self, uuid: str, head: Document, worker: WorkerIdentity, error: Exception) -> Unclaimed:
+        """Leave an entry where it is while its kind must be listed first, which takes a transaction of its own."""
+        kind = self.must_list(head, worker)
+        if kind is None:
+            return super()._refused(uuid, head, worker, error)
+        self._unlisted = head["queueName"], kind
+        return Unclaimed(queue=head["queueName"])
 
     def _is_known(self, head: Document, worker: WorkerIdentity) -> bool:
         """True for a job of a kind that the worker names, unless ``loader`` has refused that very job."""
