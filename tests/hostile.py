@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any
 
-FORGED = "2026-01-01T00:00:00.000+00:00 ERROR 1 zerog forged"
+FORGED = "2026-01-01T00:00:00.000Z ERROR forged"
 """A line that looks like one of the worker's plain log."""
 
 TEXTS = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +29,7 @@ from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
 from zerog.query import Query, readable
-from zerog.records.job import QUEUED, TERMINAL, Document
+from zerog.records.job import TERMINAL, Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
 from zerog.support.clock import SYSTEM, Clock
@@ -43,17 +41,9 @@ M = TypeVar("M", bound=Middleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text doesn't determine the class
 
-    from zerog.jobs.answers import Info, Progress
-
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
-
-log = logging.getLogger("zerog")
-
-NO_SLOT = "%s waits for job %s, which waits for a slot on queue %s since %g s: are all of them taken by waiting jobs?"
-WITHOUT_SLOT = 5.0
-"""Seconds for which a job may wait for another one that no slot has taken, before that is logged."""
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two polls of ``wait``; the pause grows from one to the other."""
@@ -255,7 +245,7 @@ class App:
         self._attach(job)
         return cast("J", job)
 
-    def progress(self, uuid: str) -> Progress:
+    def progress(self, uuid: str) -> dict[str, Any]:
         """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
 
         ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
@@ -263,7 +253,7 @@ class App:
         """
         return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())
 
-    def info(self, uuid: str) -> Info:
+    def info(self, uuid: str) -> dict[str, Any]:
         """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
         return info_of(readable(self.datastore, uuid), self.clock.now())
 
@@ -279,7 +269,7 @@ class App:
         order: str = OLDEST,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> Iterator[Progress]:
+    ) -> Iterator[dict[str, Any]]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
@@ -298,7 +288,6 @@ class App:
         """
         deadline = None if timeout is None else self.clock.monotonic() + check_delay(timeout, "timeout")
         pause, never = WAIT_SHORTEST, threading.Event()
-        warn_at = self.clock.monotonic() + WITHOUT_SLOT
         while True:
             head: Document = self.engine.read(uuid)[0]
             self.registry.expect(uuid, head["jobType"], job_type)
@@ -306,9 +295,6 @@ class App:
                 return self.get_job(uuid, job_type)
             if (waiting := current_job.get()) is not None:
                 waiting.keep_alive()  # a job that waits for another one can be cancelled, too
-                if head["status"] == QUEUED and self.clock.monotonic() >= warn_at:
-                    warn_at = math.inf
-                    log.warning(NO_SLOT, waiting.logId, uuid, head["queueName"], WITHOUT_SLOT)
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it continues")

@@ -94,7 +94,7 @@ def test_every_line_has_what_a_log_store_needs(options: tuple[str, ...], tmp_pat
         for line in about:
             assert line.items() >= named.items()
             assert line["worker"] == claimed["worker"]
-        assert recorded["message"] == f"{talking.logId} recorded"
+        assert recorded["message"] == "recorded", "without the job's names, so that a log store can group lines"
         assert foreign["message"] == "from the shop's own logger"
         assert (claimed["attempts"], finished["resultCode"]) == (1, 200)
         assert 0 <= finished["seconds"] < 10
@@ -124,26 +124,50 @@ def test_a_url_is_logged_without_its_user(tmp_path: Path) -> None:
 
 
 def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
-    """Time in UTC, level, process, logger, then the job's logId, whichever code wrote the line."""
+    """Time in UTC, level, another logger's name, then the job, whichever code wrote the line; in 120 columns."""
     with Workers(tmp_path, module=MODULE) as w:
         talking = w.app.submit("talking", {"password": CANARY})
         worker = w.start()
         w.until_ended(1)
         worker.terminate()
         assert worker.wait(20) == 0
-        recorded = [
-            line.split(" ", 5) for line in w.log.read_text().splitlines() if " zerog " in line or " shop " in line
-        ]
-        assert all(datetime.fromisoformat(line[0]).utcoffset() == timedelta(0) for line in recorded)
-        about = [line[1:] for line in recorded if line[4] == talking.logId]
-        assert [line[4] for line in about] == [
-            f"talking {talking.uuid} claimed by {about[0][4].split()[-3].rstrip(',')}, run 1",
-            "recorded",
-            "from the shop's own logger",
-            about[3][4],
-        ]
-        assert about[3][4].startswith(f"talking {talking.uuid} finished: succeeded with 200 after ")
-        assert [line[0] for line in about] == ["INFO", "INFO", "WARNING", "INFO"]
+        about = [line for line in w.log.read_text().splitlines() if talking.uuid in line]
+        assert max(map(len, about)) <= 120
+        times, rest = zip(*(line.split(" ", 1) for line in about), strict=True)
+        assert all(datetime.fromisoformat(time).utcoffset() == timedelta(0) for time in times)
+        claimed, recorded, foreign, finished = rest
+        assert claimed.startswith(f"INFO {talking.uuid} talking claimed by ") and claimed.endswith(", run 1")
+        assert recorded == f"INFO {talking.uuid} talking recorded"
+        assert foreign == f"WARNING shop {talking.uuid} talking from the shop's own logger"
+        assert finished.startswith(f"INFO {talking.uuid} talking finished: succeeded with 200 after ")
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])
+def test_a_failure_is_a_warning_with_the_exception_in_a_line(
+    tmp_path: Path, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever logs warnings only sees which job failed, and of what, without a traceback."""
+    with zerog.App(f"sqlite:///{tmp_path}/jobs.db") as app, caplog.at_level(level, "zerog"):
+
+        @app.job
+        def faulty(job: zerog.BaseJob) -> None:
+            raise ZeroDivisionError("a share of nobody")
+
+        faulty.job.MAX_ERRORS = 1
+        app.submit(faulty)
+        zerog.Worker(app).run(burst=True)
+    raised, failed = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert (raised.levelname, failed.levelname) == ("ERROR", "WARNING")
+    assert raised.getMessage().endswith(" raised ZeroDivisionError: a share of nobody")
+    assert "finished: failed with 500" in failed.getMessage()
+    assert (len(caplog.records) == 2) == (level == logging.WARNING)
+
+
+def test_levels_are_coloured_on_a_terminal_alone() -> None:
+    """And a text can't add colours of its own."""
+    record = logging.LogRecord("zerog", logging.ERROR, "", 0, "\x1b[32mfine", (), None)
+    assert _Plain().format(record).endswith("Z ERROR \\x1b[32mfine")
+    assert "\x1b[31mERROR\x1b[0m \\x1b[32mfine" in _Plain(is_coloured=True).format(record)
 
 
 def test_a_release_and_a_rescue_are_logged_by_the_process_that_made_them(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from copy import copy
 from typing import Any, TextIO
 
+import click
+
 import zerog
 from zerog.support.texts import INDENT, flat, indented, plain_traceback
 
@@ -151,20 +153,43 @@ class _Utc(logging.Formatter):
         return plain_traceback(ei[1], LONGEST_TRACEBACK) if ei[1] is not None else ""
 
 
-class _Plain(_Utc):
-    """Lines for people; records of other loggers within a job's run begin with the job's logId, too.
+def _event(record: logging.LogRecord) -> str:
+    """Return the message of a record without the names of its job that it begins with; fields have them, too."""
+    message = record.getMessage()
+    for field in ("logId", "jobType", "uuid"):
+        name = flat(getattr(record, field, ""))
+        if name and message.startswith(f"{name} "):
+            message = message[len(name) + 1 :]
+    return message
 
-    No text of a job can look like a separate record or control a terminal.
+
+COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+"""The colour of a level's name on a terminal."""
+
+
+class _Plain(_Utc):
+    """Lines for people: time, level, logger unless it is ``zerog``, uuid and type of the job, and what happened.
+
+    They fit 120 columns as long as a job's own text is short. A job's ``logId`` is added if its class has set one. No
+    text of a job can look like a separate record or control a terminal.
     """
 
-    def __init__(self) -> None:
-        super().__init__(" ".join(f"%({column})s" for column in COLUMNS))
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self, is_coloured: bool = False) -> None:
+        super().__init__("%(asctime)s %(message)s")
+        self._is_coloured = is_coloured
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        log_id = getattr(record, "logId", None)
-        if log_id is not None and not record.message.startswith(str(log_id)):
-            record.message = f"{log_id} {record.message}"
-        return flat(super().formatMessage(record))
+        uuid, job_type, log_id = (getattr(record, field, None) for field in ("uuid", "jobType", "logId"))
+        if log_id is not None and str(uuid).endswith(str(log_id)):
+            log_id = None  # the end of the uuid, unless another one was set
+        logger = None if record.name == "zerog" else record.name
+        names = (flat(name) for name in (logger, uuid, job_type, log_id) if name is not None)
+        level, time = record.levelname, record.asctime
+        if self._is_coloured:
+            level, time = click.style(level, fg=COLOURS.get(level)), click.style(time, dim=True)
+        return " ".join([time, level, *names, flat(_event(record))])
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, and its traceback as lines that are indented, as no record is."""
@@ -179,19 +204,58 @@ def _json() -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter  # an extra, imported only for --log-format json
 
     class Json(_Utc, JsonFormatter):
-        """One object a line, with every field of the record."""
+        """One object a line, with every field of the record; messages without names of jobs, so that logs group."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            alone = copy(record)
+            alone.msg, alone.args = _event(record), ()
+            return super().format(alone)
 
     return Json(list(COLUMNS), style=",", rename_fields={name: to for name, to in COLUMNS.items() if name != to})
 
 
-def configure(level: str, form: str) -> None:
-    """Send every record from ``level`` on to standard error, as ``plain`` or ``json``. Raises ConfigurationError."""
-    number = logging.getLevelName(level.upper())
-    if not isinstance(number, int):
-        raise zerog.ConfigurationError(f"--log-level {level!r}; expected DEBUG, INFO, WARNING or ERROR")
-    from zerog.jobs.logfields import JobFields
+class WorkerLogging:
+    """The logging of ``zerog worker``.
 
-    handler = logging.StreamHandler(steady_stream(2))  # its own: jobs close sys.stderr
-    handler.addFilter(JobFields())
-    handler.setFormatter(_json() if form == "json" else _Plain())
-    logging.basicConfig(level=number, handlers=[handler])
+    The rule: ``--log-level`` and ``--log-format`` decide if one of them is given; else the application decides, if the
+    root logger has a handler once the app is imported; else every record from INFO on is written as plain text. What
+    has no effect by this rule is logged at the start. Records that the import makes are written meanwhile.
+    """
+
+    def __init__(self, level: str | None, form: str | None) -> None:
+        """Check the options, None if they weren't given. Raises ConfigurationError."""
+        number = logging.getLevelName((level or "INFO").upper())
+        if not isinstance(number, int):
+            raise zerog.ConfigurationError(f"--log-level {level!r}; expected DEBUG, INFO, WARNING or ERROR")
+        self._given = [f"--log-{name}" for name, value in (("level", level), ("format", form)) if value is not None]
+        self._level = number
+        self._handler = logging.StreamHandler(steady_stream(2))  # its own: jobs close sys.stderr
+        self._handler.setLevel(number)
+        self._handler.setFormatter(_json() if form == "json" else _Plain(_has_colours()))
+        logging.lastResort = self._handler
+
+    def decide(self) -> None:
+        """Apply the rule; to be called when the app is imported."""
+        from zerog.jobs.logfields import JobFields
+
+        root, log = logging.getLogger(), logging.getLogger("zerog")
+        is_configured = bool(root.handlers)
+        if is_configured and not self._given:
+            if log.disabled:  # dictConfig does so by default
+                click.echo(
+                    "zerog: the application's configuration disables the logger zerog; no job is logged. Give it "
+                    "disable_existing_loggers=False",
+                    err=True,
+                )
+            return
+        self._handler.addFilter(JobFields())
+        root.handlers[:] = [self._handler]
+        root.setLevel(self._level)
+        log.disabled = False
+        if is_configured:
+            log.warning("the application's configuration of logging has no effect: %s", " and ".join(self._given))
+
+
+def _has_colours() -> bool:
+    """Return True if standard error is a terminal that shows colours (https://no-color.org)."""
+    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

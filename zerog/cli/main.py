@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 
-from zerog.support.extras import how_to_install
 from zerog.support.texts import traceback_of
 
 
@@ -20,7 +19,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        sys.exit(f"zerog: the command line needs {error.name}; install it with: {how_to_install('cli')}")
+        sys.exit(f"zerog: the command line needs {error.name}; install it with: pip install 'zerog[cli]'")
     except KeyboardInterrupt:  # a cold start takes a moment
         sys.exit(130)
 

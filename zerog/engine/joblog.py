@@ -24,7 +24,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zerog.records.job import CANCELLED, CANCELLED_STATUS
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, FAILED
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -68,10 +68,14 @@ def claimed(claims: Sequence[Claim]) -> None:
 
 
 def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
-    """Log ended runs; ``ends``: a terminal status, requeued, released, or lost for a job that another run owns."""
-    if settlements and log.isEnabledFor(INFO):
+    """Log ended runs, failures at WARNING.
+
+    ``ends``: a terminal status, requeued, released, or lost for a job that another run owns.
+    """
+    if settlements and log.isEnabledFor(WARNING):
+        is_verbose = log.isEnabledFor(INFO)
         for settlement, end in zip(settlements, ends, strict=True):
-            if end != "lost":
+            if end == FAILED or (is_verbose and end != "lost"):
                 _tell_end(settlement, end)
 
 
@@ -85,7 +89,8 @@ def _tell_end(settlement: Settlement, end: str) -> None:
     else:
         code = CANCELLED if end == CANCELLED_STATUS else settlement.result_code
         text = f"finished: {end} with {code} after {seconds} s"
-        _tell(head, "finished", text, status=end, resultCode=code, seconds=seconds)
+        level = WARNING if end == FAILED else INFO
+        _tell(head, "finished", text, level, status=end, resultCode=code, seconds=seconds)
 
 
 def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> None:

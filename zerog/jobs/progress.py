@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from zerog.jobs.answers import Info, Progress
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
 from zerog.support.clock import from_text
@@ -56,7 +55,7 @@ def is_stalled(head: Document, now: datetime) -> bool:
     return False
 
 
-def progress_of(head: Document, now: datetime) -> Progress:
+def progress_of(head: Document, now: datetime) -> dict[str, Any]:
     """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values."""
     # A listing must not fail at the one document in a thousand that is truncated.
     shown = {
@@ -64,10 +63,10 @@ def progress_of(head: Document, now: datetime) -> Progress:
         "result": head.get("resultCode"),
         "status": head.get("status"),
     }
-    return cast("Progress", {**shown, "stalled": is_stalled(head, now), **{field: head.get(field) for field in _SHOWN}})
+    return shown | {"stalled": is_stalled(head, now)} | {field: head.get(field) for field in _SHOWN}
 
 
-def info_of(document: Document, now: datetime) -> Info:
+def info_of(document: Document, now: datetime) -> dict[str, Any]:
     """Return ``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return cast("Info", {**progress_of(document, now), **lists})
+    return progress_of(document, now) | lists

@@ -14,9 +14,6 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """The system's clocks."""
 
-    _uptime = staticmethod(time.monotonic)
-    """Kept where a library that freezes the time in tests doesn't replace it: waits would never end."""
-
     stands_for_servers = False
     """True if servers use this clock, too, instead of their own: for tests."""
 
@@ -26,7 +23,7 @@ class Clock:
 
     def monotonic(self) -> float:
         """Return seconds that never decrease; only differences have a meaning."""
-        return self._uptime()
+        return time.monotonic()
 
     def pause(self, seconds: float) -> None:
         """Do nothing for ``seconds``."""

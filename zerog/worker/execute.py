@@ -286,7 +286,7 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
-    log.error("%s job %s raised", job.logId, job.uuid, exc_info=error, extra=fields_of(job))
+    log.error("%s raised %s", job.logId, message_of(error), exc_info=error, extra=fields_of(job))
     document_of(job).gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
     run = document_of(job).run
     if run is not None and run.cancelled:

@@ -29,7 +29,6 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.support.clock import SYSTEM, Clock
-from zerog.support.extras import how_to_install
 
 try:
     import redis
@@ -38,7 +37,7 @@ try:
     from redis.retry import Retry
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"redis:// needs the redis client, which can't be imported ({error}); {how_to_install('redis')}"
+        f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
     ) from None
 
 log = logging.getLogger("zerog")

@@ -12,7 +12,7 @@ import click
 import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED, fail
-from zerog.cli.logging import FORMATS, configure, keep_streams
+from zerog.cli.logging import FORMATS, WorkerLogging, keep_streams
 from zerog.worker.settings import EXECUTORS, GRACE, LEASE
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 @click.option("--name", help="What the worker's name begins with.  [default: the host's name]")
 @click.option("--build-id", metavar="TEXT", help="Names the code that runs here.  [default: $ZEROG_BUILD]")
 @click.option("--connect-retries", type=int, metavar="N", help="Tries to reach the datastore again at the start.")
-@click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
-@click.option("--log-format", type=click.Choice(FORMATS), default="plain", show_default=True)
+@click.option("--log-level", help="DEBUG, INFO, WARNING or ERROR.  [default: the application's, or INFO]")
+@click.option("--log-format", type=click.Choice(FORMATS), help="[default: the application's, or plain]")
 @click.option(
     "--heartbeat",
     type=click.Path(path_type=Path),
@@ -43,7 +43,13 @@ if TYPE_CHECKING:
     help="Touch this file while all is well.",
 )
 def worker(
-    app: str, processes: int, log_level: str, log_format: str, heartbeat: Path | None, burst: bool, **options: Any
+    app: str,
+    processes: int,
+    log_level: str | None,
+    log_format: str | None,
+    heartbeat: Path | None,
+    burst: bool,
+    **options: Any,
 ) -> None:
     """Run jobs until a signal, under any supervisor.
 
@@ -61,15 +67,18 @@ def worker(
     from zerog.worker.supervisor import Supervisor, buried_workers, link_to_supervisor, watch_supervisor
 
     keep_streams()
-    configure(log_level, log_format)
+    logs = WorkerLogging(log_level, log_format)
     link, buried = link_to_supervisor(), buried_workers()
     reporter = from_environment(heartbeat, link)
     if processes > 1:
+        logs.decide()
         options |= {"log_level": log_level, "log_format": log_format}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
         command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
         sys.exit(Supervisor(command, processes, options["grace"], burst, reporter=reporter).run())
-    the_worker = _make_worker(app, reporter=reporter, **options)
+    loaded = load_shared(app)
+    logs.decide()
+    the_worker = _make_worker(loaded, reporter=reporter, **options)
     the_worker.buried = buried
     keep_secrets()
     if link is not None:
@@ -91,7 +100,7 @@ def _summary(stats: WorkerStats) -> str:
     return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"
 
 
-def _make_worker(app: str, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:
+def _make_worker(app: zerog.App, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:
     names = [name.strip() for name in queues.split(",") if name.strip()]
     memory = None if max_memory is None else max_memory * 1024 * 1024
-    return zerog.Worker(load_shared(app), queues=names, max_memory=memory, **options)
+    return zerog.Worker(app, queues=names, max_memory=memory, **options)
