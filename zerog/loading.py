@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 from zerog.app import App
-from zerog.exceptions import ConfigurationError
+from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.support.urls import without_secrets
+
+_FOREIGN = ("<frozen importlib", importlib.__file__, os.path.dirname(os.path.abspath(__file__)) + os.sep)
+"""Beginnings of the names of files whose frames say nothing about a mistake in an application."""
+
+
+class ImportFailed(ZerogError):
+    """The module of an app raised while it was imported; a note has its traceback."""
 
 
 def load_app(target: str) -> App:
     """Return the app that ``MODULE:NAME`` names; modules in the current folder are found.
 
-    Raises ConfigurationError, with different messages for a module that isn't there and one that fails.
+    Raises ConfigurationError, and ImportFailed for a module that is there and raises.
     """
     module_name, separator, name = target.partition(":")
     if not separator or not module_name or not name:
@@ -26,7 +34,11 @@ def load_app(target: str) -> App:
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ConfigurationError(f"there is no module {module_name} in {os.getcwd()} or on the path") from None
+        raise _failed(module_name, error) from error
+    except ZerogError:  # such as a wrong URL: its message is enough
         raise
+    except Exception as error:
+        raise _failed(module_name, error) from error
     app = getattr(module, name, None)
     if not isinstance(app, App):
         found = ", ".join(known for known, value in vars(module).items() if isinstance(value, App)) or "none"
@@ -34,3 +46,17 @@ def load_app(target: str) -> App:
         kind = f"{name} is a {type(app).__name__}, not a zerog.App" if hasattr(module, name) else f"there is no {name}"
         raise ConfigurationError(f"in {module_name} {kind}; apps in that module: {found}")
     return app
+
+
+def _failed(module_name: str, error: Exception) -> ImportFailed:
+    """Return the error for a module that raised, with the frames of the application and its libraries alone."""
+    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
+    text = told
+    while told is not None:
+        frames = [frame for frame in told.stack if not frame.filename.startswith(_FOREIGN)]
+        told.stack = traceback.StackSummary.from_list(frames)
+        told = told.__cause__ or told.__context__
+    assert text is not None
+    failed = ImportFailed(f"{module_name} can't be imported: {type(error).__name__}: {error}")
+    failed.add_note("".join(text.format()).rstrip())
+    return failed

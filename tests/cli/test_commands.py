@@ -155,11 +155,26 @@ def test_bad_json_is_refused(folder: Path, text: str) -> None:
     app.close()
 
 
-def test_an_import_error_in_the_users_module_is_shown(folder: Path) -> None:
-    """A module that is there but fails isn't reported as missing."""
-    result = zerog_command("submit", "broken:app", "greet")
-    assert result.returncode == 1
-    assert "nothing_like_this" in result.stderr
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import helper\n", ['myapp.py", line 1', "import helper", 'helper.py", line 2', "ZeroDivisionError"]),
+        ("def broken(:\n", ['myapp.py", line 1', "def broken(:", "SyntaxError"]),
+        ("import nosuchthing\n", ['myapp.py", line 1', "No module named 'nosuchthing'"]),
+        ("raise ValueError('\\x1b[2J')\n", ["ValueError: \\x1b[2J"]),
+    ],
+)
+def test_a_mistake_in_the_users_module_is_shown_in_its_own_frames(
+    tmp_path: Path, source: str, words: list[str]
+) -> None:
+    """Not in those of ZeroG and of importlib, which say nothing about it; the exit code is 1."""
+    (tmp_path / "myapp.py").write_text(source)
+    (tmp_path / "helper.py").write_text("def share():\n    return 1 / 0\nshare()\n")
+    result = zerog_command("jobs", "ls", "myapp:app", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("zerog: myapp can't be imported: ")
+    assert [word for word in words if word not in result.stderr] == []
+    assert "importlib" not in result.stderr and "/zerog/" not in result.stderr.replace(str(tmp_path), "")
 
 
 def test_the_database_is_named_when_it_cant_be_used(folder: Path) -> None:

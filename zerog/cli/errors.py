@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import zerog
-from zerog.support.texts import clean, flat
+from zerog.support.texts import INDENT, clean, flat, indented
 
 if TYPE_CHECKING:
     from marshmallow import ValidationError
@@ -44,7 +44,8 @@ def spoken(command: F) -> F:
         except (zerog.ConfigurationError, zerog.UnknownJobType, zerog.InvalidUuid, zerog.InvalidValue) as error:
             fail(flat(error), WRONG)
         except zerog.ZerogError as error:
-            fail(flat(error), FAILED)
+            notes = (INDENT + indented(note) for note in getattr(error, "__notes__", ()))
+            fail("\n".join([flat(error), *notes]), FAILED)
         except (KeyboardInterrupt, click.Abort):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
