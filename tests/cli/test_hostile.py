@@ -192,6 +192,17 @@ def test_a_traceback_of_a_command_holds_text_too(where: str, tmp_path: Path) -> 
     assert (unsafe(printed), forged(printed)) == ("", [])
 
 
+@pytest.mark.parametrize("command", ["jobs show", "jobs ls", "submit"])
+def test_an_ascii_stream_shows_every_character(command: str, shop: Shop) -> None:
+    """As in a cron job without a locale: nothing fails, and nothing is left out; click prints UTF-8, rich escapes."""
+    uuid = shop.submitted(queue="größe")
+    operands = {"jobs show": [uuid], "jobs ls": [], "submit": ["grün"]}[command]
+    ended = zerog_command(*command.split(), "myapp:app", *operands, folder=shop.folder, PYTHONIOENCODING="ascii:strict")
+    assert "Traceback" not in ended.stderr
+    shown = ended.stdout + ended.stderr
+    assert any(text in shown for text in ("größe", "gr\\xf6\\xdfe", "grün", "gr\\xfcn"))
+
+
 LOGGED = """
 import json, logging, pathlib
 import zerog

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 
@@ -12,6 +13,9 @@ def main() -> None:
     """Run the command line; exits with the name of the missing extra if click or rich isn't installed."""
     sys.excepthook = lambda _type, error, _traceback: _print(error)
     threading.excepthook = lambda thread: _print(thread.exc_value)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a stream that isn't UTF-8 shows the rest as escapes
     try:
         from zerog.cli.root import cli
 
