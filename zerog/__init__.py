@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from zerog.exceptions import UnknownJobType as UnknownJobType
     from zerog.exceptions import WorkerNotFound as WorkerNotFound
     from zerog.exceptions import ZerogError as ZerogError
+    from zerog.jobs.answers import Info as Info
+    from zerog.jobs.answers import Progress as Progress
     from zerog.jobs.base import BaseJob as BaseJob
     from zerog.jobs.base import BaseJobSchema as BaseJobSchema
     from zerog.jobs.base import ErrorContinue as ErrorContinue
@@ -72,6 +74,7 @@ _MODULES = {
         "WorkerNotFound",
         "ZerogError",
     ),
+    "zerog.jobs.answers": ("Info", "Progress"),
     "zerog.jobs.base": (
         "BaseJob",
         "BaseJobSchema",

@@ -41,6 +41,8 @@ M = TypeVar("M", bound=Middleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text doesn't determine the class
 
+    from zerog.jobs.answers import Info, Progress
+
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
@@ -245,7 +247,7 @@ class App:
         self._attach(job)
         return cast("J", job)
 
-    def progress(self, uuid: str) -> dict[str, Any]:
+    def progress(self, uuid: str) -> Progress:
         """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
 
         ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
@@ -253,7 +255,7 @@ class App:
         """
         return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())
 
-    def info(self, uuid: str) -> dict[str, Any]:
+    def info(self, uuid: str) -> Info:
         """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
         return info_of(readable(self.datastore, uuid), self.clock.now())
 
@@ -269,7 +271,7 @@ class App:
         order: str = OLDEST,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Progress]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import NEWEST, OLDEST, ORDERS, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
+from zerog.jobs.answers import Progress
 from zerog.jobs.progress import progress_of
 from zerog.records.job import STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock, to_text
@@ -58,7 +58,7 @@ class Query:
         if self.code is not None and type(self.code) is not int:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
 
-    def jobs(self, datastore: Datastore, clock: Clock) -> Iterator[dict[str, Any]]:
+    def jobs(self, datastore: Datastore, clock: Clock) -> Iterator[Progress]:
         """Yield the progress of the matching jobs in order. Raises DatastoreError if the datastore can't list."""
         left, after = self.limit, None
         until = None if self.since is self.until is None else to_text(self.until or LATEST)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 
 import zerog
 from tests.jobs.builders import InterferingStore, PlainQueue, PlainStore, again, declared, documented, head_of
 from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.engine import transitions
+from zerog.jobs.answers import Entry, ErrorEntry, Status
 from zerog.jobs.base import FLUSH_EVERY
 from zerog.jobs.document import document_of
 from zerog.jobs.progress import is_stalled
+from zerog.records.job import STATUSES
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline
 
@@ -270,3 +273,14 @@ def test_a_completeness_that_is_no_number_is_refused(wrong: Any) -> None:
     with pytest.raises((ValueError, zerog.exceptions.InvalidValue)):
         job.update_attrs(completeness=wrong, offset=3)
     assert (job.completeness, head_of(job)["completeness"], job.offset, head_of(job)["offset"]) == (0.0, 0.0, 0, 0)
+
+
+def test_the_types_of_the_answers_name_all_of_their_fields(app: Any) -> None:
+    """A type checker knows what a poller gets; as many names, whatever the job has gone through."""
+    uuid = app.submit("declared", {"path": "x"}).uuid
+    assert app.progress(uuid).keys() == zerog.Progress.__annotations__.keys()
+    assert app.info(uuid).keys() == {**zerog.Progress.__annotations__, **zerog.Info.__annotations__}.keys()
+    entry, error = transitions.event_record("now", "x", who="a"), transitions.error_record("now", 1, "x", 1, "b")
+    assert entry.keys() <= Entry.__annotations__.keys()
+    assert error.keys() <= ErrorEntry.__annotations__.keys()
+    assert set(get_args(Status)) == set(STATUSES)

@@ -172,14 +172,19 @@ sizes: dict[str, int] = resize(OfShared(app.datastore, app.queue), "a.png", widt
 classes: list[type[zerog.BaseJob]] = [resize.job, fetch.job, app.job_class("later"), app.unregister("later")]
 described: list[dict[str, Any]] = app.types()
 uuids: list[str] = app.submit_many("later", [{}, {}], at=datetime.now(UTC))
-progress: dict[str, Any] = app.progress(job.uuid)
+progress: zerog.Progress = app.progress(job.uuid)
+done: float = progress["completeness"]
+last: str = "" if progress["lastError"] is None else progress["lastError"]["msg"]
+by_parent: dict[str | None, str] = {each["parent"]: each["uuid"] for each in app.jobs()}
 for shown in app.jobs(status="queued", job_type=WordCount, limit=10):
     print(shown["uuid"])
 finished: zerog.BaseJob = app.wait(job.uuid, timeout=60)
 counted: WordCount = app.wait(job.uuid, 60, WordCount)
 again: WordCount = app.get_job(job.uuid, job_type=WordCount)
 any_job: zerog.BaseJob = app.get_job(job.uuid)
-info: dict[str, Any] = app.info(job.uuid)
+info: zerog.Info = app.info(job.uuid)
+messages: list[str] = [entry["msg"] for entry in info["events"]]
+codes: list[int] = [entry["errorCode"] for entry in info["errors"]]
 report: Report = app.reconcile()
 set_up: dict[str, list[str]] = app.setup()
 app.discard(job.uuid)
@@ -242,7 +247,8 @@ made.save()
 made.reload()
 made.keep_alive()
 texts: list[str] = [made.dumps(indent=4), made.key(), str(made.cas)]
-documents: list[dict[str, Any]] = [made.dump(), made.progress(), made.info()]
+document: dict[str, Any] = made.dump()
+own: list[zerog.Progress] = [made.progress(), made.info()]
 data: Any = made.get_data()
 histories: list[list[dict[str, Any]]] = [made.events, made.warnings]
 made.record_event("x")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -74,7 +74,7 @@ class Bars:
             return
         self._tasks[uuid] = self._progress.add_task(name, total=1.0, status="queued", note="")
 
-    def update(self, progress: dict[str, Any], note: str = "") -> None:
+    def update(self, progress: Mapping[str, Any], note: str = "") -> None:
         """Show a job's progress."""
         runs = progress["attempts"]
         if runs > 1 and not note:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 from rich.cells import cell_len, set_cell_size
@@ -18,6 +18,7 @@ from rich.text import Text
 from zerog.cli.console import make_bar, make_console
 from zerog.cli.output import STALLED, STYLES, age, percent, until
 from zerog.contracts.queue import DEFAULT
+from zerog.jobs import answers
 from zerog.records.job import FAILED, SCHEDULED
 from zerog.support.texts import flat
 
@@ -64,7 +65,7 @@ Cells = dict[str, str]
 """The texts of a row by column."""
 
 
-def counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def counted(listed: Iterable[answers.Progress]) -> Iterator[answers.Progress]:
     """Yield the same, with a bar on standard error while the list itself is written to a file."""
     console = make_console(stderr=True)
     hidden = not console.is_terminal or sys.stdout.isatty()
@@ -76,7 +77,7 @@ def counted(listed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def print_table(listed: Iterable[dict[str, Any]], now: datetime, errors: bool) -> None:
+def print_table(listed: Iterable[answers.Progress], now: datetime, errors: bool) -> None:
     """Print the jobs chunk by chunk; ``errors``: with the last error of each, on a terminal below it."""
     console = make_console()
     listed = iter(listed)
@@ -101,7 +102,7 @@ def print_table(listed: Iterable[dict[str, Any]], now: datetime, errors: bool) -
         cells = [_cells(row, now) for row in rows]
 
 
-def _cells(row: dict[str, Any], now: datetime) -> Cells:
+def _cells(row: answers.Progress, now: datetime) -> Cells:
     last = row["lastError"]
     return {
         "UUID": flat(row["uuid"]),

@@ -23,6 +23,7 @@ from zerog.support import jsonvalues
 
 if TYPE_CHECKING:
     from zerog.app import App
+    from zerog.jobs.answers import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,7 +67,7 @@ class Filters:
     def __bool__(self) -> bool:
         return self != Filters((), None, None, None, None)
 
-    def jobs(self, app: App, statuses: tuple[str, ...] = (), newest: bool = False) -> Iterator[dict[str, Any]]:
+    def jobs(self, app: App, statuses: tuple[str, ...] = (), newest: bool = False) -> Iterator[Progress]:
         """Return the progress of those jobs, read page by page, by their creation.
 
         ``statuses``: the default if no status was given; all if that is empty, too.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from zerog.jobs.answers import Info, Progress
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
 from zerog.support.clock import from_text
@@ -55,7 +56,7 @@ def is_stalled(head: Document, now: datetime) -> bool:
     return False
 
 
-def progress_of(head: Document, now: datetime) -> dict[str, Any]:
+def progress_of(head: Document, now: datetime) -> Progress:
     """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values."""
     # A listing must not fail at the one document in a thousand that is truncated.
     shown = {
@@ -63,10 +64,10 @@ def progress_of(head: Document, now: datetime) -> dict[str, Any]:
         "result": head.get("resultCode"),
         "status": head.get("status"),
     }
-    return shown | {"stalled": is_stalled(head, now)} | {field: head.get(field) for field in _SHOWN}
+    return cast("Progress", {**shown, "stalled": is_stalled(head, now), **{field: head.get(field) for field in _SHOWN}})
 
 
-def info_of(document: Document, now: datetime) -> dict[str, Any]:
+def info_of(document: Document, now: datetime) -> Info:
     """Return ``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return progress_of(document, now) | lists
+    return cast("Info", {**progress_of(document, now), **lists})

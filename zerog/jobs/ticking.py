@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from zerog.jobs.answers import Info, Progress
 from zerog.jobs.progress import info_of, is_worth_recording, progress_of
 from zerog.jobs.stored import StoredJob
 from zerog.records.operations import Add, Set
@@ -39,11 +38,11 @@ class ProgressMethods(StoredJob):
             self.add_to_completeness(0.0)
         self.keep_alive()
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> Progress:
         """Return ``completeness``, ``result``, ``status`` and more, as of this object's last read or write, as JSON."""
         return progress_of(self._document.attributes.dump_engine_fields(), self._document.clock.now())
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Info:
         """Return ``progress()`` with ``events``, ``warnings`` and ``errors``."""
         document = self._document
         shown = {**document.attributes.dump_engine_fields(), **document.dump_history()}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zerog.app import App
+    from zerog.jobs.answers import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,7 +170,7 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
         sys.exit(FAILED)
 
 
-def _found(app: App, selection: Selection, verb: Verb) -> Iterable[dict[str, Any]]:
+def _found(app: App, selection: Selection, verb: Verb) -> Iterable[Progress]:
     for progress in selection.filters.jobs(app, verb.statuses):
         if verb.name != "cancel" or not progress["cancelRequested"] or progress["status"] in TERMINAL:
             yield progress

@@ -1,0 +1,76 @@
+"""What a poller gets of a job, as types: JSON values, timestamps as text in ISO 8601."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Status = Literal["new", "queued", "scheduled", "running", "succeeded", "failed", "cancelled"]
+
+
+class LastError(TypedDict):
+    """The latest error in short; the whole of it is in ``errors``."""
+
+    timestamp: str
+    errorCode: int
+    type: str | None
+    msg: str
+
+
+class Entry(TypedDict):
+    """An entry of ``events`` or ``warnings``."""
+
+    timestamp: str
+    msg: str
+    who: NotRequired[str]
+    reason: NotRequired[str]
+    changed: NotRequired[dict[str, Any]]
+    """By field: ``{"old": …, "new": …}``, of an edit."""
+    run: NotRequired[str]
+
+
+class ErrorEntry(TypedDict):
+    """An entry of ``errors``."""
+
+    timestamp: str
+    errorCode: int
+    msg: str
+    type: NotRequired[str]
+    traceback: NotRequired[str]
+    data: NotRequired[Any]
+    attempt: NotRequired[int]
+    build: NotRequired[str]
+    run: NotRequired[str]
+
+
+class Progress(TypedDict):
+    """The answer of ``progress()``: a small part of a job's head."""
+
+    completeness: float
+    """How much is done, from 0.0 to 1.0."""
+    result: int
+    """The result code; -1 (NO_RESULT) until the job has ended."""
+    status: Status
+    stalled: bool
+    """True if the job runs and has written nothing for 15 minutes."""
+    jobType: str
+    createdAt: str
+    updatedAt: str
+    uuid: str
+    queueName: str
+    notBefore: str | None
+    attempts: int
+    errorCount: int
+    lastError: LastError | None
+    startedAt: str | None
+    finishedAt: str | None
+    cancelRequested: str | None
+    parent: str | None
+    """The uuid of the job that submitted it."""
+
+
+class Info(Progress):
+    """The answer of ``info()``: progress and history."""
+
+    events: list[Entry]
+    warnings: list[Entry]
+    errors: list[ErrorEntry]
