@@ -110,7 +110,7 @@ def test_the_image_runs_the_worker_without_a_shell_and_without_root() -> None:
     assert yaml.safe_load(instruction("ENTRYPOINT")) == ["tini", "--"]
     assert int(instruction("USER")) == pod()["securityContext"]["runAsUser"] != 0
     for step in dockerfile():
-        if step["instruction"] == "COPY":
+        if step["instruction"] == "COPY" and not step["value"].startswith("zerog-"):  # the wheel is built beside it
             assert (DEPLOY / step["value"].split()[0]).is_file()
 
 
@@ -133,6 +133,39 @@ def test_the_probe_distinguishes_a_young_file_from_an_old_one(age: int | None, c
         os.utime(file, (time.time() - age,) * 2)
     command = [word.replace("/tmp/zerog-alive", str(file)) for word in shell]
     assert subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == code
+
+
+def test_what_runs_jobs_has_no_more_rights_than_it_needs() -> None:
+    """As copied: no root, no new privileges, a read-only system, files for their user alone, and images pinned."""
+    [container] = pod()["containers"]
+    security = container["securityContext"]
+    assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (False, True)
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert (
+        pod()["securityContext"].items() >= {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}.items()
+    )
+    assert pod()["automountServiceAccountToken"] is False
+    _, _, *arguments = COMMANDS["Dockerfile"]()
+    heartbeat = worker.make_context("worker", arguments).params["heartbeat"]
+    assert str(heartbeat.parent) in [mount["mountPath"] for mount in container["volumeMounts"]]
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]
+    assert (service["read_only"], service["cap_drop"], service["tmpfs"]) == (True, ["ALL"], [str(heartbeat.parent)])
+    program = supervisord()["program:worker"]
+    assert (program["user"], program["umask"], supervisord()["supervisord"]["umask"]) == ("myapp", "077", "077")
+    assert (unit()["Service"]["User"], unit()["Service"]["UMask"]) == ("myapp", "0077")
+    assert re.fullmatch(r".+@sha256:[0-9a-f]{64}", container["image"])
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", instruction("FROM"))
+
+
+def test_no_text_installs_a_name_that_is_not_registered() -> None:
+    """Whoever registers it could run code on the machine of every reader; a checkout or a wheel of one is named."""
+    folders = [path for name in ("docs", "examples", "zerog") for path in (ROOT / name).rglob("*") if path.is_file()]
+    texts = {path.name: path.read_text() for path in [ROOT / "README.md", *folders] if path.suffix in _TEXTS}
+    wrong = re.compile(r"pip install (?:-\S+ )*[\"']?zerog\b(?!-)")
+    assert [name for name, text in texts.items() if wrong.search(text)] == []
+
+
+_TEXTS = ("", ".md", ".py", ".conf", ".yaml", ".service", ".lua")
 
 
 def test_kubernetes_takes_the_deployment() -> None:

@@ -300,7 +300,7 @@ def test_the_defaults_fit_the_schema(app: zerog.App) -> None:
 
 def test_without_apispec_the_error_names_the_extra(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apispec", None)
-    with pytest.raises(zerog.ConfigurationError, match=r"zerog\[cli\]"):
+    with pytest.raises(zerog.ConfigurationError, match=r"pip install -e .\.\[cli\]"):
         app.types()
 
 

@@ -14,6 +14,7 @@ from marshmallow import EXCLUDE, fields, validate
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.secrets import is_secret
+from zerog.support.extras import how_to_install
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -70,7 +71,7 @@ def _apispec() -> tuple[Any, Any]:
         from apispec.ext.marshmallow import MarshmallowPlugin
     except ImportError as error:
         raise ConfigurationError(
-            "the JSON Schema of parameters needs apispec, which isn't installed: pip install 'zerog[cli]'"
+            f"the JSON Schema of parameters needs apispec, which isn't installed: {how_to_install('cli')}"
         ) from error
     plugin = MarshmallowPlugin()
     spec = APISpec("", "", "3.1.0", plugins=[plugin])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import runpy
@@ -40,6 +41,7 @@ class Supervisord:
         worker = "--executor process"
         assert worker in text
         text = text.replace(worker, f"{worker} --lease 2 --grace 10").replace("startsecs = 2", "startsecs = 1")
+        text = text.replace("user = myapp", f"user = {getpass.getuser()}")
         (folder / "supervisord.conf").write_text(text)
         self.text = folder / "text.txt"
         self.text.write_text(LINE * 1_200)  # so long that no job ends before the test has it end

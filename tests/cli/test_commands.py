@@ -210,7 +210,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
         cwd=tmp_path,
     )
     assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
-    assert f"needs {missing}; install it with: pip install 'zerog[cli]'" in result.stderr
+    assert f"needs {missing}; install it with: pip install -e '.[cli]'" in result.stderr
 
 
 def test_a_value_found_instead_of_an_app_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

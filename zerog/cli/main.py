@@ -6,6 +6,7 @@ import io
 import sys
 import threading
 
+from zerog.support.extras import how_to_install
 from zerog.support.texts import traceback_of
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        sys.exit(f"zerog: the command line needs {error.name}; install it with: pip install 'zerog[cli]'")
+        sys.exit(f"zerog: the command line needs {error.name}; install it with: {how_to_install('cli')}")
     except KeyboardInterrupt:  # a cold start takes a moment
         sys.exit(130)
 

@@ -80,4 +80,4 @@ def test_a_missing_driver_names_the_extra() -> None:
         "zerog.App(datastore='couchbase://u:p@localhost/b', queue='memory://')"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'zerog[couchbase]'" in ended.stderr.splitlines()[-1]
+    assert "pip install -e '.[couchbase]'" in ended.stderr.splitlines()[-1]

@@ -66,7 +66,7 @@ def _program() -> Path:
 def started(*options: str) -> RunningServer:
     """A separate server; its test is skipped where there is none, and fails in CI."""
     if not _program().exists():
-        missing("SecantusDB", "pip install 'zerog[test]' brings it")
+        missing("SecantusDB", "pip install -e '.[test]' brings it")
     return RunningServer(*options)
 
 

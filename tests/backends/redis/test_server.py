@@ -73,7 +73,7 @@ def test_nothing_of_redis_is_imported_before_its_url_is_used() -> None:
 def test_a_missing_driver_names_the_extra() -> None:
     code = "import sys; sys.modules['redis'] = None; import zerog; zerog.App('redis://localhost')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'zerog[redis]'" in ended.stderr.splitlines()[-1]
+    assert "pip install -e '.[redis]'" in ended.stderr.splitlines()[-1]
 
 
 def test_a_wrong_password_is_a_configuration_error(own: RunningServer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+import zerog
 from tests.backends.rq.queues import fake_queue, real_url
 from tests.contracts.bad_entries import Writers, bad_entries
 from zerog.backends.rq.queue import RqQueue
@@ -65,3 +66,19 @@ def test_model() -> None:
     """An RQ list keeps no place for what several consumers return, so that only the weaker rules hold."""
     machine = queue_machine(lambda clock: fake_queue(fakeredis.FakeServer(), clock), lossy=True)
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
+
+
+def test_a_list_of_rqs_own_is_no_queue() -> None:
+    """Its jobs would be mixed with those that RQ's workers have just taken from another queue; nothing is stored."""
+    app = zerog.App(datastore="memory://", queue=fake_queue(fakeredis.FakeServer()))
+    app.register(Plain)
+    with pytest.raises(zerog.InvalidValue, match="names a list that RQ keeps"):
+        app.submit(Plain, queue="default:intermediate")
+    assert list(app.jobs()) == []
+
+
+class Plain(zerog.BaseJob):
+    JOB_TYPE = "plain"
+
+    def run(self) -> None:
+        raise NotImplementedError

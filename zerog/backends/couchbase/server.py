@@ -26,6 +26,7 @@ from zerog.exceptions import (
     InvalidValue,
 )
 from zerog.support.clock import SYSTEM
+from zerog.support.extras import how_to_install
 
 try:
     import couchbase.exceptions as sdk
@@ -37,7 +38,7 @@ try:
     from couchbase.n1ql import QueryScanConsistency
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"couchbase:// needs the Couchbase SDK, which can't be imported ({error}); pip install 'zerog[couchbase]'"
+        f"couchbase:// needs the Couchbase SDK, which can't be imported ({error}); {how_to_install('couchbase')}"
     ) from None
 
 __all__ = ["CouchbaseServer", "brief", "options", "paths", "sdk"]  # the driver, for the modules of this adapter

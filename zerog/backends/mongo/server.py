@@ -23,6 +23,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     InvalidValue,
 )
+from zerog.support.extras import how_to_install
 from zerog.support.urls import split, without_secrets
 
 try:
@@ -35,7 +36,7 @@ try:
     from pymongo.uri_parser import split_options
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"mongodb:// needs pymongo, which can't be imported ({error}); pip install 'zerog[mongodb]'"
+        f"mongodb:// needs pymongo, which can't be imported ({error}); {how_to_install('mongodb')}"
     ) from None
 
 Client = pymongo.MongoClient[dict[str, Any]]

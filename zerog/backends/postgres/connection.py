@@ -6,6 +6,7 @@ import select
 from typing import Any
 
 from zerog.exceptions import ConfigurationError
+from zerog.support.extras import how_to_install
 
 try:
     import psycopg
@@ -14,7 +15,7 @@ try:
     from psycopg.types.numeric import Int8Dumper
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"postgresql:// needs psycopg, which can't be imported ({error}); pip install 'zerog[postgres]'"
+        f"postgresql:// needs psycopg, which can't be imported ({error}); {how_to_install('postgres')}"
     ) from None
 
 OLDEST = 14

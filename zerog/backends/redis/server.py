@@ -29,6 +29,7 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.support.clock import SYSTEM, Clock
+from zerog.support.extras import how_to_install
 
 try:
     import redis
@@ -37,7 +38,7 @@ try:
     from redis.retry import Retry
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"redis:// needs the redis client, which can't be imported ({error}); pip install 'zerog[redis]'"
+        f"redis:// needs the redis client, which can't be imported ({error}); {how_to_install('redis')}"
     ) from None
 
 log = logging.getLogger("zerog")

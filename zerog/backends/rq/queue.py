@@ -24,9 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.backends.rq.scripts import HOLDS, REJECTED, RESERVE, SETTLE, TIDY
 from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check_delay, check_options
-from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, QueueUnavailable, ReservationLost
+from zerog.exceptions import (
+    ConfigurationError,
+    CorruptDocument,
+    DatastoreError,
+    InvalidValue,
+    QueueUnavailable,
+    ReservationLost,
+)
 from zerog.records.job import check_uuid
 from zerog.support.clock import SYSTEM, Clock
+from zerog.support.extras import how_to_install
 
 try:
     import rq
@@ -38,7 +46,7 @@ try:
     from zerog.backends.redis.server import RedisServer
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
-        f"rq+redis:// needs rq and the redis client, which can't be imported ({error}); pip install 'zerog[rq]'"
+        f"rq+redis:// needs rq and the redis client, which can't be imported ({error}); {how_to_install('rq')}"
     ) from None
 
 if TYPE_CHECKING:
@@ -61,6 +69,9 @@ PAUSE = 0.2
 TIDYING = 10.0
 """Seconds between two checks by one object for entries left by dead consumers."""
 
+RESERVED = ":intermediate"
+"""End of the name of the list beside a queue's in which RQ keeps the entries that its workers take."""
+
 IN_THE_WAY = {
     "suspended": "RQ is suspended, nothing is taken until `rq resume`",
     "foreign": "there are RQ jobs of others, which are left to RQ's workers",
@@ -74,6 +85,11 @@ class RqQueue(Queue):
     sets_aside = False
 
     def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
+        if name.endswith(RESERVED):
+            raise InvalidValue(
+                f"queue={name!r:.80} names a list that RQ keeps beside another queue; expected a name that doesn't end "
+                f"in {RESERVED!r}. Nothing was stored."
+            )
         self.name = name
         self.server = RedisServer(server, clock) if isinstance(server, str) else server
         self._clock = self.server.clock
