@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +31,7 @@ from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import check_middleware
 from zerog.query import Query, readable
-from zerog.records.job import TERMINAL, Document
+from zerog.records.job import QUEUED, TERMINAL, Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
 from zerog.support.clock import SYSTEM, Clock
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
+
+log = logging.getLogger("zerog")
+
+NO_SLOT = "%s waits for job %s, which waits for a slot on queue %s since %g s: are all of them taken by waiting jobs?"
+WITHOUT_SLOT = 5.0
+"""Seconds for which a job may wait for another one that no slot has taken, before that is logged."""
 
 WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
 """Seconds between two polls of ``wait``; the pause grows from one to the other."""
@@ -290,6 +298,7 @@ class App:
         """
         deadline = None if timeout is None else self.clock.monotonic() + check_delay(timeout, "timeout")
         pause, never = WAIT_SHORTEST, threading.Event()
+        warn_at = self.clock.monotonic() + WITHOUT_SLOT
         while True:
             head: Document = self.engine.read(uuid)[0]
             self.registry.expect(uuid, head["jobType"], job_type)
@@ -297,6 +306,9 @@ class App:
                 return self.get_job(uuid, job_type)
             if (waiting := current_job.get()) is not None:
                 waiting.keep_alive()  # a job that waits for another one can be cancelled, too
+                if head["status"] == QUEUED and self.clock.monotonic() >= warn_at:
+                    warn_at = math.inf
+                    log.warning(NO_SLOT, waiting.logId, uuid, head["queueName"], WITHOUT_SLOT)
             left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it continues")
