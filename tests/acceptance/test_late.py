@@ -14,6 +14,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import Workers
+from tests.backends.postgres.servers import url_for
 from tests.marks import wide
 from tests.processes import stat_of
 
@@ -129,9 +130,12 @@ def test_code_that_holds_the_interpreter_s_lock(executor: str, w: Workers, tmp_p
     assert w.app.get_job(uuid).output == job.output
 
 
-def test_deliveries_at_the_same_moment_run_each_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", *wide("postgres")])
+def test_deliveries_at_the_same_moment_run_each_job_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of 300 jobs is on the queue four times, and eight workers claim concurrently."""
-    url = f"sqlite:///{tmp_path}/jobs.db"
+    url = f"sqlite:///{tmp_path}/jobs.db" if kind == "sqlite" else url_for(tmp_path)
     monkeypatch.setenv("ZEROG_URL", url)
     from tests.acceptance.late import Counted
 

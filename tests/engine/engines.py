@@ -119,7 +119,7 @@ KINDS = {
     "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
     "redis": Kind(_redis, frozenset(MERGED)),
-    "postgres": Kind(_postgres, frozenset(["claim.reserved", *MERGED])),
+    "postgres": Kind(_postgres, frozenset(MERGED)),
     "redis-looking": Kind(_looking, PUT_BACK.union(MERGED)),
 }
 

@@ -2,9 +2,10 @@
 
 ``step`` settles all ended runs and claims all free jobs in a single statement. A job of a kind that the worker names is
 claimed by SQL alone, which compares what the last writer has computed for it (``rows.derived``); its head is read by
-the thread that is to run it. Every other entry is returned with its job's row, and each is decided about here: its job
-is claimed by compare-and-swap, or the entry is moved. Rows are locked for the time of the statement, entries with FOR
-UPDATE SKIP LOCKED, so that workers get different ones.
+the thread that is to run it. Every other entry is held and returned with its job's row, and each is decided about here:
+its job is claimed by compare-and-swap, or the entry is moved. A crash meanwhile leaves held entries, which return after
+their time to run. Rows are locked for the time of the statement, entries with FOR UPDATE SKIP LOCKED, so that workers
+get different ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from zerog.backends.postgres import statements
 from zerog.backends.postgres.datastore import change_parameters
 from zerog.backends.postgres.draft import Draft
 from zerog.backends.postgres.rows import Row, head_of, kind_of
-from zerog.backends.postgres.writes import REMEMBERED, PostgresWrites, of_ends
+from zerog.backends.postgres.writes import REMEMBERED, PostgresWrites, Put, of_ends
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import transitions
 from zerog.engine.decision import EARLY
@@ -47,7 +48,7 @@ OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "upda
 
 
 class Left(NamedTuple):
-    """An entry that SQL alone could not claim the job of, and that job's row; None if there is none."""
+    """An entry that SQL alone could not claim the job of, held for this worker; that job's row, if there is one."""
 
     id: int
     uuid: str
@@ -187,31 +188,36 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         """Claim the jobs of entries that are accepted until there are ``want``; move or remove the other entries."""
         moves: list[Move] = []
         made: dict[int, Claim] = {}
+        puts: dict[int, Put] = {}  # nothing is put, but the entry is taken off its queue
         drafts: list[Draft] = []
+        if left:
+            failpoint("claim.reserved")
         for each in left:
             if len(claims) + len(drafts) >= want:
-                break
+                moves.append(Move(each.id, 0.0))
+                continue
             considered = self._consider(each.uuid, each.read, call.worker, loader)
             if isinstance(considered, Unclaimed):
                 moves.append(self._moved(each, considered))
                 continue
             head, loaded = considered
             assert each.row is not None
-            if each.row.id in made:
-                continue  # another entry of this very job
+            if each.row.id in made:  # another entry of this very job
+                moves.append(Move(each.id, 0.0))
+                continue
             nonce = call.next_nonce()
             draft = self.datastore.draft(each.row)
             draft.apply(transitions.claimed(head, call.worker, nonce, self._now()))
             head = {**head, **draft.state}
             made[each.row.id] = Claim(each.row.key, each.uuid, head["epoch"], nonce, each.row.cas + 1, head, loaded)
+            puts[each.row.id] = (*NOTHING, each.id)
             drafts.append(draft)
         self._move(moves)
         if not drafts:
             return
-        entries = {each.row.id: each.id for each in left if each.row is not None and each.row.id in made}
         try:
             failpoint("claim.write")
-            done = self.datastore.store(drafts, {row: (*NOTHING, entry) for row, entry in entries.items()})
+            done = self.datastore.store(drafts, puts)
             failpoint("claim.written")
         except AmbiguousWrite as error:
             log.warning("%d claims were not answered and are read back: %s", len(made), error)
@@ -219,6 +225,7 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
             return
         won = [claim for row_id, claim in made.items() if row_id in done]
         claims += won
+        self._move([Move(put[-1], 0.0) for row_id, put in puts.items() if row_id not in done])
         self._turn = (self._turn + len(won)) % FAIR_SHARE
 
     def _moved(self, left: Left, where: Unclaimed) -> Move:

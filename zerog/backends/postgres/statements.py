@@ -273,14 +273,19 @@ due AS MATERIALIZED (
     RETURNING fit.id AS entry, fit.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
 ), off AS (
     DELETE FROM {schema}.zerog_queue q USING claimed c WHERE q.id = c.entry
+), remaining AS MATERIALIZED (
+    SELECT next.n, d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body, d.epoch,
+        next.id AS entry, next.uuid::text AS uuid
+    FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
+    WHERE (d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s) IS NOT TRUE
+), held AS (
+    UPDATE {schema}.zerog_queue q SET due = q.ttr + %(now)s FROM remaining r WHERE q.id = r.entry
 )"""
 
 _RESULT = """
 SELECT 'claimed', n, key, id, cas, lists, state, true, body, epoch, NULL::bigint, NULL::text FROM claimed
 UNION ALL
-SELECT 'left', next.n, d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body, d.epoch, next.id, next.uuid::text
-FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
-WHERE (d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s) IS NOT TRUE
+SELECT 'left', n, key, id, cas, lists, state, sound, body, epoch, entry, uuid FROM remaining
 UNION ALL
 SELECT 'due', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM due WHERE is_there
