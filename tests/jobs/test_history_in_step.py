@@ -44,7 +44,7 @@ class Import(zerog.BaseJob):
             self.record_warning([f"row {row} is no number" for row in bad], flush=False)
             self.record_event(f"after {self.done}", flush=False)
             for row in bad:
-                self.record_error(422, row, flush=False)
+                self.record_errors(422, [row], flush=False)
             self.update_attrs(done=self.done + len(rows), total=self.total + sum(good))
         return {"total": self.total}
 
@@ -75,7 +75,7 @@ def test_entries_that_wait_are_written_with_the_next_write(url: str, tmp_path: P
     token = job.cas
     job.record_event(["one", "two"], flush=False)
     job.record_warning("three", flush=False)
-    job.record_error(500, ("four", "five"), flush=False)
+    job.record_errors(500, ("four", "five"), flush=False)
     assert job.cas == token
     assert [entry["msg"] for entry in job.events] == ["one", "two"]
     assert app.info(job.uuid)["events"] == []

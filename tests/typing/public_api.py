@@ -174,7 +174,7 @@ described: list[dict[str, Any]] = app.types()
 uuids: list[str] = app.submit_many("later", [{}, {}], at=datetime.now(UTC))
 progress: zerog.Progress = app.progress(job.uuid)
 done: float = progress["completeness"]
-last: str = "" if progress["lastError"] is None else progress["lastError"]["msg"]
+last_message: str = "" if progress["lastError"] is None else progress["lastError"]["msg"]
 by_parent: dict[str | None, str] = {each["parent"]: each["uuid"] for each in app.jobs()}
 for shown in app.jobs(status="queued", job_type=WordCount, limit=10):
     print(shown["uuid"])
@@ -184,7 +184,7 @@ again: WordCount = app.get_job(job.uuid, job_type=WordCount)
 any_job: zerog.BaseJob = app.get_job(job.uuid)
 info: zerog.Info = app.info(job.uuid)
 messages: list[str] = [entry["msg"] for entry in info["events"]]
-codes: list[int] = [entry["errorCode"] for entry in info["errors"]]
+error_codes: list[int] = [entry["errorCode"] for entry in info["errors"]]
 report: Report = app.reconcile()
 set_up: dict[str, list[str]] = app.setup()
 app.discard(job.uuid)
@@ -254,6 +254,7 @@ histories: list[list[dict[str, Any]]] = [made.events, made.warnings]
 made.record_event("x")
 made.record_warning("x")
 made.record_error(500, "x", ValueError())
+made.record_errors(422, ["row 1", "row 2"], flush=False)
 made.record_result(200)
 made.job_log_warning("x")
 made.job_log_error(500, "x")

@@ -61,16 +61,21 @@ class HistoryMethods(StoredJob):
         """Add an entry to the job's warnings, or several, as ``record_event`` does."""
         self._record("warnings", msg, flush)
 
-    def record_error(
-        self, errorCode: int, msg: str | Sequence[str], exception: BaseException | None = None, *, flush: bool = True
-    ) -> None:
-        """Add an entry to the job's errors and count it, or several, as ``record_event`` does.
+    def record_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
+        """Add an entry to the job's errors and count it. Override it to react to particular exceptions."""
+        self._record_errors(errorCode, [str(msg)], exception, flush=True)
 
-        Override it to react to particular exceptions.
+    def record_errors(self, errorCode: int, msgs: Sequence[str], *, flush: bool = True) -> None:
+        """Add an entry to the job's errors for each text, in one write, and count them; ``flush`` as for events.
+
+        For errors within a step, such as bad rows, beside those that ``record_error`` handles.
         """
+        self._record_errors(errorCode, _texts(msgs), None, flush)
+
+    def _record_errors(self, errorCode: int, msgs: Sequence[str], exception: BaseException | None, flush: bool) -> None:
         document = self._document
         operations: list[Operation] = []
-        for text in _texts(msg):
+        for text in msgs:
             code, text = _error_code(errorCode, text)
             more, text = _error_data(self._data, text)
             more.update(described(exception))

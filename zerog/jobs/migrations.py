@@ -37,8 +37,8 @@ class Migration:
 def migration(start: str | float, end: str | float) -> Callable[[Lift], Migration]:
     """Declare, in a job class, the step from one ``SCHEMA_VERSION`` to a later one.
 
-    The function gets a document without its history lists and returns it, changed or new; it is a plain function,
-    without ``self``. It must not change the engine's fields.
+    The function gets a document without its history lists and returns it, changed or new; it is a plain function
+    without ``self``, so a ``@staticmethod`` for type checkers. It must not change the engine's fields.
     """
     first, last = parse_version(start), parse_version(end)
     if last <= first:

@@ -6,55 +6,47 @@ classes themselves, too.
 
 from __future__ import annotations
 
-from typing import Any
-
 from zerog.records.job import INTERNAL_ERROR
 
-
-def _init(
-    self: Any, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
-) -> None:
-    """Keep what the end of the run needs; ``recorded``: True if the job's history has the error or warning already."""
-    Exception.__init__(self, *args)
-    self.code = code
-    self.delay = delay
-    self.recorded = recorded
-
-
-# By the documented API each of the four derives from Exception directly: what catches one catches no other.
+# By the documented API each of the four derives from Exception directly: what catches one catches no other. Each has an
+# __init__ of its own, since type checkers don't see one that is assigned.
 
 
 class ErrorContinue(Exception):
     """Ends this run with an error; the job may run again."""
 
-    code: int
-    delay: float | None
-    recorded: bool
-    __init__ = _init
+    def __init__(
+        self, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
+    ) -> None:
+        super().__init__(*args)
+        self.code, self.delay, self.recorded = code, delay, recorded
 
 
 class ErrorFinish(Exception):
     """Ends the job with an error."""
 
-    code: int
-    delay: float | None
-    recorded: bool
-    __init__ = _init
+    def __init__(
+        self, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
+    ) -> None:
+        super().__init__(*args)
+        self.code, self.delay, self.recorded = code, delay, recorded
 
 
 class WarningContinue(Exception):
     """Ends this run with a warning; the job may run again."""
 
-    code: int
-    delay: float | None
-    recorded: bool
-    __init__ = _init
+    def __init__(
+        self, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
+    ) -> None:
+        super().__init__(*args)
+        self.code, self.delay, self.recorded = code, delay, recorded
 
 
 class WarningFinish(Exception):
     """Ends the job with a warning."""
 
-    code: int
-    delay: float | None
-    recorded: bool
-    __init__ = _init
+    def __init__(
+        self, *args: object, code: int = INTERNAL_ERROR, delay: float | None = None, recorded: bool = False
+    ) -> None:
+        super().__init__(*args)
+        self.code, self.delay, self.recorded = code, delay, recorded
