@@ -290,3 +290,27 @@ def test_the_exit_codes_stand_in_the_help(zerog: Zerog) -> None:
     recorded = zerog("--help").stdout
     for code in (0, 1, 2, 3, 4, 130, 141):
         assert f" {code}  " in recorded
+
+
+def test_waiting_for_several_jobs_shows_how_each_ended(shop: Shop) -> None:
+    """Uuid, parameters, and output or reason, on standard error; the exit code is 1 if one of them failed."""
+    given = json.dumps([{"path": "war-and-peace.txt"}, {"path": "missing.txt"}])
+    with (shop.folder / "myapp.py").open("a") as source:
+        source.write("\nWordCount.MAX_ERRORS = 1\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "zerog", "worker", "myapp:app", "--log-level", "ERROR"],
+        cwd=shop.folder,
+        env=without_app(),
+        stderr=subprocess.DEVNULL,
+    ) as worker:
+        ended = zerog_command(
+            "submit", "myapp:app", "word_count", "--json", "-", "--wait", folder=shop.folder, text=given
+        )
+        worker.terminate()
+    good, bad = ended.stdout.split()
+    lines = ended.stderr.splitlines()
+    at = lines.index(f'{good} succeeded word_count path="war-and-peace.txt"')
+    assert lines[at + 1] == '    {"words": 6}'
+    at = lines.index(f'{bad} failed word_count path="missing.txt"')
+    assert lines[at + 1].startswith("    500: FileNotFoundError: ")
+    assert ended.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from zerog.cli.console import print_wrapped
 from zerog.cli.errors import FAILED, UNFINISHED, fail
 from zerog.cli.output import STALLED, STYLES
+from zerog.exceptions import UnknownJobType
+from zerog.jobs.declaration import declaration_of
+from zerog.query import readable
 from zerog.records.job import SUCCEEDED, TERMINAL
 from zerog.support.texts import flat
 
@@ -95,6 +100,9 @@ LOOK = 0.2
 SHOWN = 10
 """Jobs with a bar each; more share one."""
 
+BELOW = "    "
+"""What further lines about a job begin with."""
+
 ALL = "all"
 """The name of the bar that many jobs share."""
 
@@ -102,7 +110,8 @@ ALL = "all"
 def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | None = None) -> int:
     """Draw until all jobs have ended and return the exit code: 1 if any of them failed or was cancelled.
 
-    Exits with 4 if ``timeout`` seconds weren't enough. Raises JobNotFound.
+    The end of each is printed above the bars: uuid, parameters, and output or reason; of many jobs those that didn't
+    succeed. Exits with 4 if ``timeout`` seconds weren't enough. Raises JobNotFound.
     """
     deadline = None if timeout is None else app.clock.monotonic() + timeout
     with Bars(console) as bars:
@@ -120,6 +129,8 @@ def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | No
                 if progress["status"] in TERMINAL:
                     ended[uuid] = progress["status"]
                     del left[uuid]
+                    if not together or progress["status"] != SUCCEEDED:
+                        print_wrapped(console, _end_of(app, uuid, progress), len(BELOW))
             if together:
                 bars.update(_overall(len(ended), len(uuids)), f"{len(ended):,} ended")
             if not left or (deadline is not None and app.clock.monotonic() >= deadline):
@@ -129,6 +140,33 @@ def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | No
         which = f"job {next(iter(left))} continues" if len(left) == 1 else f"{len(left):,} jobs continue"
         fail(f"{which}; stopped waiting after {timeout:g} s", UNFINISHED)
     return 0 if all(status == SUCCEEDED for status in ended.values()) else FAILED
+
+
+def _end_of(app: App, uuid: str, progress: Mapping[str, Any]) -> Text:
+    """Describe a job that has ended: uuid, status, type and parameters, and in lines below its reason and output."""
+    head = app.registry.shown(readable(app.datastore, uuid, head=True))
+    status, last = str(progress["status"]), progress["lastError"]
+    given = [f"{flat(key)}={_json(head[key])}" for key in _parameters_of(app, progress["jobType"]) if key in head]
+    told = Text.assemble(flat(uuid), " ", (status, STYLES.get(status, "")), f" {flat(progress['jobType'])}")
+    told.append("".join(f" {each}" for each in given))
+    if status != SUCCEEDED and isinstance(last, dict):
+        told.append(f"\n{BELOW}{flat(last.get('errorCode'))}: {flat(last.get('msg'))}", STYLES.get(status, ""))
+    if head.get("output") is not None:
+        told.append(f"\n{BELOW}{_json(head['output'])}")
+    return told
+
+
+def _parameters_of(app: App, job_type: str) -> list[str]:
+    """Return the names of a type's parameters; none if the app doesn't have the type."""
+    try:
+        schemas = declaration_of(app.job_class(job_type)).client_schemas
+    except UnknownJobType:
+        return []
+    return [field.data_key or name for schema in schemas for name, field in schema.load_fields.items()]
+
+
+def _json(value: Any) -> str:
+    return flat(json.dumps(value, ensure_ascii=False))
 
 
 def _overall(ended: int, total: int) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def submit(
 
     A JSON list of objects submits several.
 
-    With --wait the exit code is 0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
+    With --wait, uuid, parameters, and output or reason of each job are printed when it has ended. The exit code is
+    0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
 
     \b
     Example: zerog submit myapp:app word_count path=war-and-peace.txt
