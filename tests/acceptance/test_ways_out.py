@@ -112,7 +112,7 @@ def test_a_job_that_kills_its_process_ends(how: str, named: str, tmp_path: Path)
         uuid = w.app.submit("poison", {"how": how}).uuid
         w.start()
         job = w.app.wait(uuid, 30)
-        assert (job.status, job.crashes, job.attempts) == ("failed", 3, 4)
+        assert (job.status, job.crashes, job.attempts) == ("failed", 3, 3)
         assert [named in error.msg for error in job.errors[:3]] == [True] * 3
         assert "MAX_CRASHES" in job.errors[3].msg
         for other in others:
