@@ -29,7 +29,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed * 100:5.1f} %/s" if speed else "        ", style="progress.data.speed")
+        return Text(f"{speed * 100:5.1f} %/s" if speed else "        ", style="dim")
 
 
 class _Status(ProgressColumn):
