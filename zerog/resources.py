@@ -140,11 +140,12 @@ def replaced(resources: Resources, others: Mapping[str, Callable[[], Any]]) -> R
 
     Raises ConfigurationError for a name that isn't declared.
     """
-    missing = [name for name in others if name not in resources._factories]
+    factories = resources._factories
+    missing = [name for name in others if name not in factories]
     if missing:
         raise ConfigurationError(f"{resources._unknown(missing[0])} Nothing can take its place.")
     made = Resources()
-    for name, factory in {**resources._factories, **others}.items():
+    for name, factory in {**factories, **others}.items():
         made.add(name, factory)
     return made
 

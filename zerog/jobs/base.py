@@ -146,7 +146,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         for field in declaration.fields.values():
             if field.attribute not in kwargs:
                 kwargs[field.attribute] = field.initial()
-        history = {name: [_dumped_entry(entry) for entry in kwargs.pop(name, None) or []] for name in HISTORY}
+        given = {name: kwargs.pop(name, None) for name in HISTORY}
+        history = {name: [_dumped_entry(e) for e in entries] if entries else [] for name, entries in given.items()}
         document.start(history, unknown, token)
         if "completeness" in kwargs:
             kwargs["completeness"] = share(kwargs["completeness"])

@@ -63,7 +63,8 @@ class JobDocument:
         self.latest = ""
         """The latest time that was read or written."""
         self.last_write = self.clock.monotonic()
-        self._is_gathering = False
+        self.is_gathering = False
+        """True while writes wait for the next one."""
         self._history: dict[str, list[Document]] | None = {field: [] for field in HISTORY}
         self._job_class = job_class
         self._values = values
@@ -138,7 +139,7 @@ class JobDocument:
     def write(self, operations: Sequence[Operation], flush: bool = True) -> None:
         """Change the job object and its document, which is stored if it never was."""
         check(operations)
-        flush = flush and not self._is_gathering
+        flush = flush and not self.is_gathering
         if self.stored is None:
             self._write_new(operations, flush)
         else:
@@ -163,14 +164,14 @@ class JobDocument:
 
     def gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` with its writes waiting for the next one, for example the one that settles the run."""
-        before, self._is_gathering = self._is_gathering, True
+        before, self.is_gathering = self.is_gathering, True
         try:
             function(*args, **kwargs)
         finally:
-            self._is_gathering = before
+            self.is_gathering = before
 
     def _write_new(self, operations: Sequence[Operation], flush: bool) -> None:
-        """Change a job that was never saved; ``flush`` saves it. If that fails, nothing is changed."""
+        """Change a job that was never saved; ``flush`` saves it. If that fails, nothing changes."""
         before = self.attributes.changed_by(operations)
         history = {field: list(entries) for field, entries in (self._history or {}).items()}
         self._apply_locally(operations)
@@ -183,10 +184,7 @@ class JobDocument:
                 raise
 
     def _turn(self) -> AbstractContextManager[object]:
-        """Return the lock by which the threads of a run write one after the other.
-
-        Otherwise an older answer could overwrite a newer token, and a ``save`` include what another thread writes.
-        """
+        """Return the lock by which the threads of a run write in turn, lest an older answer replace a newer token."""
         return _NO_TURN if self.run is None else self.run.turn
 
     def _exchange(self, operations: Sequence[Operation] = (), cas: int | None = None) -> None:
@@ -289,8 +287,7 @@ class JobDocument:
         datastore = self.engine.datastore
         if datastore.read_with_cas(self.key, head=True)[1] != self.token:
             raise datastore.casException(
-                f"job {self.uuid} was changed or removed since this object last saw it; this object has "
-                "changed nothing, and nothing was written"
+                f"job {self.uuid} was changed or removed since it was read here; nothing was written"
             )
 
     def _is_cancelled(self) -> bool:
@@ -373,7 +370,7 @@ class JobDocument:
             attempts = Attempts(self.engine.datastore, self.key, unanswered=0)
             while True:
                 added = self._absorbing(delta)
-                if self.run is not None or self.stored is None or self._is_gathering:
+                if self.run is not None or self.stored is None or self.is_gathering:
                     self.write(added)
                     break
                 with attempts:
@@ -394,7 +391,8 @@ class JobDocument:
 
 def document_of(job: StoredJob) -> JobDocument:
     """Return the document of a job object; made at its first use."""
-    document = getattr(job, "_document", None)
-    if document is None:
-        job._document = document = JobDocument(type(job), vars(job))  # type: ignore[arg-type]
-    return document
+    try:
+        return job._document
+    except AttributeError:
+        document = job._document = JobDocument(type(job), vars(job))  # type: ignore[arg-type]
+        return document

@@ -35,7 +35,10 @@ def construct(job_class: type[J], args: tuple[Any, ...], kwargs: dict[str, Any])
     # Without the arguments, which object.__new__ ignores: passing some forty of them takes time.
     is_plain = job_class.__new__ is object.__new__
     job = object.__new__(job_class) if is_plain else job_class.__new__(job_class, *args, **kwargs)
-    document_of(job).gathered(job.__init__, *args, **kwargs)  # type: ignore[misc]
+    document = document_of(job)
+    document.is_gathering = True
+    job.__init__(*args, **kwargs)  # type: ignore[misc]
+    document.is_gathering = False
     return job
 
 
