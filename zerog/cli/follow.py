@@ -147,13 +147,13 @@ def _end_of(app: App, uuid: str, progress: Mapping[str, Any]) -> Text:
     head = app.registry.shown(readable(app.datastore, uuid, head=True))
     status, last = str(progress["status"]), progress["lastError"]
     given = [f"{flat(key)}={_json(head[key])}" for key in _parameters_of(app, progress["jobType"]) if key in head]
-    told = Text.assemble(flat(uuid), " ", (status, STYLES.get(status, "")), f" {flat(progress['jobType'])}")
-    told.append("".join(f" {each}" for each in given))
+    text = Text.assemble(flat(uuid), " ", (status, STYLES.get(status, "")), f" {flat(progress['jobType'])}")
+    text.append("".join(f" {each}" for each in given))
     if status != SUCCEEDED and isinstance(last, dict):
-        told.append(f"\n{BELOW}{flat(last.get('errorCode'))}: {flat(last.get('msg'))}", STYLES.get(status, ""))
+        text.append(f"\n{BELOW}{flat(last.get('errorCode'))}: {flat(last.get('msg'))}", STYLES.get(status, ""))
     if head.get("output") is not None:
-        told.append(f"\n{BELOW}{_json(head['output'])}")
-    return told
+        text.append(f"\n{BELOW}{_json(head['output'])}")
+    return text
 
 
 def _parameters_of(app: App, job_type: str) -> list[str]:

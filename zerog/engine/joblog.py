@@ -55,7 +55,7 @@ def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False) -> None:
         what = "enqueued again on" if again else "submitted to"
         for head in heads:
             until = f", not before {head['notBefore']}" if head.get("notBefore") else ""
-            _tell(head, "submitted", f"{what} queue {head.get('queueName')}{until}")
+            _log_line(head, "submitted", f"{what} queue {head.get('queueName')}{until}")
 
 
 def claimed(claims: Sequence[Claim]) -> None:
@@ -64,7 +64,7 @@ def claimed(claims: Sequence[Claim]) -> None:
         for claim in claims:
             attempts = claim.head.get("attempts")
             who = claim.head["owner"]["worker"]
-            _tell(claim.head, "claimed", f"claimed by {who}, run {attempts}", attempts=attempts)
+            _log_line(claim.head, "claimed", f"claimed by {who}, run {attempts}", attempts=attempts)
 
 
 def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
@@ -76,21 +76,23 @@ def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
         is_verbose = log.isEnabledFor(INFO)
         for settlement, end in zip(settlements, ends, strict=True):
             if end == FAILED or (is_verbose and end != "lost"):
-                _tell_end(settlement, end)
+                _log_end(settlement, end)
 
 
-def _tell_end(settlement: Settlement, end: str) -> None:
+def _log_end(settlement: Settlement, end: str) -> None:
     head, seconds = settlement.claim.head, round(settlement.seconds, 3)
     if end == "released":
-        _tell(head, "released", f"released after {seconds} s, uncounted", seconds=seconds)
+        _log_line(head, "released", f"released after {seconds} s, uncounted", seconds=seconds)
     elif end == "requeued":
         delay = round(settlement.delay, 3)
-        _tell(head, "requeued", f"requeued after {seconds} s, runs again in {delay} s", seconds=seconds, delay=delay)
+        _log_line(
+            head, "requeued", f"requeued after {seconds} s, runs again in {delay} s", seconds=seconds, delay=delay
+        )
     else:
         code = CANCELLED if end == CANCELLED_STATUS else settlement.result_code
         text = f"finished: {end} with {code} after {seconds} s"
         level = WARNING if end == FAILED else INFO
-        _tell(head, "finished", text, level, status=end, resultCode=code, seconds=seconds)
+        _log_line(head, "finished", text, level, status=end, resultCode=code, seconds=seconds)
 
 
 def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> None:
@@ -98,45 +100,47 @@ def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> 
     if head.get("finishedAt"):
         status, code = head.get("status"), head.get("resultCode")
         text = f"finished: {status} with {code}: {reason}"
-        _tell(head, "finished", text, level, reason=reason, status=status, resultCode=code)
+        _log_line(head, "finished", text, level, reason=reason, status=status, resultCode=code)
     else:
-        _tell(head, transition, f"{transition}: {reason}", level, reason=reason)
+        _log_line(head, transition, f"{transition}: {reason}", level, reason=reason)
 
 
 def cancelled(head: Mapping[str, Any]) -> None:
     """Log a job that ended before it ran, or before it ran again."""
-    _tell(head, "cancelled", "cancelled", status=CANCELLED_STATUS, resultCode=CANCELLED)
+    _log_line(head, "cancelled", "cancelled", status=CANCELLED_STATUS, resultCode=CANCELLED)
 
 
 def cancel_requested(head: Mapping[str, Any]) -> None:
     """Log that a running job is to be cancelled; its owner, or reconcile, logs the end."""
-    _tell(head, "cancel requested", "is to be cancelled while it runs")
+    _log_line(head, "cancel requested", "is to be cancelled while it runs")
 
 
 def retried(head: Mapping[str, Any], reason: str) -> None:
     """Log a job that an operator took out of a terminal state."""
-    _tell(head, "retried", reason, reason=reason)
+    _log_line(head, "retried", reason, reason=reason)
 
 
 def edited(head: Mapping[str, Any], who: str, reason: str, changed: Sequence[str]) -> None:
     """Log a job that an operator edited; only the names of the fields are logged."""
-    _tell(head, "edited", f"edited by {who}: {', '.join(changed)}; {reason}", who=who, reason=reason, changed=changed)
+    _log_line(
+        head, "edited", f"edited by {who}: {', '.join(changed)}; {reason}", who=who, reason=reason, changed=changed
+    )
 
 
 def discarded(head: Mapping[str, Any], reason: str = "") -> None:
     """Log a job removed with its history; ``head`` as it was last read."""
     why = f": {reason}" if reason else ""
-    _tell(head, "discarded", f"discarded after {head.get('status')}{why}", status=head.get("status"), reason=reason)
+    _log_line(head, "discarded", f"discarded after {head.get('status')}{why}", status=head.get("status"), reason=reason)
 
 
 def put_again(heads: Iterable[Mapping[str, Any]], reason: str) -> None:
     """Log jobs that were put on their queue once more, because they may have been missing there."""
     if log.isEnabledFor(INFO):
         for head in heads:
-            _tell(head, "put again", f"put on queue {head.get('queueName')} again: {reason}", reason=reason)
+            _log_line(head, "put again", f"put on queue {head.get('queueName')} again: {reason}", reason=reason)
 
 
-def _tell(head: Mapping[str, Any], transition: str, text: str, level: int = INFO, **more: Any) -> None:
+def _log_line(head: Mapping[str, Any], transition: str, text: str, level: int = INFO, **more: Any) -> None:
     if log.isEnabledFor(level):
         named = fields(head)
         extra = {**named, "transition": transition, **more}

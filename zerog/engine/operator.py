@@ -63,12 +63,12 @@ class OperatorVerbs(EngineBase):
                 failpoint("cancel.write")
                 if status == RUNNING:
                     if head.get("cancelRequested") is None:
-                        asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._told(head, now, why)]
+                        asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._why_noted(head, now, why)]
                         self.datastore.mutate(key, asked, run=RunGuard.of(head))
                         joblog.cancel_requested(head)
                     self._hint(head)
                 else:
-                    ended = [*transitions.cancelled(head, now), *self._told(head, now, why)]
+                    ended = [*transitions.cancelled(head, now), *self._why_noted(head, now, why)]
                     self.datastore.mutate(key, ended, cas=token)
                     status = CANCELLED_STATUS
                     joblog.cancelled(head)
@@ -85,7 +85,7 @@ class OperatorVerbs(EngineBase):
             except InvalidValue:  # the stored value is no list of runs
                 self.datastore.mutate(key, [Set("cancels", [run]), Set(dropped_field("cancels"), 0)])
 
-    def _told(self, head: Document, now: str, why: str) -> list[Operation]:
+    def _why_noted(self, head: Document, now: str, why: str) -> list[Operation]:
         event = transitions.event_record(transitions.stamp(head, now), why)
         return [Append("events", event, self.kept(head))] if why else []
 

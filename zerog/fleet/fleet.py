@@ -92,11 +92,11 @@ class Fleet:
         InvalidValue.
         """
         order = {"since": self._now(), "by": _text("by", by), "forGood": for_good}
-        return self._tell(order, names, host, everyone)
+        return self._order_all(order, names, host, everyone)
 
     def undrain(self, *names: str, host: str | None = None, everyone: bool = False) -> list[dict[str, Any]]:
         """Let drained workers claim again; the same as ``drain`` otherwise."""
-        return self._tell(None, names, host, everyone)
+        return self._order_all(None, names, host, everyone)
 
     def queues(self) -> list[dict[str, Any]]:
         """Return the queues that are known from workers, waiting jobs and pauses, by name.
@@ -167,14 +167,14 @@ class Fleet:
             state = DRAINING  # it has not obeyed yet
         return {"name": name, "state": state, "lease": lease, "age": age, **{f: record.get(f) for f in SHOWN}}
 
-    def _tell(
+    def _order_all(
         self, order: Document | None, names: tuple[str, ...], host: str | None, everyone: bool
     ) -> list[dict[str, Any]]:
-        told = []
+        ordered = []
         for worker in self._chosen(names, host, everyone):
             if self._order(worker["name"], order):
-                told.append({**worker, "drain": order})
-        return told
+                ordered.append({**worker, "drain": order})
+        return ordered
 
     def _chosen(self, names: tuple[str, ...], host: str | None, everyone: bool) -> list[dict[str, Any]]:
         if bool(names) + (host is not None) + everyone != 1:

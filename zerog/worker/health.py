@@ -61,7 +61,7 @@ class HealthReporter:
         self.pace = patience / 4 if patience is not None else STATUS_SECONDS
         """Seconds between two calls of ``beat`` at most."""
         self._is_ready = False
-        self._is_told = True
+        self._is_delivered = True
         self._status = ""
         self._beat_at = self._status_at = self._extended_at = float("-inf")
 
@@ -80,29 +80,29 @@ class HealthReporter:
         if status != self._status and (now - self._status_at >= STATUS_SECONDS or "READY=1" in lines):
             self._status, self._status_at = status, now
             lines.append(f"STATUS={status}")
-        if self._tell(lines):
+        if self._notify(lines):
             self._is_ready = is_ready
 
     def retiring(self) -> None:
         """Report that this process is about to end for good; it is not to be replaced."""
-        self._tell([RETIRED])
+        self._notify([RETIRED])
 
     def recycling(self) -> None:
         """Report that this process has reached its limits and ends; its supervisor may replace it at once."""
-        self._tell([RECYCLED])
+        self._notify([RECYCLED])
 
     def stopping(self, status: str) -> None:
         """Report that this process ends; there are no more heartbeats."""
-        self._tell(["STOPPING=1", f"STATUS={status}"])
+        self._notify(["STOPPING=1", f"STATUS={status}"])
 
     def extend(self, status: str) -> None:
         """Request more time to end. To be called again and again meanwhile."""
         now = self._clock.monotonic()
         if now - self._extended_at >= EXTENSION / 10:
             self._extended_at = now
-            self._tell([f"{EXTEND}{round(EXTENSION * 1e6)}", f"STATUS={status}"])
+            self._notify([f"{EXTEND}{round(EXTENSION * 1e6)}", f"STATUS={status}"])
 
-    def _tell(self, lines: list[str]) -> bool:
+    def _notify(self, lines: list[str]) -> bool:
         """Send the lines to all outlets; False if one failed. Failures are logged once until all succeed again."""
         if not lines:
             return True
@@ -112,10 +112,10 @@ class HealthReporter:
                 outlet("\n".join(lines))
             except OSError as error:
                 failure = error
-        if failure is not None and self._is_told:
+        if failure is not None and self._is_delivered:
             log.warning("the supervisor of this process could not be notified of %s: %s", lines[0], failure)
-        self._is_told = failure is None
-        return self._is_told
+        self._is_delivered = failure is None
+        return self._is_delivered
 
 
 def from_environment(
@@ -154,18 +154,18 @@ def _to_socket(address: str) -> Outlet:
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sender.settimeout(1.0)  # systemd may be busy, but a worker must not wait for it
 
-    def tell(message: str) -> None:
+    def notify(message: str) -> None:
         sender.sendto(message.encode(), name)
 
-    return tell
+    return notify
 
 
 def _to_link(link: socket.socket) -> Outlet:
-    def tell(message: str) -> None:
+    def notify(message: str) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # watch_supervisor logs that the supervisor is gone
             link.send(f"{message}\n".encode(), socket.MSG_DONTWAIT)
 
-    return tell
+    return notify
 
 
 def _to_file(path: Path) -> Outlet:
@@ -176,12 +176,12 @@ def _to_file(path: Path) -> Outlet:
     except PermissionError as error:
         raise ConfigurationError(f"--heartbeat {path}: {error.strerror}") from None
 
-    def tell(message: str) -> None:
+    def notify(message: str) -> None:
         if "WATCHDOG=1" in message:
             check_owner(path)
             path.touch()
 
-    return tell
+    return notify
 
 
 log = logging.getLogger("zerog")

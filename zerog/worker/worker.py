@@ -174,7 +174,7 @@ class Worker:
             with self.app.resources.used():
                 return session.run(burst)
         except BaseException as error:
-            self._tell_fatal(error)
+            self._report_fatal(error)
             raise
         finally:
             self.has_worked = self.has_worked or session.has_worked
@@ -182,7 +182,7 @@ class Worker:
             # Not at the start: a stop() before run() counts, too.
             self._stop_request = StopRequest()
 
-    def _tell_fatal(self, error: BaseException) -> None:
+    def _report_fatal(self, error: BaseException) -> None:
         try:
             if self._on_fatal is not None:
                 self._on_fatal(error)

@@ -44,7 +44,9 @@ class PostgresQueue(Queue):
         names = ("queue", "uuid", "priority", "due", "ttr")
         columns = dict(zip(names, self.insert(uuid, delay, priority, ttr), strict=True))
         with translated(f"{uuid} was not put on {self.name}"):
-            ((identity, _told),) = self.server.write(statements.PUT, {**columns, "ahead": front}, f"queue {self.name}")
+            ((identity, _notified),) = self.server.write(
+                statements.PUT, {**columns, "ahead": front}, f"queue {self.name}"
+            )
         return int(identity)
 
     def reserve(self, timeout: float = 0) -> Reservation | None:

@@ -33,7 +33,7 @@ TIMEOUT = 5.0
 CONNECTIONS = 8
 """Connections of a process at most, beside one that listens; its threads take turns on them."""
 
-TOLD = 10.0
+CHECKED_EVERY = 10.0
 """Seconds for which the server's clock is computed from its last answer."""
 
 OPTIONS = ("schema", "timeout", *(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()))
@@ -77,7 +77,7 @@ class PostgresServer:
             ) from None
         self._mine = _OfProcess()
         self._ahead: float | None = None
-        self._told_at = 0.0
+        self._checked_at = 0.0
         self._was_reached = False
         self._made: list[str] = []
         self._texts: dict[str, str] = {}
@@ -120,7 +120,7 @@ class PostgresServer:
         if self.clock.stands_for_servers:
             return self.clock.now()
         sent = self.clock.monotonic()
-        if self._ahead is None or sent - self._told_at > TOLD:
+        if self._ahead is None or sent - self._checked_at > CHECKED_EVERY:
             ((seconds,),) = self.read("SELECT extract(epoch FROM clock_timestamp())::float8", {}, "reading the clock")
             self._note_time(seconds, sent)
         return datetime.fromtimestamp(self.clock.monotonic() + (self._ahead or 0.0), UTC)
@@ -145,7 +145,7 @@ class PostgresServer:
         received = self.clock.monotonic()
         least, most = seconds - received, seconds - sent
         self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
-        self._told_at = received
+        self._checked_at = received
 
     def _within(self, call: Callable[[Connection], T], what: str, writes: bool) -> T:
         slot = self._of_this_process().slot()

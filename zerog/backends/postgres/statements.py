@@ -76,10 +76,10 @@ WITH given AS MATERIALIZED (
     INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
     SELECT entry, put_queue, put_uuid, put_priority, put_due, put_ttr FROM given WHERE entry IS NOT NULL
     RETURNING queue
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
 )
-SELECT key, entry FROM given, (SELECT count(*) FROM told) AS all_told
+SELECT key, entry FROM given, (SELECT count(*) FROM notified) AS all_notified
 """
 
 CHANGED = f"""
@@ -117,14 +117,14 @@ given AS MATERIALIZED (
     SELECT g.entry, g.put_queue, g.put_uuid, g.put_priority, g.put_due, g.put_ttr
     FROM given g JOIN changed USING (id) WHERE g.entry IS NOT NULL
     RETURNING queue
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
 ), gone AS (
     DELETE FROM {{schema}}.zerog_queue q USING given g JOIN changed USING (id) WHERE q.id = g.taken
 )"""
 
 CHANGE = f"""WITH {CHANGED}
-SELECT id, cas, entry FROM changed, (SELECT count(*) FROM told) AS all_told
+SELECT id, cas, entry FROM changed, (SELECT count(*) FROM notified) AS all_notified
 """
 
 REMOVE = """
@@ -298,5 +298,5 @@ CLAIM = f"WITH {_TAKEN}{_RESULT}"
 CHANGE_AND_CLAIM = f"""WITH {CHANGED}, {_TAKEN.strip()}{_RESULT}
 UNION ALL
 SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, NULL, entry, NULL
-FROM changed, (SELECT count(*) FROM told) AS all_told
+FROM changed, (SELECT count(*) FROM notified) AS all_notified
 """

@@ -46,7 +46,7 @@ log = logging.getLogger("zerog")
 BLOCK = 5.0
 """Seconds of one blocking pop on the server; a longer wait is several of them."""
 
-TOLD = 60.0
+CHECKED_EVERY = 60.0
 """Seconds for which the server's clock is computed from its last answer with a time."""
 
 READ = 256 * 1024
@@ -76,7 +76,7 @@ class RedisServer:
         self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
         self._ahead: float | None = None
-        self._told_at = 0.0
+        self._checked_at = 0.0
         self._was_reached = False
         self._is_checked = False
         self._source = source()
@@ -123,7 +123,7 @@ class RedisServer:
         if self.clock.stands_for_servers:
             return self.clock.now()
         sent = self.clock.monotonic()
-        if self._ahead is None or sent - self._told_at > TOLD:
+        if self._ahead is None or sent - self._checked_at > CHECKED_EVERY:
             seconds, microseconds = self.ask("the time", b"TIME")
             self._note_time(int(seconds) + int(microseconds) / 1_000_000, sent)
         return datetime.fromtimestamp(self.clock.monotonic() + (self._ahead or 0.0), UTC)
@@ -137,7 +137,7 @@ class RedisServer:
         received = self.clock.monotonic()
         least, most = seconds - received, seconds - sent
         self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
-        self._told_at = received
+        self._checked_at = received
 
     def _check_once(self) -> None:
         """Warn if the server may evict jobs; if its settings can't be read, assume that it doesn't."""

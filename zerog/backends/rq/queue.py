@@ -231,11 +231,11 @@ class RqQueue(Queue):
         keys += [self._popped_key, WORKERS_SUSPENDED, self._rejected_key]
         identity, aside, soonest, way = self._run(RESERVE, keys, token, given)
         self._count_rejected(aside)
-        self._tell(way.decode())
+        self._note_way(way.decode())
         reservation = _RqReservation(self, identity.decode(), token) if identity else None
         return reservation, float(soonest), bool(way)
 
-    def _tell(self, way: str) -> None:
+    def _note_way(self, way: str) -> None:
         """Log what blocks the queue, once until it changes."""
         if way != self._way:
             self._way = way

@@ -69,7 +69,7 @@ class Show:
             ended = self._watch(app, uuids)
             self._stop_workers()
             if not ended:
-                self._tell_why()
+                self._show_why()
                 return False
             return self._check(app, uuids, files, time.monotonic() - started)
 
@@ -156,7 +156,7 @@ class Show:
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False)
 
-    def _tell_why(self) -> None:
+    def _show_why(self) -> None:
         self._say(f"[bold red]not every job ended within {PATIENCE:.0f} s[/]; the last lines of the workers:")
         self._say((self._scratch / "workers.log").read_text()[-2000:])
 

@@ -38,10 +38,10 @@ def run_alone(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
 
 async def ended(coroutine: Coroutine[Any, Any, Any], run: Run) -> Thunk:
     """Await what ``run()`` returned; the result is a function that returns its value, or raises what it raised."""
-    teller = _Teller(run)
-    run.waker = teller.wake
+    interrupter = _Interrupter(run)
+    run.waker = interrupter.wake
     try:
-        value = await _driven(coroutine, teller)
+        value = await _driven(coroutine, interrupter)
     except exceptions.RunInterrupted as error:
         return _raising(error)
     except asyncio.CancelledError as error:
@@ -51,7 +51,7 @@ async def ended(coroutine: Coroutine[Any, Any, Any], run: Run) -> Thunk:
         return _raising(error)
     finally:
         run.waker = None
-        teller.close()
+        interrupter.close()
     return lambda: value
 
 
@@ -62,7 +62,7 @@ def _raising(error: BaseException) -> Thunk:
     return throw
 
 
-class _Teller:
+class _Interrupter:
     """Interrupts one coroutine by cancelling its task, and replaces the cancellation by the reason for it."""
 
     def __init__(self, run: Run) -> None:
@@ -74,12 +74,12 @@ class _Teller:
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch_limit()
-        self._tell_what_waits()
+        self._deliver_what_waits()
 
     def wake(self) -> None:
         """Have the loop deliver an interruption that is due. From any thread."""
         try:
-            self._loop.call_soon_threadsafe(self._tell)
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
             pass  # the loop has ended, and the coroutine with it
 
@@ -89,19 +89,19 @@ class _Teller:
         if error is None:
             return cancelled
         self._task.uncancel()  # or timeouts and task groups of the clean-up would mistake it for theirs
-        self._tell_what_waits()
+        self._deliver_what_waits()
         return error
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _tell_what_waits(self) -> None:
+    def _deliver_what_waits(self) -> None:
         """Deliver what became due before ``wake`` was set, or while another interruption was being delivered."""
         if self._run.is_due:
-            self._loop.call_soon(self._tell)
+            self._loop.call_soon(self._deliver)
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         if self._error is not None or self._task.done():
             return
         interruption = self._run.interruption()
@@ -116,13 +116,13 @@ class _Teller:
             self._timer = self._loop.call_later(max(left, SOONEST), self._look_at_limit)
 
     def _look_at_limit(self) -> None:
-        self._tell()
+        self._deliver()
         self._watch_limit()
 
 
 @types.coroutine
-def _driven(coroutine: Coroutine[Any, Any, Any], teller: _Teller) -> Generator[Any, Any, Any]:
-    """Await ``coroutine``, with the interruptions of ``teller`` raised in it in place of CancelledError."""
+def _driven(coroutine: Coroutine[Any, Any, Any], interrupter: _Interrupter) -> Generator[Any, Any, Any]:
+    """Await ``coroutine``, with the interruptions of ``interrupter`` raised in it in place of CancelledError."""
     step: Callable[[], Any] = partial(coroutine.send, None)
     while True:
         try:
@@ -135,7 +135,7 @@ def _driven(coroutine: Coroutine[Any, Any, Any], teller: _Teller) -> Generator[A
             coroutine.close()
             raise
         except asyncio.CancelledError as cancelled:
-            step = partial(coroutine.throw, teller.taken(cancelled))
+            step = partial(coroutine.throw, interrupter.taken(cancelled))
         except BaseException as error:
             step = partial(coroutine.throw, error)
         else:

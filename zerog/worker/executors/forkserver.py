@@ -164,7 +164,7 @@ def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive
         pid = os.fork()
     except OSError as error:  # the system allows no more processes now
         os.close(descriptors[0])
-        _tell(control, {"born": -(error.errno or errno.EAGAIN)})
+        _send(control, {"born": -(error.errno or errno.EAGAIN)})
         return
     if pid == 0:
         _become_child(control, descriptors[0], child)
@@ -172,7 +172,7 @@ def _serve(control: socket.socket, child: Callable[[socket.socket], None], alive
         os.setpgid(pid, pid)  # the child does it, too: either may be first
     alive.add(pid)
     os.close(descriptors[0])
-    _tell(control, {"born": pid})
+    _send(control, {"born": pid})
 
 
 def _become_child(control: socket.socket, descriptor: int, child: Callable[[socket.socket], None]) -> None:
@@ -198,7 +198,7 @@ def _reap(control: socket.socket, alive: set[int]) -> None:
         if pid in alive:
             alive.discard(pid)
             end_children(spared=alive)
-            _tell(control, {"pid": pid, "status": status})
+            _send(control, {"pid": pid, "status": status})
 
 
 def _ended() -> int | None:
@@ -209,7 +209,7 @@ def _ended() -> int | None:
     return found.si_pid if found else None
 
 
-def _tell(control: socket.socket, message: dict[str, int]) -> None:
+def _send(control: socket.socket, message: dict[str, int]) -> None:
     try:
         control.sendall(json.dumps(message).encode() + b"\n")
     except OSError:

@@ -148,7 +148,7 @@ class ProcessExecutor(Executor):
         }
         if not child.send(request):
             return None
-        self._tell_if_cancelled(claim)
+        self._cancel_if_cancelled(claim)
         return child.answer(None)
 
     def _child(self) -> _Child:

@@ -167,7 +167,7 @@ class Executor:
         """Notify a run, given as ``run_name``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
         self._cancelled.append(run)  # first: a run that enters a slot during the loop below checks this list
         for claim in self.running():
-            self._tell_if_cancelled(claim)
+            self._cancel_if_cancelled(claim)
 
     def cancel_stopped(self, claims: list[Claim], worker: str) -> None:
         """Cancel those of the claimed jobs whose ON_SHUTDOWN is STOP. The datastore may be unavailable."""
@@ -247,7 +247,7 @@ class Executor:
         """Notify one run, if it has begun, that its job is cancelled."""
         raise NotImplementedError
 
-    def _tell_if_cancelled(self, claim: Claim) -> None:
+    def _cancel_if_cancelled(self, claim: Claim) -> None:
         if not self.is_cancelled(claim):
             return
         self._cancel_run(claim)
@@ -344,7 +344,7 @@ class ThreadExecutor(Executor):
             build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
-        self._tell_if_cancelled(claim)
+        self._cancel_if_cancelled(claim)
         if self._is_abandoned(claim):  # just now: ``revoke`` may have been too early for it
             run.revoke("the worker is shutting down")
         return run
