@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,22 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 @pytest.fixture
 def zerog(shop: Shop) -> Zerog:
-    """The command, run in this process: quick, and without a terminal."""
+    """The command, run in this process: quick, and without a terminal. What it does to logging ends with it."""
 
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        with logging_kept():
+            return CliRunner().invoke(cli, arguments, catch_exceptions=False)
 
     return run
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Restore the configuration of logging at the end of the block."""
+    root, log, last_resort = logging.getLogger(), logging.getLogger("zerog"), logging.lastResort
+    before = root.level, root.handlers[:], log.disabled
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:], log.disabled, logging.lastResort = before[1], before[2], last_resort
