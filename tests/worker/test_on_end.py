@@ -50,6 +50,18 @@ def calls() -> list[tuple[str, str, int]]:
     return CALLS
 
 
+class Sequel(zerog.BaseJob):
+    """Submits another job at its end."""
+
+    JOB_TYPE = "sequel"
+
+    def run(self) -> Any:
+        return 200
+
+    def on_end(self, status: str) -> None:
+        self.submit(Quiet)
+
+
 def app_of(*classes: type[zerog.BaseJob]) -> zerog.App:
     app = zerog.App("memory://", clock=ManualClock())
     app.register(*classes)
@@ -143,6 +155,13 @@ def test_each_end_of_a_retried_job_has_its_call(calls: Any) -> None:
     drain(app)
     assert [status for _, status, _ in calls][-1] == "failed"
     assert len(list(app.jobs(job_type="order.on_end"))) == 2
+
+
+def test_it_may_submit_another_job_whose_parent_is_the_one_that_ended() -> None:
+    app = app_of(Sequel, Quiet)
+    uuid = app.submit(Sequel).uuid
+    assert {job.status for job in drain(app)} == {"succeeded"}
+    assert [job["parent"] for job in app.jobs(job_type="quiet")] == [uuid]
 
 
 def test_a_class_without_it_has_no_follower() -> None:
