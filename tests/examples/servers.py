@@ -42,10 +42,14 @@ CHROMIUM_OPTIONS = [
 
 
 class Processes:
-    """Python processes on one SQLite file, ended with the block that they were started in. Use as ``with``."""
+    """Python processes on one SQLite file, ended with the block that they were started in. Use as ``with``.
 
-    def __init__(self, folder: Path) -> None:
+    ``example`` is the folder in which they run, ``folder`` that of the SQLite file and the log.
+    """
+
+    def __init__(self, folder: Path, example: Path = WEB) -> None:
         self.folder = folder
+        self.example = example
         self.url = f"sqlite:///{folder}/jobs.db"
         self.log = folder / "processes.log"
         self._running: list[subprocess.Popen[bytes]] = []
@@ -62,7 +66,7 @@ class Processes:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=WEB,
+                cwd=self.example,
                 env={**os.environ, "ZEROG_URL": self.url, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -78,9 +82,9 @@ class Processes:
         """Start one of the applications."""
         return self.start(*(part.format(port=port) for part in COMMANDS[example]), port=port)
 
-    def work(self) -> subprocess.Popen[bytes]:
+    def work(self, app: str = "jobs:app") -> subprocess.Popen[bytes]:
         """Start a worker."""
-        return self.start("-m", "zerog", "worker", "jobs:app", "--concurrency", "4")
+        return self.start("-m", "zerog", "worker", app, "--concurrency", "4")
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End one process."""
