@@ -103,10 +103,6 @@ class EngineBase:
         check_head(key, head)
         return head, token
 
-    def submit(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
-        """Store new jobs and put them on their queues: see ``SubmitVerbs``."""
-        raise NotImplementedError
-
     def queue_named(self, name: str) -> Queue:
         """Return the queue called ``name``."""
         if name not in self._queues:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any
 from uuid import UUID, uuid5
 
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument
@@ -17,9 +17,6 @@ from zerog.records.job import CANCELLED_STATUS, SUCCEEDED, TERMINAL, Document, m
 from zerog.records.operations import Set
 from zerog.support.clock import to_text
 from zerog.support.failpoints import failpoint
-
-if TYPE_CHECKING:
-    from zerog.engine.base import EngineBase
 
 log = logging.getLogger("zerog")
 
@@ -37,7 +34,7 @@ def follower_of(head: Document) -> str:
     return str(uuid5(UUID(head["uuid"]), f"{head['epoch']}:end"))
 
 
-def submit_follower(engine: EngineBase, head: Document) -> str:
+def submit_follower(engine: Any, head: Document) -> str:
     """Submit the follower of a job that has ended, unless that was done before; return its uuid.
 
     Raises the errors of ``Engine.submit``.
@@ -50,7 +47,7 @@ def submit_follower(engine: EngineBase, head: Document) -> str:
     return follower
 
 
-def follow(engine: EngineBase, uuid: str) -> str | None:
+def follow(engine: Any, uuid: str) -> str | None:
     """Submit the follower of a job that has ended, and note it there; return its uuid, None if there is nothing to do.
 
     Raises the errors of ``Engine.read`` and ``Engine.submit``; a repetition finds out what is missing.
@@ -67,7 +64,7 @@ def follow(engine: EngineBase, uuid: str) -> str | None:
     return follower
 
 
-def why_kept(engine: EngineBase, head: Document) -> str | None:
+def why_kept(engine: Any, head: Document) -> str | None:
     """Return why a job that has ended can't be removed yet: its follower reads it. None if it can."""
     if not head.get("follower"):
         return None

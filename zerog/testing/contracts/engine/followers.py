@@ -8,6 +8,7 @@ import pytest
 
 from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, follower_of
+from zerog.engine.operator import Change
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import JobStateError
 from zerog.records.job import Document, make_key
@@ -125,6 +126,14 @@ class FollowerRules(EngineRules):
         follower = self.follower(engine, uuid)
         assert follower is not None
         assert (follower["ended"], follower["uuid"] != first) == ("succeeded", True)
+
+    def test_an_edit_that_retries_forgets_no_end(self, engine: Engine) -> None:
+        """As a retry."""
+        uuid = fails(self, engine)
+        first = follower_of(self.head(engine, uuid))
+        engine.edit(uuid, lambda head: Change([], {}), "alice", "once more", retry=True)
+        assert engine.read(first)[0]["ended"] == "failed"
+        assert self.head(engine, uuid)["status"] == "queued"
 
     def test_a_job_is_kept_for_its_follower(self, engine: Engine) -> None:
         """Neither a discard nor retention removes it before that has succeeded."""
