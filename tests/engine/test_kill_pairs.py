@@ -78,7 +78,7 @@ def check_pairs(
     assert died[True] > len(pairs) / 10
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1_200)])])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(7_200)])])
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "two-files"])
 @pytest.mark.wide
 def test_any_two_kills_lose_nothing(kind: str, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +93,7 @@ def test_any_two_kills_lose_nothing(kind: str, step: int, tmp_path: Path, capsys
     check_pairs(kind, tmp_path, pairs, capsys)
 
 
-@pytest.mark.parametrize("number", [30, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("number", [30, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 @pytest.mark.wide
 def test_random_pairs_of_kills_lose_nothing(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Documents and queue in two files, so in several writes; points are also meant at later passes."""
