@@ -55,7 +55,9 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     """Return True if the second process died while it repaired what the first had left, and not in its own life."""
     folder.mkdir()
     for life, death in enumerate(pair):
-        assert in_a_fork(lambda life=life, death=death: live(kind, folder, life, death)) == KILLED, pair
+        status = in_a_fork(lambda life=life, death=death: live(kind, folder, life, death))
+        # What an earlier life has done this one may do less often, and so not come to a later pass.
+        assert status == KILLED or (status == 0 and life and death.skip), pair
     clock = clock_of(2)
     engine = KINDS[kind].open(folder, clock)
     try:
