@@ -158,7 +158,7 @@ def test_what_runs_jobs_has_no_more_rights_than_it_needs() -> None:
 
 
 def test_no_text_installs_a_name_that_is_not_registered() -> None:
-    """Whoever registers it could run code on the machine of every reader; a checkout or a wheel of one is named."""
+    """A stranger could register it and run code on every reader's machine; a checkout or a wheel of one is named."""
     folders = [path for name in ("docs", "examples", "zerog") for path in (ROOT / name).rglob("*") if path.is_file()]
     texts = {path.name: path.read_text() for path in [ROOT / "README.md", *folders] if path.suffix in _TEXTS}
     wrong = re.compile(r"pip install (?:-\S+ )*[\"']?zerog\b(?!-)")

@@ -50,12 +50,12 @@ def load_app(target: str) -> App:
 
 def _failed(module_name: str, error: Exception) -> ImportFailed:
     """Return the error for a module that raised, with the frames of the application and its libraries alone."""
-    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
-    text = told
-    while told is not None:
-        frames = [frame for frame in told.stack if not frame.filename.startswith(_FOREIGN)]
-        told.stack = traceback.StackSummary.from_list(frames)
-        told = told.__cause__ or told.__context__
+    level: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
+    text = level
+    while level is not None:
+        frames = [frame for frame in level.stack if not frame.filename.startswith(_FOREIGN)]
+        level.stack = traceback.StackSummary.from_list(frames)
+        level = level.__cause__ or level.__context__
     assert text is not None
     failed = ImportFailed(f"{module_name} can't be imported: {type(error).__name__}: {error}")
     failed.add_note("".join(text.format()).rstrip())

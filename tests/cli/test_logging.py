@@ -1,4 +1,4 @@
-"""Who configures the logging of ``zerog worker``: the options, the application, or nobody."""
+"""What configures the logging of ``zerog worker``: the options, the application, or the default."""
 
 from __future__ import annotations
 

@@ -146,19 +146,19 @@ def test_plain_lines_begin_alike_and_name_the_job(tmp_path: Path) -> None:
 def test_a_failure_is_a_warning_with_the_exception_in_a_line(
     tmp_path: Path, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever logs warnings only sees which job failed, and of what, without a traceback."""
+    """A log of warnings only shows which job failed, and of what, without a traceback."""
     with zerog.App(f"sqlite:///{tmp_path}/jobs.db") as app, caplog.at_level(level, "zerog"):
 
         @app.job
         def faulty(job: zerog.BaseJob) -> None:
-            raise ZeroDivisionError("a share of nobody")
+            raise ZeroDivisionError("a share of zero")
 
         faulty.job.MAX_ERRORS = 1
         app.submit(faulty)
         zerog.Worker(app).run(burst=True)
     raised, failed = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert (raised.levelname, failed.levelname) == ("ERROR", "WARNING")
-    assert raised.getMessage().endswith(" raised ZeroDivisionError: a share of nobody")
+    assert raised.getMessage().endswith(" raised ZeroDivisionError: a share of zero")
     assert "finished: failed with 500" in failed.getMessage()
     assert (len(caplog.records) == 2) == (level == logging.WARNING)
 

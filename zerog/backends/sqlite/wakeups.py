@@ -59,7 +59,7 @@ class Waiter:
     def _receive(self, receiver: socket.socket, timeout: float) -> bool:
         """Wait for a datagram with the token; return True if ``interrupt`` was called.
 
-        After one without it this wait listens no more: whoever sends such datagrams takes the wake-ups of at most one
+        After one without it this wait listens no more: a sender of such datagrams takes the wake-ups of at most one
         poll, and costs this process no more than reading the few that the system keeps.
         """
         deadline = SYSTEM.monotonic() + timeout
