@@ -60,16 +60,23 @@ class Holding(zerog.BaseJob):
 
 
 class Counted(zerog.BaseJob):
-    """Leaves one file per run."""
+    """Leaves one file per run, once ``processes`` processes have begun a run."""
 
     JOB_TYPE = "counted"
 
     class Params(Schema):
         marks = fields.String(required=True)
+        processes = fields.Integer(load_default=1)
 
     marks: str
+    processes: int
 
     def run(self) -> int:
+        begun = Path(f"{self.marks}-begun")
+        begun.mkdir(exist_ok=True)
+        (begun / str(os.getpid())).touch()
+        while len(os.listdir(begun)) < self.processes:
+            time.sleep(0.02)
         Path(self.marks, f"{self.uuid}-{self.attempts}-{os.urandom(4).hex()}").touch()
         return 200
 

@@ -142,7 +142,7 @@ def test_setup_names_the_part_that_is_out_of_reach(shop: Shop, zerog: Zerog, mon
     monkeypatch.setattr(type(shop.app.queue), "size", unreachable)
     result = zerog("setup", "myapp:app")
     assert (result.exit_code, result.stdout) == (1, "datastore SqliteDatastore: all is there.\n")
-    assert result.stderr == "queue SqliteQueue: can't be used: no route to the queue\n"
+    assert result.stderr == "zerog: queue SqliteQueue: can't be used: no route to the queue\n"
     recorded = json.loads(zerog("setup", "myapp:app", "--json").stdout)
     assert [(part["part"], part["error"]) for part in recorded] == [
         ("datastore", None),

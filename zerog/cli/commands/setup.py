@@ -37,8 +37,11 @@ def setup(app: str, as_json: bool) -> None:
         print_json(results)
     for part in [] if as_json else results:
         made = f"made {', '.join(part['made'])}" if part["made"] else "all is there"
-        outcome = f"can't be used: {part['error']}" if part["error"] else f"{made}."
-        click.echo(flat(f"{part['part']} {part['adapter']}: {outcome}"), err=bool(part["error"]))
+        line = f"{part['part']} {part['adapter']}:"
+        if part["error"]:
+            click.echo(flat(f"zerog: {line} can't be used: {part['error']}"), err=True)
+        else:
+            click.echo(flat(f"{line} {made}."))
     if any(part["error"] for part in results):
         sys.exit(FAILED)
 

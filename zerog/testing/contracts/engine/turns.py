@@ -89,6 +89,8 @@ class TurnRules(EngineRules):
         queues = ("quick", "between", "slow")
         delays = []
         for _ in range(3):
+            while engine.wait_ready(0.01, queues):
+                pass  # woken by what was put before; a wait may end early
             wait = threading.Thread(target=wait_for_a_job, args=(engine, queues))
             wait.start()
             wait.join(0.1)
