@@ -129,7 +129,7 @@ def _checked_app(target: str) -> App:
         if job_class.TIMEOUT is not None:
             raise ConfigurationError(
                 f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which RQ's worker can't be made to keep; use "
-                "zerog worker --executor process. SOFT_TIMEOUT holds here, too"
+                "zerog worker. SOFT_TIMEOUT holds here, too"
             )
     return app
 

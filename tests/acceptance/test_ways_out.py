@@ -190,10 +190,10 @@ def test_a_worker_wakes_for_a_job_at_once(tmp_path: Path) -> None:
         assert sorted(waits)[5] < 0.25, waits
 
 
-@pytest.mark.wide
-def test_a_run_over_its_timeout_is_killed_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["thread", pytest.param("process", marks=pytest.mark.wide)])
+def test_a_run_over_its_timeout_is_killed_and_counted(tmp_path: Path, executor: str) -> None:
     """A hard limit costs one error; the class decides about another try, and the second one counts."""
-    with Workers(tmp_path, "--executor", "process", module="tests.acceptance.timed") as w:
+    with Workers(tmp_path, "--executor", executor, module="tests.acceptance.timed") as w:
         failing = w.app.submit("slow", {"marks": str(tmp_path)}).uuid
         worker = w.start()
         job = w.app.wait(failing, 20)
@@ -202,11 +202,3 @@ def test_a_run_over_its_timeout_is_killed_and_counted(tmp_path: Path) -> None:
         good = w.app.submit("slow", {"marks": str(tmp_path), "good_at": 2}).uuid
         assert w.app.wait(good, 20).status == "succeeded"
         assert worker.poll() is None
-
-
-def test_a_limit_that_a_thread_cant_keep_is_refused(tmp_path: Path) -> None:
-    """A worker of threads doesn't start with a class that has a TIMEOUT; the error names the remedy."""
-    with Workers(tmp_path, module="tests.acceptance.timed") as w:
-        assert w.start().wait(20) == 2
-        assert "TIMEOUT" in w.log.read_text()
-        assert "executor='process'" in w.log.read_text()

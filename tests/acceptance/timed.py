@@ -1,4 +1,4 @@
-"""An app whose jobs have a time limit, which only the process executor can keep."""
+"""An app whose jobs have a time limit, which only a child process can keep."""
 
 from __future__ import annotations
 

@@ -117,20 +117,6 @@ def test_a_worker_runs_once_at_a_time(app: zerog.App) -> None:
         assert worker.is_running
 
 
-def test_wrong_classes_fail_before_the_block(app: zerog.App) -> None:
-    class Timed(zerog.BaseJob):
-        JOB_TYPE = "timed"
-        TIMEOUT = 5
-
-        def run(self) -> None:
-            pass
-
-    app.register(Timed)
-    with pytest.raises(zerog.ConfigurationError, match="executor='process'"):
-        with zerog.Worker(app):
-            raise AssertionError("it must not come to this")
-
-
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_what_was_fatal_is_raised_at_the_end_of_a_block(app: zerog.App, swallowed: bool) -> None:
     """Also when the block itself failed; that is the context then."""

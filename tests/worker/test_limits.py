@@ -335,15 +335,6 @@ def test_a_run_in_time_is_not_touched_by_its_hard_limit() -> None:
     assert app.get_job(uuid).resultCode == 204
 
 
-@pytest.mark.parametrize("executor", ["thread", "async"])
-def test_a_hard_limit_that_a_thread_cant_keep_is_refused(executor: str) -> None:
-    """Where it would not be kept the worker doesn't start, and its error names what would keep it."""
-    app, uuid = app_with(lambda job: None, TIMEOUT=1)
-    with pytest.raises(zerog.ConfigurationError, match=r"TIMEOUT of 1 s.*executor='process'"):
-        work(app, executor)
-    assert app.get_job(uuid).status == "queued"
-
-
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [

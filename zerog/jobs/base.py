@@ -99,8 +99,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     RETAIN_FAILED: ClassVar[timedelta | float | None] = None
     """The same for jobs that failed."""
     TIMEOUT: ClassVar[float | None] = None
-    """Seconds after which a run is ended from outside and counts as an error. The process executor kills it; the async
-    executor takes the job away from an ``async def run`` and cancels that; a thread can't be made to keep it."""
+    """Seconds after which a run is ended from outside and counts as an error. It runs in a child process, which is
+    killed; the async executor takes the job away from an ``async def run`` and cancels that."""
     CANCEL_GRACE: ClassVar[float] = 10.0
     """Seconds, up to 60, that a run has to end once it was notified that its job is cancelled. After them the job ends
     as cancelled all the same: the process executor kills the run, elsewhere it can't write to the job any more."""

@@ -162,7 +162,7 @@ class _Inline:
 
 def run_claim(engine: Engine, slots: ThreadExecutor, claim: Claim) -> Outcome:
     """Run a claimed job once in this thread and settle it; return how it ended."""
-    outcome = slots._run(claim)
+    outcome = slots.run_here(claim)
     outcome = Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False)))
     if outcome.kind == LOST:
         engine.rescue(claim.uuid, claim.run, "lost", "the worker could not keep the claim of this run")

@@ -23,7 +23,7 @@ from zerog.engine import joblog
 from zerog.engine.engine import Engine, Loader, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, given_back
 from zerog.support.clock import Clock
-from zerog.worker.executors.thread import Executor
+from zerog.worker.executors.slots import Executor
 from zerog.worker.gate import Gate
 from zerog.worker.holdings import Holdings
 from zerog.worker.outcome import Outcome

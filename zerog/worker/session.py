@@ -24,7 +24,7 @@ from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerC
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
 from zerog.worker.control import CommandPoller
-from zerog.worker.executors.choice import executor_of, fork_server_of
+from zerog.worker.executors.choice import executor_of, fork_server_of, types_for_children
 from zerog.worker.executors.cleanup import resident_memory
 from zerog.worker.fetcher import Fetcher
 from zerog.worker.health import Health, HealthReporter
@@ -60,7 +60,7 @@ class WorkerStats:
 
 
 class Session:
-    """Makes everything that a worker of this name needs; with ``executor="process"`` forks, before any thread runs.
+    """Makes everything that a worker of this name needs; forks if it may need child processes, before any thread runs.
 
     ``stop_request``: ends the session. ``buried``: workers whose processes are gone, and whether each was stopping.
     """
@@ -97,7 +97,7 @@ class Session:
             settings.concurrency,
             clock,
             self._may_claim,
-            settings.max_jobs if self._forkserver is None else None,
+            None if settings.executor == "process" else settings.max_jobs,
         )
         self._executor = executor_of(app, settings, self._forkserver, self._fetcher.done, clock)
         self._started_at = to_text(clock.now())
@@ -175,10 +175,21 @@ class Session:
             self._settings.concurrency,
             types or "no job type and can run nothing",
         )
+        self._log_limited()
         self._control.start()
         self._executor.start()
         self._fetcher.start()
         self._sweeping.start()
+
+    def _log_limited(self) -> None:
+        limited = ", ".join(types_for_children(self._app, self._settings))
+        if not limited or self._settings.executor == "process":
+            return
+        if self._forkserver is not None:
+            log.info("worker %s runs %s in child processes, which their TIMEOUT can end", self._name, limited)
+        else:
+            text = "worker %s can't kill a run of %s at its TIMEOUT, for no other process sees its datastore: the run "
+            log.warning(text + "loses its job, and keeps its slot until it returns", self._name, limited)
 
     # callbacks of the threads
 

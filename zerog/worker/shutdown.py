@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from zerog.engine.engine import Engine
 from zerog.exceptions import ZerogError
 from zerog.support.clock import Clock
-from zerog.worker.executors.thread import Executor
+from zerog.worker.executors.slots import Executor
 from zerog.worker.fetcher import Fetcher
 from zerog.worker.health import HealthReporter
 from zerog.worker.lease import Lease

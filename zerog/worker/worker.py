@@ -6,7 +6,6 @@ error of the worker is raised where the block ends, whatever the block did; an `
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
@@ -38,10 +37,11 @@ class Worker:
     and an ``async with`` block is cancelled at once when that happens.
 
     ``concurrency``: jobs at once. ``executor``: ``thread``; ``async`` for an event loop with a task for each
-    ``async def run`` and a thread for each plain one; or ``process`` for a child process per slot, so that a crash or a
-    hard time limit affects one job only. ``lease``: seconds without a heartbeat after which other workers take the
-    jobs. ``grace``: seconds that running jobs get to stop. ``queues``: names, in order of priority. ``name``: prefix of
-    the worker's name (by default the host's); a suffix makes the name unique.
+    ``async def run`` and a thread for each plain one; or ``process`` for a child process per slot, so that a crash
+    affects one job only. All three run a plain ``run`` of a class with a TIMEOUT in a child process. ``lease``: seconds
+    without a heartbeat after which other workers take the jobs. ``grace``: seconds that running jobs get to stop.
+    ``queues``: names, in order of priority. ``name``: prefix of the worker's name (by default the host's); a suffix
+    makes the name unique.
 
     ``max_jobs``, ``max_memory``: runs, and bytes of resident memory, after which memory is returned to the system. With
     ``process`` the child that reached one of them is replaced (by default after 100 runs). With the other executors
@@ -162,7 +162,6 @@ class Worker:
     def _open(self) -> Session:
         if self._session is not None:
             raise ZerogError(f"worker {self.name} is running already; make another Worker for a second one")
-        self._check_classes()
         for queue in self.queues:
             self.app.engine.queue_named(queue)
         settings, reporter = self.settings, self._reporter
@@ -188,15 +187,6 @@ class Worker:
                 self._on_fatal(error)
         except Exception:
             log.exception("on_fatal of worker %s failed; the worker ends all the same", self.name)
-
-    def _check_classes(self) -> None:
-        for job_type, job_class in self.app.registry.get_registered_classes().items():
-            is_task = self.settings.executor == "async" and inspect.iscoroutinefunction(job_class.run)
-            if job_class.TIMEOUT is not None and not is_task and self.settings.executor != "process":
-                raise ConfigurationError(
-                    f"{job_type} has a TIMEOUT of {job_class.TIMEOUT} s, which a thread can't be made to keep; use "
-                    "executor='process', or executor='async' for an async def run. SOFT_TIMEOUT holds everywhere"
-                )
 
 
 def _check(app: App, executor: str, on_fatal: object) -> None:

@@ -1,6 +1,6 @@
 """The async executor: one event loop in a separate thread; each ``async def run`` is a task of it.
 
-A plain ``def run`` would block all the other tasks, so it runs in a thread beside the loop; both count as slots. The
+A plain ``def run`` would block all the other tasks, so it runs as with the thread executor; both count as slots. The
 lease is renewed by another thread, so a job that blocks the loop delays the other jobs, but costs none its claim.
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
-from functools import partial
 from typing import Any
 
 from zerog.engine.run import Run
@@ -25,10 +24,10 @@ from zerog.worker.execute import begin, conclude, make_runnable
 from zerog.worker.executors.blocked_loop import BlockedLoopDetector
 from zerog.worker.executors.coroutines import ended
 from zerog.worker.executors.pool import DaemonThreadPool
-from zerog.worker.executors.thread import GIVE_UP_PAUSE, ThreadExecutor
+from zerog.worker.executors.slots import GIVE_UP_PAUSE
+from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
-from zerog.worker.retry import expire_run
 
 log = logging.getLogger("zerog")
 
@@ -67,6 +66,9 @@ class AsyncExecutor(ThreadExecutor):
         if claims:
             self._soon(self._fill)
 
+    def _is_for_child(self, claim: Claim) -> bool:
+        return super()._is_for_child(claim) and not inspect.iscoroutinefunction(claim.job[0].run)
+
     def _stop_run(self, claim: Claim, why: str) -> None:
         super()._stop_run(claim, why)
         task = self._tasks.get(claim.nonce)
@@ -78,6 +80,7 @@ class AsyncExecutor(ThreadExecutor):
         self._soon(self._close)
         if not self._current:
             self._thread.join(END_SECONDS)
+        self._close_children()
 
     def _whose(self, task: asyncio.Task[object] | None) -> str:
         """Return the job that runs as this task, for a log line; empty for further tasks that a job started."""
@@ -116,7 +119,6 @@ class AsyncExecutor(ThreadExecutor):
             self._current[claim.nonce] = claim
             if inspect.iscoroutinefunction(claim.job[0].run):
                 run = self._begin(claim)  # here, so that ``revoke`` finds it before its task has begun
-                self._limit(claim)
                 self._jobs_loop.create_task(self._work(claim, run), context=Context())
                 continue
             try:
@@ -161,12 +163,6 @@ class AsyncExecutor(ThreadExecutor):
                 return
         self._pass_on(claim, outcome, started)
         self._freed()
-
-    def _limit(self, claim: Claim) -> None:
-        timeout = claim.job[0].TIMEOUT
-        if timeout is not None:
-            message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
-            self._due_in(timeout, claim, "timeout", message, partial(expire_run, self.app, claim, message))
 
     async def _awaited(self, claim: Claim, run: Run) -> Outcome:
         job_class, loaded = claim.job

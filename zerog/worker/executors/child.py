@@ -25,7 +25,7 @@ from zerog.jobs.base import BaseJob, Loaded, read_head
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors import cleanup
 from zerog.worker.executors.interrupts import Interrupts
-from zerog.worker.executors.thread import only_here
+from zerog.worker.executors.slots import only_here
 from zerog.worker.outcome import LOST, Outcome
 from zerog.worker.signal_thread import STOPS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from zerog.support.clock import Clock
 from zerog.worker.executors.child import child_main
 from zerog.worker.executors.forkserver import ForkServer
 from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessExecutor
-from zerog.worker.executors.thread import Executor, ThreadExecutor
+from zerog.worker.executors.slots import Executor
+from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.outcome import Outcome
 from zerog.worker.settings import Settings
 
@@ -18,9 +20,19 @@ if TYPE_CHECKING:
     from zerog.app import App
 
 
+def types_for_children(app: App, settings: Settings) -> list[str]:
+    """Return the types of job whose TIMEOUT neither a thread nor a task can be made to keep, sorted."""
+    is_async = settings.executor == "async"
+    return sorted(
+        job_type
+        for job_type, job_class in app.registry.get_registered_classes().items()
+        if job_class.TIMEOUT is not None and not (is_async and inspect.iscoroutinefunction(job_class.run))
+    )
+
+
 def fork_server_of(app: App, settings: Settings) -> ForkServer | None:
-    """Start the process that forks children, if jobs are to run in child processes. No thread may run yet."""
-    if settings.executor != "process":
+    """Start the process that forks children, if some jobs are to run in child processes. No thread may run yet."""
+    if settings.executor != "process" and not (app.datastore.shared and types_for_children(app, settings)):
         return None
     app.engine.close()  # no connection of this process may live on in a child
     return ForkServer(child_main(app))
@@ -34,12 +46,11 @@ def executor_of(
     clock: Clock,
 ) -> Executor:
     """Return the executor, which calls ``done`` with the end of each run; not started yet."""
-    count, lease = settings.concurrency, settings.lease
+    common = app, settings.concurrency, settings.lease, done, clock, fork_server
+    if settings.executor == "process":
+        return ProcessExecutor(*common, settings.max_jobs or JOBS_PER_CHILD, settings.max_memory)
     if settings.executor == "async":
         from zerog.worker.executors.async_ import AsyncExecutor  # asyncio is a third of the package's import time
 
-        return AsyncExecutor(app, count, lease, done, clock)
-    if fork_server is None:
-        return ThreadExecutor(app, count, lease, done, clock)
-    max_jobs = settings.max_jobs or JOBS_PER_CHILD
-    return ProcessExecutor(app, count, lease, done, clock, fork_server, max_jobs, settings.max_memory)
+        return AsyncExecutor(*common, settings.max_memory)
+    return ThreadExecutor(*common, settings.max_memory)

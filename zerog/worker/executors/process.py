@@ -23,7 +23,7 @@ from zerog.exceptions import ZerogError
 from zerog.worker.executors import cleanup
 from zerog.worker.executors.child import CLOSE_SECONDS
 from zerog.worker.executors.forkserver import ForkServer, describe, kill_group
-from zerog.worker.executors.thread import GIVE_UP_PAUSE, Done, Due, Executor
+from zerog.worker.executors.slots import GIVE_UP_PAUSE, Done, Due, Executor
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.retry import expire_run
 from zerog.worker.signal_thread import STOPS
@@ -54,7 +54,7 @@ class ProcessExecutor(Executor):
         lease: float,
         done: Done,
         clock: Clock,
-        forkserver: ForkServer,
+        forkserver: ForkServer | None,
         max_jobs: int = JOBS_PER_CHILD,
         max_memory: int | None = None,
     ) -> None:
@@ -75,7 +75,8 @@ class ProcessExecutor(Executor):
         return super().memory() + sum(cleanup.resident_memory(child.pid) for child in self._all())
 
     def broken(self) -> str | None:
-        return "the process that forks children is gone" if self._forkserver.is_gone else None
+        is_gone = self._forkserver is not None and self._forkserver.is_gone
+        return "the process that forks children is gone" if is_gone else None
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         for child in self._all():
@@ -87,12 +88,28 @@ class ProcessExecutor(Executor):
             if child.nonce == claim.nonce:
                 child.send({"cancel": claim.nonce})
 
+    def _is_for_child(self, claim: Claim) -> bool:
+        return True
+
     def _end_from_outside(self, due: Due) -> None:
+        if not self._is_for_child(due.claim):
+            super()._end_from_outside(due)
+            return
         self._ended_outside[due.claim.nonce] = due.write  # the slot takes the job away once its child is dead
         self._stop_run(due.claim, due.why)
 
     def close(self) -> None:
         super().close()
+        self._close_children()
+
+    @property
+    def _forks(self) -> ForkServer:
+        assert self._forkserver is not None
+        return self._forkserver
+
+    def _close_children(self) -> None:
+        if self._forkserver is None:
+            return
         children = self._all()
         for child in children:
             child.end()
@@ -123,7 +140,7 @@ class ProcessExecutor(Executor):
         except TimeoutError:
             child.kill()
             self._forget(child)
-            self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
+            self._forks.how_it_ended(child.pid, DEATH_SECONDS)  # with all that it had started
             message = f"the run took longer than its TIMEOUT of {timeout} s and was killed"
             self._until_answered(partial(expire_run, self.app, claim, message))
             return None
@@ -154,14 +171,14 @@ class ProcessExecutor(Executor):
     def _child(self) -> _Child:
         """Return this slot's child, a new one if there is none or it has reached its number of jobs."""
         child: _Child | None = getattr(self._local, "child", None)
-        if child is not None and child.fit and not child.killed and not self._forkserver.has_ended(child.pid):
+        if child is not None and child.fit and not child.killed and not self._forks.has_ended(child.pid):
             child.jobs += 1
             return child
         if child is not None:
             self._forget(child)
             if self.app.resources:
-                self._forkserver.how_it_ended(child.pid, CLOSE_SECONDS)
-        child = self._local.child = _Child(self._forkserver)
+                self._forks.how_it_ended(child.pid, CLOSE_SECONDS)
+        child = self._local.child = _Child(self._forks)
         with self._lock:
             self._children.add(child)
         return child
@@ -187,11 +204,11 @@ class ProcessExecutor(Executor):
 
     def _died(self, claim: Claim, child: _Child, has_begun: bool) -> Outcome | None:
         """Return the outcome of a run whose child died; ``has_begun``: whether the job's own code ran in it."""
-        status = self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)
+        status = self._forks.how_it_ended(child.pid, DEATH_SECONDS)
         if status is None:
             kill_group(child.pid)
             message = "the process that ran the job closed its connection to the worker, and was killed"
-            self._forkserver.how_it_ended(child.pid, DEATH_SECONDS)
+            self._forks.how_it_ended(child.pid, DEATH_SECONDS)
         else:
             message = f"the process that ran the job died: {describe(status)}"
         if (write := self._ended_outside.get(claim.nonce)) is not None:
