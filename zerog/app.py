@@ -258,7 +258,7 @@ class App:
     def progress(self, uuid: str) -> Progress:
         """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
 
-        ``stalled`` is true of a running job that has written nothing for 15 minutes by this process's clock.
+        ``stalled`` is true of a running job without a write for its class's STALLED_AFTER, by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
         return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())

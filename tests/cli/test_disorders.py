@@ -159,7 +159,7 @@ DISORDERS = [
     Disorder(text_torn, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
     Disorder(time_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
     Disorder(not_stopped, "cancelled and their owner does not stop them", True, "zerog reconcile"),
-    Disorder(stalled, "written nothing for 15 minutes", True, "zerog jobs cancel"),
+    Disorder(stalled, "written nothing for longer than their STALLED_AFTER", True, "zerog jobs cancel"),
     Disorder(queue_unserved, "1 jobs wait on queue slow, which no worker serves", True, "zerog worker"),
     Disorder(no_worker_alive, "no worker is alive", True, "zerog worker"),
     Disorder(not_durable, "a power cut may take", False),

@@ -51,7 +51,7 @@ class Progress(TypedDict):
     """The result code; -1 (NO_RESULT) until the job has ended."""
     status: Status
     stalled: bool
-    """True if the job runs and has written nothing for 15 minutes."""
+    """True if the job runs and has written nothing for the ``STALLED_AFTER`` of its class, 15 minutes by default."""
     jobType: str
     createdAt: str
     updatedAt: str

@@ -29,7 +29,7 @@ from zerog.jobs.load import Loaded as Loaded
 from zerog.jobs.load import after_claim as after_claim
 from zerog.jobs.load import load_job as load_job
 from zerog.jobs.load import read_head as read_head
-from zerog.jobs.progress import share
+from zerog.jobs.progress import STALLED_AFTER, share
 from zerog.jobs.schema import HEAD_FIELDS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.submit_options import SubmitKeywords, check_delay, check_priority, check_queue_options
@@ -94,6 +94,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Exceptions after which another run is pointless: they end the job at once."""
     SOFT_TIMEOUT: ClassVar[float | None] = None
     """Seconds after which ``SoftTimeout`` is raised inside ``run()``, once; in a thread at its next tick or write."""
+    STALLED_AFTER: ClassVar[float | None] = STALLED_AFTER
+    """Seconds without a write or a ``keep_alive()`` after which a running job is shown as stalled; None for never. Kept
+    in the document from the submit on. Nothing is done to the job."""
     RETAIN: ClassVar[timedelta | float | None] = None
     """Time to keep jobs that succeeded or were cancelled (seconds, or a timedelta); None keeps them for ever."""
     RETAIN_FAILED: ClassVar[timedelta | float | None] = None

@@ -80,6 +80,11 @@ def check_times(job_class: type[BaseJob]) -> None:
     for limit, seconds in (("SOFT_TIMEOUT", soft), ("TIMEOUT", hard)):
         if seconds is not None and not (_is_seconds(seconds) and seconds > 0):
             raise InvalidJobClass(f"{name}.{limit} is {seconds!r}; expected seconds, more than 0, or None for no limit")
+    silent = job_class.STALLED_AFTER
+    if silent is not None and not (_is_seconds(silent) and silent > 0):
+        raise InvalidJobClass(
+            f"{name}.STALLED_AFTER is {silent!r}; expected seconds, more than 0, or None to show no job as stalled"
+        )
     if soft is not None and hard is not None and soft >= hard:
         raise InvalidJobClass(
             f"{name}.SOFT_TIMEOUT is {soft!r} and its TIMEOUT {hard!r}; expected a soft limit below the hard one, or "

@@ -19,12 +19,12 @@ from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
 from zerog.jobs import outside
 from zerog.jobs.attributes import Attributes
 from zerog.jobs.declaration import declaration_of
+from zerog.jobs.differences import differences
 from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.pending import Pending
-from zerog.jobs.progress import share
-from zerog.jobs.schema import TIMESTAMPS
+from zerog.jobs.progress import STALLED_AFTER, share, stalled_after
 from zerog.jobs.size_limit import SizeLimit
-from zerog.records.fields import DOCUMENTED, HISTORY, PROTECTED
+from zerog.records.fields import DOCUMENTED, HISTORY
 from zerog.records.job import Document, check_head, make_key, new_document
 from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, check
 from zerog.support import jsonvalues
@@ -162,6 +162,16 @@ class JobDocument:
         """Write entries of a history."""
         self.write([Append(field, entry, self.history_limit) for entry in entries], flush)
 
+    def touch(self) -> None:
+        """Store the time alone, if the run's last write was a third of STALLED_AFTER ago; what waits still waits."""
+        limit = stalled_after(self.stored or {})
+        if self.run is None or self.is_gathering or limit is None:
+            return
+        if self.clock.monotonic() - self.last_write >= limit / 3:
+            with self._turn():
+                self._take_over(self.run.write([Max("updatedAt", self.now())]), ())
+            self.last_write = self.clock.monotonic()
+
     def gathered(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` with its writes waiting for the next one, for example the one that settles the run."""
         before, self.is_gathering = self.is_gathering, True
@@ -280,6 +290,8 @@ class JobDocument:
                 self.declaration.check_engine_value(field, value)
         if self.history_limit != self.engine.datastore.history_limit:
             document["maxEvents"] = self.history_limit
+        if self._job_class.STALLED_AFTER != STALLED_AFTER:
+            document["stalledAfter"] = self._job_class.STALLED_AFTER
         self._size_limit.bound_new(self, document)
         return document
 
@@ -297,21 +309,8 @@ class JobDocument:
 
     def _differences(self) -> list[Operation]:
         assert self.stored is not None
-        stored = self.stored
         waiting = {operation.field for operation in self.pending}
-        dumped = self.attributes.dump()
-        unset = [key for key in stored if key not in dumped and self.declaration.by_key(key) is not None]
-        changed: list[Operation] = [Remove(key) for key in unset if key not in waiting and stored[key] is not None]
-        for key, value in dumped.items():
-            if key in waiting or (key in stored and stored[key] == value and type(stored[key]) is type(value)):
-                continue
-            if key in PROTECTED:
-                if key in stored and key not in TIMESTAMPS and stored[key] != value:
-                    self.declaration.check_settable(key)
-                continue
-            self.declaration.check_engine_value(key, value)
-            changed.append(Set(key, value))
-        return changed
+        return differences(self.declaration, self.stored, self.attributes.dump(), waiting)
 
     def reload(self, history: bool = True) -> None:
         """Read the document again into the object, with its history in the same read if ``history`` is set.

@@ -21,7 +21,8 @@ _EPSILON = 1e-9
 """Ten ticks of 0.001 add up to a little less than 0.01 in floats, and are meant to be enough."""
 
 STALLED_AFTER = 900.0
-"""Seconds without a write after which a running job is shown as stalled. Nothing is done to it."""
+"""Seconds without a write after which a running job is shown as stalled, unless its class has others. Nothing is done
+to it."""
 
 _SHOWN = named(lambda field: field.is_shown)
 
@@ -45,14 +46,22 @@ def share(completeness: Any) -> Any:
     return clamp(completeness) if type(completeness) in (int, float) and completeness == completeness else completeness
 
 
+def stalled_after(head: Document) -> float | None:
+    """Return the seconds without a write after which a job is shown as stalled; None if it never is."""
+    seconds = head.get("stalledAfter", STALLED_AFTER)
+    is_usable = seconds is None or (type(seconds) in (int, float) and seconds > 0)
+    return seconds if is_usable else STALLED_AFTER
+
+
 def is_stalled(head: Document, now: datetime) -> bool:
-    """Return True if a job runs but has written nothing for STALLED_AFTER seconds.
+    """Return True if a job runs but has written nothing for the STALLED_AFTER of its class.
 
     ``now`` is the caller's clock and ``updatedAt`` the writer's: good enough for a hint; nothing else depends on it.
     """
-    if head.get("status") == RUNNING:
+    seconds = stalled_after(head)
+    if head.get("status") == RUNNING and seconds is not None:
         with suppress(KeyError, TypeError, ValueError):  # a damaged timestamp must not hide the rest of the job
-            return (now - from_text(head["updatedAt"])).total_seconds() > STALLED_AFTER
+            return (now - from_text(head["updatedAt"])).total_seconds() > seconds
     return False
 
 

@@ -162,11 +162,16 @@ class StoredJob:
     # within a run
 
     def keep_alive(self) -> None:
-        """Call the keepalive; within a run raise ClaimLost or Cancelled if the run should stop."""
+        """Show that the run is alive, from within a long step; raise ClaimLost or Cancelled if it should stop.
+
+        May be called in a tight loop: ``updatedAt`` is written at most every third of STALLED_AFTER, and nothing else.
+        Calls the keepalive of an object that has one. Raises SoftTimeout, too, and what any write raises.
+        """
         if self.keepalive is not None:
             self.keepalive()
         if self._document.run is not None:
             self._document.run.check()
+            self._document.touch()
 
     @property
     def stopping(self) -> bool:

@@ -9,7 +9,7 @@ from zerog.engine.engine import Engine, Unsuitable
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.fleet.crew import Crew
 from zerog.fleet.liveness import FailureDetector
-from zerog.jobs.progress import STALLED_AFTER, is_stalled
+from zerog.jobs.progress import is_stalled
 from zerog.maintenance.findings import Commands, Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
 from zerog.records.fields import FORMAT, IN_QUEUE, PENDING, is_name
@@ -71,9 +71,9 @@ class JobFindings:
             "jobs were cancelled and their owner does not stop them", 0, f"take them from it; {by_a_sweep}", True
         )
         self.stalled = Finding(
-            f"jobs run and have written nothing for {STALLED_AFTER / 60:.0f} minutes",
+            "jobs run and have written nothing for longer than their STALLED_AFTER",
             0,
-            "nothing, if they have such long steps; if they hang, cancel them, and have them tick",
+            "nothing, if they have such long steps; if they hang, cancel them, and have them tick or call keep_alive",
             True,
         )
         self.unreadable = Finding(

@@ -130,9 +130,11 @@ FIELDS: dict[str, Field] = {
     "events": Field(Kind.HISTORY, [], is_jobs=True),
     "errors": Field(Kind.HISTORY, [], is_jobs=True),
     "warnings": Field(Kind.HISTORY, [], is_jobs=True),
-    # The name of the last run, which is the job's own method there, and its class's bound of each history list.
+    # The name of the last run, which is the job's own method there; of its class, where they differ from the defaults,
+    # the bound of each history list, and the seconds without a write after which it is shown as stalled.
     "run": Field(Kind.TEXT, is_hot=True, is_scripted=True, claim_changes=True, is_attribute=False),
     "maxEvents": Field(Kind.BOUND, is_attribute=False),
+    "stalledAfter": Field(Kind.BOUND, is_attribute=False),
 }
 """All fields of the engine, in the order in which they are shown."""
 
