@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
@@ -22,24 +18,31 @@ from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
-from zerog.jobs.logfields import current_job
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.submit import SubmitOptions, submit_all
-from zerog.jobs.submit_options import check_delay, check_named, check_token
+from zerog.jobs.submit_options import check_named, check_token
+from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
-from zerog.middleware import check_middleware
+from zerog.middleware import (
+    Middleware,
+    SubmitMiddleware,
+    check_middleware,
+    check_submit_middleware,
+    managers_of,
+    within,
+)
 from zerog.query import Query, readable
-from zerog.records.job import QUEUED, TERMINAL, Document
+from zerog.records.job import Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
 from zerog.support.clock import SYSTEM, Clock
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Middleware = Callable[[Any], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
 M = TypeVar("M", bound=Middleware)
+S = TypeVar("S", bound=SubmitMiddleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text doesn't determine the class
 
@@ -48,15 +51,6 @@ if TYPE_CHECKING:
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
-
-log = logging.getLogger("zerog")
-
-NO_SLOT = "%s waits for job %s, which waits for a slot on queue %s since %g s: are all of them taken by waiting jobs?"
-WITHOUT_SLOT = 5.0
-"""Seconds for which a job may wait for another one that no slot has taken, before that is logged."""
-
-WAIT_SHORTEST, WAIT_LONGEST = 0.01, 0.5
-"""Seconds between two polls of ``wait``; the pause grows from one to the other."""
 
 
 class App:
@@ -89,6 +83,7 @@ class App:
         self.resources = Resources()
         """Resources that were declared with ``resource``, opened when first used in this process."""
         self._middleware: tuple[Middleware, ...] = ()
+        self._submit_middleware: tuple[SubmitMiddleware, ...] = ()
         self.clock = clock
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: list, drain, pause."""
@@ -141,11 +136,22 @@ class App:
     def middleware(self, factory: M) -> M:
         """Put a context manager around every run of this app's jobs: ``factory(job)`` makes it, plain or asynchronous.
 
-        The first one is outermost. It gets an exception of the run and may raise another, but can't hide it. May be
-        used as a decorator. Raises ConfigurationError.
+        The first one is outermost. It gets an exception of the run and may raise another, but can't hide it; what
+        ``run()`` returned is ``job.returned`` then. May be used as a decorator. Raises ConfigurationError.
         """
         check_middleware(factory, self._middleware)
         self._middleware += (factory,)
+        return factory
+
+    def submit_middleware(self, factory: S) -> S:
+        """Put a context manager around every submit of this app: ``factory(jobs)`` makes it, a plain one.
+
+        ``jobs``: the list of new job objects, one of ``submit``. They are stored within; before, their ``headers`` may
+        be set, or an exception refuse them all. It gets an exception of the submit as by ``middleware``. May be used as
+        a decorator. Raises ConfigurationError.
+        """
+        check_submit_middleware(factory, self._submit_middleware)
+        self._submit_middleware += (factory,)
         return factory
 
     def resource(self, name: str, factory: Callable[[], Any]) -> None:
@@ -241,7 +247,8 @@ class App:
             job = construct(job_class, (self.datastore, self.queue), given)
             self._attach(job)
             jobs.append(job)
-        submit_all(self.engine, jobs, delay)
+        with within(managers_of(self._submit_middleware, jobs)):
+            submit_all(self.engine, jobs, delay)
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:
@@ -296,24 +303,8 @@ class App:
 
         Raises what ``get_job`` raises, too; a job that is none of ``job_type`` isn't waited for.
         """
-        deadline = None if timeout is None else self.clock.monotonic() + check_delay(timeout, "timeout")
-        pause, never = WAIT_SHORTEST, threading.Event()
-        warn_at = self.clock.monotonic() + WITHOUT_SLOT
-        while True:
-            head: Document = self.engine.read(uuid)[0]
-            self.registry.expect(uuid, head["jobType"], job_type)
-            if head["status"] in TERMINAL:
-                return self.get_job(uuid, job_type)
-            if (waiting := current_job.get()) is not None:
-                waiting.keep_alive()  # a job that waits for another one can be cancelled, too
-                if head["status"] == QUEUED and self.clock.monotonic() >= warn_at:
-                    warn_at = math.inf
-                    log.warning(NO_SLOT, waiting.logId, uuid, head["queueName"], WITHOUT_SLOT)
-            left = pause if deadline is None else min(pause, deadline - self.clock.monotonic())
-            if left <= 0:
-                raise TimeoutError(f"job {uuid} is still {head['status']} after {timeout} s; it continues")
-            self.clock.wait(never, left)
-            pause = min(pause * 1.5, WAIT_LONGEST)
+        wait_for_end(self.engine, self.registry, uuid, timeout, job_type)
+        return self.get_job(uuid, job_type)
 
     def cancel(self, uuid: str) -> str:
         """Cancel a job; returns ``cancelled``, or ``running`` until the run has noticed. Raises JobStateError."""

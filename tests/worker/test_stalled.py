@@ -149,5 +149,5 @@ def test_a_damaged_interval_counts_as_the_default(damaged: Any) -> None:
 @pytest.mark.parametrize("wrong", [0, -1, "900", True, float("nan"), float("inf")])
 def test_what_is_no_interval_is_refused_at_registration(wrong: Any) -> None:
     made = type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": print, "STALLED_AFTER": wrong})
-    with pytest.raises(InvalidJobClass, match="STALLED_AFTER is .*; expected seconds, more than 0, or None"):
+    with pytest.raises(InvalidJobClass, match=r"STALLED_AFTER is .*; expected seconds, more than 0, or None"):
         zerog.App("memory://").register(made)

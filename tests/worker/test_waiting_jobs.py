@@ -15,7 +15,7 @@ def test_a_job_that_waits_for_its_only_slot_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The job that it waits for can't begin before it ends; cancelled, it ends out of its wait, and the other runs."""
-    monkeypatch.setattr("zerog.app.WITHOUT_SLOT", 0.1)
+    monkeypatch.setattr("zerog.jobs.waiting.WITHOUT_SLOT", 0.1)
     app = zerog.App("memory://")
 
     @app.job

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zerog.contracts.datastore import Datastore, Mutation, RunGuard
 from zerog.exceptions import (
@@ -59,6 +59,8 @@ class Run:
         """Build of the code that executes this run; kept with its errors."""
         self.cancelled = False
         """True if the run is to be cancelled."""
+        self.returned: Any = None
+        """What ``run()`` of the job returned, if it has hooks that may look at it."""
         self._has_raised_cancelled = False
         self._soft_limit = soft_limit
         self._limit_at = None if soft_limit is None else clock.monotonic() + soft_limit

@@ -173,7 +173,10 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         """
 
     def after_run(self) -> Any:
-        """Clean up: called after each ``run()`` whose ``before_run`` succeeded, however it ended, within the run."""
+        """Clean up: called after each ``run()`` whose ``before_run`` succeeded, however it ended, within the run.
+
+        ``self.returned`` is what ``run()`` returned; None if it raised.
+        """
 
     def on_error(self, error: BaseException) -> Any:
         """Handle an error: called after ``after_run`` with an exception that would be an error of this run.

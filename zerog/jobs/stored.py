@@ -179,6 +179,12 @@ class StoredJob:
         run = self._document.run
         return run is not None and run.stopping.is_set()
 
+    @property
+    def returned(self) -> Any:
+        """What ``run()`` has returned, for ``after_run`` and middleware; None before, and if it raised."""
+        run = self._document.run
+        return None if run is None else run.returned
+
     def _clamped(self, completeness: float) -> float:
         """Clamp to 0.0–1.0; warn once, since larger values are usually percentages. Raises ValueError."""
         clamped = clamp(completeness)

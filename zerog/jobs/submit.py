@@ -53,6 +53,8 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
     Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, with a note of
     how many are stored if there are several.
     """
+    for job in jobs:
+        check_headers(job.headers)  # a middleware may have set some
     documents = [document_of(job).new() for job in jobs]
     for start in range(0, len(jobs), BATCH):
         try:

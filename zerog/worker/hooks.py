@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 from zerog.exceptions import Cancelled, ClaimLost
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.middleware import managers_of, within
 from zerog.support import jsonvalues
 
 HOOKS = ("before_run", "after_run", "on_error")
@@ -29,7 +30,8 @@ def called(job: BaseJob) -> Any:
     managers = _managers(job)
     if _needs_loop(job, managers):
         return _run_coroutine(job, _within_async(job, managers))
-    return _within(job, managers)
+    with within(managers):
+        return _hooked(job)
 
 
 async def awaited(job: BaseJob) -> Any:
@@ -63,16 +65,7 @@ def _is_bare(job: BaseJob) -> bool:
 
 
 def _managers(job: BaseJob) -> list[Any]:
-    """Return a context manager of each middleware, outermost first."""
-    managers = []
-    for middleware in job._middleware:
-        manager = middleware(job)
-        if not hasattr(manager, "__aenter__") and not hasattr(manager, "__enter__"):
-            raise TypeError(
-                f"the middleware {middleware!r} returned {jsonvalues.short_repr(manager)}; expected a context manager"
-            )
-        managers.append(manager)
-    return managers
+    return managers_of(job._middleware, job)
 
 
 def _needs_loop(job: BaseJob, managers: list[Any]) -> bool:
@@ -89,6 +82,14 @@ def _is_undecided(job: BaseJob, error: BaseException) -> bool:
     return len(parts) > 1 or not isinstance(parts[0], _SIGNALS)
 
 
+def _returned(job: BaseJob, value: Any) -> Any:
+    """Keep what ``run()`` returned for ``after_run`` and middleware: ``job.returned``."""
+    run = document_of(job).run
+    assert run is not None
+    run.returned = value
+    return value
+
+
 def _nothing(hook: str, value: object) -> None:
     if value is not None:
         raise TypeError(
@@ -99,23 +100,11 @@ def _nothing(hook: str, value: object) -> None:
 # plain
 
 
-def _within(job: BaseJob, managers: list[Any]) -> Any:
-    with ExitStack() as stack:
-        try:
-            for manager in managers:
-                stack.enter_context(manager)
-            return _hooked(job)
-        except BaseException as error:
-            raised = error
-            raise
-    raise raised  # a middleware sees an error and may raise another, but can't make a success of it
-
-
 def _hooked(job: BaseJob) -> Any:
     try:
         _nothing("before_run", _result(job, job.before_run()))
         try:
-            return _result(job, job.run())
+            return _returned(job, _result(job, job.run()))
         finally:
             _nothing("after_run", _result(job, job.after_run()))
     except BaseException as error:
@@ -153,14 +142,14 @@ async def _within_async(job: BaseJob, managers: list[Any]) -> Any:
         except BaseException as error:
             raised = error
             raise
-    raise raised
+    raise raised  # as ``within`` does
 
 
 async def _hooked_async(job: BaseJob) -> Any:
     try:
         _nothing("before_run", await _result_async(job.before_run()))
         try:
-            return await _result_async(job.run())
+            return _returned(job, await _result_async(job.run()))
         finally:
             _nothing("after_run", await _result_async(job.after_run()))
     except BaseException as error:
