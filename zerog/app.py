@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from marshmallow import ValidationError
 
@@ -21,7 +21,7 @@ from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.submit import SubmitOptions, submit_all
-from zerog.jobs.submit_options import check_named, check_token
+from zerog.jobs.submit_options import SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
@@ -189,35 +189,37 @@ class App:
         headers: Mapping[str, str] | None = None,
         parent: str | None = None,
         uuid: str | None = None,
+        max_errors: int | None = None,
+        timeout: float | None = None,
+        soft_timeout: float | None = None,
     ) -> J:
         """Submit a job and return it; once this returns, the job is not lost.
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
         (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
         given. ``parent``: the uuid of the job on whose behalf it is submitted; ``self.submit`` of a job passes its own.
-        ``uuid`` lets the caller choose a new job's uuid. Raises UnknownJobType, marshmallow's ValidationError
-        with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing is stored then.
+        ``uuid`` lets the caller choose a new job's uuid. ``max_errors``, ``timeout`` and ``soft_timeout`` (seconds)
+        stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT. Raises UnknownJobType, InvalidValue, marshmallow's
+        ValidationError with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing
+        is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
-        [job] = self._submit(job_class, [attributes], SubmitOptions(delay, at, priority, queue, headers, parent))
-        return cast("J", job)
+        limits = max_errors, timeout, soft_timeout
+        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits)
+        return cast("J", self._submit(job_class, [attributes], options)[0])
 
     def submit_many(
         self,
         job_type: str | type[BaseJob] | FunctionJob[..., Any],
         params: Iterable[Mapping[str, Any]],
         *,
-        delay: float = 0,
-        at: datetime | None = None,
-        priority: int | None = None,
-        queue: str | None = None,
-        headers: Mapping[str, str] | None = None,
         parent: str | None = None,
+        **options: Unpack[SubmitKeywords],
     ) -> list[str]:
-        """Submit a job for each of ``params``; returns their uuids in that order.
+        """Submit a job for each of ``params``; returns their uuids in that order. The options are those of ``submit``.
 
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
         batches: an error of the datastore in between leaves whole jobs, and has a note with their number.
@@ -233,13 +235,12 @@ class App:
                 messages[index] = error.messages
         if messages:
             raise ValidationError(messages)
-        jobs = self._submit(job_class, attributes, SubmitOptions(delay, at, priority, queue, headers, parent))
-        return [job.uuid for job in jobs]
+        return [job.uuid for job in self._submit(job_class, attributes, SubmitOptions(parent=parent, **options))]
 
     def _submit(
         self, job_class: type[BaseJob], attributes: Sequence[dict[str, Any]], options: SubmitOptions
     ) -> list[BaseJob]:
-        delay, now = options.seconds(self.engine.now), self.clock.now()
+        delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
         jobs: list[BaseJob] = []
         for own in attributes:
             given = {**options.attributes(job_class, now), **own}
@@ -248,7 +249,7 @@ class App:
             self._attach(job)
             jobs.append(job)
         with within(managers_of(self._submit_middleware, jobs)):
-            submit_all(self.engine, jobs, delay)
+            submit_all(self.engine, jobs, delay, limits)
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:

@@ -253,3 +253,17 @@ def test_a_stalled_job_is_shown_as_stalled(shop: Shop, zerog: Zerog) -> None:
     shop.app.datastore.mutate(make_key(uuid), [Set("updatedAt", "2026-01-01T00:00:00.000000+00:00")])
     assert f"{uuid} word_count stalled" in zerog("jobs", "ls", "myapp:app").stdout
     assert "Status       stalled" in zerog("jobs", "show", "myapp:app", uuid).stdout
+
+
+def test_limits_of_one_job_are_submitted_and_shown(shop: Shop, zerog: Zerog) -> None:
+    """A class's limits aren't shown with its jobs: they may change."""
+    options = ["--timeout", "600", "--soft-timeout", "500.5", "--max-errors", "1"]
+    uuid = zerog("submit", "myapp:app", "refuse", *options).stdout.strip()
+    assert (
+        "Limits       max_errors 1, timeout 600.0, soft_timeout 500.5"
+        in zerog("jobs", "show", "myapp:app", uuid).stdout
+    )
+    plain = zerog("submit", "myapp:app", "refuse").stdout.strip()
+    assert "Limits" not in zerog("jobs", "show", "myapp:app", plain).stdout
+    wrong = zerog("submit", "myapp:app", "refuse", "--soft-timeout", "60", "--timeout", "5")
+    assert (wrong.exit_code, "expected a soft limit below the hard one" in wrong.stderr) == (2, True)

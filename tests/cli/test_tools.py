@@ -182,7 +182,7 @@ def test_submit_waits_for_the_end(shop: Shop) -> None:
     with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as worker:
         try:
             good = zerog_command(
-                *["submit", "myapp:app", "word_count", "path=war-and-peace.txt", "--wait", "--timeout", "50"],
+                *["submit", "myapp:app", "word_count", "path=war-and-peace.txt", "--wait", "--wait-timeout", "50"],
                 folder=shop.folder,
             )
             bad = zerog_command("submit", "myapp:app", "refuse", "--wait", folder=shop.folder)
@@ -211,7 +211,7 @@ def test_one_that_failed_among_many_is_a_failure(shop: Shop, number: int) -> Non
 
 def test_submit_waits_no_longer_than_its_limit(shop: Shop, zerog: Zerog) -> None:
     """Exit code 4: the job is there and still runs."""
-    result = zerog("submit", "myapp:app", "refuse", "--wait", "--timeout", "0.1")
+    result = zerog("submit", "myapp:app", "refuse", "--wait", "--wait-timeout", "0.1")
     uuid = result.stdout.split()[0]
     assert (result.exit_code, f"job {uuid} continues" in result.stderr) == (4, True)
     assert shop.status(uuid) == "queued"
@@ -219,7 +219,7 @@ def test_submit_waits_no_longer_than_its_limit(shop: Shop, zerog: Zerog) -> None
 
 def test_a_timeout_without_wait_is_refused(shop: Shop, zerog: Zerog) -> None:
     """Nothing is submitted then."""
-    result = zerog("submit", "myapp:app", "refuse", "--timeout", "5")
+    result = zerog("submit", "myapp:app", "refuse", "--wait-timeout", "5")
     assert (result.exit_code, "--wait" in result.stderr) == (2, True)
     assert list(shop.app.jobs()) == []
 

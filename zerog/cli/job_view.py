@@ -29,6 +29,9 @@ COUNTERS = {
     "continues": "continues",
 }
 
+LIMITS = {"maxErrors": "max_errors", "hardTimeout": "timeout", "softTimeout": "soft_timeout"}
+"""Limits of the job's own; its class's aren't in the document."""
+
 
 def print_sheet(document: Document, now: datetime, undeclared: Collection[str] = ()) -> None:
     """Print a document, or a head, for a person. Each line names what it shows, whatever the document holds.
@@ -67,6 +70,9 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
     if isinstance(last, dict):
         yield "Last error", f"[{flat(last.get('errorCode'))}] {flat(last.get('msg'))}"
     yield "Counted", counted or "nothing yet"
+    limits = ", ".join(f"{word} {flat(document[field])}" for field, word in LIMITS.items() if field in document)
+    if limits:
+        yield "Limits", limits
     yield "Queue", _queue(document)
     for label, field in (("Submitted", "createdAt"), ("Started", "startedAt"), ("Changed", "updatedAt")):
         if document.get(field):

@@ -25,6 +25,7 @@ from zerog.jobs.error import Error
 from zerog.jobs.history import MAX_TRACEBACK as MAX_TRACEBACK
 from zerog.jobs.history import HistoryMethods
 from zerog.jobs.history import described as described
+from zerog.jobs.limits import limits_of as limits_of
 from zerog.jobs.load import Loaded as Loaded
 from zerog.jobs.load import after_claim as after_claim
 from zerog.jobs.load import load_job as load_job

@@ -20,6 +20,7 @@ from zerog.jobs import outside
 from zerog.jobs.attributes import Attributes
 from zerog.jobs.declaration import declaration_of
 from zerog.jobs.differences import differences
+from zerog.jobs.limits import own_limits
 from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.pending import Pending
 from zerog.jobs.progress import STALLED_AFTER, share, stalled_after
@@ -125,6 +126,7 @@ class JobDocument:
     def bind(self, head: Document, lifted: Document, token: int) -> None:
         """Take over a stored head whose values the attributes show; what lifting it changed waits to be written."""
         self.stored, self.token, self._history = head, token, None
+        self._values.update(own_limits(head))
         self._size_limit.forget()
         self.latest = max(self.latest, head["updatedAt"])
         if lifted is not head:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.document import document_of
+from zerog.jobs.limits import check_limits_given
 from zerog.jobs.submit_options import check_headers, check_priority, delay_until
 from zerog.records.fields import HISTORY, named
 from zerog.records.job import Document, check_uuid, make_key
@@ -22,7 +23,7 @@ SUBMIT_CHANGES = named(lambda field: field.submit_changes)
 
 
 class SubmitOptions(NamedTuple):
-    """When and where new jobs run, and what is recorded of their submitter: see ``App.submit``."""
+    """When, where and how long new jobs run, and what is recorded of their submitter: see ``App.submit``."""
 
     delay: float = 0
     at: datetime | None = None
@@ -30,6 +31,9 @@ class SubmitOptions(NamedTuple):
     queue: str | None = None
     headers: Mapping[str, str] | None = None
     parent: str | None = None
+    max_errors: int | None = None
+    timeout: float | None = None
+    soft_timeout: float | None = None
 
     def seconds(self, now: Callable[[], datetime]) -> float:
         """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""
@@ -46,16 +50,20 @@ class SubmitOptions(NamedTuple):
             "updatedAt": now,
         }
 
+    def limits(self, job_class: type[BaseJob]) -> Document:
+        """Return the fields of the limits that they give to a job. Raises InvalidValue."""
+        return check_limits_given(job_class, self.max_errors, self.soft_timeout, self.timeout)
 
-def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float) -> None:
-    """Submit new jobs to the engine; then the objects are as they are stored.
+
+def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Document) -> None:
+    """Submit new jobs to the engine; then the objects are as they are stored. ``limits``: further fields of each.
 
     Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, with a note of
     how many are stored if there are several.
     """
     for job in jobs:
         check_headers(job.headers)  # a middleware may have set some
-    documents = [document_of(job).new() for job in jobs]
+    documents = [{**document_of(job).new(), **limits} for job in jobs]
     for start in range(0, len(jobs), BATCH):
         try:
             stored = engine.submit(documents[start : start + BATCH], delay)

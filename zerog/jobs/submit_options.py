@@ -23,6 +23,9 @@ class SubmitKeywords(TypedDict, total=False):
     priority: int | None
     queue: str | None
     headers: Mapping[str, str] | None
+    max_errors: int | None
+    timeout: float | None
+    soft_timeout: float | None
 
 
 def check_delay(value: Any, name: str = "delay") -> float:

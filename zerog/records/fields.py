@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from zerog.support.checks import is_delay
+
 FORMAT = 1
 """Layout of the engine's fields. A document with a higher ``format`` is left alone."""
 
@@ -36,6 +38,7 @@ class Kind(Enum):
     COUNT = auto()
     BOUND = auto()
     AMOUNT = auto()
+    SECONDS = auto()
     VERSION = auto()
     CODE = auto()
     PRIORITY = auto()
@@ -131,10 +134,14 @@ FIELDS: dict[str, Field] = {
     "errors": Field(Kind.HISTORY, [], is_jobs=True),
     "warnings": Field(Kind.HISTORY, [], is_jobs=True),
     # The name of the last run, which is the job's own method there; of its class, where they differ from the defaults,
-    # the bound of each history list, and the seconds without a write after which it is shown as stalled.
+    # the bound of each history list, and the seconds without a write after which it is shown as stalled; and the limits
+    # that its submit gave it in place of its class's.
     "run": Field(Kind.TEXT, is_hot=True, is_scripted=True, claim_changes=True, is_attribute=False),
     "maxEvents": Field(Kind.BOUND, is_attribute=False),
     "stalledAfter": Field(Kind.BOUND, is_attribute=False),
+    "maxErrors": Field(Kind.COUNT, is_attribute=False),
+    "softTimeout": Field(Kind.SECONDS, is_attribute=False),
+    "hardTimeout": Field(Kind.SECONDS, is_attribute=False),
 }
 """All fields of the engine, in the order in which they are shown."""
 
@@ -194,6 +201,11 @@ def is_owner(value: object) -> bool:
     return type(value) is dict and is_name(value.get("worker")) and type(value.get("nonce")) is str
 
 
+def is_seconds(value: object) -> bool:
+    """Return True for the limit of a run."""
+    return is_delay(value) and value > 0
+
+
 def _is_text(value: object) -> bool:
     return type(value) is str
 
@@ -230,6 +242,7 @@ CHECKS: dict[Kind, Callable[[Any], bool]] = {
     Kind.NAME: is_name,
     Kind.COUNT: is_count,
     Kind.AMOUNT: is_amount,
+    Kind.SECONDS: is_seconds,
     Kind.VERSION: is_amount,
     Kind.CODE: _is_code,
     Kind.PRIORITY: _is_priority,

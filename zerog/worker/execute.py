@@ -14,7 +14,7 @@ from zerog.engine import joblog
 from zerog.engine.run import Run
 from zerog.engine.transitions import erred, error_record, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
-from zerog.jobs.base import BaseJob, Loaded, described, load_job
+from zerog.jobs.base import BaseJob, Loaded, described, limits_of, load_job
 from zerog.jobs.document import document_of
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -75,7 +75,7 @@ def _not_started(
     keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
     operations = [*erred(record, keep), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
-    if errors >= job_class.MAX_ERRORS or _is_final(job_class, error):
+    if errors >= limits_of(job_class, head).max_errors or _is_final(job_class, error):
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
     pause = retry_delay(job_class, errors, error)
     if pause.complaint:

@@ -63,6 +63,7 @@ class Session:
     """Makes everything that a worker of this name needs; forks if it may need child processes, before any thread runs.
 
     ``stop_request``: ends the session. ``buried``: workers whose processes are gone, and whether each was stopping.
+    ``owns_process``: whether nothing but this worker uses the process.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Session:
         reporter: HealthReporter,
         clock: Clock,
         buried: Sequence[tuple[str, bool]] = (),
+        owns_process: bool = False,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -88,7 +90,7 @@ class Session:
         """True once it has begun to claim jobs."""
         self._reported = ""
         """The state in the latest renewal of the lease."""
-        self._forkserver = fork_server_of(app, settings)
+        self._forkserver = fork_server_of(app, settings, owns_process)
         self._fetcher = Fetcher(
             app.engine,
             self._identity,

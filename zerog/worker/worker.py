@@ -103,6 +103,8 @@ class Worker:
         self._background: EmbeddedWorker | None = None
         self.has_worked = False
         """True once it has claimed jobs: what fails later is no mistake of its configuration."""
+        self.owns_process = False
+        """True if nothing else uses the process: then it forks at its start, for jobs to come with own limits."""
         self.buried: Sequence[tuple[str, bool]] = ()
         """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether
         each was stopping, so that they don't count as lost."""
@@ -164,8 +166,16 @@ class Worker:
             raise ZerogError(f"worker {self.name} is running already; make another Worker for a second one")
         for queue in self.queues:
             self.app.engine.queue_named(queue)
-        settings, reporter = self.settings, self._reporter
-        self._session = Session(self.app, settings, self.name, self._stop_request, reporter, self._clock, self.buried)
+        self._session = Session(
+            self.app,
+            self.settings,
+            self.name,
+            self._stop_request,
+            self._reporter,
+            self._clock,
+            self.buried,
+            self.owns_process,
+        )
         return self._session
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:

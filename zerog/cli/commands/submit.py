@@ -46,9 +46,15 @@ class Time(click.ParamType[datetime]):
     help="The queue it goes to; the type's own unless given.",
     shell_complete=completions.queues,
 )
+@click.option("--max-errors", type=int, metavar="N", help="Errors after which it ends; the type's own unless given.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="End a run after that; the type's own unless given.")
+@click.option("--soft-timeout", type=float, metavar="SECONDS", help="Raise SoftTimeout in a run after that.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; the job continues."
+    "--wait-timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop waiting then; the job continues.",
 )
 def submit(
     app: str,
@@ -56,7 +62,7 @@ def submit(
     parameters: tuple[str, ...],
     source: str | None,
     wait: bool,
-    timeout: float | None,
+    wait_timeout: float | None,
     **options: Any,
 ) -> None:
     """Submit a job and print its uuid.
@@ -64,17 +70,18 @@ def submit(
     A JSON list of objects submits several.
 
     With --wait, uuid, parameters, and output or reason of each job are printed when it has ended. The exit code is
-    0 if all succeeded, 1 if one failed or was cancelled, 4 if --timeout was over first.
+    0 if all succeeded, 1 if one failed or was cancelled, 4 if --wait-timeout was over first.
 
     \b
     Example: zerog submit myapp:app word_count path=war-and-peace.txt
     Example: zerog submit myapp:app word_count path=war-and-peace.txt --at 2027-01-04T08:00+01:00 --priority 5
-    Example: zerog submit myapp:app word_count path=war-and-peace.txt --wait --timeout 60
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --timeout 600 --max-errors 1
+    Example: zerog submit myapp:app word_count path=war-and-peace.txt --wait --wait-timeout 60
     """
     if source is not None and parameters:
         raise zerog.ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
-    if timeout is not None and not wait:
-        raise zerog.ConfigurationError("--timeout limits --wait; give both")
+    if wait_timeout is not None and not wait:
+        raise zerog.ConfigurationError("--wait-timeout limits --wait; give both")
     given = read_json(source) if source is not None else dict(map(pair, parameters))
     the_app = load_shared(app)
     if isinstance(given, list):
@@ -87,4 +94,4 @@ def submit(
         from zerog.cli.console import make_console
         from zerog.cli.follow import follow
 
-        sys.exit(follow(the_app, uuids, make_console(stderr=True), timeout))
+        sys.exit(follow(the_app, uuids, make_console(stderr=True), wait_timeout))

@@ -79,7 +79,7 @@ def worker(
     loaded = load_shared(app)
     logs.decide()
     the_worker = _make_worker(loaded, reporter=reporter, **options)
-    the_worker.buried = buried
+    the_worker.buried, the_worker.owns_process = buried, True
     keep_secrets()
     if link is not None:
         watch_supervisor(link, the_worker.name, the_worker.stop)

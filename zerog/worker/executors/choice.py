@@ -30,9 +30,14 @@ def types_for_children(app: App, settings: Settings) -> list[str]:
     )
 
 
-def fork_server_of(app: App, settings: Settings) -> ForkServer | None:
-    """Start the process that forks children, if some jobs are to run in child processes. No thread may run yet."""
-    if settings.executor != "process" and not (app.datastore.shared and types_for_children(app, settings)):
+def fork_server_of(app: App, settings: Settings, owns_process: bool) -> ForkServer | None:
+    """Start the process that forks children, if some jobs may run in child processes. No thread may run yet.
+
+    ``owns_process``: whether nothing but the worker uses this process, so that it may fork for jobs to come that have a
+    limit of their own.
+    """
+    is_wanted = owns_process or types_for_children(app, settings)
+    if settings.executor != "process" and not (app.datastore.shared and is_wanted):
         return None
     app.engine.close()  # no connection of this process may live on in a child
     return ForkServer(child_main(app))

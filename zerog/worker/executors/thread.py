@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import after_claim
+from zerog.jobs.limits import limits_of
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors.forkserver import ForkServer
@@ -44,7 +45,7 @@ class ThreadExecutor(ProcessExecutor):
         self._todo.add(claims, for_few=are_short)
 
     def _is_for_child(self, claim: Claim) -> bool:
-        return self._forkserver is not None and claim.job[0].TIMEOUT is not None
+        return self._forkserver is not None and limits_of(claim.job[0], claim.head).timeout is not None
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         run = self._runs.get(claim.nonce)
@@ -78,6 +79,7 @@ class ThreadExecutor(ProcessExecutor):
 
     def _begin(self, claim: Claim) -> Run:
         """Return the right to write to a claimed job; ``revoke`` can withdraw it until it is deleted from ``_runs``."""
+        limits = limits_of(claim.job[0], claim.head)
         run = Run(
             self.app.engine.datastore,
             claim.key,
@@ -86,15 +88,14 @@ class ThreadExecutor(ProcessExecutor):
             patience=self.lease * 2 / 3,
             clock=self.clock,
             stopping=self.stopping,
-            soft_limit=claim.job[0].SOFT_TIMEOUT,
+            soft_limit=limits.soft_timeout,
             build=self.app.build_id,
         )
         self._runs[claim.nonce] = only_here(run)
         self._cancel_if_cancelled(claim)
         if self._is_abandoned(claim):  # just now: ``revoke`` may have been too early for it
             run.revoke("the worker is shutting down")
-        timeout = claim.job[0].TIMEOUT
-        if timeout is not None:
-            message = f"the run took longer than its TIMEOUT of {timeout} s; it can't write to the job any more"
-            self._due_in(timeout, claim, "timeout", message, partial(expire_run, self.app, claim, message))
+        if limits.timeout is not None:
+            message = f"the run took longer than its TIMEOUT of {limits.timeout} s; it can't write to the job any more"
+            self._due_in(limits.timeout, claim, "timeout", message, partial(expire_run, self.app, claim, message))
         return run

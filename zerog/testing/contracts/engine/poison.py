@@ -72,6 +72,7 @@ FIELDS = {
     "time": STAMPS,
     "queue": ("queueName", "queueKwargs", "queueState", "queueJobId", "priority"),
     "run": ("owner", "run", "maxEvents", "running", "resultCode", "completeness", "tickcount", "tickval"),
+    "limits": ("maxErrors", "softTimeout", "hardTimeout"),
     "content": (*HISTORY, "lastError", "output", "headers"),
 }
 """All fields of a document, in groups."""
