@@ -222,6 +222,48 @@ def test_on_fatal_is_called_before_run_raises_and_can_prevent_nothing(
     assert "on_fatal of worker" in caplog.text and "its own" in caplog.text
 
 
+@pytest.mark.parametrize("place", ["run", "with", "async with"])
+def test_on_fatal_may_be_asynchronous(app: zerog.App, place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is awaited to its end before the error is raised, and can prevent that as little."""
+    break_down(app)
+    recorded: list[str] = []
+
+    async def on_fatal(error: BaseException) -> None:
+        recorded.append(f"called with {error}")
+        await asyncio.sleep(0.01)
+        recorded.append("awaited")
+        raise RuntimeError("its own")
+
+    worker = zerog.Worker(app, on_fatal=on_fatal)
+
+    async def async_block() -> None:
+        async with worker:
+            await asyncio.sleep(60)
+
+    def block() -> None:
+        with worker:
+            until(lambda: len(recorded) == 2)
+
+    works = {"run": worker.run, "with": block, "async with": lambda: asyncio.run(async_block())}
+    with pytest.raises(Broken, match="made up"):
+        works[place]()
+    assert recorded == ["called with made up", "awaited"]
+    assert "on_fatal of worker" in caplog.text and "its own" in caplog.text
+
+
+def test_an_object_with_an_asynchronous_call_may_be_on_fatal(app: zerog.App) -> None:
+    break_down(app)
+    recorded: list[BaseException] = []
+
+    class Alarm:
+        async def __call__(self, error: BaseException) -> None:
+            recorded.append(error)
+
+    with pytest.raises(Broken) as caught:
+        zerog.Worker(app, on_fatal=Alarm()).run()
+    assert recorded == [caught.value]
+
+
 def test_on_fatal_is_not_called_for_a_requested_end(app: zerog.App) -> None:
     recorded: list[BaseException] = []
     zerog.Worker(app, on_fatal=recorded.append).run(burst=True)

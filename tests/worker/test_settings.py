@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import zerog
+from tests.worker.builders import async_generator, generator
 
 
 @pytest.fixture
@@ -40,7 +41,10 @@ def app() -> zerog.App:
         ({"signals": [signal.SIGKILL]}, "can be handled"),
         ({"signals": [12345]}, "can be handled"),
         ({"signals": 15}, "signals=15"),
-        ({"on_fatal": "mail"}, "on_fatal='mail'"),
+        ({"on_fatal": "mail"}, "on_fatal='mail': it can't be called"),
+        ({"on_fatal": lambda: None}, "too many positional arguments; expected a function that takes the error"),
+        ({"on_fatal": generator}, "it yields, so calling it would do nothing"),
+        ({"on_fatal": async_generator}, "it yields, so calling it would do nothing"),
         ({"grace": float("nan")}, "grace=nan"),
         ({"lease": True}, "lease=True"),
     ],

@@ -6,14 +6,16 @@ error of the worker is raised where the block ends, whatever the block did; an `
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.support.callables import signature_error
 from zerog.support.clock import SYSTEM, Clock
 from zerog.worker.health import HealthReporter
 from zerog.worker.session import Session, WorkerStats
@@ -52,8 +54,8 @@ class Worker:
     environment variable ZEROG_BUILD. ``connect_retries``: tries after the first one to reach the datastore at the
     start, with growing pauses of up to half a minute; None for ever. ``signals``: those that end ``run`` in the main
     thread; ``()`` leaves them all alone. ``reporter``: gets this worker's heartbeats and states; by default there is
-    none. ``on_fatal``: called with the error that ends this worker, before it is raised; it can't prevent that, and
-    what it raises is logged.
+    none. ``on_fatal``: called with the error that ends this worker, before it is raised: ``def``, or ``async def``,
+    which gets an event loop of its own. It can't prevent the end, and what it raises is logged.
 
     Raises ConfigurationError for anything that could not work.
     """
@@ -193,21 +195,38 @@ class Worker:
 
     def _report_fatal(self, error: BaseException) -> None:
         try:
-            if self._on_fatal is not None:
-                self._on_fatal(error)
-        except Exception:
+            if self._on_fatal is not None and inspect.isawaitable(answer := self._on_fatal(error)):
+                _await(answer)
+        except BaseException:
             log.exception("on_fatal of worker %s failed; the worker ends all the same", self.name)
 
 
 def _check(app: App, executor: str, on_fatal: object) -> None:
     """Refuse what can't be checked without the app. Raises ConfigurationError."""
-    if on_fatal is not None and not callable(on_fatal):
-        raise ConfigurationError(f"on_fatal={on_fatal!r:.200}; expected a function that takes the error, or None")
+    if on_fatal is not None:
+        why = signature_error(on_fatal, None) if callable(on_fatal) else "it can't be called"
+        if inspect.isgeneratorfunction(on_fatal) or inspect.isasyncgenfunction(on_fatal):
+            why = "it yields, so calling it would do nothing"
+        if why:
+            raise ConfigurationError(
+                f"on_fatal={on_fatal!r:.200}: {why}; expected a function that takes the error, def or async def, or "
+                "None"
+            )
     if executor == "process" and not app.datastore.shared:
         raise ConfigurationError(
             "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "
             "executor='thread', or sqlite:///jobs.db"
         )
+
+
+def _await(awaitable: Awaitable[object]) -> None:
+    """Await it on a new event loop in this thread: a worker has none, and the program's may wait for this worker."""
+    import asyncio
+
+    async def wait() -> None:
+        await awaitable
+
+    asyncio.run(wait())
 
 
 class EmbeddedWorker:
