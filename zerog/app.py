@@ -21,7 +21,7 @@ from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.submit import SubmitOptions, submit_all
-from zerog.jobs.submit_options import SubmitKeywords, check_named, check_token
+from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
@@ -187,6 +187,7 @@ class App:
         priority: int | None = None,
         queue: str | None = None,
         headers: Mapping[str, str] | None = None,
+        expires: Expires = None,
         parent: str | None = None,
         uuid: str | None = None,
         max_errors: int | None = None,
@@ -197,17 +198,18 @@ class App:
 
         ``job_type`` is a registered class, its type, or a function that is a job. ``delay`` (seconds) or ``at``
         (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
-        given. ``parent``: the uuid of the job on whose behalf it is submitted; ``self.submit`` of a job passes its own.
-        ``uuid`` lets the caller choose a new job's uuid. ``max_errors``, ``timeout`` and ``soft_timeout`` (seconds)
-        stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT. Raises UnknownJobType, InvalidValue, marshmallow's
-        ValidationError with messages by field, CasMismatch if the uuid exists, and what the datastore raises; nothing
-        is stored then.
+        given. ``expires``: a job of which no run has begun by then ends as cancelled, with the result 408; seconds or
+        a timedelta from now, or a datetime. ``parent``: the uuid of the job on whose behalf it is submitted;
+        ``self.submit`` of a job passes its own. ``uuid`` lets the caller choose a new job's uuid. ``max_errors``,
+        ``timeout`` and ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT. Raises
+        UnknownJobType, InvalidValue, marshmallow's ValidationError with messages by field, CasMismatch if the uuid
+        exists, and what the datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
-        limits = max_errors, timeout, soft_timeout
+        limits = max_errors, timeout, soft_timeout, expires
         options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits)
         return cast("J", self._submit(job_class, [attributes], options)[0])
 
@@ -241,6 +243,7 @@ class App:
         self, job_class: type[BaseJob], attributes: Sequence[dict[str, Any]], options: SubmitOptions
     ) -> list[BaseJob]:
         delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
+        limits |= options.expiry(delay, self.engine.now)
         jobs: list[BaseJob] = []
         for own in attributes:
             given = {**options.attributes(job_class, now), **own}

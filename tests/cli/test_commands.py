@@ -90,6 +90,15 @@ def test_a_waiting_job_is_no_failure(folder: Path) -> None:
     assert json.loads(shown.stdout)["status"] == "scheduled"
 
 
+@pytest.mark.parametrize("expires", ["3600", "2050-01-04T08:00+01:00"])
+def test_a_job_that_expires_shows_when(folder: Path, expires: str) -> None:
+    """--expires takes seconds or a time."""
+    uuid = in_process("submit", "shop:app", "greet", "name=x", "--expires", expires).stdout.strip()
+    expected = json.loads(in_process("progress", "shop:app", uuid).stdout)["expiresAt"]
+    assert expected.startswith("2050-01-04T07:00") == (expires != "3600")
+    assert f"{expected}, unless a run has begun by then" in in_process("jobs", "show", "shop:app", uuid).stdout
+
+
 def test_parameters_as_json(folder: Path) -> None:
     """--json takes one object or a list, from a file or standard input."""
     (folder / "many.json").write_text('[{"name": "a"}, {"name": "b"}]')
@@ -109,6 +118,8 @@ def test_parameters_as_json(folder: Path) -> None:
         (["submit", "shop:app", "greet", "name=x", "--json", "a.json"], 2, ["not both"]),
         (["submit", "shop:app", "greet", "--json", "absent.json"], 2, ["absent.json", "No such file"]),
         (["submit", "shop:app", "greet", "name=x", "--delay", "-1"], 2, ["delay=-1", "seconds"]),
+        (["submit", "shop:app", "greet", "name=x", "--expires", "soon"], 2, ["soon", "nothing was stored"]),
+        (["submit", "shop:app", "greet", "name=x", "--expires", "0"], 2, ["expires=0.0", "othing was stored"]),
         (["submit", "shop", "greet"], 2, ["MODULE:APP"]),
         (["submit", "absent:app", "greet"], 2, ["no module absent"]),
         (["submit", "shop:not_an_app", "greet"], 2, ["not a zerog.App", "app"]),

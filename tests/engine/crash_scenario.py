@@ -69,6 +69,7 @@ class Lives:
         for claim in self.engine.claim(6, FIRST, accept):
             self.finish(claim)
         self.be_followed()
+        self.expire()
         mended = self.submit(6, delay=100.0)
         self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "alice", "it was wrong")
         self.engine.cancel(mended)
@@ -109,6 +110,11 @@ class Lives:
         for claim in self.engine.claim(6, FIRST, accept):
             self.finish(claim)
         follow(self.engine, uuid)
+
+    def expire(self) -> None:
+        """End a job whose time is over while it waits."""
+        expired = self.submit(9, expiresAt=to_text(self.engine.now()))
+        self.engine.expire(expired)
 
     def discard(self, uuid: str) -> None:
         self.write_down(f"-{uuid}")  # from here on it may be gone

@@ -17,7 +17,7 @@ from zerog.cli.output import STALLED, STYLES
 from zerog.exceptions import UnknownJobType
 from zerog.jobs.declaration import declaration_of
 from zerog.query import readable
-from zerog.records.job import SUCCEEDED, TERMINAL
+from zerog.records.job import EXPIRED, SUCCEEDED, TERMINAL
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ def _end_of(app: App, uuid: str, progress: Mapping[str, Any]) -> Text:
     text.append("".join(f" {each}" for each in given))
     if status != SUCCEEDED and isinstance(last, dict):
         text.append(f"\n{BELOW}{flat(last.get('errorCode'))}: {flat(last.get('msg'))}", STYLES.get(status, ""))
+    if progress["result"] == EXPIRED:
+        text.append(f"\n{BELOW}{EXPIRED}: expired: no run had begun by {flat(progress['expiresAt'])}")
     if head.get("output") is not None:
         text.append(f"\n{BELOW}{_json(head['output'])}")
     return text

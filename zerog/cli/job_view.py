@@ -14,7 +14,7 @@ from zerog.cli.console import make_console, print_wrapped
 from zerog.cli.output import STALLED, STYLES, age, percent
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
-from zerog.records.job import Document
+from zerog.records.job import EXPIRED, Document
 from zerog.records.operations import dropped_field
 from zerog.support.texts import flat, indented
 
@@ -81,6 +81,10 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         yield "Finished", f"{flat(document['finishedAt'])} ({age(document['finishedAt'], now)} ago)"
     if document.get("notBefore"):
         yield "Not before", flat(document["notBefore"])
+    if document.get("expiresAt"):
+        has_expired = document.get("resultCode") == EXPIRED
+        more = "no run had begun" if has_expired else "unless a run has begun by then"
+        yield "Expired" if has_expired else "Expires", f"{flat(document['expiresAt'])}, {more}"
     if document.get("cancelRequested"):
         yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
     if document.get("owner"):

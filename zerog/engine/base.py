@@ -45,6 +45,7 @@ COUNTERS = {
     "rescued.crashes": "runs taken back because their process died",
     "rescued.lost": "runs taken back because their worker was silent, or did not stop a cancelled job in time",
     "cancelled.waiting": "jobs given back by a run although they had been cancelled, and ended as cancelled",
+    "expired.waiting": "jobs that a sweep ended because no run had begun by the time that their submitter gave",
     "claim.recovered": "claims whose answer was lost and that were read back as stored",
     "released.unheld": "jobs given back because the worker that they named did not hold them",
     "settle.lost": "runs that ended after their job had been taken from them",
@@ -174,7 +175,7 @@ class EngineBase:
             self._count("put.failed")
             return head, token
         failpoint(f"{step}.mark")
-        marks = transitions.queued(self._now(), identity)
+        marks = transitions.queued(self._now(), identity, head.get("expiresAt"))
         with suppress(*self._refusals, DatastoreError):
             token = self.datastore.mutate(key, marks, cas=token).token
             failpoint(f"{step}.marked")

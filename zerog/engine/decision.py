@@ -63,6 +63,14 @@ def decide(head: Document | None, now: str) -> Decision:
     return Later(min(early, LONGEST_EARLY)) if early > EARLY else Run()
 
 
+def is_expired(head: Document, now: str) -> bool:
+    """Return True if a job still waits at the time by which its submitter wanted a run to begin."""
+    expires = head.get("expiresAt")
+    if expires is None or head.get("status") not in WAITING or head.get("cancelRequested") is not None:
+        return False
+    return seconds_between(now, expires) <= 0
+
+
 def early_by(head: Document, now: str) -> float:
     """Return the seconds until a waiting document may run, LONGEST_WAIT at most; 0 or less if it may.
 

@@ -268,7 +268,7 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             return False
         if worker.holds(str(owner.get("nonce"))):
             return False
-        return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered")
+        return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered", has_begun=False)
 
     def _take(self, key: str, head: Document, token: int, worker: WorkerIdentity, loaded: Any, nonce: str) -> Claim:
         operations = transitions.claimed(head, worker, nonce, self._now())

@@ -6,8 +6,8 @@ formatter:
 
 ===================================  ==================================================================
 ``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
-``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, retried,
-                                     edited, discarded, put again, cancel requested
+``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, expired,
+                                     retried, edited, discarded, put again, cancel requested
 ``status``, ``resultCode``           of a job that has ended
 ``seconds``, ``delay``               how long the run took; when the next one may begin
 ``attempts``, ``reason``             which run it is; why it was taken from its owner, put again, edited or discarded
@@ -24,7 +24,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zerog.records.job import CANCELLED, CANCELLED_STATUS, FAILED
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, FAILED
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def _log_end(settlement: Settlement, end: str) -> None:
             head, "requeued", f"requeued after {seconds} s, runs again in {delay} s", seconds=seconds, delay=delay
         )
     else:
-        code = CANCELLED if end == CANCELLED_STATUS else settlement.result_code
+        code = settlement.result_code
+        if end == CANCELLED_STATUS and code != EXPIRED:
+            code = CANCELLED
         text = f"finished: {end} with {code} after {seconds} s"
         level = WARNING if end == FAILED else INFO
         _log_line(head, "finished", text, level, status=end, resultCode=code, seconds=seconds)
@@ -108,6 +110,12 @@ def taken(head: Mapping[str, Any], transition: str, reason: str, level: int) -> 
 def cancelled(head: Mapping[str, Any]) -> None:
     """Log a job that ended before it ran, or before it ran again."""
     _log_line(head, "cancelled", "cancelled", status=CANCELLED_STATUS, resultCode=CANCELLED)
+
+
+def expired(head: Mapping[str, Any]) -> None:
+    """Log a job that ended because no run had begun in time."""
+    text = f"expired: no run had begun by {head.get('expiresAt')}"
+    _log_line(head, "expired", text, WARNING, status=CANCELLED_STATUS, resultCode=EXPIRED)
 
 
 def cancel_requested(head: Mapping[str, Any]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.decision import is_expired
 from zerog.engine.operator import OperatorVerbs
 from zerog.engine.transitions import Claim
 from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
 from zerog.records.fields import IN_QUEUE, PENDING
-from zerog.records.job import WAITING, Document, check_head, check_layout, make_key
+from zerog.records.job import EXPIRED, WAITING, Document, check_head, check_layout, make_key
 from zerog.records.operations import Append, Max, Operation, apply
 from zerog.support.failpoints import failpoint
 
@@ -47,12 +48,15 @@ class RecoveryVerbs(OperatorVerbs):
             self._count(f"rescued.{counter}")
         return taken
 
-    def release(self, uuid: str, run: RunGuard, message: str) -> bool:
-        """Take a job from a run that must end through no fault of the job, and let it run again, uncounted."""
+    def release(self, uuid: str, run: RunGuard, message: str, has_begun: bool = True) -> bool:
+        """Take a job from a run that must end through no fault of the job, and let it run again, uncounted.
+
+        ``has_begun``: False for a claim of which no run has begun, so that the job may still expire.
+        """
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.kept(head))
+            return transitions.released(head, event, now, self.kept(head), has_begun)
 
         return self.revoke_run(uuid, run, build, "released", message)
 
@@ -61,7 +65,7 @@ class RecoveryVerbs(OperatorVerbs):
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.kept(head))
+            return transitions.released(head, event, now, self.kept(head), has_begun=False)
 
         given_back = self.revoke_run(uuid, run, build, "released", message, joblog.WARNING, token)
         if given_back:
@@ -123,6 +127,27 @@ class RecoveryVerbs(OperatorVerbs):
             ahead = transitions.keeps_its_place(head)
             self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
         return True
+
+    def expire(self, uuid: str) -> bool:
+        """End a waiting job whose time is over; False if it doesn't wait any more, or may wait longer.
+
+        Raises the errors of ``read`` and LEAVE_ALONE, AmbiguousWrite if it is unknown whether it has ended.
+        """
+        key = make_key(uuid)
+        attempts = self._attempts(key)
+        while True:
+            head, token = self.read(uuid)
+            check_layout(head)
+            now = self._now()
+            if not is_expired(head, now):
+                return attempts.unanswered > 0 and head["resultCode"] == EXPIRED
+            with attempts:
+                failpoint("expire.write")
+                self.datastore.mutate(key, transitions.expired(head, now, self.kept(head)), cas=token)
+                failpoint("expire.written")
+                self._count("expired.waiting")
+                joblog.expired(head)
+                return True
 
     def put_again_all(self, uuids: Sequence[str], why: str, lost: Lost | None = None) -> list[str]:
         """Call ``put_again`` for many jobs; return those that were put. Jobs that can't be put are skipped.
@@ -194,7 +219,7 @@ class RecoveryVerbs(OperatorVerbs):
 
     def _mark_repair(self, key: str, head: Document, identity: int | str, why: str, token: int) -> None:
         now = self._now()
-        marks = transitions.queued(now, identity)
+        marks = transitions.queued(now, identity, head.get("expiresAt"))
         try:
             self.datastore.mutate(key, [*marks, *self._repair_event(head, now, why)], cas=token)
         except InvalidValue as error:  # a history that can't take it; unmarked, the job would be put for ever

@@ -15,6 +15,7 @@ from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PENDING
 from zerog.records.job import (
     CANCELLED,
     CANCELLED_STATUS,
+    EXPIRED,
     FAILED,
     INTERNAL_ERROR,
     QUEUED,
@@ -146,13 +147,13 @@ def waiting(now: str, delay: float) -> list[Operation]:
     ]
 
 
-def queued(now: str, queue_job_id: int | str) -> list[Operation]:
-    """Return the operations for a job that was put on the queue."""
+def queued(now: str, queue_job_id: int | str, expires: str | None = None) -> list[Operation]:
+    """Return the operations for a job that was put on the queue; ``expires``: when a sweep has to look at it."""
     return [
         Set("queueState", IN_QUEUE),
         Set("queuedAt", now),
         Set("queueJobId", queue_job_id),
-        Set("due", None),
+        Set("due", expires),
     ]
 
 
@@ -225,9 +226,12 @@ def rescued(head: Document, counter: str, record: Document, now: str, keep: int)
     return [*taken, Add(counter, 1), *waiting(now, 0)]
 
 
-def released(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
-    """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing."""
-    taken = [*_taken(head), Append("events", event, keep)]
+def released(head: Document, event: Document, now: str, keep: int, has_begun: bool = True) -> list[Operation]:
+    """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing.
+
+    ``has_begun``: False for a claim that no worker has heard of, so that the job may still expire.
+    """
+    taken = [*_taken(head, has_begun), Append("events", event, keep)]
     if head.get("cancelRequested") is not None:
         return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
     return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
@@ -255,8 +259,24 @@ def overrun(head: Document, record: Document, now: str, keep: int, again_after: 
     )
 
 
-def _taken(head: Document) -> list[Operation]:
-    return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED]
+def _taken(head: Document, has_begun: bool = True) -> list[Operation]:
+    return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED, *(begun(head) if has_begun else [])]
+
+
+def begun(head: Document) -> list[Operation]:
+    """Return the operations for a job of which a run has begun: it doesn't expire any more."""
+    return [] if head.get("expiresAt") is None else [Set("expiresAt", None)]
+
+
+def expired(head: Document, now: str, keep: int) -> list[Operation]:
+    """Return the operations for a job that nothing has begun by the time that its submitter gave."""
+    at = stamp(head, now)
+    return [Append("events", expiry(head, at), keep), *finished(head, EXPIRED, at, CANCELLED_STATUS)]
+
+
+def expiry(head: Document, at: str) -> Document:
+    """Return the entry of ``events`` for a job that has expired."""
+    return event_record(at, f"expired: no run had begun by {head['expiresAt']}")
 
 
 def cancelled(head: Document, now: str) -> list[Operation]:
@@ -276,6 +296,7 @@ def retried(head: Document, event: Document, now: str, keep: int) -> list[Operat
         Set("cancelRequested", None),
         *(Set(counter, 0) for counter in ("errorCount", "crashes", "lost", "continues")),
         Append("events", event, keep),
+        *begun(head),
         *waiting(now, 0),
     ]
 

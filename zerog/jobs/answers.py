@@ -58,6 +58,8 @@ class Progress(TypedDict):
     uuid: str
     queueName: str
     notBefore: str | None
+    expiresAt: str | None
+    """The time by which a run must begin, lest the job end as expired; None without one, or once one has begun."""
     attempts: int
     errorCount: int
     lastError: LastError | None

@@ -59,6 +59,7 @@ class StoredJob:
     queueState: str
     queuedAt: datetime | None
     notBefore: datetime | None
+    expiresAt: datetime | None
     due: datetime | None
     priority: int
     startedAt: datetime | None

@@ -10,10 +10,11 @@ from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import engine_attributes
 from zerog.jobs.document import document_of
 from zerog.jobs.limits import check_limits_given
-from zerog.jobs.submit_options import check_headers, check_priority, delay_until
+from zerog.jobs.submit_options import Expires, check_headers, check_priority, delay_until, expires_at
 from zerog.records.fields import HISTORY, named
 from zerog.records.job import Document, check_uuid, make_key
 from zerog.support.checks import check_queue_name
+from zerog.support.clock import to_text
 
 BATCH = 500
 """Documents that are stored in one call of the engine."""
@@ -34,10 +35,16 @@ class SubmitOptions(NamedTuple):
     max_errors: int | None = None
     timeout: float | None = None
     soft_timeout: float | None = None
+    expires: Expires = None
 
     def seconds(self, now: Callable[[], datetime]) -> float:
         """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""
         return delay_until(self.delay, self.at, now)
+
+    def expiry(self, delay: float, now: Callable[[], datetime]) -> Document:
+        """Return the field of the time by which a run must begin, if they have one. Raises InvalidValue."""
+        moment = expires_at(self.expires, delay, now)
+        return {} if moment is None else {"expiresAt": to_text(moment)}
 
     def attributes(self, job_class: type[BaseJob], now: datetime) -> dict[str, Any]:
         """Return the attributes that they give to a job. Raises InvalidValue, InvalidUuid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from zerog.contracts.queue import PUT_TAKES
@@ -13,6 +13,10 @@ from zerog.support.checks import LONGEST_DELAY, is_delay
 from zerog.support.clock import in_utc
 
 HIGHEST_PRIORITY = 2**31 - 1
+
+
+Expires = float | timedelta | datetime | None
+"""The time by which a run must begin: seconds or a timedelta from the submit, or a moment."""
 
 
 class SubmitKeywords(TypedDict, total=False):
@@ -26,6 +30,7 @@ class SubmitKeywords(TypedDict, total=False):
     max_errors: int | None
     timeout: float | None
     soft_timeout: float | None
+    expires: Expires
 
 
 def check_delay(value: Any, name: str = "delay") -> float:
@@ -48,11 +53,35 @@ def delay_until(delay: float, at: datetime | None, now: Callable[[], datetime]) 
         raise InvalidValue("give either delay= or at=, not both; nothing was stored")
     if not isinstance(at, datetime):
         raise InvalidValue(f"at={at!r:.80} is no datetime; nothing was stored")
+    return check_delay(max(0.0, (_moment(at, "at") - now()).total_seconds()), "delay until at")
+
+
+def _moment(value: datetime, name: str) -> datetime:
     try:
-        moment = in_utc(at)
+        return in_utc(value)
     except OverflowError:
-        raise InvalidValue(f"at={at!r:.80} is out of range in UTC; nothing was stored") from None
-    return check_delay(max(0.0, (moment - now()).total_seconds()), "delay until at")
+        raise InvalidValue(f"{name}={value!r:.80} is out of range in UTC; nothing was stored") from None
+
+
+def expires_at(expires: Expires, delay: float, now: Callable[[], datetime]) -> datetime | None:
+    """Return the moment by which a run must begin; a datetime is in UTC unless it has a timezone.
+
+    ``delay``: the seconds until it may. Raises InvalidValue, also for a moment by which no run can begin, and what
+    ``now`` raises.
+    """
+    if expires is None:
+        return None
+    start = now()
+    if isinstance(expires, datetime):
+        seconds = max(0.0, (_moment(expires, "expires") - start).total_seconds())
+    else:
+        seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if check_delay(seconds, "expires") <= delay:
+        raise InvalidValue(
+            f"expires={expires!r:.80}; expected a time after the job may begin, which is in {delay:g} s. "
+            "Nothing was stored."
+        )
+    return start + timedelta(seconds=seconds)
 
 
 def check_named(value: object, name: str) -> None:

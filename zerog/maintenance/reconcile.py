@@ -7,6 +7,7 @@ hundred of them don't read the same pages:
 - a pending document whose writer had its time: put on the queue again;
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
 - a running document whose worker is alive and doesn't hold it: released, uncounted (``zerog.maintenance.audit``);
+- a waiting document whose time to begin is over: ended (``RecoveryVerbs.expire``);
 - a waiting document whose entry its queue has lost: put on the queue again (``zerog.maintenance.redelivery``);
 - the record of a dead worker that owns nothing any more: removed;
 - an ended document whose retention is over: removed (``zerog.maintenance.retention``);
@@ -23,10 +24,11 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.decision import is_expired
 from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.transitions import UNSUITABLE_DELAY
@@ -44,6 +46,8 @@ from zerog.records.operations import Set
 from zerog.support.clock import SYSTEM, Clock, to_text
 
 log = logging.getLogger("zerog")
+
+T = TypeVar("T")
 
 INTERVAL = 10.0
 """Seconds between two sweeps of one worker, before jitter."""
@@ -172,22 +176,25 @@ class Reconciler:
     # pending
 
     def _pending(self, report: Report) -> None:
-        for heads in self._due.walk(self.engine, report, due=self._now()):
-            uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING]
+        now = self._now()
+        for heads in self._due.walk(self.engine, report, due=now):
+            late = [head["uuid"] for head in heads if is_expired(head, now)]
+            report.expired += [uuid for uuid in late if self._done(self.engine.expire, uuid)]
+            uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING and head["uuid"] not in late]
             report.put_again += self.engine.put_again_all(uuids, "its writer did not")
-            for head in filter(is_to_be_followed, heads):
-                self._follow(head["uuid"], report)
+            ended = [head["uuid"] for head in heads if is_to_be_followed(head)]
+            followers = [self._done(lambda uuid: follow(self.engine, uuid), uuid) for uuid in ended]
+            report.followed += [follower for follower in followers if follower]
 
-    def _follow(self, uuid: str, report: Report) -> None:
+    def _done(self, repair: Callable[[str], T], uuid: str) -> T | None:
+        """Return what the repair of one job returned; None if it is left to the next sweep."""
         try:
-            follower = follow(self.engine, uuid)
+            return repair(uuid)
         except LEAVE_ALONE as error:
             self.engine.set_aside(uuid, error, "sweep.left")
-            return
         except (AmbiguousWrite, JobNotFound) as error:
-            log.debug("the next sweep finds whether the follower of job %s is submitted: %s", uuid, error)
-            return
-        report.followed += [] if follower is None else [follower]
+            log.debug("the next sweep finds how job %s has ended, and what follows: %s", uuid, error)
+        return None
 
     # running
 

@@ -28,6 +28,8 @@ class Report:
     given_back: list[str] = field(default_factory=list)
     """Jobs that named a living worker which did not hold them."""
     cancelled: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    """Waiting jobs that ended because no run had begun in time."""
     stuck: dict[str, str] = field(default_factory=dict)
     """Skipped jobs, and the reasons."""
     forgotten: list[str] = field(default_factory=list)
@@ -40,7 +42,7 @@ class Report:
     """Number of heads read of jobs that have not ended."""
 
     def __bool__(self) -> bool:
-        return bool(self.put_again or self.rescued or self.given_back or self.cancelled)
+        return bool(self.put_again or self.rescued or self.given_back or self.cancelled or self.expired)
 
 
 class Course:

@@ -104,6 +104,7 @@ FIELDS: dict[str, Field] = {
     "queueState": Field(Kind.QUEUE_STATE, NOT_QUEUED, is_hot=True, submit_changes=True, claim_changes=True),
     "queuedAt": Field(Kind.TIMESTAMP, None, is_hot=True, submit_changes=True),
     "notBefore": Field(Kind.TIMESTAMP, None, is_hot=True, is_shown=True, submit_changes=True, claim_changes=True),
+    "expiresAt": Field(Kind.TIMESTAMP, None, is_shown=True, submit_changes=True),
     "due": Field(Kind.TIMESTAMP, None, is_hot=True, is_scripted=True, submit_changes=True, claim_changes=True),
     "priority": Field(Kind.PRIORITY, 0, is_jobs=True, is_required=True),
     "status": Field(Kind.TEXT, NEW, is_hot=True, is_scripted=True, submit_changes=True, claim_changes=True),

@@ -36,6 +36,7 @@ from zerog.support.jsonvalues import short_repr
 INTERNAL_ERROR = 500
 SUCCESS = 200
 CANCELLED = 410
+EXPIRED = 408
 
 QUEUED, SCHEDULED, RUNNING = "queued", "scheduled", "running"
 SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = "succeeded", "failed", "cancelled"

@@ -47,6 +47,8 @@ POINTS = (
     "cancel.written",  # stored, the answer not yet read
     "cancel.end",  # before a waiting job is ended that its run was to end
     "cancel.ended",  # stored, the answer not yet read
+    "expire.write",  # before a waiting job is ended whose time is over
+    "expire.written",  # stored, the answer not yet read
     "retry.write",  # before a job that has ended is made to wait
     "retry.written",  # stored, the answer not yet read
     "edit.write",  # before an operator's change is written

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from zerog.engine import joblog
 from zerog.engine.run import Run
-from zerog.engine.transitions import erred, error_record, stamp
+from zerog.engine.transitions import erred, error_record, expiry, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
 from zerog.jobs.base import BaseJob, Loaded, described, limits_of, load_job
 from zerog.jobs.document import document_of
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.records.fields import NO_RESULT
-from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, SUCCESS, Document
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, INTERNAL_ERROR, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.checks import is_delay
@@ -29,6 +29,7 @@ from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.own_context import in_own_context
 from zerog.worker.retry import retry_delay
+from zerog.worker.start import Start, begin
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -89,20 +90,6 @@ def _is_final(job_class: type[BaseJob], error: BaseException) -> bool:
     return any(isinstance(part, job_class.FINISH_ON) for part in (error, *leaves(error)))
 
 
-class Start(NamedTuple):
-    """State of the job when this run began."""
-
-    errors: int
-    result: int
-    cancelled: bool
-    exhausted: str | None
-
-    @property
-    def may_run(self) -> bool:
-        """True if ``run()`` is to be called."""
-        return not self.cancelled and not self.exhausted
-
-
 def execute(job: BaseJob) -> Outcome:
     """Run ``job``, whose document has its run, to its outcome. Never raises."""
     token = current_job.set(job)
@@ -110,11 +97,6 @@ def execute(job: BaseJob) -> Outcome:
         return conclude(job, begin(job), lambda: called(job))
     finally:
         current_job.reset(token)
-
-
-def begin(job: BaseJob) -> Start:
-    """Return the state of a job before its run."""
-    return Start(job.errorCount, job.resultCode, job.cancelRequested is not None, _exhausted(job))
 
 
 def conclude(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
@@ -161,7 +143,7 @@ def _is_revoked(job: BaseJob) -> bool:
 
 def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     if not start.may_run:
-        outcome = _failed(job, start.exhausted) if start.exhausted and not start.cancelled else _cancelled(job)
+        outcome = _not_run(job, start)
         outcome.operations.append(Add("attempts", -1, 0))  # they count runs that began
         return outcome
     run = document_of(job).run
@@ -173,6 +155,18 @@ def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
         return _raised(job, error, start)
     run.lift_limit()
     return _value(job, value, start)
+
+
+def _not_run(job: BaseJob, start: Start) -> Outcome:
+    """Return the outcome of a job whose run does not begin."""
+    if start.cancelled:
+        return _cancelled(job)
+    if not start.expired:
+        return _failed(job, str(start.exhausted))
+    document = document_of(job)
+    event = Append("events", expiry(document.stored or {}, document.now()), document.history_limit)
+    operations = [*document.pending.take(), event, Set("startedAt", None)]
+    return Outcome("expired", FINISH, EXPIRED, status=CANCELLED_STATUS, operations=operations)
 
 
 def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
@@ -191,15 +185,6 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     if isinstance(signal, WarningContinue):
         return _warning_continue(job, signal)
     return _exception(job, error, start)
-
-
-def _exhausted(job: BaseJob) -> str | None:
-    """Return why the job must not run once more, if earlier runs died too often; otherwise None."""
-    if job.crashes >= job.MAX_CRASHES:
-        return f"the process died in {job.crashes} runs of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
-    if job.lost >= job.MAX_LOST:
-        return f"{job.lost} workers were lost while they ran this job (MAX_LOST {job.MAX_LOST})"
-    return None
 
 
 # the ways out

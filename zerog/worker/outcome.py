@@ -13,8 +13,8 @@ from zerog.records.operations import Operation
 
 FINISH, REQUEUE, RELEASE, LOST = "finish", "requeue", "release", "lost"
 
-PLACE = ("queueName", "priority", "queueKwargs")
-"""Fields that determine where a job waits."""
+PLACE = ("queueName", "priority", "queueKwargs", "expiresAt")
+"""Fields that determine where a job waits, and how long."""
 
 _OPERATIONS: dict[str, type[Any]] = {
     kind.__name__: kind

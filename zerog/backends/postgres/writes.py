@@ -56,7 +56,7 @@ class PostgresWrites(Engine):
         made, rows, puts = [], [], []
         for document in documents:
             key, token = make_key(document["uuid"]), first_token()
-            apply(document, [*transitions.waiting(now, delay), *self._marks(now)])
+            apply(document, [*transitions.waiting(now, delay), *self._marks(document, now)])
             document.pop("queueJobId")  # the statement adds it
             puts.append(self._put_of(document, delay)[:5])
             rows.append((key, token, stored(key, document, jsonvalues.JOB_BYTES)))
@@ -76,9 +76,10 @@ class PostgresWrites(Engine):
         assert isinstance(queue, PostgresQueue)
         return queue
 
-    def _marks(self, now: str) -> list[Operation]:
+    def _marks(self, head: Document, now: str) -> list[Operation]:
         """Return the operations for a job that is put, without the id of its entry, which the statement adds."""
-        return [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+        marks = transitions.queued(now, "", head.get("expiresAt"))
+        return [operation for operation in marks if operation.field != "queueJobId"]
 
     # settle
 
@@ -132,7 +133,7 @@ class PostgresWrites(Engine):
             if draft.state.get("cancelRequested") is not None or not _is_pending(values):
                 return None
             put = self._put_of(settlement.claim.head, settlement.delay, settlement.kind == "release")
-            draft.apply(self._marks(now))
+            draft.apply(self._marks(settlement.claim.head, now))
             return End.of(draft, (*put, None))
         except ClaimLost as error:
             log.warning("%s", error)
@@ -167,7 +168,7 @@ class PostgresWrites(Engine):
             raise self.datastore.casException(f"{key} was changed since it was read; nothing was written")
         draft = self.datastore.draft(row)
         try:
-            draft.apply([*operations, *self._marks(now)])
+            draft.apply([*operations, *self._marks({}, now)])
         except NeedsWhole:
             return super()._retry(key, head, operations, token)
         failpoint("retry.write")
@@ -209,7 +210,7 @@ class PostgresWrites(Engine):
                 if head.get("cancelRequested") is not None:
                     raise NeedsWhole
                 draft = self.datastore.draft(row)
-                draft.apply([*self._marks(now), *self._repair_event(head, now, why)])
+                draft.apply([*self._marks(head, now), *self._repair_event(head, now, why)])
                 ends.append(End.of(draft, (*self._put_of(head, max(0.0, self.early_by(head))), None)))
                 heads[row.id] = head
             except (NeedsWhole, *LEAVE_ALONE):

@@ -31,7 +31,7 @@ from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, InvalidValue, QueueError, QueueUnavailable
 from zerog.records.job import KEY_PREFIX, Document, make_key
-from zerog.records.operations import Set, apply
+from zerog.records.operations import Operation, Set, apply
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -66,7 +66,7 @@ class RedisEngine(DeferredClaims):
         for document in documents:
             key = make_key(document["uuid"])
             apply(document, transitions.waiting(now, delay))
-            apply(document, transitions.queued(now, ""))
+            apply(document, transitions.queued(now, "", document.get("expiresAt")))
             document.pop("queueJobId")
             put = self._putting(document, delay)
             kind = kind_of(document["jobType"], document["schemaVersion"], document["format"])
@@ -148,7 +148,7 @@ class RedisEngine(DeferredClaims):
                 put = self._putting(claim.head, settlement.delay, settlement.kind == "release")
             except (InvalidValue, QueueError):
                 return None
-            operations += [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
+            operations += _marks(claim.head, now)
         command = change(claim.key, operations, run=settlement.run)
         if command is None:
             return None
@@ -203,8 +203,7 @@ class RedisEngine(DeferredClaims):
         if not self._is_missing(key, head, lost):
             return {}
         put = self._putting(head, max(0.0, self.early_by(head)))
-        marks = [operation for operation in transitions.queued(now, "") if operation.field != "queueJobId"]
-        command = change(key, [*marks, *self._repair_event(head, now, why)], cas=token)
+        command = change(key, [*_marks(head, now), *self._repair_event(head, now, why)], cas=token)
         return None if command is None else {**command, "put": put}
 
     # claim
@@ -352,6 +351,12 @@ class RedisEngine(DeferredClaims):
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         self._named((queues or (self.queue.name,))[0]).wake()
+
+
+def _marks(head: Document, now: str) -> list[Operation]:
+    """Return the operations for a job that is put, without the id of its entry, which the script adds."""
+    marks = transitions.queued(now, "", head.get("expiresAt"))
+    return [operation for operation in marks if operation.field != "queueJobId"]
 
 
 def _discarding(head: Document) -> Command:

@@ -71,7 +71,7 @@ class SqliteEngine(DeferredClaims):
         identity = self._named(head["queueName"]).insert(
             sqlite, head["uuid"], delay, head["priority"], head["queueKwargs"].get("ttr"), front
         )
-        return transitions.queued(now, identity)
+        return transitions.queued(now, identity, head.get("expiresAt"))
 
     # settle
 
@@ -132,7 +132,7 @@ class SqliteEngine(DeferredClaims):
         failpoint("retry.write")
         with self._file.writing() as sqlite:
             changed = self.datastore.change(sqlite, key, operations, cas=token)
-            marks = self._put_in(sqlite, head, 0, now)
+            marks = self._put_in(sqlite, {**head, "expiresAt": None}, 0, now)
             self.datastore.change(sqlite, key, marks, cas=changed.token)
             waiters = self.queue.waiters(sqlite)
         failpoint("retry.written")

@@ -28,6 +28,21 @@ class Time(click.ParamType[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+class SecondsOrTime(Time):
+    """Seconds from now, or a time."""
+
+    name = "seconds or time"
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | datetime:
+        """Return the seconds, or the time."""
+        try:
+            return float(value)
+        except ValueError:
+            return super().convert(value, param, ctx)
+
+
 @app_command()
 @click.argument("job_type", metavar="TYPE", shell_complete=completions.types)
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=completions.parameters)
@@ -38,6 +53,12 @@ class Time(click.ParamType[datetime]):
     type=Time(),
     metavar="TIME",
     help="When it may start: 2027-01-04T08:00+01:00; in UTC if no zone is given.",
+)
+@click.option(
+    "--expires",
+    type=SecondsOrTime(),
+    metavar="SECONDS|TIME",
+    help="End it as cancelled (408) if no run has begun by then.",
 )
 @click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
 @click.option(

@@ -11,6 +11,7 @@ from zerog.testing.contracts.engine.answers import AnswerRules
 from zerog.testing.contracts.engine.audit import AuditRules, SettlementRules
 from zerog.testing.contracts.engine.discards import DiscardRules
 from zerog.testing.contracts.engine.edits import EditRules
+from zerog.testing.contracts.engine.expiring import ExpiryRules
 from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.life import LifeRules
 from zerog.testing.contracts.engine.poison import PoisonRules
@@ -29,6 +30,7 @@ class EngineContract(
     EditRules,
     DiscardRules,
     FollowerRules,
+    ExpiryRules,
     AnswerRules,
     AuditRules,
     SettlementRules,

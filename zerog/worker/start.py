@@ -1,0 +1,43 @@
+"""The state of a job before a run: whether that may begin."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from zerog.jobs.base import BaseJob
+from zerog.jobs.document import document_of
+from zerog.records.operations import Set
+
+
+class Start(NamedTuple):
+    """State of the job when this run began."""
+
+    errors: int
+    result: int
+    cancelled: bool
+    expired: bool
+    exhausted: str | None
+
+    @property
+    def may_run(self) -> bool:
+        """True if ``run()`` is to be called."""
+        return not (self.cancelled or self.expired or self.exhausted)
+
+
+def begin(job: BaseJob) -> Start:
+    """Return the state of a job before its run. A run that begins ends the job's time to expire by its next write."""
+    document = document_of(job)
+    is_expired = job.expiresAt is not None and job.expiresAt <= document.engine.now()
+    start = Start(job.errorCount, job.resultCode, job.cancelRequested is not None, is_expired, _exhausted(job))
+    if start.may_run and job.expiresAt is not None:
+        document.write([Set("expiresAt", None)], flush=False)
+    return start
+
+
+def _exhausted(job: BaseJob) -> str | None:
+    """Return why the job must not run once more, if earlier runs died too often; otherwise None."""
+    if job.crashes >= job.MAX_CRASHES:
+        return f"the process died in {job.crashes} runs of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
+    if job.lost >= job.MAX_LOST:
+        return f"{job.lost} workers were lost while they ran this job (MAX_LOST {job.MAX_LOST})"
+    return None
