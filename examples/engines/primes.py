@@ -19,6 +19,10 @@ class CountPrimes(zerog.BaseJob):
         next = fields.Integer(load_default=2)
         primes = fields.Integer(load_default=0)
 
+    limit: int
+    next: int
+    primes: int
+
     def run(self):
         self.set_tick_value(1 / max(1, self.limit - 2))
         for number in range(self.next, self.limit):

@@ -26,6 +26,11 @@ class Import(zerog.BaseJob):
         faults = fields.Integer(load_default=0)  # rows of them that were left out
         months = fields.Dict(fields.String(), fields.Integer(), load_default=dict)  # cents of each
 
+    path: str
+    done: int
+    faults: int
+    months: dict[str, int]
+
     def run(self):
         with open(self.path, newline="", encoding="utf-8-sig") as file, closing(sqlite3.connect("sales.db")) as sales:
             sales.execute("CREATE TABLE IF NOT EXISTS sales (job, row, day, shop, cents, PRIMARY KEY (job, row))")
@@ -47,8 +52,8 @@ class Import(zerog.BaseJob):
                 with sales:  # the same rows under the same keys if the run dies before its checkpoint
                     sales.executemany("REPLACE INTO sales VALUES (?, ?, ?, ?, ?)", rows)
                 self.record_warning(warnings, flush=False)  # stored together with the checkpoint, or not at all
-                faults = self.faults + len(warnings)
-                self.update_attrs(done=number, faults=faults, months=dict(months), completeness=number / total)
+                done, faults = batch[-1][0], self.faults + len(warnings)
+                self.update_attrs(done=done, faults=faults, months=dict(months), completeness=done / total)
                 if self.stopping:
                     return zerog.NO_RESULT
         chart_uuid = str(uuid.uuid5(uuid.UUID(self.uuid), "chart"))  # the same in each run

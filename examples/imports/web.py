@@ -12,12 +12,8 @@ from imports import Import, app
 
 web = Flask(__name__, static_folder=None)
 web.config.update(MAX_CONTENT_LENGTH=100_000_000, TRUSTED_HOSTS=["localhost", "127.0.0.1"])
+web.add_url_rule("/", "page", lambda: send_file("page.html"))
 web.register_error_handler(zerog.JobNotFound, lambda error: ({"error": str(error)}, 404))
-
-
-@web.get("/")
-def page():
-    return send_file("page.html")
 
 
 @web.post("/imports")

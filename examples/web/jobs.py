@@ -45,6 +45,11 @@ class ImportRows(zerog.BaseJob):
         line = fields.Integer(load_default=0)
         cents = fields.Integer(load_default=0)
 
+    rows: str
+    pace: float
+    line: int
+    cents: int
+
     def run(self):
         lines = self.rows.splitlines()
         for number in range(self.line + 1, len(lines) + 1):
@@ -81,9 +86,10 @@ def public_info(uuid):
     Tracebacks are not for clients, nor is who edited or retried a job, why, and which parameters it had before.
     """
     info = app.info(uuid)
-    for kind in ("events", "warnings", "errors"):
-        info[kind] = [brief(entry) for entry in info[kind] if "who" not in entry]
-    return {**info, "lastError": info["lastError"] and brief(info["lastError"])}
+    shown = {
+        kind: [brief(entry) for entry in info[kind] if "who" not in entry] for kind in ("events", "warnings", "errors")
+    }
+    return {**info, **shown, "lastError": info["lastError"] and brief(info["lastError"])}
 
 
 def brief(entry):
