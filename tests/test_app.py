@@ -366,3 +366,22 @@ def test_a_function_that_is_a_job_may_be_submitted_and_anything_else_is_named() 
         made.get_job(uuid, job_type="part")
     with pytest.raises(zerog.UnknownJobType):
         made.get_job(uuid, job_type="absent")
+
+
+def test_a_retry_without_a_reset_gives_one_more_try() -> None:
+    """A job that had used up its errors ends with its next one; with a reset it has all of its tries again."""
+    app = zerog.App("memory://")
+
+    @app.job
+    def fail(job: Any) -> None:
+        raise ValueError
+
+    uuid = app.submit(fail, max_errors=2).uuid
+    fail.job.BACKOFF = lambda count, error: 0
+    zerog.Worker(app).run(burst=True)
+    app.retry(uuid, reset=False)
+    zerog.Worker(app).run(burst=True)
+    assert (app.progress(uuid)["errorCount"], app.progress(uuid)["attempts"]) == (3, 3)
+    app.retry(uuid)
+    zerog.Worker(app).run(burst=True)
+    assert (app.progress(uuid)["errorCount"], app.progress(uuid)["attempts"]) == (2, 5)

@@ -314,13 +314,16 @@ class App:
         """Cancel a job; returns ``cancelled``, or ``running`` until the run has noticed. Raises JobStateError."""
         return self.engine.cancel(uuid)
 
-    def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> None:
+    def retry(
+        self, uuid: str, reason: str = "", who: str = "", ended: str | None = None, *, reset: bool = True
+    ) -> None:
         """Let a job that has ended run again, from the state it has; recorded in its events.
 
-        ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. Raises
-        JobNotFound, and JobStateError for a job that hasn't ended, or not then.
+        ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. ``reset``: with
+        all of its counters at 0; without it errors and continues count on, so that a job that had used up its
+        MAX_ERRORS gets one more try. Raises JobNotFound, and JobStateError for a job that hasn't ended, or not then.
         """
-        self.engine.retry(uuid, reason, who, ended)
+        self.engine.retry(uuid, reason, who, ended, reset)
 
     def edit(
         self,

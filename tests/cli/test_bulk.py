@@ -248,3 +248,26 @@ def test_ctrl_c_in_the_middle_prints_what_was_done(shop: Shop, zerog: Zerog, mon
     monkeypatch.setattr(_Round, "_do", interrupted)
     result = zerog("jobs", "rm", "myapp:app", *made)
     assert (result.exit_code, result.stdout, result.stderr) == (130, "1 job removed.\n", "")
+
+
+@pytest.mark.parametrize(("verb", "done"), [("retry", "queued again"), ("rm", "removed"), ("cancel", "cancelled")])
+def test_a_limit_takes_the_oldest_that_match(shop: Shop, zerog: Zerog, verb: str, done: str) -> None:
+    """The rest are for the next call; it bounds no list of uuids."""
+    made = [shop.submitted() if verb == "cancel" else shop.ended(500) for _ in range(5)]
+    status = shop.status(made[0])
+    left = made[::-1]
+    for _ in range(3):
+        count = min(2, len(left))
+        result = zerog("jobs", verb, "myapp:app", "--type", "word_count", "--status", status, "--limit", "2", "--yes")
+        assert result.stdout == f"{count} job{'s' * (count > 1)} {done}.\n"
+        left = left[:-count]
+        assert sorted(job["uuid"] for job in shop.app.jobs(status=status)) == sorted(left)
+    refused = zerog("jobs", verb, "myapp:app", made[0], "--limit", "2")
+    assert (refused.exit_code, "--limit bounds what filters find" in refused.stderr) == (2, True)
+
+
+def test_errors_count_on_if_asked_for(shop: Shop, zerog: Zerog) -> None:
+    one, two = shop.ended(500), shop.ended(500)
+    zerog("jobs", "retry", "myapp:app", one, "--keep-counters")
+    zerog("jobs", "retry", "myapp:app", two)
+    assert ["errors count on" in shop.app.info(uuid)["events"][-1]["msg"] for uuid in (one, two)] == [True, False]

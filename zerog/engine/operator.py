@@ -100,8 +100,10 @@ class OperatorVerbs(EngineBase):
         self._count("cancelled.waiting")
         return True
 
-    def retry(self, uuid: str, reason: str = "", who: str = "", ended: str | None = None) -> Document:
-        """Let a job that has ended run again, with its state as it is and its counters of trouble at 0.
+    def retry(
+        self, uuid: str, reason: str = "", who: str = "", ended: str | None = None, reset: bool = True
+    ) -> Document:
+        """Let a job that has ended run again, with its state as it is and, with ``reset``, its counters at 0.
 
         ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. Returns the head.
         Raises JobNotFound, JobStateError for a job that hasn't ended, or not then, AmbiguousWrite if it is unknown
@@ -124,9 +126,10 @@ class OperatorVerbs(EngineBase):
                 submit_follower(self, head)
             now = self._now()
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
+            text += "" if reset else f", {head['errorCount']} errors count on"
             text += f": {reason}" if reason else ""
             event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
-            operations = transitions.retried(head, event, now, self.kept(head))
+            operations = transitions.retried(head, event, now, self.kept(head), reset)
             epochs.append(head["epoch"] + 1)
             with attempts:
                 again = self._retry(key, head, operations, token)

@@ -285,8 +285,12 @@ def cancelled(head: Document, now: str) -> list[Operation]:
     return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(head, CANCELLED, at, CANCELLED_STATUS)]
 
 
-def retried(head: Document, event: Document, now: str, keep: int) -> list[Operation]:
-    """Return the operations for an ended job that an operator retries, with all counters of trouble at 0 again."""
+def retried(head: Document, event: Document, now: str, keep: int, reset: bool = True) -> list[Operation]:
+    """Return the operations for an ended job that an operator retries, with all counters of trouble at 0 again.
+
+    Without ``reset`` those stay that count what the job itself did. The others would keep it from running at all.
+    """
+    of_job = ("errorCount", "continues") if reset else ()
     return [
         Set("epoch", head["epoch"] + 1),
         Set("seq", 0),
@@ -294,7 +298,7 @@ def retried(head: Document, event: Document, now: str, keep: int) -> list[Operat
         Set("output", None),
         Set("finishedAt", None),
         Set("cancelRequested", None),
-        *(Set(counter, 0) for counter in ("errorCount", "crashes", "lost", "continues")),
+        *(Set(counter, 0) for counter in (*of_job, "crashes", "lost")),
         Append("events", event, keep),
         *begun(head),
         *waiting(now, 0),

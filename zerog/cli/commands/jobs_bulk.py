@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -53,22 +54,33 @@ class Selection:
 
     uuids: tuple[str, ...]
     filters: Filters
+    limit: int | None
     yes: bool
     as_json: bool
 
 
 def bulk_options(jobs: completions.Completion) -> Callable[[F], F]:
-    """Add the uuids, the filters, ``--yes`` and ``--json`` to a command, as its parameter ``selection``.
+    """Add the uuids, the filters, ``--limit``, ``--yes`` and ``--json`` to a command, as its parameter ``selection``.
 
     ``jobs``: the completion of the uuids.
     """
 
     def decorate(command: F) -> F:
         @wraps(command)
-        def run(*args: Any, uuids: tuple[str, ...], filters: Filters, yes: bool, as_json: bool, **kwargs: Any) -> Any:
-            return command(*args, selection=Selection(uuids, filters, yes, as_json), **kwargs)
+        def run(
+            *args: Any,
+            uuids: tuple[str, ...],
+            filters: Filters,
+            limit: int | None,
+            yes: bool,
+            as_json: bool,
+            **kwargs: Any,
+        ) -> Any:
+            return command(*args, selection=Selection(uuids, filters, limit, yes, as_json), **kwargs)
 
         run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each job.")(run)
+        most = click.IntRange(min=1)
+        run = click.option("--limit", type=most, metavar="N", help="The N oldest that the filters find.")(run)
         run = click.option("--yes", is_flag=True, help="Don't ask, for what the filters find.")(run)
         uuids = click.argument("uuids", metavar="[UUID]...", nargs=-1, shell_complete=jobs)
         return uuids(filter_options(run))  # type: ignore[return-value]
@@ -98,21 +110,23 @@ def cancel(app: str, selection: Selection) -> None:
 @app_command()
 @bulk_options(completions.ended_jobs)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
+@click.option("--keep-counters", is_flag=True, help="Errors count on: a job that used them up gets one more try.")
 @who_option
-def retry(app: str, selection: Selection, reason: str, who: str) -> None:
+def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who: str) -> None:
     """Run ended jobs again, by uuid or all that match.
 
     Of those that match the filters, all failed ones run again. They keep their state; their error counters are
-    reset to 0. --status selects jobs that ended otherwise.
+    reset to 0, unless --keep-counters is given. --status selects jobs that ended otherwise.
 
     \b
     Example: zerog jobs retry myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --reason "the disk was full"
     Example: zerog jobs retry myapp:app --type word_count --since 6h --yes
     Example: zerog jobs retry myapp:app --error ConnectionError --reason "the network is back" --yes
+    Example: zerog jobs retry myapp:app --error ConnectionError --limit 10 --yes
     """
 
     def act(the_app: App, uuid: str, ended: str | None) -> str:
-        the_app.retry(uuid, reason, who, ended)
+        the_app.retry(uuid, reason, who, ended, reset=not keep_counters)
         return "queued"
 
     _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
@@ -146,6 +160,8 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
     """Do it and exit with 1 if it could not be done to all."""
     if bool(selection.uuids) == bool(selection.filters):
         raise ConfigurationError("name jobs by uuid or give filters, one of both; nothing was changed")
+    if selection.uuids and selection.limit is not None:
+        raise ConfigurationError("--limit bounds what filters find, not jobs named by uuid; nothing was changed")
     from zerog.cli.console import make_console
 
     console = make_console(stderr=True)
@@ -171,9 +187,10 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
 
 
 def _found(app: App, selection: Selection, verb: Verb) -> Iterable[Progress]:
-    for progress in selection.filters.jobs(app, verb.statuses):
-        if verb.name != "cancel" or not progress["cancelRequested"] or progress["status"] in TERMINAL:
-            yield progress
+    found = selection.filters.jobs(app, verb.statuses)
+    if verb.name == "cancel":
+        found = (each for each in found if not each["cancelRequested"] or each["status"] in TERMINAL)
+    return islice(found, selection.limit)
 
 
 def _is_wanted(total: int, verb: Verb) -> bool:

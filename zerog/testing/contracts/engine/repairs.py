@@ -14,7 +14,7 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import CANCEL_GRACE, Reconciler
 from zerog.records.commands import cancels_in, run_name, worker_key
 from zerog.records.job import make_key, new_uuid
-from zerog.records.operations import Add, Append, Set, apply, dropped_field
+from zerog.records.operations import Add, Append, Operation, Set, apply, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules, accept, unreachable
@@ -170,6 +170,18 @@ class RepairRules(EngineRules):
         assert (document["status"], document["epoch"], document["resultCode"]) == ("queued", 2, -1)
         assert document["errorCount"] == 0
         assert "fixed the disk" in document["events"][-1]["msg"]
+        assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
+
+    def test_a_retry_may_let_errors_count_on(self, engine: Engine) -> None:
+        """What would keep the job from running at all is reset all the same; the event says so."""
+        claim = self.claimed(engine)
+        spent: list[Operation] = [Add(counter, 3) for counter in ("errorCount", "continues", "crashes", "lost")]
+        engine.settle([Settlement(claim, "finish", 1, 500, operations=spent)])
+        engine.retry(claim.uuid, "once more", reset=False)
+        document = engine.datastore.read(claim.key)
+        assert document is not None
+        assert [document[name] for name in ("errorCount", "continues", "crashes", "lost")] == [3, 3, 0, 0]
+        assert "3 errors count on: once more" in document["events"][-1]["msg"]
         assert [again.uuid for again in self.claim_all(engine, BOB)] == [claim.uuid]
 
     def test_only_ended_jobs_are_retried(self, engine: Engine) -> None:
