@@ -213,6 +213,8 @@ for found in app.jobs(status="failed", error="ValueError", code=500):
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
 stats = worker.run(burst=True)
 worker.stop()
+worker.stop(2, wait=True)
+stopped: bool = worker.is_stopped
 settings: dict[str, Any] = worker.config()
 beside: bool = worker.is_running and "high" in worker.queues
 fleet: list[dict[str, Any]] = app.workers() + app.fleet.queues()

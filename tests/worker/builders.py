@@ -99,6 +99,19 @@ class Running:
         assert not self._thread.is_alive()
 
 
+class Broken(BaseException):
+    """The exception that breaks a worker; it would survive an ``Exception``."""
+
+
+def break_down(app: zerog.App) -> None:
+    """Kill the fetcher's thread of every worker of this app."""
+
+    def step(*_arguments: Any, **_more: Any) -> Any:
+        raise Broken("made up")
+
+    app.engine.step = step  # type: ignore[method-assign]
+
+
 def generator(job: Any) -> Iterator[None]:
     yield
 

@@ -12,14 +12,10 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.builders import Running
+from tests.worker.builders import Broken, Running, break_down
 from zerog.exceptions import DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.testing.clock import ManualClock
-
-
-class Broken(BaseException):
-    """The exception that breaks the worker here; it would survive an ``Exception``."""
 
 
 @pytest.fixture
@@ -31,15 +27,6 @@ def app() -> zerog.App:
         pass
 
     return made
-
-
-def break_down(app: zerog.App) -> None:
-    """Kill the store thread of every worker of this app."""
-
-    def step(*_arguments: Any, **_more: Any) -> Any:
-        raise Broken("made up")
-
-    app.engine.step = step  # type: ignore[method-assign]
 
 
 # with

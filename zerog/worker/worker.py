@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from zerog.exceptions import ConfigurationError, ZerogError
+from zerog.jobs.logfields import current_job
 from zerog.support.callables import signature_error
 from zerog.support.clock import SYSTEM, Clock
 from zerog.worker.health import HealthReporter
@@ -60,6 +61,14 @@ class Worker:
     Raises ConfigurationError for anything that could not work.
     """
 
+    has_worked: bool = False
+    """True once it has claimed jobs: what fails later is no mistake of its configuration."""
+    owns_process: bool = False
+    """True if nothing else uses the process: then it forks at its start, for jobs to come with own limits."""
+    buried: Sequence[tuple[str, bool]] = ()
+    """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether each was
+    stopping, so that they don't count as lost."""
+
     def __init__(
         self,
         app: App,
@@ -102,14 +111,11 @@ class Worker:
         self._on_fatal = on_fatal
         self._stop_request = StopRequest()
         self._session: Session | None = None
+        self._end = threading.Event()
+        """Set once the latest run has ended."""
+        self._thread: int | None = None
+        """The thread that runs it."""
         self._background: EmbeddedWorker | None = None
-        self.has_worked = False
-        """True once it has claimed jobs: what fails later is no mistake of its configuration."""
-        self.owns_process = False
-        """True if nothing else uses the process: then it forks at its start, for jobs to come with own limits."""
-        self.buried: Sequence[tuple[str, bool]] = ()
-        """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether
-        each was stopping, so that they don't count as lost."""
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -120,6 +126,11 @@ class Worker:
     def is_running(self) -> bool:
         """True while it works, waits for the datastore at its start, or shuts down."""
         return self._session is not None
+
+    @property
+    def is_stopped(self) -> bool:
+        """True once it has run and ended, in whatever way; False before the first run, and while another one works."""
+        return self._session is None and self._end.is_set()
 
     def config(self) -> dict[str, Any]:
         """Return a copy of the settings, as JSON values."""
@@ -140,9 +151,19 @@ class Worker:
         with self._stop_request.on_signals(self.settings.signals):
             return self._work(session, burst)
 
-    def stop(self, urgency: int = 1) -> None:
-        """Request the end of ``run``; returns at once, harmless when repeated. ``urgency=2`` doesn't wait for jobs."""
+    def stop(self, urgency: int = 1, *, wait: bool = False) -> None:
+        """Request the end of ``run``; from any thread, harmless when repeated. ``urgency=2`` doesn't wait for jobs.
+
+        Returns at once; with ``wait`` once the worker has ended, at once if it doesn't run. A stop before ``run``
+        counts: that ends as soon as it is called. Raises ZerogError, and requests nothing, for a wait that would wait
+        for itself: in the thread that runs the worker, and in a job of it.
+        """
+        session, end = self._session, self._end
+        if wait and session is not None:
+            self._check_not_within()
         self._stop_request.ask(urgency)
+        if wait and session is not None:
+            end.wait()
 
     def __enter__(self) -> Worker:
         session = self._open()
@@ -168,7 +189,7 @@ class Worker:
             raise ZerogError(f"worker {self.name} is running already; make another Worker for a second one")
         for queue in self.queues:
             self.app.engine.queue_named(queue)
-        self._session = Session(
+        session = Session(
             self.app,
             self.settings,
             self.name,
@@ -178,9 +199,12 @@ class Worker:
             self.buried,
             self.owns_process,
         )
-        return self._session
+        self._end, self._thread = threading.Event(), None
+        self._session = session
+        return session
 
     def _work(self, session: Session, burst: bool) -> WorkerStats:
+        self._thread = threading.get_ident()
         try:
             with self.app.resources.used():
                 return session.run(burst)
@@ -192,6 +216,19 @@ class Worker:
             self._session = None
             # Not at the start: a stop() before run() counts, too.
             self._stop_request = StopRequest()
+            self._end.set()
+
+    def _check_not_within(self) -> None:
+        """Refuse to wait where the worker's end waits for the caller."""
+        job = current_job.get()
+        within = "the thread that runs it" if self._thread == threading.get_ident() else None
+        if job is not None and (job.owner or {}).get("worker") == self.name:
+            within = f"job {job.uuid}, which it runs"
+        if within is not None:
+            raise ZerogError(
+                f"stop(wait=True) of worker {self.name} was called in {within}, for whose end it would wait; call "
+                "stop() there. Nothing was requested."
+            )
 
     def _report_fatal(self, error: BaseException) -> None:
         try:
