@@ -19,7 +19,6 @@ from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
-from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.submit import SubmitOptions, submit_all
 from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
@@ -267,16 +266,17 @@ class App:
         return cast("J", job)
 
     def progress(self, uuid: str) -> Progress:
-        """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class.
+        """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class, but for
+        ``errorsLeft`` of a job without a limit of its own.
 
         ``stalled`` is true of a running job without a write for its class's STALLED_AFTER, by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
-        return progress_of(readable(self.datastore, uuid, head=True), self.clock.now())
+        return self.registry.progress(readable(self.datastore, uuid, head=True), self.clock.now())
 
     def info(self, uuid: str) -> Info:
         """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
-        return info_of(readable(self.datastore, uuid), self.clock.now())
+        return self.registry.info(readable(self.datastore, uuid), self.clock.now())
 
     def jobs(
         self,
@@ -300,7 +300,7 @@ class App:
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
         filters = Query(status, name, queue, error, code, limit, order, since, until)
-        return filters.jobs(self.datastore, self.clock)
+        return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
         """Wait until a job has ended; returns it, newly loaded. Raises TimeoutError after ``timeout`` seconds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,7 +10,6 @@ from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import NEWEST, OLDEST, ORDERS, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
 from zerog.jobs.answers import Progress
-from zerog.jobs.progress import progress_of
 from zerog.records.job import STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock, to_text
 
@@ -58,8 +57,13 @@ class Query:
         if self.code is not None and type(self.code) is not int:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
 
-    def jobs(self, datastore: Datastore, clock: Clock) -> Iterator[Progress]:
-        """Yield the progress of the matching jobs in order. Raises DatastoreError if the datastore can't list."""
+    def jobs(
+        self, datastore: Datastore, clock: Clock, shown: Callable[[Document, datetime], Progress]
+    ) -> Iterator[Progress]:
+        """Yield what ``shown`` makes of the heads of the matching jobs, in order, at the time of the clock.
+
+        Raises DatastoreError if the datastore can't list.
+        """
         left, after = self.limit, None
         until = None if self.since is self.until is None else to_text(self.until or LATEST)
         is_picky = self.error is not None or self.code is not None
@@ -79,7 +83,7 @@ class Query:
             )
             for head in page.heads:
                 if not is_picky or self._fits(head):
-                    yield progress_of(head, clock.now())
+                    yield shown(head, clock.now())
                     left = None if left is None else left - 1
                     if left == 0:
                         return

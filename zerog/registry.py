@@ -6,9 +6,9 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from marshmallow import ValidationError
 
@@ -26,6 +26,7 @@ from zerog.exceptions import (
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
 from zerog.jobs.ending import Ending, ending_of
 from zerog.jobs.load import construct
+from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.retention import Keep
 from zerog.records.fields import ENGINE_FIELDS, HISTORY
@@ -33,6 +34,9 @@ from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, che
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import short_repr
 from zerog.support.suggestions import close_to
+
+if TYPE_CHECKING:
+    from zerog.jobs.answers import Info, Progress
 
 T = TypeVar("T")
 
@@ -80,6 +84,19 @@ class JobRegistry:
     def get_registered_classes(self) -> dict[str, type[BaseJob]]:
         """Return the registered classes by type."""
         return dict(self._classes)
+
+    def progress(self, head: Document, now: datetime) -> Progress:
+        """Return the answer to a poller about a job, of a class that is registered here or not."""
+        return progress_of(head, now, self._most_errors(head))
+
+    def info(self, document: Document, now: datetime) -> Info:
+        """Return ``progress`` with the history."""
+        return info_of(document, now, self._most_errors(document))
+
+    def _most_errors(self, head: Document) -> int | None:
+        job_type = head.get("jobType")
+        found = self._classes.get(job_type) if type(job_type) is str else None
+        return None if found is None else found.MAX_ERRORS
 
     def client_classes(self) -> list[type[BaseJob]]:
         """Return the registered classes whose jobs clients submit, by type: all but those that call ``on_end``."""

@@ -160,3 +160,24 @@ def test_a_worker_of_threads_without_children_takes_the_job_from_the_run(app: ze
         until(lambda: app.progress(uuid)["status"] == "failed")
         go.set()
     assert app.info(uuid)["errors"][0]["type"] == "Timeout"
+
+
+def test_pollers_are_given_the_errors_left(adapter_app: zerog.App) -> None:
+    """By the job's own limit or its class's, wherever a job is shown; without either there is no number."""
+
+    def run(job: Any) -> None:
+        seen.append(job.progress()["errorsLeft"])
+        job.record_error(500, "one")
+        seen.append(job.info()["errorsLeft"])
+
+    app, seen = adapter_app, list[Any]()
+    register(app, run)
+    uuids = [app.submit("made").uuid, app.submit("made", max_errors=1).uuid, app.submit("made", max_errors=0).uuid]
+    for uuid in uuids:
+        run_inline(app, uuid)
+    shown = [[app.progress(uuid)["errorsLeft"], app.info(uuid)["errorsLeft"]] for uuid in uuids]
+    assert shown == [[2, 2], [0, 0], [0, 0]]
+    assert seen == [3, 2, 1, 0, 0, 0]
+    assert sorted(job["errorsLeft"] for job in app.jobs()) == [0, 0, 2]
+    app.unregister("made")
+    assert [app.progress(uuid)["errorsLeft"] for uuid in uuids] == [None, 0, 0]

@@ -62,6 +62,8 @@ class Progress(TypedDict):
     """The time by which a run must begin, lest the job end as expired; None without one, or once one has begun."""
     attempts: int
     errorCount: int
+    errorsLeft: int | None
+    """Errors until ``MAX_ERRORS`` ends the job, by its own limit or its class's; None if neither is known here."""
     lastError: LastError | None
     startedAt: str | None
     finishedAt: str | None

@@ -65,18 +65,29 @@ def is_stalled(head: Document, now: datetime) -> bool:
     return False
 
 
-def progress_of(head: Document, now: datetime) -> Progress:
-    """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values."""
+def errors_left(head: Document, most: int | None) -> int | None:
+    """Return how many errors a job may still have; ``most`` is its class's MAX_ERRORS, None if that isn't known."""
+    most, count = head.get("maxErrors", most), head.get("errorCount")
+    return max(0, most - count) if type(most) is int and type(count) is int else None
+
+
+def progress_of(head: Document, now: datetime, most: int | None = None) -> Progress:
+    """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values.
+
+    ``most``: the MAX_ERRORS of its class, if that is known.
+    """
     # A listing must not fail at the one document in a thousand that is truncated.
     shown = {
         "completeness": share(head.get("completeness")),
         "result": head.get("resultCode"),
         "status": head.get("status"),
+        "stalled": is_stalled(head, now),
+        "errorsLeft": errors_left(head, most),
     }
-    return cast("Progress", {**shown, "stalled": is_stalled(head, now), **{field: head.get(field) for field in _SHOWN}})
+    return cast("Progress", {**shown, **{field: head.get(field) for field in _SHOWN}})
 
 
-def info_of(document: Document, now: datetime) -> Info:
+def info_of(document: Document, now: datetime, most: int | None = None) -> Info:
     """Return ``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return cast("Info", {**progress_of(document, now), **lists})
+    return cast("Info", {**progress_of(document, now, most), **lists})

@@ -26,6 +26,7 @@ class StoredJob:
     # Not in ``__dict__``, which the document refers to: an object is freed without the garbage collector.
     __slots__ = ("__dict__", "__weakref__", "_document")
 
+    MAX_ERRORS: ClassVar[int]
     MAX_EVENTS: ClassVar[int | None] = None
     """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
     MAX_DOCUMENT: ClassVar[int | None] = None

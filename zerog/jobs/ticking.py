@@ -40,10 +40,11 @@ class ProgressMethods(StoredJob):
 
     def progress(self) -> Progress:
         """Return ``completeness``, ``result``, ``status`` and more, as of this object's last read or write, as JSON."""
-        return progress_of(self._document.attributes.dump_engine_fields(), self._document.clock.now())
+        document = self._document
+        return progress_of(document.attributes.dump_engine_fields(), document.clock.now(), self.MAX_ERRORS)
 
     def info(self) -> Info:
         """Return ``progress()`` with ``events``, ``warnings`` and ``errors``."""
         document = self._document
         shown = {**document.attributes.dump_engine_fields(), **document.dump_history()}
-        return info_of(shown, document.clock.now())
+        return info_of(shown, document.clock.now(), self.MAX_ERRORS)
