@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""The cost of a value by its size: ``values.check``, and validating and loading it as a job's parameter.
+"""The cost of a value by its size: of its check, of a submit with it, and of reading it from the document.
 
-Prints a Markdown table of milliseconds and mebibytes for bodies of 1 kB to 1 MB of several shapes, and ends with 1 if
-a cost grows faster than the size. Run it in an environment that has zerog.
+Prints a Markdown table of milliseconds and mebibytes for bodies of 1 kB to 1 MB of several shapes, with what
+marshmallow's load alone takes of a submit. Ends with 1 if a cost grows faster than the size, or if a submit of 100 kB
+takes over 20 MiB, or over 50 ms and twice as long as that load. Run it in an environment that has zerog, on a machine
+without other work.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import Schema, fields
 
@@ -28,8 +30,14 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = 5
 """Measurements of each, of which the fastest counts."""
 
-LEAST = (1e-3, 2**20, 1e-3, 2**20)
+LEAST = (1e-3, 2**20)
 """Seconds and bytes below which a cost counts as so much."""
+
+BOUNDED = 100_000
+"""The size of a body to which MOST_SECONDS and MOST_BYTES apply."""
+
+MOST_SECONDS, MOST_BYTES = 0.05, 20 * 2**20
+"""What the submit of a bounded body may cost; in time twice marshmallow's load if that is more."""
 
 FASTER = 4.0
 """How much faster than its size a cost may grow from the largest but one to the largest."""
@@ -45,6 +53,9 @@ class Take(zerog.BaseJob):
 
         data = fields.Raw()
         moments = fields.List(fields.DateTime())
+        spans = fields.List(fields.TimeDelta())
+        amounts = fields.List(fields.Decimal(as_string=True, places=2))
+        tables = fields.List(fields.List(fields.Integer()))
         rows = fields.Nested({"number": fields.Integer()}, many=True)
 
     def run(self) -> int:
@@ -77,11 +88,29 @@ SHAPES: dict[str, Callable[[int], Any]] = {
     "50 levels, many times": _nested,
     "refused at its end": _refused,
     "moments of a schema": lambda size: ["2027-01-01T00:00:00+00:00"] * (size // 28),
+    "spans of a schema": lambda size: [1] * (size // 2),
+    "amounts of a schema": lambda size: ["1.5"] * (size // 6),
+    "lists of a schema": lambda size: [[] for _ in range(size // 3)],
     "objects of a schema": lambda size: [{"number": 1} for _ in range(size // 13)],
 }
 
-TYPED = {"moments of a schema": "moments", "objects of a schema": "rows"}
+TYPED = {
+    "moments of a schema": "moments",
+    "spans of a schema": "spans",
+    "amounts of a schema": "amounts",
+    "lists of a schema": "tables",
+    "objects of a schema": "rows",
+}
 """The shapes of which a schema converts each piece, and their fields."""
+
+
+class Cost(NamedTuple):
+    """What a call takes."""
+
+    seconds: float
+    """Processor time, the least of several rounds."""
+    peak: int
+    """Bytes allocated at its peak."""
 
 
 def _check(body: Any) -> None:
@@ -91,48 +120,85 @@ def _check(body: Any) -> None:
         return
 
 
-def _load(body: Any, name: str) -> None:
-    declaration = declaration_of(Take)
-    stored = declaration.fields[name]
+def _submit(app: zerog.App, params: Any) -> None:
     try:
-        loaded = declaration.validated({name: body})[name]
-        stored.load(jsonvalues.decode(jsonvalues.encode_checked(stored.dump(loaded))))
+        app.submit("take", params)
     except InvalidValue:
         return
 
 
-def _cost(function: Callable[[Any], None], body: Any) -> tuple[float, float]:
-    """Seconds of processor time, the least of several rounds, and the peak of bytes allocated."""
+def _load(params: Any) -> None:
+    Take.Params().load(params)
+
+
+def _reader(app: zerog.App, params: Any, name: str) -> Callable[[], object]:
+    """Return what reads the body from the document of a job; nothing to do if it was refused."""
+    try:
+        job = app.submit("take", params)
+    except InvalidValue:
+        return lambda: None
+    text = jsonvalues.encode_checked(app.datastore.read(job.key())[name])
+    field = declaration_of(Take).fields[name]
+    return lambda: field.load(jsonvalues.decode(text))
+
+
+def _cost(function: Callable[[], object]) -> Cost:
     seconds = []
     for _ in range(ROUNDS):
         began = time.process_time()
-        function(body)
+        function()
         seconds.append(time.process_time() - began)
     tracemalloc.start()
-    function(body)
+    function()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return min(seconds), peak
+    return Cost(min(seconds), peak)
+
+
+def _costs(app: zerog.App, body: Any, name: str) -> dict[str, Cost]:
+    params = {name: body}
+    return {
+        "check": _cost(lambda: _check(body)),
+        "marshmallow": _cost(lambda: _load(params)),
+        "submit": _cost(lambda: _submit(app, params)),
+        "read": _cost(_reader(app, params, name)),
+    }
+
+
+def _growth(small: dict[str, Cost], large: dict[str, Cost]) -> float:
+    """How many times the costs are those of a smaller body; the largest of them."""
+    pairs = [(large[name], small[name]) for name in small]
+    least, bytes_least = LEAST
+    seconds = (max(now.seconds, least) / max(was.seconds, least) for now, was in pairs)
+    peaks = (max(now.peak, bytes_least) / max(was.peak, bytes_least) for now, was in pairs)
+    return max(*seconds, *peaks)
 
 
 def main() -> int:
     """Measure every shape at every size."""
-    print("| shape | bytes | check ms | check MiB | load ms | load MiB |\n| --- | --- | --- | --- | --- | --- |")
+    names = ["check", "marshmallow", "submit", "read"]
+    print(f"| shape | bytes | {' | '.join(f'{name} ms | {name} MiB' for name in names)} |\n|{' --- |' * 10}")
+    folder = tempfile.TemporaryDirectory()
+    app = zerog.App(f"sqlite:///{folder.name}/jobs.db")
+    app.register(Take)
     beyond = []
     for shape, make in SHAPES.items():
-        costs: list[tuple[int, tuple[float, float, float, float]]] = []
+        costs: dict[int, dict[str, Cost]] = {}
+        lengths: dict[int, int] = {}
         for size in SIZES:
             body = make(size)
-            length = len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
-            cost = (*_cost(_check, body), *_cost(partial(_load, name=TYPED.get(shape, "data")), body))
-            costs.append((length, cost))
-            cells = (cost[0] * 1e3, cost[1] / 2**20, cost[2] * 1e3, cost[3] / 2**20)
-            print(f"| {shape} | {length:,} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)
-        (small, before), (large, after) = costs[-2:]
-        growth = max(now / max(was, least) for was, now, least in zip(before, after, LEAST, strict=True))
-        if growth > FASTER * large / small:
-            beyond.append(f"{shape}: {large / small:.1f} times the size costs {growth:.1f} times as much")
-    print("\n".join(beyond) or "All costs grow with the size.")
+            lengths[size] = len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+            costs[size] = _costs(app, body, TYPED.get(shape, "data"))
+            cells = (f"{cost.seconds * 1e3:.2f} | {cost.peak / 2**20:.2f}" for cost in costs[size].values())
+            print(f"| {shape} | {lengths[size]:,} | {' | '.join(cells)} |", flush=True)
+        grown, growth = lengths[SIZES[-1]] / lengths[SIZES[-2]], _growth(costs[SIZES[-2]], costs[SIZES[-1]])
+        if growth > FASTER * grown:
+            beyond.append(f"{shape}: {grown:.1f} times the size costs {growth:.1f} times as much")
+        submit, load = costs[BOUNDED]["submit"], costs[BOUNDED]["marshmallow"]
+        if submit.seconds > max(MOST_SECONDS, 2 * load.seconds) or submit.peak > MOST_BYTES:
+            beyond.append(f"{shape}: a submit takes {submit.seconds * 1e3:.0f} ms and {submit.peak / 2**20:.0f} MiB")
+    folder.cleanup()
+    print("\n".join(beyond) or "All costs are within their bounds and grow with the size.")
     return 1 if beyond else 0
 
 

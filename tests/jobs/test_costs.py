@@ -6,6 +6,7 @@ import json
 import math
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ import pytest
 from marshmallow import Schema, ValidationError, fields
 
 import zerog
+from tests.jobs.generated_kinds import Colour
 from tests.jobs.seeing import seeing
 from tests.marks import wide
 from zerog.exceptions import InvalidValue, UnknownJobType
@@ -173,6 +175,38 @@ def test_each_value_is_converted_five_times_at_most(depth: int, size: int) -> No
     Counting.calls = 0
     app.submit("seeing", {"given": body})
     assert 0 < Counting.calls <= 5 * size
+
+
+ONCE: dict[str, tuple[fields.Field[Any], Any]] = {
+    "spans": (fields.List(fields.TimeDelta()), [1.5]),
+    "moments": (fields.List(fields.List(fields.DateTime())), [["2027-01-01T00:00:00+00:00"]]),
+    "amounts": (fields.List(fields.Decimal(as_string=True, places=2)), ["1.1"]),
+    "objects": (fields.Nested({"id": fields.UUID()}, many=True), [{"id": "0190b5a0-0000-7000-8000-000000000000"}]),
+    "tables": (fields.List(fields.Dict(keys=fields.Date(), values=fields.Enum(Colour))), [{"2027-01-01": "RED"}]),
+}
+
+
+@pytest.mark.parametrize("shape", list(ONCE))
+def test_values_of_marshmallow_s_own_fields_are_converted_once(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By submit: from the client by marshmallow, and to the document; none is read back to see that it is kept."""
+    calls: Counter[str] = Counter()
+    for kind in (fields.TimeDelta, fields.DateTime, fields.Decimal, fields.UUID, fields.Date, fields.Enum):
+        for name in ("_serialize", "_deserialize"):
+            monkeypatch.setattr(kind, name, _counted(calls, name, getattr(kind, name)))
+    field, value = ONCE[shape]
+    app, _ = seeing(field)
+    calls.clear()
+    app.submit("seeing", {"given": value * 100})
+    kinds = 2 if shape == "tables" else 1
+    assert calls == {"_serialize": 100 * kinds, "_deserialize": 100 * kinds}
+
+
+def _counted(calls: Counter[str], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[name] += 1
+        return method(self, *args, **kwargs)
+
+    return counted
 
 
 def test_the_path_of_a_refused_value_is_short() -> None:

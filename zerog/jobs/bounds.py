@@ -38,6 +38,9 @@ def load(schema: Schema, data: Any, partial: Sequence[str] = ()) -> Any:
 
 def has_small_exponent(number: Decimal) -> bool:
     """Return True if neither end of the number has an exponent beyond MAX_EXPONENT."""
+    text = str(number)
+    if len(text) <= MAX_EXPONENT and "E" not in text:  # it is as long as its digits are many
+        return True
     exponent = number.as_tuple().exponent
     return not isinstance(exponent, int) or max(abs(exponent), abs(number.adjusted())) <= MAX_EXPONENT
 

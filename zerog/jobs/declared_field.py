@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import ValidationError, fields, missing
 
 from zerog.exceptions import InvalidValue
 from zerog.jobs import bounds, secrets
-from zerog.jobs.codecs import codec_of, initial, is_same, is_straight
+from zerog.jobs.codecs import codec_of, initial, is_straight
 from zerog.support import jsonvalues
 
 NOT_KEPT = (
@@ -78,9 +81,9 @@ class OwnField:
 
         Raises marshmallow's ValidationError, and InvalidValue for what JSON can't hold.
         """
-        if value is None or type(value) in self._codec.plain:
-            return
         try:
+            if self._codec.keeps(value):
+                return
             dumped = self.dump(value)
         except InvalidValue as error:
             if isinstance(error.__cause__, bounds.OutOfRange):
@@ -106,6 +109,32 @@ class OwnField:
             if self.is_secret:
                 raise ValidationError({self.attribute: [secrets.REFUSED]}) from None
             raise ValidationError({self.attribute: error.messages}) from error
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return True if two values are the same for a job: of the same types, and equal in all their parts."""
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other):
+        if isinstance(one, Mapping) and isinstance(other, dict):
+            return is_same(dict(one), other)
+        return {kind, type(other)} == {int, float} and bool(one == other)  # a default may be written 1 for 1.0
+    if kind in (list, tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if kind is dict:
+        return one.keys() == other.keys() and all(is_same(part, other[key]) for key, part in one.items())
+    if kind is Decimal:
+        return str(one) == str(other)
+    if kind is datetime:
+        return bool(one == other) and one.utcoffset() == other.utcoffset()
+    if _has_no_equality(kind):
+        return hasattr(one, "__dict__") and is_same(vars(one), vars(other))
+    return bool(one == other) or (one != one and other != other)
+
+
+def _has_no_equality(kind: type) -> bool:
+    return all("__eq__" not in base.__dict__ for base in kind.__mro__ if base is not object)
 
 
 def _with_article(field: fields.Field[Any]) -> str:

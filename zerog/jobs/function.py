@@ -22,6 +22,7 @@ from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.base import BaseJob
 from zerog.jobs.checks import check_yields_nothing
 from zerog.jobs.declaration import declaration_of
+from zerog.jobs.known import WholeNumber
 from zerog.support import jsonvalues
 
 SUPPORTED = (
@@ -32,15 +33,6 @@ SUPPORTED = (
 
 class Unsupported(Exception):
     """An annotation without a corresponding field."""
-
-
-class WholeNumber(fields.Integer):
-    """An integer, or a text of one; a fraction is refused rather than cut off."""
-
-    def _validated(self, value: Any) -> int:
-        if isinstance(value, (float, Decimal)) and value % 1:
-            raise self.make_error("invalid", input=value)
-        return super()._validated(value)
 
 
 _FIELDS: dict[Any, Callable[[], fields.Field[Any]]] = {
