@@ -290,16 +290,18 @@ class App:
         order: str = OLDEST,
         since: datetime | None = None,
         until: datetime | None = None,
+        stalled: bool = False,
     ) -> Iterator[Progress]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
         ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
-        ``until`` (in UTC unless they have a timezone): only jobs created between them. Raises InvalidValue for a value
-        that no job can have, and DatastoreError if the datastore can't list.
+        ``until`` (in UTC unless they have a timezone): only jobs created between them. ``stalled``: only running jobs
+        that ``progress`` shows as stalled. Raises InvalidValue for a value that no job can have, and DatastoreError if
+        the datastore can't list.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(status, name, queue, error, code, limit, order, since, until)
+        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled)
         return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from operator import itemgetter
+from typing import Any
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import NEWEST, OLDEST, ORDERS, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
 from zerog.jobs.answers import Progress
-from zerog.records.job import STATUSES, Document, check_shown, make_key
+from zerog.jobs.progress import is_stalled
+from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock, to_text
 
 PAGE = 500
@@ -37,10 +41,16 @@ class Query:
     """Only jobs created then or later."""
     until: datetime | None = None
     """Only jobs created then or earlier."""
+    stalled: bool = False
+    """Only running jobs that are shown as stalled."""
 
     def __post_init__(self) -> None:
         if self.status is not None and self.status not in STATUSES:
             raise InvalidValue(f"no job ever has the status {self.status!r}; expected one of {', '.join(STATUSES)}")
+        if self.stalled and self.status not in (None, RUNNING):
+            raise InvalidValue(
+                f"status={self.status!r} and stalled=True; expected {RUNNING!r} or None: no other is stalled"
+            )
         if self.order not in ORDERS:
             raise InvalidValue(f"order={self.order!r:.80}; expected {OLDEST} or {NEWEST}")
         for name, moment in (("since", self.since), ("until", self.until)):
@@ -64,32 +74,50 @@ class Query:
 
         Raises DatastoreError if the datastore can't list.
         """
-        left, after = self.limit, None
-        until = None if self.since is self.until is None else to_text(self.until or LATEST)
         is_picky = self.error is not None or self.code is not None
+        most = None if is_picky else self.limit
+        heads = self._stalled(datastore, clock) if self.stalled else self._heads(datastore, most)
+        fitting = (head for head in heads if not is_picky or self._fits(head))
+        for head in islice(fitting, self.limit):
+            yield shown(head, clock.now())
+
+    def _query(self, **more: Any) -> FindQuery:
+        return FindQuery(
+            RUNNING if self.stalled else self.status,
+            job_type=self.job_type,
+            queue=self.queue,
+            order=self.order,
+            since=None if self.since is None else to_text(self.since),
+            until=None if self.since is self.until is None else to_text(self.until or LATEST),
+            **more,
+        )
+
+    def _heads(self, datastore: Datastore, most: int | None) -> Iterator[Document]:
+        """Yield the heads in order, page by page; ``most``: how many are wanted, None for an unknown number."""
+        after, left = None, most
         while left is None or left > 0:
-            size = PAGE if left is None or is_picky else min(PAGE, left)
-            page = datastore.find(
-                FindQuery(
-                    self.status,
-                    job_type=self.job_type,
-                    queue=self.queue,
-                    after=after,
-                    limit=size,
-                    order=self.order,
-                    since=None if self.since is None else to_text(self.since),
-                    until=until,
-                )
-            )
-            for head in page.heads:
-                if not is_picky or self._fits(head):
-                    yield shown(head, clock.now())
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        return
+            page = datastore.find(self._query(after=after, limit=PAGE if left is None else min(PAGE, left)))
+            yield from page.heads
+            left = None if left is None else left - len(page.heads)
             after = page.after
             if after is None:
                 return
+
+    def _stalled(self, datastore: Datastore, clock: Clock) -> list[Document]:
+        """Return the heads of stalled jobs in order, from the index of running ones: those are as few as slots.
+
+        Not every datastore has running jobs in the order of their creation without all that wait.
+        """
+        query, after, found = self._query(), None, list[tuple[list[str], Document]]()
+        while True:
+            page = datastore.find(FindQuery(RUNNING, after=after, limit=PAGE))
+            for head in page.heads:
+                place = query.place(KEY_PREFIX + str(head.get("uuid")), head)
+                if place is not None and is_stalled(head, clock.now()):
+                    found.append((place, head))
+            after = page.after
+            if after is None:
+                return [head for _, head in sorted(found, key=itemgetter(0), reverse=query.is_descending)]
 
     def _fits(self, head: Document) -> bool:
         stored = head.get("lastError")

@@ -267,3 +267,13 @@ def test_limits_of_one_job_are_submitted_and_shown(shop: Shop, zerog: Zerog) -> 
     assert "Limits" not in zerog("jobs", "show", "myapp:app", plain).stdout
     wrong = zerog("submit", "myapp:app", "refuse", "--soft-timeout", "60", "--timeout", "5")
     assert (wrong.exit_code, "expected a soft limit below the hard one" in wrong.stderr) == (2, True)
+
+
+def test_stalled_jobs_are_listed(shop: Shop, zerog: Zerog) -> None:
+    silent, waiting = shop.running(), shop.submitted()
+    assert silent not in zerog("jobs", "ls", "myapp:app", "--stalled").stdout
+    shop.app.datastore.mutate(make_key(silent), [Set("updatedAt", "2026-01-01T00:00:00+00:00")])
+    listed = zerog("jobs", "ls", "myapp:app", "--stalled").stdout
+    assert (f"{silent} word_count stalled" in listed, waiting in listed) == (True, False)
+    refused = zerog("jobs", "ls", "myapp:app", "--stalled", "--status", "queued")
+    assert (refused.exit_code, "expected 'running'" in refused.stderr) == (2, True)

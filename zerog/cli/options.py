@@ -18,7 +18,7 @@ import click
 
 import zerog
 from zerog.cli import completions
-from zerog.records.job import STATUSES
+from zerog.records.job import RUNNING, STATUSES
 from zerog.support import jsonvalues
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Filters:
     older_than: timedelta | datetime | None
     error: str | None = None
     code: int | None = None
+    stalled: bool = False
 
     def __bool__(self) -> bool:
         return self != Filters((), None, None, None, None)
@@ -74,6 +75,8 @@ class Filters:
         """
         now = app.clock.now()
         before = _cutoff(self.older_than, now)
+        if self.stalled:
+            statuses = (RUNNING,)
         found = [
             app.jobs(
                 status=status,
@@ -84,6 +87,7 @@ class Filters:
                 order="newest" if newest else "oldest",
                 since=_cutoff(self.since, now),
                 until=None if before is None else before - timedelta(microseconds=1),
+                stalled=self.stalled,
             )
             for status in self.statuses or statuses or (None,)
         ]
@@ -115,9 +119,10 @@ def filter_options(command: F) -> F:
         older_than: timedelta | datetime | None,
         error: str | None,
         code: int | None,
+        stalled: bool,
         **kwargs: Any,
     ) -> Any:
-        filters = Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than, error, code)
+        filters = Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than, error, code, stalled)
         return command(*args, filters=filters, **kwargs)
 
     options = [
@@ -128,6 +133,7 @@ def filter_options(command: F) -> F:
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
         click.option("--error", metavar="TEXT", help="Whose last error is of this type, or contains this text."),
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
+        click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS says."),
     ]
     for option in reversed(options):
         run = option(run)

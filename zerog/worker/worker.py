@@ -66,8 +66,8 @@ class Worker:
     owns_process: bool = False
     """True if nothing else uses the process: then it forks at its start, for jobs to come with own limits."""
     buried: Sequence[tuple[str, bool]] = ()
-    """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether each was
-    stopping, so that they don't count as lost."""
+    """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether each
+    was stopping, so that they don't count as lost."""
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ def list_jobs(
     Example: zerog jobs ls myapp:app --newest --limit 10
     Example: zerog jobs ls myapp:app --type word_count --all --json
     Example: zerog jobs ls myapp:app --status failed --errors --error FileNotFoundError
+    Example: zerog jobs ls myapp:app --stalled
     """
     from zerog.cli.job_table import counted, print_table
 
