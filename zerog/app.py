@@ -8,8 +8,6 @@ from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from marshmallow import ValidationError
-
 from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.contracts.find import OLDEST
 from zerog.engine.operator import Change
@@ -19,7 +17,7 @@ from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
-from zerog.jobs.submit import SubmitOptions, submit_all
+from zerog.jobs.submit import SubmitOptions, submit_all, validated_all
 from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
@@ -192,6 +190,7 @@ class App:
         max_errors: int | None = None,
         timeout: float | None = None,
         soft_timeout: float | None = None,
+        connection: Any = None,
     ) -> J:
         """Submit a job and return it; once this returns, the job is not lost.
 
@@ -200,16 +199,19 @@ class App:
         given. ``expires``: a job of which no run has begun by then ends as cancelled, with the result 408; seconds or
         a timedelta from now, or a datetime. ``parent``: the uuid of the job on whose behalf it is submitted;
         ``self.submit`` of a job passes its own. ``uuid`` lets the caller choose a new job's uuid. ``max_errors``,
-        ``timeout`` and ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT. Raises
-        UnknownJobType, InvalidValue, marshmallow's ValidationError with messages by field, CasMismatch if the uuid
-        exists, and what the datastore raises; nothing is stored then.
+        ``timeout`` and ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT.
+        ``connection``: submit in its transaction, with which the job comes to exist or vanishes; a connection of
+        psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's PostgreSQL database or SQLite
+        file. Raises UnknownJobType, InvalidValue, marshmallow's ValidationError with messages by field, CasMismatch if
+        the uuid exists, ConfigurationError if jobs can't be submitted on the connection, and what the datastore raises;
+        nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
         limits = max_errors, timeout, soft_timeout, expires
-        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits)
+        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection)
         return cast("J", self._submit(job_class, [attributes], options)[0])
 
     def submit_many(
@@ -223,19 +225,11 @@ class App:
         """Submit a job for each of ``params``; returns their uuids in that order. The options are those of ``submit``.
 
         All are validated before the first is stored; a ValidationError has the messages by index. They are stored in
-        batches: an error of the datastore in between leaves whole jobs, and has a note with their number.
+        batches: an error of the datastore in between leaves whole jobs, and has a note with their number. With
+        ``connection`` all or none are in its transaction.
         """
         job_class = self.registry.class_of(job_type)
-        declaration = declaration_of(job_class)
-        attributes: list[dict[str, Any]] = []
-        messages: dict[Any, Any] = {}
-        for index, given in enumerate(params):
-            try:
-                attributes.append(declaration.validated(given))
-            except ValidationError as error:
-                messages[index] = error.messages
-        if messages:
-            raise ValidationError(messages)
+        attributes = validated_all(job_class, params)
         return [job.uuid for job in self._submit(job_class, attributes, SubmitOptions(parent=parent, **options))]
 
     def _submit(
@@ -251,7 +245,7 @@ class App:
             self._attach(job)
             jobs.append(job)
         with within(managers_of(self._submit_middleware, jobs)):
-            submit_all(self.engine, jobs, delay, limits)
+            submit_all(self.engine, jobs, delay, limits, options.connection)
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:

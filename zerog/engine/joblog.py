@@ -1,4 +1,4 @@
-"""Log each job transition: one line, by the process that made it, once it is stored.
+"""Log each job transition: one line, by the process that made it, once it is stored (or part of a transaction).
 
 All lines use the logger ``zerog``, which nothing here configures. The message begins with the job's ``logId``, type
 and uuid; the same values, and those of the transition, are fields of the record, available to the user's own
@@ -49,13 +49,17 @@ def naming(log_id: Any, uuid: Any, job_type: Any, epoch: Any, owner: Any) -> dic
 # the transitions
 
 
-def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False) -> None:
-    """Log jobs that were accepted and stored; with ``again`` a waiting job that was enqueued once more."""
+def submitted(heads: Iterable[Mapping[str, Any]], again: bool = False, is_uncommitted: bool = False) -> None:
+    """Log jobs that were accepted and stored; with ``again`` a waiting job that was enqueued once more.
+
+    ``is_uncommitted``: they are part of a transaction that their submitter has not committed yet.
+    """
     if log.isEnabledFor(INFO):
         what = "enqueued again on" if again else "submitted to"
+        then = "; waits for the caller's commit" if is_uncommitted else ""
         for head in heads:
             until = f", not before {head['notBefore']}" if head.get("notBefore") else ""
-            _log_line(head, "submitted", f"{what} queue {head.get('queueName')}{until}")
+            _log_line(head, "submitted", f"{what} queue {head.get('queueName')}{until}{then}")
 
 
 def claimed(claims: Sequence[Claim]) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from zerog.engine import joblog, transitions
 from zerog.engine.base import EngineBase
 from zerog.engine.cas import UNANSWERED
-from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
+from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreError, JobStateError
 from zerog.records.fields import NEW, PENDING
 from zerog.records.job import TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
+from zerog.support.driver_connection import name_of_kind
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
 
 SAME = ("createdAt", "jobType", "queueName", "priority")
 """Fields that identify a document read back as the one whose creation was not answered."""
+
+
+Create = Callable[[list[Document], str, float], list[tuple[Document, int]]]
+"""Stores new documents in one step and puts them on their queues, given the time and the delay."""
 
 
 class SubmitVerbs(EngineBase):
@@ -36,6 +43,32 @@ class SubmitVerbs(EngineBase):
             joblog.submitted(document for document, _ in stored)
             answers += [self._put_unless_done(document, token, delay) for document, token in stored]
         return answers
+
+    def submit_within(
+        self, connection: Any, documents: Sequence[Document], delay: float = 0
+    ) -> list[tuple[Document, int]]:
+        """Accept new documents in the caller's transaction: they exist once that is committed; return as ``submit``.
+
+        ``connection`` is one that ``App.submit`` takes. After an error none of the documents is in the transaction, and
+        what the caller has written stays in it. Raises ConfigurationError if jobs can't be submitted on the connection,
+        ``casException`` if a document of that uuid exists, DatastoreError.
+        """
+        stored: list[tuple[Document, int]] = []
+        with self._within(connection) as create:
+            for some in self._groups(documents):
+                failpoint("submit.create")
+                stored += create(list(some), self._now(), delay)
+                failpoint("submit.created")
+        joblog.submitted((document for document, _ in stored), is_uncommitted=True)
+        return stored
+
+    def _within(self, connection: Any) -> AbstractContextManager[Create]:
+        """Yield what creates documents in the transaction of a caller's connection. Raises ConfigurationError."""
+        raise ConfigurationError(
+            "connection= needs documents and queue in one SQLite file or one PostgreSQL database, given as one URL; "
+            f"this app has {type(self.datastore).__name__} and {type(self.queue).__name__}, which can't write in the "
+            f"transaction of a {name_of_kind(connection)}. Nothing was stored."
+        )
 
     def _store(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
         """Store new documents; after a lost answer read them back, and store them again if they aren't there."""

@@ -321,7 +321,7 @@ class JobDocument:
         """
         document, token = self.engine.datastore.read_with_cas(self.key, head=not history)
         if document is None or token is None:
-            raise JobNotFound(f"job {self.uuid} is not stored any more")
+            raise JobNotFound(f"there is no job {self.uuid}: removed, or submitted in an uncommitted transaction")
         check_head(self.key, document)
         self.show(without_history(document), token)
         if history:

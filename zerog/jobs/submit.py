@@ -1,13 +1,15 @@
-"""Submit new job objects: their options, and storing many in one call of the engine."""
+"""Submit new job objects: their parameters and options, and storing many in one call of the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from marshmallow import ValidationError
+
 from zerog.jobs.base import BaseJob
-from zerog.jobs.declaration import engine_attributes
+from zerog.jobs.declaration import declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.jobs.limits import check_limits_given
 from zerog.jobs.submit_options import Expires, check_headers, check_priority, delay_until, expires_at
@@ -36,6 +38,7 @@ class SubmitOptions(NamedTuple):
     timeout: float | None = None
     soft_timeout: float | None = None
     expires: Expires = None
+    connection: Any = None
 
     def seconds(self, now: Callable[[], datetime]) -> float:
         """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""
@@ -62,15 +65,33 @@ class SubmitOptions(NamedTuple):
         return check_limits_given(job_class, self.max_errors, self.soft_timeout, self.timeout)
 
 
-def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Document) -> None:
+def validated_all(job_class: type[BaseJob], params: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the attributes of a job for each of ``params``. Raises ValidationError with the messages by index."""
+    declaration = declaration_of(job_class)
+    attributes: list[dict[str, Any]] = []
+    messages: dict[Any, Any] = {}
+    for index, given in enumerate(params):
+        try:
+            attributes.append(declaration.validated(given))
+        except ValidationError as error:
+            messages[index] = error.messages
+    if messages:
+        raise ValidationError(messages)
+    return attributes
+
+
+def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Document, connection: Any = None) -> None:
     """Submit new jobs to the engine; then the objects are as they are stored. ``limits``: further fields of each.
 
-    Raises InvalidValue for a value that can't be stored, before anything is; and what the engine raises, with a note of
-    how many are stored if there are several.
+    ``connection``: submit them in its transaction. Raises InvalidValue for a value that can't be stored, before
+    anything is; and what the engine raises, with a note of how many are stored if there are several.
     """
     for job in jobs:
         check_headers(job.headers)  # a middleware may have set some
     documents = [{**document_of(job).new(), **limits} for job in jobs]
+    if connection is not None:
+        _bind(jobs, engine.submit_within(connection, documents, delay))
+        return
     for start in range(0, len(jobs), BATCH):
         try:
             stored = engine.submit(documents[start : start + BATCH], delay)
@@ -78,10 +99,14 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Docum
             if len(jobs) > 1:
                 error.add_note(f"{_count_stored(engine, documents)} of {len(jobs)} jobs are stored and will run")
             raise
-        for job, (document, token) in zip(jobs[start : start + BATCH], stored, strict=True):
-            head = {f: value for f, value in document.items() if f not in HISTORY}
-            job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
-            document_of(job).bind(head, head, token)
+        _bind(jobs[start : start + BATCH], stored)
+
+
+def _bind(jobs: Sequence[BaseJob], stored: Sequence[tuple[Document, int]]) -> None:
+    for job, (document, token) in zip(jobs, stored, strict=True):
+        head = {f: value for f, value in document.items() if f not in HISTORY}
+        job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
+        document_of(job).bind(head, head, token)
 
 
 def _count_stored(engine: Any, documents: Sequence[Document]) -> int | str:

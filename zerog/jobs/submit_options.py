@@ -31,6 +31,7 @@ class SubmitKeywords(TypedDict, total=False):
     timeout: float | None
     soft_timeout: float | None
     expires: Expires
+    connection: Any
 
 
 def check_delay(value: Any, name: str = "delay") -> float:

@@ -16,7 +16,7 @@ import psycopg
 from zerog.backends.postgres import statements
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole, needs_body
 from zerog.backends.postgres.rows import DERIVED, Row, Stored, columns, head_of, indexed, stored, whole_of
-from zerog.backends.postgres.server import PostgresServer
+from zerog.backends.postgres.server import PostgresServer, Write
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     Datastore,
@@ -211,11 +211,12 @@ class PostgresDatastore(Datastore):
         return token
 
     def insert_all(
-        self, documents: Sequence[tuple[str, int, Stored]], puts: Sequence[tuple[Any, ...]]
+        self, documents: Sequence[tuple[str, int, Stored]], puts: Sequence[tuple[Any, ...]], write: Write | None = None
     ) -> dict[str, int | None]:
         """Store new documents and put entries on queues, one per document or none at all; all or nothing.
 
-        Returns the id of each one's entry, by key. Raises ``casException``.
+        ``write``: executes the statement elsewhere. Returns the id of each one's entry, by key. Raises
+        ``casException``.
         """
         rows = [(key, token, s.body, s.state, s.lists, *s.derived) for key, token, s in documents]
         names = ("keys", "tokens", "body", "state", "lists", *(name for name, _ in DERIVED))
@@ -224,7 +225,7 @@ class PostgresDatastore(Datastore):
         entries = [(key, *entry) for key, _, s in documents for entry in s.history]
         parameters |= dict(zip(("e_keys", "e_field", "e_n", "e_entry"), columns(entries, 4), strict=True))
         try:
-            return dict(self.server.write(statements.CREATE, parameters, documents[0][0]))
+            return dict((write or self.server.write)(statements.CREATE, parameters, documents[0][0]))
         except psycopg.errors.UniqueViolation:
             those = documents[0][0] if len(documents) == 1 else f"one of {len(documents)} documents"
             raise self.casException(f"{those} is there already; nothing was written") from None

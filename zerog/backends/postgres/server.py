@@ -1,7 +1,8 @@
 """One PostgreSQL database: connections per process, its clock, errors translated to ZeroG's.
 
 Every write of this backend is one SQL statement in autocommit mode, so it happens as a whole or not at all, holds no
-lock while a client computes or is stopped, and works through a pooler that gives each transaction another session.
+lock while a client computes or is stopped, and works through a pooler that gives each transaction another session. The
+exception is a submit in the transaction of an application (``callers_transaction``).
 A connection that is found in the middle of a call, because its thread was interrupted there, is closed.
 """
 
@@ -12,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
 from zerog.backends.postgres import tables
@@ -41,7 +42,25 @@ OPTIONS = ("schema", "timeout", *(option.keyword.decode() for option in psycopg.
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
+IDENTITY = """
+SELECT extract(epoch FROM pg_postmaster_start_time())::text, current_database()::text,
+    to_regclass('{schema}.zerog_documents')::oid::text
+"""
+"""An Identity, for any user of the server. Its start, to the microsecond, tells a copy of it from itself."""
+
 Rows = list[tuple[Any, ...]]
+Write = Callable[[str, Mapping[str, Any], str], Rows]
+"""Executes a statement that changes something, as ``PostgresServer.write`` does."""
+
+
+class Identity(NamedTuple):
+    """What two connections have in common if they lead to the same tables."""
+
+    started: str
+    """When the server was started."""
+    database: str
+    tables: str | None
+    """The number of the table of documents; None if there is none."""
 
 
 class PostgresServer:
@@ -81,6 +100,7 @@ class PostgresServer:
         self._was_reached = False
         self._made: list[str] = []
         self._texts: dict[str, str] = {}
+        self._identity: Identity | None = None
         self.is_pooled = False
         """True once a connection was opened that turned out to lead to a pooler."""
 
@@ -91,9 +111,7 @@ class PostgresServer:
         answer was lost), ConfigurationError, InvalidValue, and ``psycopg.errors.UniqueViolation``.
         """
 
-        text = self._texts.get(statement)
-        if text is None:
-            text = self._texts[statement] = complete(statement, self.schema)
+        text = self.text_of(statement)
 
         def execute(connection: Connection) -> Rows:
             cursor = connection.execute(text, parameters, prepare=not connection.is_pooled)
@@ -108,6 +126,20 @@ class PostgresServer:
     def write(self, statement: str, parameters: Mapping[str, Any], what: str) -> Rows:
         """Return the rows of a statement that changes something."""
         return self.run(statement, parameters, what, writes=True)
+
+    def text_of(self, statement: str) -> str:
+        """Return a statement for the tables of this schema."""
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = complete(statement, self.schema)
+        return text
+
+    def identity(self, is_renewed: bool = False) -> Identity:
+        """Return the identity of server, database and tables, as it was first read, or as it is now."""
+        if self._identity is None or is_renewed:
+            (row,) = self.read(IDENTITY, {}, "its identity")
+            self._identity = Identity(*row)
+        return self._identity
 
     def setup(self) -> list[str]:
         """Create and upgrade tables; return what this object has made, now or at its first call, and not returned."""

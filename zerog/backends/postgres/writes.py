@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from zerog.backends.postgres import statements
+from zerog.backends.postgres.callers_transaction import callers_transaction
 from zerog.backends.postgres.datastore import PostgresDatastore, first_token
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole
 from zerog.backends.postgres.queue import PostgresQueue
 from zerog.backends.postgres.rows import Row, head_of, indexed, stored
+from zerog.backends.postgres.server import Write
 from zerog.contracts.datastore import fence
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
+from zerog.engine.submit import Create
 from zerog.engine.transitions import Settled, Settlement
 from zerog.exceptions import ClaimLost
 from zerog.records.fields import PENDING
@@ -53,6 +58,14 @@ class PostgresWrites(Engine):
         self._claimed: OrderedDict[str, Row] = OrderedDict()
 
     def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
+        return self._create_by(self._server.write, documents, now, delay)
+
+    @contextmanager
+    def _within(self, connection: Any) -> Generator[Create]:
+        with callers_transaction(self._server, connection) as write:
+            yield partial(self._create_by, write)
+
+    def _create_by(self, write: Write, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
         made, rows, puts = [], [], []
         for document in documents:
             key, token = make_key(document["uuid"]), first_token()
@@ -61,7 +74,7 @@ class PostgresWrites(Engine):
             puts.append(self._put_of(document, delay)[:5])
             rows.append((key, token, stored(key, document, jsonvalues.JOB_BYTES)))
             made.append((document, token))
-        entries = self.datastore.insert_all(rows, puts)
+        entries = self.datastore.insert_all(rows, puts, write)
         for (document, _), (key, *_) in zip(made, rows, strict=True):
             document["queueJobId"] = entries[key]
         return made

@@ -103,7 +103,7 @@ class Connection:
         while True:
             try:
                 sqlite.execute(statement)
-                if _logged:
+                if _logged and sqlite.in_transaction:  # else it has only read
                     _logged.pop(self._path, None)
                 return
             except sqlite3.OperationalError as error:

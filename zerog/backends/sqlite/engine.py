@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from zerog.backends.sqlite.callers_transaction import callers_transaction
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import CAS, head_of
@@ -20,6 +23,7 @@ from zerog.engine.deferred import DeferredClaims, Unclaimed
 from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.set_aside import Kind
+from zerog.engine.submit import Create
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, still_to_be_put
 from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
 from zerog.records.job import CANCELLED_STATUS, Document, make_key
@@ -55,14 +59,25 @@ class SqliteEngine(DeferredClaims):
         self._unlisted: tuple[str, Kind] | None = None
 
     def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
-        stored = []
         with self._file.writing() as sqlite:
-            for document in documents:
-                apply(document, transitions.waiting(now, delay))
-                apply(document, self._put_in(sqlite, document, delay, now))
-                stored.append((document, self.datastore.write(sqlite, make_key(document["uuid"]), document, 0)))
+            stored = self._create_in(sqlite, documents, now, delay)
             waiters = self.queue.waiters(sqlite)
         self.queue.notify(waiters)
+        return stored
+
+    @contextmanager
+    def _within(self, connection: Any) -> Generator[Create]:
+        with callers_transaction(self._file, connection) as sqlite:
+            yield partial(self._create_in, sqlite)
+
+    def _create_in(
+        self, sqlite: sqlite3.Connection, documents: list[Document], now: str, delay: float
+    ) -> list[tuple[Document, int]]:
+        stored = []
+        for document in documents:
+            apply(document, transitions.waiting(now, delay))
+            apply(document, self._put_in(sqlite, document, delay, now))
+            stored.append((document, self.datastore.write(sqlite, make_key(document["uuid"]), document, 0)))
         return stored
 
     def _put_in(

@@ -65,7 +65,7 @@ class SqliteFile:
                 connection.wait(connections.BUSY_SECONDS)
                 yield sqlite
         except (sqlite3.Error, OSError) as error:
-            raise self._named(error) from error
+            raise self.translated(error) from error
 
     @block
     def snapshot(self) -> Generator[sqlite3.Connection]:
@@ -100,7 +100,7 @@ class SqliteFile:
                 finally:
                     connection.close_if_unfinished()
         except (sqlite3.Error, OSError) as error:
-            raise self._named(error, committing) from error
+            raise self.translated(error, committing) from error
 
     def close(self) -> None:
         """Close every connection of this process. A later call opens new ones."""
@@ -168,7 +168,8 @@ class SqliteFile:
         # SQLite would create it readable for all users.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
-    def _named(self, error: sqlite3.Error | OSError, committing: bool = False) -> Exception:
+    def translated(self, error: sqlite3.Error | OSError, committing: bool = False) -> Exception:
+        """Return the error of ZeroG for one of SQLite or the system."""
         if isinstance(error, sqlite3.Error):
             return self._named_by_sqlite(error, committing)
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

@@ -1,0 +1,107 @@
+"""The shop in ``examples/outbox``: an order has its job, and a job its order, whatever becomes of the transaction."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from tests.backends.postgres.servers import new_schema, shared
+from tests.examples.servers import ROOT
+from tests.processes import program, until
+
+FILE = "examples/outbox/shop.py"
+
+IN_TRANSACTION = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE '%in transaction%'
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module of a copy of the example in the current folder, with a database of its own."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    if request.param == "postgres":
+        database = new_schema()
+        with shared().connect() as connection:
+            connection.execute(f"CREATE DATABASE {database}".encode())
+        url = shared().url("jobs", database=database)
+    shutil.copy(ROOT / FILE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ZEROG_URL", url)
+    shop = importlib.import_module("shop")
+    shop.Base.metadata.create_all(shop.engine)
+    yield shop
+    shop.app.close()
+    shop.engine.dispose()
+    del sys.modules["shop"]
+
+
+def run(*command: str) -> str:
+    """Return the output of Python in the folder of the example."""
+    ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def invoices(shop: ModuleType) -> dict[str, str | None]:
+    """By customer, the invoices of all orders."""
+    with Session(shop.engine) as session:
+        return {order.customer: order.invoice for order in session.query(shop.Order)}
+
+
+def test_an_order_is_placed_and_invoiced(shop: ModuleType) -> None:
+    number, uuid = run("shop.py", "Ada", "12.50").removeprefix("order ").strip().split(", job ")
+    assert invoices(shop) == {"Ada": None}
+    assert shop.app.progress(uuid)["status"] == "queued"
+    run("-m", "zerog", "worker", "shop:app", "--burst")
+    assert invoices(shop) == {"Ada": f"Ada owes 12.50 for order {number}"}
+
+
+def test_an_order_that_is_rolled_back_has_no_job(shop: ModuleType) -> None:
+    with suppress(ZeroDivisionError), Session(shop.engine) as session, session.begin():
+        shop.place_order(session, "Ada", 1250)
+        raise ZeroDivisionError
+    assert invoices(shop) == {}
+    assert [*shop.app.jobs()] == []
+
+
+HELD = """
+    import sys
+    sys.path.insert(0, ".")
+    from shop import *
+
+    with Session(engine) as session, session.begin():
+        order, job = place_order(session, "Ada", 1250)
+        print(order.number, job.uuid, flush=True)
+        sys.stdin.read()
+"""
+"""An application that stops before its commit, to be killed."""
+
+
+def test_an_order_whose_application_is_killed_before_the_commit_has_no_job(shop: ModuleType) -> None:
+    with program(HELD) as application:
+        assert application.stdout is not None
+        assert len(application.stdout.readline().split()) == 2
+        application.kill()
+        application.wait()
+    if shop.engine.name == "postgresql":  # the server notices a little later
+        with shop.engine.connect() as connection:
+            until(lambda: connection.execute(text(IN_TRANSACTION)).scalar() == 0)
+    assert invoices(shop) == {}
+    assert [*shop.app.jobs()] == []
+    run("shop.py", "Grace", "7")
+    run("-m", "zerog", "worker", "shop:app", "--burst")
+    [(customer, invoice)] = invoices(shop).items()
+    assert (customer, invoice is None) == ("Grace", False)
