@@ -12,6 +12,7 @@ import pytest
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.contracts.datastore import Datastore, check_document, without_history
+from zerog.contracts.find import Count
 from zerog.contracts.foreign import as_datastore
 from zerog.exceptions import CorruptDocument
 from zerog.records.operations import Document
@@ -144,3 +145,7 @@ def test_what_is_no_document_is_corrupt(stored: Any) -> None:
     store._documents["key"] = stored, 5
     with pytest.raises(CorruptDocument, match="key"):
         as_datastore(store).read("key")
+
+
+def test_a_count_is_shown_with_a_plus_if_there_may_be_more() -> None:
+    assert (str(Count(3)), str(Count(12_345)), str(Count(10_000, True))) == ("3", "12,345", "10,000+")

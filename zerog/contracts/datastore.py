@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.contracts.find import FindQuery as FindQuery
 from zerog.contracts.find import Page as Page
 from zerog.contracts.troubles import Trouble
@@ -42,6 +44,10 @@ from zerog.support.clock import SYSTEM
 
 MAX_COLLISIONS = 200
 """Retries of a change after concurrent writes."""
+
+
+STEP = 1_000
+"""Heads read at a time by a count."""
 
 
 class Mutation(NamedTuple):
@@ -117,6 +123,21 @@ class Datastore:
         The caller owns the document. Raises CorruptDocument if the stored value is no document.
         """
         raise NotImplementedError
+
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        """Return the heads of the documents under ``keys``, as of one time or several; an adapter reads many at once.
+
+        The caller owns them. Raises what ``read_with_cas`` raises, but for CorruptDocument, which is returned.
+        """
+        found, unreadable = dict[str, Document](), dict[str, CorruptDocument]()
+        for key in keys:
+            try:
+                head = self.read_with_cas(key, head=True)[0]
+            except CorruptDocument as error:
+                unreadable[key] = error
+            else:
+                found |= {} if head is None else {key: head}
+        return Heads(found, unreadable)
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         """Store ``value`` if the token is still ``cas``; ``cas=0`` means that no document exists yet.
@@ -211,6 +232,24 @@ class Datastore:
         jobs ``can_find_ended``).
         """
         raise DatastoreError(f"{type(self).__name__} has no find")
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        """Return how many jobs ``find`` would list on all pages, as far as ``cap``, which bounds the cost.
+
+        Up to ``cap`` jobs of those to which an index narrows the query are compared with the rest of it. So the number
+        is exact if there are no more; otherwise ``is_capped`` is True and the number may be below ``cap``. A document
+        that can't be read may be counted or not. Raises InvalidValue for a ``cap`` below 1, and what ``find`` raises.
+        """
+        number, left, narrowed = 0, check_cap(cap) + 1, query.narrowed
+        after = None
+        while left > 0:
+            page = self.find(replace(narrowed, after=after, limit=min(left, STEP)))
+            number += sum(query.place("", head) is not None for head in page.heads)
+            left -= len(page.heads)
+            after = page.after
+            if after is None:
+                break
+        return Count(min(number, cap), left <= 0)
 
     def setup(self) -> list[str]:
         """Create the tables and indexes, or the like, that the server lacks before its first use.

@@ -1,15 +1,18 @@
-"""The question that ``Datastore.find`` answers, and a page of its answer."""
+"""The question that ``Datastore.find`` and ``count`` answer, and their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from zerog.exceptions import InvalidValue
+from zerog.exceptions import CorruptDocument, InvalidValue
 from zerog.records.job import TERMINAL
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
+
+CAP = 10_000
+"""Jobs that are counted, unless the caller sets another number."""
 
 OLDEST, NEWEST = ORDERS = ("oldest", "newest")
 """``order``: by creation, the oldest or the newest job first."""
@@ -92,6 +95,19 @@ class FindQuery:
         """The place of the last document of the previous page: its timestamp, if there is one, and its key."""
         return [] if self.after is None else jsonvalues.decode(self.after)
 
+    @property
+    def narrowed(self) -> FindQuery:
+        """The first page of what an index of every adapter answers: this query without some of its values."""
+        if self.time == "finishedAt":
+            return replace(self, after=None)
+        return replace(self, status=self.status if self.due is None else None, job_type=None, queue=None, after=None)
+
+    @property
+    def rest(self) -> Document:
+        """The values that ``narrowed`` lacks, by field."""
+        indexed = self.narrowed.wanted
+        return {field: value for field, value in self.wanted.items() if field not in indexed}
+
     def place(self, key: str, head: Document) -> list[str] | None:
         """Return the place of a document in the order; None if it is none that this query finds."""
         if type(head.get("status")) is not str or any(head.get(f) != value for f, value in self.wanted.items()):
@@ -116,3 +132,30 @@ class Page(NamedTuple):
     """Pass it to ``find`` for the next page; None on the last one."""
     unreadable: Sequence[str] = ()
     """Keys of documents that were left out because they can't be read, if the adapter notices them."""
+
+
+class Heads(NamedTuple):
+    """Heads that were read by their keys; a key without a document is in neither."""
+
+    found: dict[str, Document]
+    """By key."""
+    unreadable: dict[str, CorruptDocument]
+    """By the key of a document that can't be read, the error that reading it alone raises."""
+
+
+class Count(NamedTuple):
+    """A number of jobs. As text ``42``, or ``10,000+`` if there may be more."""
+
+    number: int
+    is_capped: bool = False
+    """True if there may be more than ``number``."""
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' * self.is_capped}"
+
+
+def check_cap(cap: int) -> int:
+    """Return the bound of a count. Raises InvalidValue for one below 1."""
+    if type(cap) is not int or cap < 1:
+        raise InvalidValue(f"count with cap={cap!r:.80}; expected a whole number of at least 1")
+    return cap

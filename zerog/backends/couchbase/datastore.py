@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from zerog.backends.couchbase.changes import Known, Reading, change, reading
@@ -41,6 +42,7 @@ from zerog.contracts.datastore import (
     repeated,
     without_history,
 )
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, TooManyCollisions
 from zerog.records.job import TERMINAL
 from zerog.records.operations import Document, Operation, apply, check
@@ -122,8 +124,7 @@ class CouchbaseDatastore(Datastore):
         Unfinished jobs, and with ``due`` any, are found without the query service; all others by its answers.
         """
         start, limit = query.start, query.limit
-        is_listed = query.due is not None or not (query.status is None or query.status in TERMINAL)
-        listed = _listed_at(query.status, query.due) if is_listed else None
+        listed = _place_of(query)
         found: list[tuple[list[str], Document]] = []
         unreadable: list[str] = []
         stale: list[str] = []
@@ -143,6 +144,31 @@ class CouchbaseDatastore(Datastore):
         page = sorted(found, key=lambda each: each[0], reverse=query.is_descending)
         more = jsonvalues.encode_checked(page[limit - 1][0]) if len(page) > limit else None
         return Page([head for _, head in page[:limit]], more, unreadable)
+
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        found, unreadable = dict[str, Document](), list[str]()
+        for first in range(0, len(keys), AT_ONCE):
+            for key, (head, token) in self._look(keys[first : first + AT_ONCE]).items():
+                if head is not None:
+                    found[key] = head
+                elif token:
+                    unreadable.append(key)
+        return Heads(found, super().read_heads(unreadable).unreadable)
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        number, left, narrowed = 0, check_cap(cap) + 1, replace(query.narrowed, limit=AT_ONCE)
+        listed = _place_of(query)
+        for keys, _ in self._keys(listed, narrowed):
+            some = keys[:left]
+            if listed is None and not query.rest:
+                number += len(some)  # all that the query service returns match
+            else:
+                heads = [head for head, _ in self._look(some).values() if head is not None]
+                number += sum(query.place("", head) is not None for head in heads)
+            left -= len(some)
+            if not left:
+                break
+        return Count(min(number, cap), not left)
 
     def setup(self) -> list[str]:
         """Create the indexes for listing jobs that have ended, if there is a query service."""
@@ -328,11 +354,13 @@ class CouchbaseDatastore(Datastore):
 _ABSENT = object()
 
 
-def _listed_at(status: str | None, due: str | None) -> str:
-    """Return the place of the index with such jobs."""
-    if due is not None:
+def _place_of(query: FindQuery) -> str | None:
+    """Return the place of the index with the jobs of a query; None if the query service has to list them."""
+    if query.due is not None:
         return DUE
-    return RUNNING if status == RUNNING else OPEN
+    if query.status is None or query.status in TERMINAL:
+        return None
+    return RUNNING if query.status == RUNNING else OPEN
 
 
 def _present(names: Sequence[str], answers: Sequence[Any]) -> dict[str, Any]:

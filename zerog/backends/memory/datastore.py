@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, count
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from zerog.contracts.datastore import (
     fence,
     repeated,
 )
+from zerog.contracts.find import CAP, Count, check_cap
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, apply, check, dropped_field
@@ -129,6 +131,17 @@ class MemoryDatastore(Datastore):
         more = len(page) > query.limit
         last = jsonvalues.encode_checked(page[query.limit - 1][0]) if more else None
         return Page([head for _, head in page[: query.limit]], last, unreadable if query.after is None else ())
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        number, most = 0, check_cap(cap)
+        with self._lock:
+            texts = [(key, record.head) for key, record in self._records.items()]
+        for key, text in texts:
+            with suppress(CorruptDocument):
+                number += query.place(key, _decode(key, text)) is not None
+            if number > most:
+                return Count(most, is_capped=True)
+        return Count(number)
 
     def _store(self, key: str, head: str, history: dict[str, list[str]]) -> int:
         token = next(self._tokens)

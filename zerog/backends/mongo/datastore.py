@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from zerog.backends.mongo.server import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
 from zerog.backends.mongo.updates import SURE_BYTES, update_for
 from zerog.backends.mongo.values import HEAD, field_name, from_stored, to_stored, to_value
 from zerog.contracts.datastore import Datastore, FindQuery, Mutation, Page, RunGuard, check_document
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
 from zerog.records.operations import Document, Operation, Remove, check, present
 from zerog.support import jsonvalues
@@ -26,6 +28,9 @@ INDEXES = {
     "zerog_status_creation": ("status", "createdAt", "_id"),
 }
 """The indexes made by ``setup``, so that ``find`` reads little more than it returns."""
+
+AT_ONCE = 1_000
+"""Heads read by one query."""
 
 _SOME = {"zerog_end": {"finishedAt": {"$gt": ""}}}
 """The documents in an index, if not all: a job that has not ended costs nothing there."""
@@ -132,23 +137,39 @@ class MongoDatastore(Datastore):
                 return Mutation(token, answer, changed.get("cancelRequested") is not None)
         return super().mutate(key, operations, cas, run)
 
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        found, unreadable = dict[str, Document](), dict[str, CorruptDocument]()
+        for first in range(0, len(keys), AT_ONCE):
+            some = {"_id": {"$in": list(keys[first : first + AT_ONCE])}}
+            with self.server.translated("reading many", writes=False):
+                rows = list(self.server.undecoded().find(some, HEAD, batch_size=AT_ONCE))
+            heads, damaged = _readable(rows)
+            found |= heads
+            unreadable |= damaged
+        return Heads(found, unreadable)
+
     def find(self, query: FindQuery) -> Page:
         limit, wanted = query.limit, _filter(query)
         way = -1 if query.is_descending else 1
         order = [("_id", way)] if query.time is None else [(query.time, way), ("_id", way)]
         with self.server.translated("find", writes=False):
             rows = list(self.server.undecoded().find(wanted, HEAD, sort=order, limit=limit + 1, batch_size=limit + 1))
-        heads: list[Document] = []
-        unreadable: list[str] = []
-        for row in rows[:limit]:
-            try:
-                heads.append(from_stored(row["_id"], decoded(row))[0])
-            except CorruptDocument:
-                unreadable.append(row["_id"])
+        heads, damaged = _readable(rows[:limit])
         if len(rows) <= limit:
-            return Page(heads, None, unreadable)
+            return Page([*heads.values()], None, [*damaged])
         last = rows[limit - 1]
-        return Page(heads, jsonvalues.encode_checked([last[name] for name, _ in order]), unreadable)
+        return Page([*heads.values()], jsonvalues.encode_checked([last[name] for name, _ in order]), [*damaged])
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        limit, rest, wanted = check_cap(cap) + 1, query.rest, _filter(query.narrowed)
+        with self.server.translated("count", writes=False):
+            if not rest:
+                number = looked_at = int(self.server.collection.count_documents(wanted, limit=limit))
+            else:
+                rows = list(self.server.undecoded().find(wanted, dict.fromkeys(rest, True), limit=limit))
+                number = sum(_has(row, rest) for row in rows)
+                looked_at = len(rows)
+        return Count(min(number, cap), looked_at > cap)
 
     def setup(self) -> list[str]:
         with self.server.translated("setup"):
@@ -170,6 +191,25 @@ class MongoDatastore(Datastore):
 
     def close(self) -> None:
         self.server.close()
+
+
+def _readable(rows: Sequence[Any]) -> tuple[dict[str, Document], dict[str, CorruptDocument]]:
+    """Return the heads in undecoded documents, in order, and the errors of those that can't be read; by key."""
+    heads, unreadable = dict[str, Document](), dict[str, CorruptDocument]()
+    for row in rows:
+        try:
+            heads[row["_id"]] = from_stored(row["_id"], decoded(row))[0]
+        except CorruptDocument as error:
+            unreadable[row["_id"]] = error
+    return heads, unreadable
+
+
+def _has(row: Any, values: Document) -> bool:
+    """Return True if an undecoded document has these values."""
+    with suppress(CorruptDocument):
+        stored = decoded(row)
+        return all(stored.get(field) == value for field, value in values.items())
+    return False
 
 
 def _filter(query: FindQuery) -> dict[str, Any]:

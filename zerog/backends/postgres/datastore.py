@@ -28,6 +28,7 @@ from zerog.contracts.datastore import (
     fence,
     repeated,
 )
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Document, Operation, apply, check
@@ -44,6 +45,9 @@ COLUMNS = {
     "finishedAt": "finished",
 }
 """The columns of fields that ``find`` compares."""
+
+AT_ONCE = 1_000
+"""Heads read by one statement."""
 
 _NOT_PUT: dict[str, list[Any]] = {
     "put_queue": [],
@@ -90,6 +94,16 @@ class PostgresDatastore(Datastore):
             return (head_of(rows[key]), rows[key].cas) if rows else (None, None)
         whole = self._whole(key)
         return (None, None) if whole is None else (whole[1], whole[0].cas)
+
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        found, unreadable = dict[str, Document](), dict[str, CorruptDocument]()
+        for first in range(0, len(keys), AT_ONCE):
+            for key, row in self.rows(keys[first : first + AT_ONCE]).items():
+                try:
+                    found[key] = head_of(row)
+                except CorruptDocument as error:
+                    unreadable[key] = error
+        return Heads(found, unreadable)
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
@@ -172,6 +186,20 @@ class PostgresDatastore(Datastore):
         last = found[query.limit - 1]
         place = [last[0]] if query.time is None else [last[-1], last[0]]
         return Page(heads, jsonvalues.encode_checked(place), unreadable)
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        limit, narrowed = check_cap(cap) + 1, query.narrowed
+        compared = (*query.wanted.values(), query.latest, query.since)
+        if any(value is not None and indexed(value) != value for value in compared):
+            return super().count(query, cap)  # a column has only the beginning of a long text
+        where, parameters, _ = _conditions(narrowed)
+        fits = " AND ".join(f"d.{COLUMNS[field]} = %({field})s" for field in query.rest) or "true"
+        statement = (
+            "SELECT count(*), count(*) FILTER (WHERE fits) FROM "
+            f"(SELECT {fits} AS fits FROM {{schema}}.zerog_documents d WHERE {' AND '.join(where)} LIMIT %(limit)s) q"
+        )
+        ((looked_at, number),) = self.server.read(statement, {**parameters, **query.rest, "limit": limit}, "count")
+        return Count(min(number, cap), looked_at > cap)
 
     def setup(self) -> list[str]:
         return self.server.setup()
@@ -280,18 +308,7 @@ class PostgresDatastore(Datastore):
 
 def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
     """Return the statement of a query and its parameters; each row ends with the time that it is ordered by."""
-    where = ["d.status IS NOT NULL"]
-    parameters: dict[str, Any] = {"limit": query.limit + 1}
-    for field, value in query.wanted.items():
-        where.append(f"d.{COLUMNS[field]} = %({field})s")
-        parameters[field] = indexed(value)
-    time = None if query.time is None else f"d.{COLUMNS[query.time]}"
-    if time is not None:
-        where.append(f"{time} IS NOT NULL")
-    for name, bound, is_within in (("latest", query.latest, "<="), ("since", query.since, ">=")):
-        if bound is not None:
-            where.append(f"{time} {is_within} %({name})s")
-            parameters[name] = indexed(bound)
+    where, parameters, time = _conditions(query)
     way, is_ahead = (" DESC", "<") if query.is_descending else ("", ">")
     if query.after is not None:
         *place, parameters["after"] = query.start
@@ -304,7 +321,24 @@ def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
     return (
         f"SELECT {columns_of_row}, {time or 'NULL'} FROM {{schema}}.zerog_documents d "
         f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s"
-    ), parameters
+    ), {**parameters, "limit": query.limit + 1}
+
+
+def _conditions(query: FindQuery) -> tuple[list[str], dict[str, Any], str | None]:
+    """Return the conditions for the jobs of all pages, their parameters, and the column of the time, if any."""
+    where = ["d.status IS NOT NULL"]
+    parameters: dict[str, Any] = {}
+    for field, value in query.wanted.items():
+        where.append(f"d.{COLUMNS[field]} = %({field})s")
+        parameters[field] = indexed(value)
+    time = None if query.time is None else f"d.{COLUMNS[query.time]}"
+    if time is not None:
+        where.append(f"{time} IS NOT NULL")
+    for name, bound, is_within in (("latest", query.latest, "<="), ("since", query.since, ">=")):
+        if bound is not None:
+            where.append(f"{time} {is_within} %({name})s")
+            parameters[name] = indexed(bound)
+    return where, parameters, time
 
 
 def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]]) -> dict[str, Any]:

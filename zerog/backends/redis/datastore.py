@@ -27,7 +27,18 @@ from zerog.backends.redis.commands import (
     stored,
     token_of,
 )
-from zerog.backends.redis.indexes import BY_TIME, CREATED, ENDED, STATUS, Index, count, incomplete, missing, parsed
+from zerog.backends.redis.indexes import (
+    BY_TIME,
+    CREATED,
+    ENDED,
+    STATUS,
+    Index,
+    count,
+    counted,
+    incomplete,
+    missing,
+    parsed,
+)
 from zerog.backends.redis.server import RedisServer
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
@@ -40,6 +51,7 @@ from zerog.contracts.datastore import (
     fence,
     repeated,
 )
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -55,6 +67,9 @@ from zerog.support.clock import SYSTEM, Clock
 SORTED = 2_000
 """Jobs that have not ended are listed together by creation. If no more than this have the status in question, all of
 those are read instead, lest they are searched for among many others."""
+
+AT_ONCE = 1_000
+"""Heads read by one call."""
 
 STALE = 2
 """The script's answer to a removal under another token."""
@@ -93,6 +108,17 @@ class RedisDatastore(Datastore):
                 if entries != 0:
                     document[field] = json_of(key, b"[%s]" % b",".join(entries), list)
         return document, token_of(key, answer)
+
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        found, unreadable = dict[str, Document](), list[str]()
+        for first in range(0, len(keys), AT_ONCE):
+            some = keys[first : first + AT_ONCE]
+            for key, (head, token) in zip(some, self.heads_with_cas(some), strict=True):
+                if head is not None:
+                    found[key] = head
+                elif token:
+                    unreadable.append(key)
+        return Heads(found, super().read_heads(unreadable).unreadable)
 
     def set_with_cas(self, key: str, value: Document, cas: int) -> tuple[Literal[True], int]:
         check_document(key, value)
@@ -158,6 +184,12 @@ class RedisDatastore(Datastore):
                 break
             start = listed[-1][0]
         return _page(list(found.values()), limit, unreadable)
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        number = counted(self.server, query.narrowed) if check_cap(cap) and not query.rest else None
+        if number is not None:
+            return Count(min(number, cap), number > cap)
+        return super().count(query, cap)
 
     def setup(self) -> list[str]:
         """Enter the jobs that older code has stored or ended into the indexes that it doesn't maintain."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zerog.backends.redis.server import RedisServer
+from zerog.contracts.find import FindQuery
 from zerog.records.job import STATUSES, TERMINAL
 from zerog.records.operations import Document
 
@@ -50,8 +51,36 @@ def parsed(index: Index, member: bytes) -> tuple[list[str], str]:
 
 def count(server: RedisServer, index: Index, group: str) -> int:
     """Return the number of jobs in an index whose place begins with a text."""
-    low, high = f"[{group}\0".encode(), f"({group}\0".encode() + b"\xff"
+    return _between(server, index, f"[{group}\0".encode(), f"({group}\0".encode() + b"\xff")
+
+
+def counted(server: RedisServer, query: FindQuery) -> int | None:
+    """Return the number of jobs of a narrowed query; None if no index has those and nothing else."""
+    if query.due is not None:  # documents that are no jobs may be due, too
+        return None
+    if query.order is None and query.until is None:
+        return _between(server, STATUS, b"-", b"+") if query.status is None else count(server, STATUS, query.status)
+    if query.order is None:
+        places = [b"\0".join(_escaped(text) for text in (query.status or "", query.job_type or ""))]
+    elif query.status is None:
+        places = [group.encode() for group in dict.fromkeys(CREATED.groups.values())]
+    else:
+        group = CREATED.groups.get(query.status, query.status)
+        if group != query.status:
+            return None
+        places = [group.encode()]
+    index = BY_TIME[query.time]
+    last = b"\xff" if query.until is None else _escaped(query.until) + b"\0\xff"
+    first = _escaped(query.since or "")
+    return sum(_between(server, index, b"[%b\0%b" % (at, first), b"(%b\0%b" % (at, last)) for at in places)
+
+
+def _between(server: RedisServer, index: Index, low: bytes, high: bytes) -> int:
     return int(server.ask("the indexes of jobs", "ZLEXCOUNT", f"{server.prefix}{index.name}", low, high))
+
+
+def _escaped(text: str) -> bytes:
+    return text.encode().replace(b"\0", b"\0\xff")
 
 
 def incomplete(server: RedisServer, index: Index) -> list[str]:
@@ -73,4 +102,4 @@ def missing(server: RedisServer, index: Index, heads: Sequence[tuple[str, Docume
 
 
 def _member(place: list[str], key: str) -> bytes:
-    return b"\0".join((*(text.encode().replace(b"\0", b"\0\xff") for text in place), key.encode()))
+    return b"\0".join((*(_escaped(text) for text in place), key.encode()))

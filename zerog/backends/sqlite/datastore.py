@@ -37,6 +37,7 @@ from zerog.backends.sqlite.rows import (
     to_column,
     whole_of,
 )
+from zerog.backends.sqlite.search import DECODABLE, counting, question
 from zerog.contracts.datastore import (
     Datastore,
     FindQuery,
@@ -47,6 +48,7 @@ from zerog.contracts.datastore import (
     fence,
     repeated,
 )
+from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import HISTORY
@@ -67,10 +69,8 @@ _REPLACE = (
 _FIND_ROW = "SELECT id, CASE typeof(cas) WHEN 'integer' THEN cas ELSE 0 END FROM zerog_documents WHERE key = ?"
 """The token of a document, 0 if it was damaged: the document can be replaced and removed all the same."""
 
-_PLAIN = "{} NOT GLOB '*[^ -~]*'"
-"""True for ASCII text, which is all that the engine writes: other text may be no UTF-8, which fails the query."""
-
-_DECODABLE = _PLAIN.format("key")
+AT_ONCE = 500
+"""Documents read by one statement: older SQLite takes 999 parameters."""
 
 
 class SqliteDatastore(Datastore):
@@ -123,35 +123,31 @@ class SqliteDatastore(Datastore):
         with self.file.writing() as sqlite:
             return self.change(sqlite, key, operations, cas, run)
 
+    def read_heads(self, keys: Sequence[str]) -> Heads:
+        found: dict[str, Document] = {}
+        try:
+            with self.file.reading() as sqlite:
+                for first in range(0, len(keys), AT_ONCE):
+                    some = keys[first : first + AT_ONCE]
+                    rows = sqlite.execute(f"{SELECT} WHERE key IN ({', '.join('?' * len(some))})", some)
+                    found.update((row[KEY], head_of(row)) for row in rows)
+        except (CorruptDocument, sqlite3.OperationalError):  # one by one, to find out which can't be read
+            return super().read_heads(keys)
+        return Heads(found, {})
+
     def find(self, query: FindQuery) -> Page:
-        limit = query.limit
-        where: list[str] = ["typeof(status) = 'text'", "typeof(key) = 'text'"]
-        parameters: list[Any] = []
-        for column, value in query.wanted.items():
-            where.append(f"{column} = ?")
-            parameters.append(value)
-        time, way = query.time, " DESC" if query.is_descending else ""
-        if time is not None:
-            where.append(f"typeof({time}) = 'text' AND {_PLAIN.format(time)}")
-        for bound, is_beyond in ((query.latest, "<="), (query.since, ">=")):
-            if bound is not None:
-                where.append(f"{time} {is_beyond} ?")
-                parameters.append(bound)
-        if query.after is not None:
-            is_ahead = "<" if way else ">"
-            where.append(f"key {is_ahead} ?" if time is None else f"({time}, key) {is_ahead} (?, ?)")
-            parameters.extend(query.start)
-        order = f"key{way}" if time is None else f"{time}{way}, key{way}"
-        found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
+        limit, time = query.limit, query.time
+        where, parameters, order = question(query)
         parameters.append(limit + 1)
         unreadable: list[str] = []
         with self.file.reading() as sqlite:
             try:
+                found = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
                 rows = sqlite.execute(f"{SELECT} {found}", parameters).fetchall()
                 heads = [head_of(row) for row in rows[:limit]]
                 places = [(None if time is None else row[TIMES[time]], row[KEY]) for row in rows]
             except (CorruptDocument, sqlite3.OperationalError):  # one by one, to leave out unreadable ones
-                found = f"WHERE {' AND '.join([*where, _DECODABLE])} ORDER BY {order} LIMIT ?"
+                found = f"WHERE {' AND '.join([*where, DECODABLE])} ORDER BY {order} LIMIT ?"
                 places = sqlite.execute(
                     f"SELECT {time or 'NULL'}, key FROM zerog_documents {found}", parameters
                 ).fetchall()
@@ -160,6 +156,12 @@ class SqliteDatastore(Datastore):
             return Page(heads, None, unreadable)
         last = places[limit - 1]
         return Page(heads, jsonvalues.encode_checked(last[1:] if time is None else last), unreadable)
+
+    def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        statement, parameters = counting(query, check_cap(cap) + 1)
+        with self.file.reading() as sqlite:
+            looked_at, number = sqlite.execute(statement, parameters).fetchone()
+        return Count(min(number, cap), looked_at > cap)
 
     def about(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

@@ -16,18 +16,18 @@ that need it are skipped::
 from __future__ import annotations
 
 from zerog.contracts.datastore import Datastore
+from zerog.testing.contracts.datastore.counting import CountRules
 from zerog.testing.contracts.datastore.deletion import DeletionRules
 from zerog.testing.contracts.datastore.documents import DocumentRules
 from zerog.testing.contracts.datastore.fence import FenceRules
 from zerog.testing.contracts.datastore.operations import OperationRules
-from zerog.testing.contracts.datastore.order import OrderRules
 from zerog.testing.contracts.datastore.races import RaceRules
 from zerog.testing.contracts.datastore.room import RoomRules
 from zerog.testing.contracts.datastore.tokens import TokenRules
 
 
 class DatastoreContract(
-    DocumentRules, TokenRules, DeletionRules, OrderRules, OperationRules, FenceRules, RoomRules, RaceRules
+    DocumentRules, TokenRules, DeletionRules, CountRules, OperationRules, FenceRules, RoomRules, RaceRules
 ):
     """Rules for every datastore."""
 

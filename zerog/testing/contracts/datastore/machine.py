@@ -228,6 +228,9 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
                 if document is not None:
                     document = {f: v for f, v in document.items() if f not in HISTORY or type(v) is not list}
                 assert same(head, document)
+                found = self.datastore.read_heads([key, "zerog_job_none"])
+                assert same(found.found, {} if document is None else {key: document})
+                assert not found.unreadable
 
         @invariant()
         def same_found(self) -> None:
@@ -236,7 +239,9 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             statuses = [each["status"] for each in self.documents.values() if type(each.get("status")) is str]
             if self.datastore.can_find_ended:
                 assert len(self.datastore.find(FindQuery()).heads) == len(statuses)
+                assert self.datastore.count(FindQuery()) == (len(statuses), False)
             for status in set(statuses) - set(TERMINAL):
                 assert len(self.datastore.find(FindQuery(status=status)).heads) == statuses.count(status)
+                assert self.datastore.count(FindQuery(status=status)) == (statuses.count(status), False)
 
     return DatastoreMachine
