@@ -12,6 +12,7 @@ from zerog.support import logger as logger
 if TYPE_CHECKING:
     from zerog import backoff as backoff
     from zerog.app import App as App
+    from zerog.contracts.find import Count as Count
     from zerog.exceptions import AmbiguousWrite as AmbiguousWrite
     from zerog.exceptions import Cancelled as Cancelled
     from zerog.exceptions import CasMismatch as CasMismatch
@@ -52,6 +53,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "zerog.app": ("App",),
+    "zerog.contracts.find": ("Count",),
     "zerog.exceptions": (
         "AmbiguousWrite",
         "Cancelled",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from zerog.backends.urls import open_engine, urls_from_environment
-from zerog.contracts.find import OLDEST
 from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
@@ -30,7 +29,7 @@ from zerog.middleware import (
     managers_of,
     within,
 )
-from zerog.query import Query, readable
+from zerog.query import JobReader
 from zerog.records.job import Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
@@ -43,14 +42,12 @@ S = TypeVar("S", bound=SubmitMiddleware)
 if TYPE_CHECKING:
     import typing_extensions  # for the default: a type given as text doesn't determine the class
 
-    from zerog.jobs.answers import Info, Progress
-
     J = typing_extensions.TypeVar("J", bound=BaseJob, default=BaseJob)
 else:
     J = TypeVar("J", bound=BaseJob)
 
 
-class App:
+class App(JobReader):
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
@@ -258,45 +255,6 @@ class App:
         self.registry.expect(job.uuid, job.jobType, job_type)
         self._attach(job)
         return cast("J", job)
-
-    def progress(self, uuid: str) -> Progress:
-        """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values. Needs no class, but for
-        ``errorsLeft`` of a job without a limit of its own.
-
-        ``stalled`` is true of a running job without a write for its class's STALLED_AFTER, by this process's clock.
-        Raises InvalidUuid, JobNotFound, CorruptDocument.
-        """
-        return self.registry.progress(readable(self.datastore, uuid, head=True), self.clock.now())
-
-    def info(self, uuid: str) -> Info:
-        """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
-        return self.registry.info(readable(self.datastore, uuid), self.clock.now())
-
-    def jobs(
-        self,
-        *,
-        status: str | None = None,
-        job_type: str | type[BaseJob] | None = None,
-        queue: str | None = None,
-        error: str | None = None,
-        code: int | None = None,
-        limit: int | None = None,
-        order: str = OLDEST,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        stalled: bool = False,
-    ) -> Iterator[Progress]:
-        """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
-
-        ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
-        ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
-        ``until`` (in UTC unless they have a timezone): only jobs created between them. ``stalled``: only running jobs
-        that ``progress`` shows as stalled. Raises InvalidValue for a value that no job can have, and DatastoreError if
-        the datastore can't list.
-        """
-        name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled)
-        return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def wait(self, uuid: str, timeout: float | None = None, job_type: type[J] | str | None = None) -> J:
         """Wait until a job has ended; returns it, newly loaded. Raises TimeoutError after ``timeout`` seconds.

@@ -1,21 +1,28 @@
-"""Search many jobs by their creation: read heads page by page, and apply the filters that datastores don't have."""
+"""Search many jobs by their creation: read heads page by page, and apply the filters that datastores don't have.
+
+``JobReader`` is the part of ``App`` that shows jobs, from their documents alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.datastore import Datastore
-from zerog.contracts.find import NEWEST, OLDEST, ORDERS, FindQuery
+from zerog.contracts.find import CAP, NEWEST, OLDEST, ORDERS, Count, FindQuery
 from zerog.exceptions import InvalidValue, JobNotFound
-from zerog.jobs.answers import Progress
+from zerog.jobs.answers import Info, Progress
+from zerog.jobs.base import BaseJob
 from zerog.jobs.progress import is_stalled
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock, to_text
+
+if TYPE_CHECKING:
+    from zerog.registry import JobRegistry
 
 PAGE = 500
 """Heads read at a time, and so in memory."""
@@ -119,6 +126,14 @@ class Query:
             if after is None:
                 return [head for _, head in sorted(found, key=itemgetter(0), reverse=query.is_descending)]
 
+    def count(self, datastore: Datastore, cap: int = CAP) -> Count:
+        """Return the number of matching jobs as far as ``cap``; by status, type, queue and times alone.
+
+        Raises InvalidValue, and DatastoreError if the datastore can't list.
+        """
+        query = self._query()
+        return datastore.count(replace(query, order=None) if query.since is query.until is None else query, cap)
+
     def _fits(self, head: Document) -> bool:
         stored = head.get("lastError")
         last: Document = stored if isinstance(stored, dict) else {}
@@ -141,3 +156,88 @@ def readable(datastore: Datastore, uuid: str, head: bool = False) -> Document:
         raise JobNotFound(f"there is no job {uuid}")
     check_shown(key, document)
     return document
+
+
+def readable_heads(datastore: Datastore, uuids: Collection[str]) -> dict[str, Document]:
+    """Return the heads of jobs by uuid, read at once; raises what ``readable`` raises if one can't be shown."""
+    found, unreadable = datastore.read_heads([make_key(uuid) for uuid in uuids])
+    heads = {}
+    for uuid in uuids:
+        key = make_key(uuid)
+        if key in unreadable:
+            raise unreadable[key]
+        if key not in found:
+            raise JobNotFound(f"there is no job {uuid}")
+        check_shown(key, found[key])
+        heads[uuid] = found[key]
+    return heads
+
+
+class JobReader:
+    """Reads jobs of one datastore; needs no class, but for ``errorsLeft`` of a job without a limit of its own."""
+
+    clock: Clock
+    registry: JobRegistry
+
+    @property
+    def datastore(self) -> Any:
+        """The datastore."""
+        raise NotImplementedError
+
+    def progress(self, uuid: str) -> Progress:
+        """Return a job's ``completeness``, ``result``, ``status`` and more, as JSON values.
+
+        ``stalled`` is true of a running job without a write for its class's STALLED_AFTER, by this process's clock.
+        Raises InvalidUuid, JobNotFound, CorruptDocument.
+        """
+        return self.registry.progress(readable(self.datastore, uuid, head=True), self.clock.now())
+
+    def info(self, uuid: str) -> Info:
+        """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
+        return self.registry.info(readable(self.datastore, uuid), self.clock.now())
+
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        job_type: str | type[BaseJob] | None = None,
+        queue: str | None = None,
+        error: str | None = None,
+        code: int | None = None,
+        limit: int | None = None,
+        order: str = OLDEST,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        stalled: bool = False,
+    ) -> Iterator[Progress]:
+        """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
+
+        ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
+        ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
+        ``until`` (in UTC unless they have a timezone): only jobs created between them. ``stalled``: only running jobs
+        that ``progress`` shows as stalled. Raises InvalidValue for a value that no job can have, and DatastoreError if
+        the datastore can't list.
+        """
+        name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
+        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled)
+        return filters.jobs(self.datastore, self.clock, self.registry.progress)
+
+    def count(
+        self,
+        *,
+        status: str | None = None,
+        job_type: str | type[BaseJob] | None = None,
+        queue: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cap: int = CAP,
+    ) -> Count:
+        """Return how many jobs have the given values: ``number``, and ``is_capped`` if there may be more.
+
+        It looks at no more than ``cap`` jobs, so that it costs the same however many are stored. With ``status`` and
+        times alone the number is exact up to ``cap``. If there are more than ``cap`` such jobs, only the first ones
+        are compared with ``job_type`` and ``queue``: the number of those is marked as capped, however small. Raises
+        InvalidValue and DatastoreError as ``jobs`` does.
+        """
+        name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
+        return Query(status, name, queue, since=since, until=until).count(self.datastore, cap)

@@ -260,8 +260,8 @@ def test_ctrl_c_is_130_without_a_traceback(shop: Shop) -> None:
     read = shop.folder / "read"
     environment = without_app()
     with (shop.folder / "myapp.py").open("a") as source:
-        source.write(f"\nlook = app.progress\ndef progress(uuid):\n    open({str(read)!r}, 'w').close()\n")
-        source.write("    return look(uuid)\napp.progress = progress\n")
+        source.write(f"\nlook = app.datastore.read_heads\ndef read(keys):\n    open({str(read)!r}, 'w').close()\n")
+        source.write("    return look(keys)\napp.datastore.read_heads = read\n")
     process = subprocess.Popen(
         command, cwd=shop.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

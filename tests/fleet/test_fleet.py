@@ -173,7 +173,9 @@ def test_a_record_of_other_code_is_shown_as_far_as_possible(memory: Place) -> No
 
 def test_queues_are_paused_and_resumed(place: Place) -> None:
     fleet = place.app.fleet
-    assert fleet.queues() == [{"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None}]
+    assert fleet.queues() == [
+        {"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None, "capped": False}
+    ]
     assert fleet.pause("slow", reason="the disk", by="ann")
     place.clock.advance(60)
     assert not fleet.pause("slow", reason="another")
@@ -206,13 +208,29 @@ def test_queues_show_what_waits_and_which_workers_serve(place: Place) -> None:
     assert shown == [("default", 2, 0), ("later", 2, 0), ("slow", 2, 0)], "what is due waits"
 
 
+def test_many_scheduled_jobs_cap_the_numbers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of scheduled jobs beyond the bound are not shown as waiting."""
+    monkeypatch.setattr("zerog.fleet.fleet.SCHEDULED_SHOWN", 2)
+    app = place.app
+
+    @app.job
+    def quick(job: zerog.BaseJob) -> None:
+        pass
+
+    for delay in (0, 60, 60, 60):
+        app.submit(quick, delay=delay)
+    app.submit(quick, queue="slow", delay=60)
+    shown = {queue["name"]: queue for queue in app.fleet.queues()}
+    assert (shown["default"]["waiting"], shown["default"]["scheduled"], shown["default"]["capped"]) == (1, 2, True)
+
+
 def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def away() -> int:
         raise QueueUnavailable("away")
 
     monkeypatch.setattr(memory.app.queue, "size", away)
     [queue] = memory.app.fleet.queues()
-    assert queue == {"name": "default", "waiting": None, "scheduled": 0, "workers": 0, "paused": None}
+    assert queue == {"name": "default", "waiting": None, "scheduled": 0, "workers": 0, "paused": None, "capped": False}
 
 
 def test_pauses_by_two_at_once_both_hold(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:

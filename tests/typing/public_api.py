@@ -210,6 +210,8 @@ app.edit(job.uuid, {"path": "c.txt"}, who="alice", reason="typo", retry=True, dr
 app.discard(job.uuid, "not needed any more", ended=None)
 for found in app.jobs(status="failed", error="ValueError", code=500):
     last: Any = found["lastError"]
+number: int = app.count(status="failed", job_type=type(job), cap=100).number
+is_more: bool = zerog.Count(3).is_capped
 worker = zerog.Worker(app, concurrency=4, executor="async", queues=("high", "low"), lease=30, grace=5, max_jobs=100)
 stats = worker.run(burst=True)
 worker.stop()

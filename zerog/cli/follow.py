@@ -16,7 +16,7 @@ from zerog.cli.errors import FAILED, UNFINISHED, fail
 from zerog.cli.output import STALLED, STYLES
 from zerog.exceptions import UnknownJobType
 from zerog.jobs.declaration import declaration_of
-from zerog.query import readable
+from zerog.query import readable, readable_heads
 from zerog.records.job import EXPIRED, SUCCEEDED, TERMINAL
 from zerog.support.texts import flat
 
@@ -121,8 +121,8 @@ def follow(app: App, uuids: Sequence[str], console: Console, timeout: float | No
         ended: dict[str, str] = {}
         left = dict.fromkeys(uuids)
         while True:
-            for uuid in list(left):
-                progress = app.progress(uuid)
+            for uuid, head in readable_heads(app.datastore, list(left)).items():
+                progress = app.registry.progress(head, app.clock.now())
                 if not together:
                     bars.add(uuid, flat(progress["jobType"]))
                     bars.update(progress)

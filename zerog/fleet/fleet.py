@@ -26,7 +26,7 @@ from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
 from zerog.records.operations import Set
-from zerog.records.worker import lease_of, read_record, read_worker
+from zerog.records.worker import lease_of, read_record, read_workers
 from zerog.support.checks import check_queue_name
 from zerog.support.clock import seconds_between, to_text
 
@@ -68,10 +68,9 @@ class Fleet:
         """
         now = self._now()
         found = []
-        for name in sorted(self._records.directory()):
-            record = read_worker(self._engine.datastore, name).fields
-            if record is not None:
-                found.append(self._shown(name, record, now))
+        for name, record in read_workers(self._engine.datastore, sorted(self._records.directory())).items():
+            if record.fields is not None:
+                found.append(self._shown(name, record.fields, now))
         return found
 
     def drain(
@@ -102,33 +101,45 @@ class Fleet:
         """Return the queues that are known from workers, waiting jobs and pauses, by name.
 
         Each has ``name``, ``waiting`` (entries on the queue, but for those of scheduled jobs; None if unknown),
-        ``scheduled`` (jobs that may not start yet, at most SCHEDULED_SHOWN of all queues; None if the datastore can't
-        find), ``workers`` (how many serve it and are neither silent nor drained) and ``paused`` (``since``, ``by`` and
-        ``reason``, or None).
+        ``scheduled`` (jobs that may not start yet; None if the datastore can't find), ``workers`` (how many serve it
+        and are neither silent nor drained) and ``paused`` (``since``, ``by`` and ``reason``, or None). If more than
+        SCHEDULED_SHOWN jobs are scheduled, ``capped`` is True of each queue: ``scheduled`` counts those of the first
+        ones, and ``waiting`` the documents of up to as many queued jobs.
         """
         paused = self.paused()
         serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(paused, 0)}
         for worker in self.workers():
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
-        scheduled = self._scheduled() if self._engine.datastore.can_find else None
+        scheduled, is_capped = self._scheduled() if self._engine.datastore.can_find else (None, False)
         if scheduled is not None:
             sample = self._engine.datastore.find(FindQuery(status=QUEUED, limit=SAMPLE)).heads
             for name in (*scheduled, *(head.get("queueName") for head in sample)):
                 if is_name(name):
                     serving.setdefault(str(name), 0)
         return [
-            self._queue(name, count, None if scheduled is None else scheduled[name], paused.get(name))
-            for name, count in sorted(serving.items())
+            {
+                "name": name,
+                "waiting": self._waiting(name, None if scheduled is None else scheduled[name], is_capped),
+                "scheduled": None if scheduled is None else scheduled[name],
+                "workers": workers,
+                "paused": paused.get(name),
+                "capped": is_capped,
+            }
+            for name, workers in sorted(serving.items())
         ]
 
-    def _queue(self, name: str, workers: int, scheduled: int | None, paused: Any) -> dict[str, Any]:
+    def _waiting(self, name: str, scheduled: int | None, is_capped: bool) -> int | None:
         size = self._size(name)
-        waiting = None if size is None else max(0, size - (scheduled or 0))
-        return {"name": name, "waiting": waiting, "scheduled": scheduled, "workers": workers, "paused": paused}
+        if size is None:
+            return None
+        if is_capped:  # how many of the entries are those of scheduled jobs is unknown
+            queued = self._engine.datastore.count(FindQuery(status=QUEUED, queue=name), SCHEDULED_SHOWN).number
+            return min(size, queued)
+        return max(0, size - (scheduled or 0))
 
-    def _scheduled(self) -> Counter[str]:
-        """Return the numbers of the first SCHEDULED_SHOWN jobs that may not start yet, by queue."""
+    def _scheduled(self) -> tuple[Counter[str], bool]:
+        """Return how many of the first SCHEDULED_SHOWN scheduled jobs may not start yet, by queue; True if of more."""
         now, found, after, left = self._now(), Counter[str](), None, SCHEDULED_SHOWN
         while left > 0:
             page = self._engine.datastore.find(FindQuery(status=SCHEDULED, after=after, limit=min(left, 1_000)))
@@ -136,8 +147,8 @@ class Fleet:
                 found[str(head.get("queueName"))] += str(head.get("notBefore") or "") > now  # 0 names the queue, too
             left, after = left - 1_000, page.after
             if after is None:
-                break
-        return found
+                return found, False
+        return found, True
 
     def paused(self) -> Document:
         """Return the paused queues by name, each with ``since``, ``by``, ``reason``; none if the record is damaged."""

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.datastore import FindQuery, Page
+from zerog.contracts.find import Count
 from zerog.contracts.queue import DEFAULT
 from zerog.contracts.troubles import Trouble
 from zerog.engine.engine import Engine
@@ -27,13 +28,16 @@ from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.redelivery import entry_of
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
-from zerog.records.worker import Record, lease_of, read_worker
+from zerog.records.worker import Record, lease_of, read_workers
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
 
 PAGE = 500
 """Heads read at a time."""
+
+EXAMINED = 10_000
+"""Jobs of each status that are examined, unless all are: the first ones by their keys, which are the oldest."""
 
 DURABILITY = {
     "fsync": "what was answered survives a power cut",
@@ -61,14 +65,17 @@ class Doctor:
         self._watch = FailureDetector(engine.datastore, engine.clock)
         self._beats: dict[str, Any] = {}
 
-    def examine(self, watch: float = 0) -> Diagnosis:
-        """Examine everything once or, with ``watch``, again after so many seconds. Raises the datastore's errors."""
-        if watch > 0:
-            self._examine()
-            self.engine.clock.wait(threading.Event(), watch)
-        return self._examine()
+    def examine(self, watch: float = 0, examined: float = EXAMINED) -> Diagnosis:
+        """Examine once or, with ``watch``, again after so many seconds. Raises the datastore's errors.
 
-    def _examine(self) -> Diagnosis:
+        ``examined``: jobs of each status that are read, at most; ``math.inf`` for all.
+        """
+        if watch > 0:
+            self._examine(examined)
+            self.engine.clock.wait(threading.Event(), watch)
+        return self._examine(examined)
+
+    def _examine(self, examined: float) -> Diagnosis:
         store = self.engine.datastore
         durability = store.durability
         means = DURABILITY.get(durability, DURABILITY[None])
@@ -81,7 +88,7 @@ class Doctor:
             return diagnosis
         records = self._workers()
         diagnosis.workers = self._shown(records)
-        symptoms = self._look_at_jobs(diagnosis, records)
+        symptoms = self._look_at_jobs(diagnosis, records, examined)
         diagnosis.findings += [finding for finding in symptoms.findings(self.zerog) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
@@ -98,12 +105,14 @@ class Doctor:
         return {**versions, "datastore": engine} if engine else versions
 
     def _workers(self) -> dict[str, Record]:
-        return {name: read_worker(self.engine.datastore, name) for name in sorted(self._records.directory())}
+        return read_workers(self.engine.datastore, sorted(self._records.directory()))
 
     def _shown(self, workers: dict[str, Record]) -> list[dict[str, Any]]:
         shown = []
-        for name, entry in self._records.directory().items():
-            silent = self._watch.is_expired(name, lease_of(entry))
+        directory = self._records.directory()
+        expired = self._watch.expired({name: lease_of(entry) for name, entry in directory.items()})
+        for name, entry in directory.items():
+            silent = expired[name]
             record = (workers[name].fields if name in workers else None) or {}
             alive = None if not silent and self._has_not_moved(name, record) else not silent
             fields = {field: record.get(field) for field in RECORD}
@@ -114,18 +123,33 @@ class Doctor:
         """True if the worker's record shows no beat since the first read of it, so that it may be alive or not."""
         return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
 
-    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record]) -> JobFindings:
+    def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record], examined: float) -> JobFindings:
         silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
         living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
         symptoms = JobFindings(self.engine, self.registry, self._watch, Crew(living))
         for status in (QUEUED, SCHEDULED, RUNNING):
+            read = 0
             for page in self._pages(status):
                 for head in page.heads:
-                    diagnosis.jobs[status] = diagnosis.jobs.get(status, 0) + 1
                     symptoms.look(head, status)
                 for key in page.unreadable:
                     symptoms.look_at_unreadable(key)
+                read += len(page.heads)
+                if page.after is not None and read >= examined:
+                    self._count(diagnosis, status, read)
+                    break
+            else:
+                diagnosis.jobs |= {status: read} if read else {}
         return symptoms
+
+    def _count(self, diagnosis: Diagnosis, status: str, read: int) -> None:
+        """Note how many jobs of a status there are, and that only some of them were examined."""
+        number, is_capped = self.engine.datastore.count(FindQuery(status=status))
+        diagnosis.jobs[status] = max(number, read)
+        diagnosis.capped += [status] * is_capped
+        there = f"{Count(diagnosis.jobs[status], is_capped)} {status} jobs"
+        what, all_of_them = f"{read:,} of {there} were examined", self.zerog("doctor", "--all")
+        diagnosis.findings.append(Finding(what, 1, "examine all, which takes longer", False, command=all_of_them))
 
     def _pages(self, status: str) -> Iterator[Page]:
         after = None
@@ -148,7 +172,7 @@ class Doctor:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
             yield from self._missing(name, documents, size, symptoms.entries[name])
-            waiting = f"{symptoms.waiting[name]} jobs wait on queue {name}"
+            waiting = f"{'at least ' * bool(diagnosis.capped)}{symptoms.waiting[name]} jobs wait on queue {name}"
             if name in paused:
                 command = self.zerog("queues resume", operands=[name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
@@ -168,8 +192,9 @@ class Doctor:
             return
         gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
         finding = Finding("", 0, "a sweep puts them again", True, command=self.zerog("reconcile"))
+        present = self.engine.datastore.read_heads([make_key(head["uuid"]) for head in gone]).found
         for head in gone:  # unless it was claimed, or put again, since it was read
-            now = self.engine.datastore.read_with_cas(make_key(head["uuid"]), head=True)[0] or {}
+            now = present.get(make_key(head["uuid"]), {})
             if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
                 finding.add(head["uuid"], f"since {head['queuedAt']}")
         finding.what = f"{finding.count} of {documents} jobs that wait on queue {name} are not on it"

@@ -66,7 +66,9 @@ class Diagnosis:
     durability: str | None
     durability_means: str
     jobs: dict[str, int] = field(default_factory=dict)
-    """Unfinished jobs by status."""
+    """Unfinished jobs by status; of a status in ``capped`` no more than were counted."""
+    capped: list[str] = field(default_factory=list)
+    """Statuses of which there may be more jobs, and of which only the first ones were examined."""
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: entries on the queue (None: unreachable), documents that are queued on it by their fields, and its
     pause: since when, by whom and why (None: not paused)."""

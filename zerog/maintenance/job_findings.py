@@ -14,7 +14,7 @@ from zerog.maintenance.findings import Commands, Finding, longer_than
 from zerog.maintenance.reconcile import CANCEL_GRACE
 from zerog.records.fields import FORMAT, IN_QUEUE, PENDING, is_name
 from zerog.records.job import KEY_PREFIX, RUNNING, WAITING, Document, check_head, make_key
-from zerog.records.worker import LEASE, lease_of, read_worker
+from zerog.records.worker import LEASE, lease_of
 from zerog.support.clock import seconds_between, text_after, to_text
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class JobFindings:
             self.silent.add(uuid, f"since {head.get('startedAt')}: worker {worker} gave no sign for {lease:g} s")
         elif self._crew.has_lost(head):
             self.lost.add(uuid, f"since {head['startedAt']}: worker {worker} does not list it")
-        elif read_worker(self._engine.datastore, worker).fields is None:
+        elif self._watch.record(worker) is None:
             self.leases.append(lease)
             self.unrecorded.add(uuid, f"worker {worker} has no record")
         elif head.get("cancelRequested") is not None:

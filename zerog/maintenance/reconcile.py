@@ -32,7 +32,7 @@ from zerog.engine.decision import is_expired
 from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.transitions import UNSUITABLE_DELAY
-from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument, InvalidUuid, JobNotFound, ZerogError
+from zerog.exceptions import AmbiguousWrite, CasMismatch, JobNotFound, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
@@ -41,8 +41,9 @@ from zerog.maintenance.retention import Kept, Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
 from zerog.records.fields import PENDING, is_count, is_timestamp
-from zerog.records.job import RUNNING, WAITING, Document, make_key
+from zerog.records.job import RUNNING, WAITING, Document, is_uuid, make_key
 from zerog.records.operations import Set
+from zerog.records.worker import read_workers
 from zerog.support.clock import SYSTEM, Clock, to_text
 
 log = logging.getLogger("zerog")
@@ -201,18 +202,18 @@ class Reconciler:
     def _running(self, report: Report) -> None:
         to_judge: list[Document] = []
         for heads in self._owned.walk(self.engine, report):
-            silent: dict[str, bool] = {}  # of this page only: a worker may have returned by the next one
+            silent = self._expired(heads)  # of this page only: a worker may have returned by the next one
             for head in heads:
-                if self._why(head, silent, report):
+                if self._why(head, silent):
                     to_judge.append(head)
                 else:
                     self._check_held(head, report)
         # Each rescued job is put ahead of all that wait, so the last one first.
         to_judge.reverse()
         for start in range(0, len(to_judge), PAGE):
-            silent = {}
+            silent = self._expired(to_judge[start : start + PAGE])
             for head in to_judge[start : start + PAGE]:
-                why = self._why(head, silent, report)
+                why = self._why(head, silent)
                 if why:
                     self._rescue(head, why, report)
         if self._owned.is_over:
@@ -232,13 +233,15 @@ class Reconciler:
         except LEAVE_ALONE as error:
             self.engine.set_aside(uuid, error, "sweep.left")
 
-    def _why(self, head: Document, silent: dict[str, bool], report: Report) -> str:
-        """Return why a running job is to be taken from its owner, or "". ``silent``: the workers' known states."""
+    def _expired(self, heads: list[Document]) -> dict[str, bool]:
+        """Return for each owner of these running jobs whether it is silent."""
+        return self._watch.expired({head["owner"]["worker"]: lease_of(head["owner"]) for head in heads})
+
+    def _why(self, head: Document, silent: dict[str, bool]) -> str:
+        """Return why a running job is to be taken from its owner, or "". ``silent``: whether each owner is."""
         owner = head["owner"]
         worker = owner["worker"]
         self._owners.add(worker)
-        if worker not in silent:
-            silent[worker] = self._watch.is_expired(worker, lease_of(owner))
         if silent[worker]:
             return f"worker {worker} was silent for its lease of {lease_of(owner):g} s"
         if head.get("cancelRequested") is not None and self._is_overdue(head):
@@ -249,11 +252,8 @@ class Reconciler:
         """Observe the owners of running jobs without changing anything, to know how long they have been silent."""
         watched: set[str] = set()
         for heads in Course(status=RUNNING).walk(self.engine, Report()):
-            for head in heads:
-                worker = head["owner"]["worker"]
-                if worker not in watched:
-                    watched.add(worker)
-                    self._watch.is_expired(worker, lease_of(head["owner"]))
+            new = [head for head in heads if head["owner"]["worker"] not in watched]
+            watched |= self._expired(new).keys()
 
     def _is_overdue(self, head: Document) -> bool:
         run = f"{head['uuid']} {head.get('epoch')}"
@@ -278,9 +278,12 @@ class Reconciler:
         self._records.mend_directory()
         directory = self._records.directory()
         owners, self._owners = self._owners, set()
-        for worker, entry in directory.items():
-            self._records.mend_record(worker)
-            if self._watch.is_expired(worker, lease_of(entry)) and not self._owns_something(worker, owners):
+        for worker, record in read_workers(self.engine.datastore, directory).items():
+            if record.damage:
+                self._records.mend_record(worker)
+        expired = self._watch.expired({worker: lease_of(entry) for worker, entry in directory.items()})
+        for worker in directory:
+            if expired[worker] and not self._owns_something(worker, owners):
                 try:
                     self._records.forget(worker)
                     self.engine.counters["workers.forgotten"] += 1
@@ -306,12 +309,10 @@ class Reconciler:
         engine = self.engine
         # A delivery that was put back is inspected again soon, unless another worker gets it.
         old = [uuid for uuid in engine.skipped if not engine.was_refused_within(uuid, 6 * UNSUITABLE_DELAY)]
-        for uuid in old[:RECHECKED]:
-            try:
-                head = engine.datastore.read_with_cas(make_key(uuid), head=True)[0]
-            except (CorruptDocument, InvalidUuid):
-                continue
-            if head is None or head.get("status") not in (*WAITING, RUNNING):
+        keys = {uuid: make_key(uuid) for uuid in old[:RECHECKED] if is_uuid(uuid)}
+        heads, unreadable = engine.datastore.read_heads([*keys.values()])
+        for uuid, key in keys.items():
+            if key not in unreadable and heads.get(key, {}).get("status") not in (*WAITING, RUNNING):
                 engine.unskip(uuid)
 
     def _now(self) -> str:

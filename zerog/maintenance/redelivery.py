@@ -26,7 +26,7 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.sweep import Course, Report
 from zerog.records.fields import IN_QUEUE
 from zerog.records.job import QUEUED, SCHEDULED, Document, make_key
-from zerog.records.worker import read_worker
+from zerog.records.worker import read_workers
 from zerog.support.clock import from_text
 
 log = logging.getLogger("zerog")
@@ -167,13 +167,14 @@ class Redelivery:
 def _known_to_workers(engine: Engine) -> dict[str, float] | None:
     """Return the newest schema version of each job type that any worker takes; None if a worker lists no types."""
     known: dict[str, float] = {}
-    for worker in WorkerRecords(engine).directory() or [""]:
-        listed: Any = (read_worker(engine.datastore, worker).fields or {}).get("knows") if worker else None
+    records = read_workers(engine.datastore, WorkerRecords(engine).directory())
+    for record in records.values():
+        listed: Any = (record.fields or {}).get("knows")
         if listed is None:
             return None
         for job_type, version in listed:
             known[job_type] = max(known.get(job_type, version), version)
-    return known
+    return known if records else None
 
 
 def entry_of(head: Document) -> Entry:

@@ -81,11 +81,6 @@ def is_usable(engine: Engine, head: Document) -> bool:
 
 
 def _set_aside_unreadable(engine: Engine, keys: Sequence[str]) -> None:
-    for key in keys:
-        uuid = key.removeprefix(KEY_PREFIX)
-        if uuid in engine.skipped:
-            continue
-        try:
-            engine.datastore.read_with_cas(key)
-        except CorruptDocument as error:
-            engine.set_aside(uuid, error, "sweep.left")
+    new = [key for key in keys if key.removeprefix(KEY_PREFIX) not in engine.skipped]
+    for key, error in engine.datastore.read_heads(new).unreadable.items():
+        engine.set_aside(key.removeprefix(KEY_PREFIX), error, "sweep.left")

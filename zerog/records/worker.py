@@ -6,7 +6,7 @@ as absent, a record that can't be read as one without fields, and ``zerog doctor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.exceptions import CorruptDocument
@@ -90,11 +90,23 @@ def read_record(datastore: Datastore, key: str) -> Record:
 
 def read_worker(datastore: Datastore, name: str) -> Record:
     """Read a worker's record, without the fields of the wrong kind."""
+    return read_workers(datastore, [name])[name]
+
+
+def read_workers(datastore: Datastore, names: Collection[str]) -> dict[str, Record]:
+    """Read the records of workers at once, each as ``read_worker`` does."""
+    found, unreadable = datastore.read_heads([worker_key(name) for name in names if is_name(name)])
+    damaged = {key: Record({}, (str(error),)) for key, error in unreadable.items()}
+    return {name: _record(name, found, damaged) for name in names}
+
+
+def _record(name: str, found: dict[str, Document], damaged: dict[str, Record]) -> Record:
     if not is_name(name):
         return Record(None, (f"{short_repr(name)} can't be the name of a worker",))
-    record, damage, _ = read_record(datastore, worker_key(name))
-    if record is None or damage:
-        return Record(record, damage)
+    key = worker_key(name)
+    record = found.get(key)
+    if record is None:
+        return damaged.get(key, Record(None))
     wrong = tuple(f for f, check in _KINDS.items() if record.get(f) is not None and not check(record[f]))
     named = tuple(f"{field} is {short_repr(record[field])}" for field in wrong)
     return Record({field: value for field, value in record.items() if field not in wrong}, named, wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,6 +13,7 @@ import click
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import age, described, print_json
+from zerog.contracts.find import Count
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -28,22 +30,25 @@ STYLES = {BAD: "bold red", MINOR: "yellow", COMMAND: "dim", "    ": ""}
 
 @app_command()
 @click.option("--watch", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Look again after that.")
+@click.option("--all", "everything", is_flag=True, help="Examine all jobs, however many wait.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def doctor(app: str, watch: float, as_json: bool) -> None:
+def doctor(app: str, watch: float, everything: bool, as_json: bool) -> None:
     """Report what is wrong, and the command that mends it.
 
     Looks at jobs, queues and workers, and changes nothing. A finding that begins with ! has to be mended by hand;
     with one the exit code is 1. Below it is the command that mends it, if there is one. A worker is known to be
-    silent after two looks a lease apart: --watch 35 for the default lease of 30 s.
+    silent after two looks a lease apart: --watch 35 for the default lease of 30 s. Of each status the 10,000 oldest
+    jobs are examined; a finding names how many there are if there are more.
 
     \b
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
-    from zerog.maintenance.doctor import Doctor
+    from zerog.maintenance.doctor import EXAMINED, Doctor
 
     shared = load_shared(app)
-    diagnosis = Doctor(shared.engine, shared.registry, shared.fleet, app).examine(watch)
+    doctor = Doctor(shared.engine, shared.registry, shared.fleet, app)
+    diagnosis = doctor.examine(watch, math.inf if everything else EXAMINED)
     if as_json:
         print_json(diagnosis.to_json())
     else:
@@ -74,12 +79,14 @@ def _state(diagnosis: Diagnosis, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Versions   ", f"zerog {versions['zerog']}, Python {versions['python']}{_engine(versions)}."
     durability = diagnosis.durability or "unknown"
     yield "Datastore  ", f"{diagnosis.datastore}, durability {durability}: {diagnosis.durability_means}."
-    jobs = ", ".join(f"{count} {status}" for status, count in diagnosis.jobs.items())
+    counts = {status: Count(number, status in diagnosis.capped) for status, number in diagnosis.jobs.items()}
+    jobs = ", ".join(f"{count} {status}" for status, count in counts.items())
     yield "Jobs       ", f"{jobs or 'none unfinished'}."
-    for name, counts in diagnosis.queues.items():
-        entries = "out of reach" if counts["entries"] is None else f"{counts['entries']} entries"
-        paused = f" Paused {described(counts['paused'], now)}." if counts["paused"] else ""
-        yield "Queue      ", f"{name}: {entries}, {counts['documents']} jobs are recorded as on it.{paused}"
+    for name, queue in diagnosis.queues.items():
+        entries = "out of reach" if queue["entries"] is None else f"{queue['entries']} entries"
+        paused = f" Paused {described(queue['paused'], now)}." if queue["paused"] else ""
+        on_it = Count(queue["documents"], bool(diagnosis.capped))
+        yield "Queue      ", f"{name}: {entries}, {on_it} jobs are recorded as on it.{paused}"
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
         state += f", renewed {age(worker['renewedAt'], now)} ago" if worker["renewedAt"] else ""

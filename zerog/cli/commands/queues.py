@@ -7,6 +7,7 @@ import click
 from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.output import ListingGroup, described, operator, print_json_line
+from zerog.contracts.find import Count
 from zerog.support.texts import flat
 
 PAUSED = "yellow"
@@ -27,7 +28,8 @@ def list_queues(app: str, as_json: bool) -> None:
     """List the queues, and what waits there.
 
     These are all that are known from workers, waiting jobs and pauses. WAITING counts the jobs on the queue that
-    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now.
+    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. A number with a plus counts
+    no further, as more than 10,000 jobs are scheduled.
 
     \b
     Example: zerog queues ls myapp:app
@@ -48,8 +50,11 @@ def list_queues(app: str, as_json: bool) -> None:
     now = the_app.clock.now()
     for queue in found:
         paused = "" if queue["paused"] is None else described(queue["paused"], now)
-        numbers = ("-" if queue[each] is None else f"{queue[each]:,}" for each in ("waiting", "scheduled", "workers"))
-        table.add_row(flat(queue["name"]), *numbers, Text(flat(paused), style=PAUSED))
+        jobs = (
+            "-" if queue[each] is None else str(Count(queue[each], queue["capped"]))
+            for each in ("waiting", "scheduled")
+        )
+        table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED))
     make_console().print(table)
 
 

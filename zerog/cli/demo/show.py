@@ -21,7 +21,8 @@ from rich.table import Table
 import zerog
 from zerog.cli.demo.texts import Totals, count, find_texts, path_of, read_text
 from zerog.cli.follow import Bars
-from zerog.records.job import RUNNING, SUCCEEDED, TERMINAL, make_key
+from zerog.query import readable_heads
+from zerog.records.job import RUNNING, SUCCEEDED, TERMINAL
 
 JOBS = 6
 LEASE = 3.0
@@ -136,18 +137,18 @@ class Show:
             for number, uuid in enumerate(uuids, 1):
                 bars.add(uuid, f"word_count {number}")
             while True:
-                heads = [app.datastore.read_with_cas(make_key(uuid), head=True)[0] for uuid in uuids]
-                for uuid, head in zip(uuids, heads, strict=True):
+                heads = readable_heads(app.datastore, uuids)
+                for head in heads.values():
                     waits = head["status"] == RUNNING and self._belongs_to_killed(head)
-                    bars.update(app.progress(uuid), "its worker is dead" if waits else "")
-                if all(head["status"] in TERMINAL for head in heads):
+                    bars.update(app.registry.progress(head, app.clock.now()), "its worker is dead" if waits else "")
+                if all(head["status"] in TERMINAL for head in heads.values()):
                     del self._bars
                     return True
                 if time.monotonic() > deadline:
                     del self._bars
                     return False
                 if self._killed is None:
-                    self._kill_one(app, heads)
+                    self._kill_one(app, [*heads.values()])
                 time.sleep(LOOK)
 
     def _belongs_to_killed(self, head: dict[str, Any]) -> bool:

@@ -89,7 +89,12 @@ class CountRules(OrderRules):
     def test_count_of_a_status_is_exact_up_to_the_bound(self, datastore: Datastore, jobs: Any, cap: int) -> None:
         """What an index of every adapter answers is counted up to the bound itself."""
         jobs(*[{"due": "1", "createdAt": "1"}] * 3)
-        for query in ({"status": "queued"}, {"due": "1"}, {"status": "queued", "order": "oldest", "since": "1"}):
+        queries: list[dict[str, Any]] = [
+            {"status": "queued"},
+            {"due": "1"},
+            {"status": "queued", "order": "oldest", "since": "1"},
+        ]
+        for query in queries:
             assert datastore.count(FindQuery(**query), cap) == Count(min(3, cap), cap < 3)
 
     def test_count_follows_changes(self, datastore: Datastore, jobs: Any) -> None:

@@ -1,0 +1,51 @@
+"""``App.count``: by status, type, queue and time, no further than its cap."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerog
+from tests.jobs.builders import Declared, Documented
+from zerog.backends.memory.datastore import MemoryDatastore
+from zerog.backends.memory.queue import MemoryQueue
+from zerog.contracts.datastore import Datastore
+from zerog.exceptions import DatastoreError, InvalidValue
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    made = zerog.App("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/jobs.db")
+    made.register(Declared, Documented)
+    yield made
+    made.close()
+
+
+def test_count_is_exact_up_to_its_cap(app: Any) -> None:
+    """By status, type, queue and time, and as a number with a plus if there may be more."""
+    uuids = app.submit_many("declared", [{"path": str(n)} for n in range(5)])
+    app.submit("documented", {"path": "x"}, queue="slow", delay=60)
+    assert (app.count(), app.count(status="queued")) == ((6, False), (5, False))
+    assert app.count(job_type=Documented) == app.count(queue="slow") == app.count(status="scheduled") == (1, False)
+    assert app.count(job_type=Documented, status="queued") == app.count(status="failed") == (0, False)
+    created = datetime.fromisoformat(app.progress(uuids[0])["createdAt"])
+    assert app.count(until=created - timedelta(microseconds=1)) == (0, False)
+    assert app.count(since=created, job_type="declared") == (5, False)
+    assert str(app.count(status="queued", cap=3)) == "3+"
+    for wrong in ({"status": "done"}, {"cap": 0}, {"since": "2026-01-01"}):
+        with pytest.raises(InvalidValue, match=f"{next(iter(wrong))}|no job ever"):
+            app.count(**wrong)
+
+
+def test_count_names_a_datastore_that_cannot_list() -> None:
+    """It doesn't answer 0."""
+
+    class TwoVerbs(MemoryDatastore):
+        find, count = Datastore.find, Datastore.count
+
+    app = zerog.App(datastore=TwoVerbs(), queue=MemoryQueue())
+    with pytest.raises(DatastoreError, match="TwoVerbs has no find"):
+        app.count()
