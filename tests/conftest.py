@@ -25,6 +25,17 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+HUNG = 1_800
+"""Seconds after which a test that takes minutes counts as hung, on a machine that does much else, too."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that take minutes their own limit, unless they name one."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(HUNG), append=False)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print a line for each reason for which tests were skipped, instead of one for each place."""
     skipped = terminalreporter.stats.get("skipped", [])

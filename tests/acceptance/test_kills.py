@@ -33,7 +33,6 @@ def test_killed_workers_lose_nothing(plan: Plan, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_hundred_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same with 10,000 jobs, threads beside child processes."""
     check(Plan(10_000, 100, BOTH), tmp_path, capsys)

@@ -59,7 +59,6 @@ def statuses(app: zerog.App, uuids: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("queue", QUEUES)
 @pytest.mark.parametrize("datastore", DATASTORES)
 def test_every_pair(

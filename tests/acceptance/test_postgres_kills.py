@@ -45,7 +45,7 @@ def server() -> Iterator[RunningServer]:
             Plan(10_000, 100, ("thread", "process")),
             3,
             id="hundred",
-            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+            marks=pytest.mark.slow,
         ),
     ],
 )

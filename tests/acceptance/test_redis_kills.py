@@ -47,14 +47,14 @@ def server() -> Iterator[RunningServer]:
             Plan(10_000, 100, ("thread", "process")),
             3,
             id="hundred",
-            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "rq+",
             Plan(10_000, 100, ("thread", "process")),
             3,
             id="rq-hundred",
-            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+            marks=pytest.mark.slow,
         ),
     ],
 )

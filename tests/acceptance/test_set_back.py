@@ -76,7 +76,6 @@ def loaded(w: Workers, pace: float) -> Iterator[Callable[[float], None]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_all_jobs_of_a_store_that_was_set_back_end(kind: str, tmp_path: Path, capsys: Any) -> None:
     """Ten seconds are gone from the store, under 20 jobs a second: each document that is there then has its end."""

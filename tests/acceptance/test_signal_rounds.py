@@ -104,7 +104,6 @@ def rounds(executor: str, tmp_path: Path) -> Iterator[Rounds]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_200_rounds_of_signals_settle_nothing_twice(
     rounds: Rounds, executor: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,7 +140,6 @@ def began(document: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_old_and_new_workers_on_one_store(upgrade: Upgrade) -> None:
     """Each version claims, resumes and takes over the jobs of the other; none is lost and none fails."""
     workers = upgrade.workers

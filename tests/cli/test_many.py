@@ -145,7 +145,6 @@ def test_a_list_written_to_a_file_shows_its_progress(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_ten_thousand_failed_jobs_in_the_memory_of_a_page(url: str, tmp_path: Path) -> None:
     """Each command takes no more memory for ten thousand than for one thousand; each shows how far it is."""
     few, many = session(tmp_path, url, FEW), session(tmp_path, url, MANY)

@@ -15,7 +15,6 @@ KINDS = ["zerog", "zerog.rqworker.ZerogWorker", "rq.SimpleWorker"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_mixed_consumers_killed_at_random(site) -> None:
     """Every job has its one result, and RQ's registries are clean two minutes after the last kill."""
     rng = random.Random(7)
