@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.queue import Queue
@@ -21,3 +21,5 @@ class Backend(NamedTuple):
     queue: Callable[[str, Clock], Queue] | None = None
     engine: Callable[[str, Clock], Engine] | None = None
     """For one URL that names both parts; without it the generic engine takes what the other two open."""
+    join: Callable[[Any, Any, Clock], Engine | None] | None = None
+    """For a datastore that was built, and a queue, or None for one beside it; None if they are not on one server."""

@@ -78,6 +78,8 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
     """Return the engine for two parts, given as URLs or built; one URL, or the same twice, makes a shared engine."""
     if isinstance(datastore, str) and queue in (None, datastore):
         return _open_shared(datastore, clock)
+    if not isinstance(queue, str) and (engine := _joined(datastore, queue, clock)) is not None:
+        return engine
     if queue is None:
         raise ConfigurationError("App(datastore=…) also needs queue=…; one URL would serve as both")
     return Engine(
@@ -85,6 +87,13 @@ def open_engine(datastore: str | Any, queue: str | Any | None, clock: Clock = SY
         open_queue(queue, clock) if isinstance(queue, str) else queue,
         clock,
     )
+
+
+def _joined(datastore: object, queue: object, clock: Clock) -> Engine | None:
+    """Return the engine of parts that were built on one server; None for others."""
+    scheme = getattr(datastore, "scheme", None)
+    backend = _backend_of(f"{scheme}://") if type(scheme) is str else None
+    return None if backend is None or backend.join is None else backend.join(datastore, queue, clock)
 
 
 def _open_shared(url: str, clock: Clock) -> Engine:

@@ -116,6 +116,10 @@ class Datastore:
     """True if appending to a long history costs what appending to a short one does."""
     shared: ClassVar[bool] = True
     """True if other processes see the same documents."""
+    forkable: ClassVar[bool] = True
+    """True if a forked child may use what its parent has made, by connections of its own."""
+    scheme: ClassVar[str | None] = None
+    """The scheme of its URLs, if its backend makes one engine of such a datastore and a queue on the same server."""
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
         """Return the document under ``key`` and its token, or ``(None, None)``; with ``head`` without its history.

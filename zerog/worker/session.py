@@ -190,7 +190,7 @@ class Session:
         if self._forkserver is not None:
             log.info("worker %s runs %s in child processes, which their TIMEOUT can end", self._name, limited)
         else:
-            text = "worker %s can't kill a run of %s at its TIMEOUT, for no other process sees its datastore: the run "
+            text = "worker %s can't kill a run of %s at its TIMEOUT, as no child can use its datastore: the run "
             log.warning(text + "loses its job, and keeps its slot until it returns", self._name, limited)
 
     # callbacks of the threads

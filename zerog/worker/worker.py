@@ -249,6 +249,11 @@ def _check(app: App, executor: str, on_fatal: object) -> None:
                 f"on_fatal={on_fatal!r:.200}: {why}; expected a function that takes the error, def or async def, or "
                 "None"
             )
+    if executor == "process" and not app.datastore.forkable:
+        raise ConfigurationError(
+            "executor='process' forks, and the datastore has a client of yours that can't be used after a fork. Use "
+            "executor='thread', or a URL in place of client=…"
+        )
     if executor == "process" and not app.datastore.shared:
         raise ConfigurationError(
             "executor='process' needs a datastore that other processes see; memory:// lives in one. Use "

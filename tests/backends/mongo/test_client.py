@@ -95,6 +95,8 @@ def test_the_settings_of_a_pymongo_client_hold() -> None:
         ({}, "URL or client"),
         ({"server": "mongodb://localhost/db", "client": mongomock.MongoClient()}, "URL or client"),
         ({"client": "mongodb://localhost/db"}, "get_database"),
+        ({"client": pymongo.AsyncMongoClient(connect=False)}, "an asynchronous one; expected pymongo.MongoClient"),
+        ({"client": pymongo.MongoClient(w=0, connect=False)}, "w=0"),
         ({"client": mongomock.MongoClient(), "collection": "a$b"}, "can't be used"),
         ({"client": pymongo.MongoClient(connect=False), "database": "a b"}, "can't be used"),
     ],
@@ -102,3 +104,17 @@ def test_the_settings_of_a_pymongo_client_hold() -> None:
 def test_what_is_no_client_is_refused_at_the_start(given: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         MongoDatastore(**given)
+
+
+def test_a_worker_forks_nothing_over_a_client(caplog: pytest.LogCaptureFixture) -> None:
+    """Which could not be used there: with processes it refuses to start; a hard limit takes the job from its run."""
+    with pymongo.MongoClient(f"mongodb://127.0.0.1:{shared().port}/") as client:
+        datastore = MongoDatastore(client=client, database="test", collection="of_a_worker")
+        app = zerog.App(datastore=datastore, queue="memory://")
+        app.register(type("Made", (zerog.BaseJob,), {"JOB_TYPE": "made", "run": lambda job: None, "TIMEOUT": 60}))
+        with pytest.raises(ConfigurationError, match="client of yours that can't be used after a fork"):
+            zerog.Worker(app, executor="process")
+        uuid = app.submit("made").uuid
+        zerog.Worker(app).run(burst=True)
+        assert (app.progress(uuid)["status"], "can't kill a run of made" in caplog.text) == ("succeeded", True)
+        client["test"].drop_collection("of_a_worker")

@@ -92,10 +92,13 @@ class StandIn(GivenClient):
 def server_of(client: Any, database: str, collection: str) -> GivenClient:
     """Return the deployment of a client. Raises ConfigurationError for other objects, and for impossible names."""
     if isinstance(client, pymongo.MongoClient):
+        if client.write_concern.document.get("w") == 0:
+            raise ConfigurationError("client=… has w=0, with which a write is not acknowledged; expected w=1 or more")
         return GivenClient(client, database, collection)
-    if not hasattr(client, "get_database"):
+    if isinstance(client, pymongo.AsyncMongoClient) or not hasattr(client, "get_database"):
         raise ConfigurationError(
-            f"client={client!r:.200} has no get_database; expected pymongo.MongoClient(…) or what acts like it"
+            f"client={client!r:.200} has no get_database, or an asynchronous one; expected pymongo.MongoClient(…) or "
+            "what acts like it"
         )
     return StandIn(client, database, collection)
 

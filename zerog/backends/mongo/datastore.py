@@ -67,6 +67,7 @@ class MongoDatastore(Datastore):
         else:
             self.server = MongoServer(server) if isinstance(server, str) else server
         self.shared = not self.server.is_stand_in  # type: ignore[misc]
+        self.forkable = client is None  # type: ignore[misc]
         self._has_pipelines = not self.server.is_stand_in
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zerog.backends.backend import Backend
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.engine import RedisEngine
@@ -20,4 +22,11 @@ def open_queue(url: str, clock: Clock) -> RedisQueue:
     return RedisQueue(url, clock=clock)
 
 
-BACKEND = Backend(RedisDatastore, open_queue, open_engine)
+def join(datastore: Any, queue: Any, clock: Clock) -> RedisEngine | None:
+    """Return the engine of a datastore and a queue, None for one beside it; None if they have not one server."""
+    queue = RedisQueue(datastore.server) if queue is None else queue
+    is_one = isinstance(queue, RedisQueue) and queue.server is datastore.server
+    return RedisEngine(datastore, queue, clock) if is_one else None
+
+
+BACKEND = Backend(RedisDatastore, open_queue, open_engine, join)

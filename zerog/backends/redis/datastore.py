@@ -39,7 +39,8 @@ from zerog.backends.redis.indexes import (
     missing,
     parsed,
 )
-from zerog.backends.redis.server import RedisServer
+from zerog.backends.redis.server import RedisServer, server_of
+from zerog.backends.redis.url import PREFIX
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     Datastore,
@@ -78,13 +79,25 @@ STALE = 2
 class RedisDatastore(Datastore):
     """Documents on the server of a URL, for example ``redis://localhost:6379/0?prefix=shop``."""
 
+    scheme = "redis"
     can_find = True
     can_delete = True
     history_limit = 10_000
     constant_history = True
 
-    def __init__(self, server: RedisServer | str, clock: Clock = SYSTEM) -> None:
-        self.server = RedisServer(server, clock) if isinstance(server, str) else server
+    def __init__(
+        self,
+        server: RedisServer | str | None = None,
+        clock: Clock = SYSTEM,
+        *,
+        client: Any = None,
+        prefix: str = PREFIX,
+    ) -> None:
+        """Take a URL, or the caller's own ``client``, a ``redis.Redis``, and the ``prefix`` of the app's keys for it.
+
+        ``App(datastore=RedisDatastore(client=…))`` has the queue on the same server. Raises ConfigurationError.
+        """
+        self.server = server_of(server, clock, client, prefix)
 
     @property
     def durability(self) -> str | None:  # type: ignore[override]

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from zerog.backends.redis.script import ORDERS
-from zerog.backends.redis.server import RedisServer
+from zerog.backends.redis.server import RedisServer, server_of
+from zerog.backends.redis.url import PREFIX
 from zerog.contracts.queue import DEFAULT, FAIR_SHARE, TTR, Entry, Queue, Reservation, check_delay, check_options
 from zerog.exceptions import CorruptDocument, DatastoreError, InvalidValue, QueueUnavailable, ReservationLost
 from zerog.records.job import check_uuid
@@ -27,9 +28,18 @@ from zerog.support.clock import SYSTEM, Clock
 class RedisQueue(Queue):
     """The queue ``name`` on the server of a URL, for example ``redis://localhost:6379/0?prefix=shop``."""
 
-    def __init__(self, server: RedisServer | str, name: str = DEFAULT, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        server: RedisServer | str | None = None,
+        name: str = DEFAULT,
+        clock: Clock = SYSTEM,
+        *,
+        client: Any = None,
+        prefix: str = PREFIX,
+    ) -> None:
+        """Take a URL, or the caller's own ``client`` and a ``prefix`` for it, as RedisDatastore does."""
         self.name = name
-        self.server = RedisServer(server, clock) if isinstance(server, str) else server
+        self.server = server_of(server, clock, client, prefix)
         self.rejects = f"the list {self.server.prefix}q:{name}:rejected"
         self._waking = _Waking(self.server)
 

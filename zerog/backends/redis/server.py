@@ -16,10 +16,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from zerog.backends.redis.script import BUSY, listed, source
-from zerog.backends.redis.url import parse
+from zerog.backends.redis.url import PREFIX, parse
 from zerog.exceptions import (
     AmbiguousWrite,
     ConfigurationError,
@@ -40,6 +41,8 @@ except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"redis:// needs the redis client, which can't be imported ({error}); {how_to_install('redis')}"
     ) from None
+
+from zerog.backends.redis.client import address_of  # after redis, whose absence names the extra
 
 log = logging.getLogger("zerog")
 
@@ -63,15 +66,22 @@ _BUSY_CODE = re.compile(rf"\b({'|'.join(BUSY)})\b")
 
 
 class RedisServer:
-    """The server of a URL. Safe to share between threads; a forked child opens its own connections.
+    """The server of a URL or of ``client``, the caller's own. Safe to share between threads and with forked children.
 
     ``clock``: source of delays and of ``now`` if it stands for servers; otherwise the server's own clock is. Raises
-    ConfigurationError for an invalid URL; a missing server is noticed at the first call.
+    ConfigurationError for an invalid URL; a missing server is noticed at the first call. ``prefix``: that of the keys,
+    for a client; a URL has its own.
     """
 
-    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
-        self.name, self._url, prefix, self.timeout = parse(url)
-        self.prefix = f"{{{prefix}}}:"
+    def __init__(
+        self, url: str | None = None, clock: Clock = SYSTEM, *, client: Any = None, prefix: str = PREFIX
+    ) -> None:
+        if (url is None) == (client is None):
+            raise ConfigurationError("a Redis server needs either a URL or client=…, and not both")
+        address = address_of(client, prefix) if url is None else parse(url)
+        self.name, self.timeout = address.name, address.timeout
+        self._address = address
+        self.prefix = f"{{{address.prefix}}}:"
         self.clock = clock
         self._clients: dict[float, redis.Redis] = {}
         self._mine = _OfProcess()
@@ -278,10 +288,11 @@ class RedisServer:
     def _new_pool(self, timeout: float) -> ConnectionPool:
         # One call less, which a server before 7.2 doesn't know and a user may not be allowed. Over TLS its answer is
         # read with the session tickets, which the pool would take for an answer left in the connection.
-        quiet: dict[str, Any] = {} if self._url.startswith("rediss:") else {"driver_info": None}
+        quiet: dict[str, Any] = {} if self.name.startswith("rediss:") else {"driver_info": None}
+        given = self._address.options
         try:
-            return ConnectionPool.from_url(
-                self._url,
+            return (partial(ConnectionPool.from_url, self._address.client_url) if given is None else ConnectionPool)(
+                **(given or {}),
                 max_connections=CONNECTIONS,
                 protocol=2,  # works on every server, without a handshake
                 **quiet,
@@ -362,3 +373,8 @@ def _cause(error: BaseException) -> BaseException:
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def server_of(server: RedisServer | str | None, clock: Clock, client: Any, prefix: str) -> RedisServer:
+    """Return the server that an adapter is made of: one that is made already, a URL's, or a client's."""
+    return server if isinstance(server, RedisServer) else RedisServer(server, clock, client=client, prefix=prefix)

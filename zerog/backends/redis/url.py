@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from zerog.exceptions import ConfigurationError
@@ -28,6 +29,8 @@ class Address(NamedTuple):
     """The URL as the client takes it."""
     prefix: str
     timeout: float
+    options: Mapping[str, Any] | None = None
+    """How to connect, in place of ``client_url``: the options of a client of the caller's."""
 
 
 def parse(url: str) -> Address:
@@ -35,8 +38,7 @@ def parse(url: str) -> Address:
     parts, name = split(url), without_secrets(url)
     options = options_of(url, (*_OPTIONS, *_PASSED_ON))
     prefix = options.pop("prefix", PREFIX)
-    if not prefix or re.search(r"[{}\s]", prefix):
-        raise ConfigurationError(f"{name} has the prefix {prefix!r}; expected a text without spaces and braces")
+    check_prefix(prefix, name)
     timeout = seconds_of(options.pop("timeout", str(TIMEOUT)), name, 0.01)
     if parts.scheme == "unix":
         if not parts.path:
@@ -50,3 +52,10 @@ def parse(url: str) -> Address:
         if database and options.get("db", database) != database:
             raise ConfigurationError(f"{name} and its option db name two databases; expected one of both")
     return Address(name, f"{url.partition('?')[0]}?{urlencode(options)}", prefix, timeout)
+
+
+def check_prefix(prefix: object, name: str) -> str:
+    """Return the prefix of keys on the server of this name. Raises ConfigurationError."""
+    if type(prefix) is not str or not prefix or re.search(r"[{}\s]", prefix):
+        raise ConfigurationError(f"{name} has the prefix {prefix!r}; expected a text without spaces and braces")
+    return prefix

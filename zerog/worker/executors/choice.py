@@ -37,7 +37,7 @@ def fork_server_of(app: App, settings: Settings, owns_process: bool) -> ForkServ
     limit of their own.
     """
     is_wanted = owns_process or types_for_children(app, settings)
-    if settings.executor != "process" and not (app.datastore.shared and is_wanted):
+    if settings.executor != "process" and not (is_wanted and app.datastore.shared and app.datastore.forkable):
         return None
     app.engine.close()  # no connection of this process may live on in a child
     return ForkServer(child_main(app))
