@@ -1,21 +1,24 @@
 """Pauses between an error and the next run: values for the class attribute ``BACKOFF``.
 
-Any callable that takes the number of recorded errors, counted from 1, and the exception (None if the run was killed)
-and returns seconds will do; these are the usual ones. With ``jitter`` each pause is shorter by a share drawn at random,
-so that jobs which failed together aren't retried together: ``True`` stands for up to a quarter, a number from 0 to 1
-for another share. ``cap`` is the longest pause. All raise ConfigurationError for invalid arguments.
+Any callable of the number of recorded errors, counted from 1, that returns seconds will do, or one of that number and
+the exception (None if the run was killed); these are the usual ones. With ``jitter`` each pause is shorter by a share
+drawn at random, so that jobs which failed together aren't retried together: ``True`` stands for up to a quarter, a
+number from 0 to 1 for another share. ``cap`` is the longest pause. All raise ConfigurationError for invalid arguments.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from zerog.exceptions import ConfigurationError
 from zerog.support import jsonvalues
+from zerog.support.callables import signature_error
 from zerog.support.checks import LONGEST_DELAY, is_delay
 
 Backoff = Callable[[int, BaseException | None], float]
+AnyBackoff = Backoff | Callable[[int], float]
 
 JITTER = 0.25
 """Share of a pause by which ``jitter=True`` may shorten it."""
@@ -75,6 +78,11 @@ def exponential(
     if not is_delay(factor) or factor < 1:
         raise ConfigurationError(f"{text}: factor={jsonvalues.short_repr(factor)}; expected a number, 1 or more")
     return _Pauses(text, lambda count: first * float(factor) ** (count - 1), cap, jitter)
+
+
+def pause_of(given: Any, error_count: int, error: BaseException | None) -> object:
+    """Return what a BACKOFF returns. One that can be called with the number alone or with both gets both."""
+    return given(error_count) if signature_error(given, error_count, error) else given(error_count, error)
 
 
 def _check_seconds(text: str, name: str, value: object) -> None:

@@ -49,7 +49,8 @@ def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
     spec, converter = _apispec()
     properties: dict[str, Any] = {}
     required: list[str] = []
-    client_schemas = declaration_of(job_class).client_schemas
+    declaration = declaration_of(job_class)
+    client_schemas = declaration.client_schemas
     for schema in client_schemas:
         part = converter.schema2jsonschema(schema)
         properties.update(part.get("properties", {}))
@@ -59,6 +60,8 @@ def parameters_of(job_class: type[BaseJob]) -> dict[str, Any]:
     if required:
         described["required"] = sorted(required)
     described["additionalProperties"] = all(schema.unknown == EXCLUDE for schema in client_schemas)
+    if declaration.rest is not None:
+        described["additionalProperties"] = properties.pop(declaration.rest).get("additionalProperties", True)
     if definitions:
         described["$defs"] = definitions
     result: dict[str, Any] = _standing_alone(described)

@@ -81,6 +81,18 @@ def test_backoff_may_be_any_callable_of_the_number_of_errors_and_the_exception(a
     assert 99 < seconds_until_next(info) < 101
 
 
+class Patience:
+    def __call__(self, error_count: int) -> float:
+        return 200.0 * error_count
+
+
+@pytest.mark.parametrize("one", [lambda count: 200 * count, Patience(), lambda count, *, base=200: base * count])
+def test_backoff_may_take_the_number_of_errors_alone(app: zerog.App, executor: str, one: Any) -> None:
+    info = run_once(app, executor, fail, BACKOFF=one)
+    assert 199 < seconds_until_next(info) < 201
+    assert len(info["errors"]) == 1
+
+
 def test_the_number_of_errors_grows() -> None:
     recorded: list[tuple[int, str]] = []
 
@@ -215,9 +227,10 @@ def test_a_wrong_answer_after_a_kill_is_in_the_error_of_the_kill(app: zerog.App)
         (30, "BACKOFF is 30"),
         (None, "BACKOFF is None"),
         ("exponential", "BACKOFF is 'exponential'"),
-        (backoff.exponential, "can't be called with two arguments"),
-        (lambda count: 1, "can't be called with two arguments"),
-        (lambda self, count, error: 1, "can't be called with two arguments"),
+        (backoff.exponential, "is zerog.backoff.exponential itself; expected what it returns"),
+        (backoff.none, "is zerog.backoff.none itself; expected what it returns"),
+        (lambda: 1, "can't be called with one or two arguments"),
+        (lambda self, count, error: 1, "can't be called with one or two arguments"),
         (int, "BACKOFF is <class 'int'>"),
         (fail_async, "BACKOFF is <function fail_async"),
     ],

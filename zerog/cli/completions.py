@@ -54,10 +54,11 @@ def _parameters(app: App, ctx: click.Context, _incomplete: str) -> Iterator[tupl
     from zerog.jobs.declaration import declaration_of
 
     given = {word.partition("=")[0] for word in ctx.params.get("parameters") or ()}
-    for schema in declaration_of(app.job_class(ctx.params["job_type"])).client_schemas:
+    declaration = declaration_of(app.job_class(ctx.params["job_type"]))
+    for schema in declaration.client_schemas:
         for name, field in schema.load_fields.items():
             key = field.data_key or name
-            if key not in given:
+            if key not in given and key != declaration.rest:
                 yield f"{key}=", str(field.metadata.get("description") or "")
 
 

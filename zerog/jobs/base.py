@@ -82,9 +82,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Their priority, unless a submit names another; higher runs earlier."""
     MAX_ERRORS: ClassVar[int] = 3
     """Recorded errors after which ``continue_running`` ends the job."""
-    BACKOFF: ClassVar[backoff.Backoff] = backoff.DEFAULT
-    """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors and the
-    exception (None if the run was killed)."""
+    BACKOFF: ClassVar[backoff.AnyBackoff] = backoff.DEFAULT
+    """Seconds to wait after an error: one of ``zerog.backoff``, or any callable of the number of errors, or of that and
+    the exception (None if the run was killed)."""
     MAX_CONTINUES: ClassVar[int | None] = 1_000
     """Times that a job may ask to run again without an error; None for no limit."""
     MAX_CRASHES: ClassVar[int] = 3

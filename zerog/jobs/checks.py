@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields
 
+from zerog import backoff
 from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.jobs.size_limit import SMALLEST
 from zerog.jobs.submit_options import check_priority
@@ -110,14 +111,20 @@ def check_backoff(job_class: type[BaseJob]) -> None:
     given: object = job_class.BACKOFF
     expected = (
         "expected one of zerog.backoff, such as zerog.backoff.exponential(30), or a plain function "
-        "(error_count, error) -> seconds"
+        "(error_count) -> seconds or (error_count, error) -> seconds"
     )
     if not callable(given) or isinstance(given, type) or inspect.iscoroutinefunction(given):
         raise InvalidJobClass(f"{job_class.__qualname__}.BACKOFF is {jsonvalues.short_repr(given)}; {expected}")
+    for name in ("none", "constant", "linear", "exponential"):
+        if given is getattr(backoff, name):
+            raise InvalidJobClass(
+                f"{job_class.__qualname__}.BACKOFF is zerog.backoff.{name} itself; expected what it returns, such as "
+                "zerog.backoff.exponential(30)"
+            )
     why = signature_error(given, 1, None)
-    if why:
+    if why and signature_error(given, 1):
         raise InvalidJobClass(
-            f"{job_class.__qualname__}.BACKOFF can't be called with two arguments ({why}); {expected}"
+            f"{job_class.__qualname__}.BACKOFF can't be called with one or two arguments ({why}); {expected}"
         )
 
 

@@ -87,6 +87,8 @@ class Declaration:
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
         """Schemas that together accept a client's parameters."""
+        self.rest = job_class._REST
+        """The field that takes the parameters which have no field of their own, of a function with ``**kwargs``."""
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
         self._known = ENGINE_FIELDS | self._by_key.keys()
@@ -103,6 +105,7 @@ class Declaration:
         """
         if not isinstance(data, Mapping):
             raise ValidationError({"_schema": [f"expected an object of parameters, not {type(data).__name__}"]})
+        data = self.gathered(data)
         messages: dict[str, Any] = {
             str(name): ["is set by ZeroG and can't be given by a client."] for name in data if name in ENGINE_FIELDS
         }
@@ -114,7 +117,7 @@ class Declaration:
             try:
                 loaded = self._loaded(schema, part, partial)
             except ValidationError as error:
-                messages.update(error.normalized_messages())  # type: ignore[no-untyped-call]
+                messages.update(self._by_given_name(error.normalized_messages()))  # type: ignore[no-untyped-call]
                 continue
             for name in loaded.keys() - self.attributes:
                 messages[name] = ["Unknown field: the job has no place for it. A fields.Dict takes free parameters."]
@@ -125,6 +128,27 @@ class Declaration:
                 messages[name] = [secrets.REFUSED]
             raise ValidationError(messages)
         return result
+
+    def gathered(self, data: Mapping[str, Any], stored: Document | None = None) -> Mapping[str, Any]:
+        """Return parameters with those that have no field within the one for the rest, if there is such a field.
+
+        ``stored``: the document whose rest they are added to.
+        """
+        rest = {name: value for name, value in data.items() if name not in self._known}
+        if self.rest is None or not rest:
+            return data
+        before = data.get(self.rest, (stored or {}).get(self.rest) or {})
+        if not isinstance(before, Mapping):
+            return data
+        return {**{name: value for name, value in data.items() if name in self._known}, self.rest: {**before, **rest}}
+
+    def _by_given_name(self, messages: dict[str, Any]) -> dict[str, Any]:
+        """Return messages with those of the rest by the names that the client gave."""
+        of_rest = messages.get(self.rest or "")
+        if not isinstance(of_rest, dict):
+            return messages
+        named = {name: parts.get("key") or parts.get("value", parts) for name, parts in of_rest.items()}
+        return {**{name: part for name, part in messages.items() if name != self.rest}, **named}
 
     def _loaded(self, schema: Schema, part: Mapping[str, Any], partial: Sequence[str]) -> dict[str, Any]:
         """Return what a schema makes of its part of the parameters; None for a field that a hook removes.

@@ -148,30 +148,36 @@ def job_class_of(function: Callable[..., Any], job_type: str | None, base: Calla
         raise InvalidJobClass(f"{function.__qualname__}: base={base!r}; expected a subclass of BaseJob")
     check_yields_nothing(function.__qualname__, function)
     parameters = _parameters(function)
-    names = tuple(parameters)
+    rest = next((one.name for one in inspect.signature(function).parameters.values() if _takes_rest(one)), None)
+    names = tuple(name for name in parameters if name != rest)
     attributes = {
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "__qualname__": function.__qualname__,
         "JOB_TYPE": function.__name__ if job_type is None else job_type,
         "Params": type("Params", (base.Params or Schema,), parameters),
-        "run": _run_of(function, names),
+        "_REST": rest,
+        "run": _run_of(function, names, rest),
     }
     made = type(function.__name__, (base,), attributes)
     declaration_of(made)
     return made
 
 
-def _run_of(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
+def _run_of(function: Callable[..., Any], names: tuple[str, ...], rest: str | None) -> Callable[[Any], Any]:
+    def arguments(self: BaseJob) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in names}
+        return given if rest is None else {**given, **getattr(self, rest)}
+
     if inspect.iscoroutinefunction(function):
 
         async def run_async(self: BaseJob) -> Any:
-            return await function(self, **{name: getattr(self, name) for name in names})
+            return await function(self, **arguments(self))
 
         return run_async
 
     def run(self: BaseJob) -> Any:
-        return function(self, **{name: getattr(self, name) for name in names})
+        return function(self, **arguments(self))
 
     return run
 
@@ -184,7 +190,32 @@ def _parameters(function: Callable[..., Any]) -> dict[str, fields.Field[Any]]:
             f"{name} takes no job; expected def {function.__name__}(job, …), with parameters after it"
         )
     hints = _hints(function, [parameter.name for parameter in given[1:]])
-    return {parameter.name: _field(name, parameter, hints) for parameter in given[1:]}
+    return {
+        parameter.name: _rest_of(name, parameter, hints, given[0])
+        if _takes_rest(parameter)
+        else _field(name, parameter, hints)
+        for parameter in given[1:]
+    }
+
+
+def _takes_rest(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is inspect.Parameter.VAR_KEYWORD
+
+
+def _rest_of(
+    function: str, parameter: inspect.Parameter, hints: dict[str, Any], job: inspect.Parameter
+) -> fields.Field[Any]:
+    """Return the field of ``**kwargs``: a client's other parameters by name, of the annotated type, or any JSON."""
+
+    def check(name: str) -> None:
+        if name == job.name and job.kind is not inspect.Parameter.POSITIONAL_ONLY:
+            raise ValidationError("Is the function's name for the job itself; no client can give it.")
+
+    try:
+        values = field_of(hints.get(parameter.name, Any))
+    except Unsupported as error:
+        raise InvalidJobClass(f"{function}: the parameter **{parameter.name} {error}") from None
+    return fields.Dict(keys=fields.String(validate=check), values=values, load_default=dict)
 
 
 def _hints(function: Callable[..., Any], names: list[str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
         raise InvalidValue(f"no parameter was given for job {head['uuid']}; nothing was changed")
     declaration = declaration_of(job_class)
     lifted = declaration.chain.lift(head)
+    params = declaration.gathered(params, lifted)
     names = {
         field.data_key or name: name
         for schema in declaration.client_schemas

@@ -31,6 +31,8 @@ class StoredJob:
     """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
     MAX_DOCUMENT: ClassVar[int | None] = None
     """Bytes that the job's fields may take as JSON, without its history; None for what any document may (4 MiB)."""
+    _REST: ClassVar[str | None] = None
+    """The field that takes a client's parameters without a field of their own, for a function with ``**kwargs``."""
     _RESERVED: ClassVar[frozenset[str]]
     """Names of BaseJob itself, which no field may have."""
 

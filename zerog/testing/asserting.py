@@ -60,13 +60,21 @@ def _check_names(app: App, job_type: str, wanted: Mapping[str, Any]) -> None:
     declaration = declaration_of(app.registry.get_class(job_type))
     known = {field.attribute for field in declaration.fields.values()} | ENGINE_FIELDS
     for field in wanted:
-        if field not in known:
+        if field not in known and declaration.rest is None:
             raise AssertionError(f"jobs of type {job_type!r} have no field {field!r}{declaration.suggestion(field)}")
 
 
 def _fits(job: BaseJob, wanted: Mapping[str, Any]) -> bool:
     dumped = job.dump()
-    return all(value in (getattr(job, field), dumped.get(field)) for field, value in wanted.items())
+    return all(value in _values(job, field, dumped) for field, value in wanted.items())
+
+
+def _values(job: BaseJob, field: str, dumped: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return a field's Python value and its JSON; those of ``**kwargs`` of a function are fields here, too."""
+    rest = declaration_of(type(job)).rest
+    if rest is None or hasattr(job, field):
+        return getattr(job, field), dumped.get(field)
+    return getattr(job, rest).get(field, ...), dumped[rest].get(field, ...)
 
 
 def _listed(jobs: list[BaseJob], names: list[str]) -> str:
@@ -75,7 +83,8 @@ def _listed(jobs: list[BaseJob], names: list[str]) -> str:
 
 
 def _shown(job: BaseJob, name: str) -> Any:
-    return HIDDEN if job.dump().get(name) == HIDDEN else getattr(job, name)
+    value, dumped = _values(job, name, job.dump())
+    return HIDDEN if dumped == HIDDEN else value
 
 
 def _others(app: App) -> str:

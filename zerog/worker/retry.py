@@ -32,7 +32,8 @@ def retry_delay(job_class: type[BaseJob], error_count: int, error: BaseException
     ``error`` is what the run raised, None if it was killed.
     """
     try:
-        answer: object = job_class.BACKOFF(error_count, error)  # from the class: a function there is no method
+        # From the class: a function there is no method.
+        answer = backoff.pause_of(job_class.BACKOFF, error_count, error)
     except BaseException as failure:  # sys.exit() in it ends no worker
         return _instead(job_class, error_count, f"raised {jsonvalues.short_repr(failure)}")
     if is_delay(answer):
