@@ -20,11 +20,13 @@ from zerog.backends.redis.commands import (
     Command,
     change,
     changed_by,
+    hash_name,
     head_of,
     json_of,
     needs_whole,
     reading,
     stored,
+    text_of,
     token_of,
 )
 from zerog.backends.redis.indexes import (
@@ -199,10 +201,25 @@ class RedisDatastore(Datastore):
         return _page(list(found.values()), limit, unreadable)
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
-        number = counted(self.server, query.narrowed) if check_cap(cap) and not query.rest else None
-        if number is not None:
-            return Count(min(number, cap), number > cap)
-        return super().count(query, cap)
+        narrowed = query.narrowed
+        there = counted(self.server, narrowed) if check_cap(cap) else None
+        if there is None:
+            return super().count(query, cap)
+        if not query.rest:
+            return Count(min(there, cap), there > cap)
+        number, left, start = 0, cap, list[str]()
+        while left > 0 and (listed := self._listed(narrowed, start, min(left, AT_ONCE))):
+            start = listed[-1][0]
+            left -= len(listed)
+            number += self._tally([place[-1] for place, _ in listed], query)
+        return Count(number, there > cap)
+
+    def _tally(self, keys: list[str], query: FindQuery) -> int:
+        """Return how many of these jobs have the values that an index doesn't show."""
+        fields = [text for field, value in query.rest.items() for text in (hash_name(field), text_of(value, field))]
+        number, unsure = self.server.one({"command": "tally", "keys": keys, "fields": fields}, "count", writes=False)
+        heads = self.read_heads([key.decode() for key in unsure]).found.values() if unsure else ()
+        return int(number) + sum(query.place("", head) is not None for head in heads)
 
     def setup(self) -> list[str]:
         """Enter the jobs that older code has stored or ended into the indexes that it doesn't maintain."""

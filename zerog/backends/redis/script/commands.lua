@@ -8,6 +8,7 @@ local COMMANDS = {
   claim = claim,
   submit = submit,
   find = find,
+  tally = tally,
   take = take,
   peek = peek,
   holds = holds,

@@ -157,6 +157,35 @@ local function read(c)
   return answer
 end
 
+-- Return how many of these documents have fields with these JSON texts (name, text, …), and the keys of those that have
+-- to be read to find out. A text within the body counts if the name occurs there once.
+local function tally(c)
+  local number, unsure = 0, {}
+  for _, key in ipairs(c.keys) do
+    local fits, is_sure = true, true
+    for i = 1, #c.fields, 2 do
+      local name, text = c.fields[i], c.fields[i + 1]
+      local stored = redis.pcall('HMGET', document(key), name, 'body')
+      local whole, body = stored[1], stored[2] or ''
+      if stored.err then
+        fits = false
+      elseif whole then
+        fits = fits and whole == text
+      else
+        local at = body:find(name, 1, true)
+        is_sure = is_sure and not (at and body:find(name, at + 1, true))
+        fits = fits and at and body:sub(at + #name, at + #name + #text - 1) == text
+      end
+    end
+    if not is_sure then
+      unsure[#unsure + 1] = key
+    elseif fits then
+      number = number + 1
+    end
+  end
+  return {number, unsure}
+end
+
 -- arithmetic on JSON texts
 
 -- Return the number of a JSON text and whether it is a float; nil for other texts and numbers that no double can hold.

@@ -16,6 +16,7 @@ COMMANDS = {
     "submit": "documents, each with put and kind -> for each its token and the id of its entry; 0 if one exists",
     "find": "status, due, until_time with job_type, or order with since, until_time; after, limit -> "
     "members of one index, in order; without a status those of each",
+    "tally": "keys, fields -> how many of these documents have these fields, and the keys of those to be read",
     "list": "index, members -> 1; corrects that index",
     "take": "queues, want, turn, reservation, or key_prefix and claims -> how many were rejected, and for each entry "
     "its queue, itself, token, head, and the name and epoch of its claim",
@@ -35,6 +36,7 @@ COMMANDS = {
 WORDS = {
     "command": "name of the command",
     "key": "key of a document",
+    "keys": "keys of documents",
     "token": "token that the document has to have; * for any",
     "epoch": "epoch that it has to have",
     "nonce": "part of its owner as JSON that has to be there: the name of the run",

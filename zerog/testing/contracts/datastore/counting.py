@@ -13,11 +13,15 @@ from zerog.records.operations import Append, Document, Set
 from zerog.testing.contracts.datastore.order import OrderRules
 from zerog.testing.contracts.datastore.values import STORABLE, same
 
+ODD = 'é "q\0,"queueName":"q"'
+"""A name that an index has to escape."""
+
 QUERIES: list[dict[str, Any]] = [
     {"status": "queued"},
     {"status": "running"},
     {"status": "nothing"},
     {"status": "queued", "queue": "q"},
+    {"status": "queued", "queue": ODD},
     {"status": "queued", "job_type": "a 'b\"\0c"},
     {"status": "queued", "job_type": "x", "queue": "q"},
     {"due": "2"},
@@ -51,7 +55,8 @@ class CountRules(OrderRules):
         documents: list[Document] = []
         for number in range(24):
             status = ("queued", "failed", "running", "queued")[number % 4]
-            more = {"jobType": ("x", "a 'b\"\0c")[number % 2], "queueName": ("q", "p", "q")[number % 3]}
+            more: Document = {"jobType": ("x", "a 'b\"\0c")[number % 2], "queueName": ("q", "p", ODD)[number % 3]}
+            more |= {"nested": [{"a": 1, "queueName": "q"}]} if number % 4 == 0 else {}
             times: Document = {"createdAt": str(number % 5)}
             times |= {"finishedAt": str(number % 4)} if status == "failed" else {"due": str(number % 3)}
             documents.append({"status": status, **more, **times})
