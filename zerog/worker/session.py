@@ -41,6 +41,9 @@ log = logging.getLogger("zerog")
 UUIDS = 20
 """Running jobs that a worker's record names, at most; all are counted."""
 
+DEBUG_PACE = 0.05
+"""Seconds between two looks for jobs in debug mode, in which the thread that looks runs them."""
+
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to reach the datastore at the start, at most, before jitter."""
 
@@ -103,6 +106,7 @@ class Session:
         )
         self._executor = executor_of(app, settings, self._forkserver, self._fetcher.done, clock)
         self._started_at = to_text(clock.now())
+        self._executor.interrupted = stop_request.ask
         self._fetcher.serve(self._executor)
         self._control = CommandPoller(app.datastore, name, self._follow, clock, self._executor.cancel)
         self._records = WorkerRecords(app.engine)
@@ -184,6 +188,10 @@ class Session:
         self._sweeping.start()
 
     def _log_limited(self) -> None:
+        if self._settings.debug:
+            text = "worker %s is in debug mode: jobs run one at a time in the thread that called run(), without time "
+            log.warning(text + "limits, under a lease of %.0f s; not for production", self._name, self._settings.lease)
+            return
         limited = ", ".join(types_for_children(self._app, self._settings))
         if not limited or self._settings.executor == "process":
             return
@@ -261,10 +269,12 @@ class Session:
     # end
 
     def _until_end(self, burst: bool) -> None:
-        pace = min(0.5, self._settings.lease / 15, self._reporter.pace)
+        pace = DEBUG_PACE if self._settings.debug else min(0.5, self._settings.lease / 15, self._reporter.pace)
         store = self._fetcher
         at_its_end = False
         while not self._stop_request.event.is_set() and store.failure is None:
+            if self._executor.work():
+                continue
             self._lease.check()
             self._executor.enforce()
             if (why := self._executor.broken() or self._dead_thread()) is not None:

@@ -26,6 +26,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BUILD_VARIABLE = "ZEROG_BUILD"
 """Environment variable with the build of the code, for workers without ``build_id``."""
 
+DEBUG_VARIABLE = "ZEROG_DEBUG"
+"""Environment variable for debug mode, for workers without ``debug``."""
+
+DEBUG_LEASE = 3600.0
+"""Seconds of lease in debug mode: a debugger may stop the thread that renews it, too."""
+
 LONGEST_TEXT = 100
 """Characters of a name or a build."""
 
@@ -45,6 +51,7 @@ class Settings:
     max_memory: int | None
     connect_retries: int | None
     signals: tuple[int, ...]
+    debug: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("concurrency", self.concurrency, 1, 1_000)
@@ -78,6 +85,7 @@ def settings_of(
     name: str | None,
     build_id: str | None,
     signals: Sequence[int],
+    debug: bool | None,
     **rest: Any,
 ) -> Settings:
     """Return the settings, with defaults from app, machine and environment. Raises ConfigurationError."""
@@ -99,7 +107,22 @@ def settings_of(
         signals=numbers,
         **rest,
     )
-    return replace(settings, lease=float(settings.lease), grace=float(settings.grace))
+    settings = replace(settings, lease=float(settings.lease), grace=float(settings.grace))
+    if is_debug(debug):
+        return replace(settings, debug=True, executor="thread", concurrency=1, lease=DEBUG_LEASE)
+    return settings
+
+
+def is_debug(given: object) -> bool:
+    """Return True for debug mode, as given or, with None, by the environment. Raises ConfigurationError."""
+    if given is None:
+        text = os.environ.get(DEBUG_VARIABLE, "")
+        if text not in ("", "0", "1"):
+            raise ConfigurationError(f"{DEBUG_VARIABLE}={text!r:.80}; expected 1 for debug mode, 0 or nothing for none")
+        return text == "1"
+    if type(given) is not bool:
+        raise ConfigurationError(f"debug={given!r:.80}; expected True, False, or None for {DEBUG_VARIABLE}")
+    return given
 
 
 def _check_threads() -> None:

@@ -58,6 +58,9 @@ class Worker:
     none. ``on_fatal``: called with the error that ends this worker, before it is raised: ``def``, or ``async def``,
     which gets an event loop of its own. It can't prevent the end, and what it raises is logged.
 
+    ``debug``: jobs run one at a time in the thread that calls ``run``, without time limits and under a lease of an
+    hour, whatever ``executor``, ``concurrency`` and ``lease`` are; None for the environment variable ZEROG_DEBUG.
+
     Raises ConfigurationError for anything that could not work.
     """
 
@@ -87,6 +90,7 @@ class Worker:
         signals: Sequence[int] = SIGNALS,
         reporter: HealthReporter | None = None,
         on_fatal: Callable[[BaseException], object] | None = None,
+        debug: bool | None = None,
     ) -> None:
         self.settings = settings_of(
             queues,
@@ -94,6 +98,7 @@ class Worker:
             name,
             build_id,
             signals,
+            debug,
             concurrency=concurrency,
             executor=executor,
             lease=lease,
@@ -102,7 +107,7 @@ class Worker:
             max_memory=max_memory,
             connect_retries=connect_retries,
         )
-        _check(app, executor, on_fatal)
+        _check(app, self.settings.executor, on_fatal)
         self.app = app
         # Never reused: a worker under an old name could be mistaken for its predecessor.
         self.name = f"{self.settings.name}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -166,6 +171,11 @@ class Worker:
             end.wait()
 
     def __enter__(self) -> Worker:
+        if self.settings.debug:
+            raise ConfigurationError(
+                "a worker in debug mode runs jobs in the thread that calls run(), which `with` has none for; expected "
+                "Worker(…, debug=True).run()"
+            )
         session = self._open()
         self._background = EmbeddedWorker(lambda: self._work(session, False), self._stop_request)
         return self

@@ -13,7 +13,7 @@ import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED, fail
 from zerog.cli.logging import FORMATS, WorkerLogging, keep_streams
-from zerog.worker.settings import EXECUTORS, GRACE, LEASE
+from zerog.worker.settings import EXECUTORS, GRACE, LEASE, is_debug
 
 if TYPE_CHECKING:
     from zerog.worker.session import WorkerStats
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--grace", type=float, default=GRACE, show_default=True, help="Seconds for running jobs at shutdown.")
 @click.option("--queues", default="", metavar="A,B", help="Queues to serve, in order of priority.")
+@click.option("--debug/--no-debug", default=None, help="For debuggers: one job at a time, no limits.  [$ZEROG_DEBUG]")
 @click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @click.option("--max-jobs", type=int, help="Runs after which a child, or a worker without children, is replaced.")
@@ -70,11 +71,9 @@ def worker(
     logs = WorkerLogging(log_level, log_format)
     link, buried = link_to_supervisor(), buried_workers()
     reporter = from_environment(heartbeat, link)
-    if processes > 1:
+    if processes > 1 and not is_debug(options["debug"]):
         logs.decide()
-        options |= {"log_level": log_level, "log_format": log_format}
-        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
-        command = [sys.executable, "-m", "zerog", "worker", app, *given, *["--burst"] * burst]
+        command = _command(app, burst, log_level=log_level, log_format=log_format, **options)
         sys.exit(Supervisor(command, processes, options["grace"], burst, reporter=reporter).run())
     loaded = load_shared(app)
     logs.decide()
@@ -98,6 +97,13 @@ def _summary(stats: WorkerStats) -> str:
     names = ("succeeded", "failed", "cancelled", "requeued", "released", "lost")
     ends = [f"{count} {name}" for name in names if (count := getattr(stats, name))]
     return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"
+
+
+def _command(app: str, burst: bool, debug: bool | None, **options: Any) -> list[str]:
+    """Return the command of each of several processes."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    flags = [*["--burst"] * burst, *["--no-debug"] * (debug is False)]
+    return [sys.executable, "-m", "zerog", "worker", app, *given, *flags]
 
 
 def _make_worker(app: zerog.App, queues: str, max_memory: int | None, **options: Any) -> zerog.Worker:

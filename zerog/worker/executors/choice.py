@@ -36,6 +36,8 @@ def fork_server_of(app: App, settings: Settings, owns_process: bool) -> ForkServ
     ``owns_process``: whether nothing but the worker uses this process, so that it may fork for jobs to come that have a
     limit of their own.
     """
+    if settings.debug:
+        return None
     is_wanted = owns_process or types_for_children(app, settings)
     if settings.executor != "process" and not (is_wanted and app.datastore.shared and app.datastore.forkable):
         return None
@@ -52,6 +54,10 @@ def executor_of(
 ) -> Executor:
     """Return the executor, which calls ``done`` with the end of each run; not started yet."""
     common = app, settings.concurrency, settings.lease, done, clock, fork_server
+    if settings.debug:
+        from zerog.worker.executors.debug import DebugExecutor  # with a debugger's modules
+
+        return DebugExecutor(*common)
     if settings.executor == "process":
         return ProcessExecutor(*common, settings.max_jobs or JOBS_PER_CHILD, settings.max_memory)
     if settings.executor == "async":

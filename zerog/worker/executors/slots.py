@@ -85,6 +85,8 @@ class Executor:
         self.stopping = threading.Event()
         self.opened: Callable[[Claim], bool] = lambda _claim: True
         """Called before anything is done with a claim; one for which it returns False has been dealt with."""
+        self.interrupted: Callable[[], object] = lambda: None
+        """Called when a run was ended by Ctrl-C or a debugger, in debug mode."""
         self._done = done
         self._count = count
         self._todo = ClaimQueue()
@@ -106,6 +108,10 @@ class Executor:
             thread = threading.Thread(target=self._loop, name=f"zerog-slot-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def work(self) -> bool:
+        """Run a job in the calling thread; False if there is none for it, as always where slots have their own."""
+        return False
 
     def add(self, claims: list[Claim], are_short: bool = False) -> None:
         """Run these jobs as slots get free. ``are_short``: recent ones took next to no time."""

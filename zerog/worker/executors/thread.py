@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import after_claim
-from zerog.jobs.limits import limits_of
+from zerog.jobs.limits import Limits, limits_of
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors.forkserver import ForkServer
@@ -45,7 +45,10 @@ class ThreadExecutor(ProcessExecutor):
         self._todo.add(claims, for_few=are_short)
 
     def _is_for_child(self, claim: Claim) -> bool:
-        return self._forkserver is not None and limits_of(claim.job[0], claim.head).timeout is not None
+        return self._forkserver is not None and self._limits(claim).timeout is not None
+
+    def _limits(self, claim: Claim) -> Limits:
+        return limits_of(claim.job[0], claim.head)
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         run = self._runs.get(claim.nonce)
@@ -79,7 +82,7 @@ class ThreadExecutor(ProcessExecutor):
 
     def _begin(self, claim: Claim) -> Run:
         """Return the right to write to a claimed job; ``revoke`` can withdraw it until it is deleted from ``_runs``."""
-        limits = limits_of(claim.job[0], claim.head)
+        limits = self._limits(claim)
         run = Run(
             self.app.engine.datastore,
             claim.key,
