@@ -13,6 +13,7 @@ from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
@@ -81,7 +82,8 @@ class App(JobReader):
         self.clock = clock
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: list, drain, pause."""
-        self._reconciler = Reconciler(self.engine, f"app-{os.getpid()}", clock, INTERVAL, self.registry.kept)
+        name, self._on_discard = f"app-{os.getpid()}", discarder(self)
+        self._reconciler = Reconciler(self.engine, name, clock, INTERVAL, self.registry.kept, self._on_discard)
 
     @property
     def datastore(self) -> Any:
@@ -330,15 +332,16 @@ class App(JobReader):
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def discard(self, uuid: str, reason: str = "", ended: str | None = None, damaged: bool = False) -> None:
-        """Remove a job that has ended, with its history; ``reason`` is for the log, the rest as for ``retry``.
+    def discard(
+        self, uuid: str, reason: str = "", ended: str | None = None, damaged: bool = False, on_discard: bool = True
+    ) -> None:
+        """Remove a job that has ended, with its history; ``reason`` is for the log, ``ended`` as for ``retry``.
 
-        ``damaged``: remove a job whose document is corrupt, whatever its status, and no other one.
+        ``on_discard``: whether its class's is called. ``damaged``: remove a corrupt document, and no other.
         """
         if damaged:
-            self.engine.discard_damaged(uuid, reason)
-        else:
-            self.engine.discard(uuid, reason, ended)
+            return self.engine.discard_damaged(uuid, reason)
+        return self.engine.discard(uuid, reason, ended, self._on_discard if on_discard else None)
 
     def setup(self) -> dict[str, list[str]]:
         """Make what the datastore and the queue need before their first use; safe to repeat.

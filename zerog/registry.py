@@ -28,7 +28,7 @@ from zerog.jobs.ending import Ending, ending_of
 from zerog.jobs.load import construct
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
-from zerog.maintenance.retention import Keep
+from zerog.maintenance.kept import Keep
 from zerog.records.fields import ENGINE_FIELDS, HISTORY
 from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, check_head, make_key
 from zerog.records.operations import dropped_field
@@ -113,7 +113,8 @@ class JobRegistry:
             ):
                 if span is not None:
                     seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
-                    kept.setdefault(status, {})[job_type] = Keep(seconds, declaration_of(job_class).version)
+                    declaration = declaration_of(job_class)
+                    kept.setdefault(status, {})[job_type] = Keep(seconds, declaration.version, declaration.discards)
         return kept
 
     def get_class(self, job_type: str | None) -> type[BaseJob]:

@@ -18,8 +18,8 @@ from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords, worker_key
+from zerog.maintenance.kept import Keep
 from zerog.maintenance.reconcile import Reconciler
-from zerog.maintenance.retention import Keep
 from zerog.records.job import Document, make_key, new_document, new_uuid
 from zerog.records.operations import Set
 from zerog.support import failpoints

@@ -18,8 +18,8 @@ from zerog.engine.transitions import WorkerIdentity, waiting
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import reconcile, redelivery, sweep
+from zerog.maintenance.kept import Keep
 from zerog.maintenance.reconcile import SWEEPER, Reconciler
-from zerog.maintenance.retention import Keep
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Set, apply
 from zerog.support.clock import to_text

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from zerog.cli.console import make_console, print_wrapped
 from zerog.cli.output import STALLED, STYLES, age, percent
+from zerog.jobs.discarding import failures_of
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
 from zerog.records.job import EXPIRED, Document
@@ -85,6 +86,9 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         has_expired = document.get("resultCode") == EXPIRED
         more = "no run had begun" if has_expired else "unless a run has begun by then"
         yield "Expired" if has_expired else "Expires", f"{flat(document['expiresAt'])}, {more}"
+    if failures := failures_of(document):
+        note, times = document["onDiscard"], "once" if failures == 1 else f"{failures} times"
+        yield "Discard", f"on_discard failed {times}, at {flat(note.get('at'))}: {flat(note.get('error'))}"
     if document.get("cancelRequested"):
         yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
     if document.get("owner"):

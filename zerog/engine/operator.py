@@ -34,6 +34,10 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 
+OnDiscard = Callable[[Document], None]
+"""Calls the ``on_discard`` of the job of a head. Raises JobStateError if the job is to be kept."""
+
+
 class OperatorVerbs(EngineBase):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
@@ -144,10 +148,13 @@ class OperatorVerbs(EngineBase):
         apply(head, [operation for operation in operations if not isinstance(operation, Append)])
         return self._deliver(key, head, token, 0, "submit")[0]
 
-    def discard(self, uuid: str, reason: str = "", ended: str | None = None) -> None:
+    def discard(
+        self, uuid: str, reason: str = "", ended: str | None = None, on_discard: OnDiscard | None = None
+    ) -> None:
         """Remove a job that has ended, or that was never enqueued, with its history.
 
-        A later delivery is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. Raises JobNotFound,
+        A later delivery is dropped. ``reason`` is for the log; ``ended`` as for ``retry``. ``on_discard`` is called
+        with the head of a job that may be removed, before that is; what it raises keeps the job. Raises JobNotFound,
         JobStateError for a job that waits or runs or has ended at another time, SchemaTooNew for a layout that newer
         code has written, AmbiguousWrite if it is unknown whether it is gone, DatastoreError if the datastore can't
         delete.
@@ -169,6 +176,8 @@ class OperatorVerbs(EngineBase):
             _check_end(head, ended)
             if (why := why_kept(self, head)) is not None:
                 raise JobStateError(f"job {uuid} can't be removed yet: {why}. Nothing was removed.")
+            if on_discard is not None and not attempts.unanswered:
+                on_discard(head)
             with attempts:
                 failpoint("discard.delete")
                 self.datastore.delete(key, cas=token)
@@ -200,15 +209,16 @@ class OperatorVerbs(EngineBase):
 
     # for reconcile
 
-    def discard_all(self, heads: Sequence[Document], reason: str) -> list[str]:
+    def discard_all(self, heads: Sequence[Document], reason: str, on_discard: OnDiscard | None = None) -> list[str]:
         """Remove ended jobs, each only if its end is still that of its head; return the uuids of those removed.
 
-        A job that can't be removed now, whatever the reason, is left for another time.
+        A job that can't be removed now, whatever the reason, is left for another time. ``on_discard`` as for
+        ``discard``; with it jobs are removed one by one.
         """
         removed: list[Document] = []
         for some in self._groups([head for head in heads if why_kept(self, head) is None]):
             try:
-                removed += self._discard(some, reason)
+                removed += self._discard_each(some, reason, on_discard) if on_discard else self._discard(some, reason)
             except AmbiguousWrite as error:
                 log.debug("the next sweep finds which ended jobs are removed: %s", error)
             except LEAVE_ALONE:  # of one job: find out which
@@ -220,11 +230,13 @@ class OperatorVerbs(EngineBase):
         """Remove ended jobs in one step, all or none of those whose end is the same; return the heads of those."""
         return self._discard_each(heads, reason)
 
-    def _discard_each(self, heads: Sequence[Document], reason: str) -> list[Document]:
+    def _discard_each(
+        self, heads: Sequence[Document], reason: str, on_discard: OnDiscard | None = None
+    ) -> list[Document]:
         removed = []
         for head in heads:
             try:
-                self.discard(head["uuid"], reason, head["finishedAt"])
+                self.discard(head["uuid"], reason, head["finishedAt"], on_discard)
             except (JobNotFound, JobStateError, AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
                 log.debug("an ended job is not removed: %s", error)
             else:

@@ -155,6 +155,7 @@ def check_methods(job_class: type[BaseJob]) -> None:
             )
     for name, arguments in (("before_run", ()), ("after_run", ()), ("on_error", (None,))):
         _check_hook(job_class, name, arguments)
+    _check_on_discard(job_class)
     init = job_class.__init__
     takes = inspect.signature(init).parameters.values()
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes):
@@ -187,6 +188,15 @@ def _check_hook(job_class: type[BaseJob], name: str, arguments: tuple[None, ...]
     why = signature_error(hook, *bound, *arguments)
     if why:
         raise InvalidJobClass(f"{where} can't be called as it will be ({why}); {form}")
+
+
+def _check_on_discard(job_class: type[BaseJob]) -> None:
+    _check_hook(job_class, "on_discard", ())
+    if inspect.iscoroutinefunction(job_class.on_discard):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.on_discard is asynchronous; expected def on_discard(self), since the program "
+            "that removes the job calls it, in a thread without an event loop"
+        )
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:

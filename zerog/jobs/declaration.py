@@ -71,6 +71,8 @@ class Declaration:
         checks.check_place(job_class)
         self.follower = None if job_class.on_end is StoredJob.on_end else f"{self.job_type}.on_end"
         """Type of the job that calls ``on_end``; None for a class without one."""
+        self.discards = job_class.on_discard is not StoredJob.on_discard
+        """True if the class has ``on_discard``."""
         self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY, "follower": self.follower}
         groups = {
             "Params": _declared(job_class, self._params),

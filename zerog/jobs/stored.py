@@ -163,6 +163,14 @@ class StoredJob:
         worker runs. The object is loaded anew, outside of a run. May return and raise what ``run()`` may.
         """
 
+    def on_discard(self) -> None:
+        """Remove what belongs to the job, such as its files: override it. Called before the job's document is removed.
+
+        By ``app.discard``, ``zerog jobs rm`` or the sweep that follows RETAIN, in the program that removes the job, at
+        least once: a crash repeats it, so what is gone already is no error. What it raises keeps the job; it is logged,
+        and a sweep tries again, after 20 seconds at first and an hour at most. Plain code, without a time limit.
+        """
+
     # within a run
 
     def keep_alive(self) -> None:

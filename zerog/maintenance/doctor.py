@@ -22,9 +22,11 @@ from zerog.fleet.crew import Crew
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector
+from zerog.maintenance.discards import failed
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
+from zerog.maintenance.kept import named
 from zerog.maintenance.redelivery import entry_of
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
@@ -32,6 +34,9 @@ from zerog.records.worker import Record, lease_of, read_workers
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
+
+DISCARD = "mend its cause: a sweep tries again, at least once an hour; or remove them without calling it"
+"""The remedy for jobs whose ``on_discard`` fails."""
 
 PAGE = 500
 """Heads read at a time."""
@@ -247,6 +252,12 @@ class Doctor:
             what = f"RETAIN is without effect for {', '.join(types)}: {why}"
             yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
             return
+        discards = Finding("jobs are kept because their on_discard failed", 0, DISCARD, True)
+        for head, times in failed(self.engine, named(kept, with_hook=True)):
+            discards.add(head["uuid"], f"{head['jobType']}, {times} times: {head['onDiscard'].get('error')}")
+        discards.command_for_jobs(self.zerog, "jobs rm", "--no-on-discard")
+        if discards.count:
+            yield discards
         for status, job_type, page in left_over(self.engine.datastore, kept, self.engine.now()):
             oldest = min(str(head["finishedAt"]) for head in page.heads)
             what = (

@@ -31,13 +31,16 @@ from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.decision import is_expired
 from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, is_to_be_followed
+from zerog.engine.operator import OnDiscard
 from zerog.engine.transitions import UNSUITABLE_DELAY
 from zerog.exceptions import AmbiguousWrite, CasMismatch, JobNotFound, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
+from zerog.maintenance.discards import Discards
+from zerog.maintenance.kept import Kept
 from zerog.maintenance.redelivery import Redelivery
-from zerog.maintenance.retention import Kept, Retention
+from zerog.maintenance.retention import Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
 from zerog.records.fields import PENDING, is_count, is_timestamp
@@ -74,7 +77,9 @@ class Reconciler:
         clock: Clock = SYSTEM,
         interval: float = INTERVAL,
         kept: Callable[[], Kept] = dict,
+        on_discard: OnDiscard | None = None,
     ) -> None:
+        """``kept``: how long ended jobs are kept. Without ``on_discard`` those stay whose classes have one."""
         self.engine = engine
         self._records = WorkerRecords(engine)
         self.name = name
@@ -82,7 +87,7 @@ class Reconciler:
         self.interval = interval
         self._watch = FailureDetector(engine.datastore, clock)
         self._audit = Audit(engine.datastore)
-        self._retention = Retention(engine, kept)
+        self._retention = Retention(engine, kept, Discards(engine, on_discard))
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
         self._taking = threading.Lock()
         self._left = False

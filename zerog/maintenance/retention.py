@@ -9,20 +9,17 @@ RETAIN_FAILED.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from zerog.contracts.datastore import Datastore, FindQuery, Page
 from zerog.engine.engine import Engine
-from zerog.exceptions import CorruptDocument, DatastoreError, DatastoreUnavailable, InvalidUuid, SchemaTooNew
-from zerog.records.job import Document, check_head, check_layout, make_key
+from zerog.exceptions import DatastoreError, DatastoreUnavailable
+from zerog.maintenance.discards import Discards
+from zerog.maintenance.kept import PAGE, REASON, Keep, Kept, is_known, named, until_of
 from zerog.support.clock import text_after, to_text
 
 log = logging.getLogger("zerog")
-
-PAGE = 200
-"""Heads read at a time, and jobs removed in one transaction: ended jobs may have large outputs."""
 
 BUDGET = 5.0
 """Seconds after which a sweep leaves the rest to the next one, which is then due soon: other repairs get their turn."""
@@ -36,17 +33,6 @@ PAUSE = 0.05
 
 OVERDUE = 900.0
 """Seconds after which a job should have been removed at the latest."""
-
-
-class Keep(NamedTuple):
-    """Seconds for which jobs of a type are kept, by code that can read documents up to this version."""
-
-    seconds: float
-    version: float
-
-
-Kept = Mapping[str, Mapping[str, Keep]]
-"""By status and type, the retention of ended jobs; those that aren't listed are kept for ever."""
 
 
 def why_not(datastore: Datastore, kept: Kept) -> str | None:
@@ -73,9 +59,9 @@ def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple
     """Yield statuses and types of jobs that should have been removed OVERDUE seconds ago, with a page of each."""
     for status, types in kept.items():
         for job_type, keep in types.items():
-            until = text_after(to_text(now), -keep.seconds - OVERDUE)
+            until = until_of(keep, text_after(to_text(now), -OVERDUE))
             page = datastore.find(FindQuery(status=status, job_type=job_type, until=until, limit=PAGE))
-            heads = [head for head in page.heads if _is_known(head, keep)]
+            heads = [head for head in page.heads if is_known(head, keep)]
             if heads:
                 yield status, job_type, page._replace(heads=heads)
 
@@ -83,8 +69,10 @@ def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple
 class Retention:
     """Removes ended jobs in each sweep, which calls ``kept``: classes may be registered at any time."""
 
-    def __init__(self, engine: Engine, kept: Callable[[], Kept]) -> None:
+    def __init__(self, engine: Engine, kept: Callable[[], Kept], discards: Discards) -> None:
+        """``discards``: removes the jobs of classes that have ``on_discard``."""
         self._engine = engine
+        self._discards = discards
         self._kept = kept
         self._after: dict[tuple[str, str], str] = {}
         self._logged: str | None = None
@@ -100,7 +88,9 @@ class Retention:
         try:
             why = why_not(self._engine.datastore, kept)
             if why is None:
-                self._remove(kept, removed)
+                self._remove(named(kept, with_hook=False), removed)
+                removed += self._discards.sweep(named(kept, with_hook=True))
+                self.is_behind |= self._discards.is_behind
         except DatastoreError as error:
             why = str(error)
         if why is not None and why != self._logged:
@@ -131,22 +121,11 @@ class Retention:
     def _remove_page(self, status: str, job_type: str, keep: Keep) -> tuple[int, list[str]]:
         """Return how many heads of the next page are due, and the uuids of those removed."""
         place = status, job_type
-        until = text_after(to_text(self._engine.now()), -keep.seconds)
+        until = until_of(keep, to_text(self._engine.now()))
         page = self._engine.datastore.find(
             FindQuery(status=status, job_type=job_type, until=until, after=self._after.pop(place, None), limit=PAGE)
         )
         if page.after is not None:
             self._after[place] = page.after
-        known = [head for head in page.heads if _is_known(head, keep)]
-        return len(page.heads), self._engine.discard_all(known, "its class keeps it no longer") if known else []
-
-
-def _is_known(head: Document, keep: Keep) -> bool:
-    """True if this code may remove the job. Only newer code may remove a document that it has written."""
-    try:
-        key = make_key(head.get("uuid") or "")
-        check_head(key, head)
-        check_layout(head)
-    except (InvalidUuid, CorruptDocument, SchemaTooNew):
-        return False
-    return bool(head["schemaVersion"] <= keep.version)
+        known = [head for head in page.heads if is_known(head, keep)]
+        return len(page.heads), self._engine.discard_all(known, REASON) if known else []

@@ -24,7 +24,7 @@ from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.checks import is_delay
 from zerog.support.clock import to_text
-from zerog.worker.error_text import message_of, repr_of
+from zerog.support.error_text import message_of, repr_of
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.own_context import in_own_context

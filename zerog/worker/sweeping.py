@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from zerog.exceptions import ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.jobs.discarding import discarder
 from zerog.maintenance.losses import bury, bury_if_gone
 from zerog.maintenance.reconcile import INTERVAL, Reconciler
 from zerog.support.clock import Clock
@@ -40,7 +41,9 @@ class SweepThread:
     ) -> None:
         """``name``: the worker's. ``longest``: seconds between two sweeps, at most."""
         self._engine = app.engine
-        self._reconciler = Reconciler(app.engine, name, clock, min(INTERVAL, longest), app.registry.kept)
+        self._reconciler = Reconciler(
+            app.engine, name, clock, min(INTERVAL, longest), app.registry.kept, discarder(app)
+        )
         self._buried = buried
         self._ends = ends
         self._clock = clock

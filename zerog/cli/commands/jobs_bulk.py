@@ -135,12 +135,14 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
 @app_command("rm")
 @bulk_options(completions.ended_jobs)
 @click.option("--damaged", is_flag=True, help="Remove the jobs named, whose documents make no sense.")
-def remove(app: str, selection: Selection, damaged: bool) -> None:
+@click.option("--no-on-discard", is_flag=True, help="Don't call on_discard of their classes.")
+def remove(app: str, selection: Selection, damaged: bool, no_on_discard: bool) -> None:
     """Remove ended jobs, by uuid or all that match filters.
 
     Their history is removed, too. What waits or runs is never removed: cancel it first. What was saved and never
     enqueued is found by --status new. With --damaged jobs are removed that zerog doctor names as making no sense,
-    whatever their status, and no others.
+    whatever their status, and no others. A job whose on_discard fails, or whose class isn't there, is kept;
+    --no-on-discard removes it all the same.
 
     \b
     Example: zerog jobs rm myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f
@@ -148,7 +150,7 @@ def remove(app: str, selection: Selection, damaged: bool) -> None:
     """
 
     def act(the_app: App, uuid: str, ended: str | None) -> str:
-        the_app.discard(uuid, ended=ended, damaged=damaged)
+        the_app.discard(uuid, ended=ended, damaged=damaged, on_discard=not no_on_discard)
         return "removed"
 
     if damaged and not selection.uuids:

@@ -13,7 +13,7 @@ from zerog.engine import transitions
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import JobNotFound, JobStateError, SchemaTooNew
-from zerog.records.job import make_key
+from zerog.records.job import Document, make_key
 from zerog.records.operations import Set, apply
 from zerog.support import failpoints
 from zerog.support.clock import to_text
@@ -165,6 +165,67 @@ class DiscardRules(EngineRules):
             failpoints.disarm()
         engine.discard_all(heads, "too old")
         assert [engine.datastore.read(make_key(head["uuid"])) for head in heads] == [None] * 3
+
+    @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "new"])
+    def test_on_discard_is_called_before_the_document_goes(self, engine: Engine, status: str) -> None:
+        """Once, with its head."""
+        uuid = self.ended(engine, status)
+        called: list[tuple[str, bool]] = []
+
+        def on_discard(head: Document) -> None:
+            called.append((head["uuid"], engine.datastore.read(make_key(uuid)) is not None))
+
+        engine.discard(uuid, on_discard=on_discard)
+        assert called == [(uuid, True)]
+        assert engine.datastore.read(make_key(uuid)) is None
+
+    def test_on_discard_is_not_called_for_what_stays(self, engine: Engine) -> None:
+        """Neither for a job that waits or has ended again, nor for one that its follower needs."""
+        claim = self.claimed(engine, follower="test.on_end")
+        assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
+        called: list[Document] = []
+        for uuid, ended in ((self.submitted(engine), None), (self.ended(engine, "failed"), "then"), (claim.uuid, None)):
+            with pytest.raises(JobStateError):
+                engine.discard(uuid, ended=ended, on_discard=called.append)
+        assert called == []
+
+    @pytest.mark.parametrize("error", [JobStateError("kept"), ValueError("no")], ids=repr)
+    def test_an_on_discard_that_raises_keeps_the_job(self, engine: Engine, error: Exception) -> None:
+        """As it is; a later one removes it."""
+        uuid = self.ended(engine, "failed")
+        before = engine.datastore.read(make_key(uuid))
+
+        def on_discard(_head: Document) -> None:
+            raise error
+
+        with pytest.raises(type(error)):
+            engine.discard(uuid, on_discard=on_discard)
+        assert engine.datastore.read(make_key(uuid)) == before
+        engine.discard(uuid, on_discard=lambda _head: None)
+        assert engine.datastore.read(make_key(uuid)) is None
+
+    def test_on_discard_is_called_again_after_a_crash(self, engine: Engine) -> None:
+        """Which came between the call and the removal."""
+        uuid = self.ended(engine, "succeeded")
+        called: list[Document] = []
+        failpoints.arm("discard.delete", "raise")
+        with pytest.raises(failpoints.InjectedFailure):
+            engine.discard(uuid, on_discard=called.append)
+        assert engine.read(uuid)
+        engine.discard(uuid, on_discard=called.append)
+        assert [head["uuid"] for head in called] == [uuid] * 2
+        assert engine.datastore.read(make_key(uuid)) is None
+
+    def test_of_many_those_stay_whose_on_discard_raises(self, engine: Engine) -> None:
+        """The others are removed."""
+        uuids = [self.ended(engine, "failed") for _ in range(4)]
+
+        def on_discard(head: Document) -> None:
+            if head["uuid"] in uuids[:2]:
+                raise JobStateError("kept")
+
+        assert engine.discard_all([self.head(engine, uuid) for uuid in uuids], "old", on_discard) == uuids[2:]
+        assert [engine.datastore.read(make_key(uuid)) is not None for uuid in uuids] == [True, True, False, False]
 
     def ended(self, engine: Engine, status: str) -> str:
         """Return the uuid of a job that has that status, an end or ``new``."""

@@ -18,9 +18,9 @@ from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
+from zerog.maintenance.kept import Keep
 from zerog.maintenance.losses import bury, take_back
 from zerog.maintenance.reconcile import SWEEPER, Reconciler, Report
-from zerog.maintenance.retention import Keep
 from zerog.records.commands import QUEUES, worker_key
 from zerog.records.fields import COUNTS, HISTORY, STAMPS
 from zerog.records.job import RUNNING, WAITING, check_head, make_key
