@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -180,6 +181,9 @@ sizes: dict[str, int] = resize(OfShared(app.datastore, app.queue), "a.png", widt
 classes: list[type[zerog.BaseJob]] = [resize.job, fetch.job, app.job_class("later"), app.unregister("later")]
 described: list[dict[str, Any]] = app.types()
 uuids: list[str] = app.submit_many("later", [{}, {}], at=datetime.now(UTC))
+with sqlite3.connect("shop.db") as shop:
+    along: WordCount = app.submit(WordCount, {"path": "x"}, connection=shop)
+    all_along: list[str] = along.submit_many("later", [{}], connection=shop)
 progress: zerog.Progress = app.progress(job.uuid)
 done: float = progress["completeness"]
 last_message: str = "" if progress["lastError"] is None else progress["lastError"]["msg"]

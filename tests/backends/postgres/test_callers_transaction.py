@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 import zerog
+from tests.backends.postgres.pooler import pooled_url
 from tests.backends.postgres.servers import LOGIN, RunningServer, new_schema, shared, started
 from tests.engine.callers import Ping, Store, django_connection, engine_of, of_psycopg, postgres_store
 from tests.processes import until
@@ -152,6 +153,18 @@ def test_transactions_that_can_not_write(store: Store) -> None:
 def test_in_a_pipeline(store: Store) -> None:
     with psycopg.connect(store.path) as connection, connection.pipeline():
         assert "is in pipeline mode" in refusal(store, connection)
+
+
+def test_behind_a_pooler(store: Store) -> None:
+    """Which may give each transaction another session, so that the application's driver prepares nothing."""
+    url = pooled_url(store.table.partition(".")[0]).partition("?")[0]
+    with psycopg.connect(url, prepare_threshold=None) as connection:
+        for _ in range(7):
+            store.app.submit(Ping, connection=connection)
+            connection.commit()
+        store.app.submit(Ping, connection=connection)
+        connection.rollback()
+    assert store.app.queue.size() == 7
 
 
 def test_workers_wake_once_after_the_commit(store: Store) -> None:

@@ -39,8 +39,8 @@ def callers_transaction(server: PostgresServer, given: Any) -> Generator[Write]:
     cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # whatever the application has set
 
     def write(statement: str, parameters: Mapping[str, Any], _what: str) -> Rows:
-        # Not prepared: the connection may lead to a pooler.
-        return cursor.execute(server.text_of(statement), parameters, prepare=False).fetchall()
+        # Prepared if the connection does so by itself: it may lead to a pooler.
+        return cursor.execute(server.text_of(statement), parameters).fetchall()
 
     try:
         cursor.execute("SAVEPOINT zerog")

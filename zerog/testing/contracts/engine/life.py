@@ -8,7 +8,7 @@ import pytest
 
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Settlement
-from zerog.exceptions import ClaimLost, SchemaTooNew
+from zerog.exceptions import ClaimLost, ConfigurationError, SchemaTooNew
 from zerog.records.job import WAITING, Document, make_key, new_uuid
 from zerog.records.operations import Add, Set
 from zerog.testing.clock import ManualClock
@@ -49,6 +49,14 @@ class LifeRules(EngineRules):
         with pytest.raises(engine.datastore.casException):
             engine.submit([self.new(engine, uuid=uuid, colour="red")])
         assert engine.datastore.read(make_key(uuid)) == before
+
+    def test_a_connection_that_can_not_take_jobs_along_is_refused(self, engine: Engine) -> None:
+        """Before anything is stored, whether the engine could submit on another connection or on none."""
+        document = self.new(engine)
+        with pytest.raises(ConfigurationError, match="connection="):
+            engine.submit_within(object(), [document])
+        assert engine.datastore.read(make_key(document["uuid"])) is None
+        assert self.claim_all(engine) == []
 
     def test_a_delayed_job_is_delivered_when_it_is_due(self, engine: Engine) -> None:
         """A job with a delay is scheduled, isn't claimed early, and is claimed then."""
