@@ -24,6 +24,9 @@ log = logging.getLogger("zerog")
 Lost = Mapping[str, Any]
 """By uuid, the id of the entry that is missing on a job's queue."""
 
+PUT_AGAIN = "put on the queue again"
+"""The beginning of the event that records a repair of a waiting job."""
+
 
 class RecoveryVerbs(OperatorVerbs):
     """The verbs of sweeps, supervisors and workers that can't continue a run."""
@@ -227,5 +230,5 @@ class RecoveryVerbs(OperatorVerbs):
             self.datastore.mutate(key, marks, cas=token)
 
     def _repair_event(self, head: Document, now: str, why: str) -> list[Operation]:
-        event = transitions.event_record(transitions.stamp(head, now), f"put on the queue again: {why}")
+        event = transitions.event_record(transitions.stamp(head, now), f"{PUT_AGAIN}: {why}")
         return [Append("events", event, self.kept(head)), Max("updatedAt", now)]

@@ -23,13 +23,13 @@ from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
+from zerog.maintenance.entry_findings import missing_entries
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.kept import named
-from zerog.maintenance.redelivery import entry_of
 from zerog.maintenance.retention import left_over, why_not
-from zerog.records.job import QUEUED, RUNNING, SCHEDULED, Document, make_key
+from zerog.records.job import QUEUED, RUNNING, SCHEDULED
 from zerog.records.worker import Record, lease_of, read_workers
 
 if TYPE_CHECKING:
@@ -176,35 +176,13 @@ class Doctor:
             except ZerogError as error:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
-            yield from self._missing(name, documents, size, symptoms.entries[name])
+            yield from missing_entries(self.engine, name, documents, size, symptoms.entries[name], self.zerog)
             waiting = f"{'at least ' * bool(diagnosis.capped)}{symptoms.waiting[name]} jobs wait on queue {name}"
             if name in paused:
                 command = self.zerog("queues resume", operands=[name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
-
-    def _missing(self, name: str, documents: int, size: int, heads: list[Document]) -> Iterator[Finding]:
-        """Find jobs whose entries are missing on their queue, by its own answer, or else by its size."""
-        queue = self.engine.queue_named(name)
-        answers = queue.holds_all([entry_of(head) for head in heads])
-        if None in answers or not answers:
-            if documents > size:
-                what = f"{documents - size} of {documents} jobs that wait on queue {name} are not on it"
-                mend = "a sweep puts them again once the queue has nothing to give"
-                again = None if size else self.zerog("reconcile", "--watch", "1")
-                yield Finding(what, documents - size, mend, False, command=again)
-            return
-        gone = [head for head, is_held in zip(heads, answers, strict=True) if is_held is False]
-        finding = Finding("", 0, "a sweep puts them again", True, command=self.zerog("reconcile"))
-        present = self.engine.datastore.read_heads([make_key(head["uuid"]) for head in gone]).found
-        for head in gone:  # unless it was claimed, or put again, since it was read
-            now = present.get(make_key(head["uuid"]), {})
-            if all(now.get(field) == head[field] for field in ("status", "queueState", "queueJobId")):
-                finding.add(head["uuid"], f"since {head['queuedAt']}")
-        finding.what = f"{finding.count} of {documents} jobs that wait on queue {name} are not on it"
-        if finding.count:
-            yield finding
 
     def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
         """Find a queue without consumers, unless no worker is alive at all, or one doesn't list its queues."""

@@ -146,7 +146,7 @@ class Redelivery:
         return done
 
     def _has_waited(self, head: Document) -> bool:
-        ready = _ready_since(head)
+        ready = ready_since(head)
         try:
             waited = (self._engine.now() - from_text(ready)).total_seconds()
         except ValueError:
@@ -184,13 +184,14 @@ def entry_of(head: Document) -> Entry:
     return Entry(head.get("queueJobId"), head["uuid"], head.get("priority", 0), ttr)
 
 
-def _ready_since(head: Document) -> str:
+def ready_since(head: Document) -> str:
+    """Return when a waiting job could first be taken, as text; empty if its fields don't say."""
     return max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
 
 
 def _is_before(head: Document, other: Document) -> bool:
     """True if a queue that keeps its order delivers ``head`` before ``other``."""
     try:
-        return bool(head["priority"] >= other["priority"] and _ready_since(head) < _ready_since(other))
+        return bool(head["priority"] >= other["priority"] and ready_since(head) < ready_since(other))
     except (KeyError, TypeError):
         return False
