@@ -115,6 +115,12 @@ def cancelled_waiting(place: Place) -> tuple[str, Recorded]:
     return claim.uuid, lambda document: (document["status"], document["resultCode"]) == ("cancelled", 410)
 
 
+def expired_waiting(place: Place) -> tuple[str, Recorded]:
+    uuid = place.pending(expiresAt=to_text(place.clock.now()))
+    assert place.engine.expire(uuid)
+    return uuid, lambda document: (document["status"], document["resultCode"]) == ("cancelled", 408)
+
+
 def claim_recovered(place: Place) -> tuple[str, Recorded]:
     uuid = place.submit()
     failpoints.arm("claim.written", "unknown")
@@ -247,6 +253,7 @@ ROWS = {
     "rescued.crashes": Row(rescued_crashes),
     "rescued.lost": Row(rescued_lost),
     "cancelled.waiting": Row(cancelled_waiting),
+    "expired.waiting": Row(expired_waiting),
     # A claim that Redis makes unseen can't be read back: its job is released as one that is not held.
     "claim.recovered": Row(claim_recovered, tuple(kind for kind in KINDS if kind != "redis")),
     "released.unheld": Row(released_unheld),

@@ -81,3 +81,25 @@ def test_a_traceback_in_the_log_is_short(formatter: Callable[[], logging.Formatt
     assert "it failed" in written and "begin" in written and "end" in written
     assert "characters left out" in written
     assert len(written) < 2 * LONGEST_TRACEBACK
+
+
+def test_a_log_message_holds_a_part_of_a_job_s_text(caplog: pytest.LogCaptureFixture) -> None:
+    """However long the text of an exception, an event, a warning or an error is; a document keeps more of it."""
+    caplog.set_level(logging.INFO, logger="zerog")
+    app = zerog.App("memory://")
+
+    @app.job
+    def talk(job: zerog.BaseJob) -> None:
+        for log in (job.job_log_info, job.job_log_warning, lambda text: job.job_log_error(500, text)):
+            log("x" * 1_000_000)
+        error = ValueError("y" * 1_000_000)
+        error.add_note("z" * 1_000_000)
+        raise error
+
+    uuid = app.submit(talk, max_errors=1).uuid
+    zerog.Worker(app).run(burst=True)
+    texts = [record.getMessage() for record in caplog.records]
+    assert sum("x" * 1_000 in text for text in texts) == 3
+    assert sum("raised ValueError: yyy" in text for text in texts) == 1
+    assert max(map(len, texts)) < 5_000
+    assert len(app.info(uuid)["errors"][-1]["msg"]) > 5_000

@@ -17,7 +17,7 @@ from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Add, Max, Operation, Set
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text
-from zerog.support.texts import name_of, plain_traceback, shortened
+from zerog.support.texts import LOGGED, name_of, plain_traceback, shortened
 
 log = logging.getLogger("zerog")
 
@@ -95,17 +95,17 @@ class HistoryMethods(StoredJob):
 
     def job_log_info(self, msg: str) -> None:
         """Record an event and log it."""
-        log.info("%s %s", self.logId, msg, extra=fields_of(self))
+        log.info("%s %s", self.logId, shortened(msg, LOGGED), extra=fields_of(self))
         self.record_event(msg)
 
     def job_log_warning(self, msg: str) -> None:
         """Record a warning and log it."""
-        log.warning("%s %s", self.logId, msg, extra=fields_of(self))
+        log.warning("%s %s", self.logId, shortened(msg, LOGGED), extra=fields_of(self))
         self.record_warning(msg)
 
     def job_log_error(self, errorCode: int, msg: str, exception: BaseException | None = None) -> None:
         """Record an error and log it."""
-        log.error("%s [%s] %s", self.logId, errorCode, msg, extra=fields_of(self))
+        log.error("%s [%s] %s", self.logId, errorCode, shortened(msg, LOGGED), extra=fields_of(self))
         self.record_error(errorCode, msg, exception)
 
     def raise_warning_continue(self, resultCode: int, msg: str, delay: float | None = None) -> NoReturn:

@@ -42,6 +42,10 @@ def name_of(kind: type) -> str:
     return str(type.__getattribute__(kind, "__qualname__"))
 
 
+LOGGED = 4_000
+"""Bytes of a job's own text in a log message. Documents keep more of it."""
+
+
 def shortened(text: str, most: int) -> str:
     """Return a text of at most ``most`` bytes in UTF-8: the middle of a longer one is left out."""
     raw = text.encode(errors="replace") if len(text) <= most else None

@@ -25,6 +25,7 @@ from zerog.support import jsonvalues
 from zerog.support.checks import is_delay
 from zerog.support.clock import to_text
 from zerog.support.error_text import message_of, repr_of
+from zerog.support.texts import LOGGED, shortened
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.own_context import in_own_context
@@ -271,8 +272,9 @@ def _warning_continue(job: BaseJob, signal: WarningContinue) -> Outcome:
 
 
 def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
-    log.error("%s raised %s", job.logId, message_of(error), exc_info=error, extra=fields_of(job))
-    document_of(job).gathered(job.record_error, INTERNAL_ERROR, message_of(error), error)
+    message = message_of(error)
+    log.error("%s raised %s", job.logId, shortened(message, LOGGED), exc_info=error, extra=fields_of(job))
+    document_of(job).gathered(job.record_error, INTERNAL_ERROR, message, error)
     run = document_of(job).run
     if run is not None and run.cancelled:
         return _cancelled(job)  # it was cancelled, and failed while it was cleaning up
