@@ -369,16 +369,16 @@ class JobDocument:
         While another process runs the job, they belong to that run.
         """
         with self._turn():
-            attempts = Attempts(self.engine.datastore, self.key, unanswered=0)
-            while True:
-                added = self._absorbing(delta)
-                if self.run is not None or self.stored is None or self.is_gathering:
-                    self.write(added)
-                    break
-                with attempts:
-                    self._exchange(added, cas=self.token)
-                    break
-                self.reload(history=False)
+            if self.run is not None or self.stored is None or self.is_gathering:
+                self.write(self._absorbing(delta))
+            else:
+                attempts = Attempts(self.engine.datastore, self.key, unanswered=0)
+                while True:
+                    check(added := self._absorbing(delta))
+                    with attempts:
+                        self._exchange(added, cas=self.token)
+                        break
+                    self.reload(history=False)
         self.last_write = self.clock.monotonic()
 
     def _absorbing(self, delta: float) -> list[Operation]:
@@ -387,7 +387,6 @@ class JobDocument:
         is_foreign = self.run is None and self._values["owner"] is not None
         added: list[Operation] = [Add("completeness", delta + (own if is_foreign else ticks), 0.0, 1.0)]
         added.append(Add("tickcount", -own) if is_foreign else Set("tickcount", 0.0))
-        check(added)
         return added
 
 
