@@ -149,8 +149,9 @@ def test_a_child_that_holds_too_much_memory_is_replaced(tmp_path: Path) -> None:
         assert "is replaced: it holds" in w.log.read_text()
 
 
-def test_a_child_is_replaced_after_max_jobs(tmp_path: Path) -> None:
-    with Workers(tmp_path, "--executor", "process", "--max-jobs", "2", module="tests.acceptance.misbehaving_jobs") as w:
+def test_a_child_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
+    options = ("--executor", "process", "--max-jobs-per-child", "2")
+    with Workers(tmp_path, *options, module="tests.acceptance.misbehaving_jobs") as w:
         uuids = [w.app.submit("look").uuid for _ in range(6)]
         w.start()
         pids = [w.app.wait(uuid, 20).output["pid"] for uuid in uuids]

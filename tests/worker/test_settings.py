@@ -76,6 +76,7 @@ def test_config_is_a_copy_of_the_settings(app: zerog.App, monkeypatch: pytest.Mo
         "name": "pinta",
         "build_id": "1f2e3d",
         "max_jobs": None,
+        "max_jobs_per_child": 100,
         "max_memory": None,
         "connect_retries": None,
         "signals": ["SIGTERM", "SIGINT", "SIGHUP"],

@@ -102,7 +102,7 @@ class Session:
             settings.concurrency,
             clock,
             self._may_claim,
-            None if settings.executor == "process" else settings.max_jobs,
+            settings.max_jobs,
         )
         self._executor = executor_of(app, settings, self._forkserver, self._fetcher.done, clock)
         self._started_at = to_text(clock.now())
@@ -308,10 +308,10 @@ class Session:
 
     def _has_done_its_share(self) -> bool:
         settings, counts = self._settings, self._fetcher.counts
-        if settings.executor == "process":
-            return False
         if settings.max_jobs is not None and counts["claimed"] >= settings.max_jobs:
             return True  # the fetcher has the same limit and claims nothing more
+        if settings.executor == "process":
+            return False  # a child that holds too much is replaced
         # Not before the first run, lest workers that are too big from the start replace each other for ever.
         if settings.max_memory is None or not counts["ran"] or (memory := resident_memory()) <= settings.max_memory:
             return False

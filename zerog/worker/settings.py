@@ -18,6 +18,9 @@ LEASE = 30.0
 GRACE = 25.0
 """Seconds that running jobs get at shutdown; Kubernetes kills after 30."""
 
+JOBS_PER_CHILD = 100
+"""Runs after which a child process is replaced."""
+
 EXECUTORS = ("thread", "async", "process")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -48,6 +51,7 @@ class Settings:
     name: str
     build_id: str | None
     max_jobs: int | None
+    max_jobs_per_child: int
     max_memory: int | None
     connect_retries: int | None
     signals: tuple[int, ...]
@@ -64,6 +68,7 @@ class Settings:
         _check_text("name", self.name)
         if self.build_id is not None:
             _check_text("build_id", self.build_id)
+        _check_whole("max_jobs_per_child", self.max_jobs_per_child, 1, 1_000_000_000)
         for option, unit in (("max_jobs", "runs"), ("max_memory", "bytes")):
             value = getattr(self, option)
             if value is not None and (type(value) is not int or value < 1):

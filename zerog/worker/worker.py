@@ -20,7 +20,7 @@ from zerog.support.callables import signature_error
 from zerog.support.clock import SYSTEM, Clock
 from zerog.worker.health import HealthReporter
 from zerog.worker.session import Session, WorkerStats
-from zerog.worker.settings import GRACE, LEASE, SIGNALS, settings_of
+from zerog.worker.settings import GRACE, JOBS_PER_CHILD, LEASE, SIGNALS, settings_of
 from zerog.worker.shutdown import StopRequest
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ class Worker:
     ``queues``: names, in order of priority. ``name``: prefix of the worker's name (by default the host's); a suffix
     makes the name unique.
 
-    ``max_jobs``, ``max_memory``: runs, and bytes of resident memory, after which memory is returned to the system. With
-    ``process`` the child that reached one of them is replaced (by default after 100 runs). With the other executors
-    this worker itself stops claiming, waits for the running jobs without a limit, and ``run`` returns; a supervisor
-    starts the next one.
+    ``max_jobs``: runs after which this worker ends: it stops claiming, waits for the running jobs without a limit, and
+    ``run`` returns; a supervisor starts the next one. ``max_memory``: bytes of resident memory after which the same
+    happens; with ``process`` only the child that holds them is replaced. ``max_jobs_per_child``: runs after which a
+    child is.
 
     ``build_id``: names the code that this worker runs, for its record and for the errors of its runs; by default the
     environment variable ZEROG_BUILD. ``connect_retries``: tries after the first one to reach the datastore at the
@@ -64,6 +64,8 @@ class Worker:
     Raises ConfigurationError for anything that could not work.
     """
 
+    _thread: int | None = None
+    """The thread that runs it."""
     has_worked: bool = False
     """True once it has claimed jobs: what fails later is no mistake of its configuration."""
     owns_process: bool = False
@@ -84,6 +86,7 @@ class Worker:
         name: str | None = None,
         clock: Clock = SYSTEM,
         max_jobs: int | None = None,
+        max_jobs_per_child: int = JOBS_PER_CHILD,
         max_memory: int | None = None,
         build_id: str | None = None,
         connect_retries: int | None = None,
@@ -104,6 +107,7 @@ class Worker:
             lease=lease,
             grace=grace,
             max_jobs=max_jobs,
+            max_jobs_per_child=max_jobs_per_child,
             max_memory=max_memory,
             connect_retries=connect_retries,
         )
@@ -118,8 +122,6 @@ class Worker:
         self._session: Session | None = None
         self._end = threading.Event()
         """Set once the latest run has ended."""
-        self._thread: int | None = None
-        """The thread that runs it."""
         self._background: EmbeddedWorker | None = None
 
     @property

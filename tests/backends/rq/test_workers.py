@@ -26,6 +26,16 @@ def test_workers_of_rq(site, kind: str) -> None:
     assert not WorkerRecords(site.app.engine).directory()
 
 
+@pytest.mark.parametrize("kind", [OWN[0], *wide(*OWN[1:])])
+def test_max_jobs_of_rq_ends_zerogs_classes(site, kind: str) -> None:
+    """With 0, after that many runs; the rest is there for the next worker."""
+    uuids = [site.line() for _ in range(3)]
+    assert site.worker(kind, "--max-jobs", "2").wait(40) == 0
+    assert [site.app.progress(uuid)["status"] for uuid in uuids] == ["succeeded", "succeeded", "queued"]
+    assert site.worker(kind, "--max-jobs", "1").wait(40) == 0
+    assert site.until_ended(*uuids) == ["succeeded"] * 3
+
+
 @pytest.mark.parametrize("kind", ["rq.Worker", *wide("rq.SimpleWorker", "zerog.rqworker.ZerogWorker")])
 def test_a_resource_is_closed_with_the_job_that_opened_it(site, kind: str) -> None:
     """RQ's worker leaves its forks in a way in which nothing else would close it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +57,8 @@ def app() -> zerog.App:
         ({"max_jobs": 0}, "max_jobs=0"),
         ({"max_jobs": 1.5}, r"max_jobs=1\.5"),
         ({"max_jobs": True}, "max_jobs=True"),
+        ({"max_jobs_per_child": 0}, "max_jobs_per_child=0"),
+        ({"max_jobs_per_child": None}, "max_jobs_per_child=None"),
         ({"max_memory": 0}, "max_memory=0"),
         ({"max_memory": "1G"}, "max_memory='1G'"),
     ],
@@ -74,6 +77,23 @@ def test_a_worker_of_threads_ends_after_exactly_max_jobs(app: zerog.App, concurr
     waiting = [app.progress(uuid) for uuid in uuids if app.progress(uuid)["status"] == "queued"]
     assert [head["attempts"] for head in waiting] == [0] * 10
     assert zerog.Worker(app, max_jobs=20).run(burst=True).ran == 10
+
+
+@pytest.mark.parametrize("executor", ["thread", "async", "process"])
+def test_a_worker_of_every_executor_ends_after_exactly_max_jobs(executor: str, tmp_path: Path) -> None:
+    """Runs that failed count, and so does each try of one job."""
+    app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
+
+    @app.job
+    def wrong(job: zerog.BaseJob) -> int:
+        return zerog.NO_RESULT if job.attempts == 1 else 500
+
+    app.submit_many("wrong", ({} for _ in range(4)))
+    options: dict[str, Any] = {"executor": executor, "max_jobs_per_child": 2}
+    for most, ran in ((3, 3), (4, 4), (3, 1)):
+        assert zerog.Worker(app, max_jobs=most, concurrency=2, **options).run(burst=ran < most).ran == ran
+    assert [head["attempts"] for head in app.jobs(status="failed")] == [2] * 4
+    app.close()
 
 
 def test_a_worker_of_threads_ends_when_it_has_grown_too_big(app: zerog.App) -> None:

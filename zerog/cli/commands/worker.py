@@ -13,7 +13,7 @@ import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED, fail
 from zerog.cli.logging import FORMATS, WorkerLogging, keep_streams
-from zerog.worker.settings import EXECUTORS, GRACE, LEASE, is_debug
+from zerog.worker.settings import EXECUTORS, GRACE, JOBS_PER_CHILD, LEASE, is_debug
 
 if TYPE_CHECKING:
     from zerog.worker.session import WorkerStats
@@ -30,8 +30,15 @@ if TYPE_CHECKING:
 @click.option("--debug/--no-debug", default=None, help="For debuggers: one job at a time, no limits.  [$ZEROG_DEBUG]")
 @click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
-@click.option("--max-jobs", type=int, help="Runs after which a child, or a worker without children, is replaced.")
-@click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it is replaced.")
+@click.option("--max-jobs", type=int, help="Runs after which a worker process ends.")
+@click.option("--max-memory", type=int, metavar="MIB", help="Resident memory above which it, or a child, ends.")
+@click.option(
+    "--max-jobs-per-child",
+    type=int,
+    default=JOBS_PER_CHILD,
+    show_default=True,
+    help="Runs after which a child process is replaced.",
+)
 @click.option("--name", help="What the worker's name begins with.  [default: the host's name]")
 @click.option("--build-id", metavar="TEXT", help="Names the code that runs here.  [default: $ZEROG_BUILD]")
 @click.option("--connect-retries", type=int, metavar="N", help="Tries to reach the datastore again at the start.")

@@ -10,7 +10,7 @@ from zerog.engine.transitions import Claim
 from zerog.support.clock import Clock
 from zerog.worker.executors.child import child_main
 from zerog.worker.executors.forkserver import ForkServer
-from zerog.worker.executors.process import JOBS_PER_CHILD, ProcessExecutor
+from zerog.worker.executors.process import ProcessExecutor
 from zerog.worker.executors.slots import Executor
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.outcome import Outcome
@@ -53,15 +53,16 @@ def executor_of(
     clock: Clock,
 ) -> Executor:
     """Return the executor, which calls ``done`` with the end of each run; not started yet."""
-    common = app, settings.concurrency, settings.lease, done, clock, fork_server
+    limits = settings.max_jobs_per_child, settings.max_memory
+    common = app, settings.concurrency, settings.lease, done, clock, fork_server, *limits
     if settings.debug:
         from zerog.worker.executors.debug import DebugExecutor  # with a debugger's modules
 
         return DebugExecutor(*common)
     if settings.executor == "process":
-        return ProcessExecutor(*common, settings.max_jobs or JOBS_PER_CHILD, settings.max_memory)
+        return ProcessExecutor(*common)
     if settings.executor == "async":
         from zerog.worker.executors.async_ import AsyncExecutor  # asyncio is a third of the package's import time
 
-        return AsyncExecutor(*common, settings.max_memory)
-    return ThreadExecutor(*common, settings.max_memory)
+        return AsyncExecutor(*common)
+    return ThreadExecutor(*common)

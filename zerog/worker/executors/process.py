@@ -27,6 +27,7 @@ from zerog.worker.executors.forkserver import ForkServer, describe, kill_group
 from zerog.worker.executors.slots import GIVE_UP_PAUSE, Done, Due, Executor
 from zerog.worker.outcome import LOST, Outcome, not_begun
 from zerog.worker.retry import expire_run
+from zerog.worker.settings import JOBS_PER_CHILD
 from zerog.worker.signal_thread import STOPS
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from zerog.support.clock import Clock
 
 log = logging.getLogger("zerog")
-
-JOBS_PER_CHILD = 100
-"""Jobs after which a child is replaced, so that what they leaked returns to the system."""
 
 STOP_SECONDS = 5.0
 """Seconds after a child's death by one of STOPS within which the worker's own stop counts as the cause."""

@@ -20,6 +20,7 @@ from zerog.worker.executors.process import ProcessExecutor
 from zerog.worker.executors.slots import Done, only_here
 from zerog.worker.outcome import LOST, Outcome
 from zerog.worker.retry import expire_run
+from zerog.worker.settings import JOBS_PER_CHILD
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -36,9 +37,10 @@ class ThreadExecutor(ProcessExecutor):
         done: Done,
         clock: Clock,
         forkserver: ForkServer | None = None,
+        max_jobs: int = JOBS_PER_CHILD,
         max_memory: int | None = None,
     ) -> None:
-        super().__init__(app, count, lease, done, clock, forkserver, max_memory=max_memory)
+        super().__init__(app, count, lease, done, clock, forkserver, max_jobs, max_memory)
         self._runs: dict[str, Run] = {}
 
     def add(self, claims: list[Claim], are_short: bool = False) -> None:
