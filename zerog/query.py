@@ -50,6 +50,10 @@ class Query:
     """Only jobs created then or earlier."""
     stalled: bool = False
     """Only running jobs that are shown as stalled."""
+    build: str | None = None
+    """The build of the code that recorded the last error."""
+    schema_version: float | None = None
+    """The version of its class that the document has."""
 
     def __post_init__(self) -> None:
         if self.status is not None and self.status not in STATUSES:
@@ -73,6 +77,10 @@ class Query:
             )
         if self.code is not None and type(self.code) is not int:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
+        if self.build is not None and (not isinstance(self.build, str) or not self.build):
+            raise InvalidValue(f"build={self.build!r:.80}; expected the name of a build, or None for any")
+        if self.schema_version is not None and type(self.schema_version) not in (int, float):
+            raise InvalidValue(f"schema_version={self.schema_version!r:.80}; expected a number, or None for any")
 
     def jobs(
         self, datastore: Datastore, clock: Clock, shown: Callable[[Document, datetime], Progress]
@@ -81,7 +89,7 @@ class Query:
 
         Raises DatastoreError if the datastore can't list.
         """
-        is_picky = self.error is not None or self.code is not None
+        is_picky = (self.error, self.code, self.build, self.schema_version) != (None,) * 4
         most = None if is_picky else self.limit
         heads = self._stalled(datastore, clock) if self.stalled else self._heads(datastore, most)
         fitting = (head for head in heads if not is_picky or self._fits(head))
@@ -137,6 +145,10 @@ class Query:
     def _fits(self, head: Document) -> bool:
         stored = head.get("lastError")
         last: Document = stored if isinstance(stored, dict) else {}
+        if self.build is not None and last.get("build") != self.build:
+            return False
+        if self.schema_version is not None and head.get("schemaVersion") != self.schema_version:
+            return False
         if self.code is not None and self.code not in (head.get("resultCode"), last.get("errorCode")):
             return False
         if self.error is None:
@@ -209,17 +221,20 @@ class JobReader:
         since: datetime | None = None,
         until: datetime | None = None,
         stalled: bool = False,
+        build: str | None = None,
+        schema_version: float | None = None,
     ) -> Iterator[Progress]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
         ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
         ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
         ``until`` (in UTC unless they have a timezone): only jobs created between them. ``stalled``: only running jobs
-        that ``progress`` shows as stalled. Raises InvalidValue for a value that no job can have, and DatastoreError if
-        the datastore can't list.
+        that ``progress`` shows as stalled. ``build``: the build of the code that recorded the last error.
+        ``schema_version``: the version of its class that a document has. Raises InvalidValue for a value that no job
+        can have, and DatastoreError if the datastore can't list.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled)
+        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version)
         return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def count(

@@ -69,7 +69,7 @@ def shell(request: pytest.FixtureRequest) -> str:
     [
         (["jo"], {"jobs"}),
         (["jobs", ""], {"ls", "show", "cancel", "edit", "retry", "rm"}),
-        (["jobs", "ls", "myapp:app", "--st"], {"--status"}),
+        (["jobs", "ls", "myapp:app", "--st"], {"--stalled", "--status"}),
         (["jobs", "ls", "--status", "c"], {"cancelled"}),
         (["worker", "myapp:app", "--executor", ""], {"thread", "async", "process"}),
         (["submit", "myapp:app", "w"], {"word_count"}),

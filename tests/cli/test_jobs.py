@@ -277,3 +277,14 @@ def test_stalled_jobs_are_listed(shop: Shop, zerog: Zerog) -> None:
     assert (f"{silent} word_count stalled" in listed, waiting in listed) == (True, False)
     refused = zerog("jobs", "ls", "myapp:app", "--stalled", "--status", "queued")
     assert (refused.exit_code, "expected 'running'" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", [["--build", "1f2e"], ["--schema-version", "0.5"]], ids=" ".join)
+def test_jobs_are_listed_by_build_and_by_stored_version(shop: Shop, zerog: Zerog, option: list[str]) -> None:
+    """What one deploy broke, and what is still stored as an earlier one wrote it."""
+    uuid = shop.submitted()
+    shop.submitted()
+    error = {"timestamp": "2026-01-01T00:00:00.000000+00:00", "errorCode": 500, "msg": "no", "build": "1f2e"}
+    shop.app.datastore.mutate(make_key(uuid), [Set("lastError", error), Set("schemaVersion", 0.5)])
+    listed = zerog("jobs", "ls", "myapp:app", "--json", *option).stdout.splitlines()
+    assert [json.loads(line)["uuid"] for line in listed] == [uuid]

@@ -64,6 +64,8 @@ class Filters:
     error: str | None = None
     code: int | None = None
     stalled: bool = False
+    build: str | None = None
+    schema_version: float | None = None
 
     def __bool__(self) -> bool:
         return self != Filters((), None, None, None, None)
@@ -88,6 +90,8 @@ class Filters:
                 since=_cutoff(self.since, now),
                 until=None if before is None else before - timedelta(microseconds=1),
                 stalled=self.stalled,
+                build=self.build,
+                schema_version=self.schema_version,
             )
             for status in self.statuses or statuses or (None,)
         ]
@@ -120,9 +124,13 @@ def filter_options(command: F) -> F:
         error: str | None,
         code: int | None,
         stalled: bool,
+        build: str | None,
+        schema_version: float | None,
         **kwargs: Any,
     ) -> Any:
-        filters = Filters(tuple(dict.fromkeys(status)), job_type, queue, since, older_than, error, code, stalled)
+        statuses = tuple(dict.fromkeys(status))
+        more = (error, code, stalled, build, schema_version)
+        filters = Filters(statuses, job_type, queue, since, older_than, *more)
         return command(*args, filters=filters, **kwargs)
 
     options = [
@@ -133,6 +141,8 @@ def filter_options(command: F) -> F:
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
         click.option("--error", metavar="TEXT", help="Whose last error is of this type, or contains this text."),
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
+        click.option("--build", metavar="BUILD", help="Whose last error was recorded by this build of the code."),
+        click.option("--schema-version", type=float, metavar="NUMBER", help="Stored in this version of their class."),
         click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS says."),
     ]
     for option in reversed(options):

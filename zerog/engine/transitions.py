@@ -313,6 +313,7 @@ def edited(changes: list[Operation], event: Document, now: str, keep: int) -> li
 def erred(record: Document, keep: int) -> list[Operation]:
     """Return the operations for an error: in the history and, shortened, in the head, for lists and filters."""
     last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
+    last |= {"build": record["build"]} if record.get("build") is not None else {}
     return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
 
 

@@ -14,6 +14,8 @@ class LastError(TypedDict):
     errorCode: int
     type: str | None
     msg: str
+    build: NotRequired[str]
+    """The build of the code that recorded it, if it has one."""
 
 
 class Entry(TypedDict):

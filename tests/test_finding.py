@@ -1,4 +1,4 @@
-"""``App.count``: by status, type, queue and time, no further than its cap."""
+"""``App.count``, and the filters of ``App.jobs`` by build and stored version."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.contracts.datastore import Datastore
 from zerog.exceptions import DatastoreError, InvalidValue
+from zerog.records.operations import Set
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -49,3 +50,37 @@ def test_count_names_a_datastore_that_cannot_list() -> None:
     app = zerog.App(datastore=TwoVerbs(), queue=MemoryQueue())
     with pytest.raises(DatastoreError, match="TwoVerbs has no find"):
         app.count()
+
+
+class Broken(zerog.BaseJob):
+    JOB_TYPE = "broken"
+    MAX_ERRORS = 1
+
+    def run(self) -> Any:
+        raise ValueError("nothing works")
+
+
+def test_jobs_are_found_by_the_build_that_broke_them(app: Any) -> None:
+    """By that of the last error: jobs that failed before, or have no error, don't match."""
+    app.register(Broken)
+    uuids = []
+    for build in (None, "1f2e", "3d4c"):
+        uuids.append(app.submit("broken").uuid)
+        app.submit("declared", {"path": "a"})
+        zerog.Worker(app, build_id=build).run(burst=True)
+    assert [job["uuid"] for job in app.jobs(build="1f2e")] == uuids[1:2]
+    assert [job["uuid"] for job in app.jobs(build="3d4c", status="failed", limit=1)] == uuids[2:]
+    assert app.progress(uuids[1])["lastError"]["build"] == "1f2e"
+    assert "build" not in app.progress(uuids[0])["lastError"]
+    assert list(app.jobs(build="other")) == []
+
+
+def test_jobs_are_found_by_the_version_that_they_are_stored_in(app: Any) -> None:
+    """As it stands in the document, whatever version the class has now."""
+    old, new = (app.submit("declared", {"path": path}).uuid for path in "ab")
+    app.datastore.mutate(f"zerog_job_{old}", [Set("schemaVersion", 0.5)])
+    assert [job["uuid"] for job in app.jobs(schema_version=0.5)] == [old]
+    assert [job["uuid"] for job in app.jobs(schema_version=app.get_job(new).schemaVersion)] == [new]
+    for wrong in ({"schema_version": "1"}, {"schema_version": True}, {"build": ""}, {"build": 5}):
+        with pytest.raises(InvalidValue, match=f"{next(iter(wrong))}="):
+            app.jobs(**wrong)
