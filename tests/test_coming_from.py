@@ -1,4 +1,4 @@
-"""The pages for users of other systems: every name of ZeroG in their tables exists."""
+"""The pages for users of other systems: every name of ZeroG in their tables exists, and code that CI runs has it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import ast
 import inspect
 import pkgutil
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import zerog
-from tests.test_docs import PAGES
+from tests.test_docs import BLOCK, PAGES
 
 COMING_FROM = [page for page in PAGES if page.name.startswith("from_")]
 COMMAND = "zerog "
 """What a command begins with; ``tests/test_docs.py`` checks those."""
 
 
+def rows(page: Path) -> list[str]:
+    """The second column of a page's table."""
+    columns = re.findall(r"^\|[^|]+\|([^|]+)\|$", page.read_text(), re.MULTILINE)
+    return columns[2:]  # after the heading and its line
+
+
 def names(page: Path) -> list[str]:
     """The code in the second column of a page's table, but for commands and texts."""
-    columns = re.findall(r"^\|[^|]+\|([^|]+)\|$", page.read_text(), re.MULTILINE)
-    spans = [span for column in columns for span in re.findall(r"`([^`]+)`", column)]
+    spans = [span for row in rows(page) for span in re.findall(r"`([^`]+)`", row)]
     return [span for span in spans if not span.startswith((COMMAND, '"'))]
 
 
@@ -45,6 +51,31 @@ def test_names_of_zerog_in_the_table_exist(page: Path) -> None:
         found = resolve(dotted)
         given = set(re.findall(r"(\w+)=", arguments))
         assert not given or given <= set(inspect.signature(found).parameters), name  # type: ignore[arg-type]
+
+
+@cache
+def run_code() -> str:
+    """All code that CI runs: the tests but this one, and the blocks of the pages."""
+    tests = [file.read_text() for file in Path(__file__).parent.rglob("*.py") if file != Path(__file__)]
+    return "\n".join([*tests, *(block for page in PAGES for block in BLOCK.findall(page.read_text()))])
+
+
+def in_use(span: str) -> list[str]:
+    """What has to occur in code for a span of a table to be shown: a name and its arguments, or words of a command."""
+    if span.startswith(COMMAND):
+        return [rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in span.split()[1:]]
+    dotted, _, arguments = span.partition("(")
+    return [rf"\b{dotted.split('.')[-1]}\b", *(rf"\b{name}=" for name in re.findall(r"(\w+)=", arguments))]
+
+
+@pytest.mark.parametrize("page", COMING_FROM, ids=lambda page: page.stem)
+def test_each_row_names_what_to_write_and_a_test_runs_it(page: Path) -> None:
+    """Or refers to the page that shows it, or denies that anything is to be written."""
+    for row in rows(page):
+        spans = [span for span in re.findall(r"`([^`]+)`", row) if not span.startswith('"')]
+        assert spans or "](" in row or row.strip().startswith("nothing"), row
+        for wanted in (pattern for span in spans for pattern in in_use(span)):
+            assert re.search(wanted, run_code()), f"{row.strip()}: no test and no block has {wanted}"
 
 
 @pytest.mark.parametrize("page", COMING_FROM, ids=lambda page: page.stem)
