@@ -184,8 +184,11 @@ def test_nothing_held_or_finished_is_given_back_and_nothing_unheld_stays(kind: s
         stage.fetcher.start()
         stage.fetcher.claim_from(["default"])
         until(lambda: len(stage.runs.running) >= LONG, 60)
-        stage.submit("brief", BRIEF)
-        until(lambda: stage.have_ended("brief"), 120)
+        for _ in range(20):
+            stage.submit("brief", BRIEF)
+            until(lambda: stage.have_ended("brief"), 120)
+            if stage.given_back:  # a call whose answer was lost had claimed a job, and no later one found it again
+                break
         stage.is_rough = False
         until(lambda: {head["status"] for head in stage.heads("long")} == {"running"}, 60)
         stage.wait_for_beats(10)
