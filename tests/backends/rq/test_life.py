@@ -312,3 +312,14 @@ def test_a_long_patience_of_rqs_is_cut(site) -> None:
     queue.tidy()
     assert queue.reserve().uuid == uuid
     assert site.redis.zrange("rq:wip:default", 0, -1) == [b"of-others:e"]
+
+
+@pytest.mark.parametrize(("limit", "error"), [("timeout", "Timeout"), ("soft_timeout", "SoftTimeout")])
+def test_the_limits_of_one_job_hold(site, limit: str, error: str) -> None:
+    """A hard one takes the job from its run, which its next tick ends; the worker runs the next job."""
+    limited = site.app.submit("ticking", {"path": str(site.folder / "lines")}, **{limit: 0.5}).uuid
+    worker = site.worker("rq.Worker")
+    assert site.until_ended(limited) == ["failed"]
+    assert [each.type for each in site.app.get_job(limited).errors] == [error]
+    assert site.until_ended(site.line()) == ["succeeded"]
+    assert site.stop(worker) == 0
