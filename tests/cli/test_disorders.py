@@ -160,7 +160,7 @@ DISORDERS = [
     Disorder(time_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
     Disorder(not_stopped, "cancelled and their owner does not stop them", True, "zerog reconcile"),
     Disorder(stalled, "written nothing for longer than their STALLED_AFTER", True, "zerog jobs cancel"),
-    Disorder(queue_unserved, "1 jobs wait on queue slow, which no worker serves", True, "zerog worker"),
+    Disorder(queue_unserved, "1 job waits on queue slow, which no worker serves", True, "zerog worker"),
     Disorder(no_worker_alive, "no worker is alive", True, "zerog worker"),
     Disorder(not_durable, "a power cut may take", False),
     Disorder(clock_ahead, "this machine's clock has not reached", True),
@@ -219,7 +219,7 @@ def test_a_worker_logs_which_queues_it_serves(shop: Shop, zerog: Zerog) -> None:
         finally:
             process.terminate()
     assert (result.exit_code, "serves slow, urgent." in result.stdout) == (1, True)
-    assert "1 jobs wait on queue default, which no worker serves" in result.stdout
+    assert "1 job waits on queue default, which no worker serves" in result.stdout
 
 
 def test_the_text_shows_the_command_and_the_versions(shop: Shop, zerog: Zerog) -> None:

@@ -47,7 +47,7 @@ def commands(group: click.Group = cli, path: str = "zerog") -> Iterator[tuple[st
 
 def examples_of(path: str, command: click.Command) -> list[str]:
     shown = command.get_help(click.Context(command, info_name=path, terminal_width=80))
-    return re.findall(r"^ *Example: (zerog .*)$", shown, re.MULTILINE)
+    return re.findall(r"^ *Example: (zerog .*)$", re.sub(r" \\\n +", " ", shown), re.MULTILINE)
 
 
 def lines_of_page() -> list[str]:

@@ -303,7 +303,7 @@ def test_the_doctor_names_a_paused_queue_without_an_alarm(place: Place) -> None:
     app.fleet.pause("slow", reason="the disk", by="ann")
     diagnosis = doctor_of(app, "m:app").examine()
     [finding] = [finding for finding in diagnosis.findings if "queue slow" in finding.what]
-    assert finding.what == "1 jobs wait on queue slow, which is paused" and not finding.needs_person
+    assert finding.what == "1 job waits on queue slow, which is paused" and not finding.needs_person
     assert finding.command == "zerog queues resume m:app slow"
     assert diagnosis.queues["slow"]["paused"]["reason"] == "the disk"
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 VARIABLE = "ZEROG_APP"
 
+_EXAMPLE = re.compile(r"^( *Example: )(.*)$", re.MULTILINE)
+_WORD = re.compile(r'(?:--\S+ (?=[^-\s]))?(?:[^\s"]|"[^"]*")+')
+"""A word of an example with what it quotes, or an option with its value."""
+
 _names_an_app = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*").fullmatch
 
 
@@ -28,6 +32,13 @@ class AppCommand(click.Command):
     Otherwise the environment variable ZEROG_APP names the app, if it is set.
     """
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the docstring, with examples that are too long broken between words."""
+        own = click.HelpFormatter(width=formatter.width)
+        super().format_help_text(ctx, own)
+        formatter.write_paragraph()
+        formatter.write(_EXAMPLE.sub(lambda example: _broken(example, formatter.width), own.getvalue()))
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the app of the environment in front of the arguments if they don't begin with one."""
         if ctx.resilient_parsing and args and args[-1].startswith("-"):
@@ -37,6 +48,18 @@ class AppCommand(click.Command):
         if default and not (isinstance(first, str) and _names_an_app(first)):
             args = [default, *args]
         return super().parse_args(ctx, args)
+
+
+def _broken(example: re.Match[str], width: int) -> str:
+    """Return an example in lines of at most ``width`` columns, as a shell reads them."""
+    label, command = example.groups()
+    lines = [""]
+    for word in _WORD.findall(command):
+        if lines[-1] and len(label) + len(lines[-1]) + len(word) + 3 > width:
+            lines[-1] += " \\"
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return label + f"\n{' ' * len(label)}".join(lines)
 
 
 def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:

@@ -14,6 +14,10 @@ ENDLESS = 100_000
 """Columns of what is no terminal: lines are never cut or broken there."""
 
 
+BACK = "dim"
+"""The style of a bar's rest. Rich's own, a dark grey, is on a light terminal stronger than any colour."""
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # reported like all other errors
@@ -35,7 +39,11 @@ def make_table(gap: int = 1, with_header: bool = True) -> Table:
 def make_bar(width: int | None = 40) -> BarColumn:
     """Return the bar of a progress: its colour is that of running, then that of success, never that of failure."""
     return BarColumn(
-        width, complete_style=STYLES[RUNNING], finished_style=STYLES[SUCCEEDED], pulse_style=STYLES[RUNNING]
+        width,
+        style=BACK,
+        complete_style=STYLES[RUNNING],
+        finished_style=STYLES[SUCCEEDED],
+        pulse_style=STYLES[RUNNING],
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -32,6 +34,9 @@ EXIT_CODES = {
 """Meanings of the exit codes."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_KEPT = "\0"
+"""Stands for a space where a line isn't wrapped."""
 
 
 def spoken(command: F) -> F:
@@ -67,9 +72,22 @@ def spoken(command: F) -> F:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print the reason on standard error and exit."""
-    click.echo(f"zerog: {clean(message)}", err=True)
+    """Print the reason on standard error, on a terminal wrapped at words, and exit."""
+    text = f"zerog: {clean(message)}"
+    if sys.stderr.isatty():
+        text = "\n".join(map(_wrapped, text.split("\n")))
+    click.echo(text, err=True)
     sys.exit(code)
+
+
+def _wrapped(line: str) -> str:
+    """Return a line as lines of the terminal's width; a command that ends it is not broken, since it is copied."""
+    before, colon, command = line.partition(": pip install ")
+    whole = before + (colon + command).replace(" ", _KEPT)
+    width = shutil.get_terminal_size().columns
+    below = " " * (len(line) - len(line.lstrip(" ")) + 2)
+    wrapped = textwrap.wrap(whole, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapped).replace(_KEPT, " ")
 
 
 def _output_is_closed() -> bool:

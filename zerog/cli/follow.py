@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from zerog.cli.console import print_wrapped
+from zerog.cli.console import BACK, print_wrapped
 from zerog.cli.errors import FAILED, UNFINISHED, fail
 from zerog.cli.output import STALLED, STYLES
 from zerog.exceptions import UnknownJobType
@@ -25,11 +25,22 @@ if TYPE_CHECKING:
 
 
 class _Rate(ProgressColumn):
-    """Percent a second, from the latest samples."""
+    """Percent a second, from the latest samples; nothing of a job that has ended."""
 
     def render(self, task: Task) -> Text:
+        if task.fields["status"] in TERMINAL:
+            return Text(" " * 9)
         speed = task.finished_speed or task.speed
         return Text(f"{speed * 100:5.1f} %/s" if speed else "        ", style="dim")
+
+
+class _Left(TimeRemainingColumn):
+    """The time left; nothing of a job that has ended, whatever it had left to do."""
+
+    max_refresh = 0.0  # a kept text would outlive the end
+
+    def render(self, task: Task) -> Text:
+        return Text(" " * 5) if task.fields["status"] in TERMINAL else super().render(task)
 
 
 class _Status(ProgressColumn):
@@ -56,10 +67,10 @@ class Bars:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             _Status(),
-            _Bar(bar_width=32),
+            _Bar(bar_width=32, style=BACK),
             TextColumn("{task.percentage:5.1f} %"),
             _Rate(),
-            TimeRemainingColumn(compact=True),
+            _Left(compact=True),
             TextColumn("[dim]{task.fields[note]}"),
             console=console,
             refresh_per_second=10,

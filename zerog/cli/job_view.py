@@ -30,6 +30,9 @@ COUNTERS = {
     "continues": "continues",
 }
 
+NAMED = ("timestamp", "msg", "traceback", "edit")
+"""Fields of an entry that aren't listed with the others: an edit's mark is for the engine alone."""
+
 LIMITS = {"maxErrors": "max_errors", "hardTimeout": "timeout", "softTimeout": "soft_timeout"}
 """Limits of the job's own; its class's aren't in the document."""
 
@@ -113,12 +116,17 @@ def _print_entries(console: Console, field: str, entries: list[Any], document: D
         if not isinstance(entry, dict):
             print_wrapped(console, Text(f"  {shown(entry, '  ')}"), 2)
             continue
-        rest = {name: value for name, value in entry.items() if name not in ("timestamp", "msg", "traceback")}
+        rest = {name: value for name, value in entry.items() if name not in NAMED and not _has(entry, value)}
         more = "".join(f", {flat(name)} {shown(value, '    ')}" for name, value in rest.items() if value is not None)
         when, message = flat(entry.get("timestamp")), indented(entry.get("msg"))
         print_wrapped(console, Text(f"  {when}  {message}{more}"), 4)
         if entry.get("traceback"):
             print_wrapped(console, Text(f"    {indented(str(entry['traceback']).rstrip())}"), 4)
+
+
+def _has(entry: Document, value: Any) -> bool:
+    """Return True if an entry's message names a text already: who edited a job and why, an error's type."""
+    return isinstance(value, str) and bool(value) and value in str(entry.get("msg"))
 
 
 def shown(value: Any, indent: str) -> str:

@@ -31,6 +31,7 @@ from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED
 from zerog.records.worker import Record, lease_of, read_workers
+from zerog.support.texts import counted
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
@@ -177,7 +178,8 @@ class Doctor:
                 yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
                 continue
             yield from missing_entries(self.engine, name, documents, size, symptoms.entries[name], self.zerog)
-            waiting = f"{'at least ' * bool(diagnosis.capped)}{symptoms.waiting[name]} jobs wait on queue {name}"
+            waits = counted(symptoms.waiting[name], "job waits", "jobs wait")
+            waiting = f"{'at least ' * bool(diagnosis.capped)}{waits} on queue {name}"
             if name in paused:
                 command = self.zerog("queues resume", operands=[name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
@@ -205,14 +207,15 @@ class Doctor:
         if unfinished and all(worker["silent"] for worker in diagnosis.workers):
             queues = ",".join(sorted(symptoms.waiting)) or DEFAULT
             command = self.zerog("worker", *(["--queues", queues] if queues != DEFAULT else []))
-            what = f"{unfinished} jobs are unfinished and no worker is alive"
+            what = f"{counted(unfinished, 'job is', 'jobs are')} unfinished and no worker is alive"
             yield Finding(what, 1, "start one", True, command=command)
         waiting = sum(symptoms.waiting.values())
         unsure = [each for each in diagnosis.workers if each["alive"] is None]
         if waiting and unsure and not any(worker["alive"] for worker in diagnosis.workers):
             longest = max(each["lease"] for each in unsure)
             command = self.zerog("doctor", "--watch", str(longer_than(longest)))
-            what = f"{waiting} jobs wait, and after one look it is unknown whether a worker is alive"
+            waits = counted(waiting, "job waits", "jobs wait")
+            what = f"{waits}, and after one look it is unknown whether a worker is alive"
             yield Finding(what, 1, "look again after a lease", False, command=command)
         gone = [each for each in diagnosis.workers if each["silent"] and each["worker"] not in symptoms.owners]
         if gone:

@@ -37,6 +37,11 @@ def indented(text: object, indent: str = INDENT) -> str:
     return clean(text).replace("\n", f"\n{indent}")
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return a number with the words for one, or for any other number: ``1 job waits``, ``1,234 jobs wait``."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def name_of(kind: type) -> str:
     """Return the qualified name of a class, whatever its metaclass does with attributes."""
     return str(type.__getattribute__(kind, "__qualname__"))

@@ -22,10 +22,10 @@ def completion(ctx: click.Context, shell: str) -> None:
     and workers.
 
     \b
-    To install it, for bash in ~/.bashrc, for zsh in ~/.zshrc, for fish in ~/.config/fish/config.fish:
-        eval "$(zerog completion bash)"
-        eval "$(zerog completion zsh)"
-        zerog completion fish | source
+    To install it, add a line to the shell's own file:
+        ~/.bashrc                   eval "$(zerog completion bash)"
+        ~/.zshrc                    eval "$(zerog completion zsh)"
+        ~/.config/fish/config.fish  zerog completion fish | source
 
     What is in an app is completed once the app is named, or ZEROG_APP is set; that imports the app.
 

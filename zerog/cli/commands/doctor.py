@@ -14,7 +14,7 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.output import age, described, print_json
 from zerog.contracts.find import Count
-from zerog.support.texts import flat
+from zerog.support.texts import counted, flat
 
 if TYPE_CHECKING:
     from zerog.maintenance.findings import Diagnosis
@@ -83,10 +83,11 @@ def _state(diagnosis: Diagnosis, now: datetime) -> Iterator[tuple[str, str]]:
     jobs = ", ".join(f"{count} {status}" for status, count in counts.items())
     yield "Jobs       ", f"{jobs or 'none unfinished'}."
     for name, queue in diagnosis.queues.items():
-        entries = "out of reach" if queue["entries"] is None else f"{queue['entries']} entries"
+        entries = "out of reach" if queue["entries"] is None else counted(queue["entries"], "entry", "entries")
         paused = f" Paused {described(queue['paused'], now)}." if queue["paused"] else ""
         on_it = Count(queue["documents"], bool(diagnosis.capped))
-        yield "Queue      ", f"{name}: {entries}, {on_it} jobs are recorded as on it.{paused}"
+        are = "job is" if str(on_it) == "1" else "jobs are"
+        yield "Queue      ", f"{name}: {entries}, {on_it} {are} recorded as on it.{paused}"
     for worker in diagnosis.workers:
         state = "silent" if worker["silent"] else f"beat {worker['beat']}"
         state += f", renewed {age(worker['renewedAt'], now)} ago" if worker["renewedAt"] else ""

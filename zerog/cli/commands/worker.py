@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 @app_command()
 @click.option("--concurrency", type=int, default=1, show_default=True, help="Jobs at once.")
-@click.option("--executor", type=click.Choice(EXECUTORS), default="thread", show_default=True)
+@click.option(
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    default="thread",
+    show_default=True,
+    help="Run jobs in threads, on one event loop, or in child processes.",
+)
 @click.option(
     "--lease", type=float, default=LEASE, show_default=True, help="Seconds of silence before others take over."
 )

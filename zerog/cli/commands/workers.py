@@ -22,6 +22,8 @@ STYLES = {RUNNING: "green", DRAINING: "yellow", DRAINED: "dim", STOPPING: "yello
 
 COLUMNS = ("NAME", "STATE", "HOST", "PID", "BUILD", "EXECUTOR", "QUEUES", "JOBS", "MEMORY", "UP", "BEAT")
 NUMBERS = ("PID", "JOBS", "MEMORY", "UP", "BEAT")
+NONE = "-"
+"""In place of a value that a worker's record lacks."""
 
 
 @click.group(cls=ListingGroup)
@@ -53,37 +55,55 @@ def list_workers(app: str, as_json: bool) -> None:
     if not found:
         click.echo("No workers.")
         return
+    now = the_app.clock.now()
+    _print_table([_cells(worker, now) for worker in found])
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    """Print the workers; on a terminal that is too narrow without BUILD if all lack it, and broken between queues."""
     from rich.text import Text
 
     from zerog.cli.console import make_console, make_table
 
-    table = make_table()
-    for column in COLUMNS:
-        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
-    now = the_app.clock.now()
-    for worker in found:
-        name, state, *rest = _cells(worker, now)
-        table.add_row(name, Text(state, style=STYLES.get(state, "")), *rest)
-    make_console().print(table)
+    console = make_console()
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in COLUMNS}
+    if _total(widths) > console.width:
+        rows = [{**row, "QUEUES": row["QUEUES"].replace(",", ", ")} for row in rows]
+        widths["QUEUES"] = max(len(word) for row in rows for word in ("QUEUES", *row["QUEUES"].split()))
+        if all(row["BUILD"] == NONE for row in rows):
+            del widths["BUILD"]
+    table, fits = make_table(), _total(widths) <= console.width
+    for name in widths:
+        is_whole = fits and name != "QUEUES"
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold", no_wrap=is_whole)
+    for row in rows:
+        state = Text(row["STATE"], style=STYLES.get(row["STATE"], ""))
+        table.add_row(*(state if name == "STATE" else row[name] for name in widths))
+    console.print(table)
 
 
-def _cells(worker: dict[str, Any], now: datetime) -> list[str]:
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + len(widths) - 1
+
+
+def _cells(worker: dict[str, Any], now: datetime) -> dict[str, str]:
+    """Return the texts of a row by column."""
     memory = worker["memory"]
     queues = worker["queues"]
-    cells = [
-        worker["name"],
-        worker["state"],
-        worker["host"],
-        worker["pid"],
-        worker["build"],
-        worker["executor"],
-        ",".join(map(str, queues)) if isinstance(queues, list) else None,
-        worker["jobs"],
-        f"{memory >> 20}M" if type(memory) is int else None,
-        None if worker["startedAt"] is None else age(worker["startedAt"], now),
-        None if worker["age"] is None else span(worker["age"]),
-    ]
-    return ["-" if cell is None else flat(cell) for cell in cells]
+    cells = {
+        "NAME": worker["name"],
+        "STATE": worker["state"],
+        "HOST": worker["host"],
+        "PID": worker["pid"],
+        "BUILD": worker["build"],
+        "EXECUTOR": worker["executor"],
+        "QUEUES": ",".join(map(str, queues)) if isinstance(queues, list) else None,
+        "JOBS": worker["jobs"],
+        "MEMORY": f"{memory >> 20}M" if type(memory) is int else None,
+        "UP": None if worker["startedAt"] is None else age(worker["startedAt"], now),
+        "BEAT": None if worker["age"] is None else span(worker["age"]),
+    }
+    return {name: NONE if cell is None else flat(cell) for name, cell in cells.items()}
 
 
 def choice_options(command: F) -> F:
