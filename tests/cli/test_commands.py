@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import zerog
 from tests.cli.builders import zerog_command
+from tests.cli.conftest import Zerog
 from zerog.cli.root import cli
 from zerog.loading import load_app
 
@@ -232,3 +233,19 @@ def test_a_value_found_instead_of_an_app_is_not_shown(tmp_path: Path, monkeypatc
     with pytest.raises(zerog.ConfigurationError, match=r"password is a str, not a zerog\.App") as caught:
         load_app("mistaken_for_an_app:password")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("called", [["jobs", "myapp:app", "ls"], ["myapp:app", "jobs", "ls"]])
+def test_an_app_before_its_command_is_named(zerog: Zerog, called: list[str]) -> None:
+    """A slip that other tools' order of words invites."""
+    result = zerog(*called)
+    assert result.exit_code == 2
+    assert "'myapp:app' names an app, which comes after the command" in result.stderr
+
+
+@pytest.mark.parametrize("queues", [",", "high,,low", "high,"])
+def test_an_empty_name_among_queues_starts_no_worker(zerog: Zerog, queues: str) -> None:
+    """It would serve other queues than was meant, the default one even."""
+    result = zerog("worker", "myapp:app", "--burst", "--queues", queues)
+    assert result.exit_code == 2
+    assert f"'--queues': {queues!r} has an empty name" in result.stderr

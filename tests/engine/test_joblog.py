@@ -360,4 +360,4 @@ def test_the_last_words_of_a_worker_are_a_sentence(tmp_path: Path) -> None:
     with Workers(tmp_path, module=MODULE) as w:
         w.app.submit("talking", {"password": CANARY})
         assert w.start("--burst").wait(30) == 0
-        assert re.search(r"worker \S+ ended after \d+\.\d s; 1 runs: 1 succeeded\n$", w.log.read_text())
+        assert re.search(r"worker \S+ ended after \d+\.\d s; 1 run: 1 succeeded\n$", w.log.read_text())

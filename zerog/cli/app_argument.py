@@ -62,6 +62,20 @@ def _broken(example: re.Match[str], width: int) -> str:
     return label + f"\n{' ' * len(label)}".join(lines)
 
 
+class CommandGroup(click.Group):
+    """A group that answers to an app in a command's place with the right order."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments begin with. Raises UsageError."""
+        if args and args[0] not in self.commands and _names_an_app(args[0]) and not ctx.resilient_parsing:
+            raise click.UsageError(
+                f"{args[0]!r} names an app, which comes after the command: {ctx.command_path} COMMAND {args[0]}"
+            )
+        return super().resolve_command(ctx, args)
+
+
 def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a command that takes the app as its first parameter ``app``, as text, and reports its errors."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import zerog
+from zerog.cli.app_argument import CommandGroup
 from zerog.cli.commands.completion import completion
 from zerog.cli.commands.demo import demo
 from zerog.cli.commands.doctor import doctor
@@ -24,7 +25,7 @@ from zerog.cli.errors import EXIT_CODES
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
-@click.group(epilog=_EPILOG)
+@click.group(cls=CommandGroup, epilog=_EPILOG)
 @click.version_option(zerog.__version__, prog_name="zerog")
 def cli() -> None:
     """Long background jobs as objects with documents.

@@ -7,14 +7,14 @@ from itertools import islice
 import click
 
 from zerog.cli import completions
-from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.app_argument import CommandGroup, app_command, load_shared
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import JobNotFound
 from zerog.records.job import make_key
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def jobs() -> None:
     """List, show, cancel, edit, retry and remove jobs."""
 

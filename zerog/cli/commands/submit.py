@@ -18,13 +18,14 @@ class Time(click.ParamType[datetime]):
     """A time, in UTC unless it has a zone."""
 
     name = "time"
+    expected = "no time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return the time; one without a zone is in UTC."""
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2027-01-04T08:00+01:00; nothing was stored", param, ctx)
+            self.fail(f"{value!r} is {self.expected} such as 2027-01-04T08:00+01:00; nothing was stored", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -32,6 +33,7 @@ class SecondsOrTime(Time):
     """Seconds from now, or a time."""
 
     name = "seconds or time"
+    expected = "neither seconds nor a time"
 
     def convert(  # type: ignore[override]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -13,10 +13,18 @@ import zerog
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED, fail
 from zerog.cli.logging import FORMATS, WorkerLogging, keep_streams
+from zerog.cli.output import plural
 from zerog.worker.settings import EXECUTORS, GRACE, JOBS_PER_CHILD, LEASE, is_debug
 
 if TYPE_CHECKING:
     from zerog.worker.session import WorkerStats
+
+
+def _names(_ctx: click.Context, _parameter: click.Parameter, given: str) -> str:
+    """Return an option with names of queues, joined by commas. Raises BadParameter for an empty name among them."""
+    if given.strip() and not all(name.strip() for name in given.split(",")):
+        raise click.BadParameter(f"{given!r} has an empty name; expected names of queues, joined by commas")
+    return given
 
 
 @app_command()
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     "--lease", type=float, default=LEASE, show_default=True, help="Seconds of silence before others take over."
 )
 @click.option("--grace", type=float, default=GRACE, show_default=True, help="Seconds for running jobs at shutdown.")
-@click.option("--queues", default="", metavar="A,B", help="Queues to serve, in order of priority.")
+@click.option("--queues", default="", metavar="A,B", callback=_names, help="Queues to serve, in order of priority.")
 @click.option("--debug/--no-debug", default=None, help="For debuggers: one job at a time, no limits.  [$ZEROG_DEBUG]")
 @click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
@@ -109,7 +117,7 @@ def worker(
 def _summary(stats: WorkerStats) -> str:
     names = ("succeeded", "failed", "cancelled", "requeued", "released", "lost")
     ends = [f"{count} {name}" for name in names if (count := getattr(stats, name))]
-    return f"ended after {stats.seconds:.1f} s; {stats.ran} runs: {', '.join(ends) or 'no job ended'}"
+    return f"ended after {stats.seconds:.1f} s; {plural(stats.ran, 'run')}: {', '.join(ends) or 'no job ended'}"
 
 
 def _command(app: str, burst: bool, debug: bool | None, **options: Any) -> list[str]:
