@@ -23,18 +23,24 @@ class Workers:
     """Worker processes that are started, killed and ended by this test, each by its pid. Use as ``with``."""
 
     def __init__(
-        self, folder: Path, *options: str, module: str | None = "tests.acceptance.jobs", url: str | None = None
+        self,
+        folder: Path,
+        *options: str,
+        module: str | None = "tests.acceptance.jobs",
+        url: str | None = None,
+        queue: str | None = None,
     ) -> None:
         """``module`` has the app; None if each worker is started on its own code, by ``start(code=…)``.
 
-        ``url``: of the datastore and queue, a file in the folder by default.
+        ``url``: of the datastore and queue, a file in the folder by default. ``queue``: of a queue elsewhere.
         """
         self.url = url or f"sqlite:///{folder}/jobs.db"
+        self._queue = queue
         self.log = folder / "workers.log"
         self.running: list[subprocess.Popen[bytes]] = []
         self._options = options
         os.environ["ZEROG_URL"] = self.url
-        self.app = zerog.App(self.url)
+        self.app = zerog.App(self.url) if queue is None else zerog.App(datastore=self.url, queue=queue)
         self._module = module
         if module is not None:
             classes = importlib.import_module(module).app.registry.get_registered_classes()
@@ -60,7 +66,7 @@ class Workers:
             worker = subprocess.Popen(
                 command,
                 cwd=ROOT if code is None else code.parent,
-                env={**os.environ, "ZEROG_URL": self.url, "PYTHONPATH": str(ROOT), **(environment or {})},
+                env={**self._environment(), "PYTHONPATH": str(ROOT), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -68,6 +74,12 @@ class Workers:
             )
         self.running.append(worker)
         return worker
+
+    def _environment(self) -> dict[str, str]:
+        if self._queue is None:
+            return {**os.environ, "ZEROG_URL": self.url}
+        others = {name: value for name, value in os.environ.items() if name != "ZEROG_URL"}
+        return {**others, "ZEROG_DATASTORE": self.url, "ZEROG_QUEUE": self._queue}
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """SIGKILL one worker."""

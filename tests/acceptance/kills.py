@@ -102,7 +102,7 @@ def percentiles(seconds: list[float]) -> str:
 class KillRun:
     """One run of a plan in its own folder."""
 
-    def __init__(self, folder: Path, plan: Plan, url: str | None = None) -> None:
+    def __init__(self, folder: Path, plan: Plan, url: str | None = None, queue: str | None = None) -> None:
         given = os.environ.get(SEED_VARIABLE)
         self.seed = int(given) if given else random.SystemRandom().randrange(2**32)
         self._plan = plan
@@ -112,7 +112,7 @@ class KillRun:
         self._starts.touch()
         concurrency, lease = str(plan.concurrency), str(plan.lease)
         options = ("--concurrency", concurrency, "--lease", lease, "--log-level", "ERROR")
-        self._workers = Workers(folder, *options, url=url)
+        self._workers = Workers(folder, *options, url=url, queue=queue)
         self._executors: dict[int, str] = {}
         self._hits: list[_Hit] = []
         self._ended: dict[str, int] = {}

@@ -12,6 +12,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import ROOT
+from tests.backends.beanstalkd.servers import url_for as beanstalkd_url_for
 from tests.backends.couchbase.servers import url_for as couchbase_url_for
 from tests.backends.mongo.servers import url_for as mongo_url_for
 from tests.backends.postgres.servers import url_for as postgres_url_for
@@ -33,6 +34,7 @@ QUEUES: dict[str, Callable[[Path], str]] = {
     "postgres": postgres_url_for,
     "redis": lambda _: shared("valkey").url(),
     "rq": lambda _: f"rq+{real_url()}",
+    "beanstalkd": beanstalkd_url_for,
 }
 
 

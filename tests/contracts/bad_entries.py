@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from zerog.backends.beanstalkd.queue import BeanstalkdQueue
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.redis.queue import RedisQueue
 from zerog.backends.rq.queue import RqQueue
@@ -25,6 +26,8 @@ def bad_entries(queue: Queue) -> Writers:
         return _on_redis(queue)
     if isinstance(queue, RqQueue):
         return _on_rq(queue)
+    if isinstance(queue, BeanstalkdQueue):
+        return _on_beanstalkd(queue)
     assert isinstance(queue, MemoryQueue)
     bodies = ("", "x", "\x00", "é" * 36, "x" * 1_000_000, new_uuid().upper())
     return {repr(body[:9]): partial(queue.put_raw, body) for body in bodies}
@@ -82,3 +85,13 @@ def _on_rq(queue: RqQueue) -> Writers:
     uuid = new_uuid().encode()
     entries = [b"", b"x", b"\xff\x00", b"x" * 1_000_000, uuid, uuid + b"_", uuid.upper() + b"_0123456789ab"]
     return {f"{entry[:40]!r}": partial(write, entry) for entry in entries}
+
+
+def _on_beanstalkd(queue: BeanstalkdQueue) -> Writers:
+    def write(body: bytes) -> None:
+        with queue.server.connection(queue.tube, "a test") as connection:
+            connection.client.put(body)
+
+    uuid = new_uuid().encode()
+    bodies = [b"", b"x", b"\x00", b"\xff" * 36, b"\r\n", b"x" * 1_000_000, uuid.upper(), uuid + b"\n", uuid + uuid]
+    return {f"{body[:40]!r}": partial(write, body) for body in bodies}

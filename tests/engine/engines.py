@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.backends.beanstalkd.servers import clocked_queue
+from tests.backends.beanstalkd.servers import url_for as beanstalkd_url_for
 from tests.backends.couchbase.servers import url_for as couchbase_url_for
 from tests.backends.mongo.servers import url_for as mongo_url_for
 from tests.backends.postgres.servers import url_for as postgres_url_for
@@ -46,6 +48,13 @@ class Kind:
     """True if the documents outlive the process."""
     takes_long: bool = False
     """True if its server is so slow that long tests of it are left to ``-m slow``."""
+    is_wide: bool = False
+    """True if the default run leaves it out, like those that take long."""
+
+    @property
+    def marks(self) -> list[pytest.MarkDecorator]:
+        """The marks of a test of it."""
+        return [pytest.mark.wide] if self.takes_long or self.is_wide else []
 
     @property
     def points(self) -> list[str]:
@@ -82,6 +91,11 @@ def _rq(folder: Path, clock: ManualClock) -> Engine:
     return Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
 
 
+def _beanstalkd(folder: Path, clock: ManualClock) -> Engine:
+    datastore = SqliteDatastore(folder / "documents.db", synchronous="normal")
+    return Engine(datastore, clocked_queue(beanstalkd_url_for(folder), clock), clock)
+
+
 def _couchbase_rq(folder: Path, clock: ManualClock) -> Engine:
     datastore = CouchbaseDatastore(couchbase_url_for(folder))
     datastore.setup()
@@ -116,6 +130,7 @@ KINDS = {
     "sqlite": Kind(_sqlite, frozenset(["claim.reserved", "cancel.end", "cancel.ended", *MERGED])),
     "two-files": Kind(_two_files),
     "rq": Kind(_rq, PUT_BACK),
+    "beanstalkd": Kind(_beanstalkd, is_wide=True),
     "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
     "redis": Kind(_redis, frozenset(MERGED)),
@@ -124,8 +139,8 @@ KINDS = {
 }
 
 
-EACH_KIND = [pytest.param(kind, marks=[pytest.mark.wide] if made.takes_long else []) for kind, made in KINDS.items()]
-"""Parameters of a fixture that is an engine of each kind; with ``-m wide`` also of those whose calls take long."""
+EACH_KIND = [pytest.param(kind, marks=made.marks) for kind, made in KINDS.items()]
+"""Parameters of a fixture that is an engine of each kind; with ``-m wide`` also those that the default leaves out."""
 
 
 def long_test(kind: str, *values: object) -> Any:

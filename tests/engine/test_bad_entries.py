@@ -11,6 +11,7 @@ from tests.backends.rq.queues import raw_client, real_url
 from tests.contracts.bad_entries import bad_entries
 from tests.engine.engines import KINDS
 from tests.engine.faulty_datastore import ALICE, submit
+from tests.marks import wide
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.rq.queue import RqQueue
 from zerog.engine.engine import Engine
@@ -19,10 +20,10 @@ from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import new_uuid
 from zerog.testing.clock import ManualClock
 
-OWN = [kind for kind in KINDS if kind in ("memory", "sqlite", "two-files", "redis", "redis-looking", "rq")]
+OWN = ("memory", "sqlite", "two-files", "redis", "redis-looking", "rq")
 
 
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", [*OWN, *wide("beanstalkd")])
 def test_bad_entries_block_no_job(kind: str, tmp_path: Path) -> None:
     """Whatever is written among the entries, jobs before and behind it are claimed, and the sweep continues."""
     clock = ManualClock()

@@ -10,6 +10,8 @@ from typing import Any
 import fakeredis
 import pytest
 
+from tests.backends.beanstalkd.servers import clocked_queue
+from tests.backends.beanstalkd.servers import fresh_url as beanstalkd_url
 from tests.backends.couchbase.servers import fresh_url
 from tests.backends.redis.engines import LookingEngine
 from tests.backends.redis.servers import FakeServer, shared
@@ -221,6 +223,20 @@ class TestRq(EngineContract):
     def engine(self, clock: ManualClock) -> Iterator[Engine]:
         url = real_url()
         engine = Engine(RedisDatastore(url, clock), RqQueue(url, clock=clock), clock)
+        yield engine
+        engine.close()
+
+
+@pytest.mark.wide
+class TestBeanstalkd(EngineContract):
+    """Documents here, tubes on a real server."""
+
+    sampling = 10
+    has_shares = False
+
+    @pytest.fixture
+    def engine(self, clock: ManualClock) -> Iterator[Engine]:
+        engine = Engine(MemoryDatastore(), clocked_queue(beanstalkd_url(), clock), clock)
         yield engine
         engine.close()
 

@@ -291,11 +291,7 @@ def test_every_counter_has_a_way_to_it() -> None:
 
 @pytest.mark.parametrize(
     ("counter", "kind"),
-    [
-        pytest.param(counter, kind, marks=[pytest.mark.wide] if KINDS[kind].takes_long else [])
-        for counter in ROWS
-        for kind in ROWS[counter].kinds
-    ],
+    [pytest.param(counter, kind, marks=KINDS[kind].marks) for counter in ROWS for kind in ROWS[counter].kinds],
 )
 def test_what_happened_once_is_counted_once(counter: str, place: Place) -> None:
     """It is counted under its name and no other, and its document shows it."""

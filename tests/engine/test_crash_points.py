@@ -125,7 +125,7 @@ def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["raise", "unknown"])
 @pytest.mark.parametrize(
     ("kind", "point"),
-    [pytest.param(*each, marks=pytest.mark.wide if KINDS[each[0]].takes_long else ()) for each in EACH],
+    [pytest.param(*each, marks=KINDS[each[0]].marks) for each in EACH],
 )
 def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
     """Whatever step fails or loses its answer, another worker runs every accepted job to its one end."""

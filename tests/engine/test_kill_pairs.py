@@ -81,7 +81,7 @@ def check_pairs(
 
 
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(7_200)])])
-@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "two-files"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "two-files", "beanstalkd"])
 @pytest.mark.wide
 def test_any_two_kills_lose_nothing(kind: str, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every ordered pair of an engine's points, the same one twice, too; two of the engines do a verb in one write.

@@ -189,7 +189,7 @@ def test_a_run_that_is_late_at_its_end_changes_nothing(
 @pytest.mark.parametrize(
     ("kind", "point"),
     [
-        pytest.param(kind, point, marks=[pytest.mark.wide] if made.takes_long else [])
+        pytest.param(kind, point, marks=made.marks)
         for kind, made in KINDS.items()
         for point in [point for point in made.points if point in ("settle.put", "settle.mark")]
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.engines import KINDS
+from tests.marks import wide
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.engine import Engine, Unsuitable
@@ -21,7 +22,7 @@ from zerog.records.job import new_document
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 
-OWN = ["memory", "sqlite", "two-files", "redis"]
+OWN = ["memory", "sqlite", "two-files", "redis", *wide("beanstalkd")]
 """Kinds whose queues set entries aside."""
 
 

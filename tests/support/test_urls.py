@@ -9,7 +9,7 @@ import pytest
 
 from tests.hostile import LOGINS, PASSWORDS
 from tests.marks import wide
-from zerog.backends.urls import PACKAGES, open_datastore, open_queue
+from zerog.backends.urls import DATASTORES, PACKAGES, open_datastore, open_queue
 from zerog.exceptions import ConfigurationError
 from zerog.support.urls import without_secrets
 
@@ -57,13 +57,13 @@ def test_no_name_shows_a_password(scheme: str) -> None:
         assert not secrets(without_secrets(url)), url
 
 
-@pytest.mark.parametrize("scheme", ["redis", "couchbase", "mongodb", "nosuch", *wide(*SCHEMES)])
+@pytest.mark.parametrize("scheme", ["redis", "couchbase", "mongodb", "beanstalkd", "nosuch", *wide(*SCHEMES)])
 def test_no_error_shows_a_password(scheme: str) -> None:
     """However a URL was mistyped: neither the error nor the traceback contain any of its password."""
     for login, sign in product(LOGINS, PASSWORDS):
         url = login.format(scheme=scheme, password=f"hunter2{sign}hunter2")
         try:
-            shown = repr(open_queue(url) if scheme.startswith("rq+") else open_datastore(url))
+            shown = repr(open_datastore(url) if scheme in DATASTORES else open_queue(url))
         except ConfigurationError as error:
             shown = f"{error} {''.join(traceback.format_exception(error))}"
         assert not secrets(shown), url

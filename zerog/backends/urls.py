@@ -22,6 +22,7 @@ PACKAGES = {
     "couchbase": ("couchbase", "couchbases"),
     "mongo": ("mongodb", "mongodb+srv"),
     "postgres": ("postgresql", "postgres"),
+    "beanstalkd": ("beanstalkd",),
 }
 """The schemes of each package below ``zerog.backends``."""
 
@@ -29,7 +30,10 @@ DATASTORES = (
     *("memory", "sqlite", "redis", "rediss", "unix", "postgresql", "postgres", "couchbase", "couchbases", "mongodb"),
     "mongodb+srv",
 )
-QUEUES = ("memory", "sqlite", "redis", "rediss", "unix", "rq+redis", "rq+rediss", "rq+unix", "postgresql", "postgres")
+QUEUES = (
+    *("memory", "sqlite", "redis", "rediss", "unix", "rq+redis", "rq+rediss", "rq+unix", "postgresql", "postgres"),
+    "beanstalkd",
+)
 """The schemes that have each part; the URL of a queue alone names both, ``rq+`` left out for the documents."""
 
 GROUP = "zerog.backends"
@@ -105,6 +109,12 @@ def _open_shared(url: str, clock: Clock) -> Engine:
         raise _unknown(url, "datastore", tuple(dict.fromkeys([*DATASTORES, *PACKAGES["rq"]])))
     if backend.engine is not None:
         return backend.engine(url, clock)
+    if backend.datastore is None and backend.queue is not None:
+        backend.queue(url, clock).close()  # its own errors come first: it knows where its secrets are
+        raise ConfigurationError(
+            f"{without_secrets(url)} keeps no documents but is a queue; use App(datastore=…, queue=…), for example "
+            "with datastore='sqlite:///jobs.db'"
+        )
     datastore = open_datastore(url, clock)  # its own errors come first: it knows where its secrets are
     if backend.queue is None:
         raise ConfigurationError(

@@ -1,0 +1,1 @@
+"""Queues on a beanstalkd server: tubes of uuids."""
