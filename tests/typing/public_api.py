@@ -122,6 +122,9 @@ class Hooked(Shared):
     def on_end(self, status: str) -> None:
         assert status
 
+    def on_discard(self) -> None:
+        assert self.uuid
+
     async def run(self) -> int:
         follower: Later = self.submit(Later, delay=5)
         uuids: list[str] = self.submit_many("later", [{}], queue="mails")
