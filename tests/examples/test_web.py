@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import django.conf
+import django.urls
 import pytest
 from marshmallow import fields
 
@@ -36,6 +38,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         modules.jobs.app.close()
         for name in MODULES:
             del sys.modules[name]
+        # Django is configured once a process, which may come back to these tests.
+        django.conf.settings._wrapped = django.conf.empty
+        django.urls.clear_url_caches()
 
 
 @pytest.fixture(params=COMMANDS)
