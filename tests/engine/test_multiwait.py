@@ -45,6 +45,8 @@ class Scripted(Queue):
     def __init__(self, name: str) -> None:
         self.name = name
         self.asked = threading.Event()
+        self.looks = 0
+        """How often it was asked without a wait."""
         self._changed = threading.Condition()
         self._given: list[Reservation | Exception | None] = []
 
@@ -58,6 +60,7 @@ class Scripted(Queue):
 
     def reserve(self, timeout: float = 0) -> Reservation | None:
         if not timeout:
+            self.looks += 1
             return None
         self.asked.set()
         with self._changed:
@@ -142,6 +145,17 @@ def test_the_threads_go_on_with_the_next_wait(bench: Bench) -> None:
     bench.queues["recorded-a"].give(second)
     bench.ended()
     assert bench.brought[1:] == [second]
+
+
+def test_a_thread_that_waits_for_a_queue_looks_at_it(bench: Bench) -> None:
+    """The next wait doesn't ask again: each question is a call of a server. One that doesn't wait has to."""
+    names, queues = tuple(bench.queues), bench.queues.values()
+    until(lambda: bench.listeners.wait(0.1, names) == [] and all(queue.asked.is_set() for queue in queues))
+    looks = [queue.looks for queue in queues]
+    assert bench.listeners.wait(0.1, names) == []
+    assert [queue.looks for queue in queues] == looks
+    assert bench.listeners.wait(0, names) == []
+    assert [queue.looks for queue in queues] == [count + 1 for count in looks]
 
 
 def test_trouble_is_reported(bench: Bench) -> None:

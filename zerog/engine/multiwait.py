@@ -38,8 +38,9 @@ class MultiQueueWaiter:
 
         For one thread at a time. Raises the error of a queue that can't be reached.
         """
+        listening = self._threads() if timeout > 0 else {}  # those look at their queues themselves
         for name in names:
-            reservation = self._named(name).reserve(0)
+            reservation = None if name in listening else self._named(name).reserve(0)
             if reservation is not None:
                 return [reservation]
         with self._changed:

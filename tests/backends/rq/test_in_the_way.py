@@ -45,6 +45,24 @@ def test_foreign_jobs_are_skipped(queue: RqQueue) -> None:
     assert queue.rejected == 0
 
 
+def test_a_wait_for_an_empty_queue_costs_a_script_and_a_pop(queue: RqQueue) -> None:
+    """The pop has seen all that was put, so nothing is looked for when it ends."""
+    queue.reserve()
+    before = calls(queue)
+    assert queue.reserve(0.2) is None
+    assert calls(queue) - before == 2
+
+
+def test_a_wait_is_ended_by_what_becomes_due(queue: RqQueue) -> None:
+    """Also in its last moment."""
+    queue.reserve()
+    uuid = new_uuid()
+    queue.put(uuid, delay=0.3)
+    reservation = queue.reserve(20)
+    assert reservation is not None
+    assert reservation.uuid == uuid
+
+
 def test_waiting_behind_foreign_jobs_does_not_spin(queue: RqQueue, caplog: pytest.LogCaptureFixture) -> None:
     """It is polled a few times a second, and logged once."""
     foreign(queue, 1)

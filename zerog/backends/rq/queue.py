@@ -150,6 +150,8 @@ class RqQueue(Queue):
                 given = b"" if in_the_way else self._pop(longest)
                 if in_the_way:
                     self._woken.wait(min(longest, PAUSE))
+                elif not given and not 0 <= soonest <= left and deadline <= self._clock.monotonic():
+                    return None  # nothing was put, and nothing has returned
 
     def wake(self) -> None:
         self._woken.set()
