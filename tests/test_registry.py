@@ -52,6 +52,7 @@ def test_two_classes_of_one_type_are_refused_naming_both_and_nothing_is_register
     with pytest.raises(DuplicateJobType) as caught:
         registry.add_classes([Documented, Declared, Twin])
     assert "tests.jobs.builders.Declared" in str(caught.value)
+    assert "unregister(" in str(caught.value)
     assert "test_registry" in str(caught.value)
     assert "Twin" in str(caught.value)
     assert registry.get_registered_classes() == {}

@@ -65,7 +65,7 @@ class JobRegistry:
             if other is not None and other is not job_class:
                 raise DuplicateJobType(
                     f"the JOB_TYPE {job_type!r} belongs to {_path(other)}; {_path(job_class)} needs a distinct one. "
-                    "Nothing was registered."
+                    f"Nothing was registered; unregister({job_type!r}) lets another one take its place."
                 )
             added[job_type] = job_class
         for job_class in list(added.values()):
