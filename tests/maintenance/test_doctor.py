@@ -165,18 +165,20 @@ def test_a_flushed_queue_is_seen(app: zerog.App) -> None:
     assert not doctor_of(app).examine().needs_person
 
 
-def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its size is unknown, and a person has to restore it."""
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_queue_out_of_reach_is_named(app: zerog.App, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    """Whether or not a job waits on it: its size is unknown, and a person has to restore it."""
 
     def unreachable() -> int:
         raise QueueUnavailable("no route")
 
     WorkerRecords(app.engine).renew(ALICE, 1)
-    app.submit("plain")
+    for _ in range(jobs):
+        app.submit("plain")
     monkeypatch.setattr(app.queue, "size", unreachable)
     diagnosis = doctor_of(app).examine()
     assert "no route" in found(diagnosis, "can't be reached").what
-    assert diagnosis.queues["default"]["entries"] is None
+    assert [queue["entries"] for queue in diagnosis.queues.values()] == [None] * jobs
     assert diagnosis.needs_person
 
 

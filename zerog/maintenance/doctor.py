@@ -175,7 +175,7 @@ class Doctor:
             try:
                 size = counts["entries"] = self.engine.queue_named(name).size()
             except ZerogError as error:
-                yield Finding(f"queue {name} can't be reached: {error}", 1, "bring its server back", True)
+                yield _unreachable(name, error)
                 continue
             yield from missing_entries(self.engine, name, documents, size, symptoms.entries[name], self.zerog)
             waits = counted(symptoms.waiting[name], "job waits", "jobs wait")
@@ -185,6 +185,11 @@ class Doctor:
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
+        if self.engine.queue.name not in diagnosis.queues:
+            try:
+                self.engine.queue.size()
+            except ZerogError as error:
+                yield _unreachable(self.engine.queue.name, error)
 
     def _unserved(self, name: str, waiting: str, count: int, diagnosis: Diagnosis) -> Iterator[Finding]:
         """Find a queue without consumers, unless no worker is alive at all, or one doesn't list its queues."""
@@ -251,7 +256,7 @@ class Doctor:
         try:
             return self.engine.queue.troubles()
         except ZerogError:
-            return []  # an unreachable queue is reported elsewhere
+            return []  # _look_at_queues reports a queue that can't be reached
 
     def _look_at_datastore(self) -> Iterator[Finding]:
         store = self.engine.datastore
@@ -272,3 +277,7 @@ class Doctor:
                 "set the clocks; delays go by the datastore's, what runs note by this one",
                 True,
             )
+
+
+def _unreachable(queue: str, error: ZerogError) -> Finding:
+    return Finding(f"queue {queue} can't be reached: {error}", 1, "bring its server back", True)
