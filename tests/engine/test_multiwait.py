@@ -87,6 +87,7 @@ class Bench:
         self.waiting.start()
         for queue in self.queues.values():
             assert queue.asked.wait(20)
+        until(lambda: self.listeners._wanted)  # the threads may be waiting since an earlier wait
 
     def _wait(self) -> None:
         try:

@@ -17,7 +17,7 @@ from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, CorruptDocument, JobStateError
 from zerog.jobs.document import document_of
 from zerog.testing.clock import ManualClock
-from zerog.testing.inline import run_inline, ways_out
+from zerog.testing.inline import drain, run_inline, ways_out
 
 
 class Steps(zerog.BaseJob):
@@ -155,7 +155,7 @@ def test_a_run_that_lost_its_claim_runs_again(app: Any) -> None:
 
 
 def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
-    """As documented; a loop can't be run within a loop."""
+    """A loop can't be run within a loop: without a thread the job is not begun."""
 
     class Waiting(zerog.BaseJob):
         JOB_TYPE = "waiting"
@@ -166,10 +166,20 @@ def test_a_test_that_is_a_coroutine_itself_uses_a_thread(app: Any) -> None:
 
     app.register(Waiting)
 
-    async def test() -> Any:
-        return await asyncio.to_thread(run_inline, app, app.submit("waiting").uuid)
+    job = app.submit("waiting")
 
-    assert asyncio.run(test()).resultCode == 204
+    async def wrong() -> None:
+        with pytest.raises(zerog.ConfigurationError, match=r"to_thread\(run_inline, job\). The job was not run"):
+            run_inline(job)
+        with pytest.raises(zerog.ConfigurationError, match="was not run"):
+            drain(app)
+
+    async def right() -> Any:
+        return await asyncio.to_thread(run_inline, app, job.uuid)
+
+    asyncio.run(wrong())
+    assert app.get_job(job.uuid).attempts == 0
+    assert asyncio.run(right()).resultCode == 204
 
 
 def test_a_job_is_run_by_its_own_clock() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
+import numpy
 import pytest
 
 import zerog
@@ -94,6 +96,23 @@ def test_any_other_value_is_a_failure_that_names_it(value: Any, named: str) -> N
     assert named in error.msg
     assert "run() returned" in error.msg
     assert job.errorCount == 1
+
+
+@pytest.mark.parametrize("code", [HTTPStatus.CREATED, numpy.int64(201)], ids=repr)
+def test_codes_of_other_integer_types_are_codes(code: Any) -> None:
+    """Wherever a job gives one: a run that has done its work doesn't fail for the type of its code."""
+
+    def recorded(self: Any) -> None:
+        self.record_result(code)
+
+    def raised(self: Any) -> None:
+        raise zerog.WarningFinish("enough", code=code)
+
+    for run in (lambda self: code, lambda self: (code, None), recorded, raised):
+        job = finished(run)
+        assert (job.status, job.resultCode, type(job.resultCode)) == ("succeeded", 201, int)
+    job = finished(lambda self: self.raise_error_finish(HTTPStatus.NOT_FOUND, "gone"))
+    assert (job.resultCode, job.errors[0].errorCode) == (404, 404)
 
 
 def test_a_generator_is_no_result() -> None:

@@ -16,6 +16,7 @@ from zerog.jobs.submit_options import check_delay
 from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Add, Max, Operation, Set
 from zerog.support import jsonvalues
+from zerog.support.checks import plain_code
 from zerog.support.clock import from_text
 from zerog.support.texts import LOGGED, name_of, plain_traceback, shortened
 
@@ -85,6 +86,7 @@ class HistoryMethods(StoredJob):
 
     def record_result(self, resultCode: int) -> None:
         """Record a result. The worker does this when the run ends."""
+        resultCode = plain_code(resultCode)
         self._document.declaration.check_engine_value("resultCode", resultCode)
         operations: list[Operation] = [Set("resultCode", resultCode)]
         if 200 <= resultCode < 300:
@@ -159,6 +161,7 @@ def _texts(msg: object) -> list[str]:
 
 def _error_code(code: object, msg: str) -> tuple[int, str]:
     """Return a code that can be stored, and the message. A wrong code must not hide its error: the message gets it."""
+    code = plain_code(code)
     if type(code) is int and abs(code) < 2**31:
         return code, msg
     return INTERNAL_ERROR, f"{msg} (error code {code!r:.80})"

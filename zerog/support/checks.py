@@ -1,13 +1,19 @@
-"""Checks of values in several packages: delays and names of queues."""
+"""Checks of values in several packages: codes, delays and names of queues."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, TypeGuard
 
 from zerog.exceptions import InvalidValue
 
 LONGEST_DELAY = 10**9
 """Seconds, about 30 years: more is a mistake in units."""
+
+
+def plain_code(value: Any) -> Any:
+    """Return a code of another type of integer, such as ``HTTPStatus.OK`` or numpy's, as an int; others as they are."""
+    return int(value) if type(value) is not bool and isinstance(value, Integral) else value
 
 
 def is_delay(value: object) -> TypeGuard[float]:

@@ -7,6 +7,8 @@ delays. Values that production refuses are refused here.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Iterator
 
@@ -39,8 +41,9 @@ def run_inline(job_or_app: BaseJob | App, uuid: str | None = None, *, max_runs: 
 
     Takes a job, stored or not, or an app and the uuid of a job submitted to it. ``ways_out`` of the result returns how
     its runs ended. Raises JobStateError if the job runs elsewhere or continues after ``max_runs`` runs, and
-    CorruptDocument with the reason if no worker could load it. If an event loop runs already, an ``async def run``
-    needs another thread: ``await asyncio.to_thread(run_inline, job)``.
+    CorruptDocument with the reason if no worker could load it. An ``async def run`` needs a thread without an event
+    loop: where one runs, ConfigurationError is raised before the job begins, and
+    ``await asyncio.to_thread(run_inline, job)`` works.
     """
     app, uuid = _app_and_uuid(job_or_app, uuid)
     return _finished(app, uuid, _Inline(app).run(uuid, max_runs))
@@ -118,7 +121,22 @@ class _Inline:
 
     def run_once(self, uuid: str) -> Outcome:
         """Run a waiting job once, at the time it is due."""
+        self._require_no_loop(uuid)
         return run_claim(self._engine, self._slots, self._claim(uuid))
+
+    def _require_no_loop(self, uuid: str) -> None:
+        job_type = self._engine.read(uuid)[0]["jobType"]
+        job_class = self._app.registry.get_registered_classes().get(job_type)
+        if job_class is None or not inspect.iscoroutinefunction(job_class.run):
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise ConfigurationError(
+            f"job {uuid} of type {job_type} has an async def run, which needs an event loop of its own, but one runs "
+            f"in this thread; use another: await asyncio.to_thread(run_inline, job). The job was not run."
+        )
 
     def next_waiting(self, jump: bool) -> Document | None:
         """Return the head of the next job: the most urgent of those that are due, then (``jump``) the next one.

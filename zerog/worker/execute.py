@@ -22,7 +22,7 @@ from zerog.records.fields import NO_RESULT
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, INTERNAL_ERROR, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support import jsonvalues
-from zerog.support.checks import is_delay
+from zerog.support.checks import is_delay, plain_code
 from zerog.support.clock import to_text
 from zerog.support.error_text import message_of, repr_of
 from zerog.support.texts import LOGGED, shortened
@@ -227,8 +227,8 @@ def _is_code(code: object) -> bool:
 
 def _code_and_delay(value: Any) -> tuple[Any, Any]:
     if isinstance(value, (tuple, list)) and len(value) == 2:
-        return value[0], value[1]
-    return value, None
+        return plain_code(value[0]), value[1]
+    return plain_code(value), None
 
 
 def _is_delay(delay: Any) -> bool:
@@ -242,7 +242,7 @@ def _again(job: BaseJob, delay: float) -> Outcome:
 
 
 def _finish(job: BaseJob, signal: ErrorFinish | WarningFinish) -> Outcome:
-    code = signal.code
+    code = plain_code(signal.code)
     is_error = isinstance(signal, ErrorFinish)
     if type(code) is not int or not 100 <= code <= 599 or (is_error and code < 300):
         code = INTERNAL_ERROR
