@@ -100,6 +100,6 @@ def test_a_child_process_that_is_replaced_closes_its_own(tmp_path: Path) -> None
     bed.app.resource("db", factory)
     bed.submit(lambda self: self.resources.db)
     bed.app.submit_many("made", [{}] * 2)
-    bed.work(max_jobs=1)
+    bed.work(max_jobs_per_child=1)
     until(lambda: notes.read_text() == "closed\n" * 3)
     bed.app.close()

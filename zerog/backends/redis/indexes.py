@@ -51,7 +51,8 @@ def parsed(index: Index, member: bytes) -> tuple[list[str], str]:
 
 def count(server: RedisServer, index: Index, group: str) -> int:
     """Return the number of jobs in an index whose place begins with a text."""
-    return _between(server, index, f"[{group}\0".encode(), f"({group}\0".encode() + b"\xff")
+    place = _escaped(group)
+    return _between(server, index, b"[%b\0" % place, b"(%b\0\xff" % place)
 
 
 def counted(server: RedisServer, query: FindQuery) -> int | None:
@@ -68,7 +69,7 @@ def counted(server: RedisServer, query: FindQuery) -> int | None:
         group = CREATED.groups.get(query.status, query.status)
         if group != query.status:
             return None
-        places = [group.encode()]
+        places = [_escaped(group)]
     index = BY_TIME[query.time]
     last = b"\xff" if query.until is None else _escaped(query.until) + b"\0\xff"
     first = _escaped(query.since or "")

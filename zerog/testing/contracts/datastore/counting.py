@@ -20,6 +20,8 @@ QUERIES: list[dict[str, Any]] = [
     {"status": "queued"},
     {"status": "running"},
     {"status": "nothing"},
+    {"status": ODD},
+    {"status": ODD, "order": "oldest"},
     {"status": "queued", "queue": "q"},
     {"status": "queued", "queue": ODD},
     {"status": "queued", "job_type": "a 'b\"\0c"},
@@ -54,7 +56,7 @@ class CountRules(OrderRules):
         """Store jobs so that each of the queries matches some of them, and return their keys."""
         documents: list[Document] = []
         for number in range(24):
-            status = ("queued", "failed", "running", "queued")[number % 4]
+            status = ("queued", "failed", "running", ODD if number == 3 else "queued")[number % 4]
             more: Document = {"jobType": ("x", "a 'b\"\0c")[number % 2], "queueName": ("q", "p", ODD)[number % 3]}
             more |= {"nested": [{"a": 1, "queueName": "q"}]} if number % 4 == 0 else {}
             times: Document = {"createdAt": str(number % 5)}
