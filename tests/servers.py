@@ -54,9 +54,12 @@ class Server(ABC):
             self._complain()
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send it a signal; return once it has stopped if that is SIGSTOP, for until then it answers."""
         assert self.process is not None
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            threads = Path(f"/proc/{self.process.pid}/task")
+            until(lambda: all(state_of(thread) == "T" for thread in threads.iterdir()), what=f"{self.name} stops")
 
     def kill(self) -> None:
         """End it as a power cut would, as far as a process can."""
@@ -87,6 +90,14 @@ class Server(ABC):
         if self.process is not None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def state_of(thread: Path) -> str:
+    """The state of a thread by its folder in /proc: T if it is stopped or gone."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
 
 
 def at_exit(end: Callable[[], None]) -> None:

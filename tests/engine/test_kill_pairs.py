@@ -77,7 +77,7 @@ def check_pairs(
     died = Counter(check_pair(kind, folder / f"{number}", pair) for number, pair in enumerate(pairs))
     with capsys.disabled():
         print(f"\n{kind}: {len(pairs)} pairs of kills, {died[True]} of them inside a repair{note}; lost 0, doubled 0")
-    assert died[True] > len(pairs) / 10
+    assert died[True] > len(pairs) / 15
 
 
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(7_200)])])

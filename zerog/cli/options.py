@@ -143,7 +143,7 @@ def filter_options(command: F) -> F:
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
         click.option("--build", metavar="BUILD", help="Whose last error was recorded by this build of the code."),
         click.option("--schema-version", type=float, metavar="NUMBER", help="Stored in this version of their class."),
-        click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS says."),
+        click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS shows."),
     ]
     for option in reversed(options):
         run = option(run)

@@ -46,7 +46,7 @@ IDENTITY = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::text, current_database()::text,
     to_regclass('{schema}.zerog_documents')::oid::text
 """
-"""An Identity, for any user of the server. Its start, to the microsecond, tells a copy of it from itself."""
+"""An Identity, for any user of the server. Its start, to the microsecond, distinguishes a copy of it from itself."""
 
 Rows = list[tuple[Any, ...]]
 Write = Callable[[str, Mapping[str, Any], str], Rows]
