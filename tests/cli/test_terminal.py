@@ -12,6 +12,7 @@ from tests.cli.builders import Shop, zerog_command
 from tests.cli.pictures import shown
 from tests.cli.terminal import in_terminal, plain, watched
 from tests.cli.test_examples import commands
+from tests.marks import wide
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
@@ -23,7 +24,7 @@ def words_of(lines: list[str]) -> list[str]:
     return re.sub(r"\b\d+s\b|\b[\d.]+ s\b", "", " ".join(map(plain, lines))).split()
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, *wide(120)])
 @pytest.mark.parametrize("command", ["doctor", "jobs show", "types", "workers", "queues", "reconcile", "setup"])
 def test_lines_are_broken_between_words(shop: Shop, command: str, columns: int) -> None:
     """No line is longer than the terminal, and the words are those that a pipe gets, none cut or left out."""

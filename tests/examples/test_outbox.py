@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from tests.backends.postgres.servers import new_schema, shared
 from tests.examples.servers import ROOT
+from tests.marks import wide
 from tests.processes import program, until
 
 FILE = "examples/outbox/shop.py"
@@ -27,7 +28,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE '%
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", *wide("postgres")])
 def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module of a copy of the example in the current folder, with a database of its own."""
     url = f"sqlite:///{tmp_path}/shop.db"

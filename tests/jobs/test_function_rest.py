@@ -99,8 +99,9 @@ def test_validators_of_the_annotation_count(app: zerog.App) -> None:
     def made(job: Any, **sizes: Annotated[int, validate.Range(min=1)]) -> None: ...
 
     app.submit("made", {"a": 1})
-    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+    with pytest.raises(ValidationError) as caught:
         app.submit("made", {"a": 0})
+    assert list(caught.value.messages_dict) == ["a"]
 
 
 def test_fields_of_the_base_are_no_arguments(app: zerog.App) -> None:
@@ -118,8 +119,9 @@ def test_fields_of_the_base_are_no_arguments(app: zerog.App) -> None:
 
     output = run_inline(app, app.submit("made", {"customer": "ACME", "a": "b"}).uuid).output
     assert output == {"customer": "ACME", "a": "b"}
-    with pytest.raises(ValidationError, match="Unknown field"):
+    with pytest.raises(ValidationError) as caught:
         app.submit("derived", {"path": "x", "a": "b"})
+    assert list(caught.value.messages_dict) == ["a"]
 
 
 def test_an_edit_changes_them_one_by_one(app: zerog.App) -> None:
