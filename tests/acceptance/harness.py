@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,8 +90,7 @@ class Workers:
         """Jobs by status."""
         sqlite = getattr(self.app.datastore, "file", None)
         if sqlite is None:
-            found = Counter(job["status"] for job in self.app.jobs())
-            return dict.fromkeys(STATUSES, 0) | found
+            return {status: self.app.count(status=status, cap=100_000).number for status in STATUSES}
         with sqlite.reading() as connection:
             rows = connection.execute(
                 "SELECT status, count(*) FROM zerog_documents WHERE key LIKE 'zerog_job_%' GROUP BY status"
