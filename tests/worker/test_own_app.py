@@ -164,6 +164,7 @@ def test_the_crash_matrix_refuses_a_run_that_reaches_another_app(production: zer
     assert "settle.write #1" in report.killed
 
 
+@pytest.mark.wide
 def test_the_crash_matrix_takes_an_app_and_its_resources(app: zerog.App, tmp_path: Path) -> None:
     """What a run submits is under the matrix's own app; the app given is not touched."""
 

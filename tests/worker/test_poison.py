@@ -85,6 +85,7 @@ def test_good_jobs_run_before_and_behind_damaged_ones(
     app.close()
 
 
+@pytest.mark.wide
 def test_damaged_cells_of_waiting_jobs_end_no_worker(tmp_path: Path) -> None:
     """Broken JSON and blobs in the file itself, in each column that a claim reads."""
     app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")

@@ -32,6 +32,7 @@ class TestPostgres(QueueContract):
         another.close()
 
 
+@pytest.mark.wide
 def test_model() -> None:
     """Random sequences of calls, each answer compared with a model's."""
     explore(lambda clock: PostgresQueue(recycled(), clock=clock), examples=25)
