@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.lines import EFFECT_BYTES
+from tests.servers import Server
 from zerog.contracts.datastore import FindQuery
 from zerog.records.job import TERMINAL, make_key
 
@@ -215,3 +216,29 @@ class KillRun:
             again = [start for start in starts[numbers[hit.uuid]] if start > hit.moment]
             if again:
                 yield min(again) - hit.moment
+
+
+class ServerKillRun(KillRun):
+    """Kills the server, too, ``server_kills`` times, each time at the moment of a worker's death."""
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        server: Server,
+        server_kills: int,
+        *,
+        url: str | None = None,
+        queue: str | None = None,
+    ) -> None:
+        super().__init__(folder, plan, url, queue)
+        self._server = server
+        moments = range(plan.kills)
+        self._down_at = set(self._random.sample(moments, server_kills))
+        self._kills = iter(moments)
+
+    def _kill(self, worker: subprocess.Popen[bytes]) -> None:
+        if next(self._kills) in self._down_at:
+            self._server.kill()
+            self._server.start()
+        super()._kill(worker)

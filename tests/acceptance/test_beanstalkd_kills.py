@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.kills import KillRun, Plan
-from tests.backends.beanstalkd.servers import RunningServer, started
+from tests.acceptance.kills import Plan, ServerKillRun
+from tests.backends.beanstalkd.servers import started
 
 WITH_LOG, WITHOUT_LOG = ("-b", ".", "-f", "0"), ()
 BOTH = ("thread", "process")
-
-
-class BeanstalkdKillRun(KillRun):
-    """Kills the server, too, ``server_kills`` times, each time at the moment of a worker's death."""
-
-    def __init__(self, folder: Path, plan: Plan, server: RunningServer, server_kills: int) -> None:
-        super().__init__(folder, plan, queue=server.url(timeout=2))
-        self._server = server
-        moments = range(plan.kills)
-        self._down_at = set(self._random.sample(moments, server_kills))
-        self._kills = iter(moments)
-
-    def _kill(self, worker: subprocess.Popen[bytes]) -> None:
-        if next(self._kills) in self._down_at:
-            self._server.kill()
-            self._server.start()
-        super()._kill(worker)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +23,7 @@ class BeanstalkdKillRun(KillRun):
             Plan(10_000, 100, BOTH),
             3,
             id="hundred",
-            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -52,7 +34,7 @@ def test_killed_workers_and_servers_lose_nothing(
     """Every result is there, right, and written once, also if the server loses its queues twice."""
     server = started(*options)
     try:
-        books = BeanstalkdKillRun(tmp_path, plan, server, server_kills).run()
+        books = ServerKillRun(tmp_path, plan, server, server_kills, queue=server.url(timeout=2)).run()
     finally:
         server.kill()
     with capsys.disabled():

@@ -101,6 +101,22 @@ def test_retention_calls_it_and_not_before_its_time(app: zerog.App) -> None:
     assert [uuid] == CALLS
 
 
+def test_what_one_document_makes_fail_keeps_no_other(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a removal raises that is no outage: the jobs after it on the page are removed."""
+    odd, others = ended(app), [ended(app) for _ in range(3)]
+    later(app, DAY + 1)
+    remove = app.engine.discard_all
+
+    def broken(heads: Any, *args: Any) -> list[str]:
+        if heads[0]["uuid"] == odd:
+            raise TypeError("a field of another kind")
+        return remove(heads, *args)
+
+    monkeypatch.setattr(app.engine, "discard_all", broken)
+    assert sorted(app.reconcile().removed) == sorted(others)
+    assert is_there(app, odd)
+
+
 @pytest.mark.parametrize("fault", ["the share is gone", "exit"])
 def test_one_that_fails_is_tried_again_later(
     app: zerog.App, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

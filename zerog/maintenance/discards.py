@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.operator import OnDiscard
-from zerog.exceptions import ZerogError
+from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.discarding import failures_of, may_be_called
 from zerog.maintenance.kept import PAGE, REASON, Kept, is_known, until_of
 from zerog.records.job import Document
@@ -91,10 +91,11 @@ class Discards:
             self._busy = _Busy(uuid, self._engine.clock.monotonic())
             try:
                 self._removed += self._engine.discard_all([head], REASON, self._on_discard)
-            except Exception as error:  # an outage, most likely: a later sweep goes on
+            except Exception as error:
                 unexpected = not isinstance(error, ZerogError)
                 log.warning("job %s is not removed yet: %s", uuid, error, exc_info=unexpected)
-                return
+                if isinstance(error, DatastoreError):  # an outage: a later sweep goes on
+                    return
             finally:
                 self._busy = None
 
