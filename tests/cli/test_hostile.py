@@ -23,8 +23,8 @@ from zerog.cli.root import cli
 from zerog.engine.joblog import edited
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.records.commands import worker_key
 from zerog.records.job import make_key
+from zerog.records.keys import worker_key
 from zerog.records.operations import Append, Set
 
 COMMANDS: dict[str, list[list[str]]] = {

@@ -17,10 +17,11 @@ from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import QueueUnavailable
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.kept import Keep
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, make_key, new_document, new_uuid
+from zerog.records.keys import worker_key
 from zerog.records.operations import Set
 from zerog.support import failpoints
 from zerog.support.clock import to_text

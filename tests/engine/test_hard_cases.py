@@ -13,9 +13,10 @@ from zerog.engine import transitions
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable, QueueUnavailable, TooManyCollisions
-from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_uuid
+from zerog.records.keys import WORKERS
 from zerog.records.operations import Set
 from zerog.testing.clock import ManualClock
 
@@ -224,10 +225,10 @@ def test_the_directory_is_right_whatever_is_answered(engine: Engine, words: str)
 def test_a_directory_that_is_locked_for_good_is_an_error(engine: Engine) -> None:
     """The worker tries again at its next heartbeat."""
     plan(engine, "busy...")
-    with pytest.raises(TooManyCollisions, match=DIRECTORY):
+    with pytest.raises(TooManyCollisions, match=WORKERS):
         WorkerRecords(engine).renew(ALICE, 1)
     plan(engine, "")
-    engine.datastore.create(DIRECTORY, {"workers": 7})
+    engine.datastore.create(WORKERS, {"workers": 7})
     WorkerRecords(engine).renew(ALICE, 1)
     assert set(WorkerRecords(engine).directory()) == {"alice"}
 

@@ -17,8 +17,8 @@ from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable, QueueUnavailable
 from zerog.maintenance.reconcile import Reconciler
-from zerog.records.commands import QUEUES
 from zerog.records.job import new_document
+from zerog.records.keys import QUEUES
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 

@@ -16,8 +16,8 @@ from zerog.contracts.datastore import without_history
 from zerog.engine.cas import UNANSWERED
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, QueueUnavailable
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
-from zerog.records.commands import QUEUES
+from zerog.fleet.heartbeat import WorkerRecords
+from zerog.records.keys import QUEUES, worker_key
 from zerog.testing.clock import ManualClock
 
 ALICE, BOB = WorkerIdentity("alice-1", 30.0), WorkerIdentity("bob-2", 6.0)

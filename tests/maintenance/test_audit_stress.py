@@ -22,9 +22,10 @@ from zerog.contracts.datastore import FindQuery, RunGuard
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, new_document
+from zerog.records.keys import worker_key
 from zerog.records.operations import Add
 from zerog.support.clock import SYSTEM, to_text
 from zerog.testing.clock import ManualClock

@@ -21,8 +21,8 @@ from zerog.exceptions import (
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.audit import Audit
 from zerog.maintenance.reconcile import Reconciler
-from zerog.records.commands import worker_key
 from zerog.records.job import make_key, new_document
+from zerog.records.keys import worker_key
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 

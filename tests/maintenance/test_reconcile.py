@@ -19,8 +19,9 @@ from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance import reconcile, redelivery, sweep
 from zerog.maintenance.kept import Keep
-from zerog.maintenance.reconcile import SWEEPER, Reconciler
+from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import make_key, new_document
+from zerog.records.keys import SWEEPER
 from zerog.records.operations import Set, apply
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock

@@ -20,9 +20,8 @@ from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.cli.root import cli
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.maintenance.reconcile import SWEEPER
-from zerog.records.commands import QUEUES, worker_key
 from zerog.records.job import make_key
+from zerog.records.keys import QUEUES, SWEEPER, worker_key
 from zerog.records.operations import Set
 from zerog.support.clock import to_text
 

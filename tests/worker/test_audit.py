@@ -18,7 +18,7 @@ from tests.marks import wide
 from tests.processes import until
 from tests.worker.builders import Running
 from zerog.exceptions import AmbiguousWrite
-from zerog.fleet.heartbeat import worker_key
+from zerog.records.keys import worker_key
 
 pytestmark = pytest.mark.wide
 

@@ -12,8 +12,9 @@ from tests.processes import until
 from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
-from zerog.records.commands import CANCELS, QUEUES, WorkerCommands
+from zerog.fleet.heartbeat import WorkerRecords
+from zerog.records.commands import CANCELS, WorkerCommands
+from zerog.records.keys import QUEUES, worker_key
 from zerog.records.operations import Append, Remove, Set
 from zerog.testing.clock import ManualClock
 from zerog.worker.control import PERIOD, CommandPoller

@@ -12,7 +12,7 @@ import zerog
 from tests.processes import until
 from tests.worker.builders import Running
 from zerog.contracts.datastore import RunGuard
-from zerog.fleet.heartbeat import worker_key
+from zerog.records.keys import worker_key
 from zerog.worker import fetcher
 from zerog.worker.pace import (
     AHEAD_BELOW,

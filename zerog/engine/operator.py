@@ -25,9 +25,10 @@ from zerog.exceptions import (
     JobNotFound,
     JobStateError,
 )
-from zerog.records.commands import CANCELS, run_name, worker_key
+from zerog.records.commands import CANCELS, run_name
 from zerog.records.fields import NEW, PENDING
 from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, Document, check_head, check_layout, make_key
+from zerog.records.keys import worker_key
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
 from zerog.support.failpoints import failpoint
 

@@ -22,9 +22,9 @@ from zerog.contracts.queue import Reservation
 from zerog.engine.base import EngineBase
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, DatastoreError, QueueError, ZerogError
-from zerog.records.commands import QUEUES
 from zerog.records.fields import FORMAT
 from zerog.records.job import Document, make_key
+from zerog.records.keys import QUEUES
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock, from_text
 from zerog.support.failpoints import failpoint

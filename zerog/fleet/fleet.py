@@ -21,10 +21,11 @@ from zerog.exceptions import (
     QueueError,
     WorkerNotFound,
 )
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
-from zerog.records.commands import DRAINING, QUEUES, RUNNING, SILENT, paused_in
+from zerog.fleet.heartbeat import WorkerRecords
+from zerog.records.commands import DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
+from zerog.records.keys import QUEUES, worker_key
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_workers
 from zerog.support.checks import check_queue_name

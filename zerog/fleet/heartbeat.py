@@ -11,17 +11,13 @@ from zerog.engine.cas import Attempts, refusals_of
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
-from zerog.records.commands import worker_key as worker_key
 from zerog.records.fields import is_count, is_name
 from zerog.records.job import Document
+from zerog.records.keys import WORKERS, worker_key
 from zerog.records.operations import Set
 from zerog.records.worker import read_record, read_worker
 
 log = logging.getLogger("zerog")
-
-DIRECTORY = "zerog_workers"
-"""Key of the document that names every worker with a record, because a datastore lists jobs only."""
-
 
 DIRECTORY_BEATS = 10
 """Number of beats after which a worker checks that the directory names it: the datastore may have been rolled back."""
@@ -78,12 +74,12 @@ class WorkerRecords:
 
     def directory(self) -> dict[str, Any]:
         """Return the names of all workers that have a record, with their leases; some may have none any more."""
-        return _workers_in(read_record(self._datastore, DIRECTORY).fields)
+        return _workers_in(read_record(self._datastore, WORKERS).fields)
 
     def _change_directory(self, name: str, entry: Document | None) -> None:
-        attempts = Attempts(self._datastore, DIRECTORY, self._clock)
+        attempts = Attempts(self._datastore, WORKERS, self._clock)
         while True:
-            record, token = self.read_or_remove(DIRECTORY)
+            record, token = self.read_or_remove(WORKERS)
             workers = _workers_in(record)
             if workers.get(name) == entry:
                 return
@@ -92,7 +88,7 @@ class WorkerRecords:
             else:
                 workers[name] = entry
             with attempts:
-                self._datastore.set_with_cas(DIRECTORY, {"documentType": DIRECTORY, "workers": workers}, token or 0)
+                self._datastore.set_with_cas(WORKERS, {"documentType": WORKERS, "workers": workers}, token or 0)
                 return
 
     def mend_record(self, name: str) -> None:
@@ -109,11 +105,11 @@ class WorkerRecords:
 
     def mend_directory(self) -> None:
         """Remove impossible names from the directory; make it anew if it can't be read."""
-        record, token = self.read_or_remove(DIRECTORY)
+        record, token = self.read_or_remove(WORKERS)
         workers = _workers_in(record)
         if record is not None and token is not None and record.get("workers") != workers:
             with suppress(*self._refusals, AmbiguousWrite):
-                self._datastore.set_with_cas(DIRECTORY, {"documentType": DIRECTORY, "workers": workers}, token)
+                self._datastore.set_with_cas(WORKERS, {"documentType": WORKERS, "workers": workers}, token)
 
     def read_or_remove(self, key: str) -> tuple[Document, int] | tuple[None, None]:
         """Read an engine document that is to be written anew; remove it first if it can't be read.

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from zerog.contracts.queue import DEFAULT
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
-from zerog.fleet.heartbeat import DIRECTORY
 from zerog.maintenance.findings import Commands, Finding
-from zerog.maintenance.reconcile import SWEEPER
-from zerog.records.commands import QUEUES, paused_in
+from zerog.records.commands import paused_in
 from zerog.records.fields import is_name, is_timestamp
+from zerog.records.keys import QUEUES, SWEEPER, WORKERS
 from zerog.records.worker import Record, read_record
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr
@@ -28,12 +27,12 @@ def damaged_records(engine: Engine, workers: dict[str, Record], zerog: Commands)
     for name, record in workers.items():
         if record.damage:
             finding.add(f"worker {name}", "; ".join(record.damage))
-    for key, field in ((DIRECTORY, "workers"), (SWEEPER, "beat")):
+    for key, field in ((WORKERS, "workers"), (SWEEPER, "beat")):
         fields, damage, _ = read_record(engine.datastore, key)
         if fields is None:
             continue
         stored = fields.get(field)
-        if damage or not isinstance(stored, dict if key == DIRECTORY else int | None):
+        if damage or not isinstance(stored, dict if key == WORKERS else int | None):
             finding.add(key, damage[0] if damage else f"{field} is {short_repr(stored)}")
         elif isinstance(stored, dict) and (wrong := [name for name in stored if not is_name(name)]):
             finding.add(key, f"{short_repr(wrong[0])} can't be the name of a worker")

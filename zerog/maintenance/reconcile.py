@@ -24,7 +24,7 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.base import LEAVE_ALONE
@@ -38,16 +38,19 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
 from zerog.maintenance.discards import Discards
-from zerog.maintenance.kept import Kept
 from zerog.maintenance.redelivery import Redelivery
 from zerog.maintenance.retention import Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
 from zerog.records.fields import PENDING, is_count, is_timestamp
 from zerog.records.job import RUNNING, WAITING, Document, is_uuid, make_key
+from zerog.records.keys import SWEEPER
 from zerog.records.operations import Set
 from zerog.records.worker import read_workers
 from zerog.support.clock import SYSTEM, Clock, to_text
+
+if TYPE_CHECKING:
+    from zerog.maintenance.kept import Kept
 
 log = logging.getLogger("zerog")
 
@@ -62,9 +65,6 @@ after which the owner itself ends the run."""
 
 RECHECKED = 100
 """Skipped jobs that a sweep checks again."""
-
-SWEEPER = "zerog_sweeper"
-"""Key of the record with the name of the sweeper."""
 
 
 class Reconciler:

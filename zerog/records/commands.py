@@ -12,22 +12,15 @@ from dataclasses import dataclass
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import is_name
 from zerog.records.job import Document
+from zerog.records.keys import QUEUES
 from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
-
-QUEUES = "zerog_queues"
-"""Key of the document that lists the paused queues."""
 
 RUNNING, DRAINING, DRAINED, STOPPING, SILENT = STATES = ("running", "draining", "drained", "stopping", "silent")
 """The states of a worker: claims jobs; claims none and still runs some; runs none; ends; was silent for its lease."""
 
 CANCELS = 100
 """Cancelled jobs that a worker's record lists at most; the jobs' own documents show the rest."""
-
-
-def worker_key(name: str) -> str:
-    """Return the datastore key of a worker's record."""
-    return f"zerog_worker_{name}"
 
 
 @dataclass(frozen=True)

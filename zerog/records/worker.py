@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerog.exceptions import CorruptDocument
-from zerog.records.commands import STATES, worker_key
+from zerog.records.commands import STATES
 from zerog.records.fields import is_amount, is_count, is_name
 from zerog.records.job import Document
+from zerog.records.keys import worker_key
 from zerog.support.jsonvalues import short_repr
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 from zerog.contracts.datastore import Datastore
 from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
-from zerog.records.commands import QUEUES, WorkerCommands, cancels_in, drain_in, paused_in, worker_key
+from zerog.records.commands import WorkerCommands, cancels_in, drain_in, paused_in
 from zerog.records.job import Document
+from zerog.records.keys import QUEUES, worker_key
 from zerog.records.worker import read_record
 from zerog.support.clock import Clock
 

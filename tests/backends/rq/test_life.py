@@ -11,8 +11,8 @@ import rq
 
 from tests.backends.rq.queues import raw_client, real_url
 from zerog.backends.rq.queue import RqQueue
-from zerog.maintenance.reconcile import SWEEPER
 from zerog.records.job import new_uuid
+from zerog.records.keys import SWEEPER
 
 pytestmark = pytest.mark.wide
 

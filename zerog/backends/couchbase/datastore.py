@@ -19,7 +19,6 @@ from zerog.backends.couchbase.index import (
     LAST,
     LOCKED,
     OPEN,
-    PREFIX,
     RUNNING,
     UNREADABLE,
     OpenIndex,
@@ -44,7 +43,7 @@ from zerog.contracts.datastore import (
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, TooManyCollisions
-from zerog.records.job import TERMINAL
+from zerog.records.job import KEY_PREFIX, TERMINAL
 from zerog.records.operations import Document, Operation, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
@@ -231,7 +230,7 @@ class CouchbaseDatastore(Datastore):
 
     def _queried(self, query: FindQuery) -> Iterator[tuple[list[str], list[str]]]:
         """Yield the keys that the query service returns."""
-        after = query.start[-1] if query.start else PREFIX
+        after = query.start[-1] if query.start else KEY_PREFIX
         while True:
             keys = self._query.keys(query.wanted, after, min(query.limit + 1, AT_ONCE))
             if not keys:

@@ -24,15 +24,13 @@ from urllib.parse import quote, unquote
 
 from zerog.backends.couchbase.server import CouchbaseServer, options, paths, sdk
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreUnavailable, DocumentLocked, ZerogError
-from zerog.records.job import TERMINAL
+from zerog.records.job import KEY_PREFIX, TERMINAL
+from zerog.records.keys import OPEN_JOBS
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM
 
 log = logging.getLogger("zerog")
-
-PREFIX = "zerog_job_"
-"""Prefix of the key of a job; only jobs are listed."""
 
 SHARDS = 64
 
@@ -96,7 +94,7 @@ class Entry(NamedTuple):
 
 def is_job(key: str) -> bool:
     """Return True if a document under this key is listed."""
-    return key.startswith(PREFIX)
+    return key.startswith(KEY_PREFIX)
 
 
 class OpenIndex:
@@ -192,7 +190,7 @@ class OpenIndex:
             head, own = found[key]
             if own in (LOCKED, UNREADABLE):
                 continue  # its place, and the writes that may follow, are unknown
-            name = key.removeprefix(PREFIX)
+            name = key.removeprefix(KEY_PREFIX)
             for place in set(PLACES) - places_of(head).keys():
                 tokens = entries[place].get(quote(name, safe=""))
                 if tokens is not None and not self._may_be_under_way(key, place, tokens, own):
@@ -245,13 +243,13 @@ def _shard(key: str) -> str:
 
 
 def _shard_name(number: int) -> str:
-    return f"zerog_open_{number}"
+    return f"{OPEN_JOBS}{number}"
 
 
 def _name(key: str) -> str:
     """Return a job's name as a part of a path; its uuid, as a rule."""
-    return f"`{quote(key.removeprefix(PREFIX), safe='')}`"
+    return f"`{quote(key.removeprefix(KEY_PREFIX), safe='')}`"
 
 
 def _key(name: str) -> str:
-    return PREFIX + unquote(name)
+    return KEY_PREFIX + unquote(name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerog.backends.couchbase.index import LAST, PREFIX
+from zerog.backends.couchbase.index import LAST
 from zerog.backends.couchbase.server import CouchbaseServer, brief, sdk
 from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import ConfigurationError, DatastoreError, DatastoreUnavailable
+from zerog.records.job import KEY_PREFIX
 
 INDEXES = {
     "zerog_jobs": "META().id, `status`, `jobType`, `queueName`",
@@ -22,7 +23,7 @@ INDEXES = {
 }
 """The indexes made by ``setup``: name and keys."""
 
-END = PREFIX[:-1] + chr(ord(PREFIX[-1]) + 1)
+END = KEY_PREFIX[:-1] + chr(ord(KEY_PREFIX[-1]) + 1)
 """The first text behind all keys of jobs."""
 
 ADVICE = "List the unfinished ones, for example with status='queued', which needs no query service"
@@ -69,7 +70,7 @@ class JobQuery:
             f"SELECT RAW [{time}, META(d).id] FROM {self._keyspace} AS d WHERE {' AND '.join(clauses)} "
             f"ORDER BY {time}{way}, META(d).id{way} LIMIT {limit}"
         )
-        return self._results(statement, {**query.wanted, **place, "start": PREFIX, "end": END})
+        return self._results(statement, {**query.wanted, **place, "start": KEY_PREFIX, "end": END})
 
     def _results(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
         try:

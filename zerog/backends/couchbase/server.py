@@ -25,6 +25,7 @@ from zerog.exceptions import (
     DocumentLocked,
     InvalidValue,
 )
+from zerog.records.keys import OPEN_JOBS
 from zerog.support.clock import SYSTEM
 from zerog.support.extras import how_to_install
 
@@ -217,7 +218,7 @@ class CouchbaseServer:
             cluster = Cluster.connect(f"{address.scheme}://{address.hosts}", how)
             bucket = cluster.bucket(address.bucket)
             collection = bucket.scope(address.scope).collection(address.collection)
-            collection.exists("zerog_open_0")  # an unknown collection is noticed at its first use only
+            collection.exists(f"{OPEN_JOBS}0")  # an unknown collection is noticed at its first use only
         except (sdk.CouchbaseException, ValueError) as error:
             if cluster is not None:
                 cluster.close()

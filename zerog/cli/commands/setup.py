@@ -25,12 +25,12 @@ def setup(app: str, as_json: bool) -> None:
     \b
     Example: zerog setup myapp:app
     """
-    from zerog.fleet.heartbeat import DIRECTORY
+    from zerog.records.keys import WORKERS
 
     the_app = load_shared(app)
     datastore, queue = the_app.datastore, the_app.queue
     results = [
-        _set_up("datastore", datastore, lambda: datastore.read(DIRECTORY)),
+        _set_up("datastore", datastore, lambda: datastore.read(WORKERS)),
         _set_up("queue", queue, queue.size),
     ]
     if as_json:

@@ -23,6 +23,7 @@ from zerog.cli.demo.texts import Totals, count, find_texts, path_of, read_text
 from zerog.cli.follow import Bars
 from zerog.query import readable_heads
 from zerog.records.job import RUNNING, SUCCEEDED, TERMINAL
+from zerog.records.keys import worker_key
 
 JOBS = 6
 LEASE = 3.0
@@ -113,7 +114,7 @@ class Show:
         for head in heads:
             if head["status"] != RUNNING or not KILL_AT <= head["completeness"] < 0.9:
                 continue
-            record = app.datastore.read(f"zerog_worker_{head['owner']['worker']}") or {}
+            record = app.datastore.read(worker_key(head["owner"]["worker"])) or {}
             for worker in self._workers:
                 if worker.pid == record.get("pid") and worker.poll() is None:
                     worker.send_signal(signal.SIGKILL)

@@ -12,8 +12,9 @@ from zerog.engine.base import COUNTERS
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
-from zerog.fleet.heartbeat import WorkerRecords, worker_key
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key, new_uuid
+from zerog.records.keys import worker_key
 from zerog.records.operations import Set
 from zerog.support import failpoints
 from zerog.support.clock import to_text

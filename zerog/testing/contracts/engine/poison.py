@@ -17,13 +17,13 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import CasMismatch, CorruptDocument, InvalidValue, SchemaTooNew, ZerogError
 from zerog.fleet.fleet import Fleet
-from zerog.fleet.heartbeat import DIRECTORY, WorkerRecords
+from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.kept import Keep
 from zerog.maintenance.losses import bury, take_back
-from zerog.maintenance.reconcile import SWEEPER, Reconciler, Report
-from zerog.records.commands import QUEUES, worker_key
+from zerog.maintenance.reconcile import Reconciler, Report
 from zerog.records.fields import COUNTS, HISTORY, STAMPS
 from zerog.records.job import RUNNING, WAITING, check_head, make_key
+from zerog.records.keys import QUEUES, SWEEPER, WORKERS, worker_key
 from zerog.records.operations import Set, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules
@@ -146,7 +146,7 @@ class PoisonRules(EngineRules):
         reconciler = Reconciler(engine, "sweeper", engine.clock, kept=lambda: {"succeeded": {"test": Keep(20, 1.0)}})
         control = CommandPoller(engine.datastore, "bob", lambda _orders: None, engine.clock)
         for beat, how in enumerate(self.damages, 1):
-            for key in (DIRECTORY, SWEEPER, QUEUES, worker_key("bob")):
+            for key in (WORKERS, SWEEPER, QUEUES, worker_key("bob")):
                 with suppress(CasMismatch, engine.datastore.casException):
                     engine.datastore.create(key, {"documentType": key})
                 self.damage(engine, key, how)
@@ -188,7 +188,7 @@ class PoisonRules(EngineRules):
         assert {self.head(engine, uuid)["status"] for uuid in owned} == {"queued", "cancelled"}
         assert WorkerRecords(engine).directory() == {}
 
-    @pytest.mark.parametrize("key", [DIRECTORY, SWEEPER, QUEUES])
+    @pytest.mark.parametrize("key", [WORKERS, SWEEPER, QUEUES])
     def test_damaged_documents_of_the_engine_stop_nothing(self, engine: Engine, key: str) -> None:
         """Neither a sweep nor a worker's beat nor an operator; damaged documents are made anew."""
         for field in ("workers", "worker", "beat", "paused", "documentType"):

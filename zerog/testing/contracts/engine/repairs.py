@@ -12,8 +12,9 @@ from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import JobNotFound, JobStateError, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import CANCEL_GRACE, Reconciler
-from zerog.records.commands import cancels_in, run_name, worker_key
+from zerog.records.commands import cancels_in, run_name
 from zerog.records.job import make_key, new_uuid
+from zerog.records.keys import worker_key
 from zerog.records.operations import Add, Append, Operation, Set, apply, dropped_field
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock

@@ -1,0 +1,99 @@
+"""Keys of the documents that aren't jobs: one list, read by everything that must find them all.
+
+A datastore lists jobs only. Every other document is found by its key, so each kind is a line in KEYS that names the
+key, or its beginning and where the rest of it is written down. A job's key is ``zerog_job_<uuid>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from zerog.records.operations import Document
+
+WORKERS = "zerog_workers"
+"""Key of the document that names every worker with a record."""
+
+QUEUES = "zerog_queues"
+"""Key of the document with the paused queues and the queues of entries set aside."""
+
+SWEEPER = "zerog_sweeper"
+"""Key of the record with the name of the sweeper."""
+
+OPEN_JOBS = "zerog_open_"
+"""Beginning of the keys of Couchbase's own index of unfinished jobs."""
+
+
+def worker_key(name: str) -> str:
+    """Return the datastore key of a worker's record."""
+    return f"zerog_worker_{name}"
+
+
+class Role(Enum):
+    """What a document is for, and so what becomes of it when an installation moves to another datastore."""
+
+    SETTING = auto()
+    """Given by an operator or a program, or the memory of what was done: moves along."""
+    PRESENCE = auto()
+    """Written by living processes about themselves: stays behind, the processes at the new place write their own."""
+    INDEX = auto()
+    """Made by an adapter from the jobs' documents: the other adapter makes its own."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One kind of document: a single one, or one for each of several names."""
+
+    key: str
+    """The key; the beginning of each key if there are several documents."""
+    role: Role
+    holds: str
+    """What is in it, in a few words, for reports."""
+    directory: str = ""
+    """Key of the document that lists the names; empty for a single document, or with ``names_of_job``."""
+    names_in: Callable[[Document], Iterable[str]] | None = None
+    """Returns the names that the directory's document lists."""
+    names_of_job: Callable[[Document], Iterable[str]] | None = None
+    """Returns the names that follow from one job's head; None if jobs have nothing to do with it."""
+
+
+def _names(field: str) -> Callable[[Document], Iterable[str]]:
+    """Return a reader of the names in an object or a list of texts; whatever else is stored there holds none."""
+
+    def names(document: Document) -> Iterable[str]:
+        found = document.get(field)
+        return [name for name in found if type(name) is str] if isinstance(found, dict | list) else []
+
+    return names
+
+
+KEYS = (
+    Key(WORKERS, Role.PRESENCE, "the names of all workers"),
+    Key(worker_key(""), Role.PRESENCE, "a worker's record", directory=WORKERS, names_in=_names("workers")),
+    Key(SWEEPER, Role.PRESENCE, "the name of the sweeper"),
+    Key(QUEUES, Role.SETTING, "paused queues, and queues of entries set aside"),
+    Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
+)
+"""Every document that isn't a job. An index is only named here: its adapter alone reads it."""
+
+
+def stored_keys(read: Callable[[str], Document | None], roles: Iterable[Role] = (Role.SETTING,)) -> Iterator[str]:
+    """Yield the keys of all documents of these roles that a directory or their own name leads to.
+
+    ``read`` returns a document by its key, None if there is none. A document need not exist. Those that follow from
+    jobs' heads aren't among them (``keys_of_job``), nor is an index. Raises what ``read`` raises.
+    """
+    wanted = frozenset(roles) - {Role.INDEX}
+    for kind in KEYS:
+        if kind.role not in wanted or kind.names_of_job is not None:
+            continue
+        if kind.names_in is None:
+            yield kind.key
+        else:
+            yield from (kind.key + name for name in sorted(kind.names_in(read(kind.directory) or {})))
+
+
+def keys_of_job(head: Document) -> list[str]:
+    """Return the keys of the documents that follow from one job's head."""
+    return [kind.key + name for kind in KEYS if kind.names_of_job is not None for name in kind.names_of_job(head)]
