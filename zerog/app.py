@@ -17,7 +17,7 @@ from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
-from zerog.jobs.submit import SubmitOptions, submit_all, validated_all
+from zerog.jobs.submit import SubmitOptions, submit_all, submit_one, validated_all
 from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
@@ -197,13 +197,14 @@ class App(JobReader):
         (in UTC unless it has a timezone) start it later. ``priority`` and ``queue`` are those of its class unless
         given. ``expires``: a job of which no run has begun by then ends as cancelled, with the result 408; seconds or
         a timedelta from now, or a datetime. ``parent``: the uuid of the job on whose behalf it is submitted;
-        ``self.submit`` of a job passes its own. ``uuid`` lets the caller choose a new job's uuid. ``max_errors``,
-        ``timeout`` and ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT.
+        ``self.submit`` of a job passes its own. ``uuid`` lets the caller choose a new job's uuid; if there is a job of
+        this uuid, type and parameters, it is returned, and its ``is_new`` is False. ``max_errors``, ``timeout`` and
+        ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT.
         ``connection``: submit in its transaction, with which the job comes to exist or vanishes; a connection of
         psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's PostgreSQL database or SQLite
         file. Raises UnknownJobType, InvalidValue, marshmallow's ValidationError with messages by field, CasMismatch if
-        the uuid exists, ConfigurationError if jobs can't be submitted on the connection, and what the datastore raises;
-        nothing is stored then.
+        the uuid is another job's, ConfigurationError if jobs can't be submitted on the connection, and what the
+        datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
@@ -211,7 +212,7 @@ class App(JobReader):
             attributes["uuid"] = uuid
         limits = max_errors, timeout, soft_timeout, expires
         options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection)
-        return cast("J", self._submit(job_class, [attributes], options)[0])
+        return cast("J", self._submit(job_class, [attributes], options, None if uuid is None else params or {})[0])
 
     def submit_many(
         self,
@@ -232,8 +233,13 @@ class App(JobReader):
         return [job.uuid for job in self._submit(job_class, attributes, SubmitOptions(parent=parent, **options))]
 
     def _submit(
-        self, job_class: type[BaseJob], attributes: Sequence[dict[str, Any]], options: SubmitOptions
+        self,
+        job_class: type[BaseJob],
+        attributes: Sequence[dict[str, Any]],
+        options: SubmitOptions,
+        params: Mapping[str, Any] | None = None,
     ) -> list[BaseJob]:
+        """Make and store jobs. ``params``: what the client gave for the single one of a uuid that the client chose."""
         delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
         limits |= options.expiry(delay, self.engine.now)
         jobs: list[BaseJob] = []
@@ -244,7 +250,10 @@ class App(JobReader):
             self._attach(job)
             jobs.append(job)
         with within(managers_of(self._submit_middleware, jobs)):
-            submit_all(self.engine, jobs, delay, limits, options.connection)
+            if params is not None:
+                submit_one(self.engine, jobs[0], delay, limits, options.connection, params)
+            else:
+                submit_all(self.engine, jobs, delay, limits, options.connection)
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:

@@ -115,14 +115,19 @@ def test_a_savepoint_takes_its_job_along(store: Store, way: Way) -> None:
 
 @on_each
 def test_a_refused_job_leaves_the_transaction_as_it_was(store: Store, way: Way) -> None:
-    """A uuid that exists, or is in the transaction already; and of many jobs none is left if one batch fails."""
+    """A uuid of another job, or of one in the transaction; and of many jobs none is left if one batch fails."""
+
+    class Pong(Ping):
+        JOB_TYPE = "pong"
+
+    store.app.register(Pong)
     there = store.app.submit(Ping).uuid
     with way(store) as caller:
         insert(caller, store, 1)
         kept = store.app.submit(Ping, connection=caller.connection).uuid
         for uuid in (there, kept):
             with pytest.raises(zerog.CasMismatch, match=uuid):
-                store.app.submit(Ping, uuid=uuid, connection=caller.connection)
+                store.app.submit(Pong, uuid=uuid, connection=caller.connection)
         with pytest.raises(ValidationError):
             store.app.submit(Ping, {"colour": "red"}, connection=caller.connection)
         failpoints.arm("submit.create", "raise", skip=1)

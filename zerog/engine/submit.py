@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
+from zerog.contracts.datastore import Datastore
 from zerog.engine import joblog, transitions
 from zerog.engine.base import EngineBase
 from zerog.engine.cas import UNANSWERED
@@ -25,6 +26,13 @@ SAME = ("createdAt", "jobType", "queueName", "priority")
 
 Create = Callable[[list[Document], str, float], list[tuple[Document, int]]]
 """Stores new documents in one step and puts them on their queues, given the time and the delay."""
+
+
+class Within(NamedTuple):
+    """What works in the transaction of a caller's connection."""
+
+    create: Create
+    datastore: Datastore
 
 
 class SubmitVerbs(EngineBase):
@@ -54,16 +62,27 @@ class SubmitVerbs(EngineBase):
         ``casException`` if a document of that uuid exists, DatastoreError.
         """
         stored: list[tuple[Document, int]] = []
-        with self._within(connection) as create:
+        with self._within(connection) as within:
             for some in self._groups(documents):
                 failpoint("submit.create")
-                stored += create(list(some), self._now(), delay)
+                stored += within.create(list(some), self._now(), delay)
                 failpoint("submit.created")
         joblog.submitted((document for document, _ in stored), is_uncommitted=True)
         return stored
 
-    def _within(self, connection: Any) -> AbstractContextManager[Create]:
-        """Yield what creates documents in the transaction of a caller's connection. Raises ConfigurationError."""
+    def read_within(self, connection: Any, uuid: str) -> tuple[Document | None, int | None]:
+        """Return the head and token of a job as the transaction of ``connection`` has them; None for any other: now.
+
+        Both are None if there is no job. Raises InvalidUuid, ConfigurationError, DatastoreError.
+        """
+        key = make_key(uuid)
+        if connection is None:
+            return self.datastore.read_with_cas(key, head=True)
+        with self._within(connection) as within:
+            return within.datastore.read_with_cas(key, head=True)
+
+    def _within(self, connection: Any) -> AbstractContextManager[Within]:
+        """Yield what works in the transaction of a caller's connection. Raises ConfigurationError."""
         raise ConfigurationError(
             "connection= needs documents and queue in one SQLite file or one PostgreSQL database, given as one URL; "
             f"this app has {type(self.datastore).__name__} and {type(self.queue).__name__}, which can't write in the "

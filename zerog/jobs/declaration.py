@@ -271,6 +271,11 @@ class Declaration:
                 f"{self.job_class.__name__} has no field {name!r}{self.suggestion(name)}. Nothing was changed."
             )
 
+    def client_keys(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the keys in the document of a client's parameters: those of Params, and of SCHEMA those given."""
+        own = {field.data_key or name for name, field in self._params_schema.fields.items()}
+        return [key for key in self._by_key if key in own or (key in self._extra_keys and key in params)]
+
     def by_key(self, key: str) -> OwnField | None:
         """Return the job's own field with this key in the document, or None."""
         return self._by_key.get(key)

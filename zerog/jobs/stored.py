@@ -77,6 +77,9 @@ class StoredJob:
     parent: str | None
     follower: str | None
 
+    is_new: bool = False
+    """True on the object that a submit returned which made the job; False if the job was there before."""
+
     datastore: Any
     queue: Any
     keepalive: Callable[[], object] | None

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
+from zerog.exceptions import CasMismatch
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.jobs.limits import check_limits_given
 from zerog.jobs.submit_options import Expires, check_headers, check_priority, delay_until, expires_at
 from zerog.records.fields import HISTORY, named
-from zerog.records.job import Document, check_uuid, make_key
+from zerog.records.job import Document, check_head, check_uuid, make_key
 from zerog.support.checks import check_queue_name
 from zerog.support.clock import to_text
 
@@ -80,6 +81,43 @@ def validated_all(job_class: type[BaseJob], params: Iterable[Mapping[str, Any]])
     return attributes
 
 
+def submit_one(
+    engine: Any,
+    job: BaseJob,
+    delay: float,
+    limits: Document,
+    connection: Any = None,
+    params: Mapping[str, Any] | None = None,
+) -> None:
+    """Submit a job whose uuid the caller has chosen: as ``submit_all``, or the object shows the job that is there.
+
+    ``params``: what the client gave. Raises CasMismatch if the uuid is another job's, naming what differs.
+    """
+    try:
+        submit_all(engine, [job], delay, limits, connection)
+    except (CasMismatch, engine.datastore.casException):
+        head, token = engine.read_within(connection, job.uuid)
+        if head is None:  # it was removed meanwhile
+            raise
+        check_head(make_key(job.uuid), head)
+        if differences := _differences(job, head, params or {}):
+            raise CasMismatch(
+                f"job {job.uuid} is there already, {differences}; a uuid that the caller chooses names one job. "
+                "Nothing was stored."
+            ) from None
+        document_of(job).show(head, token)
+
+
+def _differences(job: BaseJob, head: Document, params: Mapping[str, Any]) -> str:
+    """Return in words what distinguishes a stored job from a new one of its uuid; empty if they are the same."""
+    if head["jobType"] != job.jobType:
+        return f"of type {head['jobType']!r:.80}, not {job.jobType!r}"
+    declaration = declaration_of(type(job))
+    lifted, new = declaration.chain.lift(head), document_of(job).new()
+    differing = [key for key in declaration.client_keys(params) if lifted.get(key) != new.get(key)]
+    return f"with another value of {', '.join(differing)}" if differing else ""
+
+
 def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Document, connection: Any = None) -> None:
     """Submit new jobs to the engine; then the objects are as they are stored. ``limits``: further fields of each.
 
@@ -105,7 +143,7 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Docum
 def _bind(jobs: Sequence[BaseJob], stored: Sequence[tuple[Document, int]]) -> None:
     for job, (document, token) in zip(jobs, stored, strict=True):
         head = {f: value for f, value in document.items() if f not in HISTORY}
-        job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}))
+        job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}), is_new=True)
         document_of(job).bind(head, head, token)
 
 

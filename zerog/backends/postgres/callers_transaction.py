@@ -18,6 +18,13 @@ from zerog.support.driver_connection import driver_connection, name_of_kind
 WHAT = "submitting in the caller's transaction"
 
 
+class CallersServer:
+    """In place of a server, for what a datastore executes in the caller's transaction."""
+
+    def __init__(self, write: Write) -> None:
+        self.read = self.write = write
+
+
 @contextmanager
 def callers_transaction(server: PostgresServer, given: Any) -> Generator[Write]:
     """Yield what executes statements in the transaction of an application's connection; commit nothing.

@@ -6,11 +6,12 @@ import logging
 from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
 from zerog.backends.postgres import statements
-from zerog.backends.postgres.callers_transaction import callers_transaction
+from zerog.backends.postgres.callers_transaction import CallersServer, callers_transaction
 from zerog.backends.postgres.datastore import PostgresDatastore, first_token
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole
 from zerog.backends.postgres.queue import PostgresQueue
@@ -21,7 +22,7 @@ from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
-from zerog.engine.submit import Create
+from zerog.engine.submit import Within
 from zerog.engine.transitions import Settled, Settlement
 from zerog.exceptions import ClaimLost
 from zerog.records.fields import PENDING
@@ -61,9 +62,9 @@ class PostgresWrites(Engine):
         return self._create_by(self._server.write, documents, now, delay)
 
     @contextmanager
-    def _within(self, connection: Any) -> Generator[Create]:
+    def _within(self, connection: Any) -> Generator[Within]:
         with callers_transaction(self._server, connection) as write:
-            yield partial(self._create_by, write)
+            yield Within(partial(self._create_by, write), _datastore_within(self.datastore, write))
 
     def _create_by(self, write: Write, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
         made, rows, puts = [], [], []
@@ -260,3 +261,10 @@ def of_ends(ends: Sequence[End | Settled | None]) -> tuple[list[Draft], dict[int
     """Return the drafts among the ends of runs, and by row id the entries to be put with them."""
     writes = [end for end in ends if isinstance(end, End)]
     return [end.draft for end in writes], {end.draft.row.id: end.put for end in writes if end.put is not None}
+
+
+def _datastore_within(datastore: PostgresDatastore, write: Write) -> PostgresDatastore:
+    """Return the datastore as the caller's transaction has it."""
+    within = copy(datastore)
+    within.server = CallersServer(write)  # type: ignore[assignment]
+    return within

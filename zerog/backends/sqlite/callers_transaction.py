@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from zerog.backends.sqlite.file import SqliteFile
@@ -15,6 +15,30 @@ from zerog.support.driver_connection import driver_connection, name_of_kind
 
 LEGACY = -1
 """The ``autocommit`` of connections that follow ``isolation_level``, as all do before Python 3.12."""
+
+
+class CallersFile:
+    """In place of a file, for what a datastore reads and writes in the caller's transaction."""
+
+    def __init__(self, sqlite: sqlite3.Connection) -> None:
+        self._sqlite = sqlite
+
+    @contextmanager
+    def reading(self) -> Generator[Any]:
+        """Yield what executes statements; rows are tuples, whatever the application has set."""
+        yield self
+
+    snapshot = writing = reading
+
+    def execute(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Execute a statement, as a connection does."""
+        cursor = sqlite3.Cursor(self._sqlite)
+        cursor.row_factory = None
+        return cursor.execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Any) -> sqlite3.Cursor:
+        """Execute a statement several times, as a connection does."""
+        return self._sqlite.executemany(statement, parameters)
 
 
 @block

@@ -10,10 +10,11 @@ import logging
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Any
 
-from zerog.backends.sqlite.callers_transaction import callers_transaction
+from zerog.backends.sqlite.callers_transaction import CallersFile, callers_transaction
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import CAS, head_of
@@ -23,7 +24,7 @@ from zerog.engine.deferred import DeferredClaims, Unclaimed
 from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.set_aside import Kind
-from zerog.engine.submit import Create
+from zerog.engine.submit import Within
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, still_to_be_put
 from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
 from zerog.records.job import CANCELLED_STATUS, Document, make_key
@@ -66,9 +67,9 @@ class SqliteEngine(DeferredClaims):
         return stored
 
     @contextmanager
-    def _within(self, connection: Any) -> Generator[Create]:
+    def _within(self, connection: Any) -> Generator[Within]:
         with callers_transaction(self._file, connection) as sqlite:
-            yield partial(self._create_in, sqlite)
+            yield Within(partial(self._create_in, sqlite), _datastore_within(self.datastore, sqlite))
 
     def _create_in(
         self, sqlite: sqlite3.Connection, documents: list[Document], now: str, delay: float
@@ -374,3 +375,10 @@ class SqliteEngine(DeferredClaims):
         """True for a job of a kind that the worker names, unless ``loader`` has refused that very job."""
         kind = Kind.of(head)
         return bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.skipped
+
+
+def _datastore_within(datastore: SqliteDatastore, sqlite: sqlite3.Connection) -> SqliteDatastore:
+    """Return the datastore as the caller's transaction has it."""
+    within = copy(datastore)
+    within.file = CallersFile(sqlite)  # type: ignore[assignment]
+    return within
