@@ -205,7 +205,7 @@ class JobReader:
         return self.registry.progress(readable(self.datastore, uuid, head=True), self.clock.now())
 
     def info(self, uuid: str) -> Info:
-        """Return ``progress`` with ``events``, ``warnings`` and ``errors``."""
+        """Return ``progress`` with ``attrs`` (of the class's ATTRIBUTES), ``events``, ``warnings`` and ``errors``."""
         return self.registry.info(readable(self.datastore, uuid), self.clock.now())
 
     def jobs(

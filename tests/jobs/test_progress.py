@@ -163,7 +163,7 @@ def test_progress_and_info_have_the_documented_keys() -> None:
     job.save()
     job.record_event("x")
     assert (job.progress()["completeness"], job.progress()["result"], job.progress()["status"]) == (0.0, -1, "new")
-    assert set(job.info()) == {*job.progress(), "events", "warnings", "errors"}
+    assert set(job.info()) == {*job.progress(), "attrs", "events", "warnings", "errors"}
 
 
 def test_a_run_without_a_write_for_a_quarter_of_an_hour_is_shown_as_stalled() -> None:

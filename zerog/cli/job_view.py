@@ -99,6 +99,8 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         yield "Owner", flat(owner.get("worker") if isinstance(owner, dict) else owner)
     if document.get("parent"):
         yield "Parent", flat(document["parent"])
+    if isinstance(attrs := document.get("attrs"), dict) and attrs:
+        yield "Attributes", flat(", ".join(f"{name}={text}" for name, text in attrs.items()))
     if document.get("headers"):
         yield "Headers", shown(document["headers"], "")
 

@@ -75,8 +75,10 @@ class Progress(TypedDict):
 
 
 class Info(Progress):
-    """The answer of ``info()``: progress and history."""
+    """The answer of ``info()``: progress, attributes and history."""
 
+    attrs: dict[str, str]
+    """The texts of the fields in ATTRIBUTES of its class, by name."""
     events: list[Entry]
     warnings: list[Entry]
     errors: list[ErrorEntry]

@@ -9,7 +9,7 @@ from zerog.exceptions import CorruptDocument
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.progress import share
 from zerog.jobs.schema import HEAD_FIELDS, TIMESTAMPS
-from zerog.records.fields import ENGINE_FIELDS, HISTORY
+from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES
 from zerog.records.job import Document
 from zerog.records.operations import Operation, Remove, Set, apply
 from zerog.support import jsonvalues
@@ -59,7 +59,9 @@ class Attributes:
         self.values.update(loaded)
 
     def set(self, field: str, value: Any) -> None:
-        """Set the attribute of a field to a JSON value."""
+        """Set the attribute of a field to a JSON value; a field without one is left out."""
+        if field in NO_ATTRIBUTES:
+            return
         own = self.declaration.by_key(field)
         if own is not None:
             self.values[own.attribute] = own.load(value)
@@ -73,6 +75,8 @@ class Attributes:
     def apply(self, operation: Operation) -> None:
         """Apply an operation on a field of the head."""
         field = operation.field
+        if field in NO_ATTRIBUTES:
+            return
         if isinstance(operation, Remove):
             self.unknown.pop(field, None)
         else:

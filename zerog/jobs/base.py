@@ -76,6 +76,9 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Fields that a client may set, validated at submit."""
     State: ClassVar[type[Schema] | None] = None
     """Fields that the job keeps while it runs."""
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ()
+    """Names of up to 8 fields of Params or State by whose values jobs are found: ``app.jobs(attrs={"file": "a.csv"})``.
+    At most 128 characters each: a longer one is refused at submit, and shortened for the search if a run sets it."""
     QUEUE: ClassVar[str] = "default"
     """The queue of jobs of this class, unless a submit names another."""
     PRIORITY: ClassVar[int] = 0

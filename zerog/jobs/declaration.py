@@ -20,6 +20,7 @@ from marshmallow.exceptions import RegistryError
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
 from zerog.jobs import bounds, checks, secrets
 from zerog.jobs.declared_field import OwnField
+from zerog.jobs.indexed import Indexed, indexed_fields
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
@@ -94,6 +95,8 @@ class Declaration:
         self._client = self._extra_keys | ENGINE_FIELDS
         self._by_key = {field.key: field for field in self.fields.values()}
         self._known = ENGINE_FIELDS | self._by_key.keys()
+        self.indexed = Indexed(indexed_fields(job_class, self.fields))
+        """The fields of ATTRIBUTES."""
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
         """Keys of the fields that are never shown."""
         self.noted: set[str] = set()

@@ -17,14 +17,13 @@ from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
 from zerog.jobs import outside
+from zerog.jobs.additions import Additions, upgrade
 from zerog.jobs.attributes import Attributes
 from zerog.jobs.declaration import declaration_of
 from zerog.jobs.differences import differences
 from zerog.jobs.limits import own_limits
-from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.pending import Pending
 from zerog.jobs.progress import STALLED_AFTER, share, stalled_after
-from zerog.jobs.size_limit import SizeLimit
 from zerog.records.fields import DOCUMENTED, HISTORY
 from zerog.records.job import Document, check_head, make_key, new_document
 from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, check
@@ -69,7 +68,7 @@ class JobDocument:
         self._history: dict[str, list[Document]] | None = {field: [] for field in HISTORY}
         self._job_class = job_class
         self._values = values
-        self._size_limit = SizeLimit(job_class)
+        self._additions = Additions(job_class, self.declaration)
 
     @functools.cached_property
     def engine(self) -> Engine:
@@ -127,10 +126,10 @@ class JobDocument:
         """Take over a stored head whose values the attributes show; what lifting it changed waits to be written."""
         self.stored, self.token, self._history = head, token, None
         self._values.update(own_limits(head))
-        self._size_limit.forget()
+        self._additions.forget()
         self.latest = max(self.latest, head["updatedAt"])
         if lifted is not head:
-            self.pending.add_before(upgrade_operations(head, lifted))
+            self.pending.add_before(upgrade(self.declaration, head, lifted))
 
     def start(self, history: dict[str, list[Document]], unknown: Document, token: int) -> None:
         """Take over what a job object was made with: its history, undeclared fields and token."""
@@ -145,7 +144,7 @@ class JobDocument:
         if self.stored is None:
             self._write_new(operations, flush)
         else:
-            operations = self._size_limit.bounded(self, operations)
+            operations = self._additions.to(self, operations)
             with self._turn():  # what a thread adds to, another one may be reading
                 before = self.attributes.changed_by(operations) if flush else {}
                 self._apply_locally(operations)
@@ -210,7 +209,7 @@ class JobDocument:
             if not isinstance(error, AmbiguousWrite):  # that may be stored: sending it again could apply it twice
                 self.pending.add_before(waiting)
             self._history = None  # it shows what may not be stored
-            self._size_limit.forget()
+            self._additions.forget()
             raise
         self.pending.add_before(left)
         if mutation is not None:
@@ -265,7 +264,7 @@ class JobDocument:
             return
         try:
             with self._turn():
-                operations = self._size_limit.bounded(self, self._differences())
+                operations = self._additions.to(self, self._differences())
                 if not operations and not [*self.pending]:
                     if self.run is None:
                         self._check_token()
@@ -295,7 +294,7 @@ class JobDocument:
             document["maxEvents"] = self.history_limit
         if self._job_class.STALLED_AFTER != STALLED_AFTER:
             document["stalledAfter"] = self._job_class.STALLED_AFTER
-        self._size_limit.bound_new(self, document)
+        self._additions.to_new(self, document)
         return document
 
     def _check_token(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zerog.contracts.datastore import Mutation
 from zerog.engine.cas import Attempts
 from zerog.exceptions import JobStateError
-from zerog.jobs.migrations import upgrade_operations
+from zerog.jobs.additions import upgrade
 from zerog.records.job import TERMINAL, Document
 from zerog.records.operations import Append, Max, Operation
 
@@ -63,7 +63,7 @@ def _allowed(
     if not refused:
         return together, []
     stored = document.stored
-    lifted = [] if stored is None else upgrade_operations(stored, document.declaration.chain.lift(stored))
+    lifted = [] if stored is None else upgrade(document.declaration, stored, document.declaration.chain.lift(stored))
     asked = [operation for operation in refused if operation not in lifted]
     if asked and not (operations and all(map(_is_note, operations))):
         raise _refusal(head, asked)

@@ -9,8 +9,8 @@ from marshmallow import ValidationError
 
 from zerog.engine.operator import Change
 from zerog.exceptions import InvalidValue
+from zerog.jobs.additions import upgrade
 from zerog.jobs.declaration import declaration_of
-from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.secrets import HIDDEN
 from zerog.jobs.size_limit import Sizes, check_growth
 from zerog.records.job import Document
@@ -57,8 +57,9 @@ def change_of(job_class: type[BaseJob], head: Document, params: Mapping[str, Any
         is_secret = key in declaration.secrets
         fields[key] = {"old": HIDDEN, "new": HIDDEN} if is_secret else {"old": _brief(old), "new": _brief(new)}
     check_growth(job_class, head["uuid"], Sizes(lifted), operations)
+    operations += declaration.indexed.operations(operations)
     if operations and lifted is not head:
-        operations = [*upgrade_operations(head, lifted), *operations]
+        operations = [*upgrade(declaration, head, lifted), *operations]
     return Change(operations, fields)
 
 

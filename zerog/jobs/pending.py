@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 
-from zerog.records.operations import Add, Operation, Remove, Set
+from zerog.records.operations import Add, Operation, Put, Remove, Set
 
 
 class Pending:
@@ -24,6 +24,8 @@ class Pending:
         for operation in operations:
             if isinstance(operation, (Set, Remove)):
                 self._operations = [o for o in self._operations if o.field != operation.field]
+            elif isinstance(operation, Put):
+                self._operations = [o for o in self._operations if o[:2] != operation[:2] or not isinstance(o, Put)]
             elif isinstance(operation, Add) and self._merge(operation):
                 continue
             self._operations.append(operation)

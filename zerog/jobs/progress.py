@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from zerog.jobs.answers import Info, Progress
+from zerog.records.attrs import ATTRS
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
 from zerog.support.clock import from_text
@@ -88,6 +89,6 @@ def progress_of(head: Document, now: datetime, most: int | None = None) -> Progr
 
 
 def info_of(document: Document, now: datetime, most: int | None = None) -> Info:
-    """Return ``progress_of`` with the history: ``events``, ``warnings``, ``errors``."""
+    """Return ``progress_of`` with the attributes and the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return cast("Info", {**progress_of(document, now, most), **lists})
+    return cast("Info", {**progress_of(document, now, most), "attrs": document.get(ATTRS) or {}, **lists})

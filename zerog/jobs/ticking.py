@@ -5,6 +5,7 @@ from __future__ import annotations
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.progress import info_of, is_worth_recording, progress_of
 from zerog.jobs.stored import StoredJob
+from zerog.records.attrs import ATTRS
 from zerog.records.operations import Add, Set
 
 FLUSH_EVERY = 5.0
@@ -44,7 +45,8 @@ class ProgressMethods(StoredJob):
         return progress_of(document.attributes.dump_engine_fields(), document.clock.now(), self.MAX_ERRORS)
 
     def info(self) -> Info:
-        """Return ``progress()`` with ``events``, ``warnings`` and ``errors``."""
+        """Return ``progress()`` with ``attrs`` as last stored, ``events``, ``warnings`` and ``errors``."""
         document = self._document
-        shown = {**document.attributes.dump_engine_fields(), **document.dump_history()}
+        attrs = {ATTRS: (document.stored or {}).get(ATTRS)}
+        shown = {**document.attributes.dump_engine_fields(), **attrs, **document.dump_history()}
         return info_of(shown, document.clock.now(), self.MAX_ERRORS)

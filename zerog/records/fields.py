@@ -140,6 +140,8 @@ FIELDS: dict[str, Field] = {
     "run": Field(Kind.TEXT, is_hot=True, is_scripted=True, claim_changes=True, is_attribute=False),
     "maxEvents": Field(Kind.BOUND, is_attribute=False),
     "stalledAfter": Field(Kind.BOUND, is_attribute=False),
+    # By name, the texts of the fields that its class has in ATTRIBUTES: kept by its writes, for an index.
+    "attrs": Field(Kind.OBJECT, is_attribute=False),
     # Of a class with on_discard: empty, or ``failures``, ``at`` and ``error`` of its calls.
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
     "maxErrors": Field(Kind.COUNT, is_attribute=False),

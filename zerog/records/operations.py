@@ -54,7 +54,15 @@ class Remove(NamedTuple):
     field: str
 
 
-Operation = Set | Add | Max | Append | Remove
+class Put(NamedTuple):
+    """Give the member ``name`` of the object ``field`` ({} if absent or null) a text; None removes the member."""
+
+    field: str
+    name: str
+    text: str | None
+
+
+Operation = Set | Add | Max | Append | Remove | Put
 
 
 def dropped_field(field: str) -> str:
@@ -85,6 +93,8 @@ def check(operations: Iterable[Operation]) -> None:
         elif isinstance(operation, Max):
             _comparable(operation.value, field)
             jsonvalues.check(operation.value, field)
+        elif isinstance(operation, Put):
+            jsonvalues.check({operation.name: operation.text}, field, depth=1)
 
 
 def apply(document: Document, operations: Iterable[Operation], changed: Document | None = None) -> Document:
@@ -107,6 +117,8 @@ def apply(document: Document, operations: Iterable[Operation], changed: Document
             value = jsonvalues.copy(operation.value)  # the caller may change its own later
         elif isinstance(operation, Add):
             value = added(document.get(field), operation)
+        elif isinstance(operation, Put):
+            value = _with_member(document.get(field), operation)
         else:
             value = raised(document.get(field), operation)
         document[field] = changed[field] = value
@@ -147,6 +159,15 @@ def raised(old: Any, operation: Max) -> Any:
             f"{jsonvalues.short_repr(operation.value)}; nothing was written"
         )
     return operation.value if operation.value > old else old
+
+
+def _with_member(old: Any, operation: Put) -> Document:
+    """Return the object after a ``Put``. Raises InvalidValue if the field holds something else."""
+    if old is not None and type(old) is not dict:
+        shown = jsonvalues.short_repr(old)
+        raise InvalidValue(f"{operation.field} holds {shown}, not an object, which has members; nothing was written")
+    members = {name: value for name, value in (old or {}).items() if name != operation.name}
+    return members if operation.text is None else {**members, operation.name: operation.text}
 
 
 def _append(document: Document, operation: Append, changed: Document) -> None:

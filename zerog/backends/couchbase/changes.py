@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from zerog.backends.couchbase.server import paths
-from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, added, apply, dropped_field
+from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, added, apply, dropped_field
 from zerog.support import jsonvalues
 
 MAX_PATHS = 16
@@ -86,7 +86,7 @@ def reading(operations: Sequence[Operation]) -> Reading | None:
                 fields[dropped_field(field)] = None
         else:
             touched.add(field)
-            if isinstance(operation, (Add, Max, Remove)):
+            if isinstance(operation, (Add, Max, Remove, Put)):
                 fields[field] = None
     counters = {dropped_field(field) for field in lists}
     if not operations or touched & (lists.keys() | counters) or counters & lists.keys() or lists.keys() & fields.keys():

@@ -15,7 +15,7 @@ from zerog.backends.redis.script import APART
 from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import HISTORY
-from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set, dropped_field
+from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, Set, dropped_field
 from zerog.records.room import is_measured
 from zerog.support import jsonvalues
 
@@ -91,7 +91,7 @@ def change(
     others: list[Operation] = []
     for operation in operations:
         kind, field = type(operation), operation.field
-        if (field in HISTORY) != (kind is Append) or kind is Remove:
+        if (field in HISTORY) != (kind is Append) or kind is Remove or kind is Put:
             return None
         if kind is Set:
             fields[hash_name(field)] = text_of(operation.value, field)  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from zerog.contracts.datastore import Datastore, FindQuery, RunGuard
 from zerog.exceptions import ClaimLost, InvalidValue
 from zerog.records.fields import HISTORY
 from zerog.records.job import TERMINAL
-from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set
+from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, Set
 from zerog.testing.contracts.datastore.values import same
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -39,6 +39,7 @@ _operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(Max, _fields, _numbers | st.text(max_size=3)),
     st.builds(Append, _fields, _few, st.none() | st.integers(0, 4)),
     st.builds(Remove, _fields),
+    st.builds(Put, _fields, st.sampled_from(["x", "y", "é.$"]), st.none() | st.text(max_size=3)),
 )
 _batches = st.lists(_operations, max_size=4)
 _documents = st.dictionaries(_fields, _few, max_size=5)
@@ -69,6 +70,11 @@ def _applied(document: Document, operations: Sequence[Operation]) -> Document:
                 after[field] = entries[dropped:]
                 if dropped:
                     after[f"{field}Dropped"] = after.get(f"{field}Dropped", 0) + dropped
+            case Put(name=name, text=text):
+                if type(old) not in (dict, type(None)):
+                    raise _Refused
+                others = {member: value for member, value in (old or {}).items() if member != name}
+                after[field] = others if text is None else {**others, name: text}
             case Max(value=value):
                 if type(old) not in (int, float, str, type(None)):
                     raise _Refused
@@ -214,7 +220,7 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             assert answer.cancel_requested is (after.get("cancelRequested") is not None)
             assert same(answer.values, {field: after[field] for field in answer.values})
             lists = {operation.field for operation in operations if type(operation) is Append}
-            given = {operation.field for operation in operations if type(operation) in (Set, Add, Max)}
+            given = {operation.field for operation in operations if type(operation) in (Set, Add, Max, Put)}
             assert given & after.keys() <= answer.values.keys() | lists
             self.wrote(key, after, answer.token)
 

@@ -8,7 +8,7 @@ import pytest
 
 from zerog.contracts.datastore import Datastore
 from zerog.exceptions import InvalidValue
-from zerog.records.operations import Add, Append, Document, Max, Operation, Remove, Set
+from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, Set
 from zerog.testing.contracts.datastore.values import same
 
 
@@ -36,6 +36,37 @@ class OperationRules:
         ]
         expected = {"a": "x", "b": None, "c": 3, "new": {}, "status": 5, "owner": {"a": [1]}}
         assert self.changed(datastore, key, document, *operations) == expected
+
+    @pytest.mark.parametrize("field", ["attrs", "a", "owner"])
+    @pytest.mark.parametrize(
+        ("old", "text", "expected"),
+        [
+            (None, "1", {"x.y": "1"}),
+            ({}, "é\0$", {"x.y": "é\0$"}),
+            ({"x.y": "0", "z": [1]}, "1", {"z": [1], "x.y": "1"}),
+            ({"x.y": "0", "z": [1]}, None, {"z": [1]}),
+            (None, None, {}),
+        ],
+        ids=repr,
+    )
+    def test_put(
+        self, datastore: Datastore, key: str, field: str, old: Any, text: str | None, expected: Document
+    ) -> None:
+        """``Put`` sets or removes one member of an object, and leaves its others alone."""
+        assert self.changed(datastore, key, {field: old}, Put(field, "x.y", text)) == {field: expected}
+
+    def test_put_into_nothing(self, datastore: Datastore, key: str) -> None:
+        """``Put`` makes an object of a missing field; several in one batch come together, with other operations."""
+        operations: list[Operation] = [Put("a", "x", "1"), Set("b", 1), Put("a", "y", "2"), Put("a", "x", "3")]
+        assert self.changed(datastore, key, {}, *operations) == {"a": {"x": "3", "y": "2"}, "b": 1}
+
+    @pytest.mark.parametrize("old", [1, "x", [1]], ids=repr)
+    def test_put_into_another_value(self, datastore: Datastore, key: str, old: Any) -> None:
+        """``Put`` into what is no object is refused, and nothing is written."""
+        datastore.create(key, {"a": old})
+        with pytest.raises(InvalidValue):
+            datastore.mutate(key, [Set("b", 1), Put("a", "x", "1")])
+        assert datastore.read(key) == {"a": old}
 
     def test_set_a_history_list(self, datastore: Datastore, key: str) -> None:
         """``Set`` replaces a whole history list, by a list or by anything else."""
