@@ -21,11 +21,11 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.records.fields import NO_RESULT
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, INTERNAL_ERROR, SUCCESS, Document
 from zerog.records.operations import Add, Append, Max, Operation, Set
-from zerog.support import jsonvalues
 from zerog.support.checks import is_delay, plain_code
 from zerog.support.clock import to_text
 from zerog.support.error_text import message_of, repr_of
 from zerog.support.texts import LOGGED, shortened
+from zerog.worker.ends import check_end, keep_output
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
 from zerog.worker.own_context import in_own_context
@@ -36,12 +36,6 @@ if TYPE_CHECKING:
     from zerog.app import App
 
 log = logging.getLogger("zerog")
-
-COMFORTABLE_BYTES = 64 * 1024
-"""Characters that the end of a run may take without a check that they fit into the document."""
-
-_SMALL = (int, float, bool, type(None))
-"""Types whose values take next to nothing, and were checked when they were recorded."""
 
 LEGAL = "a result code from 100 to 599, (code, None), NO_RESULT, (NO_RESULT, delay), a dict, or None"
 
@@ -195,10 +189,8 @@ def _value(job: BaseJob, value: Any, start: Start) -> Outcome:
     if value is None:
         return _nothing(job, start)
     if isinstance(value, dict):
-        value = dict(value)  # an OrderedDict or defaultdict is no JSON, what it holds may be
         try:
-            jsonvalues.encode(value, "output")
-            document_of(job).gathered(job.update_attrs, output=value)
+            keep_output(job, value)
         except InvalidValue as error:
             return _failed(job, f"run() returned a dict that can't be stored: {error}")
         return _result(job, "value", SUCCESS)
@@ -363,15 +355,9 @@ def _is_implied(operation: Operation, code: int) -> bool:
 
 
 def _storable(job: BaseJob, outcome: Outcome) -> Outcome:
-    """Refuse here what the datastore would refuse when the run is settled, together with other jobs' ends."""
-    written = [o for o in outcome.operations if isinstance(o, (Set, Append)) and type(o.value) not in _SMALL]
-    if sum(len(jsonvalues.encode(o.value, o.field)) for o in written) < COMFORTABLE_BYTES:
-        return outcome
-    stored = {**(document_of(job).stored or {}), **{o.field: o.value for o in outcome.operations if isinstance(o, Set)}}
+    """Return the outcome, or a failure if its operations can't be stored."""
     try:
-        what = f"the document of job {job.uuid}"
-        jsonvalues.check(stored, what)
-        jsonvalues.encode_checked(stored, what, jsonvalues.JOB_BYTES)
+        check_end(job, outcome.operations)
     except InvalidValue as error:
         document_of(job).pending.take()
         return _failed(job, f"the end of the run can't be stored: {error}")
