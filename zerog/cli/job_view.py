@@ -14,7 +14,7 @@ from zerog.cli.console import make_console, print_wrapped
 from zerog.cli.output import STALLED, STYLES, age, percent
 from zerog.jobs.discarding import failures_of
 from zerog.jobs.progress import is_stalled
-from zerog.records.fields import ENGINE_FIELDS, HISTORY, PENDING
+from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_RESULT, PENDING
 from zerog.records.job import EXPIRED, Document
 from zerog.records.operations import dropped_field
 from zerog.support.texts import flat, indented
@@ -64,7 +64,8 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
     yield "Type", f"{flat(document.get('jobType'))}, version {flat(document.get('schemaVersion'))}"
     yield "Status", Text(status, style=STYLES.get(status, ""))
     yield "Done", percent(document.get("completeness"))
-    yield "Result", flat(document.get("resultCode"))
+    if document.get("resultCode") != NO_RESULT:
+        yield "Result", flat(document.get("resultCode"))
     if document.get("output") is not None:
         yield "Output", shown(document["output"], "")
     counted = ", ".join(

@@ -31,6 +31,7 @@ from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, Document, che
 from zerog.records.keys import worker_key
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
 from zerog.support.failpoints import failpoint
+from zerog.support.texts import counted
 
 log = logging.getLogger("zerog")
 
@@ -131,7 +132,7 @@ class OperatorVerbs(EngineBase):
                 submit_follower(self, head)
             now = self._now()
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
-            text += "" if reset else f", {head['errorCount']} errors count on"
+            text += "" if reset else f", {counted(head['errorCount'], 'error counts', 'errors count')} on"
             text += f": {reason}" if reason else ""
             event = transitions.event_record(transitions.stamp(head, now), text, **({"who": who} if who else {}))
             operations = transitions.retried(head, event, now, self.kept(head), reset)

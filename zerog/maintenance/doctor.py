@@ -25,7 +25,7 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
 from zerog.maintenance.entry_findings import missing_entries
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
-from zerog.maintenance.fleet_findings import damaged_records, missing_sweeps
+from zerog.maintenance.fleet_findings import damaged_records, few_descriptors, missing_sweeps
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
@@ -99,6 +99,7 @@ class Doctor:
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
         diagnosis.findings += damaged_records(self.engine, records, self.zerog)
+        diagnosis.findings += few_descriptors(records)
         if diagnosis.jobs:
             diagnosis.findings += missing_sweeps(self.engine, self.zerog)
         diagnosis.findings += self._look_at_retention()

@@ -9,7 +9,7 @@ from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
 from zerog.maintenance.findings import Commands, Finding
 from zerog.records.commands import paused_in
-from zerog.records.fields import is_name, is_timestamp
+from zerog.records.fields import is_count, is_name, is_timestamp
 from zerog.records.keys import QUEUES, SWEEPER, WORKERS
 from zerog.records.worker import Record, read_record
 from zerog.support.clock import seconds_between, to_text
@@ -17,6 +17,9 @@ from zerog.support.jsonvalues import short_repr
 
 NOT_SWEPT = 120.0
 """Seconds since the last sweep after which no process sweeps: twelve times a worker's pause between two."""
+
+SCARCE = 0.8
+"""Share of its file descriptors from which on a worker is reported."""
 
 RECORDS = "records of the engine are damaged"
 
@@ -63,3 +66,16 @@ def missing_sweeps(engine: Engine, zerog: Commands) -> Iterator[Finding]:
         what = f"no process has swept since {swept}, so what crashes leave and queues lose is not repaired"
         command = zerog("reconcile")
         yield Finding(what, 1, "find out from the workers' logs why they don't; sweep by hand", True, command=command)
+
+
+def few_descriptors(workers: dict[str, Record]) -> Iterator[Finding]:
+    """Find workers that are about to reach the limit of their open files, beyond which nothing can be opened."""
+    mend = "raise the limit (ulimit -n, LimitNOFILE=) and look for jobs that leave files or connections open"
+    finding = Finding("workers have few file descriptors left", 0, mend, True)
+    for name, record in workers.items():
+        counts = (record.fields or {}).get("descriptors") or {}
+        number, limit = (each if is_count(each := counts.get(field)) else 0 for field in ("open", "limit"))
+        if limit and number >= SCARCE * limit:
+            finding.add(f"worker {name}", f"{number:,} of {limit:,} are open")
+    if finding.count:
+        yield finding

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from zerog.support.checks import is_delay
 
@@ -177,7 +177,7 @@ COUNTS = named(lambda field: field.kind is Kind.COUNT and field.is_required)
 STAMPS = named(lambda field: field.kind is Kind.TIMESTAMP)
 
 
-def is_count(value: object) -> bool:
+def is_count(value: object) -> TypeGuard[int]:
     """Return True for a counter's value, which leaves room for counting on."""
     return type(value) is int and 0 <= value <= LARGEST_COUNT
 

@@ -19,6 +19,7 @@ from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.ownership import check_owner
+from zerog.support.texts import counted
 from zerog.worker.fetcher import Fetcher
 from zerog.worker.lease import Lease
 
@@ -230,4 +231,4 @@ class Health:
         if not (store.answered and self._lease.held):
             return "waiting for the datastore"
         ended = ", ".join(f"{store.counts[name]} {name}" for name in ("succeeded", "failed", "requeued", "lost"))
-        return f"{store.in_flight()} jobs claimed; {ended}"
+        return f"{counted(store.in_flight(), 'job', 'jobs')} claimed; {ended}"

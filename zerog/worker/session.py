@@ -23,6 +23,7 @@ from zerog.fleet.process_identity import identity
 from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerCommands
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
+from zerog.support.descriptors import descriptors
 from zerog.worker.control import CommandPoller
 from zerog.worker.executors.choice import executor_of, fork_server_of, types_for_children
 from zerog.worker.executors.cleanup import resident_memory
@@ -254,6 +255,7 @@ class Session:
             "jobs": len(running),
             "uuids": [claim.uuid for claim in running[:UUIDS]],
             "memory": self._executor.memory(),
+            "descriptors": descriptors(),
             "renewedAt": to_text(self._app.engine.now()),
             "knows": [list(known) for known in self._app.registry.versions()],
             **self._fetcher.holdings.record(),

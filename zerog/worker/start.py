@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
 from zerog.records.operations import Set
+from zerog.support.texts import counted
 
 
 class Start(NamedTuple):
@@ -37,7 +38,10 @@ def begin(job: BaseJob) -> Start:
 def _exhausted(job: BaseJob) -> str | None:
     """Return why the job must not run once more, if earlier runs died too often; otherwise None."""
     if job.crashes >= job.MAX_CRASHES:
-        return f"the process died in {job.crashes} runs of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
+        runs = counted(job.crashes, "run", "runs")
+        return f"the process died in {runs} of this job (MAX_CRASHES {job.MAX_CRASHES}); see its errors"
     if job.lost >= job.MAX_LOST:
-        return f"{job.lost} workers were lost while they ran this job (MAX_LOST {job.MAX_LOST})"
+        return (
+            f"{counted(job.lost, 'worker was', 'workers were')} lost while running this job (MAX_LOST {job.MAX_LOST})"
+        )
     return None

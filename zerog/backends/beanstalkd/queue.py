@@ -23,6 +23,7 @@ from zerog.contracts.queue import DEFAULT, TTR, Entry, Queue, Reservation, check
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import InvalidUuid, ReservationLost
 from zerog.records.job import check_uuid
+from zerog.support.texts import counted
 
 if TYPE_CHECKING:
     from greenstalk import Client, Job
@@ -111,7 +112,7 @@ class BeanstalkdQueue(Queue):
             what = f"tube {self.tube} is paused for {pause} s more, by another program than ZeroG"
             found.append(Trouble(what, "wait, or end it by pause-tube with 0"))
         if buried:
-            what = f"{buried} entries of tube {self.tube} are buried, for they lead to no job"
+            what = f"{counted(buried, 'entry', 'entries')} of tube {self.tube} without a job set aside (buried)"
             found.append(Trouble(what, "look at them by peek-buried, and find the program that puts them; delete them"))
         return found
 

@@ -101,8 +101,8 @@ def _state(diagnosis: Diagnosis, now: datetime) -> Iterator[tuple[str, str]]:
 def _findings(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """Yield what is wrong, each with the command that mends it and some of its jobs."""
     for finding in diagnosis.findings:
-        count = f"{finding.count} " if finding.jobs else ""
-        yield BAD if finding.needs_person else MINOR, f"{count}{finding.what}. To mend it: {finding.mend}."
+        count = f": {finding.count:,}" if finding.jobs else ""  # after the words, which are the same for any number
+        yield BAD if finding.needs_person else MINOR, f"{finding.what}{count}. To mend it: {finding.mend}."
         if finding.command is not None:
             yield COMMAND, finding.command
         for uuid, why in list(finding.jobs.items())[:SHOWN]:
