@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,9 +209,8 @@ def test_queues_show_what_waits_and_which_workers_serve(place: Place) -> None:
     assert shown == [("default", 2, 0), ("later", 2, 0), ("slow", 2, 0)], "what is due waits"
 
 
-def test_many_scheduled_jobs_cap_the_numbers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_scheduled_jobs_cap_the_numbers(place: Place) -> None:
     """Entries of scheduled jobs beyond the bound are not shown as waiting."""
-    monkeypatch.setattr("zerog.fleet.fleet.SCHEDULED_SHOWN", 2)
     app = place.app
 
     @app.job
@@ -220,8 +220,11 @@ def test_many_scheduled_jobs_cap_the_numbers(place: Place, monkeypatch: pytest.M
     for delay in (0, 60, 60, 60):
         app.submit(quick, delay=delay)
     app.submit(quick, queue="slow", delay=60)
-    shown = {queue["name"]: queue for queue in app.fleet.queues()}
+    shown = {queue["name"]: queue for queue in app.fleet.queues(cap=2)}
     assert (shown["default"]["waiting"], shown["default"]["scheduled"], shown["default"]["capped"]) == (1, 2, True)
+    [default, slow] = app.fleet.queues(cap=math.inf)
+    assert (default["waiting"], default["scheduled"], default["capped"]) == (1, 3, False)
+    assert (slow["waiting"], slow["scheduled"]) == (0, 1)
 
 
 def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:

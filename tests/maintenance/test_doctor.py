@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -246,29 +245,3 @@ def test_a_wrong_call_is_no_diagnosis(shop: str) -> None:
     result = CliRunner().invoke(cli, ["doctor", "absent_module:app"])
     assert result.exit_code == 2
     assert "absent_module" in result.output
-
-
-def test_of_many_jobs_the_oldest_are_examined(app: zerog.App) -> None:
-    """The finding names how many there are, and the command that examines all; it needs no person."""
-    uuids = app.submit_many("plain", [{}] * 1_200)
-    app.datastore.mutate(make_key(uuids[0]), [Set("jobType", "unknown")])
-    app.datastore.mutate(make_key(uuids[-1]), [Set("jobType", "unknown")])
-    diagnosis = doctor_of(app, "shop:app").examine(examined=1_000)
-    finding = found(diagnosis, "were examined")
-    assert finding.what == "1,000 of 1,200 queued jobs were examined"
-    assert (finding.command, finding.needs_person) == ("zerog doctor shop:app --all", False)
-    assert (diagnosis.jobs, diagnosis.capped) == ({"queued": 1_200}, [])
-    assert found(diagnosis, "type that neither").count == 1
-    everything = doctor_of(app).examine(examined=math.inf)
-    assert found(everything, "type that neither").count == 2
-    assert not [each for each in everything.findings if "were examined" in each.what]
-
-
-def test_a_capped_number_of_jobs_has_a_plus(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is beyond the bound of a count is not read for its number."""
-    app.submit_many("plain", [{}] * 1_200)
-    count = app.datastore.count
-    monkeypatch.setattr(app.datastore, "count", lambda query: count(query, 1_100))
-    diagnosis = doctor_of(app).examine(examined=500)
-    assert (diagnosis.jobs, diagnosis.capped) == ({"queued": 1_100}, ["queued"])
-    assert found(diagnosis, "were examined").what == "500 of 1,100+ queued jobs were examined"

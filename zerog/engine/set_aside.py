@@ -95,6 +95,10 @@ class SetAside(EngineBase):
         self.look_up_kinds()
         return tuple(self._with_asides(names)) if self._kinds else names
 
+    def refused_kinds(self) -> Kinds:
+        """Return the kinds that are set aside now, by queue. Raises the errors of the datastore."""
+        return _kinds_in(self.datastore.read_with_cas(QUEUES, head=True)[0])
+
     def look_up_kinds(self) -> None:
         """Read the kinds that were set aside, unless that was done lately."""
         now = self.clock.monotonic()

@@ -39,8 +39,9 @@ SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory"
 SINGLE = "single"
 """The executor of a worker that lives for one delivery of another system's worker: it takes no commands."""
 
-SCHEDULED_SHOWN = 10_000
-"""Scheduled jobs that are counted, at most."""
+COUNTED = 500
+"""Scheduled jobs that are read for the numbers of a queue, and queued ones that are counted if there are more, unless
+the caller sets another number."""
 
 SAMPLE = 100
 """Waiting jobs that are read for the names of their queues."""
@@ -98,21 +99,21 @@ class Fleet:
         """Let drained workers claim again; the same as ``drain`` otherwise."""
         return self._order_all(None, names, host, everyone)
 
-    def queues(self) -> list[dict[str, Any]]:
+    def queues(self, cap: float = COUNTED) -> list[dict[str, Any]]:
         """Return the queues that are known from workers, waiting jobs and pauses, by name.
 
         Each has ``name``, ``waiting`` (entries on the queue, but for those of scheduled jobs; None if unknown),
         ``scheduled`` (jobs that may not start yet; None if the datastore can't find), ``workers`` (how many serve it
         and are neither silent nor drained) and ``paused`` (``since``, ``by`` and ``reason``, or None). If more than
-        SCHEDULED_SHOWN jobs are scheduled, ``capped`` is True of each queue: ``scheduled`` counts those of the first
-        ones, and ``waiting`` the documents of up to as many queued jobs.
+        ``cap`` jobs are scheduled, ``capped`` is True of each queue: ``scheduled`` counts those of the first ones, and
+        ``waiting`` the documents of some queued jobs, so that both may be higher. With ``math.inf`` all are counted.
         """
         paused = self.paused()
         serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(paused, 0)}
         for worker in self.workers():
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
-        scheduled, is_capped = self._scheduled() if self._engine.datastore.can_find else (None, False)
+        scheduled, is_capped = self._scheduled(cap) if self._engine.datastore.can_find else (None, False)
         if scheduled is not None:
             sample = self._engine.datastore.find(FindQuery(status=QUEUED, limit=SAMPLE)).heads
             for name in (*scheduled, *(head.get("queueName") for head in sample)):
@@ -121,7 +122,9 @@ class Fleet:
         return [
             {
                 "name": name,
-                "waiting": self._waiting(name, None if scheduled is None else scheduled[name], is_capped),
+                "waiting": self._waiting(
+                    name, None if scheduled is None else scheduled[name], int(cap) if is_capped else None
+                ),
                 "scheduled": None if scheduled is None else scheduled[name],
                 "workers": workers,
                 "paused": paused.get(name),
@@ -130,20 +133,20 @@ class Fleet:
             for name, workers in sorted(serving.items())
         ]
 
-    def _waiting(self, name: str, scheduled: int | None, is_capped: bool) -> int | None:
+    def _waiting(self, name: str, scheduled: int | None, cap: int | None) -> int | None:
         size = self._size(name)
         if size is None:
             return None
-        if is_capped:  # how many of the entries are those of scheduled jobs is unknown
-            queued = self._engine.datastore.count(FindQuery(status=QUEUED, queue=name), SCHEDULED_SHOWN).number
+        if cap is not None:  # how many of the entries are those of scheduled jobs is unknown
+            queued = self._engine.datastore.count(FindQuery(status=QUEUED, queue=name), cap).number
             return min(size, queued)
         return max(0, size - (scheduled or 0))
 
-    def _scheduled(self) -> tuple[Counter[str], bool]:
-        """Return how many of the first SCHEDULED_SHOWN scheduled jobs may not start yet, by queue; True if of more."""
-        now, found, after, left = self._now(), Counter[str](), None, SCHEDULED_SHOWN
+    def _scheduled(self, cap: float) -> tuple[Counter[str], bool]:
+        """Return how many of the first ``cap`` scheduled jobs may not start yet, by queue; True if there are more."""
+        now, found, after, left = self._now(), Counter[str](), None, cap
         while left > 0:
-            page = self._engine.datastore.find(FindQuery(status=SCHEDULED, after=after, limit=min(left, 1_000)))
+            page = self._engine.datastore.find(FindQuery(status=SCHEDULED, after=after, limit=int(min(left, 1_000))))
             for head in page.heads:
                 found[str(head.get("queueName"))] += str(head.get("notBefore") or "") > now  # 0 names the queue, too
             left, after = left - 1_000, page.after

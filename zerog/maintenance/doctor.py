@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
-from zerog.maintenance.entry_findings import missing_entries
+from zerog.maintenance.entry_findings import missing_entries, refused_kinds
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import damaged_records, few_descriptors, missing_sweeps
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
@@ -31,6 +32,7 @@ from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED
 from zerog.records.worker import Record, lease_of, read_workers
+from zerog.support.clock import to_text
 from zerog.support.texts import counted
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ DISCARD = "mend its cause: a sweep tries again, at least once an hour; or remove
 PAGE = 500
 """Heads read at a time."""
 
-EXAMINED = 10_000
-"""Jobs of each status that are examined, unless all are: the first ones by their keys, which are the oldest."""
+SAMPLE = 500
+"""Waiting jobs of each status that are examined, unless all are: the first ones by their keys, which are the oldest,
+and as many of those that should be on their queue by now."""
+
+RUNNING_EXAMINED = 10_000
+"""Running jobs that are examined, unless all are: there are as many as workers have slots."""
 
 DURABILITY = {
     "fsync": "what was answered survives a power cut",
@@ -71,10 +77,10 @@ class Doctor:
         self._watch = FailureDetector(engine.datastore, engine.clock)
         self._beats: dict[str, Any] = {}
 
-    def examine(self, watch: float = 0, examined: float = EXAMINED) -> Diagnosis:
+    def examine(self, watch: float = 0, examined: float = SAMPLE) -> Diagnosis:
         """Examine once or, with ``watch``, again after so many seconds. Raises the datastore's errors.
 
-        ``examined``: jobs of each status that are read, at most; ``math.inf`` for all.
+        ``examined``: waiting jobs of each status that are read, at most; ``math.inf`` for all jobs.
         """
         if watch > 0:
             self._examine(examined)
@@ -133,35 +139,46 @@ class Doctor:
     def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record], examined: float) -> JobFindings:
         silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
         living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
-        symptoms = JobFindings(self.engine, self.registry, self._watch, Crew(living))
+        crew = Crew(living)
+        symptoms = JobFindings(self.engine, self.registry, self._watch, crew)
         for status in (QUEUED, SCHEDULED, RUNNING):
-            read = 0
-            for page in self._pages(status):
-                for head in page.heads:
-                    symptoms.look(head, status)
-                for key in page.unreadable:
-                    symptoms.look_at_unreadable(key)
+            read, most = 0, max(examined, RUNNING_EXAMINED) if status == RUNNING else examined
+            for page in self._pages(FindQuery(status, limit=int(min(PAGE, most)))):
+                symptoms.look_at_page(page, status)
                 read += len(page.heads)
-                if page.after is not None and read >= examined:
+                if page.after is not None and read >= most:
                     self._count(diagnosis, status, read)
                     break
             else:
                 diagnosis.jobs |= {status: read} if read else {}
+        if {QUEUED, SCHEDULED} & {*diagnosis.sampled}:
+            self._look_beyond_sample(diagnosis, symptoms, crew, examined)
         return symptoms
+
+    def _look_beyond_sample(self, diagnosis: Diagnosis, symptoms: JobFindings, crew: Crew, examined: float) -> None:
+        """Find those faults of jobs outside the sample for which there is an index or a list."""
+        read, now = 0, to_text(self.engine.now())
+        for page in self._pages(FindQuery(due=now, limit=int(min(PAGE, examined)))):
+            symptoms.look_at_page(page)
+            read += len(page.heads)
+            if read >= examined:
+                break
+        diagnosis.findings += refused_kinds(self.engine, crew, self.zerog)
 
     def _count(self, diagnosis: Diagnosis, status: str, read: int) -> None:
         """Note how many jobs of a status there are, and that only some of them were examined."""
         number, is_capped = self.engine.datastore.count(FindQuery(status=status))
         diagnosis.jobs[status] = max(number, read)
         diagnosis.capped += [status] * is_capped
+        diagnosis.sampled.append(status)
         there = f"{Count(diagnosis.jobs[status], is_capped)} {status} jobs"
         what, all_of_them = f"{read:,} of {there} were examined", self.zerog("doctor", "--all")
         diagnosis.findings.append(Finding(what, 1, "examine all, which takes longer", False, command=all_of_them))
 
-    def _pages(self, status: str) -> Iterator[Page]:
+    def _pages(self, query: FindQuery) -> Iterator[Page]:
         after = None
         while True:
-            page = self.engine.datastore.find(FindQuery(status=status, after=after, limit=PAGE))
+            page = self.engine.datastore.find(replace(query, after=after))
             yield page
             after = page.after
             if after is None:
@@ -180,7 +197,7 @@ class Doctor:
                 continue
             yield from missing_entries(self.engine, name, documents, size, symptoms.entries[name], self.zerog)
             waits = counted(symptoms.waiting[name], "job waits", "jobs wait")
-            waiting = f"{'at least ' * bool(diagnosis.capped)}{waits} on queue {name}"
+            waiting = f"{'at least ' * bool(diagnosis.sampled)}{waits} on queue {name}"
             if name in paused:
                 command = self.zerog("queues resume", operands=[name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)

@@ -1,4 +1,4 @@
-"""Find waiting jobs whose entries their queue has lost or doesn't deliver."""
+"""Find waiting jobs whose entries their queue has lost or doesn't deliver, or that workers have refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import PUT_AGAIN
-from zerog.exceptions import CorruptDocument
+from zerog.exceptions import ConfigurationError, CorruptDocument, QueueError
+from zerog.fleet.crew import Crew
 from zerog.maintenance.findings import LISTED, Commands, Finding
 from zerog.maintenance.redelivery import entry_of, ready_since
 from zerog.records.job import Document, make_key
 from zerog.support.clock import seconds_between, to_text
+from zerog.support.jsonvalues import short_repr
+from zerog.support.texts import counted
 
 OVERDUE = 60.0
 """Seconds for which a job could be taken, after which sweeps that run would have put it again if its entry was lost."""
@@ -99,3 +102,26 @@ def _puts(engine: Engine, head: Document) -> int:
     began = str(head.get("startedAt") or "")
     listed = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
     return sum(str(e.get("msg")).startswith(PUT_AGAIN) and str(e.get("timestamp")) > began for e in listed)
+
+
+def refused_kinds(engine: Engine, crew: Crew, zerog: Commands) -> Iterator[Finding]:
+    """Find kinds of jobs whose entries were set aside and that no living worker takes, from the list of these kinds."""
+    for name, kinds in engine.refused_kinds().items():
+        for aside, kind in kinds.items():
+            head = {"jobType": kind.job_type, "schemaVersion": kind.version, "queueName": name}
+            size = 0 if crew.takes(head) else _size(engine, aside)
+            if size:
+                entries = counted(size, "entry", "entries")
+                what = (
+                    f"{entries} of {short_repr(kind.job_type)} in version {kind.version:g} on queue {name} were "
+                    "refused, and no living worker takes them"
+                )
+                command = zerog("worker", "--queues", name)
+                yield Finding(what, size, "start workers with code that does", True, command=command)
+
+
+def _size(engine: Engine, queue: str) -> int:
+    try:
+        return engine.queue_named(queue).size()
+    except (QueueError, ConfigurationError):  # found elsewhere
+        return 0

@@ -68,7 +68,9 @@ class Diagnosis:
     jobs: dict[str, int] = field(default_factory=dict)
     """Unfinished jobs by status; of a status in ``capped`` no more than were counted."""
     capped: list[str] = field(default_factory=list)
-    """Statuses of which there may be more jobs, and of which only the first ones were examined."""
+    """Statuses of which there may be more jobs than were counted."""
+    sampled: list[str] = field(default_factory=list)
+    """Statuses of which only some jobs were examined; a finding says how many."""
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: entries on the queue (None: unreachable), documents that are queued on it by their fields, and its
     pause: since when, by whom and why (None: not paused)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from zerog.contracts.datastore import Page
 from zerog.engine.engine import Engine, Unsuitable
 from zerog.exceptions import CorruptDocument, InvalidUuid, SchemaTooNew
 from zerog.fleet.crew import Crew
@@ -44,6 +45,7 @@ class JobFindings:
         self._soon = text_after(self._now, CLOCKS_APART)
         self._overdue = text_after(self._now, -OVERDUE)
         self._silent: dict[str, bool] = {}
+        self._seen: set[str] = set()
         self.owners: set[str] = set()
         """The workers that own a job."""
         self.waiting: Counter[str] = Counter()
@@ -135,9 +137,18 @@ class JobFindings:
             self.early,
         ]
 
+    def look_at_page(self, page: Page, status: str | None = None) -> None:
+        """Classify jobs that have this status; without one, those that wait and were not in a page before."""
+        for head in page.heads:
+            if status is not None or (head.get("status") in WAITING and str(head.get("uuid")) not in self._seen):
+                self.look(head, status or head["status"])
+        for key in page.unreadable:
+            self.look_at_unreadable(key)
+
     def look(self, head: Document, status: str) -> None:
         """Classify one unfinished job."""
         uuid = str(head.get("uuid"))
+        self._seen.add(uuid)
         if str(head.get("updatedAt") or "") > self._soon:
             self.early.add(uuid, f"changed at {head['updatedAt']}, it is {self._now} here")
         stuck = self._why_stuck(head)

@@ -180,8 +180,9 @@ class RedisDatastore(Datastore):
             return self._sorted(query)
         found: dict[str, tuple[list[str], Document]] = {}
         unreadable: list[str] = []
+        step = limit + 1
         while len(found) <= limit:
-            listed = self._listed(query, start, limit + 1)
+            listed = self._listed(query, start, step)
             heads = self.heads_with_cas([place[-1] for place, _ in listed])
             stale: list[list[str]] = []
             for (place, texts), (head, token) in zip(listed, heads, strict=True):
@@ -195,9 +196,9 @@ class RedisDatastore(Datastore):
                     found[key] = place, head
             if stale:  # changed since it was listed, or by code without this index
                 self._correct(index, stale)
-            if len(listed) <= limit:
+            if len(listed) < step:
                 break
-            start = listed[-1][0]
+            start, step = listed[-1][0], max(step, min(2 * step, AT_ONCE))  # most of these didn't match
         return _page(list(found.values()), limit, unreadable)
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:

@@ -45,6 +45,9 @@ BY_TIME = {None: STATUS, "due": DUE, "finishedAt": ENDED, "createdAt": CREATED}
 
 def parsed(index: Index, member: bytes) -> tuple[list[str], str]:
     """Return the place and the key of a member."""
+    if member.count(b"\0") == len(index.fields):  # no text holds a NUL, as is usual
+        *plain, name = member.decode().split("\0")
+        return plain, name
     *texts, key = _END.split(member, len(index.fields))
     return [text.replace(b"\0\xff", b"\0").decode() for text in texts], key.decode()
 

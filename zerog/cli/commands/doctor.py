@@ -37,18 +37,19 @@ def doctor(app: str, watch: float, everything: bool, as_json: bool) -> None:
 
     Looks at jobs, queues and workers, and changes nothing. A finding that begins with ! has to be mended by hand;
     with one the exit code is 1. Below it is the command that mends it, if there is one. A worker is known to be
-    silent after two looks a lease apart: --watch 35 for the default lease of 30 s. Of each status the 10,000 oldest
-    jobs are examined; a finding names how many there are if there are more.
+    silent after two looks a lease apart: --watch 35 for the default lease of 30 s. Of many waiting jobs the oldest 500
+    are examined, those that should be on their queue by now, and what workers have refused; then a finding names how
+    many there are. --all examines all.
 
     \b
     Example: zerog doctor myapp:app
     Example: zerog doctor myapp:app --watch 35
     """
-    from zerog.maintenance.doctor import EXAMINED, Doctor
+    from zerog.maintenance.doctor import SAMPLE, Doctor
 
     shared = load_shared(app)
     doctor = Doctor(shared.engine, shared.registry, shared.fleet, app)
-    diagnosis = doctor.examine(watch, math.inf if everything else EXAMINED)
+    diagnosis = doctor.examine(watch, math.inf if everything else SAMPLE)
     if as_json:
         print_json(diagnosis.to_json())
     else:
@@ -85,7 +86,7 @@ def _state(diagnosis: Diagnosis, now: datetime) -> Iterator[tuple[str, str]]:
     for name, queue in diagnosis.queues.items():
         entries = "out of reach" if queue["entries"] is None else counted(queue["entries"], "entry", "entries")
         paused = f" Paused {described(queue['paused'], now)}." if queue["paused"] else ""
-        on_it = Count(queue["documents"], bool(diagnosis.capped))
+        on_it = Count(queue["documents"], bool(diagnosis.sampled))
         are = "job is" if str(on_it) == "1" else "jobs are"
         yield "Queue      ", f"{name}: {entries}, {on_it} {are} recorded as on it.{paused}"
     for worker in diagnosis.workers:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from shlex import join
+
 import click
 
 from zerog.cli import completions
@@ -23,19 +26,22 @@ def queues() -> None:
 
 
 @app_command("ls")
+@click.option("--all", "everything", is_flag=True, help="Count all jobs, however many are scheduled.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a queue, as App.fleet.queues gives it.")
-def list_queues(app: str, as_json: bool) -> None:
+def list_queues(app: str, everything: bool, as_json: bool) -> None:
     """List the queues, and what waits there.
 
     These are all that are known from workers, waiting jobs and pauses. WAITING counts the jobs on the queue that
-    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. A number with a plus counts
-    no further, as more than 10,000 jobs are scheduled.
+    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. Of more than 500 scheduled
+    jobs the oldest are counted, and the numbers have a plus; --all counts all of them.
 
     \b
     Example: zerog queues ls myapp:app
     """
+    from zerog.fleet.fleet import COUNTED
+
     the_app = load_shared(app)
-    found = the_app.fleet.queues()
+    found = the_app.fleet.queues(math.inf if everything else COUNTED)
     if as_json:
         for queue in found:
             print_json_line(queue)
@@ -56,6 +62,9 @@ def list_queues(app: str, as_json: bool) -> None:
         )
         table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED))
     make_console().print(table)
+    if any(queue["capped"] for queue in found):
+        command = join(["zerog", "queues", "ls", app, "--all"])
+        click.echo(f"Only the {COUNTED} oldest scheduled jobs were counted; {command} counts all.", err=True)
 
 
 @app_command()

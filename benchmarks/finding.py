@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The time of each question about jobs, beside 10,000 ended jobs and beside many, on SQLite, Redis and PostgreSQL.
+
+For each number of ended jobs there are a tenth as many that wait, one in five of which is scheduled. Prints a Markdown
+table. Run it in an environment that has zerog; Redis and PostgreSQL are started, on free ports, or named by their URLs:
+then an empty database is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import filling
+
+import zerog
+from zerog.backends.redis.datastore import RedisDatastore
+from zerog.maintenance.doctor import Doctor
+
+from harness.servers import Postgres, Redis, Server
+
+FEW = 10_000
+"""Ended jobs with which many are compared."""
+
+TIMES = 7
+"""Repetitions; the median counts."""
+
+SHOWN = 20
+"""Jobs in a list."""
+
+BACKENDS: dict[str, type[Server] | None] = {"sqlite": None, "redis": Redis, "postgres": Postgres}
+
+
+def questions(app: zerog.App) -> dict[str, Callable[[], Any]]:
+    """Return what is measured, by name."""
+
+    def newest(**filters: Any) -> Callable[[], Any]:
+        return lambda: list(islice(app.jobs(order="newest", limit=SHOWN, **filters), SHOWN))
+
+    return {
+        "`jobs ls --newest`": newest(),
+        "`--newest --status failed`": newest(status="failed"),
+        "`--newest --status queued`": newest(status="queued"),
+        '`count(status="succeeded")`': lambda: app.count(status="succeeded"),
+        '`count(job_type="export")`': lambda: app.count(job_type="export"),
+        "`queues`": app.fleet.queues,
+        "`doctor`": lambda: Doctor(app.engine, app.registry, app.fleet).examine(),
+    }
+
+
+def measured(app: zerog.App, times: int) -> dict[str, float]:
+    """Return the median seconds of each question; the first answer doesn't count."""
+    found = {}
+    for name, ask in questions(app).items():
+        taken = []
+        for _ in range(times + 1):
+            start = time.perf_counter()
+            ask()
+            taken.append(time.perf_counter() - start)
+        found[name] = statistics.median(taken[1:])
+    return found
+
+
+def memory_per_job(app: zerog.App, before: int, jobs: int) -> float:
+    """Return the bytes that each job takes on a Redis server."""
+    return (used_memory(app) - before) / jobs
+
+
+def used_memory(app: zerog.App) -> int:
+    """Return the bytes of a Redis server's data; 0 for another server."""
+    if not isinstance(app.datastore, RedisDatastore):
+        return 0
+    text = app.datastore.server.ask("its memory", "INFO", "memory").decode()
+    return int(next(line.split(":")[1] for line in text.splitlines() if line.startswith("used_memory:")))
+
+
+def row_of(url: str, ended: int, times: int) -> tuple[dict[str, float], float]:
+    """Fill an empty store and return the seconds of each question, and the bytes of a job on Redis."""
+    logging.getLogger("zerog").setLevel(logging.CRITICAL)  # some of the jobs fail
+    app = zerog.App(url)
+    app.register(filling.Export)
+    try:
+        before = used_memory(app)
+        filling.fill(app, ended, ended // 10)
+        return measured(app, times), memory_per_job(app, before, ended + ended // 10)
+    finally:
+        app.close()
+
+
+@contextmanager
+def store(backend: str, url: str | None) -> Iterator[str]:
+    """Yield the URL of an empty store."""
+    kind = BACKENDS[backend]
+    if url is not None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user
+        if kind is None:
+            yield f"sqlite:///{folder}/jobs.db?synchronous=normal"
+            return
+        server = kind(Path(folder))
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+def table(backend: str, few: dict[str, float], many: dict[str, float], ended: int) -> Iterator[str]:
+    """Yield the lines of one backend's part of the table."""
+    for name, seconds in many.items():
+        yield f"| {backend} | {name} | {few[name] * 1e3:.1f} | {seconds * 1e3:.1f} | {seconds / few[name]:.2f} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backends", default=",".join(BACKENDS), help="some of them, separated by commas")
+    parser.add_argument("--ended", type=int, default=100_000, metavar="N", help="ended jobs; a tenth of that waits")
+    parser.add_argument("--few", type=int, default=FEW, metavar="N", help="ended jobs with which they are compared")
+    parser.add_argument("--times", type=int, default=TIMES, metavar="N", help="repetitions; the median counts")
+    parser.add_argument("--url", help="of an empty store, for one number of jobs alone")
+    options = parser.parse_args(arguments)
+    print(f"| on | question | ms with {options.few:,} | ms with {options.ended:,} | ratio |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    memory = {}
+    for backend in options.backends.split(","):
+        found = []
+        for ended in (options.few, options.ended):
+            with store(backend, options.url) as url:
+                seconds, memory[backend] = row_of(url, ended, options.times)
+                found.append(seconds)
+        print("\n".join(table(backend, found[0], found[1], options.ended)), flush=True)
+    if memory.get("redis"):
+        print(f"\nRedis: {memory['redis']:,.0f} bytes a job, with its history, its indexes and its entry.")
+
+
+if __name__ == "__main__":
+    main()
