@@ -89,12 +89,20 @@ class Query:
 
         Raises DatastoreError if the datastore can't list.
         """
+        for head in self.heads(datastore, clock):
+            yield shown(head, clock.now())
+
+    def heads(self, datastore: Datastore, clock: Clock) -> Iterator[Document]:
+        """Yield the heads of the matching jobs as they are stored, in order. Raises DatastoreError."""
         is_picky = (self.error, self.code, self.build, self.schema_version) != (None,) * 4
         most = None if is_picky else self.limit
         heads = self._stalled(datastore, clock) if self.stalled else self._heads(datastore, most)
-        fitting = (head for head in heads if not is_picky or self._fits(head))
-        for head in islice(fitting, self.limit):
-            yield shown(head, clock.now())
+        yield from islice((head for head in heads if not is_picky or self._fits(head)), self.limit)
+
+    def fits(self, head: Document, now: datetime) -> bool:
+        """Return True if a document that is stored elsewhere matches."""
+        place = self._query().place(f"{KEY_PREFIX}{head.get('uuid')}", head)
+        return place is not None and self._fits(head) and (not self.stalled or is_stalled(head, now))
 
     def _query(self, **more: Any) -> FindQuery:
         return FindQuery(

@@ -45,6 +45,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "queues pause": [["--reason", "\x1b[2J\n" + FORGED, "x\x1b[2J"], ["--reason", "\x1b[2J\n" + FORGED, "--", "-x"]],
     "queues resume": [["x\x1b[2J\n" + FORGED], ["--", "-x"]],
     "reconcile": [[], ["--json"]],
+    "rehearse": [[], ["--json"], ["--status", "failed"], ["--from", "\x1b[2J\n" + FORGED]],
     "setup": [[], ["--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
     "types": [[], ["--schema"], ["--json"]],

@@ -15,6 +15,7 @@ from zerog.cli.commands.jobs_edit import edit
 from zerog.cli.commands.progress import show_progress
 from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
+from zerog.cli.commands.rehearse import rehearse
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
 from zerog.cli.commands.types import types
@@ -44,6 +45,7 @@ for _command in (
     jobs,
     queues,
     reconcile,
+    rehearse,
     setup,
     show_progress,
     submit,

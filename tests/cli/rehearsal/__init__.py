@@ -1,0 +1,1 @@
+"""``zerog rehearse``."""
