@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zerog.exceptions import JobNotFound as JobNotFound
     from zerog.exceptions import JobStateError as JobStateError
     from zerog.exceptions import QueueError as QueueError
+    from zerog.exceptions import ScheduleNotFound as ScheduleNotFound
     from zerog.exceptions import SchemaTooNew as SchemaTooNew
     from zerog.exceptions import SoftTimeout as SoftTimeout
     from zerog.exceptions import TooManyCollisions as TooManyCollisions
@@ -69,6 +70,7 @@ _MODULES = {
         "JobNotFound",
         "JobStateError",
         "QueueError",
+        "ScheduleNotFound",
         "SchemaTooNew",
         "SoftTimeout",
         "TooManyCollisions",

@@ -34,6 +34,7 @@ from zerog.query import JobReader
 from zerog.records.job import Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
+from zerog.schedules.verbs import ScheduleVerbs
 from zerog.support.clock import SYSTEM, Clock
 
 P = ParamSpec("P")
@@ -48,7 +49,7 @@ else:
     J = TypeVar("J", bound=BaseJob)
 
 
-class App(JobReader):
+class App(ScheduleVerbs, JobReader):
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
@@ -238,10 +239,14 @@ class App(JobReader):
         attributes: Sequence[dict[str, Any]],
         options: SubmitOptions,
         params: Mapping[str, Any] | None = None,
+        fields: Document | None = None,
     ) -> list[BaseJob]:
-        """Make and store jobs. ``params``: what the client gave for the single one of a uuid that the client chose."""
+        """Make and store jobs. ``params``: what the client gave for the single one of a uuid that the client chose.
+
+        ``fields``: further ones of each document.
+        """
         delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
-        limits |= options.expiry(delay, self.engine.now)
+        limits |= options.expiry(delay, self.engine.now) | (fields or {})
         jobs: list[BaseJob] = []
         for own in attributes:
             given = {**options.attributes(job_class, now), **own}

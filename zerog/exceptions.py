@@ -9,6 +9,7 @@
     ├── UnknownJobType              no registered class has this type
     ├── JobNotFound                 no document has this uuid
     ├── WorkerNotFound              no worker has this name
+    ├── ScheduleNotFound            no schedule has this name
     ├── InvalidUuid                 not a uuid at all
     ├── InvalidValue                something JSON can't hold, or too large or too deep
     ├── JobStateError               the job's status doesn't allow this
@@ -59,6 +60,10 @@ class JobNotFound(ZerogError, LookupError):
 
 class WorkerNotFound(ZerogError, LookupError):
     """No worker with a record has this name, or is on this host."""
+
+
+class ScheduleNotFound(ZerogError, LookupError):
+    """No schedule has this name, or it was removed."""
 
 
 class InvalidUuid(ZerogError, ValueError):

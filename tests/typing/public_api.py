@@ -296,6 +296,7 @@ try:
     app.get_job(job.uuid)
 except (
     zerog.JobNotFound,
+    zerog.ScheduleNotFound,
     zerog.WorkerNotFound,
     zerog.UnknownJobType,
     zerog.SchemaTooNew,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid5
 
+from zerog.engine.scheduled import why_tick_kept
 from zerog.exceptions import AmbiguousWrite, CasMismatch, CorruptDocument
 from zerog.records.job import CANCELLED_STATUS, SUCCEEDED, TERMINAL, Document, make_key, new_document
 from zerog.records.operations import Set
@@ -65,7 +66,9 @@ def follow(engine: Any, uuid: str) -> str | None:
 
 
 def why_kept(engine: Any, head: Document) -> str | None:
-    """Return why a job that has ended can't be removed yet: its follower reads it. None if it can."""
+    """Return why a job can't be removed yet: its follower reads it, or its schedule has to find it. None if it can."""
+    if (why := why_tick_kept(engine, head)) is not None:
+        return why
     if not head.get("follower"):
         return None
     if is_to_be_followed(head):

@@ -16,6 +16,7 @@ from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE, EngineBase
 from zerog.engine.cas import UNANSWERED
 from zerog.engine.followers import is_to_be_followed, submit_follower, why_kept
+from zerog.engine.scheduled import without_latest
 from zerog.exceptions import (
     AmbiguousWrite,
     ClaimLost,
@@ -218,7 +219,8 @@ class OperatorVerbs(EngineBase):
         ``discard``; with it jobs are removed one by one.
         """
         removed: list[Document] = []
-        for some in self._groups([head for head in heads if why_kept(self, head) is None]):
+        free = [head for head in without_latest(self, list(heads)) if why_kept(self, head) is None]
+        for some in self._groups(free):
             try:
                 removed += self._discard_each(some, reason, on_discard) if on_discard else self._discard(some, reason)
             except AmbiguousWrite as error:

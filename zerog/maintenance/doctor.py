@@ -262,7 +262,7 @@ class Doctor:
         discards.command_for_jobs(self.zerog, "jobs rm", "--no-on-discard")
         if discards.count:
             yield discards
-        for status, job_type, page in left_over(self.engine.datastore, kept, self.engine.now()):
+        for status, job_type, page in left_over(self.engine, kept, self.engine.now()):
             oldest = min(str(head["finishedAt"]) for head in page.heads)
             what = (
                 f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class requires"

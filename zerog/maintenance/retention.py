@@ -14,6 +14,7 @@ from datetime import datetime
 
 from zerog.contracts.datastore import Datastore, FindQuery, Page
 from zerog.engine.engine import Engine
+from zerog.engine.scheduled import without_latest
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.maintenance.discards import Discards
 from zerog.maintenance.kept import PAGE, REASON, Keep, Kept, is_known, named, until_of
@@ -55,13 +56,14 @@ def why_not(datastore: Datastore, kept: Kept) -> str | None:
     return None
 
 
-def left_over(datastore: Datastore, kept: Kept, now: datetime) -> Iterator[tuple[str, str, Page]]:
+def left_over(engine: Engine, kept: Kept, now: datetime) -> Iterator[tuple[str, str, Page]]:
     """Yield statuses and types of jobs that should have been removed OVERDUE seconds ago, with a page of each."""
+    datastore = engine.datastore
     for status, types in kept.items():
         for job_type, keep in types.items():
             until = until_of(keep, text_after(to_text(now), -OVERDUE))
             page = datastore.find(FindQuery(status=status, job_type=job_type, until=until, limit=PAGE))
-            heads = [head for head in page.heads if is_known(head, keep)]
+            heads = without_latest(engine, [head for head in page.heads if is_known(head, keep)])
             if heads:
                 yield status, job_type, page._replace(heads=heads)
 

@@ -144,6 +144,8 @@ FIELDS: dict[str, Field] = {
     "attrs": Field(Kind.OBJECT, is_attribute=False),
     # Of a class with on_discard: empty, or ``failures``, ``at`` and ``error`` of its calls.
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
+    # Of a job that a schedule submitted: its ``name``, and the ``tick`` that the job is for.
+    "scheduledBy": Field(Kind.OBJECT, is_attribute=False),
     "maxErrors": Field(Kind.COUNT, is_attribute=False),
     "softTimeout": Field(Kind.SECONDS, is_attribute=False),
     "hardTimeout": Field(Kind.SECONDS, is_attribute=False),

@@ -21,6 +21,9 @@ QUEUES = "zerog_queues"
 SWEEPER = "zerog_sweeper"
 """Key of the record with the name of the sweeper."""
 
+SCHEDULES = "zerog_schedules"
+"""Key of the document that names every schedule."""
+
 OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
 
@@ -28,6 +31,11 @@ OPEN_JOBS = "zerog_open_"
 def worker_key(name: str) -> str:
     """Return the datastore key of a worker's record."""
     return f"zerog_worker_{name}"
+
+
+def schedule_key(name: str) -> str:
+    """Return the datastore key of a schedule."""
+    return f"zerog_schedule_{name}"
 
 
 class Role(Enum):
@@ -73,6 +81,8 @@ KEYS = (
     Key(worker_key(""), Role.PRESENCE, "a worker's record", directory=WORKERS, names_in=_names("workers")),
     Key(SWEEPER, Role.PRESENCE, "the name of the sweeper"),
     Key(QUEUES, Role.SETTING, "paused queues, and queues of entries set aside"),
+    Key(SCHEDULES, Role.SETTING, "the names of all schedules"),
+    Key(schedule_key(""), Role.SETTING, "a schedule", directory=SCHEDULES, names_in=_names("schedules")),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""

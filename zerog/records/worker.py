@@ -68,6 +68,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "config": _is_object,
     "process": _is_object,
     "descriptors": _is_object,
+    "schedules": _is_object,
 }
 
 

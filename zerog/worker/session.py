@@ -243,6 +243,7 @@ class Session:
             "queues": list(self._settings.queues),
             "startedAt": self._started_at,
             "config": self._settings.to_json(),
+            "schedules": self._app.schedules.digests(),
             **self._control.kept(),
         }
 

@@ -1,10 +1,11 @@
-"""A worker's thread that sweeps: it repairs what dead workers and lost entries left."""
+"""A worker's thread that sweeps: it repairs what dead workers and lost entries left, and submits jobs of schedules."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ class SweepThread:
     ) -> None:
         """``name``: the worker's. ``longest``: seconds between two sweeps, at most."""
         self._engine = app.engine
+        self._publish = lambda: app.schedules.publish(name, app.build_id)
+        self._scheduling = app.schedules.leader()
+        self._leads = False
         self._reconciler = Reconciler(
             app.engine, name, clock, min(INTERVAL, longest), app.registry.kept, discarder(app)
         )
@@ -68,15 +72,36 @@ class SweepThread:
 
     def _loop(self) -> None:
         self._bury()
-        pause = 0.0
+        is_published = self._succeeds(self._publish, "schedules can't be stored")
+        sweep_in = pause = 0.0
         while not self._clock.wait(self._ends, pause):
-            pause = self._reconciler.pause()
-            try:
-                self._reconciler.turn()
-            except ZerogError as error:
-                log.warning("could not reconcile, trying again: %s", error)
-            except Exception:
-                log.exception("reconcile failed; trying again in %.0f s", pause)
+            sweep_in -= pause
+            if sweep_in <= 0:
+                sweep_in = self._reconciler.pause()
+                self._succeeds(self._sweep, "could not reconcile")
+                is_published = is_published or self._succeeds(self._publish, "schedules can't be stored")
+            pause = min(sweep_in, self._submit_due())
+
+    def _sweep(self) -> None:
+        self._leads = self._reconciler.turn() is not None
+
+    def _submit_due(self) -> float:
+        """Submit the jobs of due ticks if this worker leads; return the seconds until a tick is due, or infinity."""
+        due_in = [math.inf]
+        if self._leads:
+            self._succeeds(lambda: due_in.append(self._scheduling.turn()), "schedules are not looked at")
+        return max(min(due_in), 0.0)
+
+    def _succeeds(self, call: Callable[[], object], failure: str) -> bool:
+        """Call it, and return True unless it failed; that is logged, and it is tried again with the next sweep."""
+        try:
+            call()
+            return True
+        except ZerogError as error:
+            log.warning("%s, trying again: %s", failure, error)
+        except Exception:
+            log.exception("%s; trying again with the next sweep", failure)
+        return False
 
     def _bury(self) -> None:
         """Take the jobs of the workers in whose place this one was started, and of others that are gone."""
