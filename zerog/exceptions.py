@@ -13,6 +13,7 @@
     ├── InvalidUuid                 not a uuid at all
     ├── InvalidValue                something JSON can't hold, or too large or too deep
     ├── JobStateError               the job's status doesn't allow this
+    ├── CopyRefused                 an installation can't be copied as it is
     ├── TooManyCollisions           too many concurrent changes of the document
     ├── CorruptDocument             stored, but not readable as this job
     ├── SchemaTooNew                written by newer code than this
@@ -76,6 +77,10 @@ class InvalidValue(ZerogError, ValueError):
 
 class JobStateError(ZerogError):
     """The operation isn't possible in the job's present status; nothing was changed."""
+
+
+class CopyRefused(ZerogError):
+    """An installation can't be copied as it is, or to that place; the message says what has to be done first."""
 
 
 class TooManyCollisions(ZerogError):

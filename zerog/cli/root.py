@@ -7,6 +7,7 @@ import click
 import zerog
 from zerog.cli.app_argument import CommandGroup
 from zerog.cli.commands.completion import completion
+from zerog.cli.commands.copy import copy
 from zerog.cli.commands.demo import demo
 from zerog.cli.commands.doctor import doctor
 from zerog.cli.commands.jobs import jobs
@@ -40,6 +41,7 @@ for _command in (cancel, edit, remove, retry):
     jobs.add_command(_command)
 for _command in (
     completion,
+    copy,
     demo,
     doctor,
     jobs,

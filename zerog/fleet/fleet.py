@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.cas import Attempts
@@ -22,7 +22,7 @@ from zerog.exceptions import (
     WorkerNotFound,
 )
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.records.commands import DRAINING, RUNNING, SILENT, paused_in
+from zerog.records.commands import ALL, DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
 from zerog.records.keys import QUEUES, worker_key
@@ -48,6 +48,15 @@ SAMPLE = 100
 
 LONGEST_TEXT = 500
 """Characters of a reason, or of the author of a command."""
+
+
+class Pause(NamedTuple):
+    """What pauses a queue."""
+
+    name: str
+    """To be resumed: the queue's own, or ``*``."""
+    entry: Document
+    """Since when, by whom and why."""
 
 
 class Fleet:
@@ -108,8 +117,7 @@ class Fleet:
         ``cap`` jobs are scheduled, ``capped`` is True of each queue: ``scheduled`` counts those of the first ones, and
         ``waiting`` the documents of some queued jobs, so that both may be higher. With ``math.inf`` all are counted.
         """
-        paused = self.paused()
-        serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(paused, 0)}
+        serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(self.pauses(()), 0)}
         for worker in self.workers():
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
@@ -119,6 +127,7 @@ class Fleet:
             for name in (*scheduled, *(head.get("queueName") for head in sample)):
                 if is_name(name):
                     serving.setdefault(str(name), 0)
+        pauses = self.pauses(serving)
         return [
             {
                 "name": name,
@@ -127,7 +136,7 @@ class Fleet:
                 ),
                 "scheduled": None if scheduled is None else scheduled[name],
                 "workers": workers,
-                "paused": paused.get(name),
+                "paused": pause.entry if (pause := pauses[name]) else None,
                 "capped": is_capped,
             }
             for name, workers in sorted(serving.items())
@@ -161,17 +170,29 @@ class Fleet:
         except CorruptDocument:  # reported by doctor; pausing or resuming a queue makes the document anew
             return {}
 
+    def pauses(self, queues: Iterable[str]) -> dict[str, Pause | None]:
+        """Return for these queues, and all that are paused by name, the pause that holds, or None; by name."""
+        paused = self.paused()
+        names = sorted({*queues, *paused} - {ALL})
+        holds = {name: name if name in paused else ALL for name in names}
+        return {name: Pause(by, paused[by]) if by in paused else None for name, by in holds.items()}
+
     def pause(self, queue: str, reason: str = "", by: str = "") -> bool:
         """Stop all claims from a queue; jobs are still accepted. False, and a no-op, if it is paused already.
 
-        Running jobs continue. Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
+        ``queue``: a name, or ``*`` for all queues, of any name, until ``resume("*")``. Running jobs continue.
+        Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
         """
-        self._engine.queue_named(check_queue_name(queue))
+        if queue != ALL:
+            self._engine.queue_named(check_queue_name(queue))
         entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
         return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
 
     def resume(self, queue: str) -> bool:
-        """Let workers claim from a paused queue again; False if it was not paused."""
+        """Let workers claim from a paused queue again, with ``*`` from all but those paused by name.
+
+        False if it was not paused.
+        """
         return self._change_paused(lambda paused: paused.pop(queue, None) is not None)
 
     def _shown(self, name: str, record: Document, now: str) -> dict[str, Any]:

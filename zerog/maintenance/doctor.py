@@ -185,10 +185,9 @@ class Doctor:
                 return
 
     def _look_at_queues(self, diagnosis: Diagnosis, symptoms: JobFindings) -> Iterator[Finding]:
-        paused = self.fleet.paused()
-        for name in sorted({*symptoms.waiting, *paused}):
+        for name, pause in self.fleet.pauses(symptoms.waiting).items():
             documents = symptoms.in_queue[name]
-            counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": paused.get(name)}
+            counts: dict[str, Any] = {"documents": documents, "entries": None, "paused": pause and pause.entry}
             diagnosis.queues[name] = counts
             try:
                 size = counts["entries"] = self.engine.queue_named(name).size()
@@ -198,8 +197,8 @@ class Doctor:
             yield from missing_entries(self.engine, name, documents, size, symptoms.entries[name], self.zerog)
             waits = counted(symptoms.waiting[name], "job waits", "jobs wait")
             waiting = f"{'at least ' * bool(diagnosis.sampled)}{waits} on queue {name}"
-            if name in paused:
-                command = self.zerog("queues resume", operands=[name])
+            if pause is not None:
+                command = self.zerog("queues resume", operands=[pause.name])
                 yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)

@@ -16,6 +16,9 @@ from zerog.records.keys import QUEUES
 from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 
+ALL = "*"
+"""In place of a queue's name in the document of the paused queues: every queue is paused."""
+
 RUNNING, DRAINING, DRAINED, STOPPING, SILENT = STATES = ("running", "draining", "drained", "stopping", "silent")
 """The states of a worker: claims jobs; claims none and still runs some; runs none; ends; was silent for its lease."""
 
@@ -30,7 +33,11 @@ class WorkerCommands:
     drain: Document | None = None
     """Since when, by whom, and whether it is permanent; None while the worker may claim jobs."""
     paused: frozenset[str] = frozenset()
-    """The queues that no worker may claim from."""
+    """The queues that no worker may claim from; ALL stands for each."""
+
+    def is_paused(self, queue: str) -> bool:
+        """True if no worker may claim from a queue."""
+        return queue in self.paused or ALL in self.paused
 
     @property
     def is_for_good(self) -> bool:

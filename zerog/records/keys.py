@@ -24,6 +24,12 @@ SWEEPER = "zerog_sweeper"
 SCHEDULES = "zerog_schedules"
 """Key of the document that names every schedule."""
 
+COPIED_TO = "zerog_copied_to"
+"""Key of the note at the place from which ``zerog copy`` has moved an installation."""
+
+COPIED_FROM = "zerog_copied_from"
+"""Key of the note at the place to which ``zerog copy`` moves one."""
+
 OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
 
@@ -44,7 +50,7 @@ class Role(Enum):
     SETTING = auto()
     """Given by an operator or a program, or the memory of what was done: moves along."""
     PRESENCE = auto()
-    """Written by living processes about themselves: stays behind, the processes at the new place write their own."""
+    """About the place, or written by living processes about themselves: stays behind, the new place gets its own."""
     INDEX = auto()
     """Made by an adapter from the jobs' documents: the other adapter makes its own."""
 
@@ -83,6 +89,8 @@ KEYS = (
     Key(QUEUES, Role.SETTING, "paused queues, and queues of entries set aside"),
     Key(SCHEDULES, Role.SETTING, "the names of all schedules"),
     Key(schedule_key(""), Role.SETTING, "a schedule", directory=SCHEDULES, names_in=_names("schedules")),
+    Key(COPIED_TO, Role.PRESENCE, "where the jobs were copied to"),
+    Key(COPIED_FROM, Role.PRESENCE, "where the jobs were copied from"),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""

@@ -25,6 +25,8 @@ def check_queue_name(value: Any) -> str:
     """Return the name of a queue. Raises InvalidValue."""
     if type(value) is not str or not value or len(value) > 200 or not value.isprintable():
         raise InvalidValue(f"queue={value!r:.80}; expected a name of up to 200 characters. Nothing was stored.")
+    if value == "*":  # stands for all queues where queues are paused
+        raise InvalidValue("queue='*'; expected the name of one queue. Nothing was stored.")
     if "," in value or value != value.strip():  # ``zerog worker --queues`` couldn't name it
         raise InvalidValue(
             f"queue={value!r:.80}; expected a name without commas, and without spaces at its ends. Nothing was stored."

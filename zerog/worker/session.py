@@ -226,7 +226,7 @@ class Session:
         if orders.drain is not None:
             log.info("worker %s is drained%s", self._name, ", for good" if orders.is_for_good else "")
         queues = self._settings.queues
-        paused = [name for name in queues if name in orders.paused]
+        paused = [name for name in queues if orders.is_paused(name)]
         if paused:
             log.info("worker %s claims nothing from paused queues: %s", self._name, ", ".join(paused))
         served = [name for name in queues if name not in paused]

@@ -11,6 +11,7 @@ from zerog.cli import completions
 from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.output import ListingGroup, described, operator, print_json_line
 from zerog.contracts.find import Count
+from zerog.records.commands import ALL
 from zerog.support.texts import flat
 
 PAUSED = "yellow"
@@ -73,16 +74,21 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
 def pause(app: str, name: str, reason: str) -> None:
     """Stop all workers from claiming from a queue, within seconds. Running jobs continue, and jobs are accepted.
 
+    "*" stands for all queues, those of names that come up later, too.
+
     \b
     Example: zerog queues pause myapp:app slow --reason "the disk is full"
     """
     fleet = load_shared(app).fleet
     if fleet.pause(name, reason, operator()):
+        if name == ALL:
+            click.echo("All queues are paused.")
+            return
         [queue] = [queue for queue in fleet.queues() if queue["name"] == name]
         is_idle = queue["waiting"] == 0 and not queue["workers"]
         click.echo(flat(f"Queue {name} is paused{'; nothing waits on it and no worker serves it' * is_idle}."))
     else:
-        click.echo(flat(f"Queue {name} was paused already {described(fleet.paused().get(name))}."))
+        click.echo(flat(f"{_named(name)} paused already {described(fleet.paused().get(name))}."))
 
 
 @app_command()
@@ -90,11 +96,22 @@ def pause(app: str, name: str, reason: str) -> None:
 def resume(app: str, name: str) -> None:
     """Have workers claim from a paused queue again, within seconds.
 
+    "*" ends the pause of all queues; those paused by name stay so.
+
     \b
     Example: zerog queues resume myapp:app slow
     """
-    was_paused = load_shared(app).fleet.resume(name)
-    click.echo(flat(f"Queue {name} is served again." if was_paused else f"Queue {name} was not paused."))
+    fleet = load_shared(app).fleet
+    was_paused = fleet.resume(name)
+    if name == ALL and was_paused:
+        left = ", ".join(flat(str(queue)) for queue in fleet.paused())
+        click.echo(f"All queues are served again{f', but for {left}' * bool(left)}.")
+        return
+    click.echo(flat(f"Queue {name} is served again." if was_paused else f"{_named(name)} not paused."))
+
+
+def _named(name: str) -> str:
+    return "All queues were" if name == ALL else f"Queue {name} was"
 
 
 for _command in (list_queues, pause, resume):
