@@ -43,6 +43,10 @@ FASTER = 4.0
 """How much faster than its size a cost may grow from the largest but one to the largest."""
 
 
+class Span(fields.TimeDelta):
+    """A field class of the application that converts as its base does."""
+
+
 class Take(zerog.BaseJob):
     """Takes a free-form parameter."""
 
@@ -54,6 +58,7 @@ class Take(zerog.BaseJob):
         data = fields.Raw()
         moments = fields.List(fields.DateTime())
         spans = fields.List(fields.TimeDelta())
+        own_spans = fields.List(Span())
         amounts = fields.List(fields.Decimal(as_string=True, places=2))
         tables = fields.List(fields.List(fields.Integer()))
         rows = fields.Nested({"number": fields.Integer()}, many=True)
@@ -89,6 +94,7 @@ SHAPES: dict[str, Callable[[int], Any]] = {
     "refused at its end": _refused,
     "moments of a schema": lambda size: ["2027-01-01T00:00:00+00:00"] * (size // 28),
     "spans of a schema": lambda size: [1] * (size // 2),
+    "spans of an own field": lambda size: [1] * (size // 2),
     "amounts of a schema": lambda size: ["1.5"] * (size // 6),
     "lists of a schema": lambda size: [[] for _ in range(size // 3)],
     "objects of a schema": lambda size: [{"number": 1} for _ in range(size // 13)],
@@ -97,6 +103,7 @@ SHAPES: dict[str, Callable[[int], Any]] = {
 TYPED = {
     "moments of a schema": "moments",
     "spans of a schema": "spans",
+    "spans of an own field": "own_spans",
     "amounts of a schema": "amounts",
     "lists of a schema": "tables",
     "objects of a schema": "rows",

@@ -1,4 +1,4 @@
-"""Values that are known to be read as they were written: they are, and only marshmallow's own classes have any."""
+"""Values that are known to be read as they were written: they are, and other values have to be tried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from ipaddress import ip_address, ip_interface
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -46,6 +46,23 @@ class Fickle(enum.Enum):
 
 class Day(date):
     pass
+
+
+class Span(fields.TimeDelta):
+    """An own class that converts as its base does."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Not a span."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(precision="milliseconds", validate=lambda value: value > timedelta(0), **options)
+
+
+class Setting(fields.TimeDelta):
+    """Another one, whose objects convert on their own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._deserialize = lambda *_, **__: timedelta(0)  # type: ignore[method-assign]
 
 
 class Converting(Schema):
@@ -155,6 +172,8 @@ def test_what_a_client_sends_is_known_or_tried(data: st.DataObject) -> None:
         (fields.Decimal(as_string=True), Decimal("1E+1000")),
         (fields.Decimal(as_string=True, places=2), Decimal("1.10")),
         (fields.UUID(), uuid4()),
+        (Span(), timedelta(seconds=1)),
+        (type("Name", (type("Text", (fields.String,), {}),), {"__doc__": "A name."})(), "Ada"),
         (fields.Enum(Colour, by_value=True), Colour.RED),
         (fields.IP(), ip_address("::1")),
         (fields.IPInterface(), ip_interface("10.0.0.1/8")),
@@ -176,7 +195,9 @@ def test_values_of_marshmallow_s_own_fields_are_known(field: Any, value: Any) ->
     ("field", "value"),
     [
         (fields.TimeDelta(), LONGEST + timedelta.resolution),
-        (type("Own", (fields.TimeDelta,), {})(), timedelta(1)),
+        (type("Own", (fields.TimeDelta,), {"_deserialize": fields.Field._deserialize})(), timedelta(1)),
+        (type("Own", (fields.Integer,), {"num_type": float})(), 1),
+        (Setting(), timedelta(1)),
         (type("Own", (fields.List,), {"_serialize": None, "_deserialize": None})(fields.Date()), [date(2027, 1, 1)]),
         (fields.DateTime(), datetime(2027, 1, 1, tzinfo=ZoneInfo("CET"))),
         (fields.DateTime(format="%d.%m.%Y"), datetime(2027, 1, 1)),

@@ -1,6 +1,7 @@
 """Values that are read from the document as they were written, by the definition of marshmallow's own fields.
 
-This holds for exact classes of fields and exact types of values alone: a subclass of either may convert otherwise.
+This holds for exact types of values, and for marshmallow's classes of fields: a subclass may convert otherwise, unless
+all that it defines is how it is made, its texts and its validators.
 """
 
 from __future__ import annotations
@@ -36,6 +37,18 @@ PLAIN: dict[type, frozenset[type]] = {
 }
 """Field types that are stored as they are, with the exact types for which that holds."""
 
+_HARMLESS = frozenset(
+    [
+        *("__module__", "__qualname__", "__doc__", "__init__", "__annotations__", "default_error_messages"),
+        "_validate",
+        *("__parameters__", "__orig_bases__", "__firstlineno__", "__static_attributes__", "__slotnames__"),
+    ]
+)
+"""What a subclass may define and still convert as its base does."""
+
+_CONVERSIONS = frozenset(["_serialize", "_deserialize", "serialize", "deserialize", "_validated", "_to_string"])
+"""What an object may not have of its own, put there by its ``__init__``."""
+
 LONGEST = timedelta(microseconds=2**51)
 """71 years: up to them a float holds a time in any unit closely enough to be read as the same microsecond."""
 
@@ -64,8 +77,24 @@ class Known(NamedTuple):
 
 def known_of(field: fields.Field[Any]) -> Known:
     """Return the values of a field without parts that are read as they were written."""
-    make = _KNOWN.get(type(field))
-    return make(field) if make is not None else Known(PLAIN.get(type(field), frozenset()))
+    kind = _converting(field)
+    make = _KNOWN.get(kind)
+    return make(field) if make is not None else Known(plain_of(field))
+
+
+def plain_of(field: fields.Field[Any]) -> frozenset[type]:
+    """Return the exact types of the values of a field that are stored as they are."""
+    return PLAIN.get(_converting(field), frozenset())
+
+
+def _converting(field: fields.Field[Any]) -> type:
+    """Return the class that defines what a field converts: its own, or the base of one that changes nothing of that."""
+    for kind in type(field).__mro__ if _CONVERSIONS.isdisjoint(vars(field)) else ():
+        if kind in _KNOWN or kind in PLAIN:
+            return kind
+        if not _HARMLESS.issuperset(vars(kind)):
+            break
+    return type(field)
 
 
 def _addresses(*types: type) -> Callable[[Any], Known]:

@@ -12,7 +12,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from zerog.jobs.bounds import OutOfRange, has_small_exponent
-from zerog.jobs.known import PLAIN, known_of
+from zerog.jobs.known import known_of, plain_of
 
 
 class Codec:
@@ -21,7 +21,7 @@ class Codec:
 
     def __init__(self, field: fields.Field[Any]) -> None:
         self.field = field
-        self.plain = PLAIN.get(type(field), frozenset())
+        self.plain = plain_of(field)
 
     def dump(self, value: Any) -> Any:
         """Return the JSON of a value."""
