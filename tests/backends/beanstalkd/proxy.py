@@ -16,6 +16,7 @@ class CuttingProxy:
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self.has_cut = False
+        self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._listen, daemon=True).start()
@@ -24,6 +25,13 @@ class CuttingProxy:
         """Take no more connections, and end those that are open."""
         self._listener.close()
         self.end_all()
+
+    def cut_no_more(self) -> bool:
+        """Return whether it has cut, once every connection of that time has ended; let all further bytes pass."""
+        with self._lock:
+            has_cut, self.has_cut = self.has_cut, True
+        assert not has_cut or self._ended.wait(60)
+        return has_cut
 
     def end_all(self) -> None:
         """End every connection."""
@@ -48,6 +56,7 @@ class CuttingProxy:
                 target.sendall(passed)
                 if passed != data:
                     self.end_all()
+                    self._ended.set()
         _end([source, target])
 
     def _allowed(self, data: bytes) -> bytes:

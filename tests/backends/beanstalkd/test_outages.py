@@ -191,7 +191,7 @@ def test_a_cut_at_any_byte(step: int, tmp_path: Path) -> None:
         accepted = tmp_path / f"{cut}"
         with suppress(QueueError, KeyError):  # KeyError: a claim that it needed was not made
             crash_scenario.Lives(engine, accepted).play()
-        has_cut = proxy.has_cut
+        has_cut = proxy.cut_no_more()
         clock.advance(31)
         crash_scenario.recover(engine, clock)
         lines = accepted.read_text().split() if accepted.exists() else []
