@@ -68,7 +68,7 @@ def test_every_command_has_an_example(path: str, command: click.Command) -> None
     assert any(line.startswith(path) for line in lines_of_page())
 
 
-@pytest.mark.parametrize("words", [[], ["jobs"], ["queues"], ["workers"]], ids=repr)
+@pytest.mark.parametrize("words", [[], ["jobs"], ["queues"], ["workers"], ["schedules"]], ids=repr)
 def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """At 80 columns the list of commands fits, a line each, and nothing in it is cut."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -101,6 +101,9 @@ def test_every_example_works(shop: Shop, example: str) -> None:
     if line.startswith("zerog workers"):
         web1 = WorkerIdentity("web1-4711-a1b2c3", 3600.0)
         WorkerRecords(shop.app.engine).renew(web1, 1, lambda: {"host": "web1", "queues": ["default"]})
+    if line.startswith("zerog schedules"):
+        nightly = shop.app.schedule_definition("0 3 * * *", "word_count", {"path": "war-and-peace.txt"})
+        shop.app.schedules.add("nightly", nightly)
     if "--wait" in line or "--follow" in line:
         with worker(shop):
             check(shop, line)

@@ -24,7 +24,7 @@ from zerog.engine.joblog import edited
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key
-from zerog.records.keys import worker_key
+from zerog.records.keys import schedule_key, worker_key
 from zerog.records.operations import Append, Set
 
 COMMANDS: dict[str, list[list[str]]] = {
@@ -46,6 +46,19 @@ COMMANDS: dict[str, list[list[str]]] = {
     "queues resume": [["x\x1b[2J\n" + FORGED], ["--", "-x"]],
     "reconcile": [[], ["--json"]],
     "rehearse": [[], ["--json"], ["--status", "failed"], ["--from", "\x1b[2J\n" + FORGED]],
+    "schedules add": [
+        ["x", "word_count", "path=\x1b[2J\n" + FORGED, "--cron", "0 3 * * *"],
+        ["\x1b[2J\n" + FORGED, "word_count", "path=x", "--every", "5m"],
+        ["x", "word_count", "path=x", "--cron", "\x1b[2J\n" + FORGED],
+        ["x", "word_count", "path=x", "--cron", "0 3 * * *", "--timezone", "\x1b[2J\n" + FORGED],
+        ["x", "word_count", "path=x", "--every", "\x1b[2J\n" + FORGED],
+    ],
+    "schedules ls": [[], ["--all"], ["--json"]],
+    "schedules pause": [["--reason", "\x1b[2J\n" + FORGED, "a"], ["x\x1b[2J\n" + FORGED]],
+    "schedules resume": [["a"], ["x\x1b[2J\n" + FORGED]],
+    "schedules rm": [["a"], ["x\x1b[2J\n" + FORGED]],
+    "schedules run": [["a"], ["x\x1b[2J\n" + FORGED]],
+    "schedules show": [["a"], ["x"], ["a", "--json"], ["x\x1b[2J\n" + FORGED]],
     "setup": [[], ["--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
     "types": [[], ["--schema"], ["--json"]],
@@ -81,6 +94,11 @@ def jobs(shop: Shop) -> dict[str, list[str]]:
         WorkerRecords(shop.app.engine).renew(WorkerIdentity(name, 30.0), 1, lambda record=record: record)
         shop.submitted(queue=name)
         shop.app.fleet.pause(name, texts[number][:500], texts[-number - 1][:500])
+    hostile = shop.app.schedule_definition("0 3 * * *", "word_count", {"path": texts[0]})
+    for name in ("a", "b"):
+        shop.app.schedules.add(name, hostile, texts[1])
+        shop.app.schedules.pause(name, texts[2], texts[3])
+    shop.app.datastore.mutate(schedule_key("b"), [Set("noted", texts[4])])
     damaged = []
     for number, text in enumerate(texts):
         name = f"record-{number}"

@@ -76,6 +76,10 @@ def _queues(app: App, _ctx: click.Context, _incomplete: str) -> Found:
     return [(queue["name"], "paused" if queue["paused"] else "") for queue in app.fleet.queues()]
 
 
+def _schedules(app: App, _ctx: click.Context, _incomplete: str) -> Found:
+    return [(schedule["name"], schedule["state"]) for schedule in app.schedules.all()]
+
+
 def _workers(app: App, ctx: click.Context, _incomplete: str) -> Found:
     given = ctx.params.get("names") or ()
     return [(worker["name"], worker["state"]) for worker in app.workers() if worker["name"] not in given]
@@ -87,4 +91,5 @@ jobs = _from_app(_jobs(()))
 ended_jobs = _from_app(_jobs(TERMINAL))
 unfinished_jobs = _from_app(_jobs(("queued", "scheduled", "running")))
 queues = _from_app(_queues)
+schedules = _from_app(_schedules)
 workers = _from_app(_workers)

@@ -17,6 +17,7 @@ from zerog.cli.commands.progress import show_progress
 from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
 from zerog.cli.commands.rehearse import rehearse
+from zerog.cli.commands.schedules import schedules
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
 from zerog.cli.commands.types import types
@@ -48,6 +49,7 @@ for _command in (
     queues,
     reconcile,
     rehearse,
+    schedules,
     setup,
     show_progress,
     submit,

@@ -30,6 +30,8 @@ MOST_WAITING = 100
 EVENTS = 20
 """Changes that a schedule remembers."""
 
+_OBJECTS = ("code", "paused", "removed", "template", "lastSkipped")
+
 AHEAD = timedelta(days=1)
 """A noted tick that is further ahead was noted by a wrong clock."""
 
@@ -79,9 +81,9 @@ def read(name: str, fields: Document, token: int) -> Schedule:
         "waiting": type(waiting) is list and all(map(is_timestamp, waiting)),
         "lastJob": fields.get("lastJob") is None or type(fields["lastJob"]) is str,
         "lastTick": fields.get("lastTick") is None or is_timestamp(fields["lastTick"]),
-        "events": type(fields.get("events")) is list,
+        "events": type(fields.get("events")) is list and all(type(each) is dict for each in fields["events"]),
         **{each: is_count(fields.get(each)) for each in ("submitted", "skipped")},
-        **{each: type(fields.get(each)) in (dict, type(None)) for each in ("code", "paused", "removed", "template")},
+        **{each: type(fields.get(each)) in (dict, type(None)) for each in _OBJECTS},
     }
     for field, is_right in fits.items():
         if not is_right:

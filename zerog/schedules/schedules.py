@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zerog.engine.engine import Engine
-from zerog.exceptions import ConfigurationError, InvalidValue, UnknownJobType
+from zerog.exceptions import ConfigurationError, InvalidValue, ScheduleNotFound, UnknownJobType
 from zerog.records.job import Document, is_uuid, make_key
 from zerog.schedules import record
 from zerog.schedules.definition import Definition, check_schedule_name
@@ -19,6 +19,9 @@ from zerog.support.clock import to_text
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
+
+LONGEST_TEXT = 500
+"""Characters of a reason."""
 
 NEXT = 5
 """Next runs that are shown."""
@@ -110,6 +113,7 @@ class Schedules:
     def add(self, name: str, definition: Definition, by: str = "") -> dict[str, Any]:
         """Store a schedule by hand: a new one, or in place of what the code or an operator gave; return as ``get``."""
         template = self._calls.template_of(definition)
+        check_schedule_name(name)
 
         def change(before: Schedule | None) -> Document:
             now, author = self._engine.now(), Author(by)
@@ -128,7 +132,10 @@ class Schedules:
         """
         definition = self.declared.get(name)
         if definition is None:
-            raise self._records.not_found(name, self.declared)
+            known = ", ".join(sorted(self.declared)) or "none"
+            raise ScheduleNotFound(
+                f"this program declares no schedule {name!r:.120}; declared: {known}. Nothing was stored."
+            )
         self.add(name, definition, by)
 
         def own(before: Schedule | None) -> Document | None:
@@ -144,8 +151,10 @@ class Schedules:
     def pause(self, name: str, reason: str = "", by: str = "") -> bool:
         """Let a schedule have no ticks until it is resumed; False, and a no-op, if it is paused already.
 
-        Jobs that were submitted run on. Raises ScheduleNotFound.
+        Jobs that were submitted run on. Raises ScheduleNotFound, InvalidValue.
         """
+        if type(reason) is not str or len(reason) > LONGEST_TEXT:
+            raise InvalidValue(f"reason={reason!r:.80}; expected text of up to {LONGEST_TEXT} characters")
         return self._change(name, lambda s: record.paused(s, self._engine.now(), by, reason), "paused", is_set=False)
 
     def resume(self, name: str, by: str = "") -> bool:
@@ -199,6 +208,10 @@ class Schedules:
         return schedule
 
     def _unknown(self, name: str) -> Exception:
+        if name in self.declared and self._records.read(name) is None:
+            return ScheduleNotFound(
+                f"schedule {name!r} is declared in code and not stored yet; a worker does so when it starts, or add."
+            )
         found, _ = self._records.read_all()
         return self._records.not_found(name, (each.name for each in found if each.fields["removed"] is None))
 
