@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import CAP, NEWEST, OLDEST, ORDERS, Count, FindQuery
-from zerog.exceptions import InvalidValue, JobNotFound
+from zerog.exceptions import DatastoreError, InvalidValue, JobNotFound
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.base import BaseJob
 from zerog.jobs.progress import is_stalled
+from zerog.records.attrs import error_texts, text_of
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
 from zerog.support.clock import Clock, to_text
 
@@ -31,6 +33,10 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 """Bound for jobs since a time: a damaged text, in place of a timestamp, is above it."""
 
 
+_EXACT = re.compile(r"[0-9a-f]{16}|(?:[A-Za-z_]\w*\.)*[A-Z]\w*").fullmatch
+"""A fingerprint, or the name of a class as people write them."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Filters for jobs. Raises InvalidValue for an unknown status and for what is no text, code or limit."""
@@ -39,7 +45,8 @@ class Query:
     job_type: str | None = None
     queue: str | None = None
     error: str | None = None
-    """The type of the last error, with or without its module, or a part of its message, in small or capital letters."""
+    """The type of the last error, with or without its module, or its fingerprint; any other text: a part of its
+    message, in small or capital letters."""
     code: int | None = None
     """The result code, or the code of the last error."""
     limit: int | None = None
@@ -54,6 +61,8 @@ class Query:
     """The build of the code that recorded the last error."""
     schema_version: float | None = None
     """The version of its class that the document has."""
+    attrs: Mapping[str, Any] | None = None
+    """Attributes that the document has, all of them; texts, or values that are compared as text."""
 
     def __post_init__(self) -> None:
         if self.status is not None and self.status not in STATUSES:
@@ -79,6 +88,10 @@ class Query:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
         if self.build is not None and (not isinstance(self.build, str) or not self.build):
             raise InvalidValue(f"build={self.build!r:.80}; expected the name of a build, or None for any")
+        if self.attrs is not None and not _are_attributes(self.attrs):
+            raise InvalidValue(
+                f"attrs={self.attrs!r:.80}; expected names of attributes with texts, numbers or booleans, or None"
+            )
         if self.schema_version is not None and type(self.schema_version) not in (int, float):
             raise InvalidValue(f"schema_version={self.schema_version!r:.80}; expected a number, or None for any")
 
@@ -94,17 +107,30 @@ class Query:
 
     def heads(self, datastore: Datastore, clock: Clock) -> Iterator[Document]:
         """Yield the heads of the matching jobs as they are stored, in order. Raises DatastoreError."""
-        is_picky = (self.error, self.code, self.build, self.schema_version) != (None,) * 4
+        query = self._query(datastore)
+        text = self.error if query.error is None else None
+        is_picky = (text, self.code, self.build, self.schema_version) != (None,) * 4
         most = None if is_picky else self.limit
-        heads = self._stalled(datastore, clock) if self.stalled else self._heads(datastore, most)
+        heads = self._stalled(datastore, query, clock) if self.stalled else self._heads(datastore, query, most)
         yield from islice((head for head in heads if not is_picky or self._fits(head)), self.limit)
 
     def fits(self, head: Document, now: datetime) -> bool:
         """Return True if a document that is stored elsewhere matches."""
-        place = self._query().place(f"{KEY_PREFIX}{head.get('uuid')}", head)
+        place = self._asked(has_terms=True).place(f"{KEY_PREFIX}{head.get('uuid')}", head)
         return place is not None and self._fits(head) and (not self.stalled or is_stalled(head, now))
 
-    def _query(self, **more: Any) -> FindQuery:
+    @property
+    def is_exact_error(self) -> bool:
+        """True if ``error`` is the form of a type's name or a fingerprint, which an index answers."""
+        return self.error is not None and _EXACT(self.error) is not None
+
+    def _query(self, datastore: Datastore) -> FindQuery:
+        """Return what an index is asked for. Raises DatastoreError for attributes without an index of them."""
+        if self.attrs and not datastore.can_find_terms:
+            raise DatastoreError(f"{type(datastore).__name__} has no index of attributes; it can't find jobs by attrs")
+        return self._asked(datastore.can_find_terms)
+
+    def _asked(self, has_terms: bool) -> FindQuery:
         return FindQuery(
             RUNNING if self.stalled else self.status,
             job_type=self.job_type,
@@ -112,26 +138,27 @@ class Query:
             order=self.order,
             since=None if self.since is None else to_text(self.since),
             until=None if self.since is self.until is None else to_text(self.until or LATEST),
-            **more,
+            attrs=tuple((name, str(text_of(value))) for name, value in (self.attrs or {}).items()),
+            error=self.error if self.is_exact_error and has_terms else None,
         )
 
-    def _heads(self, datastore: Datastore, most: int | None) -> Iterator[Document]:
+    def _heads(self, datastore: Datastore, query: FindQuery, most: int | None) -> Iterator[Document]:
         """Yield the heads in order, page by page; ``most``: how many are wanted, None for an unknown number."""
         after, left = None, most
         while left is None or left > 0:
-            page = datastore.find(self._query(after=after, limit=PAGE if left is None else min(PAGE, left)))
+            page = datastore.find(replace(query, after=after, limit=PAGE if left is None else min(PAGE, left)))
             yield from page.heads
             left = None if left is None else left - len(page.heads)
             after = page.after
             if after is None:
                 return
 
-    def _stalled(self, datastore: Datastore, clock: Clock) -> list[Document]:
+    def _stalled(self, datastore: Datastore, query: FindQuery, clock: Clock) -> list[Document]:
         """Return the heads of stalled jobs in order, from the index of running ones: those are as few as slots.
 
         Not every datastore has running jobs in the order of their creation without all that wait.
         """
-        query, after, found = self._query(), None, list[tuple[list[str], Document]]()
+        after, found = None, list[tuple[list[str], Document]]()
         while True:
             page = datastore.find(FindQuery(RUNNING, after=after, limit=PAGE))
             for head in page.heads:
@@ -143,12 +170,17 @@ class Query:
                 return [head for _, head in sorted(found, key=itemgetter(0), reverse=query.is_descending)]
 
     def count(self, datastore: Datastore, cap: int = CAP) -> Count:
-        """Return the number of matching jobs as far as ``cap``; by status, type, queue and times alone.
+        """Return the number of matching jobs as far as ``cap``, by what an index answers alone.
 
         Raises InvalidValue, and DatastoreError if the datastore can't list.
         """
-        query = self._query()
-        return datastore.count(replace(query, order=None) if query.since is query.until is None else query, cap)
+        if self.error is not None and (not self.is_exact_error or not datastore.can_find_terms):
+            raise InvalidValue(
+                f"error={self.error!r:.80} of a count; expected a type or fingerprint, in a datastore with their index"
+            )
+        query = self._query(datastore)
+        is_timed = query.terms or not query.since is query.until is None
+        return datastore.count(query if is_timed else replace(query, order=None), cap)
 
     def _fits(self, head: Document) -> bool:
         stored = head.get("lastError")
@@ -161,8 +193,13 @@ class Query:
             return False
         if self.error is None:
             return True
-        kind = str(last.get("type") or "")
-        return self.error in (kind, kind.rpartition(".")[2]) or self.error.lower() in str(last.get("msg") or "").lower()
+        return self.error in error_texts(last) or self.error.lower() in str(last.get("msg") or "").lower()
+
+
+def _are_attributes(given: object) -> bool:
+    if not isinstance(given, Mapping):
+        return False
+    return all(type(n) is str and n and type(value) in (str, int, float, bool) for n, value in given.items())
 
 
 def readable(datastore: Datastore, uuid: str, head: bool = False) -> Document:
@@ -231,18 +268,23 @@ class JobReader:
         stalled: bool = False,
         build: str | None = None,
         schema_version: float | None = None,
+        attrs: Mapping[str, Any] | None = None,
     ) -> Iterator[Progress]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
-        ``error``: the last error's type (``ValueError``), or a part of its message in small or capital letters.
-        ``code``: the result code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and
-        ``until`` (in UTC unless they have a timezone): only jobs created between them. ``stalled``: only running jobs
-        that ``progress`` shows as stalled. ``build``: the build of the code that recorded the last error.
-        ``schema_version``: the version of its class that a document has. Raises InvalidValue for a value that no job
-        can have, and DatastoreError if the datastore can't list.
+        ``attrs``: the texts of attributes (of the class's ATTRIBUTES), all of which a job has. ``error``: the type of
+        the last error, with or without its module (``ValueError``), or its fingerprint; or any other text, which is
+        looked for in the messages of those jobs that all else gives, in small or capital letters. ``code``: the result
+        code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and ``until`` (in UTC
+        unless they have a timezone): only jobs created between them. ``stalled``: only running jobs that ``progress``
+        shows as stalled. ``build``: the build of the code that recorded the last error. ``schema_version``: the version
+        of its class that a document has. Raises InvalidValue for a value that no job can have, and DatastoreError if
+        the datastore can't list, or not by attributes.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version)
+        filters = Query(
+            status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version, attrs
+        )
         return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def count(
@@ -253,14 +295,18 @@ class JobReader:
         queue: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        error: str | None = None,
         cap: int = CAP,
     ) -> Count:
         """Return how many jobs have the given values: ``number``, and ``is_capped`` if there may be more.
 
         It looks at no more than ``cap`` jobs, so that it costs the same however many are stored. With ``status`` and
         times alone the number is exact up to ``cap``. If there are more than ``cap`` such jobs, only the first ones
-        are compared with ``job_type`` and ``queue``: the number of those is marked as capped, however small. Raises
-        InvalidValue and DatastoreError as ``jobs`` does.
+        are compared with ``job_type`` and ``queue``: the number of those is marked as capped, however small. The
+        same holds of one of ``attrs`` (or an ``error``: a type or fingerprint) together with anything else but times.
+        Raises InvalidValue and DatastoreError as ``jobs`` does.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        return Query(status, name, queue, since=since, until=until).count(self.datastore, cap)
+        filters = Query(status, name, queue, error, since=since, until=until, attrs=attrs)
+        return filters.count(self.datastore, cap)

@@ -67,6 +67,7 @@ class Filters:
     stalled: bool = False
     build: str | None = None
     schema_version: float | None = None
+    attrs: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -102,6 +103,7 @@ class Filters:
                 stalled=self.stalled,
                 build=self.build,
                 schema_version=self.schema_version,
+                attrs=dict(self.attrs) or None,
             )
             for status in self.statuses or statuses or (None,)
         ]
@@ -135,10 +137,11 @@ def filter_options(command: F) -> F:
         stalled: bool,
         build: str | None,
         schema_version: float | None,
+        attr: tuple[str, ...],
         **kwargs: Any,
     ) -> Any:
         statuses = tuple(dict.fromkeys(status))
-        more = (error, code, stalled, build, schema_version)
+        more = (error, code, stalled, build, schema_version, tuple(map(_attribute, attr)))
         filters = Filters(statuses, job_type, queue, since, older_than, *more)
         return command(*args, filters=filters, **kwargs)
 
@@ -148,7 +151,8 @@ def filter_options(command: F) -> F:
         click.option("--queue", metavar="NAME", help="Of this queue.", shell_complete=completions.queues),
         click.option("--since", type=Moment(), metavar="AGE", help="Made then or later: 15m, 6h, 30d or 2026-11-01."),
         click.option("--older-than", type=Moment(), metavar="AGE", help="Made before: 15m, 6h, 30d or 2026-11-01."),
-        click.option("--error", metavar="TEXT", help="Whose last error is of this type, or contains this text."),
+        click.option("--error", metavar="TEXT", help="Whose last error has this type, fingerprint or text."),
+        click.option("--attr", multiple=True, metavar="NAME=TEXT", help="With this attribute; may be repeated."),
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
         click.option("--build", metavar="BUILD", help="Whose last error was recorded by this build of the code."),
         click.option("--schema-version", type=float, metavar="NUMBER", help="Stored in this version of their class."),
@@ -157,6 +161,13 @@ def filter_options(command: F) -> F:
     for option in reversed(options):
         run = option(run)
     return run  # type: ignore[return-value]
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise zerog.ConfigurationError(f"--attr {text!r} is no attribute; expected NAME=TEXT, such as customer=42")
+    return name, value
 
 
 def _cutoff(given: timedelta | datetime | None, now: datetime) -> datetime | None:

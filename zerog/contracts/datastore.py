@@ -108,6 +108,8 @@ class Datastore:
     """True if ``find`` works. Without it nothing can be reconciled."""
     can_find_ended: ClassVar[bool] = True
     """True if ``find`` lists ended jobs, too; else it needs the status of unfinished ones, or ``due``."""
+    can_find_terms: ClassVar[bool] = False
+    """True if ``find`` and ``count`` heed ``attrs`` and ``error`` of a query."""
     can_delete: ClassVar[bool] = False
     """True if ``delete`` works. Without it no ended job is ever removed."""
     history_limit: ClassVar[int] = 1_000

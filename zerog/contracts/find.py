@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from zerog.exceptions import CorruptDocument, InvalidValue
+from zerog.records.attrs import ATTRS, LAST_ERROR, Term, error_texts
 from zerog.records.job import TERMINAL
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
@@ -45,10 +46,16 @@ class FindQuery:
     """``oldest`` or ``newest`` first, by creation whatever the key; not with ``due``."""
     since: str | None = None
     """A stored timestamp, with ``order``: only documents whose ``createdAt`` is not earlier."""
+    attrs: tuple[tuple[str, str], ...] = ()
+    """Names and texts, with ``order``: only documents that have all of these in ``attrs``."""
+    error: str | None = None
+    """With ``order``: only documents whose last error has this fingerprint, or this type with or without its module."""
 
     def __post_init__(self) -> None:
         if type(self.limit) is not int or self.limit < 1:
             raise InvalidValue(f"find with limit={self.limit!r}; expected a whole number of at least 1")
+        if self.terms and self.order is None:
+            raise InvalidValue(f"find by {self.terms!r:.200} and no order; expected {OLDEST} or {NEWEST}")
         if self.order is not None:
             if self.order not in ORDERS or self.due is not None:
                 raise InvalidValue(
@@ -70,6 +77,11 @@ class FindQuery:
         """Return the values that documents must have, by field."""
         values = {"status": self.status, "jobType": self.job_type, "queueName": self.queue}
         return {field: value for field, value in values.items() if value is not None}
+
+    @property
+    def terms(self) -> list[Term]:
+        """The terms that documents must have, by which adapters find them."""
+        return [*([] if self.error is None else [Term("", self.error)]), *(Term(*each) for each in self.attrs)]
 
     @property
     def time(self) -> str | None:
@@ -100,6 +112,8 @@ class FindQuery:
         """The first page of what an index of every adapter answers: this query without some of its values."""
         if self.time == "finishedAt":
             return replace(self, after=None)
+        if self.terms:  # an index has all that have one term, in the order of their creation
+            return replace(self, status=None, job_type=None, queue=None, after=None)
         return replace(self, status=self.status if self.due is None else None, job_type=None, queue=None, after=None)
 
     @property
@@ -112,12 +126,20 @@ class FindQuery:
         """Return the place of a document in the order; None if it is none that this query finds."""
         if type(head.get("status")) is not str or any(head.get(f) != value for f, value in self.wanted.items()):
             return None
+        if self.terms and not self._has_terms(head):
+            return None
         if self.time is None:
             return [key]
         time = head.get(self.time)
         if type(time) is not str or (self.latest is not None and time > self.latest):
             return None
         return None if self.since is not None and time < self.since else [time, key]
+
+    def _has_terms(self, head: Document) -> bool:
+        attrs, last = head.get(ATTRS), head.get(LAST_ERROR)
+        if self.attrs and not (type(attrs) is dict and all(attrs.get(name) == text for name, text in self.attrs)):
+            return False
+        return self.error is None or (type(last) is dict and self.error in error_texts(last))
 
     def is_ahead(self, place: list[str], start: list[str]) -> bool:
         """True if a place comes after ``start``; always if that is empty."""

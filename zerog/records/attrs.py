@@ -18,7 +18,8 @@ MOST = 8
 LONGEST = 128
 """Characters of an attribute's text."""
 
-ATTRS, LAST_ERROR = TERM_FIELDS = ("attrs", "lastError")
+ATTRS, LAST_ERROR = "attrs", "lastError"
+TERM_FIELDS = frozenset([ATTRS, LAST_ERROR])
 """The fields of a head that terms are made of."""
 
 

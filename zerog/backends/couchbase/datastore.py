@@ -42,7 +42,7 @@ from zerog.contracts.datastore import (
     without_history,
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
-from zerog.exceptions import AmbiguousWrite, CorruptDocument, DocumentLocked, TooManyCollisions
+from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, DocumentLocked, TooManyCollisions
 from zerog.records.job import KEY_PREFIX, TERMINAL
 from zerog.records.operations import Document, Operation, apply, check
 from zerog.support import jsonvalues
@@ -122,6 +122,7 @@ class CouchbaseDatastore(Datastore):
 
         Unfinished jobs, and with ``due`` any, are found without the query service; all others by its answers.
         """
+        _check_terms(query)
         start, limit = query.start, query.limit
         listed = _place_of(query)
         found: list[tuple[list[str], Document]] = []
@@ -155,6 +156,7 @@ class CouchbaseDatastore(Datastore):
         return Heads(found, super().read_heads(unreadable).unreadable)
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        _check_terms(query)
         number, left, narrowed = 0, check_cap(cap) + 1, replace(query.narrowed, limit=AT_ONCE)
         listed = _place_of(query)
         for keys, _ in self._keys(listed, narrowed):
@@ -351,6 +353,13 @@ class CouchbaseDatastore(Datastore):
 
 
 _ABSENT = object()
+
+
+def _check_terms(query: FindQuery) -> None:
+    if query.terms:
+        raise DatastoreError(
+            f"CouchbaseDatastore has no index of attributes and errors; asked for {query.terms!r:.200}"
+        )
 
 
 def _place_of(query: FindQuery) -> str | None:

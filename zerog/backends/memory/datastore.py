@@ -45,7 +45,7 @@ class MemoryDatastore(Datastore):
     """Documents in a dict, under one lock."""
 
     durability = "process"
-    can_find = True
+    can_find = can_find_terms = True
     can_delete = True
     history_limit = 10_000
     constant_history = True

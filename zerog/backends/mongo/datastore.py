@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from zerog.backends.mongo.server import COLLECTION, MAX_BSON, MongoServer, decoded, encoded
 from zerog.backends.mongo.updates import SURE_BYTES, update_for
-from zerog.backends.mongo.values import HEAD, field_name, from_stored, to_stored, to_value
-from zerog.contracts.datastore import Datastore, FindQuery, Mutation, Page, RunGuard, check_document
+from zerog.backends.mongo.values import HEAD, field_name, from_stored, indexed_term, to_stored, to_value
+from zerog.contracts.datastore import FindQuery, Mutation, Page, RunGuard, check_document
 from zerog.contracts.find import CAP, Count, Heads, check_cap
+from zerog.contracts.terms import Place, TermDatastore
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, InvalidValue
+from zerog.records.attrs import Term
 from zerog.records.operations import Document, Operation, Remove, check, present
 from zerog.support import jsonvalues
 
@@ -26,19 +29,25 @@ INDEXES = {
     "zerog_end": ("status", "jobType", "finishedAt", "_id"),
     "zerog_creation": ("createdAt", "_id"),
     "zerog_status_creation": ("status", "createdAt", "_id"),
+    "zerog_attrs": ("_attrs", "createdAt", "_id"),
+    "zerog_errors": ("_lastError", "createdAt", "_id"),
 }
 """The indexes made by ``setup``, so that ``find`` reads little more than it returns."""
 
 AT_ONCE = 1_000
 """Heads read by one query."""
 
-_SOME = {"zerog_end": {"finishedAt": {"$gt": ""}}}
+_SOME = {
+    "zerog_end": {"finishedAt": {"$gt": ""}},
+    "zerog_attrs": {"_attrs": {"$exists": True}},
+    "zerog_errors": {"_lastError": {"$exists": True}},
+}
 """The documents in an index, if not all: a job that has not ended costs nothing there."""
 
 _LARGEST = 2**63 - 1
 
 
-class MongoDatastore(Datastore):
+class MongoDatastore(TermDatastore):
     """Documents in the database of a URL, for example ``mongodb://localhost:27017/zerog``."""
 
     can_find = True
@@ -150,6 +159,8 @@ class MongoDatastore(Datastore):
         return Heads(found, unreadable)
 
     def find(self, query: FindQuery) -> Page:
+        if query.terms:
+            return self.find_by_terms(query)
         limit, wanted = query.limit, _filter(query)
         way = -1 if query.is_descending else 1
         order = [("_id", way)] if query.time is None else [(query.time, way), ("_id", way)]
@@ -162,7 +173,10 @@ class MongoDatastore(Datastore):
         return Page([*heads.values()], jsonvalues.encode_checked([last[name] for name, _ in order]), [*damaged])
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
-        limit, rest, wanted = check_cap(cap) + 1, query.rest, _filter(query.narrowed)
+        check_cap(cap)
+        if query.terms:
+            return self.count_by_terms(query, cap)
+        limit, rest, wanted = cap + 1, query.rest, _filter(query.narrowed)
         with self.server.translated("count", writes=False):
             if not rest:
                 number = looked_at = int(self.server.collection.count_documents(wanted, limit=limit))
@@ -171,6 +185,18 @@ class MongoDatastore(Datastore):
                 number = sum(_has(row, rest) for row in rows)
                 looked_at = len(rows)
         return Count(min(number, cap), looked_at > cap)
+
+    def places(self, term: Term, query: FindQuery, start: Place, limit: int) -> list[Place]:
+        way = -1 if query.is_descending else 1
+        wanted = _of_term(term, replace(query, after=jsonvalues.encode_checked(start) if start else None))
+        order, names = [("createdAt", way), ("_id", way)], {"createdAt": True}
+        with self.server.translated("find", writes=False):
+            rows = self.server.collection.find(wanted, names, sort=order, limit=limit, batch_size=limit)
+            return [[row["createdAt"], row["_id"]] for row in rows]
+
+    def number(self, term: Term, query: FindQuery, most: int) -> int:
+        with self.server.translated("count", writes=False):
+            return int(self.server.collection.count_documents(_of_term(term, replace(query, after=None)), limit=most))
 
     def setup(self) -> list[str]:
         with self.server.translated("setup"):
@@ -233,6 +259,12 @@ def _filter(query: FindQuery) -> dict[str, Any]:
     for field in wanted.keys() - {"_id", "$or"}:
         wanted[field]["$not"] = {"$type": "array"}
     return wanted
+
+
+def _of_term(term: Term, query: FindQuery) -> dict[str, Any]:
+    """Return the filter of the jobs that have a term."""
+    narrowed = _filter(replace(query, status=None, job_type=None, queue=None))
+    return {**narrowed, "_attrs" if term.name else "_lastError": {"$exists": True, "$eq": indexed_term(term)}}
 
 
 def _checked(key: str, stored: Document, document: Document, limit: int = jsonvalues.MAX_BYTES) -> Any:

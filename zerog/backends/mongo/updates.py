@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from zerog.backends.mongo.values import field_name, to_value
+from zerog.backends.mongo.values import field_name, indexed_terms, to_value
 from zerog.contracts.datastore import RunGuard
 from zerog.exceptions import InvalidValue
+from zerog.records.attrs import TERM_FIELDS
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Max, Operation, Set, apply, dropped_field
 from zerog.support import jsonvalues
@@ -149,7 +150,8 @@ class _Field:
     def assignments(self) -> dict[str, Expression]:
         """Return the new values of the stored fields."""
         if self.kind is Set:
-            return {self.path[1:]: {"$literal": to_value(self.value)}}
+            terms = {f"_{self.field}": {"$literal": indexed_terms(self.field, self.value)}}
+            return {self.path[1:]: {"$literal": to_value(self.value)}, **(terms if self.field in TERM_FIELDS else {})}
         if self.kind is not Append:
             return {self.path[1:]: self.expression}
         stored = {"$ifNull": [self.path, []]}

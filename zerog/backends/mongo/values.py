@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from zerog.exceptions import CorruptDocument
+from zerog.records.attrs import TERM_FIELDS, Term, terms_in
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Document
 from zerog.support import jsonvalues
@@ -22,6 +23,9 @@ HEAD = dict.fromkeys(HISTORY, False)
 
 OWN = {f"_{field}": field for field in HISTORY}
 """Names of history fields that are no list."""
+
+NO_FIELDS = frozenset(["_id", "_cas", *(f"_{field}" for field in TERM_FIELDS)])
+"""Names of what is no field of the document: its key, its token, and the lists of its terms, for indexes."""
 
 _odd = re.compile(r"[.$%\0]").search
 
@@ -55,7 +59,19 @@ def to_stored(key: str, document: Document, token: int) -> Document:
     for field, value in document.items():
         apart = field in HISTORY and type(value) is not list
         stored[f"_{field}" if apart else field_name(field)] = to_value(value)
+        if field in TERM_FIELDS and (terms := indexed_terms(field, value)):
+            stored[f"_{field}"] = terms
     return stored
+
+
+def indexed_terms(field: str, value: Any) -> list[str]:
+    """Return the terms of a field as the list in an index has them."""
+    return [indexed_term(term) for term in terms_in(field, value)]
+
+
+def indexed_term(term: Term) -> str:
+    """Return a term as it is in the index."""
+    return f"{term.name}\0{term.text}"
 
 
 def to_value(value: Any) -> Any:
@@ -72,7 +88,7 @@ def from_stored(key: str, stored: Document) -> tuple[Document, int]:
     """Return the document and its token. Raises CorruptDocument for a value that ZeroG has not written."""
     document: Document = {}
     for name, value in stored.items():
-        if name not in ("_id", "_cas"):
+        if name not in NO_FIELDS:
             document[OWN.get(name) or unquoted(name)] = from_value(value, key, name)
     token = from_value(stored.get("_cas"), key, "_cas")
     if type(token) is not int or token < 1:

@@ -15,11 +15,21 @@ import psycopg
 
 from zerog.backends.postgres import statements
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole, needs_body
-from zerog.backends.postgres.rows import DERIVED, Row, Stored, columns, head_of, indexed, stored, whole_of
+from zerog.backends.postgres.rows import (
+    DERIVED,
+    Row,
+    Stored,
+    columns,
+    head_of,
+    indexed,
+    indexed_term,
+    stored,
+    whole_of,
+)
 from zerog.backends.postgres.server import PostgresServer, Write
+from zerog.backends.postgres.terms import of_term
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
-    Datastore,
     FindQuery,
     Mutation,
     Page,
@@ -29,7 +39,9 @@ from zerog.contracts.datastore import (
     repeated,
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
+from zerog.contracts.terms import Place, TermDatastore
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
+from zerog.records.attrs import Term
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Document, Operation, apply, check
 from zerog.records.room import limit_of
@@ -61,7 +73,7 @@ _NOT_PUT: dict[str, list[Any]] = {
 """Parameters of a change that puts no entry."""
 
 
-class PostgresDatastore(Datastore):
+class PostgresDatastore(TermDatastore):
     """Documents in the database of a URL, for example ``postgresql://user@host/database?schema=zerog``."""
 
     can_find = True
@@ -169,6 +181,8 @@ class PostgresDatastore(Datastore):
         return self.read_with_cas(key, head=True)
 
     def find(self, query: FindQuery) -> Page:
+        if query.terms:
+            return self.find_by_terms(query)
         statement, parameters = _question(query)
         found = self.server.read(statement, parameters, "find")
         heads, unreadable = [], []
@@ -189,8 +203,10 @@ class PostgresDatastore(Datastore):
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
         limit, narrowed = check_cap(cap) + 1, query.narrowed
+        if query.terms and all(indexed_term(term.text) == term.text for term in query.terms):
+            return self.count_by_terms(query, cap)
         compared = (*query.wanted.values(), query.latest, query.since)
-        if any(value is not None and indexed(value) != value for value in compared):
+        if query.terms or any(value is not None and indexed(value) != value for value in compared):
             return super().count(query, cap)  # a column has only the beginning of a long text
         where, parameters, _ = _conditions(narrowed)
         fits = " AND ".join(f"d.{COLUMNS[field]} = %({field})s" for field in query.rest) or "true"
@@ -200,6 +216,14 @@ class PostgresDatastore(Datastore):
         )
         ((looked_at, number),) = self.server.read(statement, {**parameters, **query.rest, "limit": limit}, "count")
         return Count(min(number, cap), looked_at > cap)
+
+    def places(self, term: Term, query: FindQuery, start: Place, limit: int) -> list[Place]:
+        return [[*row] for row in self.server.read(*of_term(term, query, start, limit), "find")]
+
+    def number(self, term: Term, query: FindQuery, most: int) -> int:
+        statement, parameters = of_term(term, query, [], most)
+        ((number,),) = self.server.read(f"SELECT count(*) FROM ({statement}) AS places", parameters, "count")
+        return int(number)
 
     def setup(self) -> list[str]:
         return self.server.setup()
@@ -369,7 +393,6 @@ def first_token() -> int:
 
 
 def _back_off() -> None:
-    """Wait up to 2 ms, so that the winner of a collision can finish."""
     SYSTEM.pause(random.uniform(0, 0.002))
 
 

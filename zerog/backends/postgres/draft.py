@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from zerog.backends.postgres.rows import MOVING, Entry, Row, derived, json_object, lists_of
+from zerog.records.attrs import TERM_FIELDS
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, Remove, Set, apply, dropped_field
 from zerog.records.room import fitting, is_measured, limit_of
@@ -46,6 +47,8 @@ class Draft:
         self._lists: dict[str, list[int]] | None = None
         self._sizes = sizes
         self._limit = 0
+        self._removed: Document = {}
+        """Fields of terms that are gone, with None."""
         self._added: list[Entry] = []
         self.dropped: dict[str, int] = {}
         """By list of the history, the number up to which its entries go."""
@@ -69,6 +72,7 @@ class Draft:
                 if type(operation) is Append:
                     raise NeedsWhole
             elif type(operation) is Remove:
+                self._removed |= {field: None} if field in TERM_FIELDS else {}
                 self._is_body_changed |= self.body.pop(field, self) is not self
             elif type(operation) is not Set and field not in self.state and field in self.body:
                 self.state[field] = self.body[field]
@@ -103,7 +107,7 @@ class Draft:
             body = jsonvalues.encode_checked({**self.body, **folded}, key, self._limit)
             state = jsonvalues.encode_checked({f: v for f, v in self.state.items() if f in MOVING}, key)
         lists = self.row.lists if self._lists is None else jsonvalues.encode_checked(self._lists)
-        return (body, state, lists, *derived(self.state, self.row.sound))
+        return (body, state, lists, *derived({**self._removed, **self.state}, self.row.sound))
 
     def _append(self, operation: Operation) -> int:
         """Append an entry to a list of the history; return how many fell out at the front."""

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from zerog.backends.postgres.tables import INDEXED
+from zerog.backends.postgres.tables import INDEXED, LONGEST_TERM
 from zerog.exceptions import CorruptDocument, SchemaTooNew
+from zerog.records.attrs import ATTRS, LAST_ERROR, TERM_FIELDS, terms_in
 from zerog.records.fields import FORMAT, HISTORY, LARGEST_COUNT, named
 from zerog.records.job import WAITING, check_head, make_key, new_document
 from zerog.records.operations import Document, dropped_field
@@ -36,6 +37,8 @@ DERIVED = (
     ("epoch", "bigint"),
     ("attempts", "bigint"),
     ("sound", "boolean"),
+    ("attrs", "text"),
+    ("error", "text"),
 )
 """Columns computed from ``state``, and their types."""
 
@@ -145,11 +148,14 @@ def stored(key: str, document: Document, limit: int, start: int = 0) -> Stored:
             body[field] = value
     texts = (jsonvalues.encode_checked(body, key, limit), jsonvalues.encode_checked(state, key))
     is_sound = _is_sound(key, {**body, **state})
-    return Stored(*texts, jsonvalues.encode_checked(lists), derived(state, is_sound, is_checked=True), history)
+    of_state = derived({**state, **{f: body.get(f) for f in TERM_FIELDS}}, is_sound, is_checked=True)
+    return Stored(*texts, jsonvalues.encode_checked(lists), of_state, history)
 
 
 def derived(state: Document, is_sound: bool, is_checked: bool = False) -> tuple[Any, ...]:
     """Return the values of the columns of DERIVED.
+
+    Fields that ``state`` lacks leave the columns of their terms as they are.
 
     ``is_sound``: the fields that are not in ``state`` are; with ``is_checked`` all are.
     """
@@ -168,7 +174,19 @@ def derived(state: Document, is_sound: bool, is_checked: bool = False) -> tuple[
         epoch if _is_count(epoch) else None,
         attempts if _is_count(attempts) else None,
         is_sound,
+        *(terms_column(field, state[field]) if field in state else None for field in (ATTRS, LAST_ERROR)),
     )
+
+
+def terms_column(field: str, value: Any) -> str:
+    """Return the terms of a field as its column has them; empty if there are none."""
+    pairs = [[indexed_term(part) for part in term] for term in terms_in(field, value)]
+    return jsonvalues.encode_checked(pairs) if pairs else ""
+
+
+def indexed_term(text: str) -> str:
+    """Return a part of a term as it is in the index."""
+    return text.replace("\0", "\ufffd")[:LONGEST_TERM]
 
 
 def _is_sound(key: str, head: Document) -> bool:

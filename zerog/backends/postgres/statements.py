@@ -26,6 +26,8 @@ def complete(statement: str, schema: str) -> str:
 
 _NAMES = [name for name, _ in DERIVED]
 _DERIVED = ", ".join(_NAMES)
+_CHANGED = {name: f"coalesce(g.{name}, d.{name})" for name in ("attrs", "error")}
+"""Derived columns that NULL leaves as they are."""
 _GIVEN = ", ".join(f"%({name}){'b' if kind == 'text' else 's'}::{kind}[]" for name, kind in DERIVED)
 """Texts are sent in binary, which spares escaping the JSON in them."""
 _ROW = "d.key, d.id, d.cas, d.lists, d.state, d.sound"
@@ -100,7 +102,7 @@ given AS MATERIALIZED (
         cas = d.cas + 1, body = coalesce(g.body, d.body), lists = g.lists,
         state = CASE WHEN g.entry IS NULL THEN g.state
             ELSE left(g.state, -1) || ',"queueJobId":' || g.entry || '}}' END,
-        {", ".join(f"{name} = g.{name}" for name in _NAMES)}
+        {", ".join(f"{name} = {_CHANGED.get(name, 'g.' + name)}" for name in _NAMES)}
     FROM given g WHERE d.id = g.id AND d.cas = g.cas
     RETURNING d.id, d.cas, g.entry
 ), recorded AS (

@@ -7,6 +7,9 @@
     and would refuse what Python writes as a large float. ``lists`` has the first and last number of each list of the
     history. The other columns are computed from the document by the client at each write, for indexes and for the
     claim, which compares them in SQL: texts of at most INDEXED characters.
+    ``attrs`` and ``error`` are JSON lists of the terms of two fields (``zerog.records.attrs``), empty or NULL for none.
+``zerog_terms``
+    One row per term of a document, written by triggers, so that a document without terms costs nothing.
 ``zerog_history``
     One row per entry, so that recording event 10,000 costs what event 1 cost.
 ``zerog_queue``
@@ -28,6 +31,9 @@ SCHEMA = "zerog"
 
 INDEXED = 100
 """Characters of a field in an indexed column. What a query finds is compared with the whole field afterwards."""
+
+LONGEST_TERM = 200
+"""Characters of a term in its index, in the same way."""
 
 LOCK = 0x7A65726F67
 """Advisory lock of processes that create or upgrade tables."""
@@ -79,6 +85,38 @@ CREATE TABLE {schema}.zerog_queue (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX zerog_ready ON {schema}.zerog_queue (queue, priority DESC, id) WHERE due = 0;
 CREATE INDEX zerog_later ON {schema}.zerog_queue (due) WHERE due > 0
+""",
+    """
+ALTER TABLE {schema}.zerog_documents ADD COLUMN attrs text, ADD COLUMN error text;
+CREATE TABLE {schema}.zerog_terms (
+    name text COLLATE "C" NOT NULL,
+    term text COLLATE "C" NOT NULL,
+    created text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    document bigint NOT NULL
+);
+CREATE INDEX zerog_by_term ON {schema}.zerog_terms (name, term, created, key);
+CREATE INDEX zerog_terms_of ON {schema}.zerog_terms (document);
+CREATE FUNCTION {schema}.zerog_enter_terms() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM {schema}.zerog_terms WHERE document = OLD.id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO {schema}.zerog_terms (name, term, created, key, document)
+        SELECT pair->>0, pair->>1, NEW.created, NEW.key, NEW.id
+        FROM unnest(ARRAY[NEW.attrs, NEW.error]) AS list, json_array_elements(nullif(list, '')::json) AS pair
+        WHERE NEW.created IS NOT NULL;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER zerog_made AFTER INSERT ON {schema}.zerog_documents FOR EACH ROW
+    WHEN (NEW.attrs <> '' OR NEW.error <> '') EXECUTE FUNCTION {schema}.zerog_enter_terms();
+CREATE TRIGGER zerog_changed AFTER UPDATE OF attrs, error, created ON {schema}.zerog_documents FOR EACH ROW
+    WHEN ((OLD.attrs, OLD.error, OLD.created) IS DISTINCT FROM (NEW.attrs, NEW.error, NEW.created))
+    EXECUTE FUNCTION {schema}.zerog_enter_terms();
+CREATE TRIGGER zerog_gone AFTER DELETE ON {schema}.zerog_documents FOR EACH ROW
+    WHEN (OLD.attrs <> '' OR OLD.error <> '') EXECUTE FUNCTION {schema}.zerog_enter_terms()
 """,
 ]
 """What makes a version of the tables from the one before. Later ones only add: older code works beside them."""

@@ -14,6 +14,7 @@ from typing import Any
 from zerog.backends.redis.script import APART
 from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.exceptions import CorruptDocument
+from zerog.records.attrs import TERM_FIELDS, terms_in
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, Set, dropped_field
 from zerog.records.room import is_measured
@@ -66,6 +67,9 @@ def stored(key: str, document: Document, limit: int = jsonvalues.MAX_BYTES) -> C
     }
     if history:
         command["history"] = history
+    for field in TERM_FIELDS:
+        if document.get(field) and (terms := terms_in(field, document[field])):
+            command[field] = jsonvalues.encode_checked([[*term] for term in terms])
     return command
 
 
@@ -93,6 +97,11 @@ def change(
         kind, field = type(operation), operation.field
         if (field in HISTORY) != (kind is Append) or kind is Remove or kind is Put:
             return None
+        if field in TERM_FIELDS:
+            if kind is not Set:
+                return None
+            terms = terms_in(field, operation.value)  # type: ignore[union-attr]
+            command[field] = jsonvalues.encode_checked([[*term] for term in terms])
         if kind is Set:
             fields[hash_name(field)] = text_of(operation.value, field)  # type: ignore[union-attr]
         else:

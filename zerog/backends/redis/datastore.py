@@ -40,12 +40,13 @@ from zerog.backends.redis.indexes import (
     incomplete,
     missing,
     parsed,
+    term_number,
+    term_places,
 )
 from zerog.backends.redis.server import RedisServer, server_of
 from zerog.backends.redis.url import PREFIX
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
-    Datastore,
     FindQuery,
     Mutation,
     Page,
@@ -55,6 +56,7 @@ from zerog.contracts.datastore import (
     repeated,
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
+from zerog.contracts.terms import Place, TermDatastore
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -62,6 +64,7 @@ from zerog.exceptions import (
     DatastoreUnavailable,
     TooManyCollisions,
 )
+from zerog.records.attrs import Term
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Document, Operation, Set, apply, check
 from zerog.support import jsonvalues
@@ -78,7 +81,7 @@ STALE = 2
 """The script's answer to a removal under another token."""
 
 
-class RedisDatastore(Datastore):
+class RedisDatastore(TermDatastore):
     """Documents on the server of a URL, for example ``redis://localhost:6379/0?prefix=shop``."""
 
     scheme = "redis"
@@ -174,6 +177,8 @@ class RedisDatastore(Datastore):
         return self._mutate_here(key, operations, cas, run)
 
     def find(self, query: FindQuery) -> Page:
+        if query.terms:
+            return self.find_by_terms(query)
         index, limit, start = BY_TIME[query.time], query.limit, query.start
         group = CREATED.groups.get(query.status or "", query.status)
         if index is CREATED and group != query.status and count(self.server, STATUS, query.status or "") <= SORTED:
@@ -202,8 +207,11 @@ class RedisDatastore(Datastore):
         return _page(list(found.values()), limit, unreadable)
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
+        check_cap(cap)
+        if query.terms:
+            return self.count_by_terms(query, cap)
         narrowed = query.narrowed
-        there = counted(self.server, narrowed) if check_cap(cap) else None
+        there = counted(self.server, narrowed)
         if there is None:
             return super().count(query, cap)
         if not query.rest:
@@ -214,6 +222,12 @@ class RedisDatastore(Datastore):
             left -= len(listed)
             number += self._tally([place[-1] for place, _ in listed], query)
         return Count(number, there > cap)
+
+    def places(self, term: Term, query: FindQuery, start: Place, limit: int) -> list[Place]:
+        return term_places(self.server, term, query, start, limit)
+
+    def number(self, term: Term, query: FindQuery, most: int) -> int:
+        return min(most, term_number(self.server, term, query))
 
     def _tally(self, keys: list[str], query: FindQuery) -> int:
         """Return how many of these jobs have the values that an index doesn't show."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from zerog.backends.redis.server import RedisServer
 from zerog.contracts.find import FindQuery
+from zerog.records.attrs import Term
 from zerog.records.job import STATUSES, TERMINAL
 from zerog.records.operations import Document
 
@@ -38,6 +39,9 @@ STATUS = Index("index", ("status",), {})
 DUE = Index("due", ("due",), {})
 ENDED = Index("ended", ("status", "jobType", "finishedAt"), _ENDED)
 CREATED = Index("created", ("status", "createdAt"), {**dict.fromkeys(STATUSES, "open"), **_ENDED})
+
+TERMS = Index("terms", ("name", "text", "createdAt"), {})
+"""The index of terms. Its places begin with a name, its groups are those with one term."""
 
 BY_TIME = {None: STATUS, "due": DUE, "finishedAt": ENDED, "createdAt": CREATED}
 """The index for each ``FindQuery.time``."""
@@ -77,6 +81,28 @@ def counted(server: RedisServer, query: FindQuery) -> int | None:
     last = b"\xff" if query.until is None else _escaped(query.until) + b"\0\xff"
     first = _escaped(query.since or "")
     return sum(_between(server, index, b"[%b\0%b" % (at, first), b"(%b\0%b" % (at, last)) for at in places)
+
+
+def term_places(server: RedisServer, term: Term, query: FindQuery, start: list[str], limit: int) -> list[list[str]]:
+    """Return the times and keys of jobs with a term, after ``start`` in the order and within the times of a query."""
+    low, high = _of_term(term, query)
+    way = ("ZREVRANGEBYLEX", high, low) if query.is_descending else ("ZRANGEBYLEX", low, high)
+    if start:
+        last = b"(%b\0%b\0%b\0%b" % (*map(_escaped, (*term, start[0])), start[1].encode())
+        way = ("ZREVRANGEBYLEX", last, low) if query.is_descending else ("ZRANGEBYLEX", last, high)
+    members = server.ask("find", way[0], f"{server.prefix}{TERMS.name}", *way[1:], "LIMIT", 0, limit)
+    return [[place[-1], key] for place, key in (parsed(TERMS, member) for member in members)]
+
+
+def term_number(server: RedisServer, term: Term, query: FindQuery) -> int:
+    """Return how many places ``term_places`` has."""
+    return _between(server, TERMS, *_of_term(term, query))
+
+
+def _of_term(term: Term, query: FindQuery) -> tuple[bytes, bytes]:
+    name, text = map(_escaped, term)
+    last = b"\xff" if query.until is None else _escaped(query.until) + b"\0\xff"
+    return b"[%b\0%b\0%b" % (name, text, _escaped(query.since or "")), b"(%b\0%b\0%b" % (name, text, last)
 
 
 def _between(server: RedisServer, index: Index, low: bytes, high: bytes) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Literal
 
-from zerog.backends.sqlite import troubles
+from zerog.backends.sqlite import terms, troubles
 from zerog.backends.sqlite.file import SYNCHRONOUS, SqliteFile
 from zerog.backends.sqlite.rows import (
     APART,
@@ -39,7 +40,6 @@ from zerog.backends.sqlite.rows import (
 )
 from zerog.backends.sqlite.search import DECODABLE, counting, question
 from zerog.contracts.datastore import (
-    Datastore,
     FindQuery,
     Mutation,
     Page,
@@ -49,8 +49,10 @@ from zerog.contracts.datastore import (
     repeated,
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
+from zerog.contracts.terms import Place, TermDatastore
 from zerog.contracts.troubles import Trouble
 from zerog.exceptions import CorruptDocument
+from zerog.records.attrs import TERM_FIELDS, Term
 from zerog.records.fields import HISTORY
 from zerog.records.operations import Add, Append, Document, Operation, Remove, Set, apply, check, dropped_field
 from zerog.records.room import limit_of
@@ -73,7 +75,7 @@ AT_ONCE = 500
 """Documents read by one statement: older SQLite takes 999 parameters."""
 
 
-class SqliteDatastore(Datastore):
+class SqliteDatastore(TermDatastore):
     """Documents in the file ``path``, created (readable for its owner only) if it doesn't exist.
 
     ``synchronous``: ``full`` (a power cut loses nothing that was answered) or ``normal``.
@@ -136,6 +138,8 @@ class SqliteDatastore(Datastore):
         return Heads(found, {})
 
     def find(self, query: FindQuery) -> Page:
+        if query.terms:
+            return self.find_by_terms(query)
         limit, time = query.limit, query.time
         where, parameters, order = question(query)
         parameters.append(limit + 1)
@@ -158,10 +162,21 @@ class SqliteDatastore(Datastore):
         return Page(heads, jsonvalues.encode_checked(last[1:] if time is None else last), unreadable)
 
     def count(self, query: FindQuery, cap: int = CAP) -> Count:
-        statement, parameters = counting(query, check_cap(cap) + 1)
+        check_cap(cap)
+        if query.terms:
+            return self.count_by_terms(query, cap)
+        statement, parameters = counting(query, cap + 1)
         with self.file.reading() as sqlite:
             looked_at, number = sqlite.execute(statement, parameters).fetchone()
         return Count(min(number, cap), looked_at > cap)
+
+    def places(self, term: Term, query: FindQuery, start: Place, limit: int) -> list[Place]:
+        with self.file.reading() as sqlite:
+            return [[*row] for row in sqlite.execute(*terms.listing(term, query, start, limit))]
+
+    def number(self, term: Term, query: FindQuery, most: int) -> int:
+        with self.file.reading() as sqlite:
+            return int(sqlite.execute(*terms.counting(term, query, most)).fetchone()[0])
 
     def about(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
@@ -191,7 +206,8 @@ class SqliteDatastore(Datastore):
                     sqlite.execute(f"ALTER TABLE zerog_documents ADD COLUMN {name}")
                 if "createdAt" in added:
                     sqlite.execute(DATE)
-        return self.file.require(SCHEMA) + [f"zerog_documents.{name}" for name in added]
+        made = self.file.require(SCHEMA) + self.file.require(terms.SCHEMA)
+        return made + [f"zerog_documents.{name}" for name in added]
 
     def remove(self, sqlite: sqlite3.Connection, key: str, cas: int | None = None) -> bool:
         """Do what ``delete`` does, within a transaction."""
@@ -202,6 +218,7 @@ class SqliteDatastore(Datastore):
             raise self.casException(f"{key} has another token than {cas}; it was not deleted")
         sqlite.execute("DELETE FROM zerog_documents WHERE id = ?", stored[:1])
         sqlite.execute("DELETE FROM zerog_history WHERE document = ?", stored[:1])
+        terms.remove(sqlite, stored[0])
         return True
 
     def hot(self, sqlite: sqlite3.Connection, key: str) -> Document | None:
@@ -222,7 +239,7 @@ class SqliteDatastore(Datastore):
         run: RunGuard | None = None,
         row: Any = None,
     ) -> Mutation:
-        """Do what ``mutate`` does, within a transaction; ``row`` is the document's row if the caller has just read it.
+        """Do what ``mutate`` does, within a transaction; ``row``: the document's row, if it has just been read.
 
         Reads neither the body nor the history unless an operation needs them.
         """
@@ -232,8 +249,7 @@ class SqliteDatastore(Datastore):
             return repeated(head_of(self.row(sqlite, key)), row[CAS], operations)
         assert hot is not None
         seq = None if run is None else run.seq
-        lists = row[LISTS].split()
-        if any(needs_whole(operation, lists) for operation in operations):
+        if any(needs_whole(operation, row[LISTS].split()) for operation in operations):
             return self._change_whole(sqlite, key, operations, seq)
         changed: Document = {}
         columns: dict[str, None] = {}  # to be written, in the order of the operations
@@ -259,10 +275,17 @@ class SqliteDatastore(Datastore):
             apply(cold, [operation], changed)
         if seq is not None:
             columns["seq"], hot["seq"] = None, seq
-        token = row[CAS] + 1
-        written = {name: to_column(hot, name) for name in columns}
+        token, written = row[CAS] + 1, {name: to_column(hot, name) for name in columns}
         self._update(sqlite, row, token, written, cold, known, limit_of(operations))
+        if "createdAt" in columns or not known.keys().isdisjoint(TERM_FIELDS):
+            self._reindex(sqlite, row, {**cold, "createdAt": hot.get("createdAt")}, columns.keys() | known)
         return Mutation(token, changed, hot.get("cancelRequested") is not None)
+
+    def _reindex(self, sqlite: sqlite3.Connection, row: Any, changed: Document, written: AbstractSet[str]) -> None:
+        if "createdAt" in written:  # all of its terms move
+            changed, written = head_of(self.row(sqlite, row[KEY])), TERM_FIELDS
+        terms.remove(sqlite, row[ID], written & TERM_FIELDS)
+        terms.enter(sqlite, row[ID], row[KEY], changed, written & TERM_FIELDS)
 
     def rewrite(self, sqlite: sqlite3.Connection, row: Any, head: Document, columns: Document) -> int:
         """Write those columns of a head that was made of ``row`` in this transaction. Return the new token."""
@@ -359,6 +382,9 @@ class SqliteDatastore(Datastore):
             identity, token = stored[0], stored[1] + 1 if 0 < stored[1] < LAST_TOKEN else _first_token()
             sqlite.execute(_REPLACE, (token, text, " ".join(lists), *hot, identity))
             sqlite.execute("DELETE FROM zerog_history WHERE document = ?", (identity,))
+            terms.remove(sqlite, identity)
+        if present := document.keys() & TERM_FIELDS:
+            terms.enter(sqlite, identity, key, document, present)
         rows = [(identity, f, n, jsonvalues.encode_checked(e, f)) for f in lists for n, e in enumerate(document[f], 1)]
         if rows:
             sqlite.executemany("INSERT INTO zerog_history VALUES (?, ?, ?, ?)", rows)

@@ -121,6 +121,13 @@ local function mutate(c)
     each_thousand('RPUSH', history(field, c.key), texts)
     if trims[field] > 0 then call('LTRIM', history(field, c.key), trims[field], -1) end
   end
+  if c.attrs or c.lastError or created ~= old[12] then
+    local listed = call('HMGET', key, 'attrs', 'lastError')
+    retermed(c.key, listed, raw(old[12]), {c.attrs or listed[1], c.lastError or listed[2]}, raw(created))
+    for _, list in ipairs({'attrs', 'lastError'}) do
+      if c[list] then fields[n + 1], fields[n + 2], n = list, c[list], n + 2 end
+    end
+  end
   if c.put then fields[n + 1], fields[n + 2] = ',"queueJobId":', put(c.put) end
   each_thousand('HSET', key, fields)
   if status then place('index', c.key, old[2], status) end

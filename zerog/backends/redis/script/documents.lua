@@ -42,6 +42,19 @@ local function creation(status, created)
   return status and created and (ENDED[status] and status or 'open') .. '\0' .. created
 end
 
+-- Move a document within the index of terms: from those of lists (JSON texts; false for none) and a time of creation.
+local function retermed(key, old, before, new, after)
+  local function set(lists, created, is_there)
+    for i = 1, created and 2 or 0 do
+      for _, term in ipairs(lists[i] and cjson.decode(lists[i]) or {}) do
+        places.terms[indexed(term[1]) .. '\0' .. indexed(term[2]) .. '\0' .. created .. '\0' .. key] = is_there
+      end
+    end
+  end
+  set(old, before, false)
+  set(new, after, true)
+end
+
 local function each_thousand(command, key, members)
   for i = 1, #members, 1000 do call(command, key, unpack(members, i, math.min(i + 999, #members))) end
 end
@@ -93,29 +106,34 @@ local function create(c, token, status, due, ended, created)
   place('due', c.key, due, new[DUE])
   move('ended', c.key, ended or false, ending(new[STATUS], new[TYPE], new[FINISHED]))
   move('created', c.key, created or false, creation(new[STATUS], new[CREATED]))
+  if c.attrs then call('HSET', key, 'attrs', c.attrs) end
+  if c.lastError then call('HSET', key, 'lastError', c.lastError) end
+  if c.attrs or c.lastError then retermed(c.key, {}, false, {c.attrs, c.lastError}, raw(new[CREATED])) end
   return token
 end
 
 local function store(c)
   local key = document(c.key)
-  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED)
+  local old = call('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED, 'attrs', 'lastError')
   local token = old[1]
   if c.token ~= '*' and (token or '0') ~= c.token then return 0 end
   if call('EXISTS', key) == 0 then return create(c, c.first_token) end
   if not token then return 0 end
+  retermed(c.key, {old[7], old[8]}, raw(old[6]), {}, false)
   call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key))
   return create(c, whole(token + 1), old[2], old[3], ending(old[2], old[4], old[5]), creation(old[2], old[6]))
 end
 
 local function remove(c)
   local key = document(c.key)
-  local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED)
+  local old = redis.pcall('HMGET', key, 'cas', STATUS, DUE, TYPE, FINISHED, CREATED, 'attrs', 'lastError')
   if old.err then old = {} end -- no hash, so it is damaged; remove it all the same
   if c.token and c.token ~= old[1] then return old[1] and 2 or 0 end
   place('index', c.key, old[2], nil)
   place('due', c.key, old[3], nil)
   move('ended', c.key, ending(old[2], old[4], old[5]), false)
   move('created', c.key, creation(old[2], old[6]), false)
+  retermed(c.key, {old[7], old[8]}, raw(old[6]), {}, false)
   return call('DEL', key, history(HISTORY[1], c.key), history(HISTORY[2], c.key), history(HISTORY[3], c.key)) > 0 and 1 or 0
 end
 

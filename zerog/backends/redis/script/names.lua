@@ -13,6 +13,8 @@
 --   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
 --   created               sorted set of <group> NUL <createdAt> NUL <key>; the group is the status of a job that has
 --                         ended, and "open" for all others, so that a claim doesn't change it
+--   terms                 sorted set of <name> NUL <text> NUL <createdAt> NUL <key>, for each term of a job (records/attrs);
+--                         the fields attrs and lastError of its hash, without a comma, list them
 --   q:<name>:ready        sorted set of entries, the first one next
 --   q:<name>:later        sorted set of delayed and reserved entries by the microsecond at which they return
 --   q:<name>:held         hash of entry -> <reservation>
@@ -25,7 +27,7 @@ local call, unpack = redis.call, unpack or table.unpack
 local P = KEYS[1]
 local HOT = {@HOT@}
 local HISTORY = {',"events":', ',"errors":', ',"warnings":'}
-local OWN = {cas = true, lists = true, size = true, kind = true}
+local OWN = {cas = true, lists = true, size = true, kind = true, attrs = true, lastError = true}
 -- The texts that identify a document's kind, which submit stores.
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
@@ -45,7 +47,7 @@ if not now then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local places = {index = {}, due = {}, ended = {}, created = {}}
+local places = {index = {}, due = {}, ended = {}, created = {}, terms = {}}
 local bells, acked = {}, {}
 
 local function whole(number) return string.format('%.0f', number) end

@@ -10,8 +10,8 @@ COMMANDS = {
     "store": "token, and a stored document -> the new token; 0",
     "remove": "key, token -> 1; 0 if there is none; 2 for another token",
     "discard": "key, fields that have to be as they are -> 1; 0",
-    "mutate": "key, token, epoch, nonce, seq_before, seq, fields, operations, measured, put, brief -> "
-    "token, whether a cancel is requested, values of the operations; with brief the token; 0",
+    "mutate": "key, token, epoch, nonce, seq_before, seq, fields, attrs, lastError, operations, measured, put, "
+    "brief -> token, whether a cancel is requested, values of the operations; with brief the token; 0",
     "claim": "those of mutate, and entry, which leaves its queue, or is released if nothing changes",
     "submit": "documents, each with put and kind -> for each its token and the id of its entry; 0 if one exists",
     "find": "status, due, until_time with job_type, or order with since, until_time; after, limit -> "
@@ -43,6 +43,8 @@ WORDS = {
     "seq_before": "number of the run's last write that it has to have",
     "seq": "number of this write",
     "fields": "flat list of field names, as the hash has them, and JSON texts",
+    "attrs": "JSON list of the terms of that field, each a list of name and text",
+    "lastError": "the same of that one",
     "operations": "flat list of operations: m max, a add, h append, s set, each with its field and values",
     "measured": "1 to bound the bytes of the lists that are appended to, too",
     "brief": "1 for a reply with the token alone",

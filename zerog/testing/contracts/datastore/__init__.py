@@ -16,18 +16,18 @@ that need it are skipped::
 from __future__ import annotations
 
 from zerog.contracts.datastore import Datastore
-from zerog.testing.contracts.datastore.counting import CountRules
 from zerog.testing.contracts.datastore.deletion import DeletionRules
 from zerog.testing.contracts.datastore.documents import DocumentRules
 from zerog.testing.contracts.datastore.fence import FenceRules
 from zerog.testing.contracts.datastore.operations import OperationRules
 from zerog.testing.contracts.datastore.races import RaceRules
 from zerog.testing.contracts.datastore.room import RoomRules
+from zerog.testing.contracts.datastore.terms import TermRules
 from zerog.testing.contracts.datastore.tokens import TokenRules
 
 
 class DatastoreContract(
-    DocumentRules, TokenRules, DeletionRules, CountRules, OperationRules, FenceRules, RoomRules, RaceRules
+    DocumentRules, TokenRules, DeletionRules, TermRules, OperationRules, FenceRules, RoomRules, RaceRules
 ):
     """Rules for every datastore."""
 
@@ -37,6 +37,7 @@ class DatastoreContract(
         for flag in (
             datastore.can_find,
             datastore.can_find_ended,
+            datastore.can_find_terms,
             datastore.can_delete,
             datastore.constant_history,
             datastore.shared,

@@ -28,10 +28,18 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 """Small values of every kind that a document may hold."""
 
-_fields = st.sampled_from(["a", "b", "items", "status", "attempts", "completeness", "cancelRequested", *HISTORY])
+_TERMED = ["attrs", "lastError", "createdAt"]
+_fields = st.sampled_from(
+    ["a", "b", "items", "status", "attempts", "completeness", "cancelRequested", *_TERMED, *HISTORY]
+)
 _numbers = st.integers(-100, 100) | st.floats(-100, 100)
 _few = st.one_of(
-    st.none(), st.integers(-5, 5), st.text(max_size=3), st.lists(st.integers(0, 9), max_size=3), json_values
+    st.none(),
+    st.integers(-5, 5),
+    st.text(max_size=3),
+    st.lists(st.integers(0, 9), max_size=3),
+    st.dictionaries(st.sampled_from(["x", "type", "fingerprint"]), st.sampled_from(["1", "2.1", "1\0"]), max_size=3),
+    json_values,
 )
 _operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(Set, _fields, _few),
@@ -45,6 +53,14 @@ _batches = st.lists(_operations, max_size=4)
 _documents = st.dictionaries(_fields, _few, max_size=5)
 _nonces = st.sampled_from(["m", "n"])
 _keys = st.sampled_from(["zerog_job_a", "zerog_job_b"])
+
+
+_BY_TERMS = [
+    FindQuery(order="oldest", attrs=(("x", "1"),)),
+    FindQuery(order="newest", error="1", limit=9),
+    FindQuery(order="newest", attrs=(("x", "1"), ("type", "2.1")), status="a"),
+]
+"""Queries by what the documents have."""
 
 
 class _Refused(Exception):
@@ -249,5 +265,16 @@ def datastore_machine(new_datastore: Callable[[], Datastore]) -> type[RuleBasedS
             for status in set(statuses) - set(TERMINAL):
                 assert len(self.datastore.find(FindQuery(status=status)).heads) == statuses.count(status)
                 assert self.datastore.count(FindQuery(status=status)) == (statuses.count(status), False)
+
+        @invariant()
+        def same_found_by_terms(self) -> None:
+            if not self.datastore.can_find_terms:
+                return
+            for query in _BY_TERMS:
+                fitting = [key for key, each in self.documents.items() if query.place(key, each) is not None]
+                heads = [self.datastore.read_with_cas(key, head=True)[0] for key in fitting]
+                found = self.datastore.find(query).heads
+                assert len(found) == len(heads) and all(any(same(one, other) for other in heads) for one in found)
+                assert self.datastore.count(query) == (len(heads), False)
 
     return DatastoreMachine
