@@ -98,6 +98,8 @@ def test_every_example_works(shop: Shop, example: str) -> None:
         line = line.replace(patient, quick)
     if line.startswith("zerog reconcile"):
         shop.pending()
+    if line.startswith("zerog schema check"):
+        freeze(shop)
     if line.startswith("zerog workers"):
         web1 = WorkerIdentity("web1-4711-a1b2c3", 3600.0)
         WorkerRecords(shop.app.engine).renew(web1, 1, lambda: {"host": "web1", "queues": ["default"]})
@@ -109,6 +111,14 @@ def test_every_example_works(shop: Shop, example: str) -> None:
             check(shop, line)
     else:
         check(shop, line)
+
+
+def freeze(shop: Shop) -> None:
+    """Let the folder be a repository with a tag, and have frozen schemas."""
+    for words in ("init -q", "add myapp.py", "-c user.name=n -c user.email=n@x commit -q -m first", "tag v1.2"):
+        subprocess.run(["git", *words.split()], cwd=shop.folder, check=True)
+    result = CliRunner().invoke(cli, ["schema", "freeze", "myapp:app", "schemas"])
+    assert result.exit_code == 0, result.output
 
 
 def check(shop: Shop, line: str) -> None:

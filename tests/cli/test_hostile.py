@@ -59,6 +59,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "schedules rm": [["a"], ["x\x1b[2J\n" + FORGED]],
     "schedules run": [["a"], ["x\x1b[2J\n" + FORGED]],
     "schedules show": [["a"], ["x"], ["a", "--json"], ["x\x1b[2J\n" + FORGED]],
+    "schema check": [["--against", "\x1b[2J\n" + FORGED], ["--json", "--against", "\x1b[2J\n" + FORGED]],
+    "schema freeze": [["\x1b[2J\n" + FORGED], ["--json", "schemas"]],
     "setup": [[], ["--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
     "types": [[], ["--schema"], ["--json"]],

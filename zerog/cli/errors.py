@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from marshmallow import ValidationError
 
 FAILED, WRONG, UNFINISHED, INTERRUPTED, CLOSED = 1, 2, 4, 130, 141
+BREAKS, UNBUILDABLE = 3, 4
 
 EXIT_CODES = {
     0: "done",
     FAILED: "failed, could not be done, needs attention, or no such job",
     WRONG: "wrongly called or configured",
-    3: "worker: gave up, because its processes died again and again",
-    UNFINISHED: "submit --wait: timed out, the job continues",
+    BREAKS: "worker: its processes died again and again; schema check: breaks",
+    UNFINISHED: "submit --wait: timed out; schema check: an app can't be built",
     INTERRUPTED: "Ctrl-C",
     CLOSED: "the reader of the output was closed",
 }

@@ -18,6 +18,7 @@ from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
 from zerog.cli.commands.rehearse import rehearse
 from zerog.cli.commands.schedules import schedules
+from zerog.cli.commands.schema import schema
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
 from zerog.cli.commands.types import types
@@ -50,6 +51,7 @@ for _command in (
     reconcile,
     rehearse,
     schedules,
+    schema,
     setup,
     show_progress,
     submit,

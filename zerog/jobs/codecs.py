@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
-from marshmallow import fields, missing
+from marshmallow import Schema, fields, missing
 
 from zerog.jobs import checks
 from zerog.jobs.leaf_codec import Codec, LeafCodec, converts
@@ -148,7 +148,7 @@ class _Nested(Codec):
     @property
     def _hooks(self) -> list[tuple[str, bool, dict[str, Any]]]:
         """The schema's ``post_load`` methods: name, whether each takes all of many values, options."""
-        return self._nested.schema._hooks["post_load"]
+        return hooks_of(self._nested.schema)["post_load"]
 
     @property
     def is_many(self) -> bool:
@@ -281,10 +281,19 @@ def is_straight(field: fields.Field[Any], seen: frozenset[type] = frozenset()) -
         return False
     if isinstance(field, fields.Nested) and type(field.schema) not in seen:
         schema, seen = field.schema, seen | {type(field.schema)}
-        if schema._hooks["pre_load"] or schema._hooks["post_load"]:
+        hooks = hooks_of(schema)
+        if hooks["pre_load"] or hooks["post_load"]:
             return False
         return all(is_straight(part, seen) and not part.dump_only for part in schema.fields.values())
     return all(is_straight(part, seen) for part in checks.parts(field))
+
+
+def hooks_of(schema: Schema) -> dict[str, list[tuple[str, bool, dict[str, Any]]]]:
+    """Return the methods of a schema that marshmallow calls around its conversions, by their kind.
+
+    Each is its name, whether it takes all of many values at once, and its options.
+    """
+    return schema._hooks
 
 
 def initial(field: fields.Field[Any]) -> Any:

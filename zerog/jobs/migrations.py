@@ -89,6 +89,10 @@ class Chain:
                     "there is no migration; the class was not registered"
                 )
 
+    def steps(self) -> list[tuple[float, float]]:
+        """Return the steps, each as the version that it starts from and the one that it leads to, in order."""
+        return sorted((step.start, step.end) for step in self._steps.values())
+
     def check(self, head: Document) -> None:
         """Refuse a document that newer code wrote. Raises SchemaTooNew."""
         check_layout(head)

@@ -1,0 +1,1 @@
+"""Schemas as data, and what their comparison finds."""
