@@ -47,10 +47,7 @@ def loaded_by_name() -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nfilterwarnings =\n    error\n"
-        "    ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning\n"
-    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings =\n    error\n")
     return tmp_path
 
 
