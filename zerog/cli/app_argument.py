@@ -1,11 +1,11 @@
-"""The app as the first argument of nearly every command, or from the environment."""
+"""The app as the first argument of nearly every command, or from the environment; or the URL of its datastore."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 
@@ -25,12 +25,19 @@ _WORD = re.compile(r'(?:--\S+ (?=[^-\s]))?(?:[^\s"]|"[^"]*")+')
 _names_an_app = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*").fullmatch
 
 
+def _is_url(text: object) -> TypeGuard[str]:
+    return isinstance(text, str) and "://" in text
+
+
 class AppCommand(click.Command):
     """A command whose first argument is the app.
 
-    The first argument is taken for the app if it looks like MODULE:APP: names joined by dots, a colon, a name.
-    Otherwise the environment variable ZEROG_APP names the app, if it is set.
+    The first argument is taken for the app if it looks like MODULE:APP: names joined by dots, a colon, a name; or like
+    a URL. Otherwise the environment variable ZEROG_APP names the app, if it is set.
     """
+
+    needs_code = True
+    """Whether the job classes are needed, which a URL doesn't name."""
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring, with examples that are too long broken between words."""
@@ -45,7 +52,7 @@ class AppCommand(click.Command):
             args = args[:-1]  # its value is what is to be completed; without it click would read no argument at all
         first = self.make_parser(ctx).parse_args(list(args))[0].get("app")
         default = os.environ.get(VARIABLE)
-        if default and not (isinstance(first, str) and _names_an_app(first)):
+        if default and not (isinstance(first, str) and (_names_an_app(first) or _is_url(first))):
             args = [default, *args]
         return super().parse_args(ctx, args)
 
@@ -76,12 +83,18 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command that takes the app as its first parameter ``app``, as text, and reports its errors."""
+def app_command(name: str | None = None, needs_code: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command that takes the app as its first parameter ``app``, as text, and reports its errors.
+
+    Without ``needs_code`` the text may be the URL of a datastore and queue instead.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        argument = click.argument("app", metavar="[MODULE:APP]", required=False, callback=_check)
-        return click.command(name, cls=AppCommand)(argument(spoken(function)))
+        metavar = "[MODULE:APP]" if needs_code else "[MODULE:APP|URL]"
+        argument = click.argument("app", metavar=metavar, required=False, callback=_check)
+        command = click.command(name, cls=AppCommand)(argument(spoken(function)))
+        command.needs_code = needs_code
+        return command
 
     return decorate
 
@@ -89,6 +102,13 @@ def app_command(name: str | None = None) -> Callable[[Callable[..., Any]], click
 def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if ctx.resilient_parsing or (value and _names_an_app(value)):
         return value
+    if _is_url(value):
+        if isinstance(ctx.command, AppCommand) and not ctx.command.needs_code:
+            return value
+        raise click.UsageError(
+            f"{without_secrets(value)} is a URL, and {ctx.command_path} needs the job classes; give MODULE:APP, for "
+            "example myapp:app"
+        )
     if os.environ.get(VARIABLE):
         raise click.UsageError(
             f"{VARIABLE} is {without_secrets(value or '')}, which names no app; expected MODULE:APP, for example "
@@ -101,14 +121,23 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     )
 
 
+def shown(target: str) -> str:
+    """Return the app's name as a command that is offered may have it: a URL without its secrets."""
+    return without_secrets(target) if _is_url(target) else target
+
+
 def load_shared(target: str) -> App:
-    """Load the app that ``MODULE:NAME`` names, if other processes can see its jobs. Raises ConfigurationError."""
+    """Load the app that ``MODULE:NAME`` names, or make one without classes for a URL.
+
+    Raises ConfigurationError, also if other processes can't see its jobs.
+    """
+    from zerog.app import App
     from zerog.loading import load_app
 
-    app = load_app(target)
+    app = App(target) if _is_url(target) else load_app(target)
     if not app.datastore.shared:
         raise ConfigurationError(
-            f"{target} keeps its jobs in the memory of each process, where no command can see those of another one. "
-            "Nothing was done. Use a datastore that processes share, for example sqlite:///jobs.db."
+            f"{shown(target)} keeps its jobs in the memory of each process, where no command can see those of another "
+            "one. Nothing was done. Use a datastore that processes share, for example sqlite:///jobs.db."
         )
     return app

@@ -19,7 +19,7 @@ def jobs() -> None:
     """List, show, cancel, edit, retry and remove jobs."""
 
 
-@app_command("ls")
+@app_command("ls", needs_code=False)
 @filter_options
 @click.option("--newest", is_flag=True, help="The newest first.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List so many.")
@@ -54,7 +54,7 @@ def list_jobs(
         click.echo(f"There are more than these {limit}; --limit or --all shows them.", err=True)
 
 
-@app_command()
+@app_command(needs_code=False)
 @click.argument("uuid", shell_complete=completions.jobs)
 @click.option("--no-history", is_flag=True, help="Leave out events, warnings and errors.")
 @click.option(

@@ -88,7 +88,7 @@ def bulk_options(jobs: completions.Completion) -> Callable[[F], F]:
     return decorate
 
 
-@app_command()
+@app_command(needs_code=False)
 @bulk_options(completions.unfinished_jobs)
 def cancel(app: str, selection: Selection) -> None:
     """Cancel jobs by uuid, or all that match filters.
@@ -107,7 +107,7 @@ def cancel(app: str, selection: Selection) -> None:
     _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
 
 
-@app_command()
+@app_command(needs_code=False)
 @bulk_options(completions.ended_jobs)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
 @click.option("--keep-counters", is_flag=True, help="Errors count on: a job that used them up gets one more try.")
@@ -132,7 +132,7 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
     _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
 
 
-@app_command("rm")
+@app_command("rm", needs_code=False)
 @bulk_options(completions.ended_jobs)
 @click.option("--damaged", is_flag=True, help="Remove the jobs named, whose documents make no sense.")
 @click.option("--no-on-discard", is_flag=True, help="Don't call on_discard of their classes.")

@@ -13,7 +13,7 @@ from zerog.cli.output import print_json
 from zerog.records.job import SUCCEEDED, TERMINAL
 
 
-@app_command("progress")
+@app_command("progress", needs_code=False)
 @click.argument("uuid", shell_complete=completions.jobs)
 @click.option("--follow", "is_followed", is_flag=True, help="Draw a live bar until the job has ended.")
 def show_progress(app: str, uuid: str, is_followed: bool) -> None:

@@ -8,7 +8,7 @@ from shlex import join
 import click
 
 from zerog.cli import completions
-from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.app_argument import app_command, load_shared, shown
 from zerog.cli.output import ListingGroup, described, operator, print_json_line
 from zerog.contracts.find import Count
 from zerog.records.commands import ALL
@@ -26,7 +26,7 @@ def queues() -> None:
     """
 
 
-@app_command("ls")
+@app_command("ls", needs_code=False)
 @click.option("--all", "everything", is_flag=True, help="Count all jobs, however many are scheduled.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a queue, as App.fleet.queues gives it.")
 def list_queues(app: str, everything: bool, as_json: bool) -> None:
@@ -64,11 +64,11 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
         table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED))
     make_console().print(table)
     if any(queue["capped"] for queue in found):
-        command = join(["zerog", "queues", "ls", app, "--all"])
+        command = join(["zerog", "queues", "ls", shown(app), "--all"])
         click.echo(f"Only the {COUNTED} oldest scheduled jobs were counted; {command} counts all.", err=True)
 
 
-@app_command()
+@app_command(needs_code=False)
 @click.argument("name", shell_complete=completions.queues)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to see.")
 def pause(app: str, name: str, reason: str) -> None:
@@ -91,7 +91,7 @@ def pause(app: str, name: str, reason: str) -> None:
         click.echo(flat(f"{_named(name)} paused already {described(fleet.paused().get(name))}."))
 
 
-@app_command()
+@app_command(needs_code=False)
 @click.argument("name", shell_complete=completions.queues)
 def resume(app: str, name: str) -> None:
     """Have workers claim from a paused queue again, within seconds.

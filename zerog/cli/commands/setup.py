@@ -15,7 +15,7 @@ from zerog.exceptions import ZerogError
 from zerog.support.texts import flat
 
 
-@app_command()
+@app_command(needs_code=False)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list: an object for each part.")
 def setup(app: str, as_json: bool) -> None:
     """Make what datastore and queue lack: tables, indexes.

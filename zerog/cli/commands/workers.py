@@ -34,7 +34,7 @@ def workers() -> None:
     """
 
 
-@app_command("ls")
+@app_command("ls", needs_code=False)
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a worker, as App.workers gives it.")
 def list_workers(app: str, as_json: bool) -> None:
     """List the workers that have a record, by name.
@@ -120,7 +120,7 @@ def choice_options(command: F) -> F:
     return argument(run)  # type: ignore[return-value]
 
 
-@app_command()
+@app_command(needs_code=False)
 @choice_options
 @click.option("--for-good", is_flag=True, help="They end once their jobs have, and are not replaced.")
 def drain(app: str, names: tuple[str, ...], chosen: dict[str, Any], for_good: bool, as_json: bool) -> None:
@@ -139,7 +139,7 @@ def drain(app: str, names: tuple[str, ...], chosen: dict[str, Any], for_good: bo
     _report(ordered, "drains for good" if for_good else "drains", as_json)
 
 
-@app_command()
+@app_command(needs_code=False)
 @choice_options
 def undrain(app: str, names: tuple[str, ...], chosen: dict[str, Any], as_json: bool) -> None:
     """Have drained workers claim again, within seconds.
