@@ -29,6 +29,11 @@ from zerog.records.operations import Append, Set
 
 COMMANDS: dict[str, list[list[str]]] = {
     "completion": [["bash"], ["zsh"]],
+    "copy": [
+        ["--from", "sqlite:///jobs.db", "--to", "sqlite:///copied.db", "--dry-run"],
+        ["--from", "sqlite:///jobs.db", "--to", "sqlite:///copied.db"],
+        ["--from", "\x1b[2J\n" + FORGED, "--to", "sqlite:///\x1b[2J\n" + FORGED],
+    ],
     "demo": [["--path", "hostile"]],
     "doctor": [[], ["--json"]],
     "jobs cancel": [["{waiting}"], ["--status", "scheduled", "--yes"], ["--json", "{ended}"], ["\x1b[2J\n" + FORGED]],
@@ -71,7 +76,7 @@ COMMANDS: dict[str, list[list[str]]] = {
 }
 """Arguments for each command; {each} stands for every job, one after the other."""
 
-WITHOUT_APP = {"completion", "demo"}
+WITHOUT_APP = {"completion", "copy", "demo"}
 
 
 def commands(group: click.Group = cli, path: str = "") -> Iterator[str]:
