@@ -15,6 +15,7 @@ from zerog.engine.operator import OperatorVerbs
 from zerog.engine.transitions import Claim
 from zerog.exceptions import AmbiguousWrite, InvalidValue, QueueError
 from zerog.records.fields import IN_QUEUE, PENDING
+from zerog.records.fingerprints import fingerprint
 from zerog.records.job import EXPIRED, WAITING, Document, check_head, check_layout, make_key
 from zerog.records.operations import Append, Max, Operation, apply
 from zerog.support.failpoints import failpoint
@@ -40,9 +41,10 @@ class RecoveryVerbs(OperatorVerbs):
         def operations(head: Document, now: str) -> list[Operation]:
             at = transitions.stamp(head, now)
             # The run's name lets its worker notice that it was taken for dead (``zerog.maintenance.losses``).
-            run = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
+            more = {"run": (head.get("owner") or {}).get("nonce")} if counter == "lost" else {}
+            more["fingerprint"] = fingerprint(str(head.get("jobType")), counter)
             build = transitions.build_of(head)
-            record = transitions.error_record(at, code, message, head.get("attempts"), build, **run)
+            record = transitions.error_record(at, code, message, head.get("attempts"), build, **more)
             return transitions.rescued(head, counter, record, now, self.kept(head))
 
         level = joblog.ERROR if counter == "crashes" else joblog.WARNING

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PENDING
+from zerog.records.fingerprints import fingerprint
 from zerog.records.job import (
     CANCELLED,
     CANCELLED_STATUS,
@@ -246,6 +247,7 @@ def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Opera
         return taken + waiting(now, 0)
     at = stamp(head, now)
     last = {"timestamp": at, "errorCode": INTERNAL_ERROR, "type": None, "msg": _cut(storable_text(why))}
+    last["fingerprint"] = fingerprint(str(head.get("jobType")), "given up")
     return [*taken, Set("lastError", last), *finished(head, INTERNAL_ERROR, at)]
 
 
@@ -313,7 +315,7 @@ def edited(changes: list[Operation], event: Document, now: str, keep: int) -> li
 def erred(record: Document, keep: int) -> list[Operation]:
     """Return the operations for an error: in the history and, shortened, in the head, for lists and filters."""
     last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
-    last |= {"build": record["build"]} if record.get("build") is not None else {}
+    last |= {name: record[name] for name in ("build", "fingerprint") if record.get(name) is not None}
     return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
 
 

@@ -16,6 +16,8 @@ class LastError(TypedDict):
     msg: str
     build: NotRequired[str]
     """The build of the code that recorded it, if it has one."""
+    fingerprint: NotRequired[str]
+    """The same for errors of one kind at one place of the code."""
 
 
 class Entry(TypedDict):
@@ -42,6 +44,9 @@ class ErrorEntry(TypedDict):
     attempt: NotRequired[int]
     build: NotRequired[str]
     run: NotRequired[str]
+    fingerprint: NotRequired[str]
+    where: NotRequired[str]
+    """Function and line of the job's own code."""
 
 
 class Progress(TypedDict):

@@ -14,7 +14,8 @@ class ErrorSchema(RecordSchema):
     """An error: ``timestamp``, ``errorCode`` and ``msg``; of an exception also ``type`` and ``traceback``.
 
     ``attempt`` is the run in which it happened, counted from 1, ``build`` the code that ran, and ``data`` what the job
-    itself attached to it.
+    itself attached to it. ``fingerprint`` is the same for errors of one kind at one place of the code; ``where`` names
+    that place and its line.
     """
 
     timestamp = Timestamp(required=True)
@@ -25,6 +26,8 @@ class ErrorSchema(RecordSchema):
     attempt = fields.Integer()
     build = fields.String()
     data = fields.Raw()
+    fingerprint = fields.String()
+    where = fields.String()
 
 
 class Error:
@@ -38,12 +41,14 @@ class Error:
     attempt: int | None
     build: str | None
     data: Any
+    fingerprint: str | None
+    where: str | None
 
     def __init__(self, **kwargs: Any) -> None:
         self.timestamp = kwargs.pop("timestamp", None) or datetime.now(UTC)
         self.errorCode = kwargs.pop("errorCode", 500)
         self.msg = kwargs.pop("msg", "")
-        for name in ("type", "traceback", "attempt", "build", "data"):
+        for name in ("type", "traceback", "attempt", "build", "data", "fingerprint", "where"):
             setattr(self, name, kwargs.pop(name, None))
         self.more: dict[str, Any] = kwargs
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zerog.engine.transitions import erred, error_record, event_record
 from zerog.exceptions import InvalidValue, SoftTimeout
 from zerog.jobs.error import Error
 from zerog.jobs.logfields import fields_of
+from zerog.jobs.origin import origin_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.stored import StoredJob
 from zerog.jobs.submit_options import check_delay
@@ -19,6 +20,9 @@ from zerog.support import jsonvalues
 from zerog.support.checks import plain_code
 from zerog.support.clock import from_text
 from zerog.support.texts import LOGGED, name_of, plain_traceback, shortened
+
+if TYPE_CHECKING:
+    from zerog.jobs.base import BaseJob
 
 log = logging.getLogger("zerog")
 
@@ -79,7 +83,7 @@ class HistoryMethods(StoredJob):
         for text in msgs:
             code, text = _error_code(errorCode, text)
             more, text = _error_data(self._data, text)
-            more.update(described(exception))
+            more.update(described(type(self), exception))  # type: ignore[arg-type]
             record = error_record(document.now(), code, text, self.attempts, document.build, **more)
             operations += [*erred(record, document.history_limit), Add("errorCount", 1)]
         document.write(operations, flush)
@@ -184,11 +188,15 @@ def _error_data(data: Any, msg: str) -> tuple[dict[str, Any], str]:
     return {"data": jsonvalues.copy(data)}, msg
 
 
-def described(exception: BaseException | None) -> dict[str, Any]:
-    """Return the type and traceback of an exception, for ``errors``; the traceback within MAX_TRACEBACK bytes."""
+def described(job_class: type[BaseJob], exception: BaseException | None) -> dict[str, Any]:
+    """Return type, traceback, fingerprint and place of an error, for ``errors``; the first two of an exception alone.
+
+    The traceback is within MAX_TRACEBACK bytes.
+    """
     if exception is None:
-        return {}
+        return origin_of(job_class, None)
     kind, module = name_of(type(exception)), str(type.__getattribute__(type(exception), "__module__"))
     text = shortened(jsonvalues.storable_text(plain_traceback(exception, MAX_TRACEBACK)), MAX_TRACEBACK)
     is_plain = module == "builtins" or isinstance(exception, SoftTimeout)  # as Timeout, the hard one, is
-    return {"type": kind if is_plain else f"{module}.{kind}", "traceback": text}
+    kind = kind if is_plain else f"{module}.{kind}"
+    return {"type": kind, "traceback": text, **origin_of(job_class, exception, kind)}

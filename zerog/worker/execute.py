@@ -67,7 +67,7 @@ def _not_started(
         return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
     at = stamp(head, to_text(app.clock.now()))
-    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(error))
+    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(job_class, error))
     keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
     operations = [*erred(record, keep), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
@@ -75,7 +75,9 @@ def _not_started(
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
     pause = retry_delay(job_class, errors, error)
     if pause.complaint:
-        complaint = error_record(at, INTERNAL_ERROR, pause.complaint, head["attempts"], build)
+        complaint = error_record(
+            at, INTERNAL_ERROR, pause.complaint, head["attempts"], build, **described(job_class, None)
+        )
         operations.append(Append("errors", complaint, keep))
     return Outcome("exception", REQUEUE, delay=pause.seconds, operations=operations, seq=1)
 
@@ -315,7 +317,8 @@ def _complain(job: BaseJob, complaint: str) -> None:
     """Record what is wrong with the class, without ``errorCount``: that counts failed runs, and this is none."""
     log.error("%s job %s: %s", job.logId, job.uuid, complaint, extra=fields_of(job))
     document = document_of(job)
-    record = error_record(document.now(), INTERNAL_ERROR, complaint, job.attempts, document.build)
+    more = described(type(job), None)
+    record = error_record(document.now(), INTERNAL_ERROR, complaint, job.attempts, document.build, **more)
     document.gathered(document.append, "errors", [record])
 
 
@@ -368,6 +371,7 @@ def _unhooked(job: BaseJob, error: BaseException) -> Outcome:
     """Return the outcome of a job whose own hooks fail: recorded without calling any of them."""
     message = f"a hook of the job failed: {message_of(error)}"
     document = document_of(job)
-    record = error_record(document.now(), INTERNAL_ERROR, message, job.attempts, document.build)
+    more = described(type(job), error)
+    record = error_record(document.now(), INTERNAL_ERROR, message, job.attempts, document.build, **more)
     operations = [*document.pending.take(), *erred(record, document.history_limit), Add("errorCount", 1)]
     return Outcome("exception", FINISH, INTERNAL_ERROR, operations=[*operations, Set("resultCode", INTERNAL_ERROR)])

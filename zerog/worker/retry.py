@@ -10,6 +10,7 @@ from zerog.engine import joblog, transitions
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import BaseJob, load_job, read_head
 from zerog.records.fields import NO_RESULT
+from zerog.records.fingerprints import fingerprint
 from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Operation
 from zerog.support import jsonvalues
@@ -63,6 +64,7 @@ def expire_run(app: App, claim: Claim, message: str) -> bool:
         pause = retry_delay(claim.job[0], errors, None) if _goes_on(app, claim, head, errors) else None
         reason = f"{message}. {pause.complaint}" if pause and pause.complaint else message
         record = transitions.error_record(now, INTERNAL_ERROR, reason, head["attempts"], app.build_id, type="Timeout")
+        record["fingerprint"] = fingerprint(head["jobType"], "Timeout")
         return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
 
     return engine.revoke_run(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)

@@ -24,6 +24,7 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.maintenance.losses import take_back
+from zerog.records.fingerprints import fingerprint
 from zerog.records.job import INTERNAL_ERROR
 from zerog.support.clock import Clock, to_text
 
@@ -137,6 +138,7 @@ def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Cl
     message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
     at = stamp(claim.head, to_text(clock.now()))
     record = error_record(at, INTERNAL_ERROR, message, claim.head.get("attempts"), build_of(claim.head))
+    record["fingerprint"] = fingerprint(str(claim.head.get("jobType")), type(error).__name__, "end")
     settlement.kind, settlement.result_code, settlement.status = "finish", INTERNAL_ERROR, None
     settlement.operations = erred(record, engine.kept(claim.head))
 
