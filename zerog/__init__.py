@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from zerog.jobs.base import WarningContinue as WarningContinue
     from zerog.jobs.base import WarningFinish as WarningFinish
     from zerog.jobs.migrations import migration as migration
+    from zerog.maintenance.rates import Rates as Rates
+    from zerog.maintenance.rates import TypeRates as TypeRates
     from zerog.records.fields import NO_RESULT as NO_RESULT
     from zerog.records.job import INTERNAL_ERROR as INTERNAL_ERROR
     from zerog.registry import JobRegistry as JobRegistry
@@ -88,6 +90,7 @@ _MODULES = {
         "WarningFinish",
     ),
     "zerog.jobs.migrations": ("migration",),
+    "zerog.maintenance.rates": ("Rates", "TypeRates"),
     "zerog.records.fields": ("NO_RESULT",),
     "zerog.records.job": ("INTERNAL_ERROR",),
     "zerog.registry": (

@@ -19,11 +19,14 @@ from zerog.exceptions import DatastoreError, InvalidValue, JobNotFound
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.base import BaseJob
 from zerog.jobs.progress import is_stalled
+from zerog.maintenance.rates import Rates, rates
 from zerog.records.attrs import error_texts, text_of
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
+from zerog.records.periods import HOURS, MINUTES
 from zerog.support.clock import Clock, to_text
 
 if TYPE_CHECKING:
+    from zerog.engine.engine import Engine
     from zerog.registry import JobRegistry
 
 PAGE = 500
@@ -234,6 +237,7 @@ class JobReader:
     """Reads jobs of one datastore; needs no class, but for ``errorsLeft`` of a job without a limit of its own."""
 
     clock: Clock
+    engine: Engine
     registry: JobRegistry
 
     @property
@@ -286,6 +290,20 @@ class JobReader:
             status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version, attrs
         )
         return filters.jobs(self.datastore, self.clock, self.registry.progress)
+
+    def rates(self, count: int = 60, *, hourly: bool = False) -> list[Rates]:
+        """Return what all workers did in each of the last ``count`` minutes, or hours, oldest first.
+
+        The last one is the current minute or hour, so far. Each has its ``start``, and by job type the number of runs
+        by outcome, the seconds that they took and that their jobs had waited; and how often workers lost their lease,
+        writes collided and sweeps repaired a job. Workers report with their heartbeats, so figures come up to 20
+        seconds late; those of runs after the last heartbeat of a killed worker are missing. Minutes are kept for a
+        day, hours for 60 days. Raises InvalidValue for a ``count`` below 1 or above what is kept.
+        """
+        kept = (HOURS if hourly else MINUTES).kept
+        if type(count) is not int or not 1 <= count <= kept:
+            raise InvalidValue(f"count={count!r:.80}; expected a whole number from 1 to {kept}")
+        return rates(self.engine, count, hourly)
 
     def count(
         self,

@@ -120,6 +120,8 @@ class Datastore:
     """True if other processes see the same documents."""
     forkable: ClassVar[bool] = True
     """True if a forked child may use what its parent has made, by connections of its own."""
+    collisions: int = 0
+    """Writes that were made again since another one had changed the document; a worker takes them into its figures."""
     scheme: ClassVar[str | None] = None
     """The scheme of its URLs, if its backend makes one engine of such a datastore and a queue on the same server."""
 
@@ -174,7 +176,7 @@ class Datastore:
             try:
                 return self.set_with_cas(key, value, token or 0)[1]
             except self.casException:
-                _back_off()
+                self.give_way()
         raise _collisions(key)
 
     def update(self, key: str, value: Document) -> int:
@@ -186,7 +188,7 @@ class Datastore:
             except self.casException:
                 if token is None:
                     raise
-                _back_off()
+                self.give_way()
         raise _collisions(key)
 
     def delete(self, key: str, cas: int | None = None) -> bool:
@@ -225,7 +227,7 @@ class Datastore:
             try:
                 token = self.set_with_cas(key, document, token)[1]
             except self.casException:
-                _back_off()
+                self.give_way()
                 continue
             return Mutation(token, changed, document.get("cancelRequested") is not None)
         raise _collisions(key)
@@ -283,6 +285,11 @@ class Datastore:
         each time.
         """
         return None
+
+    def give_way(self) -> None:
+        """Count a write that was refused because of another one, and wait up to 2 ms, so that the winner can finish."""
+        self.collisions += 1
+        SYSTEM.pause(random.uniform(0, 0.002))
 
     def close(self) -> None:
         """Close the connections. Harmless when repeated; a later call may open them again."""
@@ -353,11 +360,6 @@ def check_document(key: str, document: Any) -> None:
     if type(document) is not dict:
         raise InvalidValue(f"the document {key} must be a dict, not {type(document).__name__}; nothing was written")
     jsonvalues.check(document, key)
-
-
-def _back_off() -> None:
-    """Wait up to 2 ms, so that the winner of a collision can finish."""
-    SYSTEM.pause(random.uniform(0, 0.002))
 
 
 def _collisions(key: str) -> TooManyCollisions:

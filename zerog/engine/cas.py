@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from types import TracebackType
 
 from zerog.contracts.datastore import Datastore
@@ -44,6 +43,7 @@ class Attempts:
 
         ``unanswered``: how many writes may get no answer; 0 for a change that must not be stored twice.
         """
+        self._datastore = datastore
         self._most_unanswered = unanswered
         self._key = key
         self._clock = clock
@@ -65,7 +65,7 @@ class Attempts:
                 raise TooManyCollisions(
                     f"{self._key} was changed by others {TRIES} times in a row; this change is not stored"
                 ) from error
-            SYSTEM.pause(random.uniform(0, 0.002))  # let the winner finish
+            self._datastore.give_way()
             return True
         if isinstance(error, AmbiguousWrite):
             self.unanswered += 1

@@ -271,12 +271,12 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         return self.release(head["uuid"], RunGuard.of(head), "its claim was not answered", has_begun=False)
 
     def _take(self, key: str, head: Document, token: int, worker: WorkerIdentity, loaded: Any, nonce: str) -> Claim:
-        operations = transitions.claimed(head, worker, nonce, self._now())
+        operations, ready = transitions.claimed(head, worker, nonce, self._now()), transitions.ready_since(head)
         apply(head, operations)
         failpoint("claim.write")
         token = self.datastore.mutate(key, operations, cas=token).token
         failpoint("claim.written")
-        return Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded)
+        return Claim(key, head["uuid"], head["epoch"], nonce, token, head, loaded, ready=ready)
 
     def read_back(self, claims: Sequence[Claim]) -> list[Claim]:
         """Return those claims with a lost answer that are stored.

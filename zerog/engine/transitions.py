@@ -77,6 +77,8 @@ class Claim:
     """Start of the call that made it, by the worker's monotonic clock; 0.0 if unknown."""
     raw_head: Any = None
     """Unread head of a job that an engine claimed unread; ``Engine.load_claim`` makes ``head`` and ``job`` of it."""
+    ready: str = ""
+    """Since when the job could be taken; empty if that is its ``queuedAt``, or unknown."""
 
     @property
     def run(self) -> RunGuard:
@@ -174,6 +176,11 @@ def claimed(head: Document, worker: WorkerIdentity, nonce: str, now: str) -> lis
         Set("notBefore", None),
         Set("due", None),
     ]
+
+
+def ready_since(head: Document) -> str:
+    """Return when a waiting job could first be taken, as text; empty if its fields don't say."""
+    return max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
 
 
 _DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]

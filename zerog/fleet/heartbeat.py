@@ -11,6 +11,7 @@ from zerog.engine.cas import Attempts, refusals_of
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument
+from zerog.fleet.rates import RetiredRates
 from zerog.records.fields import is_count, is_name
 from zerog.records.job import Document
 from zerog.records.keys import WORKERS, worker_key
@@ -30,6 +31,7 @@ class WorkerRecords:
         self._datastore = engine.datastore
         self._clock = engine.clock
         self._refusals = refusals_of(engine.datastore)
+        self.rates = RetiredRates(engine)
 
     def renew(
         self,
@@ -53,7 +55,9 @@ class WorkerRecords:
             record, token = self.read_or_remove(key)
             stored = (record or {}).get("beat")
             beat = max(beat, int(stored or 0) + 1) if is_count(stored) else beat
+            made = first() if token is None else {}  # before the details, which may depend on it
             fields = {"beat": beat, "lease": worker.lease, **details()}
+            self._keep_rates(record or {}, fields)
             try:
                 with attempts:
                     if token is not None:
@@ -62,13 +66,22 @@ class WorkerRecords:
                     # Named before it has a record: a record that the directory doesn't name would stay for ever.
                     self._change_directory(worker.name, {"lease": worker.lease})
                     named = {"documentType": "zerog_worker", "worker": worker.name}
-                    self._datastore.create(key, {**named, **first(), **fields})
+                    self._datastore.create(key, {**named, **made, **fields})
                     return beat
             except CorruptDocument as error:
                 self._remove_unreadable(key, error)
 
-    def forget(self, name: str) -> None:
-        """Remove a worker's record, then its name."""
+    def _keep_rates(self, record: Document, fields: Document) -> None:
+        """Keep the figures of an earlier worker of the same name, which the record is about to lose."""
+        stored, new = record.get("rates"), fields.get("rates")
+        if isinstance(stored, dict) and isinstance(new, dict) and stored.get("id") != new["id"]:
+            self.rates.retire(stored)
+
+    def forget(self, name: str, rates: Document | None = None) -> None:
+        """Remove a worker's record, then its name; its figures are kept, in their last state if it is given here."""
+        self.rates.retire(
+            rates if rates is not None else (read_worker(self._datastore, name).fields or {}).get("rates")
+        )
         self._datastore.delete(worker_key(name))
         self._change_directory(name, None)
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import PUT_AGAIN
+from zerog.engine.transitions import ready_since
 from zerog.exceptions import ConfigurationError, CorruptDocument, QueueError
 from zerog.fleet.crew import Crew
 from zerog.maintenance.findings import LISTED, Commands, Finding
-from zerog.maintenance.redelivery import entry_of, ready_since
+from zerog.maintenance.redelivery import entry_of
 from zerog.records.job import Document, make_key
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr

@@ -21,6 +21,7 @@ from typing import Any
 
 from zerog.contracts.queue import Entry, Queue
 from zerog.engine.engine import Engine
+from zerog.engine.transitions import ready_since
 from zerog.exceptions import ConfigurationError, CorruptDocument, InvalidUuid, QueueError, ReservationLost
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.sweep import Course, Report
@@ -182,11 +183,6 @@ def entry_of(head: Document) -> Entry:
     options = head.get("queueKwargs")
     ttr = options.get("ttr") if isinstance(options, dict) else None
     return Entry(head.get("queueJobId"), head["uuid"], head.get("priority", 0), ttr)
-
-
-def ready_since(head: Document) -> str:
-    """Return when a waiting job could first be taken, as text; empty if its fields don't say."""
-    return max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
 
 
 def _is_before(head: Document, other: Document) -> bool:

@@ -41,8 +41,13 @@ class Report:
     heads: int = 0
     """Number of heads read of jobs that have not ended."""
 
+    @property
+    def repairs(self) -> int:
+        """Return how many jobs were repaired."""
+        return sum(map(len, (self.put_again, self.rescued, self.given_back, self.cancelled, self.expired)))
+
     def __bool__(self) -> bool:
-        return bool(self.put_again or self.rescued or self.given_back or self.cancelled or self.expired)
+        return self.repairs > 0
 
 
 class Course:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from zerog.records.operations import Document
+from zerog.records.periods import hours_in, minutes_in
 
 WORKERS = "zerog_workers"
 """Key of the document that names every worker with a record."""
@@ -29,6 +30,15 @@ COPIED_TO = "zerog_copied_to"
 
 COPIED_FROM = "zerog_copied_from"
 """Key of the note at the place to which ``zerog copy`` moves one."""
+
+RATES = "zerog_rates"
+"""Key of the document with the spans of the minutes and hours of which there are figures."""
+
+RETIRED_RATES = "zerog_rates_retired"
+"""Key of the document with the figures of workers that are gone."""
+
+MINUTE, HOUR = "zerog_rates_minute_", "zerog_rates_hour_"
+"""Beginnings of the keys of the figures as of the end of a minute, of an hour."""
 
 OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
@@ -91,6 +101,10 @@ KEYS = (
     Key(schedule_key(""), Role.SETTING, "a schedule", directory=SCHEDULES, names_in=_names("schedules")),
     Key(COPIED_TO, Role.PRESENCE, "where the jobs were copied to"),
     Key(COPIED_FROM, Role.PRESENCE, "where the jobs were copied from"),
+    Key(RATES, Role.PRESENCE, "the spans of minutes and hours with figures"),
+    Key(RETIRED_RATES, Role.PRESENCE, "figures of workers that are gone"),
+    Key(MINUTE, Role.PRESENCE, "figures as of a minute", directory=RATES, names_in=minutes_in),
+    Key(HOUR, Role.PRESENCE, "figures as of an hour", directory=RATES, names_in=hours_in),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""

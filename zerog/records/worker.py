@@ -67,6 +67,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "drain": _is_object,
     "config": _is_object,
     "process": _is_object,
+    "rates": _is_object,
     "descriptors": _is_object,
     "schedules": _is_object,
 }

@@ -24,6 +24,7 @@ from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
 from zerog.worker.settling import LONGEST_PAUSE, end_of, settle_once
+from zerog.worker.tally import Tally
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -76,6 +77,7 @@ class _Single:
             known = [list(known) for known in app.registry.versions()]
             return {"renewedAt": to_text(app.engine.now()), "knows": known, "held": self._held, "claiming": None}
 
+        self._tally = Tally(app.datastore)
         self._records = WorkerRecords(app.engine)
         self.keeper = Lease(self._records, worker, details, self._executor.revoke, app.clock, lambda: first)
         self._control = CommandPoller(
@@ -114,7 +116,7 @@ class _Single:
             return  # its record stays, so that other workers see the lease expire
         try:
             self._app.engine.unreserve()
-            self._records.forget(self._worker.name)
+            self._records.forget(self._worker.name, self._tally.to_record())
         except ZerogError as error:
             log.debug("the record of worker %s stays until its lease is over: %s", self._worker.name, error)
 
@@ -139,7 +141,9 @@ class _Single:
         while True:
             answer = settle_once(self._app.engine, settlement, self._app.clock)
             if not isinstance(answer, Exception):
-                joblog.settled([settlement], [end_of(settlement) if answer else "lost"])
+                end = [end_of(settlement) if answer else "lost"]
+                self._tally.settled([settlement], end)
+                joblog.settled([settlement], end)
                 return
             log.warning("job %s has ended and can't be settled yet: %s", settlement.claim.uuid, answer)
             self._app.clock.pause(pause)

@@ -29,6 +29,7 @@ from zerog.worker.holdings import Holdings
 from zerog.worker.outcome import Outcome
 from zerog.worker.pace import ClaimTimes, Pace
 from zerog.worker.settling import Outage, Postponed, end_of, settled_at_last
+from zerog.worker.tally import Tally
 from zerog.worker.waiting import POLL, Waiter
 
 log = logging.getLogger("zerog")
@@ -89,6 +90,8 @@ class Fetcher:
         self._refused = 0
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-fetcher", daemon=True)
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
+        self.tally = Tally(engine.datastore)
+        """The worker's figures of its runs."""
         self.counts: Counter[str] = Counter()
         self.drained = threading.Event()
         """Set while no job is in flight, and nothing was ready at the last poll or nothing is to be claimed at all."""
@@ -341,6 +344,7 @@ class Fetcher:
             self._in_flight -= len(answered)
             self.counts.update(ends)
             is_over = bool(answered) and not self._postponed
+        self.tally.settled(answered, ends)
         joblog.settled(answered, ends)
         self._settle_outage.note(trouble, is_over)
 

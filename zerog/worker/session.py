@@ -116,7 +116,9 @@ class Session:
         self._shutdown = Shutdown(
             app.engine, name, settings.grace, self._fetcher, self._executor, self._lease, reporter, stop_request, clock
         )
-        self._sweeping = SweepThread(app, name, settings.lease / 2, buried, stop_request.event, clock)
+        self._sweeping = SweepThread(
+            app, name, settings.lease / 2, buried, stop_request.event, clock, self._count_repairs
+        )
 
     def run(self, burst: bool) -> WorkerStats:
         """Work until the end is requested, or with ``burst`` until nothing is ready. Raises what is fatal."""
@@ -218,8 +220,12 @@ class Session:
         return self._lease.held and self._executor.broken() is None
 
     def _lose(self, why: str, is_outage: bool) -> None:
+        self._fetcher.tally.count("leaseLosses")
         self._fetcher.give_back_unstarted()  # first, or a slot that gets free begins one of them
         self._executor.revoke(why, is_outage)
+
+    def _count_repairs(self, number: int) -> None:
+        self._fetcher.tally.count("repairs", number)
 
     def _follow(self, orders: WorkerCommands) -> None:
         """Claim from the queues that are left; the running jobs continue."""
@@ -234,6 +240,7 @@ class Session:
 
     def _first(self) -> Document:
         """Return the fields that a new record of the worker starts with."""
+        self._fetcher.tally.begin_anew()
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -260,6 +267,7 @@ class Session:
             "renewedAt": to_text(self._app.engine.now()),
             "knows": [list(known) for known in self._app.registry.versions()],
             **self._fetcher.holdings.record(),
+            "rates": self._fetcher.tally.to_record(),
         }
 
     def _state(self) -> str:
@@ -330,10 +338,13 @@ class Session:
         self._lease.stop()
         self._executor.close()
         self._sweeping.release()
-        if self._fetcher.in_flight() <= len(released):
-            with suppress(ZerogError):
+        rates = self._fetcher.tally.to_record()
+        with suppress(ZerogError):
+            if self._fetcher.in_flight() <= len(released):
                 self._app.engine.unreserve()
-                self._records.forget(self._identity.name)
+                self._records.forget(self._identity.name, rates)
+            else:
+                self._records.rates.retire(rates)
         self._sweeping.join(1.0)
         return sum(released)
 

@@ -13,6 +13,7 @@ from zerog.exceptions import ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.jobs.discarding import discarder
 from zerog.maintenance.losses import bury, bury_if_gone
+from zerog.maintenance.rates import keep_rates
 from zerog.maintenance.reconcile import INTERVAL, Reconciler
 from zerog.support.clock import Clock
 
@@ -39,8 +40,10 @@ class SweepThread:
         buried: Sequence[tuple[str, bool]],
         ends: threading.Event,
         clock: Clock,
+        repaired: Callable[[int], None],
     ) -> None:
-        """``name``: the worker's. ``longest``: seconds between two sweeps, at most."""
+        """``name``: the worker's. ``longest``: seconds between two sweeps, at most. ``repaired``: takes numbers of jobs
+        that a sweep has repaired."""
         self._engine = app.engine
         self._publish = lambda: app.schedules.publish(name, app.build_id)
         self._scheduling = app.schedules.leader()
@@ -48,6 +51,7 @@ class SweepThread:
         self._reconciler = Reconciler(
             app.engine, name, clock, min(INTERVAL, longest), app.registry.kept, discarder(app)
         )
+        self._repaired = repaired
         self._buried = buried
         self._ends = ends
         self._clock = clock
@@ -83,7 +87,11 @@ class SweepThread:
             pause = min(sweep_in, self._submit_due())
 
     def _sweep(self) -> None:
-        self._leads = self._reconciler.turn() is not None
+        report = self._reconciler.turn()
+        self._leads = report is not None
+        if report is not None:
+            self._repaired(report.repairs)
+            keep_rates(self._engine)
 
     def _submit_due(self) -> float:
         """Submit the jobs of due ticks if this worker leads; return the seconds until a tick is due, or infinity."""

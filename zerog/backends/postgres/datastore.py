@@ -6,7 +6,6 @@ A change reads the row and writes it by compare-and-swap, in one statement each:
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -139,7 +138,7 @@ class PostgresDatastore(TermDatastore):
                     continue
             if self._replace(key, value, row):
                 return row[1] + 1
-            _back_off()
+            self.give_way()
         raise _collisions(key)
 
     def delete(self, key: str, cas: int | None = None) -> bool:
@@ -174,7 +173,7 @@ class PostgresDatastore(TermDatastore):
                 token = None
             if token is not None:
                 return Mutation(token[0], changed, draft.state.get("cancelRequested") is not None)
-            _back_off()
+            self.give_way()
         raise _collisions(key)
 
     def _head(self, key: str) -> tuple[Document | None, int | None]:
@@ -390,10 +389,6 @@ def _histories(added: list[tuple[Any, ...]], fallen: list[tuple[Any, ...]]) -> d
 def first_token() -> int:
     """Return a random first token for a new document, so that it differs from those of a deleted one of that key."""
     return int.from_bytes(os.urandom(7)) + 1
-
-
-def _back_off() -> None:
-    SYSTEM.pause(random.uniform(0, 0.002))
 
 
 def _collisions(key: str) -> TooManyCollisions:

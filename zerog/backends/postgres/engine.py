@@ -11,6 +11,7 @@ get different ones.
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
@@ -45,6 +46,10 @@ NOTHING = (None,) * 6
 
 OF_EACH_JOB = frozenset({"epoch", "attempts", "owner", "run", "startedAt", "updatedAt"})
 """Fields of a claim that the statement computes; all others are the same for each job."""
+
+
+_NOT_BEFORE = re.compile(r'"notBefore":"([^"]+)"')
+"""Finds in ``state``, to which a claim appends what it changes, the time from which a job could be taken."""
 
 
 class Left(NamedTuple):
@@ -173,7 +178,9 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         _, n, key, row_id, cas, lists, state, _, body, epoch, _, _ = answer
         nonce = f"{call.nonce}{n}"
         self._remember(nonce, Row(key, row_id, cas, lists, state, True, None))
-        return Claim(key, key.removeprefix(f"{DOCUMENT_TYPE}_"), epoch, nonce, cas, {}, raw_head=(state, body))
+        claim = Claim(key, key.removeprefix(f"{DOCUMENT_TYPE}_"), epoch, nonce, cas, {}, raw_head=(state, body))
+        claim.ready = max(_NOT_BEFORE.findall(state), default="")
+        return claim
 
     def _remember(self, nonce: str, row: Row) -> None:
         while len(self._claimed) >= REMEMBERED:
@@ -207,9 +214,11 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
                 continue
             nonce = call.next_nonce()
             draft = self.datastore.draft(each.row)
+            ready = transitions.ready_since(head)
             draft.apply(transitions.claimed(head, call.worker, nonce, self._now()))
             head = {**head, **draft.state}
             made[each.row.id] = Claim(each.row.key, each.uuid, head["epoch"], nonce, each.row.cas + 1, head, loaded)
+            made[each.row.id].ready = ready
             puts[each.row.id] = (*NOTHING, each.id)
             drafts.append(draft)
         self._move(moves)

@@ -301,8 +301,10 @@ class RedisEngine(DeferredClaims):
                 continue
             head, loaded = considered
             nonce = take.next_nonce()
+            ready = transitions.ready_since(head)
             changed = apply(head, transitions.claimed(head, take.worker, nonce, now))
             claim = Claim(make_key(each.uuid), each.uuid, head["epoch"], nonce, int(each.token), head, loaded)
+            claim.ready = ready
             made.append((claim, changed))
             commands.append(
                 {

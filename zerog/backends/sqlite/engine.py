@@ -348,11 +348,11 @@ class SqliteEngine(DeferredClaims):
             return None
         self._move_entry(sqlite, identity, Unclaimed())
         head, loaded = considered
-        operations = transitions.claimed(head, worker, nonce, self._now())
+        operations, ready = transitions.claimed(head, worker, nonce, self._now()), transitions.ready_since(head)
         token = self.datastore.rewrite(sqlite, row, head, apply(head, operations))
         if loaded is UNSEEN:
-            return Claim(key, uuid, head["epoch"], nonce, token, head, raw_head=UNSEEN)
-        return Claim(key, uuid, head["epoch"], nonce, token, head, loaded)
+            return Claim(key, uuid, head["epoch"], nonce, token, head, raw_head=UNSEEN, ready=ready)
+        return Claim(key, uuid, head["epoch"], nonce, token, head, loaded, ready=ready)
 
     def _move_entry(self, sqlite: sqlite3.Connection, identity: int, where: Unclaimed) -> None:
         if where.queue is not None:

@@ -1,0 +1,67 @@
+"""One worker's figures of its runs, for its record: kept in memory, written with its beat."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from zerog.engine.transitions import Settlement
+from zerog.records.operations import Document
+from zerog.records.rates import add_run, added, grown, nothing
+from zerog.support.clock import seconds_between
+
+
+class Tally:
+    """Counts runs and what belongs to none. Safe to share between threads."""
+
+    def __init__(self, datastore: Any) -> None:
+        self._datastore = datastore
+        self._changing = threading.Lock()
+        self._figures = nothing()
+        self._written: Document | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.id = os.urandom(8).hex()
+        """The name under which these figures are counted for all workers: that of a record's life."""
+
+    def settled(self, settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
+        """Count ended runs; ``ends`` as for ``joblog.settled``. A claim that was given back unbegun isn't one."""
+        with self._changing:
+            for settlement, end in zip(settlements, ends, strict=True):
+                if settlement.kind != "release" or settlement.seconds:
+                    head = settlement.claim.head
+                    job_type = str(head.get("jobType"))
+                    add_run(self._figures, job_type, end, settlement.seconds, _waited(settlement))
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to one of ``zerog.records.rates.COUNTS``."""
+        with self._changing:
+            self._figures[name] += number
+
+    def begin_anew(self) -> None:
+        """Leave what was written to a record that is gone to it: somebody else has counted that."""
+        with self._changing:
+            if self._written is not None:
+                self._figures = grown(self._figures, self._written)
+                self._written = None
+                self._begin()
+
+    def to_record(self) -> Document:
+        """Return the field of the worker's record."""
+        with self._changing:
+            self._figures["collisions"] += self._datastore.collisions
+            self._datastore.collisions = 0
+            self._written = added(self._figures)  # a copy
+            return {"id": self.id, **self._written}
+
+
+def _waited(settlement: Settlement) -> float:
+    """Return the seconds from when a job could be taken to its claim; 0 if its fields don't say."""
+    head = settlement.claim.head
+    try:
+        return seconds_between(settlement.claim.ready or str(head.get("queuedAt")), str(head.get("startedAt")))
+    except ValueError:
+        return 0.0
