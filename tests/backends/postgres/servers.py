@@ -131,6 +131,28 @@ class RunningServer(Server):
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}?{query}"
 
 
+class Standby(RunningServer):
+    """A replica of another server, which it follows until it is promoted."""
+
+    def __init__(self, primary: RunningServer) -> None:
+        self._primary = primary
+        super().__init__("standby", primary._binaries)
+
+    def _make(self) -> None:
+        user = unprivileged()
+        if user:
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        source = f"postgresql://{LOGIN}@127.0.0.1:{self._primary.port}/postgres"
+        data = str(self.folder / "data")
+        command = [*as_unprivileged(), str(self._binaries / "pg_basebackup"), "-d", source, "-D", data]
+        subprocess.run([*command, "-R", "-X", "stream", "-c", "fast"], check=True, capture_output=True, cwd=self.folder)
+
+    def promote(self) -> None:
+        """Make it the primary."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote(true, 60)")
+
+
 def unprivileged() -> pwd.struct_passwd | None:
     """The user that a server runs as if the tests are root's; it refuses to run as root."""
     if os.getuid() != 0:

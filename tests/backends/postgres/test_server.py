@@ -110,7 +110,10 @@ def test_a_user_who_may_not_make_tables() -> None:
         url = server.url(schema, login=f"{schema}:{PASSWORD}")
         error = failure(url)
         assert isinstance(error, ConfigurationError) and "zerog setup" in str(error)
-        assert PostgresDatastore(server.url(schema)).setup() == [f"schema {schema}", f"tables of {schema}, version 1"]
+        assert PostgresDatastore(server.url(schema)).setup() == [
+            f"schema {schema}",
+            f"tables of {schema}, version {tables.VERSION}",
+        ]
         error = failure(url)
         assert isinstance(error, ConfigurationError) and "permission denied" in str(error)
         for what in (f"USAGE ON SCHEMA {schema}", f"SELECT ON ALL TABLES IN SCHEMA {schema}"):
@@ -135,7 +138,7 @@ def test_tables_are_upgraded_beside_users_of_the_older_ones(monkeypatch: pytest.
     monkeypatch.setattr(tables, "STEPS", [*tables.STEPS, step])
     monkeypatch.setattr(tables, "VERSION", len(tables.STEPS))
     newer = PostgresDatastore(url)
-    assert newer.setup() == [f"tables of {newer.server.schema}, version 2"]
+    assert newer.setup() == [f"tables of {newer.server.schema}, version {tables.VERSION}"]
     assert newer.setup() == []
     newer.server.read("SELECT later FROM {schema}.zerog_documents", {}, "a test")
     older.mutate("key", [Set("a", 2), Append("events", 1)])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from zerog.backends.postgres import statements
+from zerog.backends.postgres import inspection, statements
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole, needs_body
 from zerog.backends.postgres.rows import (
     DERIVED,
@@ -39,6 +39,7 @@ from zerog.contracts.datastore import (
 )
 from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.contracts.terms import Place, TermDatastore
+from zerog.contracts.troubles import Trouble
 from zerog.exceptions import ConfigurationError, CorruptDocument, DatastoreError, TooManyCollisions
 from zerog.records.attrs import Term
 from zerog.records.fields import HISTORY
@@ -86,18 +87,10 @@ class PostgresDatastore(TermDatastore):
     @property
     def durability(self) -> str | None:  # type: ignore[override]
         """The durability by the server's settings, read each time; None if it can't be reached."""
-        names = ("fsync", "full_page_writes", "synchronous_commit", "wal_writer_delay")
-        query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s::text[])"
         try:
-            settings: dict[str, str] = dict(self.server.read(query, {"names": list(names)}, "durability"))
+            return inspection.durability(self.server)
         except (ConfigurationError, DatastoreError):
             return None
-        if settings["fsync"] != "on" or settings["full_page_writes"] != "on":
-            return "process"
-        if settings["synchronous_commit"] != "off":
-            return "fsync"
-        # Up to three times the writer's pause, in milliseconds, may be lost.
-        return "1s" if 3 * int(settings["wal_writer_delay"]) <= 1_000 else "process"
 
     def read_with_cas(self, key: str, head: bool = False) -> tuple[Document, int] | tuple[None, None]:
         if head:
@@ -231,6 +224,9 @@ class PostgresDatastore(TermDatastore):
         ((version,),) = self.server.read("SELECT current_setting('server_version')", {}, "its version")
         pooled = ", behind a connection pooler: waiting workers poll" if self.server.is_pooled else ""
         return f"PostgreSQL {version.split()[0]}{pooled}"
+
+    def troubles(self) -> list[Trouble]:
+        return [*inspection.troubles(self.server)]
 
     def now(self) -> datetime:
         return self.server.now()

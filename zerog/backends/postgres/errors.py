@@ -18,7 +18,7 @@ from zerog.exceptions import (
 MISCONFIGURED = {
     "28": "refuses this user or password",
     "3D000": "has no such database",
-    "42501": "does not grant a right that ZeroG needs",
+    "42501": "does not grant a right that ZeroG needs; zerog doctor names the GRANT",
     "0P000": "has no such role",
 }
 """Refusals that last until someone changes the URL or the server, by SQLSTATE or its class."""
@@ -51,7 +51,7 @@ NO_LOGIN = {
     "no pg_hba.conf entry": "admits no such login",
     "not permitted to log in": "refuses this user",
     "failed to resolve host": "can't be found: there is no such host",
-    "does not exist": "has no such database or user",
+    "does not exist": "has no such database or user; createdb creates a database",
     "permission denied": "does not grant a right that ZeroG needs",
     "unsupported startup parameter": "refuses an option of the URL",
 }
