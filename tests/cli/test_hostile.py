@@ -41,6 +41,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["{waiting}", "--set", "path=\x1b[2J\n" + FORGED, "--reason", "\x1b[2J", "--dry-run"],
         ["{waiting}", "--set", "\x1b[2J\n" + FORGED + "=x", "--reason", "\x1b[2J"],
     ],
+    "jobs errors": [["--status", "failed", "--status", "scheduled"], ["--json"], ["--type", "\x1b[2J\n" + FORGED]],
     "jobs ls": [["--all"], ["--all", "--errors"], ["--all", "--json"], ["--type", "\x1b[2J"]],
     "jobs retry": [["{ended}", "--reason", "\x1b[2J\n" + FORGED], ["{running}"]],
     "jobs rm": [["{ended}", "{running}"], ["{running}", "--damaged"]],

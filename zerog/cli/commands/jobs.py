@@ -1,4 +1,4 @@
-"""``zerog jobs ls`` and ``zerog jobs show``: list jobs, show one."""
+"""The group ``zerog jobs``, with ``ls`` and ``show``: list jobs, show one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from zerog.cli import completions
 from zerog.cli.app_argument import CommandGroup, app_command, load_shared
+from zerog.cli.commands.jobs_errors import errors
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import JobNotFound
@@ -82,3 +83,4 @@ def show(app: str, uuid: str, no_history: bool, as_json: bool) -> None:
 
 jobs.add_command(list_jobs)
 jobs.add_command(show)
+jobs.add_command(errors)
