@@ -26,7 +26,7 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
 from zerog.maintenance.entry_findings import missing_entries, refused_kinds
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
-from zerog.maintenance.fleet_findings import damaged_records, few_descriptors, missing_sweeps
+from zerog.maintenance.fleet_findings import few_descriptors, missing_sweeps, record_findings
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
@@ -104,7 +104,8 @@ class Doctor:
         diagnosis.findings += [finding for finding in symptoms.findings(self.zerog) if finding.count]
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
-        diagnosis.findings += damaged_records(self.engine, records, self.zerog)
+        living = _living(diagnosis, records)
+        diagnosis.findings += record_findings(self.engine, self.registry, records, living, self.zerog)
         diagnosis.findings += few_descriptors(records)
         if diagnosis.jobs:
             diagnosis.findings += missing_sweeps(self.engine, self.zerog)
@@ -137,9 +138,7 @@ class Doctor:
         return bool(self._beats.setdefault(worker, record.get("beat")) == record.get("beat"))
 
     def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record], examined: float) -> JobFindings:
-        silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
-        living = {name: record.fields for name, record in records.items() if record.fields and name not in silent}
-        crew = Crew(living)
+        crew = Crew(_living(diagnosis, records))
         symptoms = JobFindings(self.engine, self.registry, self._watch, crew)
         for status in (QUEUED, SCHEDULED, RUNNING):
             read, most = 0, max(examined, RUNNING_EXAMINED) if status == RUNNING else examined
@@ -294,6 +293,12 @@ class Doctor:
                 "set the clocks; delays go by the datastore's, what runs note by this one",
                 True,
             )
+
+
+def _living(diagnosis: Diagnosis, records: dict[str, Record]) -> dict[str, dict[str, Any]]:
+    """Return the records of the workers that are not known to be silent."""
+    silent = {worker["worker"] for worker in diagnosis.workers if worker["silent"]}
+    return {name: record.fields for name, record in records.items() if record.fields and name not in silent}
 
 
 def _unreachable(queue: str, error: ZerogError) -> Finding:

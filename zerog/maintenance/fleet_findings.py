@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from zerog.contracts.queue import DEFAULT
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
 from zerog.maintenance.findings import Commands, Finding
+from zerog.maintenance.schedule_findings import schedule_findings
 from zerog.records.commands import paused_in
 from zerog.records.fields import is_count, is_name, is_timestamp
 from zerog.records.keys import QUEUES, SWEEPER, WORKERS
 from zerog.records.worker import Record, read_record
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr
+
+if TYPE_CHECKING:
+    from zerog.records.job import Document
+    from zerog.registry import JobRegistry
 
 NOT_SWEPT = 120.0
 """Seconds since the last sweep after which no process sweeps: twelve times a worker's pause between two."""
@@ -22,6 +28,18 @@ SCARCE = 0.8
 """Share of its file descriptors from which on a worker is reported."""
 
 RECORDS = "records of the engine are damaged"
+
+
+def record_findings(
+    engine: Engine,
+    registry: JobRegistry,
+    workers: dict[str, Record],
+    living: Mapping[str, Document],
+    zerog: Commands,
+) -> Iterator[Finding]:
+    """Find faults in the engine's own documents; ``living``: the records of ``workers`` that are not silent."""
+    yield from damaged_records(engine, workers, zerog)
+    yield from schedule_findings(engine, registry, living, zerog)
 
 
 def damaged_records(engine: Engine, workers: dict[str, Record], zerog: Commands) -> Iterator[Finding]:

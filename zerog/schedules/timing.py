@@ -84,9 +84,9 @@ class Timing:
         return f"{self._simulated(_EPOCH).explain()}, {self.timezone}"
 
     def _simulated(self, after: datetime) -> Any:
-        cronsim = _cronsim()
+        cronsim, local = _cronsim(), after.astimezone(zone_of(self.timezone))
         try:
-            return cronsim.CronSim(self.cron, after.astimezone(zone_of(self.timezone)))
+            return cronsim.CronSim(self.cron, local)
         except (cronsim.CronSimError, AssertionError, ValueError) as error:
             raise InvalidValue(f"cron={self.cron!r:.80} can't be read: {_why(error)}.") from None
 
