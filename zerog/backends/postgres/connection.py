@@ -13,6 +13,8 @@ try:
     from psycopg import waiting
     from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
     from psycopg.types.numeric import Int8Dumper
+
+    from zerog.backends.postgres.arrays import LiteralArray, TextArray
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"postgresql:// needs psycopg, which can't be imported ({error}); {how_to_install('postgres')}"
@@ -79,6 +81,8 @@ def open_connection(conninfo: str, timeout: float, name: str) -> Connection:
         version = connection.info.server_version // 10_000
         raise ConfigurationError(f"{name} is PostgreSQL {version}; expected {OLDEST} or newer")
     connection.adapters.register_dumper(int, Int8Dumper)  # by the size of a number the statement would be another one
+    for dumper in (TextArray, LiteralArray):  # the last one is for %s, the other one for %b
+        connection.adapters.register_dumper(list, dumper)
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     # A pooler makes up the process number that it gives its clients.
     connection.is_pooled = row is None or row[0] != connection.info.backend_pid

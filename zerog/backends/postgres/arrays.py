@@ -1,0 +1,61 @@
+"""Send lists as parameters of a statement, each for a cast to an array's type that the statement has.
+
+psycopg's own dumpers look at every element for the type of the array, which took a third of the client's time for a
+submit. Every statement of this backend names the types, so the server needs none from the client.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+_TEXT = 25
+"""The number of the type text."""
+
+_EMPTY = struct.pack("!iii", 0, 0, _TEXT)
+_FIRST = struct.Struct("!iiiii")
+_LENGTH = struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
+
+
+class LiteralArray(Dumper):
+    """A list of texts, numbers, truth values and None, as an array's literal."""
+
+    format = Format.TEXT
+    oid = 0
+
+    def dump(self, obj: list[Any]) -> bytes:
+        """Return the literal. Raises UnicodeEncodeError for a text that is no UTF-8."""
+        return f"{{{','.join(map(_literal, obj))}}}".encode()
+
+
+class TextArray(Dumper):
+    """A list of texts and None in binary, which spares escaping the JSON in them."""
+
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: list[str | None]) -> bytes:
+        """Return the array. Raises UnicodeEncodeError for a text that is no UTF-8."""
+        if not obj:
+            return _EMPTY
+        parts = [_FIRST.pack(1, None in obj, _TEXT, len(obj), 1)]
+        for text in obj:
+            if text is None:
+                parts.append(_NULL)
+            else:
+                data = text.encode()
+                parts += (_LENGTH.pack(len(data)), data)
+        return b"".join(parts)
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is str:
+        text = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
+    return repr(value)
