@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.datastore import Datastore
-from zerog.contracts.find import CAP, NEWEST, OLDEST, ORDERS, Count, FindQuery
+from zerog.contracts.find import CAP, NEWEST, OLDEST, ORDERS, Count, FindQuery, Page
 from zerog.exceptions import DatastoreError, InvalidValue, JobNotFound
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.base import BaseJob
@@ -23,6 +23,7 @@ from zerog.maintenance.rates import Rates, rates
 from zerog.records.attrs import error_texts, text_of
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
 from zerog.records.periods import HOURS, MINUTES
+from zerog.support import jsonvalues
 from zerog.support.clock import Clock, to_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 PAGE = 500
 """Heads read at a time, and so in memory."""
+
+EXAMINED = 5_000
+"""Heads that are read for one page, at most."""
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 """Bound for jobs since a time: a damaged text, in place of a timestamp, is above it."""
@@ -111,11 +115,37 @@ class Query:
     def heads(self, datastore: Datastore, clock: Clock) -> Iterator[Document]:
         """Yield the heads of the matching jobs as they are stored, in order. Raises DatastoreError."""
         query = self._query(datastore)
-        text = self.error if query.error is None else None
-        is_picky = (text, self.code, self.build, self.schema_version) != (None,) * 4
+        is_picky = self._is_picky(query)
         most = None if is_picky else self.limit
         heads = self._stalled(datastore, query, clock) if self.stalled else self._heads(datastore, query, most)
         yield from islice((head for head in heads if not is_picky or self._fits(head)), self.limit)
+
+    def page(self, datastore: Datastore, clock: Clock, after: str | None, limit: int) -> Page:
+        """Return up to ``limit`` heads of matching jobs, in order, and the start of the next page.
+
+        ``after``: that of the previous page, None for the first one. At most EXAMINED heads are read, so a page may be
+        empty and not be the last one. Raises DatastoreError if the datastore can't list.
+        """
+        query = replace(self._query(datastore), after=after, limit=limit)
+        if self.stalled:
+            stalled = self._stalled(datastore, query, clock)
+            heads = [head for head in stalled if query.is_ahead(_place(head), query.start)]
+            return _cut([head for head in heads if self._fits(head)], limit, None)
+        if not self._is_picky(query):
+            return datastore.find(query)
+        found: list[Document] = []
+        for _ in range(EXAMINED // PAGE):
+            page = datastore.find(replace(query, after=after, limit=PAGE))
+            found += filter(self._fits, page.heads)
+            after = page.after
+            if after is None or len(found) >= limit:
+                break
+        return _cut(found, limit, after)
+
+    def _is_picky(self, query: FindQuery) -> bool:
+        """Return True if there is a filter that the datastore isn't asked for."""
+        text = self.error if query.error is None else None
+        return (text, self.code, self.build, self.schema_version) != (None,) * 4
 
     def fits(self, head: Document, now: datetime) -> bool:
         """Return True if a document that is stored elsewhere matches."""
@@ -203,6 +233,17 @@ def _are_attributes(given: object) -> bool:
     if not isinstance(given, Mapping):
         return False
     return all(type(n) is str and n and type(value) in (str, int, float, bool) for n, value in given.items())
+
+
+def _place(head: Document) -> list[str]:
+    return [str(head.get("createdAt")), KEY_PREFIX + str(head.get("uuid"))]
+
+
+def _cut(heads: list[Document], limit: int, after: str | None) -> Page:
+    """Return the first heads as a page; the next one starts behind them, or at ``after`` if these are all."""
+    if len(heads) <= limit:
+        return Page(heads, after)
+    return Page(heads[:limit], jsonvalues.encode(_place(heads[limit - 1])))
 
 
 def readable(datastore: Datastore, uuid: str, head: bool = False) -> Document:

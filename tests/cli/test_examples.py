@@ -29,7 +29,7 @@ STAND_IN = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 QUICKER = {"--watch 35": "--watch 0.1", "--every 30": "--every 0.1"}
 """Options of examples that wait, and shorter ones for tests."""
 
-LONG = ("zerog worker ", "zerog reconcile myapp:app --every ")
+LONG = ("zerog worker ", "zerog reconcile myapp:app --every ", "zerog web ")
 """They run until a signal ends them."""
 
 PLAYED_ELSEWHERE = "zerog demo"
@@ -166,7 +166,7 @@ def is_at_work(process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a command that runs for ever prints that it does something."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
-        if re.search("runs|queue again", log.read_text()):
+        if re.search("runs|queue again|Serving", log.read_text()):
             return
         time.sleep(0.02)
     raise AssertionError(f"it did not come to work: {log.read_text()}")

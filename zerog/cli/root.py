@@ -11,8 +11,6 @@ from zerog.cli.commands.copy import copy
 from zerog.cli.commands.demo import demo
 from zerog.cli.commands.doctor import doctor
 from zerog.cli.commands.jobs import jobs
-from zerog.cli.commands.jobs_bulk import cancel, remove, retry
-from zerog.cli.commands.jobs_edit import edit
 from zerog.cli.commands.progress import show_progress
 from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
@@ -22,6 +20,7 @@ from zerog.cli.commands.schema import schema
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
 from zerog.cli.commands.types import types
+from zerog.cli.commands.web import web
 from zerog.cli.commands.worker import worker
 from zerog.cli.commands.workers import workers
 from zerog.cli.errors import EXIT_CODES
@@ -39,8 +38,6 @@ def cli() -> None:
     """
 
 
-for _command in (cancel, edit, remove, retry):
-    jobs.add_command(_command)
 for _command in (
     completion,
     copy,
@@ -56,6 +53,7 @@ for _command in (
     show_progress,
     submit,
     types,
+    web,
     worker,
     workers,
 ):

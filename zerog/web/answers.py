@@ -1,0 +1,185 @@
+"""What answers hold, as marshmallow schemas: for the description alone, documents are passed on as they are."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from marshmallow import INCLUDE, fields, validate
+from marshmallow import Schema as StrictSchema
+
+from zerog.jobs import answers
+
+
+class Schema(StrictSchema):
+    """An answer, which later versions may add to."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+def _text(nullable: bool = False) -> fields.String:
+    return fields.String(required=True, allow_none=nullable)
+
+
+def _whole(nullable: bool = False) -> fields.Integer:
+    return fields.Integer(required=True, allow_none=nullable)
+
+
+def _object(nullable: bool = False) -> fields.Dict:
+    return fields.Dict(required=True, allow_none=nullable)
+
+
+def _flag() -> fields.Boolean:
+    return fields.Boolean(required=True)
+
+
+def _list(part: Any) -> fields.List[Any]:
+    return fields.List(part, required=True)
+
+
+class Problem(Schema):
+    """Why a request was refused, and what that means for the job (RFC 9457)."""
+
+    type = _text()
+    title = _text()
+    status = _whole()
+    detail = _text()
+    effect = _text()
+    errors = fields.Raw(metadata={"description": "Messages by field."})
+
+
+def _of_answer(answer: type) -> type[StrictSchema]:
+    """Return the schema of a typed dict."""
+    return Schema.from_dict({name: _field(hint) for name, hint in get_type_hints(answer).items()}, name=answer.__name__)
+
+
+def _field(hint: Any) -> fields.Field[Any]:
+    parts = get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+    kinds = [part for part in parts if part is not NoneType]
+    options: dict[str, Any] = {"required": True, "allow_none": len(kinds) < len(parts)}
+    kind = kinds[0] if len(kinds) == 1 else None
+    if get_origin(kind) is Literal:
+        return fields.String(validate=validate.OneOf(get_args(kind)), **options)
+    if get_origin(kind) is list:
+        return fields.List(fields.Dict(), **options)
+    if kind in _SIMPLE:
+        simple: fields.Field[Any] = _SIMPLE[kind](**options)
+        return simple
+    return fields.Dict(**options) if isinstance(kind, type) or get_origin(kind) is dict else fields.Raw(**options)
+
+
+_SIMPLE: dict[Any, Any] = {str: fields.String, int: fields.Integer, float: fields.Float, bool: fields.Boolean}
+
+Progress = _of_answer(answers.Progress)
+Info = _of_answer(answers.Info)
+
+
+class Data(Schema):
+    """The result of a job."""
+
+    data = fields.Raw(required=True, allow_none=True)
+    status = _text()
+    result = _whole()
+
+
+class StoredDocument(Schema):
+    """A job as it is stored, with its token."""
+
+    cas = fields.String(required=True, metadata={"description": "The token, for If-Match of an edit."})
+    document = _object()
+    history = fields.Dict(
+        required=True, metadata={"description": "By list: `first` and `total` numbers of entries, `next` start."}
+    )
+
+
+class Page(Schema):
+    """A page of jobs. It may be empty and still not be the last one."""
+
+    jobs = _list(fields.Nested(Progress))
+    next = fields.String(required=True, allow_none=True, metadata={"description": "`cursor` of the next page."})
+
+
+class Count(Schema):
+    """A number of jobs."""
+
+    number = _whole()
+    is_capped = fields.Boolean(required=True, metadata={"description": "True if there may be more."})
+
+
+class Submitted(Schema):
+    """A job that was stored."""
+
+    uuid = _text()
+    status = _text()
+    links = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class Status(Schema):
+    """The status that a job has now."""
+
+    uuid = _text()
+    status = _text()
+
+
+class Edited(Schema):
+    """What an edit changed."""
+
+    uuid = _text()
+    written = _flag()
+    changed = fields.Dict(required=True, metadata={"description": "By parameter: `old` and `new`."})
+
+
+class Type(Schema):
+    """A type of jobs that can be submitted."""
+
+    jobType = _text()
+    title = _text(True)
+    summary = _text(True)
+    schemaVersion = fields.Float(required=True)
+    params = _object()
+
+
+class Types(Schema):
+    """All types."""
+
+    types = _list(fields.Nested(Type))
+
+
+class Queue(Schema):
+    """A queue."""
+
+    name = _text()
+    waiting = _whole(True)
+    scheduled = _whole(True)
+    workers = _whole()
+    paused = _object(True)
+    capped = _flag()
+
+
+class Queues(Schema):
+    """All known queues."""
+
+    queues = _list(fields.Nested(Queue))
+
+
+class Paused(Schema):
+    """Whether a queue is paused now."""
+
+    name = _text()
+    paused = _flag()
+    changed = _flag()
+
+
+class WorkerList(Schema):
+    """Workers and their states."""
+
+    workers = _list(fields.Dict())
+
+
+class Anything(Schema):
+    """An object."""
+
+
+class Value(Schema):
+    """Any JSON value."""

@@ -1,0 +1,164 @@
+"""What requests may hold: queries and bodies, as marshmallow schemas."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
+
+from zerog.contracts.find import NEWEST, ORDERS
+from zerog.records.fields import is_timestamp
+from zerog.records.job import KEY_PREFIX, STATUSES, is_uuid
+from zerog.web.fields import Body, Flag, Moment, Number, Text, Uuid, Whole
+
+LONGEST_PAGE = 200
+"""Jobs on one page."""
+
+LONGEST_HISTORY = 1_000
+"""Entries of each list of a history on one page."""
+
+LONGEST_WAIT = 10 * 365 * 86_400
+"""Seconds of a delay or a limit."""
+
+
+class Cursor(fields.String):
+    """The start of a page: what the answer of the previous one named."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=validate.Length(1, 500), **options)
+
+    def _deserialize(self, value: Any, *arguments: Any, **more: Any) -> Any:
+        text = super()._deserialize(value, *arguments, **more)
+        try:
+            place = json.loads(urlsafe_b64decode(text.encode("ascii")))
+            time, key = place
+            uuid = key.removeprefix(KEY_PREFIX)
+            if is_timestamp(time) and time.isprintable() and uuid != key and is_uuid(uuid):
+                return json.dumps(place)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            pass
+        raise ValidationError("Not a cursor; expected what the previous page named as next.")
+
+
+def cursor_of(after: str | None) -> str | None:
+    """Return the start of a page as text for a query; None for None."""
+    return None if after is None else urlsafe_b64encode(after.encode()).decode()
+
+
+class Times(Schema):
+    """Filters that are counted, too."""
+
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    type = Text(metadata={"description": "The job type."})
+    queue = Text()
+    since = Moment(metadata={"description": "Only jobs that were submitted then or later."})
+    until = Moment(metadata={"description": "Only jobs that were submitted then or earlier."})
+
+
+class Filters(Times):
+    """Filters of a list."""
+
+    error = Text(metadata={"description": "The type of the last error, or a part of its message."})
+    code = Whole(metadata={"description": "The result code, or that of the last error."})
+    stalled = Flag(metadata={"description": "Only running jobs that are shown as stalled."})
+    build = Text(metadata={"description": "The build of the code that recorded the last error."})
+    schema_version = Number(metadata={"description": "The stored version of the class."})
+    order = fields.String(load_default=NEWEST, validate=validate.OneOf(ORDERS))
+    limit = Whole(load_default=50, validate=validate.Range(1, LONGEST_PAGE))
+
+
+class Listing(Filters):
+    """The query of a list."""
+
+    cursor = Cursor(metadata={"description": "`next` of the previous page, with the same filters."})
+
+
+class History(Schema):
+    """Which entries of a history are wanted."""
+
+    start = Whole(
+        load_default=0,
+        validate=validate.Range(0, 10**12),
+        metadata={"description": "The number of the first entry, counted from the job's first one, 0."},
+    )
+    limit = Whole(load_default=100, validate=validate.Range(0, LONGEST_HISTORY))
+
+
+class Dump(Schema):
+    """The query of the earlier API's dump."""
+
+    showLogs = Flag(load_default=False, metadata={"description": "With events, warnings and errors."})
+
+
+class DryRun(Schema):
+    """Whether an edit is only tried."""
+
+    dry_run = Flag(load_default=False, metadata={"description": "Write nothing; answer what would change."})
+
+
+class Submission(Body):
+    """A new job. Every option is one of ``App.submit``."""
+
+    type = Text(required=True, metadata={"description": "The job type."})
+    params = fields.Dict(keys=fields.String(), load_default=dict, metadata={"description": "Its parameters."})
+    uuid = Uuid(metadata={"description": "Chosen by the client, so that a second try can't make a second job."})
+    delay = Number(validate=validate.Range(0, LONGEST_WAIT), metadata={"description": "Seconds."})
+    at = Moment(metadata={"description": "Not before then."})
+    expires = Number(
+        validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False), metadata={"description": "Seconds."}
+    )
+    priority = Whole(validate=validate.Range(-1_000, 1_000))
+    queue = Text(200)
+    headers = fields.Dict(keys=fields.String(), values=fields.String())
+    parent = Uuid()
+    max_errors = Whole(validate=validate.Range(1, 1_000_000))
+    timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
+    soft_timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
+
+    @validates_schema
+    def _check_start(self, data: dict[str, Any], **_more: Any) -> None:
+        if "delay" in data and "at" in data:
+            raise ValidationError("Give either this or delay, not both.", "at")
+
+
+class Params(Body):
+    """The parameters of a job, as the whole body."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class Reason(Body):
+    """Why something is done."""
+
+    reason = Text(load_default="", metadata={"description": "For the job's events or the log."})
+
+
+class Retry(Reason):
+    """How a job runs again."""
+
+    reset = Flag(load_default=True, metadata={"description": "With all counters at 0."})
+
+
+class Edit(Body):
+    """New values of parameters."""
+
+    params = fields.Dict(keys=fields.String(), required=True, validate=validate.Length(1))
+    reason = Text(required=True, metadata={"description": "For the job's events."})
+    retry = Flag(load_default=False, metadata={"description": "Let a job that has ended run again."})
+
+
+class Workers(Body):
+    """Which workers are meant: by name, by host, or all; one of these."""
+
+    names = fields.List(Text(200), validate=validate.Length(1, 1_000))
+    host = Text(200)
+    all = Flag(validate=validate.Equal(True))
+
+
+class Drain(Workers):
+    """How workers are drained."""
+
+    for_good = Flag(load_default=False, metadata={"description": "They end once their jobs have."})
