@@ -31,7 +31,7 @@ class Here:
         await self.inner({**scope, "client": HERE}, receive, send)
 
 
-def explored(examples: int, **options: Any) -> tuple[Counter[str], list[str]]:
+def explored(examples: int) -> tuple[Counter[str], list[str]]:
     """Requests by check, and descriptions of failures."""
     app = make_app()
     ended(app), ended(app, "bad"), waiting(app), waiting(app, delay=600)
@@ -44,7 +44,7 @@ def explored(examples: int, **options: Any) -> tuple[Counter[str], list[str]]:
             "operations": [{**CROSS, "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, 422]}}}],
         }
     )
-    served = Here(asgi(app, hosts=["testserver", "localhost"], **options))
+    served = Here(asgi(app, hosts=["testserver", "localhost"], longest_stream=0.02))
     schema = schemathesis.openapi.from_asgi("/openapi.json", served, config=config)
     checks, failures = Counter[str](), []
     for event in from_schema(schema).execute():

@@ -183,3 +183,7 @@ class Anything(Schema):
 
 class Value(Schema):
     """Any JSON value."""
+
+
+class Events(Schema):
+    """A stream of server-sent events."""

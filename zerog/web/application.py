@@ -30,6 +30,7 @@ from zerog.web.endpoints import ENDPOINTS
 from zerog.web.guard import LONGEST_BODY, Guard
 from zerog.web.page import page
 from zerog.web.problems import Problem, problem_of
+from zerog.web.streams import LONGEST, MOST, Streams
 from zerog.web.take import body_of, query_of
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -53,6 +54,8 @@ def asgi(
     prefix: str = "",
     read_only: bool = False,
     longest_body: int = LONGEST_BODY,
+    longest_stream: float = LONGEST,
+    most_streams: int = MOST,
     target: str = "MODULE:APP",
 ) -> ASGIApp:
     """Return the REST API as an ASGI application.
@@ -63,13 +66,15 @@ def asgi(
     job's document without its history and with secrets hidden, of a submit a dict with its ``jobType``, else None.
     ``tokens``: a file of bearer tokens, see ``read_tokens``. ``hosts``: the names that requests may address; by default
     those of this machine, and any with authentication. ``prefix``: the path below which a proxy shows this application.
-    ``read_only`` refuses all that changes jobs. ``longest_body``: bytes. ``target``: what commands that ``doctor``
+    ``read_only`` refuses all that changes jobs. ``longest_body``: bytes. ``longest_stream``: seconds after
+    which a stream ends, to be begun again; ``most_streams`` at once. ``target``: what commands that ``doctor``
     offers call the app. Raises ConfigurationError.
     """
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ConfigurationError(f"prefix={prefix!r:.80}; expected a path such as /zerog, without a slash at its end")
     access = access_of(authorize, read_tokens(tokens) if isinstance(tokens, str) else tokens)
-    site = Site(App(app) if isinstance(app, str) else app, access, target, read_only)
+    opened = App(app) if isinstance(app, str) else app
+    site = Site(opened, access, target, Streams(opened, longest_stream, most_streams), read_only)
     if hosts is None:
         names = None if access.is_authenticated else LOOPBACK_NAMES
     else:
@@ -101,6 +106,8 @@ async def _serve(site: Site, endpoints: dict[str, Endpoint], request: Request) -
     try:
         endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
         check_first(site, request, endpoint)
+        if endpoint.is_stream:
+            return await _streamed(site, endpoint, request)
         body = await body_of(endpoint, request)
         return await run_in_threadpool(_answered, site, endpoint, request, body)
     except Problem as problem:
@@ -110,14 +117,28 @@ async def _serve(site: Site, endpoints: dict[str, Endpoint], request: Request) -
 def _answered(site: Site, endpoint: Endpoint, request: Request, body: Any) -> Response:
     """Answer a request, in a thread."""
     try:
-        call = Call(site, request, endpoint.action)
-        if not endpoint.is_about_a_job and endpoint.action != "submit":
-            call.permit()
-        call.query = query_of(endpoint, request)
+        call = _call(site, endpoint, request)
         call.body = {} if endpoint.body is None else endpoint.body.take(body)
         return _response(endpoint.handler(call), request)
     except Exception as error:  # a class's own code, too, may raise anything
         return _response(problem_of(error).answer(), request)
+
+
+async def _streamed(site: Site, endpoint: Endpoint, request: Request) -> Response:
+    try:
+        response: Response = await endpoint.handler(await run_in_threadpool(_call, site, endpoint, request))
+        return response
+    except Exception as error:
+        return _response(problem_of(error).answer(), request)
+
+
+def _call(site: Site, endpoint: Endpoint, request: Request) -> Call:
+    """Return a request with its values checked, if the client may make it. Raises Problem, ValidationError."""
+    call = Call(site, request, endpoint.action)
+    if not endpoint.is_about_a_job and endpoint.action != "submit":
+        call.permit()
+    call.query = query_of(endpoint, request)
+    return call
 
 
 def _response(answer: Answer, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema
 from starlette.requests import Request
@@ -13,9 +13,11 @@ from zerog.app import App
 from zerog.exceptions import JobNotFound
 from zerog.records.job import Document, check_shown, make_key
 from zerog.web.access import Access
-from zerog.web.answer import Answer
 from zerog.web.fields import Body
 from zerog.web.problems import Problem
+
+if TYPE_CHECKING:
+    from zerog.web.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Site:
     access: Access
     target: str
     """What commands call the app."""
+    streams: Streams
     is_read_only: bool = False
 
 
@@ -88,7 +91,8 @@ class Endpoint:
     method: str
     path: str
     action: str
-    handler: Callable[[Call], Answer]
+    handler: Callable[[Call], Any]
+    """Returns an Answer; of a stream a coroutine of a Response."""
     summary: str
     answers: Mapping[int, tuple[str, type[Schema] | None]]
     """By status: its meaning, and the schema of the content (None: no content)."""
@@ -98,6 +102,7 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of the request that matter, and what for."""
     group: str = "Jobs"
+    is_stream: bool = False
 
     @property
     def is_about_a_job(self) -> bool:

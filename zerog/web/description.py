@@ -114,7 +114,9 @@ def _operation(endpoint: Endpoint, problems: tuple[int, ...]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, (meaning, schema) in endpoint.answers.items():
         responses[str(status)] = {"description": meaning}
-        if schema is not None:
+        if schema is answers.Events:
+            responses[str(status)]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        elif schema is not None:
             content: Any = {} if schema is answers.Value else schema
             responses[str(status)]["content"] = {"application/json": {"schema": content}}
     of_body = () if endpoint.body is None else OF_A_BODY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zerog.web import actions, answers, fleet, jobs, requests
+from zerog.web import actions, answers, fleet, jobs, requests, streams
 from zerog.web.call import Endpoint
 
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an earlier answer: 304 if nothing has changed."}
@@ -124,6 +124,30 @@ JOBS = (
         "Remove a job that has ended, with its history",
         {204: ("It is gone.", None)},
         CONFLICT,
+    ),
+)
+
+STREAMS = (
+    Endpoint(
+        "GET",
+        _JOB + "/stream",
+        "read",
+        streams.one_job,
+        "Server-sent events of a job: its progress, what changes, its end",
+        {200: ("Events.", answers.Events), 204: ("It has ended, and the client knows how.", None)},
+        MISSING,
+        headers={"Last-Event-ID": "The last event that was received: if nothing has changed since, it isn't repeated."},
+        is_stream=True,
+    ),
+    Endpoint(
+        "GET",
+        "/jobs/stream",
+        "list",
+        streams.many_jobs,
+        "Server-sent events of the jobs that match filters",
+        {200: ("Events.", answers.Events)},
+        query=requests.Filters(),
+        is_stream=True,
     ),
 )
 
@@ -284,4 +308,4 @@ EARLIER = (
     ),
 )
 
-ENDPOINTS = (*JOBS, *REST, *EARLIER)
+ENDPOINTS = (*JOBS, *STREAMS, *REST, *EARLIER)
