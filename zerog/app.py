@@ -14,7 +14,6 @@ from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob, declaration_of
 from zerog.jobs.discarding import discarder
-from zerog.jobs.following import JobFollower
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
@@ -50,7 +49,7 @@ else:
     J = TypeVar("J", bound=BaseJob)
 
 
-class App(ScheduleVerbs, JobReader, JobFollower):
+class App(ScheduleVerbs, JobReader):
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or

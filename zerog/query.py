@@ -18,6 +18,7 @@ from zerog.contracts.find import CAP, NEWEST, OLDEST, ORDERS, Count, FindQuery, 
 from zerog.exceptions import DatastoreError, InvalidValue, JobNotFound
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.base import BaseJob
+from zerog.jobs.following import JobFollower
 from zerog.jobs.progress import is_stalled
 from zerog.maintenance.rates import Rates, rates
 from zerog.records.attrs import error_texts, text_of
@@ -274,7 +275,7 @@ def readable_heads(datastore: Datastore, uuids: Collection[str]) -> dict[str, Do
     return heads
 
 
-class JobReader:
+class JobReader(JobFollower):
     """Reads jobs of one datastore; needs no class, but for ``errorsLeft`` of a job without a limit of its own."""
 
     clock: Clock

@@ -187,3 +187,13 @@ class Value(Schema):
 
 class Events(Schema):
     """A stream of server-sent events."""
+
+
+class Probe(Schema):
+    """The answer to a probe."""
+
+    status = _text()
+
+
+class Exposition(Schema):
+    """Figures in Prometheus's text format."""

@@ -135,7 +135,7 @@ async def _streamed(site: Site, endpoint: Endpoint, request: Request) -> Respons
 def _call(site: Site, endpoint: Endpoint, request: Request) -> Call:
     """Return a request with its values checked, if the client may make it. Raises Problem, ValidationError."""
     call = Call(site, request, endpoint.action)
-    if not endpoint.is_about_a_job and endpoint.action != "submit":
+    if not endpoint.is_about_a_job and endpoint.action not in ("submit", "probe"):
         call.permit()
     call.query = query_of(endpoint, request)
     return call

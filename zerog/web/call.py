@@ -112,6 +112,7 @@ class Endpoint:
 
 def check_first(site: Site, request: Request, endpoint: Endpoint) -> None:
     """Refuse what can be refused before anything is read. Raises Problem."""
-    site.access.check(request, endpoint.action)
+    if endpoint.action != "probe":
+        site.access.check(request, endpoint.action)
     if site.is_read_only and endpoint.method != "GET":
         raise Problem(403, "ReadOnly", "This server only shows jobs.")

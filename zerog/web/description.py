@@ -115,7 +115,9 @@ def _operation(endpoint: Endpoint, problems: tuple[int, ...]) -> dict[str, Any]:
     for status, (meaning, schema) in endpoint.answers.items():
         responses[str(status)] = {"description": meaning}
         if schema is answers.Events:
-            responses[str(status)]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+            responses[str(status)]["content"] = {"text/event-stream": {"schema": {"type": "object"}}}
+        elif schema is answers.Exposition:
+            responses[str(status)]["content"] = {"text/plain": {"schema": {"type": "string"}}}
         elif schema is not None:
             content: Any = {} if schema is answers.Value else schema
             responses[str(status)]["content"] = {"application/json": {"schema": content}}

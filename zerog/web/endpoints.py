@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zerog.web import actions, answers, fleet, jobs, requests, streams
+from zerog.web import actions, answers, fleet, health, jobs, metrics, requests, streams
 from zerog.web.call import Endpoint
 
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an earlier answer: 304 if nothing has changed."}
@@ -251,6 +251,36 @@ REST = (
     ),
 )
 
+OPERATIONS = (
+    Endpoint(
+        "GET",
+        "/healthz",
+        "probe",
+        health.healthz,
+        "Whether this server answers",
+        {200: ("It does.", answers.Probe)},
+        group="Operations",
+    ),
+    Endpoint(
+        "GET",
+        "/readyz",
+        "probe",
+        health.readyz,
+        "Whether datastore and queue can be reached; a refusal says which can't",
+        {200: ("They can.", answers.Probe)},
+        group="Operations",
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        "measure",
+        metrics.metrics,
+        "Figures for Prometheus",
+        {200: ("Its text format.", answers.Exposition)},
+        group="Operations",
+    ),
+)
+
 EARLIER = (
     Endpoint(
         "POST",
@@ -308,4 +338,4 @@ EARLIER = (
     ),
 )
 
-ENDPOINTS = (*JOBS, *STREAMS, *REST, *EARLIER)
+ENDPOINTS = (*JOBS, *STREAMS, *REST, *OPERATIONS, *EARLIER)
