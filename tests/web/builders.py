@@ -36,6 +36,7 @@ class Count(zerog.BaseJob):
 
     JOB_TYPE = "count"
     TITLE = "Word count"
+    ATTRIBUTES = ("path",)
 
     class Params(Schema):
         path = fields.String(required=True, validate=validate.Length(1, 50))
@@ -80,5 +81,6 @@ def waiting(app: zerog.App, **options: Any) -> str:
 
 
 def client(app: zerog.App | str, where: tuple[str, int] = HERE, **options: Any) -> TestClient:
-    """A client on this machine."""
+    """A client on this machine; what streams to it ends soon."""
+    options = {"longest_stream": 0.05, **options}
     return TestClient(asgi(app, **options), base_url="http://localhost", client=where, follow_redirects=False)

@@ -125,6 +125,8 @@ FILTERS = [
     {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00+01:00"},
     {"until": "2000-01-01T00:00:00Z"},
     {"error": "bad", "type": "count"},
+    {"attr": "path=bad"},
+    {"attr": "path=good", "status": "queued"},
 ]
 
 
@@ -153,6 +155,9 @@ def _given(filters: dict[str, str]) -> dict[str, Any]:
         "until": datetime.fromisoformat,
     }
     given = {name: kinds.get(name, str)(value) for name, value in filters.items()}
+    if "attr" in given:
+        name, _, value = given.pop("attr").partition("=")
+        given["attrs"] = {name: value}
     given["job_type"] = given.pop("type", None)
     return {"order": "newest", **given}
 
@@ -161,6 +166,22 @@ def test_counts(app: zerog.App, api: TestClient) -> None:
     ended(app), waiting(app), waiting(app)
     assert api.get("/jobs/count").json() == {"number": 3, "is_capped": False}
     assert api.get("/jobs/count?status=queued&type=count").json()["number"] == 2
+
+
+def test_counts_by_attributes(app: zerog.App, api: TestClient) -> None:
+    waiting(app), ended(app, "bad"), ended(app, "bad")
+    assert api.get("/jobs/count?attr=path%3Dbad").json()["number"] == 2
+    assert api.get("/jobs/count?attr=bad").status_code == 422
+
+
+def test_rates_are_those_of_the_app(app: zerog.App, api: TestClient) -> None:
+    app.submit("idle")
+    zerog.Worker(app).run(burst=True)
+    shown = api.get("/rates?count=2").json()["rates"]
+    assert len(shown) == 2
+    assert sum(each["types"]["idle"]["runs"]["succeeded"] for each in shown if "idle" in each["types"]) == 1
+    assert len(api.get("/rates?hourly=true").json()["rates"]) == 60
+    assert api.get("/rates?count=0").status_code == 422
 
 
 def test_cancel_and_too_late(app: zerog.App, api: TestClient) -> None:

@@ -47,7 +47,10 @@ def _submitted(call: Call, job_type: str, params: dict[str, Any], options: dict[
 def links_of(call: Call, uuid: str) -> dict[str, str]:
     """Return the addresses of a job by what they are for."""
     job = f"/jobs/{uuid}"
-    paths = {"progress": "", **{name: f"/{name}" for name in ("info", "data", "document", "cancel", "retry", "params")}}
+    paths = {
+        "progress": "",
+        **{name: f"/{name}" for name in ("info", "data", "document", "stream", "cancel", "retry", "params")},
+    }
     return {name: call.link(job + path) for name, path in paths.items()}
 
 

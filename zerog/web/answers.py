@@ -197,3 +197,9 @@ class Probe(Schema):
 
 class Exposition(Schema):
     """Figures in Prometheus's text format."""
+
+
+class RateList(Schema):
+    """Rates of minutes or hours."""
+
+    rates = _list(fields.Dict())

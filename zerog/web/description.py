@@ -156,6 +156,8 @@ def _mended(_converter: Any, field: fields.Field[Any], **_more: Any) -> dict[str
     """Return what apispec doesn't derive from a field: its pattern, format, least number of members."""
     if isinstance(field, Uuid):
         return {"format": "uuid"}
+    if isinstance(field, requests.Attribute):
+        return {"pattern": r"^[^=\u0000-\u001f\u007f-\u009f]+=[^\u0000-\u001f\u007f-\u009f]*$"}
     for validator in field.validators:
         if isinstance(field, fields.Dict) and isinstance(validator, validate.Length):
             return {"minProperties": validator.min}

@@ -242,6 +242,16 @@ REST = (
     ),
     Endpoint(
         "GET",
+        "/rates",
+        "read",
+        fleet.rates,
+        "What workers did in each of the last minutes or hours",
+        {200: ("Rates, the oldest first.", answers.RateList)},
+        query=requests.Periods(),
+        group="Fleet",
+    ),
+    Endpoint(
+        "GET",
         "/doctor",
         "diagnose",
         fleet.diagnose,

@@ -17,7 +17,7 @@ LONGEST_TEXT = 500
 LINE = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z"
 """Text without control characters and halves of surrogate pairs."""
 
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?").fullmatch
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?").fullmatch
 _WHOLE = re.compile(r"-?\d{1,15}").fullmatch
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?").fullmatch
 

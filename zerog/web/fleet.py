@@ -7,6 +7,7 @@ from typing import Any
 from zerog.exceptions import ConfigurationError, InvalidValue
 from zerog.jsonschema import described_type, parameters_of
 from zerog.maintenance.doctor import Doctor
+from zerog.maintenance.rates import to_json
 from zerog.web.answer import Answer
 from zerog.web.call import Call
 
@@ -67,6 +68,12 @@ def undrain(call: Call) -> Answer:
 def _chosen(call: Call) -> tuple[dict[str, Any], list[str]]:
     body = call.body
     return {"host": body.get("host"), "everyone": body.get("all", False)}, body.get("names", [])
+
+
+def rates(call: Call) -> Answer:
+    """Return what workers did in each of the last minutes or hours."""
+    shown = call.app.rates(call.query["count"], hourly=call.query["hourly"])
+    return Answer({"rates": [to_json(each) for each in shown]})
 
 
 def diagnose(call: Call) -> Answer:

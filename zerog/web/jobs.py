@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from marshmallow import ValidationError
+
 from zerog.exceptions import UnknownJobType
 from zerog.query import Query
 from zerog.records.fields import HISTORY
@@ -72,7 +74,7 @@ def dump(call: Call) -> Answer:
 
 def list_jobs(call: Call) -> Answer:
     """Return a page of the jobs that match."""
-    filters = dict(call.query)
+    filters = checked(call)
     limit, after = filters.pop("limit"), filters.pop("cursor", None)
     page = query_of(filters).page(call.app.datastore, call.app.clock, after, limit)
     now = call.app.clock.now()
@@ -82,10 +84,19 @@ def list_jobs(call: Call) -> Answer:
 
 def count(call: Call) -> Answer:
     """Return how many jobs match, up to a cap."""
-    found = query_of(dict(call.query)).count(call.app.datastore)
+    found = query_of(checked(call)).count(call.app.datastore)
     return Answer({"number": found.number, "is_capped": found.is_capped})
+
+
+def checked(call: Call) -> dict[str, Any]:
+    """Return the filters of a request. Raises ValidationError for those that the datastore has no index of."""
+    if "attr" in call.query and not call.app.datastore.can_find_terms:
+        raise ValidationError({"attr": ["The datastore has no index of attributes."]})
+    return dict(call.query)
 
 
 def query_of(filters: dict[str, Any]) -> Query:
     """Return the filters of a request as a query."""
-    return Query(job_type=filters.pop("type", None), **filters)
+    pairs = [given.partition("=") for given in filters.pop("attr", ())]
+    attrs = {name: value for name, _, value in pairs}
+    return Query(job_type=filters.pop("type", None), attrs=attrs or None, **filters)

@@ -47,6 +47,16 @@ def cursor_of(after: str | None) -> str | None:
     return None if after is None else urlsafe_b64encode(after.encode()).decode()
 
 
+class Attribute(Text):
+    """An attribute and the value that a job has, as ``NAME=VALUE``."""
+
+    def _deserialize(self, value: Any, *arguments: Any, **more: Any) -> Any:
+        text: str = super()._deserialize(value, *arguments, **more)
+        if text.find("=") < 1:
+            raise ValidationError("Expected NAME=VALUE.")
+        return text
+
+
 class Times(Schema):
     """Filters that are counted, too."""
 
@@ -55,16 +65,26 @@ class Times(Schema):
     queue = Text()
     since = Moment(metadata={"description": "Only jobs that were submitted then or later."})
     until = Moment(metadata={"description": "Only jobs that were submitted then or earlier."})
+    attr = fields.List(
+        Attribute(),
+        validate=validate.Length(1, 8),
+        metadata={"description": "An attribute as NAME=VALUE; may be repeated, then all have to fit."},
+    )
 
 
 class Filters(Times):
     """Filters of a list."""
 
     error = Text(metadata={"description": "The type of the last error, or a part of its message."})
-    code = Whole(metadata={"description": "The result code, or that of the last error."})
+    code = Whole(
+        validate=validate.Range(-(10**15) + 1, 10**15 - 1),
+        metadata={"description": "The result code, or that of the last error."},
+    )
     stalled = Flag(metadata={"description": "Only running jobs that are shown as stalled."})
     build = Text(metadata={"description": "The build of the code that recorded the last error."})
-    schema_version = Number(metadata={"description": "The stored version of the class."})
+    schema_version = Number(
+        validate=validate.Range(0, 10**6), metadata={"description": "The stored version of the class."}
+    )
     order = fields.String(load_default=NEWEST, validate=validate.OneOf(ORDERS))
     limit = Whole(load_default=50, validate=validate.Range(1, LONGEST_PAGE))
 
@@ -73,6 +93,13 @@ class Listing(Filters):
     """The query of a list."""
 
     cursor = Cursor(metadata={"description": "`next` of the previous page, with the same filters."})
+
+
+class Periods(Schema):
+    """Which minutes or hours are wanted."""
+
+    count = Whole(load_default=60, validate=validate.Range(1, 24 * 60))
+    hourly = Flag(load_default=False)
 
 
 class History(Schema):

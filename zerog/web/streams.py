@@ -21,7 +21,7 @@ from zerog.jobs.watching import Watcher
 from zerog.records.job import TERMINAL
 from zerog.web.answer import revision, to_json
 from zerog.web.call import Call
-from zerog.web.jobs import query_of
+from zerog.web.jobs import checked, query_of
 from zerog.web.problems import Problem
 
 log = logging.getLogger("zerog")
@@ -79,7 +79,9 @@ class Streams:
     async def jobs(self, call: Call) -> Response:
         """Return the stream of the jobs that match filters."""
         lists = self._lists.setdefault(asyncio.get_running_loop(), Watcher(self._read_lists, PAUSE))
-        return self._response(_list_events(lists, tuple(sorted(call.query.items()))))
+        return self._response(
+            _list_events(lists, tuple(sorted((name, _hashable(value)) for name, value in checked(call).items())))
+        )
 
     def _response(self, events: AsyncGenerator[ServerSentEvent]) -> Response:
         if self.running >= self.most:
@@ -120,6 +122,10 @@ class Streams:
             return error
         now = self.app.clock.now()
         return [self.app.registry.progress(head, now) for head in page.heads]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _event(name: str, data: Any, state: str) -> ServerSentEvent:

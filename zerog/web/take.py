@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 from starlette.requests import ClientDisconnect, Request
 
 from zerog.web.call import Endpoint
@@ -14,8 +14,12 @@ from zerog.web.problems import Problem
 
 def query_of(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     """Return the checked values of the query. Raises ValidationError by name."""
-    given: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    known = {} if endpoint.query is None else endpoint.query.load_fields
     for name, value in request.query_params.multi_items():
+        if isinstance(known.get(name), fields.List):
+            given.setdefault(name, []).append(value)
+            continue
         if name in given:
             raise ValidationError({name: ["Given twice."]})
         given[name] = value

@@ -8,9 +8,9 @@ import click
 
 from zerog.cli import completions
 from zerog.cli.app_argument import CommandGroup, app_command, load_shared
-from zerog.cli.commands.jobs_errors import errors
 from zerog.cli.commands.jobs_bulk import cancel, remove, retry
 from zerog.cli.commands.jobs_edit import edit
+from zerog.cli.commands.jobs_errors import errors
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import JobNotFound
@@ -83,8 +83,5 @@ def show(app: str, uuid: str, no_history: bool, as_json: bool) -> None:
         print_sheet(shown, the_app.clock.now(), the_app.registry.undeclared(document))
 
 
-jobs.add_command(list_jobs)
-jobs.add_command(show)
-jobs.add_command(errors)
-for _command in (cancel, edit, list_jobs, remove, retry, show):
+for _command in (cancel, edit, errors, list_jobs, remove, retry, show):
     jobs.add_command(_command)
