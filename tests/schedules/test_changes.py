@@ -169,6 +169,15 @@ def test_a_damaged_schedule_and_directory_are_made_anew_by_a_deploy(desk: Desk) 
     assert desk.jobs() == desk.ticks(1)
 
 
+def test_a_schedule_that_can_t_be_stored_keeps_no_other_from_it(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.declare("s")
+    desk.damage({"format": 2})
+    desk.declare("t", build="2")
+    assert "schedule s of this program can't be stored" in caplog.text
+    assert desk.shown("t")["state"] == "active"
+    assert desk.stored("s")["format"] == 2
+
+
 # while a leader works
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zerog.engine.engine import Engine
-from zerog.exceptions import ConfigurationError, InvalidValue, ScheduleNotFound, UnknownJobType
+from zerog.exceptions import ConfigurationError, DatastoreError, InvalidValue, ScheduleNotFound, UnknownJobType
 from zerog.records.job import Document, is_uuid, make_key
 from zerog.schedules import record
 from zerog.schedules.definition import Definition, check_schedule_name
@@ -19,6 +20,8 @@ from zerog.support.clock import to_text
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
+
+log = logging.getLogger("zerog")
 
 LONGEST_TEXT = 500
 """Characters of a reason."""
@@ -65,26 +68,34 @@ class Schedules:
         return {name: definition.digest for name, definition in sorted(self.declared.items())}
 
     def publish(self, worker: str, build: str | None) -> None:
-        """Store the declared schedules that differ from what the code has last been known to declare."""
+        """Store the declared schedules that differ from what the code has last been known to declare.
+
+        One that can't be stored is logged and keeps its former definition. Raises the datastore's errors.
+        """
         by = Author(worker, build, is_code=True)
         for name, definition in self.declared.items():
-            template = self._calls.template_of(definition)
+            try:
+                self._publish(name, definition, by)
+            except DatastoreError:
+                raise
+            except Exception:
+                log.exception("schedule %s of this program can't be stored; what was stored before holds", name)
 
-            def change(
-                before: Schedule | None, definition: Definition = definition, template: Document | None = template
-            ) -> Document | None:
-                now = self._engine.now()
-                if before is None:
-                    return record.made(definition, template, now, by)
-                if (before.fields["code"] or {}).get("digest") != definition.digest:
-                    return record.changed(before, definition, template, now, by)
-                is_older = (before.fields["template"] or {}).get("schemaVersion") != (template or {}).get(
-                    "schemaVersion"
-                )
-                is_own = not before.fields["byHand"] and before.fields["removed"] is None
-                return {**before.fields, "template": template} if is_older and is_own else None
+    def _publish(self, name: str, definition: Definition, by: Author) -> None:
+        template = self._calls.template_of(definition)
+        version = (template or {}).get("schemaVersion")
 
-            self._records.change(name, change, mend=True)
+        def change(before: Schedule | None) -> Document | None:
+            now = self._engine.now()
+            if before is None:
+                return record.made(definition, template, now, by)
+            if (before.fields["code"] or {}).get("digest") != definition.digest:
+                return record.changed(before, definition, template, now, by)
+            is_own = not before.fields["byHand"] and before.fields["removed"] is None
+            is_older = (before.fields["template"] or {}).get("schemaVersion") != version
+            return {**before.fields, "template": template} if is_older and is_own else None
+
+        self._records.change(name, change, mend=True)
 
     def leader(self) -> ScheduleLeader:
         """Return what a leading worker calls to decide and submit ticks."""
