@@ -17,7 +17,7 @@ from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
-from zerog.jobs.submit import SubmitOptions, submit_all, submit_one, validated_all
+from zerog.jobs.submit import SubmitOptions, accept, validated_all
 from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
@@ -191,6 +191,7 @@ class App(ScheduleVerbs, JobReader):
         timeout: float | None = None,
         soft_timeout: float | None = None,
         connection: Any = None,
+        unique: Sequence[str | int | None] | None = None,
     ) -> J:
         """Submit a job and return it; once this returns, the job is not lost.
 
@@ -203,16 +204,17 @@ class App(ScheduleVerbs, JobReader):
         ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT.
         ``connection``: submit in its transaction, with which the job comes to exist or vanishes; a connection of
         psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's PostgreSQL database or SQLite
-        file. Raises UnknownJobType, InvalidValue, marshmallow's ValidationError with messages by field, CasMismatch if
-        the uuid is another job's, ConfigurationError if jobs can't be submitted on the connection, and what the
-        datastore raises; nothing is stored then.
+        file. ``unique``: a key, such as ``("invoice", 42)``, in place of that of the class's UNIQUE: the job of this
+        type and key is returned if there is one. Raises UnknownJobType, InvalidValue, marshmallow's ValidationError
+        with messages by field, CasMismatch if the uuid is another job's, ConfigurationError if jobs can't be submitted
+        on the connection, and what the datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         attributes = declaration_of(job_class).validated({} if params is None else params)
         if uuid is not None:
             attributes["uuid"] = uuid
         limits = max_errors, timeout, soft_timeout, expires
-        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection)
+        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection, unique)
         return cast("J", self._submit(job_class, [attributes], options, None if uuid is None else params or {})[0])
 
     def submit_many(
@@ -255,10 +257,7 @@ class App(ScheduleVerbs, JobReader):
             self._attach(job)
             jobs.append(job)
         with within(managers_of(self._submit_middleware, jobs)):
-            if params is not None:
-                submit_one(self.engine, jobs[0], delay, limits, options.connection, params)
-            else:
-                submit_all(self.engine, jobs, delay, limits, options.connection)
+            accept(self.engine, jobs, delay, limits, options, params)
         return jobs
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:

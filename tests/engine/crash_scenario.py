@@ -21,8 +21,9 @@ from zerog.exceptions import Cancelled
 from zerog.maintenance.losses import take_back
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.fields import NEW
-from zerog.records.job import TERMINAL, Document, make_key, new_document
+from zerog.records.job import TERMINAL, Document, make_key, new_document, new_uuid
 from zerog.records.operations import Add, Append, Set, apply
+from zerog.records.unique import unique_lock
 from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
@@ -76,6 +77,7 @@ class Lives:
         self.engine.retry(mended)
         self.engine.put_again_all([self.leave_pending()], "its writer did not")
         self.enqueue()
+        self.be_unique()
         self.be_refused()
 
     def submit(self, number: int, delay: float = 0, **fields: Any) -> str:
@@ -97,6 +99,18 @@ class Lives:
         self.engine.datastore.create(make_key(document["uuid"]), document)
         self.engine.enqueue(document["uuid"])
         self.write_down(document["uuid"])
+
+    def be_unique(self) -> None:
+        """Submit a job of a key, give it other parameters, and remove it with its lock."""
+        document = new_document("test", 1.0, to_text(self.engine.clock.now()))
+        document |= {"number": 10, "uniqueLock": unique_lock("test", ["key"], "started")}
+        [made] = self.engine.submit_unique([document])
+        uuid = str(made.document["uuid"])
+        self.write_down(uuid)
+        again = {**document, "uuid": new_uuid()}
+        self.engine.submit_unique([again], replace=lambda _head, _index: [Set("replaced", True)])
+        self.engine.cancel(uuid)
+        self.discard(uuid)
 
     def be_refused(self) -> None:
         """Have a job refused whose kind no earlier life has listed, with all others that wait."""

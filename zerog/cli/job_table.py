@@ -54,11 +54,12 @@ COLUMNS = {
         Column("AGE", is_number=True),
         Column("DUE", is_number=True),
         Column("QUEUE", least=8),
+        Column("KEY", least=8),
         Column("LAST ERROR"),
     )
 }
 
-EXPENDABLE = ("BAR", "RUNS", "QUEUE", "ERRS", "DUE")
+EXPENDABLE = ("BAR", "RUNS", "QUEUE", "ERRS", "KEY", "DUE")
 """Columns that a terminal drops if there is no room for them, the first one first."""
 
 Cells = dict[str, str]
@@ -89,7 +90,8 @@ def print_table(listed: Iterable[answers.Progress], now: datetime, errors: bool)
         widths = _fitted(cells, console.width)
         console.print(_line({name: name for name in widths if name != "BAR"}, widths), style="bold", no_wrap=True)
     else:
-        widths = {name: len(name) for name in COLUMNS if name != "BAR" and (errors or name != "LAST ERROR")}
+        left_out = {"BAR", *([] if errors else ["LAST ERROR"]), *([] if _have_keys(cells) else ["KEY"])}
+        widths = {name: len(name) for name in COLUMNS if name not in left_out}
         cells.insert(0, {name: name for name in widths})
     while rows:
         if console.is_terminal:
@@ -100,6 +102,11 @@ def print_table(listed: Iterable[answers.Progress], now: datetime, errors: bool)
             click.echo("\n".join(_line(texts, widths) for texts in cells))
         rows = list(islice(listed, CHUNK))
         cells = [_cells(row, now) for row in rows]
+
+
+def _have_keys(cells: list[Cells]) -> bool:
+    """Return True if one of the first jobs is unique: otherwise there is no column of keys."""
+    return any(texts["KEY"] != NONE for texts in cells)
 
 
 def _cells(row: answers.Progress, now: datetime) -> Cells:
@@ -114,6 +121,7 @@ def _cells(row: answers.Progress, now: datetime) -> Cells:
         "AGE": age(row["createdAt"], now),
         "DUE": until(row["notBefore"], now) if row["status"] == SCHEDULED else NONE,
         "QUEUE": flat(row["queueName"]),
+        "KEY": NONE if row["uniqueKey"] is None else flat(row["uniqueKey"]),
         "LAST ERROR": flat(f"[{last.get('errorCode')}] {last.get('msg')}") if isinstance(last, dict) else "",
     }
 
@@ -133,7 +141,7 @@ def _line(texts: Cells, widths: dict[str, int]) -> str:
 def _fitted(cells: list[Cells], columns: int) -> dict[str, int]:
     """Return the columns of a terminal's table and their widths, made narrower or dropped for want of room.
 
-    Queues are shown if one isn't the default, due times if a job is scheduled.
+    Queues are shown if one isn't the default, due times if a job is scheduled, keys if a job has one.
     """
     widths = {name: max([len(name), *(cell_len(texts.get(name, "")) for texts in cells)]) for name in COLUMNS}
     widths["BAR"] = BAR
@@ -142,6 +150,8 @@ def _fitted(cells: list[Cells], columns: int) -> dict[str, int]:
         dropped.append("QUEUE")
     if all(texts["DUE"] == NONE for texts in cells):
         dropped.append("DUE")
+    if not _have_keys(cells):
+        dropped.append("KEY")
     for name in (*dropped, *EXPENDABLE):
         least = {each: min(width, COLUMNS[each].least or width) for each, width in widths.items()}
         if name not in dropped and sum(least.values()) + len(least) - 1 <= columns:

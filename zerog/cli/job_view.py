@@ -17,6 +17,7 @@ from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_RESULT, PENDING
 from zerog.records.job import EXPIRED, Document
 from zerog.records.operations import dropped_field
+from zerog.records.unique import shown_key
 from zerog.support.texts import flat, indented
 
 LABEL = 13
@@ -95,6 +96,8 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         yield "Discard", f"on_discard failed {times}, at {flat(note.get('at'))}: {flat(note.get('error'))}"
     if document.get("cancelRequested"):
         yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
+    if (key := shown_key(document)) is not None:
+        yield "Unique", f"{flat(key)}, until {flat(document['uniqueLock'].get('until'))}"
     if document.get("owner"):
         owner = document["owner"]
         yield "Owner", flat(owner.get("worker") if isinstance(owner, dict) else owner)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.foreign import as_datastore
@@ -32,6 +32,7 @@ from zerog.records.fields import IN_QUEUE
 from zerog.records.job import Document, check_head, entries_kept, make_key
 from zerog.records.operations import Set, apply
 from zerog.support.clock import SYSTEM, Clock, to_text
+from zerog.support.driver_connection import name_of_kind
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
@@ -45,6 +46,7 @@ COUNTERS = {
     "rescued.crashes": "runs taken back because their process died",
     "rescued.lost": "runs taken back because their worker was silent, or did not stop a cancelled job in time",
     "cancelled.waiting": "jobs given back by a run although they had been cancelled, and ended as cancelled",
+    "cancelled.duplicate": "jobs that ended as cancelled since another job had their key",
     "expired.waiting": "jobs that a sweep ended because no run had begun by the time that their submitter gave",
     "claim.recovered": "claims whose answer was lost and that were read back as stored",
     "released.unheld": "jobs given back because the worker that they named did not hold them",
@@ -72,6 +74,17 @@ LEFT = "sweep.left"
 
 LEAVE_ALONE = (CorruptDocument, SchemaTooNew, InvalidValue, InvalidUuid, ConfigurationError, TooManyCollisions)
 """Errors caused by one document's content or fate: the document is left as it is and must not block other jobs."""
+
+
+Create = Callable[[list[Document], str, float], list[tuple[Document, int]]]
+"""Stores new documents in one step and puts them on their queues, given the time and the delay."""
+
+
+class Within(NamedTuple):
+    """What works in the transaction of a caller's connection."""
+
+    create: Create
+    datastore: Datastore
 
 
 class EngineBase:
@@ -206,6 +219,14 @@ class EngineBase:
 
     def _now(self) -> str:
         return to_text(self.now())
+
+    def _within(self, connection: Any) -> AbstractContextManager[Within]:
+        """Yield what works in the transaction of a caller's connection. Raises ConfigurationError."""
+        raise ConfigurationError(
+            "connection= needs documents and queue in one SQLite file or one PostgreSQL database, given as one URL; "
+            f"this app has {type(self.datastore).__name__} and {type(self.queue).__name__}, which can't write in the "
+            f"transaction of a {name_of_kind(connection)}. Nothing was stored."
+        )
 
     def _groups(self, every: Sequence[T]) -> Iterator[Sequence[T]]:
         """Yield the parts of a sequence that are handled in one step each."""

@@ -39,8 +39,17 @@ from zerog.engine.multiwait import MultiQueueWaiter
 from zerog.engine.operator import EditVerb
 from zerog.engine.recovery import RecoveryVerbs
 from zerog.engine.set_aside import SetAside
-from zerog.engine.submit import SubmitVerbs
-from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, is_claimed, still_to_be_put
+from zerog.engine.submit_unique import UniqueSubmitVerb
+from zerog.engine.transitions import (
+    Claim,
+    Settled,
+    Settlement,
+    Step,
+    WorkerIdentity,
+    given_back,
+    is_claimed,
+    still_to_be_put,
+)
 from zerog.exceptions import (
     ClaimLost,
     CorruptDocument,
@@ -78,7 +87,7 @@ class Unsuitable(Exception):
         self.is_newer = is_newer
 
 
-class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
+class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, SetAside):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts events that are not transitions of jobs, under the names of ``zerog.engine.base.COUNTERS``.
@@ -169,11 +178,11 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
             self._put_back(reservation, 0)
 
     def load_claim(self, claim: Claim, loader: Loader) -> bool:
-        """Read a claim that ``step`` left unread. False if ``loader`` refuses its job, which then is released.
+        """Read a claim that ``step`` left unread. False if its run must not begin: then ``given_back`` settles it.
 
         For any thread; call it before any other use of the claim.
         """
-        return True
+        return self.confirm(claim)
 
     def _reserve(self, queues: Sequence[str]) -> Reservation | None:
         with self._inbox_lock:
@@ -217,6 +226,9 @@ class Engine(SubmitVerbs, RecoveryVerbs, EditVerb, SetAside):
         if claim is not None:
             failpoint("claim.ack")
             self._ack(reservation)
+            if not self.confirm(claim):
+                self.settle([given_back(claim)])
+                return None
         return claim
 
     def _win(self, reservation: Reservation, worker: WorkerIdentity, loader: Loader, nonce: str) -> Claim | None:

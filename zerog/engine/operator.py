@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, EngineBase
+from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.cas import UNANSWERED
 from zerog.engine.followers import is_to_be_followed, submit_follower, why_kept
+from zerog.engine.locks import UniqueLocks, check_key_is_kept
 from zerog.engine.scheduled import without_latest
 from zerog.exceptions import (
     AmbiguousWrite,
@@ -31,6 +32,7 @@ from zerog.records.fields import NEW, PENDING
 from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.keys import worker_key
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
+from zerog.records.unique import lock_in
 from zerog.support.failpoints import failpoint
 from zerog.support.texts import counted
 
@@ -41,7 +43,7 @@ OnDiscard = Callable[[Document], None]
 """Calls the ``on_discard`` of the job of a head. Raises JobStateError if the job is to be kept."""
 
 
-class OperatorVerbs(EngineBase):
+class OperatorVerbs(UniqueLocks):
     """Verbs that write by compare-and-swap, from a head they have just read."""
 
     def cancel(self, uuid: str, why: str = "") -> str:
@@ -131,6 +133,7 @@ class OperatorVerbs(EngineBase):
             _check_end(head, ended)
             if is_to_be_followed(head):  # the retry takes the mark of this end away
                 submit_follower(self, head)
+            self._hold_for_retry(head)
             now = self._now()
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
             text += "" if reset else f", {counted(head['errorCount'], 'error counts', 'errors count')} on"
@@ -181,6 +184,7 @@ class OperatorVerbs(EngineBase):
                 raise JobStateError(f"job {uuid} can't be removed yet: {why}. Nothing was removed.")
             if on_discard is not None and not attempts.unanswered:
                 on_discard(head)
+            self._drop_lock(head)
             with attempts:
                 failpoint("discard.delete")
                 self.datastore.delete(key, cas=token)
@@ -220,7 +224,9 @@ class OperatorVerbs(EngineBase):
         """
         removed: list[Document] = []
         free = [head for head in without_latest(self, list(heads)) if why_kept(self, head) is None]
-        for some in self._groups(free):
+        locked = [head for head in free if lock_in(head) is not None]
+        removed += self._discard_each(locked, reason, on_discard)
+        for some in self._groups([head for head in free if lock_in(head) is None]):
             try:
                 removed += self._discard_each(some, reason, on_discard) if on_discard else self._discard(some, reason)
             except AmbiguousWrite as error:
@@ -265,7 +271,7 @@ class Change(NamedTuple):
     """By field: ``{"old": value, "new": value}``, shortened and without secrets."""
 
 
-class EditVerb(EngineBase):
+class EditVerb(UniqueLocks):
     """The verb for repairing a job by hand."""
 
     def edit(
@@ -293,12 +299,14 @@ class EditVerb(EngineBase):
         if cas is not None and cas != token:
             raise self._beaten(uuid)
         change = build(head)
+        check_key_is_kept(head, change.fields)
         again = retry and head["status"] in TERMINAL
         if dry_run or not (change.fields or again):
             return change
         now, mark = self._now(), os.urandom(6).hex()
         text = f"edited by {who}: {', '.join(change.fields) or 'nothing'}; {reason}"
         if again:
+            self._hold_for_retry(head)
             text = f"retried after {head['status']} with {head['resultCode']}, {text}"
         event = transitions.event_record(
             transitions.stamp(head, now), text, who=who, reason=reason, changed=change.fields, edit=mark

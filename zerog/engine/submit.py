@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-from zerog.contracts.datastore import Datastore
 from zerog.engine import joblog, transitions
-from zerog.engine.base import EngineBase
 from zerog.engine.cas import UNANSWERED
-from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreError, JobStateError
+from zerog.engine.locks import UniqueLocks
+from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.records.fields import NEW, PENDING
 from zerog.records.job import TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
-from zerog.support.driver_connection import name_of_kind
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
@@ -24,18 +21,7 @@ SAME = ("createdAt", "jobType", "queueName", "priority")
 """Fields that identify a document read back as the one whose creation was not answered."""
 
 
-Create = Callable[[list[Document], str, float], list[tuple[Document, int]]]
-"""Stores new documents in one step and puts them on their queues, given the time and the delay."""
-
-
-class Within(NamedTuple):
-    """What works in the transaction of a caller's connection."""
-
-    create: Create
-    datastore: Datastore
-
-
-class SubmitVerbs(EngineBase):
+class SubmitVerbs(UniqueLocks):
     """The verbs for submitting jobs."""
 
     def submit(self, documents: Sequence[Document], delay: float = 0) -> list[tuple[Document, int]]:
@@ -80,14 +66,6 @@ class SubmitVerbs(EngineBase):
             return self.datastore.read_with_cas(key, head=True)
         with self._within(connection) as within:
             return within.datastore.read_with_cas(key, head=True)
-
-    def _within(self, connection: Any) -> AbstractContextManager[Within]:
-        """Yield what works in the transaction of a caller's connection. Raises ConfigurationError."""
-        raise ConfigurationError(
-            "connection= needs documents and queue in one SQLite file or one PostgreSQL database, given as one URL; "
-            f"this app has {type(self.datastore).__name__} and {type(self.queue).__name__}, which can't write in the "
-            f"transaction of a {name_of_kind(connection)}. Nothing was stored."
-        )
 
     def _store(self, documents: Sequence[Document], delay: float) -> list[tuple[Document, int]]:
         """Store new documents; after a lost answer read them back, and store them again if they aren't there."""

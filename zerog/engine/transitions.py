@@ -79,6 +79,10 @@ class Claim:
     """Unread head of a job that an engine claimed unread; ``Engine.load_claim`` makes ``head`` and ``job`` of it."""
     ready: str = ""
     """Since when the job could be taken; empty if that is its ``queuedAt``, or unknown."""
+    is_confirmed: bool = False
+    """True if the lock of a unique job was looked at."""
+    ending: Settlement | None = None
+    """The settlement of a unique job that must not run."""
 
     @property
     def run(self) -> RunGuard:
@@ -273,8 +277,22 @@ def _taken(head: Document, has_begun: bool = True) -> list[Operation]:
 
 
 def begun(head: Document) -> list[Operation]:
-    """Return the operations for a job of which a run has begun: it doesn't expire any more."""
-    return [] if head.get("expiresAt") is None else [Set("expiresAt", None)]
+    """Return the operations for a job of which a run has begun: it doesn't expire, nor lose its key to another job."""
+    operations: list[Operation] = [] if head.get("expiresAt") is None else [Set("expiresAt", None)]
+    lock = head.get("uniqueLock")
+    if isinstance(lock, dict) and not lock.get("begun"):
+        operations.append(Set("uniqueLock", {**lock, "begun": True}))
+    return operations
+
+
+def _afresh(head: Document) -> list[Operation]:
+    """Return the operations for a job that is to begin anew: it has all the time, and its lock is looked at again."""
+    operations: list[Operation] = [] if head.get("expiresAt") is None else [Set("expiresAt", None)]
+    lock = head.get("uniqueLock")
+    if isinstance(lock, dict) and lock.get("begun"):
+        kept = {name: value for name, value in lock.items() if name != "begun"}
+        operations.append(Set("uniqueLock", kept))
+    return operations
 
 
 def expired(head: Document, now: str, keep: int) -> list[Operation]:
@@ -309,7 +327,7 @@ def retried(head: Document, event: Document, now: str, keep: int, reset: bool = 
         Set("cancelRequested", None),
         *(Set(counter, 0) for counter in (*of_job, "crashes", "lost")),
         Append("events", event, keep),
-        *begun(head),
+        *_afresh(head),
         *waiting(now, 0),
     ]
 
@@ -361,8 +379,8 @@ def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
 
 
 def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:
-    """Return the settlement that releases a claimed job before its run has begun; it costs the job nothing."""
-    return Settlement(claim, "release", claim.seq + 1, delay=delay)
+    """Return the settlement of a claimed job whose run hasn't begun: as a rule its release, which costs it nothing."""
+    return claim.ending or Settlement(claim, "release", claim.seq + 1, delay=delay)
 
 
 def is_claimed(head: Document, nonce: str) -> bool:

@@ -75,6 +75,8 @@ class Progress(TypedDict):
     startedAt: str | None
     finishedAt: str | None
     cancelRequested: str | None
+    uniqueKey: str | None
+    """The key of a unique job, for people; None without one."""
     parent: str | None
     """The uuid of the job that submitted it."""
 

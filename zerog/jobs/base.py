@@ -9,7 +9,7 @@ numbers of a run in ``zerog.engine.run``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
@@ -36,7 +36,7 @@ from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, Warn
 from zerog.jobs.submit_options import SubmitKeywords, check_delay, check_priority, check_queue_options
 from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
 from zerog.jobs.ticking import ProgressMethods
-from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NO_RESULT
+from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NEW, NO_RESULT
 from zerog.records.job import INTERNAL_ERROR, Document, make_key
 from zerog.records.operations import Set, dropped_field
 from zerog.resources import Resources
@@ -105,6 +105,14 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     """Time to keep jobs that succeeded or were cancelled (seconds, or a timedelta); None keeps them for ever."""
     RETAIN_FAILED: ClassVar[timedelta | float | None] = None
     """The same for jobs that failed."""
+    UNIQUE: ClassVar[tuple[str, ...] | None] = None
+    """Names of parameters: of jobs with the same values of them there is one at a time, and a submit returns it."""
+    UNIQUE_UNTIL: ClassVar[str | timedelta] = "ended"
+    """How long that holds: until the job has ``ended``, until its first run has ``started``, or for a time from the
+    submit on, whether it has ended or not."""
+    ON_CONFLICT: ClassVar[str] = "join"
+    """``join``: a submit returns the job as it is; ``replace`` (with ``started``): it gives the one that waits its own
+    parameters and delay."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. It runs in a child process, which is
     killed; the async executor takes the job away from an ``async def run`` and cancels that."""
@@ -232,13 +240,14 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         params: Mapping[str, Any] | None = None,
         *,
         uuid: str | None = None,
+        unique: Sequence[Any] | None = None,
         **options: Unpack[SubmitKeywords],
     ) -> J:
         """Submit another job on behalf of this one, whose uuid is stored as its ``parent``; see ``App.submit``.
 
         A run that is repeated submits again, unless ``uuid`` is one that it has stored.
         """
-        return self.app.submit(job_type, params, parent=self.uuid, uuid=uuid, **options)
+        return self.app.submit(job_type, params, parent=self.uuid, uuid=uuid, unique=unique, **options)
 
     def submit_many(
         self,
@@ -258,9 +267,14 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
         what else the ``put`` of the queue takes. An unreachable queue, or one whose ``put`` returns None, is no error:
         the document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
         the document can't be stored, ``casException`` if it was changed since this object last read it, InvalidValue
-        for a wrong option, TypeError for one that the queue doesn't take, and JobStateError for a job that runs or has
-        ended.
+        for a wrong option, TypeError for one that the queue doesn't take, JobStateError for a job that runs or has
+        ended, and ConfigurationError for a new job of a class with UNIQUE, which ``App.submit`` takes.
         """
+        if self.UNIQUE is not None and self.status == NEW:
+            raise ConfigurationError(
+                f"job {self.uuid} is of a class with UNIQUE and can't be enqueued: its key may be another job's. "
+                "Submit it with App.submit, which returns the job that has the key. Nothing was stored."
+            )
         delay = check_delay(kwargs.get("delay", 0))
         priority = check_priority(kwargs.get("priority", self.priority))
         check_queue_options(kwargs, self._takes)

@@ -11,7 +11,7 @@ unreadable. They do run whenever a value is written.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing
@@ -25,6 +25,7 @@ from zerog.jobs.migrations import Chain, find_migrations, parse_version
 from zerog.jobs.progress import share
 from zerog.jobs.schema import TIMESTAMPS, BaseJobSchema
 from zerog.jobs.stored import StoredJob
+from zerog.jobs.unique import check_unique
 from zerog.records.fields import CONTAINERS, DOCUMENTED, ENGINE_FIELDS, FIELDS, HISTORY, NO_ATTRIBUTES, PROTECTED, Kind
 from zerog.records.job import Document, is_sound, new_document
 from zerog.records.operations import dropped_field
@@ -99,6 +100,7 @@ class Declaration:
         """The fields of ATTRIBUTES."""
         self.secrets = frozenset(field.key for field in self.fields.values() if field.is_secret)
         """Keys of the fields that are never shown."""
+        check_unique(job_class, self.client_keys(self._extra_keys), self.secrets)
         self.noted: set[str] = set()
         """Undeclared fields of stored documents that a warning has named in this process."""
         self.attributes = frozenset(f.attribute for f in self.fields.values()) | (ENGINE_FIELDS - NO_ATTRIBUTES)
@@ -274,7 +276,7 @@ class Declaration:
                 f"{self.job_class.__name__} has no field {name!r}{self.suggestion(name)}. Nothing was changed."
             )
 
-    def client_keys(self, params: Mapping[str, Any]) -> list[str]:
+    def client_keys(self, params: Collection[str]) -> list[str]:
         """Return the keys in the document of a client's parameters: those of Params, and of SCHEMA those given."""
         own = {field.data_key or name for name, field in self._params_schema.fields.items()}
         return [key for key in self._by_key if key in own or (key in self._extra_keys and key in params)]

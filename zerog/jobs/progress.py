@@ -10,6 +10,7 @@ from zerog.jobs.answers import Info, Progress
 from zerog.records.attrs import ATTRS
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
+from zerog.records.unique import shown_key
 from zerog.support.clock import from_text
 
 RECORDED_AT = 0.01
@@ -84,6 +85,7 @@ def progress_of(head: Document, now: datetime, most: int | None = None) -> Progr
         "status": head.get("status"),
         "stalled": is_stalled(head, now),
         "errorsLeft": errors_left(head, most),
+        "uniqueKey": shown_key(head),
     }
     return cast("Progress", {**shown, **{field: head.get(field) for field in _SHOWN}})
 

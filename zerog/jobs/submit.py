@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
-from zerog.exceptions import CasMismatch
+from zerog.exceptions import CasMismatch, ConfigurationError
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.jobs.limits import check_limits_given
+from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.submit_options import Expires, check_headers, check_priority, delay_until, expires_at
+from zerog.jobs.unique import REPLACE, check_given, lock_of
 from zerog.records.fields import HISTORY, named
 from zerog.records.job import Document, check_head, check_uuid, make_key
+from zerog.records.operations import Operation, Set
 from zerog.support.checks import check_queue_name
 from zerog.support.clock import to_text
 
@@ -40,6 +44,7 @@ class SubmitOptions(NamedTuple):
     soft_timeout: float | None = None
     expires: Expires = None
     connection: Any = None
+    unique: Sequence[Any] | None = None
 
     def seconds(self, now: Callable[[], datetime]) -> float:
         """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""
@@ -81,31 +86,87 @@ def validated_all(job_class: type[BaseJob], params: Iterable[Mapping[str, Any]])
     return attributes
 
 
-def submit_one(
+def accept(
     engine: Any,
-    job: BaseJob,
+    jobs: Sequence[BaseJob],
     delay: float,
     limits: Document,
-    connection: Any = None,
+    options: SubmitOptions,
     params: Mapping[str, Any] | None = None,
 ) -> None:
-    """Submit a job whose uuid the caller has chosen: as ``submit_all``, or the object shows the job that is there.
+    """Submit new jobs of one class; then the objects show the jobs that are stored. ``limits``: further fields of each.
 
-    ``params``: what the client gave. Raises CasMismatch if the uuid is another job's, naming what differs.
+    ``params``: what the client gave for the single one whose uuid it has chosen; None if it hasn't. Raises InvalidValue
+    for a value that can't be stored, before anything is; CasMismatch if the chosen uuid is another job's, naming what
+    differs; and what the engine raises.
     """
-    try:
-        submit_all(engine, [job], delay, limits, connection)
-    except (CasMismatch, engine.datastore.casException):
-        head, token = engine.read_within(connection, job.uuid)
-        if head is None:  # it was removed meanwhile
-            raise
-        check_head(make_key(job.uuid), head)
-        if differences := _differences(job, head, params or {}):
-            raise CasMismatch(
-                f"job {job.uuid} is there already, {differences}; a uuid that the caller chooses names one job. "
-                "Nothing was stored."
-            ) from None
-        document_of(job).show(head, token)
+    given = check_given(options.unique)
+    if given is None and not any(type(job).UNIQUE for job in jobs[:1]):
+        submit = partial(submit_all, engine, jobs, delay, limits, options.connection)
+    else:
+        submit = partial(_submit_unique, engine, jobs, delay, limits, options.connection, given)
+    if params is None:
+        submit()
+        return
+    [job] = jobs
+    uuid = job.uuid
+    is_found = submit.func is _submit_unique and _show_same(engine, job, uuid, options.connection, params)
+    if not is_found:
+        try:
+            submit()
+        except (CasMismatch, engine.datastore.casException):
+            if not _show_same(engine, job, uuid, options.connection, params):  # it was removed meanwhile
+                raise
+
+
+def _show_same(engine: Any, job: BaseJob, uuid: str, connection: Any, params: Mapping[str, Any]) -> bool:
+    """Let a new object show the job that is stored under its uuid; False if there is none. Raises CasMismatch."""
+    head, token = engine.read_within(connection, uuid)
+    if head is None:
+        return False
+    check_head(make_key(uuid), head)
+    if differences := _differences(job, head, params):
+        raise CasMismatch(
+            f"job {uuid} is there already, {differences}; a uuid that the caller chooses names one job. Nothing was "
+            "stored."
+        )
+    document_of(job).show(head, token)
+    return True
+
+
+def _submit_unique(
+    engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Document, connection: Any, given: list[Any] | None
+) -> None:
+    """Submit new jobs that are unique, each unless another one has its key; then the objects show the jobs that do."""
+    now, documents = engine.now(), []
+    for job in jobs:
+        check_headers(job.headers)  # a middleware may have set some
+        document = {**document_of(job).new(), **limits}
+        documents.append({**document, **lock_of(type(job), document, given, now)})
+    replace = None
+    if jobs and type(jobs[0]).ON_CONFLICT == REPLACE:
+        if connection is not None:
+            raise ConfigurationError(
+                f"connection= can't be combined with ON_CONFLICT = 'replace' of {type(jobs[0]).__qualname__}: the job "
+                "that waits may start before the caller's transaction ends. Nothing was stored."
+            )
+
+        def replace(head: Document, index: int) -> list[Operation]:
+            return _replacing(jobs[index], head, documents[index])
+
+    for job, submitted in zip(jobs, engine.submit_unique(documents, delay, connection, replace), strict=True):
+        head = {field: value for field, value in submitted.document.items() if field not in HISTORY}
+        document_of(job).show(head, submitted.token)
+        job.__dict__["is_new"] = submitted.is_new
+
+
+def _replacing(job: BaseJob, head: Document, new: Document) -> list[Operation]:
+    """Return the operations that give a stored job the parameters of a new one."""
+    declaration = declaration_of(type(job))
+    lifted = declaration.chain.lift(head)
+    keys = declaration.client_keys(new)
+    operations: list[Operation] = [Set(key, new.get(key)) for key in keys if lifted.get(key) != new.get(key)]
+    return [*upgrade_operations(head, lifted), *operations] if operations and lifted is not head else operations
 
 
 def _differences(job: BaseJob, head: Document, params: Mapping[str, Any]) -> str:

@@ -142,6 +142,9 @@ FIELDS: dict[str, Field] = {
     "stalledAfter": Field(Kind.BOUND, is_attribute=False),
     # By name, the texts of the fields that its class has in ATTRIBUTES: kept by its writes, for an index.
     "attrs": Field(Kind.OBJECT, is_attribute=False),
+    # Of a unique job: ``key``, the hash that names its lock; ``fields`` of the job that the key is made of; ``shown``,
+    # the key for people; ``until`` when it holds it; ``begun``, True once a run has begun.
+    "uniqueLock": Field(Kind.OBJECT, is_attribute=False),
     # Of a class with on_discard: empty, or ``failures``, ``at`` and ``error`` of its calls.
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
     # Of a job that a schedule submitted: its ``name``, and the ``tick`` that the job is for.

@@ -44,6 +44,10 @@ OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
 
 
+UNIQUE = "zerog_unique_"
+"""Beginning of the keys of the locks of unique jobs; the hash of the job's type and key follows."""
+
+
 def worker_key(name: str) -> str:
     """Return the datastore key of a worker's record."""
     return f"zerog_worker_{name}"
@@ -92,6 +96,12 @@ def _names(field: str) -> Callable[[Document], Iterable[str]]:
     return names
 
 
+def _lock_of(head: Document) -> list[str]:
+    """Return the hash of a unique job's key, if it is one."""
+    lock = head.get("uniqueLock")
+    return [lock["key"]] if isinstance(lock, dict) and type(lock.get("key")) is str else []
+
+
 KEYS = (
     Key(WORKERS, Role.PRESENCE, "the names of all workers"),
     Key(worker_key(""), Role.PRESENCE, "a worker's record", directory=WORKERS, names_in=_names("workers")),
@@ -105,6 +115,7 @@ KEYS = (
     Key(RETIRED_RATES, Role.PRESENCE, "figures of workers that are gone"),
     Key(MINUTE, Role.PRESENCE, "figures as of a minute", directory=RATES, names_in=minutes_in),
     Key(HOUR, Role.PRESENCE, "figures as of an hour", directory=RATES, names_in=hours_in),
+    Key(UNIQUE, Role.SETTING, "the uuid of the job that has a key", names_of_job=_lock_of),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""

@@ -18,6 +18,12 @@ POINTS = (
     "submit.put",  # before the uuid is put on the queue
     "submit.mark",  # put, not yet marked as queued
     "submit.marked",  # marked, the answer not yet read
+    "unique.lock",  # before the lock of a unique job is written
+    "unique.locked",  # stored, the answer not yet read
+    "unique.replace",  # before a waiting job gets the parameters of another submit
+    "unique.replaced",  # stored, the answer not yet read
+    "unique.drop",  # before the lock of a job is removed that is about to be removed
+    "unique.dropped",  # removed, the answer not yet read
     "enqueue.write",  # before a stored document is made to wait
     "enqueue.written",  # stored, the answer not yet read
     "claim.reserved",  # an entry is reserved, nothing is written

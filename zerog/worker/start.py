@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from zerog.engine.transitions import begun
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
-from zerog.records.operations import Set
 from zerog.support.texts import counted
 
 
@@ -30,8 +30,9 @@ def begin(job: BaseJob) -> Start:
     document = document_of(job)
     is_expired = job.expiresAt is not None and job.expiresAt <= document.engine.now()
     start = Start(job.errorCount, job.resultCode, job.cancelRequested is not None, is_expired, _exhausted(job))
-    if start.may_run and job.expiresAt is not None:
-        document.write([Set("expiresAt", None)], flush=False)
+    operations = begun(document.stored or {}) if start.may_run else []
+    if operations:
+        document.write(operations, flush=False)
     return start
 
 

@@ -19,10 +19,9 @@ from zerog.backends.postgres.rows import Row, head_of, indexed, stored
 from zerog.backends.postgres.server import Write
 from zerog.contracts.datastore import fence
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.base import LEAVE_ALONE, Within
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
-from zerog.engine.submit import Within
 from zerog.engine.transitions import Settled, Settlement
 from zerog.exceptions import ClaimLost
 from zerog.records.fields import PENDING

@@ -20,11 +20,11 @@ from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import CAS, head_of
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
+from zerog.engine.base import Within
 from zerog.engine.deferred import DeferredClaims, Unclaimed
 from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.set_aside import Kind
-from zerog.engine.submit import Within
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, still_to_be_put
 from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
 from zerog.records.job import CANCELLED_STATUS, Document, make_key

@@ -72,6 +72,12 @@ class SecondsOrTime(Time):
 @click.option("--max-errors", type=int, metavar="N", help="Errors after which it ends; the type's own unless given.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="End a run after that; the type's own unless given.")
 @click.option("--soft-timeout", type=float, metavar="SECONDS", help="Raise SoftTimeout in a run after that.")
+@click.option(
+    "--unique",
+    metavar="TEXT",
+    multiple=True,
+    help="The key of which there is one job at a time, or a part of it; may be repeated. The type's own unless given.",
+)
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option(
     "--wait-timeout",
@@ -84,13 +90,14 @@ def submit(
     job_type: str,
     parameters: tuple[str, ...],
     source: str | None,
+    unique: tuple[str, ...],
     wait: bool,
     wait_timeout: float | None,
     **options: Any,
 ) -> None:
     """Submit a job and print its uuid.
 
-    A JSON list of objects submits several.
+    A JSON list of objects submits several. If another job has the key of a unique one, its uuid is printed.
 
     With --wait, uuid, parameters, and output or reason of each job are printed when it has ended. The exit code is
     0 if all succeeded, 1 if one failed or was cancelled, 4 if --wait-timeout was over first.
@@ -108,9 +115,14 @@ def submit(
     given = read_json(source) if source is not None else dict(map(pair, parameters))
     the_app = load_shared(app)
     if isinstance(given, list):
+        if unique:
+            raise zerog.ConfigurationError("--unique gives one job a key; a list of several takes that of its type")
         uuids = the_app.submit_many(job_type, given, **options)
     else:
-        uuids = [the_app.submit(job_type, given, **options).uuid]
+        job = the_app.submit(job_type, given, unique=unique or None, **options)
+        uuids = [job.uuid]
+        if not job.is_new:
+            click.echo(f"joined job {job.uuid}, which is {job.status}: it has this key already", err=True)
     for uuid in uuids:
         click.echo(uuid)
     if wait:

@@ -19,6 +19,7 @@ from zerog.testing.contracts.engine.repairs import RepairRules
 from zerog.testing.contracts.engine.room import RoomRules
 from zerog.testing.contracts.engine.setbacks import SetbackRules
 from zerog.testing.contracts.engine.turns import TurnRules
+from zerog.testing.contracts.engine.unique import UniqueRules
 
 
 class EngineContract(
@@ -35,5 +36,6 @@ class EngineContract(
     AuditRules,
     SettlementRules,
     PoisonRules,
+    UniqueRules,
 ):
     """Rules for every engine."""
