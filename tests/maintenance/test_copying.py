@@ -29,7 +29,7 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.copied import Report, fingerprint
 from zerog.maintenance.copying import Copy
 from zerog.records.job import Document, make_key
-from zerog.records.keys import COPIED_FROM, QUEUES
+from zerog.records.keys import COPIED_FROM, QUEUES, WORKERS, stored_keys
 from zerog.support import jsonvalues
 
 Make = Callable[[str], Datastore]
@@ -170,6 +170,24 @@ def test_what_changes_meanwhile_is_copied_too(make: Make) -> None:
     report = Copy(source, target, "here", "there", noted=noted).run()
     assert report.finished
     assert late[0] in work(target)
+
+
+def test_all_settings_of_the_list_of_keys_arrive(make: Make) -> None:
+    """And what belongs to the old place stays there."""
+    source, target = make("sqlite"), make("memory")
+    fill(source)
+    app = app_on(source)
+    app.schedule("nightly", "0 3 * * *", Count)
+    app.schedules.restore("nightly", "ann")
+    report = copied(source, target)
+    settings = [key for key in stored_keys(source.read) if source.read(key) is not None]
+    assert len(settings) >= 3
+    assert [key for key in settings if target.read(key) is None] == []
+    assert {key: source.read(key) for key in settings if key != QUEUES} == {
+        key: target.read(key) for key in settings if key != QUEUES
+    }
+    assert report.records == len(settings)
+    assert target.read(WORKERS) is None
 
 
 # refused
