@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -209,16 +209,17 @@ class JobRegistry:
         except Exception:  # a migration is the class's own code
             return []
 
-    def shown(self, document: Document) -> Document:
+    def shown(self, document: Document, public: Collection[str] = ()) -> Document:
         """Return a stored document with ``[secret]`` in place of secret fields.
 
-        Of a type that isn't registered here the secret fields are unknown, so all of its own fields are hidden.
+        Of a type that isn't registered here the secret fields are unknown, so all of its own fields but those in
+        ``public`` are hidden.
         """
         job_class = self._classes.get(str(document.get("jobType")))
         if job_class is not None:
             return redacted(document, declaration_of(job_class).secrets)
         known = {*ENGINE_FIELDS, *map(dropped_field, HISTORY)}
-        return redacted(document, frozenset(document.keys() - known))
+        return redacted(document, frozenset(document.keys() - known - {*public}))
 
     def _unknown(self, job_type: object) -> str:
         known = sorted(self._classes)

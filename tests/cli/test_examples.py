@@ -114,11 +114,12 @@ def test_every_example_works(shop: Shop, example: str) -> None:
 
 
 def freeze(shop: Shop) -> None:
-    """Let the folder be a repository with a tag, and have frozen schemas."""
+    """Let the folder be a repository with a tag, and have schemas, frozen and stored."""
     for words in ("init -q", "add myapp.py", "-c user.name=n -c user.email=n@x commit -q -m first", "tag v1.2"):
         subprocess.run(["git", *words.split()], cwd=shop.folder, check=True)
-    result = CliRunner().invoke(cli, ["schema", "freeze", "myapp:app", "schemas"])
-    assert result.exit_code == 0, result.output
+    for line in ("setup myapp:app", "schema freeze myapp:app schemas"):
+        result = CliRunner().invoke(cli, line.split())
+        assert result.exit_code == 0, result.output
 
 
 def check(shop: Shop, line: str) -> None:

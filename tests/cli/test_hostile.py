@@ -66,6 +66,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "schedules run": [["a"], ["x\x1b[2J\n" + FORGED]],
     "schedules show": [["a"], ["x"], ["a", "--json"], ["x\x1b[2J\n" + FORGED]],
     "schema check": [["--against", "\x1b[2J\n" + FORGED], ["--json", "--against", "\x1b[2J\n" + FORGED]],
+    "schema sample": [["golden"], ["--json", "golden"], ["--type", "\x1b[2J\n" + FORGED, "golden"]],
     "schema freeze": [["\x1b[2J\n" + FORGED], ["--json", "schemas"]],
     "setup": [[], ["--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],

@@ -32,6 +32,8 @@ class Invoice(zerog.BaseJob):
         document.setdefault("year", 2026)
         return document
 
+    ATTRIBUTES = ("year",)
+
     def run(self):
         return 200
 
@@ -127,6 +129,11 @@ MISTAKES: dict[str, tuple[dict[str, str], int, str]] = {
         {"note = fields.String()": "note = fields.String(); urgent = fields.Boolean()"},
         1,
         "urgent is a new parameter: old workers run such jobs without it",
+    ),
+    "a removed attribute": (
+        {'ATTRIBUTES = ("year",)': "ATTRIBUTES = ()"},
+        1,
+        "year isn't one of ATTRIBUTES any more: new jobs aren't found by it, old ones are",
     ),
     "a removed type": (
         {"app.register(Invoice)": ""},

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "ZEROG_APP"
 
+WITHOUT_APP = "stored"
+"""An eager option with this name takes a datastore's URL, and no app is needed."""
+
 _EXAMPLE = re.compile(r"^( *Example: )(.*)$", re.MULTILINE)
 _WORD = re.compile(r'(?:--\S+ (?=[^-\s]))?(?:[^\s"]|"[^"]*")+')
 """A word of an example with what it quotes, or an option with its value."""
@@ -100,7 +103,7 @@ def app_command(name: str | None = None, needs_code: bool = True) -> Callable[[C
 
 
 def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if ctx.resilient_parsing or (value and _names_an_app(value)):
+    if ctx.resilient_parsing or (value and _names_an_app(value)) or (not value and ctx.params.get(WITHOUT_APP)):
         return value
     if _is_url(value):
         if isinstance(ctx.command, AppCommand) and not ctx.command.needs_code:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,10 +38,13 @@ LIMITS = {"maxErrors": "max_errors", "hardTimeout": "timeout", "softTimeout": "s
 """Limits of the job's own; its class's aren't in the document."""
 
 
-def print_sheet(document: Document, now: datetime, undeclared: Collection[str] = ()) -> None:
+def print_sheet(
+    document: Document, now: datetime, undeclared: Collection[str] = (), explained: Mapping[str, str] | None = None
+) -> None:
     """Print a document, or a head, for a person. Each line names what it shows, whatever the document holds.
 
-    ``undeclared``: fields to be marked, since the class doesn't declare them.
+    ``undeclared``: fields to be marked, since the class doesn't declare them. ``explained``: what fields are, by the
+    schema that is stored of a type without a class here.
     """
     console = make_console()
     for label, value in _standing(document, now):
@@ -51,7 +54,9 @@ def print_sheet(document: Document, now: datetime, undeclared: Collection[str] =
     if own:
         console.print(Text("\nFields", style="bold"))
         for field, value in own.items():
-            mark = Text("  (not declared by its class)", style="yellow") if field in undeclared else ""
+            mark = Text("  (not declared by its class)", style="yellow") if field in undeclared else Text()
+            if explained and field in explained:
+                mark = Text(f"  ({flat(explained[field])})", style="dim")
             print_wrapped(console, Text.assemble(f"  {flat(field)}: {shown(value, '  ')}", mark), 2)
     for field in HISTORY:
         entries = document.get(field)

@@ -26,7 +26,7 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
 from zerog.maintenance.entry_findings import missing_entries, refused_kinds
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
-from zerog.maintenance.fleet_findings import few_descriptors, missing_sweeps, record_findings
+from zerog.maintenance.fleet_findings import few_descriptors, missing_sweeps, record_findings, two_schemas
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
@@ -107,6 +107,7 @@ class Doctor:
         living = _living(diagnosis, records)
         diagnosis.findings += record_findings(self.engine, self.registry, records, living, self.zerog)
         diagnosis.findings += few_descriptors(records)
+        diagnosis.findings += two_schemas(self.engine)
         if diagnosis.jobs:
             diagnosis.findings += missing_sweeps(self.engine, self.zerog)
         diagnosis.findings += self._look_at_retention()

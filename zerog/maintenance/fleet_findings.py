@@ -14,6 +14,8 @@ from zerog.records.commands import paused_in
 from zerog.records.fields import is_count, is_name, is_timestamp
 from zerog.records.keys import QUEUES, SWEEPER, WORKERS
 from zerog.records.worker import Record, read_record
+from zerog.schemas.findings import Level
+from zerog.schemas.stored import StoredSchemas, clashes
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr
 
@@ -97,3 +99,10 @@ def few_descriptors(workers: dict[str, Record]) -> Iterator[Finding]:
             finding.add(f"worker {name}", f"{number:,} of {limit:,} are open")
     if finding.count:
         yield finding
+
+
+def two_schemas(engine: Engine) -> Iterator[Finding]:
+    """Find types of which two builds have different schemas under one version."""
+    for clash in clashes(StoredSchemas(engine).all()):
+        mend = "raise SCHEMA_VERSION, and add a migration from it"
+        yield Finding(str(clash), 1, mend, clash.finding.level == Level.BREAKS)

@@ -40,6 +40,9 @@ RETIRED_RATES = "zerog_rates_retired"
 MINUTE, HOUR = "zerog_rates_minute_", "zerog_rates_hour_"
 """Beginnings of the keys of the figures as of the end of a minute, of an hour."""
 
+SCHEMAS = "zerog_schemas"
+"""Key of the document that names every type with stored schemas."""
+
 OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
 
@@ -56,6 +59,11 @@ def worker_key(name: str) -> str:
 def schedule_key(name: str) -> str:
     """Return the datastore key of a schedule."""
     return f"zerog_schedule_{name}"
+
+
+def schema_key(name: str) -> str:
+    """Return the datastore key of a type's schemas, by its name in the directory."""
+    return f"zerog_schema_{name}"
 
 
 class Role(Enum):
@@ -109,6 +117,8 @@ KEYS = (
     Key(QUEUES, Role.SETTING, "paused queues, and queues of entries set aside"),
     Key(SCHEDULES, Role.SETTING, "the names of all schedules"),
     Key(schedule_key(""), Role.SETTING, "a schedule", directory=SCHEDULES, names_in=_names("schedules")),
+    Key(SCHEMAS, Role.SETTING, "the names of all types with schemas"),
+    Key(schema_key(""), Role.SETTING, "a type's schemas", directory=SCHEMAS, names_in=_names("types")),
     Key(COPIED_TO, Role.PRESENCE, "where the jobs were copied to"),
     Key(COPIED_FROM, Role.PRESENCE, "where the jobs were copied from"),
     Key(RATES, Role.PRESENCE, "the spans of minutes and hours with figures"),

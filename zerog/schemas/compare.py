@@ -13,7 +13,7 @@ from typing import Any
 from zerog.schemas import samples
 from zerog.schemas.callers import new_callers, old_callers
 from zerog.schemas.describe import Described
-from zerog.schemas.documents import merged, new_workers, old_workers
+from zerog.schemas.documents import attributes, merged, new_workers, old_workers
 from zerog.schemas.findings import DOCUMENTS, TWO_DEPLOYS, Finding, Level, safe_order, worst
 from zerog.schemas.stub import stub
 
@@ -81,6 +81,8 @@ def _compare_type(name: str, old: dict[float, Described], new: Described | None,
         return result
     for version in sorted(old):
         result.findings += _read_old(old[version], new, lift)
+    if latest != new["schemaVersion"]:
+        result.findings += attributes(old[latest], new)
     result.findings += [*old_workers(old[latest], new), *old_callers(old[latest], new), *new_callers(old[latest], new)]
     broken = [one for one in result.findings if one.level == Level.BREAKS and one.role == DOCUMENTS]
     if broken and all(version <= new["schemaVersion"] for version in old):

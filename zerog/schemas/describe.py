@@ -89,12 +89,13 @@ def described(job_class: type[BaseJob]) -> Described:
         "migrations": [[start, end] for start, end in declaration.chain.steps()],
         "params": params,
         "state": _object(state, Schema(unknown=RAISE), ()),
+        "attributes": sorted(job_class.ATTRIBUTES),
     }
 
 
 def hash_of(schema: Described) -> str:
     """Return the hash of what a description says about documents: 16 hexadecimal digits."""
-    parts = {name: schema.get(name) for name in ("jobType", "schemaVersion", "params", "state")}
+    parts = {name: schema.get(name) for name in ("jobType", "schemaVersion", "params", "state", "attributes")}
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -46,7 +46,21 @@ def new_workers(old: Described, new: Described) -> list[Finding]:
                 else {"jobType": old["jobType"], "schemaVersion": old["schemaVersion"]} | example
             )
             findings.append(Finding(old["jobType"], old["schemaVersion"], DOCUMENTS, level, key, what, None, shown_as))
-    return findings
+    return findings + attributes(old, new)
+
+
+def attributes(old: Described, new: Described) -> list[Finding]:
+    """Return which ATTRIBUTES were removed or added: by which stored jobs are found."""
+    before, after = set(old.get("attributes", ())), set(new.get("attributes", ()))
+    texts = {
+        name: f"{name} isn't one of ATTRIBUTES any more: new jobs aren't found by it, old ones are"
+        for name in before - after
+    } | {
+        name: f"{name} is new in ATTRIBUTES: stored jobs are found by it once they have been written again"
+        for name in after - before
+    }
+    name, version = old["jobType"], old["schemaVersion"]
+    return [Finding(name, version, DOCUMENTS, Level.LOOK, key, what) for key, what in sorted(texts.items())]
 
 
 _Found = Iterator[tuple[Level, str, dict[str, Any] | None]]

@@ -1,4 +1,6 @@
-"""The pytest plugin: installed with ZeroG, it provides the fixtures ``zerog_app``, ``zerog_clock``, ``crash_matrix``.
+"""The pytest plugin: installed with ZeroG, it provides fixtures.
+
+They are ``zerog_app``, ``zerog_clock``, ``zerog_golden`` and ``crash_matrix``.
 
 It is loaded in every run of pytest, so it imports nothing further before a fixture is used.
 """
@@ -43,3 +45,11 @@ def crash_matrix_fixture(tmp_path: Path) -> Callable[..., CrashReport]:
     from zerog.testing.crash_matrix import crash_matrix
 
     return partial(crash_matrix, tmp_path / "crash-matrix")
+
+
+@pytest.fixture
+def zerog_golden() -> Callable[..., list[str]]:
+    """Return ``zerog_golden(app, folder)``: each golden document loads, migrates, resumes (zerog.testing.golden)."""
+    from zerog.testing.golden import check_golden
+
+    return check_golden

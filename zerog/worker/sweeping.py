@@ -15,6 +15,8 @@ from zerog.jobs.discarding import discarder
 from zerog.maintenance.losses import bury, bury_if_gone
 from zerog.maintenance.rates import keep_rates
 from zerog.maintenance.reconcile import INTERVAL, Reconciler
+from zerog.schemas.describe import described
+from zerog.schemas.stored import StoredSchemas
 from zerog.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class SweepThread:
         that a sweep has repaired."""
         self._engine = app.engine
         self._publish = lambda: app.schedules.publish(name, app.build_id)
+        self._record_schemas = lambda: _record_schemas(app)
         self._scheduling = app.schedules.leader()
         self._leads = False
         self._reconciler = Reconciler(
@@ -77,6 +80,7 @@ class SweepThread:
     def _loop(self) -> None:
         self._bury()
         is_published = self._succeeds(self._publish, "schedules can't be stored")
+        is_recorded = self._succeeds(self._record_schemas, "schemas can't be stored")
         sweep_in = pause = 0.0
         while not self._clock.wait(self._ends, pause):
             sweep_in -= pause
@@ -84,6 +88,7 @@ class SweepThread:
                 sweep_in = self._reconciler.pause()
                 self._succeeds(self._sweep, "could not reconcile")
                 is_published = is_published or self._succeeds(self._publish, "schedules can't be stored")
+                is_recorded = is_recorded or self._succeeds(self._record_schemas, "schemas can't be stored")
             pause = min(sweep_in, self._submit_due())
 
     def _sweep(self) -> None:
@@ -127,3 +132,11 @@ class SweepThread:
                 log.warning("the jobs of dead workers (%s) can't be taken yet: %s", ", ".join(left) or "any", error)
             self._clock.wait(self._ends, pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _record_schemas(app: App) -> None:
+    """Store the schemas of an app's types where other processes can read them, and warn of those that clash."""
+    if app.datastore.shared:
+        classes = app.registry.client_classes()
+        for clash in StoredSchemas(app.engine).record(map(described, classes), app.build_id):
+            log.warning("%s. Raise SCHEMA_VERSION and add a migration.", clash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,10 @@ from zerog.cli.commands.jobs_errors import errors
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import JobNotFound
-from zerog.records.job import make_key
+from zerog.records.job import Document, make_key
+
+if TYPE_CHECKING:
+    from zerog.app import App
 
 
 @click.group(cls=CommandGroup)
@@ -76,11 +80,26 @@ def show(app: str, uuid: str, no_history: bool, as_json: bool) -> None:
     document = the_app.datastore.read_with_cas(make_key(uuid), head=no_history)[0]
     if document is None:
         raise JobNotFound(f"there is no job {uuid}")
-    shown = the_app.registry.shown(document)
+    registry = the_app.registry
+    public, words = _explained(the_app, document)
+    shown = registry.shown(document, public)
     if as_json:
         print_json(shown)
     else:
-        print_sheet(shown, the_app.clock.now(), the_app.registry.undeclared(document))
+        print_sheet(shown, the_app.clock.now(), registry.undeclared(document), words)
+
+
+def _explained(app: App, document: Document) -> tuple[frozenset[str], dict[str, str]]:
+    """Return, of a type without a class here, its fields that are no secret and what each is, by the stored schema."""
+    from zerog.schemas.stored import StoredSchemas, explained, public
+    from zerog.schemas.wording import in_words
+
+    job_type = document.get("jobType")
+    if type(job_type) is not str or job_type in app.registry.get_registered_classes():
+        return frozenset(), {}
+    stored = StoredSchemas(app.engine).of_type(job_type)
+    fields = explained(stored, document.get("schemaVersion"))
+    return public(stored), {key: in_words(field) for key, field in fields.items()}
 
 
 for _command in (cancel, edit, errors, list_jobs, remove, retry, show):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from zerog.cli.app_argument import CommandGroup, app_command
+from zerog.cli.app_argument import CommandGroup, app_command, load_shared
 from zerog.cli.errors import BREAKS, FAILED, UNBUILDABLE, WRONG, fail
-from zerog.cli.output import print_json
+from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.support.texts import INDENT, clean, counted, flat, indented
+from zerog.support.urls import without_secrets
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -58,7 +59,7 @@ def freeze(app: str, folder: Path, as_json: bool) -> None:
     try:
         written = write([described(job_class) for job_class in classes], folder)
     except OSError as error:
-        fail(f"{folder}: {error.strerror or error}", FAILED)
+        fail(flat(f"{folder}: {error.strerror or error}"), FAILED)
     if as_json:
         print_json(
             [
@@ -76,7 +77,10 @@ def freeze(app: str, folder: Path, as_json: bool) -> None:
 
 @app_command()
 @click.option(
-    "--against", metavar="DIR|REV", required=True, help="Frozen schemas, or a revision of git: what runs now."
+    "--against",
+    metavar="DIR|REV|URL",
+    required=True,
+    help="What runs now: frozen or stored schemas, or a git revision.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def check(app: str, against: str, as_json: bool) -> None:
@@ -85,13 +89,13 @@ def check(app: str, against: str, as_json: bool) -> None:
     Compares by role and field: new workers read old documents, old workers meet new ones, callers of either side
     submit to code of the other. Prints the safe order of the deploy, and the migration that is missing. Reads no job.
 
-    \b
     Exit code 0 if everything fits, 1 if the deploy needs an order or a look, 3 if something breaks, 4 if an app can't
     be built.
 
     \b
     Example: zerog schema check myapp:app --against schemas
     Example: zerog schema check myapp:app --against v1.2
+    Example: zerog schema check myapp:app --against sqlite:///jobs.db
     """
     from zerog.schemas.compare import compare
     from zerog.schemas.describe import described
@@ -126,8 +130,14 @@ def _fail_to_build(error: ZerogError) -> NoReturn:
 def _old(app: str, against: str) -> list[dict[str, Any]]:
     from zerog.cli.revision import described_at
     from zerog.schemas.files import read_frozen
+    from zerog.schemas.stored import latest_of_each, stored_at
 
     try:
+        if "://" in against:
+            stored = latest_of_each(stored_at(against))
+            if not stored:
+                fail(f"no schemas are stored at {without_secrets(against)}: workers and zerog setup store them", WRONG)
+            return stored
         return read_frozen(Path(against)) if Path(against).is_dir() else described_at(app, against)
     except ConfigurationError as error:
         fail(flat(error), WRONG)
@@ -193,5 +203,41 @@ def _print_finding(console: Any, finding: Finding) -> None:
         print_wrapped(console, Text(" " * len(label) + flat(f"Example: {shown(finding.example)}")), len(label))
 
 
-for _command in (check, freeze):
+@app_command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only jobs of this type; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each document.")
+def sample(app: str, folder: Path, types: tuple[str, ...], as_json: bool) -> None:
+    """Write a masked document of each type, version and status into DIR, for tests.
+
+    Texts of clients become letters x, secrets are made up; numbers, dates and choices stay. The fixture zerog_golden
+    reads such documents by the present classes. Of each type and status the 1,000 newest jobs are examined.
+
+    \b
+    Example: zerog schema sample myapp:app golden
+    """
+    from zerog.schemas import golden
+
+    the_app = load_shared(app)
+    classes = [the_app.registry.get_class(name) for name in types] or the_app.registry.client_classes()
+    count = 0
+    for found in (one for job_class in classes for one in golden.sample(the_app.datastore, job_class)):
+        count += 1
+        try:
+            path = str(golden.write(found, folder)) if found.document is not None else None
+        except OSError as error:
+            fail(flat(f"{folder}: {error.strerror or error}"), FAILED)
+        if as_json:
+            names = {"jobType": found.job_type, "schemaVersion": found.version, "status": found.status}
+            print_json_line({**names, "path": path, "problem": found.problem})
+        elif path is None:
+            where = f"{found.job_type} {found.version} {found.status}"
+            click.echo(flat(f"zerog: {where}: left out: {found.problem}"), err=True)
+        else:
+            click.echo(flat(path))
+    if not count and not as_json:
+        click.echo("No jobs of these types.")
+
+
+for _command in (check, freeze, sample):
     schema.add_command(_command)
