@@ -128,6 +128,7 @@ SCENES = (
     Scene("submit-invalid", "submit shop:app import_orders path=orders.csv rows=0 --wait"),
     Scene("queues", "queues shop:app"),
     Scene("workers", "workers shop:app"),
+    Scene("top", "top shop:app --once"),
     Scene("doctor", "doctor shop:app --watch 1"),
     Scene("reconcile", "reconcile shop:app"),
     Scene("drain", "workers drain shop:app --all"),

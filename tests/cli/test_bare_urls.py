@@ -21,7 +21,13 @@ def test_jobs_are_listed_shown_and_cancelled_without_their_classes(shop: Shop, z
     waiting = shop.app.submit("word_count", {"path": "a"}, delay=3600).uuid
     listed = [json.loads(line) for line in zerog("jobs", "ls", url, "--json").stdout.splitlines()]
     assert [job["uuid"] for job in listed] == [ended, waiting]
-    for command in (["jobs", "show", url, ended], ["progress", url, ended], ["queues", url], ["workers", url]):
+    for command in (
+        ["jobs", "show", url, ended],
+        ["progress", url, ended],
+        ["queues", url],
+        ["workers", url],
+        ["top", url],
+    ):
         result = zerog(*command)
         assert (result.exit_code, result.stderr) == (0, "")
     assert zerog("jobs", "cancel", url, waiting).exit_code == 0

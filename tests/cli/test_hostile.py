@@ -70,6 +70,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "schema freeze": [["\x1b[2J\n" + FORGED], ["--json", "schemas"]],
     "setup": [[], ["--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
+    "top": [["--once"], ["--json"], ["--interval", "\x1b[2J\n" + FORGED]],
     "types": [[], ["--schema"], ["--json"]],
     "web": [["--host", "x\x1b[2J\n" + FORGED], ["--token-file", "x\x1b[2J"], ["--prefix", "\x1b[2J\n" + FORGED]],
     "worker": [["--queues", "none", "--burst", "--name", "x\x1b[2J\n" + FORGED], ["--log-level", "\x1b[2J"]],

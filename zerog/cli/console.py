@@ -47,6 +47,14 @@ def make_bar(width: int | None = 40) -> BarColumn:
     )
 
 
+def drawn_bar(console: Console, completeness: object, style: str, width: int) -> Text:
+    """Return the bar of a completeness as text, in plain characters where the terminal has no others."""
+    done = min(max(completeness, 0.0), 1.0) if isinstance(completeness, (int, float)) else 0.0
+    full = int(done * width)
+    line, rest = ("=", "-") if console.options.ascii_only else ("━", "─")
+    return Text.assemble((line * full, style), (rest * (width - full), "dim"))
+
+
 def print_wrapped(console: Console, text: Text, hang: int = 0) -> None:
     """Print a text, on a terminal wrapped at words; what doesn't fit into a line continues below its beginning.
 

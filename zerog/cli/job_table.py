@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.progress import Progress, TextColumn
 from rich.text import Text
 
-from zerog.cli.console import make_bar, make_console
+from zerog.cli.console import drawn_bar, make_bar, make_console
 from zerog.cli.output import STALLED, STYLES, age, percent, until
 from zerog.contracts.queue import DEFAULT
 from zerog.jobs import answers
@@ -171,15 +171,8 @@ def _print_row(console: Console, completeness: object, texts: Cells, widths: dic
         if name == "STATUS":
             line.stylize(style, start, start + width)
         if name == "BAR":
-            line = Text.assemble(line[:start], _bar(console, completeness, style), line[start + width :])
+            line = Text.assemble(line[:start], drawn_bar(console, completeness, style, BAR), line[start + width :])
         start += width + 1
     console.print(line, no_wrap=True)
     if errors and texts["LAST ERROR"]:
         console.print(Padding(Text(texts["LAST ERROR"], style=STYLES[FAILED]), (0, 0, 0, 4)))
-
-
-def _bar(console: Console, completeness: object, style: str) -> Text:
-    done = min(max(completeness, 0.0), 1.0) if isinstance(completeness, (int, float)) else 0.0
-    full = int(done * BAR)
-    line, rest = ("=", "-") if console.options.ascii_only else ("━", "─")
-    return Text.assemble((line * full, style), (rest * (BAR - full), "dim"))

@@ -19,6 +19,7 @@ from zerog.cli.commands.schedules import schedules
 from zerog.cli.commands.schema import schema
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
+from zerog.cli.commands.top import top
 from zerog.cli.commands.types import types
 from zerog.cli.commands.web import web
 from zerog.cli.commands.worker import worker
@@ -52,6 +53,7 @@ for _command in (
     setup,
     show_progress,
     submit,
+    top,
     types,
     web,
     worker,

@@ -1,0 +1,1 @@
+"""``zerog top``: what it reads, and how it draws that."""
