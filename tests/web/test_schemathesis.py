@@ -62,12 +62,12 @@ def explored(examples: int) -> tuple[Counter[str], list[str]]:
 
 
 @pytest.mark.parametrize(
-    "examples", [2, pytest.param(20, marks=pytest.mark.wide), pytest.param(200, marks=pytest.mark.slow)]
+    "examples", [2, pytest.param(20, marks=pytest.mark.wide), pytest.param(400, marks=pytest.mark.slow)]
 )
 def test_every_answer_is_described(examples: int, caplog: pytest.LogCaptureFixture) -> None:
-    """With 200 examples more than 10,000 requests."""
+    """With 400 examples more than 10,000 requests."""
     caplog.set_level(logging.CRITICAL)
     checks, failures = explored(examples)
     assert failures == []
-    assert checks["not_a_server_error"] >= 50 * examples
+    assert checks["not_a_server_error"] >= 25 * examples
     assert {"response_schema_conformance", "status_code_conformance", "negative_data_rejection"} <= checks.keys()

@@ -71,14 +71,10 @@ def serve(
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that is bound. Raises ConfigurationError."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2_048)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2_048)
     except OSError as error:
         raise ConfigurationError(f"{host}:{port} can't be served: {error}; nothing was started") from None
-    return listening
 
 
 def _in_header(name: str) -> str:
