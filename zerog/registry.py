@@ -209,6 +209,17 @@ class JobRegistry:
         except Exception:  # a migration is the class's own code
             return []
 
+    def attributes_of(self, head: Document) -> dict[str, str] | None:
+        """Return the attributes of a stored head by its class, shortened if need be; None if the class isn't there.
+
+        Raises CorruptDocument, SchemaTooNew.
+        """
+        try:
+            declaration = declaration_of(self.get_class(str(head.get("jobType"))))
+        except UnknownJobType:
+            return None
+        return declaration.indexed.of(declaration.chain.lift(head), is_cut=True)
+
     def shown(self, document: Document, public: Collection[str] = ()) -> Document:
         """Return a stored document with ``[secret]`` in place of secret fields.
 

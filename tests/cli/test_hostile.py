@@ -68,7 +68,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "schema check": [["--against", "\x1b[2J\n" + FORGED], ["--json", "--against", "\x1b[2J\n" + FORGED]],
     "schema sample": [["golden"], ["--json", "golden"], ["--type", "\x1b[2J\n" + FORGED, "golden"]],
     "schema freeze": [["\x1b[2J\n" + FORGED], ["--json", "schemas"]],
-    "setup": [[], ["--json"]],
+    "setup": [[], ["--json"], ["--reindex"], ["--reindex", "--json"]],
     "submit": [["word_count", "\x1b[2J\n" + FORGED + "=x"], ["\x1b[2J\n" + FORGED], ["word_count", "path=\x1b[2J"]],
     "top": [["--once"], ["--json"], ["--interval", "\x1b[2J\n" + FORGED]],
     "types": [[], ["--schema"], ["--json"]],

@@ -43,6 +43,9 @@ MINUTE, HOUR = "zerog_rates_minute_", "zerog_rates_hour_"
 SCHEMAS = "zerog_schemas"
 """Key of the document that names every type with stored schemas."""
 
+REINDEXED = "zerog_reindexed"
+"""Key of the note how far the attributes of jobs have been filled."""
+
 OPEN_JOBS = "zerog_open_"
 """Beginning of the keys of Couchbase's own index of unfinished jobs."""
 
@@ -126,6 +129,7 @@ KEYS = (
     Key(MINUTE, Role.PRESENCE, "figures as of a minute", directory=RATES, names_in=minutes_in),
     Key(HOUR, Role.PRESENCE, "figures as of an hour", directory=RATES, names_in=hours_in),
     Key(UNIQUE, Role.SETTING, "the uuid of the job that has a key", names_of_job=_lock_of),
+    Key(REINDEXED, Role.PRESENCE, "how far the attributes of jobs have been filled"),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""
