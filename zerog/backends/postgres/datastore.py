@@ -329,13 +329,19 @@ def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
     """Return the statement of a query and its parameters; each row ends with the time that it is ordered by."""
     where, parameters, time = _conditions(query)
     way, is_ahead = (" DESC", "<") if query.is_descending else ("", ">")
+    ordered = {"d.key": "after"} if time is None else {time: "place", "d.key": "after"}
+    if query.status is not None and query.until is None:
+        # A range, and the status in the order: else the plan for any status walks through all jobs by key or time.
+        where.remove("d.status = %(status)s")
+        where += ["d.status >= %(status)s", "d.status < %(beyond)s"]
+        parameters["beyond"] = f"{parameters['status']} "
+        ordered = {"d.status": "status", **ordered}
     if query.after is not None:
         *place, parameters["after"] = query.start
         parameters["place"] = place[0] if place else None
-        where.append(
-            f"d.key {is_ahead} %(after)s" if time is None else f"({time}, d.key) {is_ahead} (%(place)s, %(after)s)"
-        )
-    order = f"d.key{way}" if time is None else f"{time}{way}, d.key{way}"
+        values = ", ".join(f"%({name})s" for name in ordered.values())
+        where.append(f"({', '.join(ordered)}) {is_ahead} ({values})")
+    order = ", ".join(f"{column}{way}" for column in ordered)
     columns_of_row = "d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body"
     return (
         f"SELECT {columns_of_row}, {time or 'NULL'} FROM {{schema}}.zerog_documents d "
