@@ -77,5 +77,5 @@ def test_it_brings_nothing_heavy_before_it_is_used(folder: Path) -> None:
         "    assert [name for name in unwanted if name in sys.modules] == []\n"
         "    assert 'zerog.testing.plugin' in sys.modules\n"
     )
-    result = run_pytest(folder, "-p", "no:hypothesispytest")
+    result = run_pytest(folder, "-p", "no:hypothesispytest", "-p", "no:schemathesis")
     assert "1 passed" in result.stdout, result.stdout
