@@ -73,6 +73,11 @@ def test_jobs_are_found_by_the_build_that_broke_them(app: Any) -> None:
     assert app.progress(uuids[1])["lastError"]["build"] == "1f2e"
     assert "build" not in app.progress(uuids[0])["lastError"]
     assert list(app.jobs(build="other")) == []
+    assert [job["uuid"] for job in app.jobs(build="1f2e..")] == uuids[1:]
+    assert [job["uuid"] for job in app.jobs(build="..1f2e")] == uuids[1:2]
+    for empty in ("..", "3d4c..1f2e"):
+        with pytest.raises(InvalidValue, match="a range without builds"):
+            app.jobs(build=empty)
 
 
 def test_jobs_are_found_by_the_version_that_they_are_stored_in(app: Any) -> None:

@@ -12,13 +12,13 @@ from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
 from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
 from zerog.jobs.parameters import change_of
-from zerog.jobs.submit import SubmitOptions, accept, validated_all
-from zerog.jobs.submit_options import Expires, SubmitKeywords, check_named, check_token
+from zerog.jobs.submit import SubmitOptions, accept, validated, validated_all
+from zerog.jobs.submit_options import Expires, SubmitKeywords, Version, check_named, check_token
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
@@ -190,6 +190,7 @@ class App(ScheduleVerbs, JobReader):
         max_errors: int | None = None,
         timeout: float | None = None,
         soft_timeout: float | None = None,
+        schema_version: Version = None,
         connection: Any = None,
         unique: Sequence[str | int | None] | None = None,
     ) -> J:
@@ -202,20 +203,22 @@ class App(ScheduleVerbs, JobReader):
         ``self.submit`` of a job passes its own. ``uuid`` lets the caller choose a new job's uuid; if there is a job of
         this uuid, type and parameters, it is returned, and its ``is_new`` is False. ``max_errors``, ``timeout`` and
         ``soft_timeout`` (seconds) stand for its class's MAX_ERRORS, TIMEOUT and SOFT_TIMEOUT.
-        ``connection``: submit in its transaction, with which the job comes to exist or vanishes; a connection of
-        psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's PostgreSQL database or SQLite
-        file. ``unique``: a key, such as ``("invoice", 42)``, in place of that of the class's UNIQUE: the job of this
-        type and key is returned if there is one. Raises UnknownJobType, InvalidValue, marshmallow's ValidationError
-        with messages by field, CasMismatch if the uuid is another job's, ConfigurationError if jobs can't be submitted
-        on the connection, and what the datastore raises; nothing is stored then.
+        ``schema_version``: the version of the class for which ``params`` were made, if that is an earlier one; they are
+        lifted by its migrations first. ``connection``: submit in its transaction, with which the job comes to exist or
+        vanishes; a connection of psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's
+        PostgreSQL database or SQLite file. ``unique``: a key, such as ``("invoice", 42)``, in place of that of the
+        class's UNIQUE: the job of this type and key is returned if there is one. Raises UnknownJobType, InvalidValue,
+        SchemaTooNew for a later ``schema_version``, marshmallow's ValidationError with messages by field, CasMismatch
+        if the uuid is another job's, ConfigurationError if jobs can't be submitted on the connection, and what the
+        datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
-        attributes = declaration_of(job_class).validated({} if params is None else params)
+        params, attributes = validated(job_class, params, schema_version)
         if uuid is not None:
             attributes["uuid"] = uuid
         limits = max_errors, timeout, soft_timeout, expires
         options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection, unique)
-        return cast("J", self._submit(job_class, [attributes], options, None if uuid is None else params or {})[0])
+        return cast("J", self._submit(job_class, [attributes], options, None if uuid is None else params)[0])
 
     def submit_many(
         self,
@@ -223,6 +226,7 @@ class App(ScheduleVerbs, JobReader):
         params: Iterable[Mapping[str, Any]],
         *,
         parent: str | None = None,
+        schema_version: Version = None,
         **options: Unpack[SubmitKeywords],
     ) -> list[str]:
         """Submit a job for each of ``params``; returns their uuids in that order. The options are those of ``submit``.
@@ -232,7 +236,7 @@ class App(ScheduleVerbs, JobReader):
         ``connection`` all or none are in its transaction.
         """
         job_class = self.registry.class_of(job_type)
-        attributes = validated_all(job_class, params)
+        attributes = validated_all(job_class, params, schema_version)
         return [job.uuid for job in self._submit(job_class, attributes, SubmitOptions(parent=parent, **options))]
 
     def _submit(
@@ -319,7 +323,7 @@ class App(ScheduleVerbs, JobReader):
         seen = None if cas is None else check_token(cas)
 
         def build(head: Document) -> Change:
-            return change_of(self.registry.get_class(head["jobType"]), head, params)
+            return change_of(self.registry.class_for(head), head, params)
 
         return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields
 

@@ -24,7 +24,7 @@ from zerog.maintenance.rates import Rates, rates
 from zerog.records.attrs import error_texts, text_of
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
 from zerog.records.periods import HOURS, MINUTES
-from zerog.support import jsonvalues
+from zerog.support import builds, jsonvalues
 from zerog.support.clock import Clock, to_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Query:
     stalled: bool = False
     """Only running jobs that are shown as stalled."""
     build: str | None = None
-    """The build of the code that recorded the last error."""
+    """The build of the code that recorded the last error, or a range of builds."""
     schema_version: float | None = None
     """The version of its class that the document has."""
     attrs: Mapping[str, Any] | None = None
@@ -96,6 +96,10 @@ class Query:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
         if self.build is not None and (not isinstance(self.build, str) or not self.build):
             raise InvalidValue(f"build={self.build!r:.80}; expected the name of a build, or None for any")
+        if self.build is not None and builds.is_empty(self.build):
+            raise InvalidValue(
+                f"build={self.build!r:.80} is a range without builds; expected A..B, A.. or ..B, in order"
+            )
         if self.attrs is not None and not _are_attributes(self.attrs):
             raise InvalidValue(
                 f"attrs={self.attrs!r:.80}; expected names of attributes with texts, numbers or booleans, or None"
@@ -219,7 +223,7 @@ class Query:
     def _fits(self, head: Document) -> bool:
         stored = head.get("lastError")
         last: Document = stored if isinstance(stored, dict) else {}
-        if self.build is not None and last.get("build") != self.build:
+        if self.build is not None and not builds.is_within(last.get("build"), self.build):
             return False
         if self.schema_version is not None and head.get("schemaVersion") != self.schema_version:
             return False
@@ -323,7 +327,8 @@ class JobReader(JobFollower):
         looked for in the messages of those jobs that all else gives, in small or capital letters. ``code``: the result
         code, or that of the last error. ``order``: ``oldest`` or ``newest`` first. ``since`` and ``until`` (in UTC
         unless they have a timezone): only jobs created between them. ``stalled``: only running jobs that ``progress``
-        shows as stalled. ``build``: the build of the code that recorded the last error. ``schema_version``: the version
+        shows as stalled. ``build``: the build of the code that recorded the last error, or a range of them:
+        ``A..B``, ``A..``, ``..B``, compared part by part, digits as numbers. ``schema_version``: the version
         of its class that a document has. Raises InvalidValue for a value that no job can have, and DatastoreError if
         the datastore can't list, or not by attributes.
         """

@@ -17,7 +17,6 @@ from zerog.engine.engine import Unsuitable
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
-    DuplicateJobType,
     InvalidJobClass,
     JobNotFound,
     SchemaTooNew,
@@ -28,6 +27,7 @@ from zerog.jobs.ending import Ending, ending_of
 from zerog.jobs.load import construct
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
+from zerog.jobs.side_by_side import apart
 from zerog.maintenance.kept import Keep
 from zerog.records.fields import ENGINE_FIELDS, HISTORY
 from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, check_head, make_key
@@ -46,38 +46,39 @@ class JobRegistry:
 
     def __init__(self) -> None:
         self._classes: dict[str, type[BaseJob]] = {}
+        self._earlier: dict[str, list[type[BaseJob]]] = {}
+        """By type, the classes for versions below those of its class in ``_classes``; the latest first."""
 
     def add_classes(self, jobClasses: Iterable[type[BaseJob]]) -> None:
         """Register classes; all of them or, if one can't be, none.
 
-        Raises InvalidJobClass, and DuplicateJobType for a second class of one type. The same class twice is no error.
+        Several classes of one type may come together, if the versions from which and to which each leads are apart from
+        the others': then a document's version chooses its class, and new jobs are of the latest. Raises
+        InvalidJobClass, and DuplicateJobType for a second class of one type otherwise. The same class twice is no
+        error.
         """
         if isinstance(jobClasses, type):
             raise InvalidJobClass(f"add_classes takes a list of classes, not {jobClasses!r}; nothing was registered")
-        added: dict[str, type[BaseJob]] = {}
+        given: dict[str, dict[type[BaseJob], None]] = {}
         for job_class in jobClasses:
             if not (isinstance(job_class, type) and issubclass(job_class, BaseJob)):
                 raise InvalidJobClass(f"{job_class!r} is no subclass of BaseJob; nothing was registered")
             if job_class.__abstractmethods__:
                 raise InvalidJobClass(f"{job_class.__qualname__} has no run(); nothing was registered")
-            job_type = declaration_of(job_class).job_type
-            other = added.get(job_type) or self._classes.get(job_type)
-            if other is not None and other is not job_class:
-                raise DuplicateJobType(
-                    f"the JOB_TYPE {job_type!r} belongs to {_path(other)}; {_path(job_class)} needs a distinct one. "
-                    f"Nothing was registered; unregister({job_type!r}) lets another one take its place."
-                )
-            added[job_type] = job_class
-        for job_class in list(added.values()):
-            ending = ending_of(job_class)
-            if ending is not None:
-                added.setdefault(ending.JOB_TYPE, ending)
-        self._classes.update(added)
+            given.setdefault(declaration_of(job_class).job_type, {})[job_class] = None
+        added: dict[str, list[type[BaseJob]]] = {}
+        for job_type, classes in given.items():
+            added[job_type] = apart(job_type, list(classes), self.classes_of(job_type))
+        for ending in filter(None, [ending_of(each) for classes in added.values() for each in classes]):
+            added.setdefault(ending.JOB_TYPE, [ending])
+        for job_type, found in added.items():
+            self._classes[job_type], *self._earlier[job_type] = found
 
     def remove_class(self, job_type: str) -> type[BaseJob]:
         """Remove a type and return its class. Workers of this app put its jobs back. Raises UnknownJobType."""
         job_class = self.get_class(job_type)
         del self._classes[job_type]
+        self._earlier.pop(job_type, None)
         self._classes.pop(declaration_of(job_class).follower or "", None)
         return job_class
 
@@ -124,6 +125,19 @@ class JobRegistry:
         except (KeyError, TypeError):
             raise UnknownJobType(self._unknown(job_type)) from None
 
+    def classes_of(self, job_type: str) -> list[type[BaseJob]]:
+        """Return all classes of a type, that of the latest versions first; none if the type isn't registered here."""
+        latest = self._classes.get(job_type)
+        return [] if latest is None else [latest, *self._earlier.get(job_type, ())]
+
+    def class_for(self, head: Document) -> type[BaseJob]:
+        """Return the class of a stored document, by its type and version. Raises UnknownJobType."""
+        latest, version = self.get_class(head.get("jobType")), head.get("schemaVersion")
+        earlier = self._earlier.get(head["jobType"])
+        if earlier and not declaration_of(latest).chain.covers(version):
+            return next((each for each in earlier if declaration_of(each).chain.covers(version)), latest)
+        return latest
+
     def class_of(self, job_type: object) -> type[BaseJob]:
         """Return the class given as a class, a type or a function. Raises UnknownJobType, ConfigurationError."""
         given = getattr(job_type, "job", None) if inspect.isfunction(job_type) else job_type
@@ -133,6 +147,8 @@ class JobRegistry:
             )
         name = getattr(given, "JOB_TYPE", None) if isinstance(given, type) else given
         job_class = self.get_class(name)
+        if isinstance(given, type) and given in self.classes_of(str(name)):
+            return given
         if isinstance(given, type) and job_class is not given:
             raise ConfigurationError(f"{given!r} isn't registered here; {name!r} belongs to {job_class!r}")
         return job_class
@@ -141,7 +157,8 @@ class JobRegistry:
         """Raise JobNotFound unless the job of type ``name`` is one of ``job_type``; None accepts any."""
         if isinstance(job_type, str):
             job_type = self.get_class(job_type)
-        if job_type is not None and not issubclass(self.get_class(name), job_type):
+        self.get_class(name)
+        if job_type is not None and not any(issubclass(each, job_type) for each in self.classes_of(name)):
             raise JobNotFound(f"job {uuid} is a {name!r}, not a {job_type.JOB_TYPE or job_type.__qualname__!r}")
 
     def make_job(
@@ -175,7 +192,7 @@ class JobRegistry:
         head, token = as_datastore(datastore).read_with_cas(key, head=True)
         if head is None or token is None:
             raise JobNotFound(f"there is no job {uuid}")
-        job_class = self.get_class(head.get("jobType"))
+        job_class = self.class_for(head)
         check_head(key, head)
         return load_job(job_class, read_head(job_class, head), token, datastore, queue, keepalive)
 
@@ -185,9 +202,9 @@ class JobRegistry:
 
     def load_head(self, head: Document) -> Any:
         """Load a waiting head before it is claimed; the result is for ``load_job``. Raises Unsuitable."""
-        job_class = self._classes.get(head["jobType"])
-        if job_class is None:
+        if head["jobType"] not in self._classes:
             raise Unsuitable(self._unknown(head["jobType"]))
+        job_class = self.class_for(head)
         try:
             return job_class, read_head(job_class, head)
         except (SchemaTooNew, CorruptDocument) as error:
@@ -200,10 +217,9 @@ class JobRegistry:
 
         None of them if the type isn't registered here, or if the document can't be lifted.
         """
-        job_class = self._classes.get(str(document.get("jobType")))
-        if job_class is None:
+        if document.get("jobType") not in self._classes:
             return []
-        declaration = declaration_of(job_class)
+        declaration = declaration_of(self.class_for(document))
         try:
             return declaration.undeclared(declaration.chain.lift(document))
         except Exception:  # a migration is the class's own code
@@ -226,9 +242,8 @@ class JobRegistry:
         Of a type that isn't registered here the secret fields are unknown, so all of its own fields but those in
         ``public`` are hidden.
         """
-        job_class = self._classes.get(str(document.get("jobType")))
-        if job_class is not None:
-            return redacted(document, declaration_of(job_class).secrets)
+        if str(document.get("jobType")) in self._classes:
+            return redacted(document, declaration_of(self.class_for(document)).secrets)
         known = {*ENGINE_FIELDS, *map(dropped_field, HISTORY)}
         return redacted(document, frozenset(document.keys() - known - {*public}))
 
@@ -279,7 +294,3 @@ def classes_in(module: ModuleType) -> list[type[BaseJob]]:
     if not concrete:
         raise InvalidJobClass(f"{module.__name__} defines no job class; nothing was registered")
     return concrete
-
-
-def _path(job_class: type) -> str:
-    return f"{job_class.__module__}.{job_class.__qualname__}"

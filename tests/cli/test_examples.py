@@ -68,7 +68,9 @@ def test_every_command_has_an_example(path: str, command: click.Command) -> None
     assert any(line.startswith(path) for line in lines_of_page())
 
 
-@pytest.mark.parametrize("words", [[], ["jobs"], ["queues"], ["workers"], ["schedules"]], ids=repr)
+@pytest.mark.parametrize(
+    "words", [[], ["jobs"], ["queues"], ["schedules"], ["schema"], ["types"], ["workers"]], ids=repr
+)
 def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """At 80 columns the list of commands fits, a line each, and nothing in it is cut."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -191,8 +191,8 @@ def test_a_worker_looks_about_once_a_second() -> None:
     control = CommandPoller(store, "w", lambda orders: seen.append(clock.monotonic()), clock)
     start = clock.monotonic()
     with Looking(control):
-        until(lambda: store.reads >= 20)  # type: ignore[attr-defined]
-    looks = store.reads / 2  # type: ignore[attr-defined]
+        until(lambda: store.reads >= 30)  # type: ignore[attr-defined]
+    looks = store.reads / 3  # type: ignore[attr-defined]
     assert (clock.monotonic() - start) / looks == pytest.approx(PERIOD, rel=0.2)
 
 

@@ -154,7 +154,7 @@ def filter_options(command: F) -> F:
         click.option("--error", metavar="TEXT", help="Whose last error has this type, fingerprint or text."),
         click.option("--attr", multiple=True, metavar="NAME=TEXT", help="With this attribute; may be repeated."),
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
-        click.option("--build", metavar="BUILD", help="Whose last error was recorded by this build of the code."),
+        click.option("--build", metavar="BUILD", help="Whose last error is of this build, or a range: A..B, A.."),
         click.option("--schema-version", type=float, metavar="NUMBER", help="Stored in this version of their class."),
         click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS shows."),
     ]

@@ -6,6 +6,7 @@ import click
 
 import zerog
 from zerog.cli.app_argument import CommandGroup
+from zerog.cli.commands.changes import CHANGES
 from zerog.cli.commands.completion import completion
 from zerog.cli.commands.copy import copy
 from zerog.cli.commands.demo import demo
@@ -14,9 +15,7 @@ from zerog.cli.commands.jobs import jobs
 from zerog.cli.commands.progress import show_progress
 from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
-from zerog.cli.commands.rehearse import rehearse
 from zerog.cli.commands.schedules import schedules
-from zerog.cli.commands.schema import schema
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
 from zerog.cli.commands.top import top
@@ -40,6 +39,7 @@ def cli() -> None:
 
 
 for _command in (
+    *CHANGES,
     completion,
     copy,
     demo,
@@ -47,9 +47,7 @@ for _command in (
     jobs,
     queues,
     reconcile,
-    rehearse,
     schedules,
-    schema,
     setup,
     show_progress,
     submit,

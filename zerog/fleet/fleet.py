@@ -22,18 +22,32 @@ from zerog.exceptions import (
     WorkerNotFound,
 )
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.fleet.held import HeldTypes
 from zerog.records.commands import ALL, DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
 from zerog.records.keys import QUEUES, worker_key
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_workers
-from zerog.support.checks import check_queue_name
+from zerog.support.checks import check_queue_name, check_text
 from zerog.support.clock import seconds_between, to_text
 
 log = logging.getLogger("zerog")
 
-SHOWN = ("host", "pid", "build", "executor", "queues", "jobs", "uuids", "memory", "startedAt", "drain", "config")
+SHOWN = (
+    "host",
+    "pid",
+    "build",
+    "executor",
+    "queues",
+    "jobs",
+    "uuids",
+    "memory",
+    "startedAt",
+    "drain",
+    "config",
+    "heldTypes",
+)
 """Fields of a worker's record that are returned unchanged."""
 
 SINGLE = "single"
@@ -45,9 +59,6 @@ the caller sets another number."""
 
 SAMPLE = 100
 """Waiting jobs that are read for the names of their queues."""
-
-LONGEST_TEXT = 500
-"""Characters of a reason, or of the author of a command."""
 
 
 class Pause(NamedTuple):
@@ -65,6 +76,8 @@ class Fleet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._records = WorkerRecords(engine)
+        self.types = HeldTypes(engine)
+        """The job types that an operator holds: hold, release."""
 
     def workers(self) -> list[dict[str, Any]]:
         """Return all workers that have a record, by name.
@@ -72,7 +85,8 @@ class Fleet:
         Each has ``name``, ``state`` (``running``, ``draining``, ``drained``, ``stopping``, ``silent``), ``host``,
         ``pid``, ``build``, ``executor``, ``queues``, ``jobs`` (how many run), ``uuids`` (of up to 20 of them),
         ``memory`` (bytes resident, with those of child processes), ``startedAt``, ``drain`` (the command, or None),
-        ``config``, ``lease`` and ``age`` (seconds since its last heartbeat, sent every third of its lease). Unknown
+        ``config``, ``heldTypes`` (of which it takes no jobs, by an operator's command), ``lease`` and ``age`` (seconds
+        since its last heartbeat, sent every third of its lease). Unknown
         values are None. A worker is silent when its age exceeds its lease: by the datastore's clock, or, without one,
         by this machine's and the worker's, which may differ. This is for display; jobs are taken from a worker only
         once its beat was observed to stand still for a lease.
@@ -101,7 +115,7 @@ class Fleet:
         Raises WorkerNotFound if no worker has a name, or runs on the host; then no worker is drained. Raises
         InvalidValue.
         """
-        order = {"since": self._now(), "by": _text("by", by), "forGood": for_good}
+        order = {"since": self._now(), "by": check_text("by", by), "forGood": for_good}
         return self._order_all(order, names, host, everyone)
 
     def undrain(self, *names: str, host: str | None = None, everyone: bool = False) -> list[dict[str, Any]]:
@@ -185,7 +199,7 @@ class Fleet:
         """
         if queue != ALL:
             self._engine.queue_named(check_queue_name(queue))
-        entry = {"since": self._now(), "by": _text("by", by), "reason": _text("reason", reason)}
+        entry = {"since": self._now(), "by": check_text("by", by), "reason": check_text("reason", reason)}
         return self._change_paused(lambda paused: paused.setdefault(queue, entry) is entry)
 
     def resume(self, queue: str) -> bool:
@@ -289,9 +303,3 @@ def _age(renewed: object, now: str) -> float | None:
         return max(0.0, seconds_between(str(renewed), now))
     except ValueError:
         return None
-
-
-def _text(option: str, value: object) -> str:
-    if type(value) is not str or len(value) > LONGEST_TEXT:
-        raise InvalidValue(f"{option}={value!r:.80}; expected text of up to {LONGEST_TEXT} characters")
-    return value

@@ -46,7 +46,7 @@ def call_on_discard(app: App, head: Document) -> None:
     """
     uuid, job_type = head["uuid"], head["jobType"]
     try:
-        job_class = app.job_class(job_type)
+        job_class = app.registry.class_for(head)
     except UnknownJobType as error:
         if head.get("onDiscard") is None:
             return

@@ -89,9 +89,26 @@ class Chain:
                     "there is no migration; the class was not registered"
                 )
 
+    @property
+    def lowest(self) -> float:
+        """The earliest version that a document may have to be lifted to this one."""
+        return min([self.version, *self._steps])
+
+    def covers(self, version: object) -> bool:
+        """Return True for a version from the earliest one to this one."""
+        return isinstance(version, (int, float)) and self.lowest <= version <= self.version
+
     def steps(self) -> list[tuple[float, float]]:
         """Return the steps, each as the version that it starts from and the one that it leads to, in order."""
         return sorted((step.start, step.end) for step in self._steps.values())
+
+    def steps_from(self, version: object) -> list[Migration]:
+        """Return the migrations that a document of this version needs, in order; none if there is no way."""
+        found: list[Migration] = []
+        while isinstance(version, (int, float)) and (step := self._steps.get(version)) is not None:
+            found.append(step)
+            version = step.end
+        return found
 
     def check(self, head: Document) -> None:
         """Refuse a document that newer code wrote. Raises SchemaTooNew."""

@@ -15,7 +15,8 @@ from zerog.jobs.declaration import declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.jobs.limits import check_limits_given
 from zerog.jobs.migrations import upgrade_operations
-from zerog.jobs.submit_options import Expires, check_headers, check_priority, delay_until, expires_at
+from zerog.jobs.skew import lifted_params
+from zerog.jobs.submit_options import Expires, Version, check_headers, check_priority, delay_until, expires_at
 from zerog.jobs.unique import REPLACE, check_given, lock_of
 from zerog.records.fields import HISTORY, named
 from zerog.records.job import Document, check_head, check_uuid, make_key
@@ -71,14 +72,29 @@ class SubmitOptions(NamedTuple):
         return check_limits_given(job_class, self.max_errors, self.soft_timeout, self.timeout)
 
 
-def validated_all(job_class: type[BaseJob], params: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the attributes of a job for each of ``params``. Raises ValidationError with the messages by index."""
-    declaration = declaration_of(job_class)
+def validated(
+    job_class: type[BaseJob], params: Mapping[str, Any] | None, version: Version = None
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return parameters, which have this version of the class, as those of the class; and the attributes of the job.
+
+    Raises ValidationError with messages by field, and what ``lifted_params`` raises.
+    """
+    own, state = lifted_params(job_class, {} if params is None else params, version)
+    return own, {**declaration_of(job_class).validated(own), **state}
+
+
+def validated_all(
+    job_class: type[BaseJob], params: Iterable[Mapping[str, Any]], version: Version = None
+) -> list[dict[str, Any]]:
+    """Return the attributes of a job for each of ``params``, which have this version of the class.
+
+    Raises ValidationError with the messages by index, and what ``lifted_params`` raises.
+    """
     attributes: list[dict[str, Any]] = []
     messages: dict[Any, Any] = {}
     for index, given in enumerate(params):
         try:
-            attributes.append(declaration.validated(given))
+            attributes.append(validated(job_class, given, version)[1])
         except ValidationError as error:
             messages[index] = error.messages
     if messages:

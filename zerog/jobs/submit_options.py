@@ -19,6 +19,10 @@ Expires = float | timedelta | datetime | None
 """The time by which a run must begin: seconds or a timedelta from the submit, or a moment."""
 
 
+Version = str | float | None
+"""A schema version as text or number; None for that of the class."""
+
+
 class SubmitKeywords(TypedDict, total=False):
     """The keyword arguments of ``App.submit_many`` that a job gives for others: see there."""
 

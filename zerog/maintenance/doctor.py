@@ -26,7 +26,13 @@ from zerog.fleet.liveness import FailureDetector
 from zerog.maintenance.discards import failed
 from zerog.maintenance.entry_findings import missing_entries, refused_kinds
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
-from zerog.maintenance.fleet_findings import few_descriptors, missing_sweeps, record_findings, two_schemas
+from zerog.maintenance.fleet_findings import (
+    about_types,
+    few_descriptors,
+    missing_sweeps,
+    record_findings,
+    two_schemas,
+)
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
 from zerog.maintenance.kept import named
 from zerog.maintenance.retention import left_over, why_not
@@ -105,6 +111,7 @@ class Doctor:
         diagnosis.findings += self._look_at_queues(diagnosis, symptoms)
         diagnosis.findings += self._look_at_workers(diagnosis, symptoms)
         living = _living(diagnosis, records)
+        diagnosis.findings += about_types(self.engine, self.fleet.types.held(), symptoms.held, self.zerog)
         diagnosis.findings += record_findings(self.engine, self.registry, records, living, self.zerog)
         diagnosis.findings += few_descriptors(records)
         diagnosis.findings += two_schemas(self.engine)
@@ -140,7 +147,7 @@ class Doctor:
 
     def _look_at_jobs(self, diagnosis: Diagnosis, records: dict[str, Record], examined: float) -> JobFindings:
         crew = Crew(_living(diagnosis, records))
-        symptoms = JobFindings(self.engine, self.registry, self._watch, crew)
+        symptoms = JobFindings(self.engine, self.registry, self._watch, crew, self.fleet.types.held())
         for status in (QUEUED, SCHEDULED, RUNNING):
             read, most = 0, max(examined, RUNNING_EXAMINED) if status == RUNNING else examined
             for page in self._pages(FindQuery(status, limit=int(min(PAGE, most)))):

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 from zerog.contracts.queue import DEFAULT
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument
+from zerog.maintenance.error_findings import repeated_errors
 from zerog.maintenance.findings import Commands, Finding
 from zerog.maintenance.schedule_findings import schedule_findings
-from zerog.records.commands import paused_in
+from zerog.records.commands import held_in, paused_in
 from zerog.records.fields import is_count, is_name, is_timestamp
-from zerog.records.keys import QUEUES, SWEEPER, WORKERS
+from zerog.records.job import Document
+from zerog.records.keys import QUEUES, SWEEPER, TYPES, WORKERS
 from zerog.records.worker import Record, read_record
 from zerog.schemas.findings import Level
 from zerog.schemas.stored import StoredSchemas, clashes
 from zerog.support.clock import seconds_between, to_text
 from zerog.support.jsonvalues import short_repr
+from zerog.support.texts import counted
 
 if TYPE_CHECKING:
-    from zerog.records.job import Document
     from zerog.registry import JobRegistry
 
 NOT_SWEPT = 120.0
@@ -62,6 +64,7 @@ def damaged_records(engine: Engine, workers: dict[str, Record], zerog: Commands)
     if finding.count:
         yield finding
     yield from _damaged_pauses(engine, zerog)
+    yield from _damaged_holds(engine, zerog)
 
 
 def _damaged_pauses(engine: Engine, zerog: Commands) -> Iterator[Finding]:
@@ -74,6 +77,29 @@ def _damaged_pauses(engine: Engine, zerog: Commands) -> Iterator[Finding]:
         command = zerog("queues resume", operands=[DEFAULT])
         what = f"which queues are paused can't be read, so workers go by what was read last: {error}"
         yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
+
+
+def _damaged_holds(engine: Engine, zerog: Commands) -> Iterator[Finding]:
+    fields, damage, _ = read_record(engine.datastore, TYPES)
+    try:
+        if damage:
+            raise CorruptDocument(damage[0])
+        held_in(fields)
+    except CorruptDocument as error:
+        command = zerog("types release", operands=["none"])
+        what = f"which job types are held can't be read, so workers go by what was read last: {error}"
+        yield Finding(what, 1, "hold or release any type, which makes that document anew", True, command=command)
+
+
+def about_types(engine: Engine, held: Document, waiting: Mapping[str, int], zerog: Commands) -> Iterator[Finding]:
+    """Report the held types, each with the number of examined jobs that wait, and the types that a build has broken."""
+    yield from repeated_errors(engine, held, zerog)
+    for name, entry in sorted(held.items()):
+        words = counted(waiting.get(name, 0), "job waits", "jobs wait")
+        by = f" by {entry['by']}" if entry.get("by") else ""
+        why = f": {entry['reason']}" if entry.get("reason") else ""
+        what = f"the job type {name} is held since {entry.get('since')}{by}{why}; {words}"
+        yield Finding(what, 1, "release it in its time", False, command=zerog("types release", operands=[name]))
 
 
 def missing_sweeps(engine: Engine, zerog: Commands) -> Iterator[Finding]:

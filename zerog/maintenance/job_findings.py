@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from zerog.contracts.datastore import Page
@@ -36,12 +37,17 @@ ENTRIES = 1_000
 class JobFindings:
     """Classifies heads, one after the other. ``crew``: the living workers' records, read before the heads."""
 
-    def __init__(self, engine: Engine, registry: JobRegistry, watch: FailureDetector, crew: Crew) -> None:
+    def __init__(
+        self, engine: Engine, registry: JobRegistry, watch: FailureDetector, crew: Crew, held: Collection[str]
+    ) -> None:
         self._engine = engine
+        self._held = held
         self._registry = registry
         self._watch = watch
         self._crew = crew
         self._now = to_text(engine.clock.now())
+        self.held: Counter[str] = Counter()
+        """Jobs that wait, by their type, if it is held."""
         self._soon = text_after(self._now, CLOCKS_APART)
         self._overdue = text_after(self._now, -OVERDUE)
         self._silent: dict[str, bool] = {}
@@ -149,6 +155,10 @@ class JobFindings:
         """Classify one unfinished job."""
         uuid = str(head.get("uuid"))
         self._seen.add(uuid)
+        if status in WAITING and str(head.get("jobType")) in self._held and is_name(head.get("queueName")):
+            self.held[str(head["jobType"])] += 1
+            self.waiting[head["queueName"]] += 1
+            return
         if str(head.get("updatedAt") or "") > self._soon:
             self.early.add(uuid, f"changed at {head['updatedAt']}, it is {self._now} here")
         stuck = self._why_stuck(head)

@@ -1,8 +1,8 @@
-"""Operators' commands to workers, stored in two documents that each worker polls about once a second.
+"""Operators' commands to workers, stored in three documents that each worker polls about once a second.
 
 A worker's own record (``zerog_worker_<name>``) holds whether it is drained (``drain``) and which of its jobs were
 cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name``). One document for all lists the
-paused queues.
+paused queues, another one the held job types.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import is_name
 from zerog.records.job import Document
-from zerog.records.keys import QUEUES
+from zerog.records.keys import QUEUES, TYPES
 from zerog.records.operations import dropped_field
 from zerog.support import jsonvalues
 
@@ -34,6 +34,9 @@ class WorkerCommands:
     """Since when, by whom, and whether it is permanent; None while the worker may claim jobs."""
     paused: frozenset[str] = frozenset()
     """The queues that no worker may claim from; ALL stands for each."""
+
+    held: frozenset[str] = frozenset()
+    """The job types of which no worker may claim jobs."""
 
     def is_paused(self, queue: str) -> bool:
         """True if no worker may claim from a queue."""
@@ -79,3 +82,11 @@ def paused_in(record: Document | None) -> Document:
     if type(paused) is not dict:
         raise CorruptDocument(f"{QUEUES} holds paused={jsonvalues.short_repr(paused)}, expected an object by queue")
     return {name: entry if type(entry) is dict else {} for name, entry in paused.items() if is_name(name)}
+
+
+def held_in(record: Document | None) -> Document:
+    """Return the held job types by name: since when, by whom and why. Raises CorruptDocument."""
+    held = (record or {}).get("held") or {}
+    if type(held) is not dict:
+        raise CorruptDocument(f"{TYPES} holds held={jsonvalues.short_repr(held)}, expected an object by job type")
+    return {name: entry if type(entry) is dict else {} for name, entry in held.items() if is_name(name)}

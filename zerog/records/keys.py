@@ -19,6 +19,9 @@ WORKERS = "zerog_workers"
 QUEUES = "zerog_queues"
 """Key of the document with the paused queues and the queues of entries set aside."""
 
+TYPES = "zerog_types"
+"""Key of the document with the held job types."""
+
 SWEEPER = "zerog_sweeper"
 """Key of the record with the name of the sweeper."""
 
@@ -130,6 +133,7 @@ KEYS = (
     Key(HOUR, Role.PRESENCE, "figures as of an hour", directory=RATES, names_in=hours_in),
     Key(UNIQUE, Role.SETTING, "the uuid of the job that has a key", names_of_job=_lock_of),
     Key(REINDEXED, Role.PRESENCE, "how far the attributes of jobs have been filled"),
+    Key(TYPES, Role.SETTING, "held job types"),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),
 )
 """Every document that isn't a job. An index is only named here: its adapter alone reads it."""

@@ -61,7 +61,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "state": lambda value: value in STATES,
     "queues": _all(is_name),
     "uuids": _all(_is_text),
-    "held": _all(_is_text),
+    **dict.fromkeys(("held", "heldTypes"), _all(_is_text)),
     "knows": _all(_is_kind),
     "cancels": lambda value: type(value) is list,
     "drain": _is_object,

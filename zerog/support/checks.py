@@ -7,6 +7,9 @@ from typing import Any, TypeGuard
 
 from zerog.exceptions import InvalidValue
 
+LONGEST_TEXT = 500
+"""Characters of a reason, or of the author of a command."""
+
 LONGEST_DELAY = 10**9
 """Seconds, about 30 years: more is a mistake in units."""
 
@@ -19,6 +22,13 @@ def plain_code(value: Any) -> Any:
 def is_delay(value: object) -> TypeGuard[float]:
     """Return True for a number of seconds that a job can wait."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < LONGEST_DELAY
+
+
+def check_text(option: str, value: object) -> str:
+    """Return a reason, or the author of a command. Raises InvalidValue."""
+    if type(value) is not str or len(value) > LONGEST_TEXT:
+        raise InvalidValue(f"{option}={value!r:.80}; expected text of up to {LONGEST_TEXT} characters")
+    return value
 
 
 def check_queue_name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Poll the orders that operators give a running worker: two documents, read about once a second.
+"""Poll the orders that operators give a running worker: three documents, read about once a second.
 
 Operators need no connection to the worker for that, only to the datastore, whichever it is. While the datastore is
 unavailable the last orders stay in force; the lease logs the outage.
@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from zerog.contracts.datastore import Datastore
 from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
-from zerog.records.commands import WorkerCommands, cancels_in, drain_in, paused_in
+from zerog.records.commands import WorkerCommands, cancels_in, drain_in, held_in, paused_in
 from zerog.records.job import Document
-from zerog.records.keys import QUEUES, worker_key
+from zerog.records.keys import QUEUES, TYPES, worker_key
 from zerog.records.worker import read_record
 from zerog.support.clock import Clock
 
@@ -24,8 +24,11 @@ log = logging.getLogger("zerog")
 
 T = TypeVar("T")
 
+HELD = "jobs of type {} are held by an operator"
+"""Reason for which a job is left."""
+
 PERIOD = 1.0
-"""Seconds between two polls; the two reads cost 0.03 ms in SQLite and 0.2 ms on Redis."""
+"""Seconds between two polls; the three reads cost 0.05 ms in SQLite and 0.3 ms on Redis."""
 
 
 class CommandPoller:
@@ -79,18 +82,21 @@ class CommandPoller:
         """
         record, wrong, _ = read_record(self._datastore, worker_key(self._worker))
         queues, wrong_queues, _ = read_record(self._datastore, QUEUES)
-        damage = [*wrong, *wrong_queues]
+        types, wrong_types, _ = read_record(self._datastore, TYPES)
+        damage = [*wrong, *wrong_queues, *wrong_types]
         if wrong:  # other workers would see no heartbeat in it; the next beat makes a new record
             with suppress(DatastoreError):
                 self._datastore.delete(worker_key(self._worker))
-        drain, paused, new = self.orders.drain, self.orders.paused, list[str]()
+        drain, paused, held, new = self.orders.drain, self.orders.paused, self.orders.held, list[str]()
         if not wrong and record is not None:
             drain = _part(lambda: drain_in(record), drain, damage)
             new, self._cancels = _part(lambda: cancels_in(record, self._cancels), (new, self._cancels), damage)
         if not wrong_queues:
             paused = _part(lambda: frozenset(paused_in(queues)), paused, damage)
+        if not wrong_types:
+            held = _part(lambda: frozenset(held_in(types)), held, damage)
         self._note_damage("; ".join(damage))
-        if (orders := WorkerCommands(drain, paused)) != self.orders:
+        if (orders := WorkerCommands(drain, paused, held)) != self.orders:
             self.orders = orders
             self._changed(orders)
         if self._cancel is not None:

@@ -7,11 +7,11 @@ import os
 import queue
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zerog.contracts.queue import Reservation
 from zerog.engine import joblog
-from zerog.engine.engine import new_nonce
+from zerog.engine.engine import Unsuitable, new_nonce
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.exceptions import ZerogError
 from zerog.fleet.fleet import SINGLE
@@ -19,7 +19,7 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.commands import RUNNING
 from zerog.records.job import Document
 from zerog.support.clock import to_text
-from zerog.worker.control import CommandPoller
+from zerog.worker.control import HELD, CommandPoller
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
@@ -88,7 +88,7 @@ class _Single:
         self._holds = False
 
     def run(self, reservation: Reservation) -> None:
-        claim = self._app.engine.claim_one(reservation, self._worker, self._app.registry.load_head, self._nonce)
+        claim = self._app.engine.claim_one(reservation, self._worker, self._load_head, self._nonce)
         if claim is None:
             self._held = []
             return
@@ -107,6 +107,11 @@ class _Single:
             self._give_back(claim)
             raise
         self._holds = False
+
+    def _load_head(self, head: Document) -> Any:
+        if head["jobType"] in self._app.fleet.types.held():
+            raise Unsuitable(HELD.format(head["jobType"]))
+        return self._app.registry.load_head(head)
 
     def close(self) -> None:
         self._executor.close()

@@ -47,7 +47,8 @@ HOARDED = 0.5
 class Fetcher:
     """Settles ended runs and claims jobs for the slots, no more than ``most`` jobs altogether.
 
-    ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed.
+    ``claim_from`` may change the ``queues`` at any time; without any, nothing is claimed. ``worker`` may be replaced,
+    too, by one that takes other types.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Fetcher:
         self.holdings = Holdings()
         """The runs that this worker holds."""
         self._engine = engine
-        self._worker = replace(worker, holds=self.holdings.has)
+        self.worker = replace(worker, holds=self.holdings.has)
         self._loader = loader
         self._queues = tuple(queues)
         self._slots = slots
@@ -301,7 +302,7 @@ class Fetcher:
         began = self._clock.monotonic()
         refused = self._engine.counters["released.unsuitable"]
         try:
-            step = self._engine.step(settlements, want, self._worker, self._loader, queues, deferred=True, batch=batch)
+            step = self._engine.step(settlements, want, self.worker, self._loader, queues, deferred=True, batch=batch)
         except Exception as error:
             step = Step([error] * len(settlements), [], error)
         settled = [
@@ -372,7 +373,7 @@ class Fetcher:
                 self._occupied += len(claims)
                 self._give_back(claims)
                 return
-            kept, back = self._gate.divide(claims, max(0, self._slots - self._occupied), self._pace, self._worker.knows)
+            kept, back = self._gate.divide(claims, max(0, self._slots - self._occupied), self._pace, self.worker.knows)
             if kept and not self._runner.unstarted():
                 self._taken_at = self._clock.monotonic()
             self._occupied += len(kept)

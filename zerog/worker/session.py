@@ -12,7 +12,7 @@ import random
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zerog.engine.engine import Unsuitable
@@ -24,7 +24,7 @@ from zerog.records.commands import DRAINED, DRAINING, RUNNING, STOPPING, WorkerC
 from zerog.records.job import Document
 from zerog.support.clock import Clock, to_text
 from zerog.support.descriptors import descriptors
-from zerog.worker.control import CommandPoller
+from zerog.worker.control import HELD, CommandPoller
 from zerog.worker.executors.choice import executor_of, fork_server_of, types_for_children
 from zerog.worker.executors.cleanup import resident_memory
 from zerog.worker.fetcher import Fetcher
@@ -44,6 +44,9 @@ UUIDS = 20
 
 DEBUG_PACE = 0.05
 """Seconds between two looks for jobs in debug mode, in which the thread that looks runs them."""
+
+NOTHING = (("", 0.0),)
+"""What a worker takes all of whose types are held; an empty list would stand for all."""
 
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to reach the datastore at the start, at most, before jitter."""
@@ -69,6 +72,9 @@ class Session:
     ``stop_request``: ends the session. ``buried``: workers whose processes are gone, and whether each was stopping.
     ``owns_process``: whether nothing but this worker uses the process.
     """
+
+    _held: frozenset[str] = frozenset()
+    """The held types that it follows."""
 
     def __init__(
         self,
@@ -208,6 +214,8 @@ class Session:
 
     def _load_head(self, head: Document) -> Any:
         job_type = head["jobType"]
+        if job_type in self._control.orders.held:
+            raise Unsuitable(HELD.format(job_type))
         try:
             return self._app.registry.load_head(head)
         except Unsuitable as error:
@@ -235,8 +243,18 @@ class Session:
         paused = [name for name in queues if orders.is_paused(name)]
         if paused:
             log.info("worker %s claims nothing from paused queues: %s", self._name, ", ".join(paused))
+        if orders.held != self._held:
+            self._hold(orders.held)
         served = [name for name in queues if name not in paused]
         self._fetcher.claim_from(served if orders.drain is None else ())
+
+    def _hold(self, held: frozenset[str]) -> None:
+        """Leave jobs of these types to workers with other orders; what no slot has begun goes back."""
+        log.info("worker %s leaves jobs of held types: %s", self._name, ", ".join(sorted(held)) or "of none any more")
+        self._held = held
+        known = tuple(each for each in self._app.registry.versions() if each[0] not in held)
+        self._fetcher.worker = replace(self._fetcher.worker, knows=known or NOTHING)
+        self._fetcher.give_back_unstarted()
 
     def _first(self) -> Document:
         """Return the fields that a new record of the worker starts with."""
@@ -265,6 +283,7 @@ class Session:
             "memory": self._executor.memory(),
             "descriptors": descriptors(),
             "renewedAt": to_text(self._app.engine.now()),
+            "heldTypes": sorted(self._held),
             "knows": [list(known) for known in self._app.registry.versions()],
             **self._fetcher.holdings.record(),
             "rates": self._fetcher.tally.to_record(),

@@ -1,4 +1,4 @@
-"""The group ``zerog jobs``, with ``ls`` and ``show``: list jobs, show one."""
+"""``zerog jobs``: list jobs, show one; with the commands that change them."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from zerog.cli.app_argument import CommandGroup, app_command, load_shared
+from zerog.cli.commands.schema_unused import unused
 from zerog.cli.errors import BREAKS, FAILED, UNBUILDABLE, WRONG, fail
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import ConfigurationError, ZerogError
@@ -37,7 +38,7 @@ LABEL = 12
 
 @click.group(cls=CommandGroup)
 def schema() -> None:
-    """Compare schemas of job types, before a deploy meets stored jobs."""
+    """Freeze, compare and sample schemas of job types."""
 
 
 @app_command()
@@ -208,10 +209,11 @@ def _print_finding(console: Any, finding: Finding) -> None:
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only jobs of this type; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each document.")
 def sample(app: str, folder: Path, types: tuple[str, ...], as_json: bool) -> None:
-    """Write a masked document of each type, version and status into DIR, for tests.
+    """Write masked documents into DIR, for tests.
 
-    Texts of clients become letters x, secrets are made up; numbers, dates and choices stay. The fixture zerog_golden
-    reads such documents by the present classes. Of each type and status the 1,000 newest jobs are examined.
+    One of each type, version and status. Texts of clients become letters x, secrets are made up; numbers, dates and
+    choices stay. The fixture zerog_golden reads such documents by the present classes. Of each type and status the
+    1,000 newest jobs are examined.
 
     \b
     Example: zerog schema sample myapp:app golden
@@ -239,5 +241,5 @@ def sample(app: str, folder: Path, types: tuple[str, ...], as_json: bool) -> Non
         click.echo("No jobs of these types.")
 
 
-for _command in (check, freeze, sample):
+for _command in (check, freeze, sample, unused):
     schema.add_command(_command)

@@ -78,6 +78,7 @@ class SecondsOrTime(Time):
     multiple=True,
     help="The key of which there is one job at a time, or a part of it; may be repeated. The type's own unless given.",
 )
+@click.option("--schema-version", metavar="NUMBER", help="The earlier version of the type that --json was made for.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option(
     "--wait-timeout",

@@ -57,6 +57,9 @@ def list_workers(app: str, as_json: bool) -> None:
         return
     now = the_app.clock.now()
     _print_table([_cells(worker, now) for worker in found])
+    for name in sorted({str(name) for worker in found for name in worker["heldTypes"] or ()}):
+        leaving = sum(name in (worker["heldTypes"] or ()) for worker in found)
+        click.echo(flat(f"{name} is held; its jobs are left by {leaving:,} of {plural(len(found), 'worker')}."))
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

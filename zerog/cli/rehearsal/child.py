@@ -16,6 +16,7 @@ import time_machine
 
 from zerog.backends.urls import open_engine
 from zerog.exceptions import UnknownJobType
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.rehearsal import FAILS, LOSES, Finding, Rehearsal
 from zerog.loading import load_app
 from zerog.records.job import Document
@@ -51,8 +52,9 @@ def _answer(
     messages: Connection, rehearsal: Rehearsal, registry: JobRegistry, head: Document, with_losses: bool
 ) -> None:
     """Send what is wrong with a document, and then, if it was lifted and that is wanted, what was lost by that."""
-    job_class = registry.get_registered_classes().get(str(head.get("jobType")))
-    is_current = (head.get("jobType"), head.get("schemaVersion")) in registry.versions()
+    is_known = str(head.get("jobType")) in registry.get_registered_classes()
+    job_class = registry.class_for(head) if is_known else None
+    is_current = job_class is not None and head.get("schemaVersion") == declaration_of(job_class).version
     findings = _judged(rehearsal, registry, head)
     goes_on = (
         with_losses and job_class is not None and not is_current and all(finding.kind == LOSES for finding in findings)
@@ -67,7 +69,7 @@ def _answer(
 
 def _judged(rehearsal: Rehearsal, registry: JobRegistry, head: Document) -> list[Finding]:
     try:
-        return rehearsal.judge(registry.get_class(head.get("jobType")), head)
+        return rehearsal.judge(registry.class_for(head), head)
     except UnknownJobType as error:
         return [Finding(FAILS, None, str(error))]
     except BaseException as error:  # of the user's code: KeyboardInterrupt, and what is no Exception

@@ -127,7 +127,7 @@ class _Child:
         if not name.owns(head):
             return None
         key = f"{head['documentType']}_{head['uuid']}"
-        job_class = app.registry.get_class(head["jobType"])
+        job_class = app.registry.class_for(head)
         patience = request["lease"] * 2 / 3
         place_and_numbers = app.engine.datastore, key, name, head["seq"]
         limit, build = limits_of(job_class, head).soft_timeout, app.build_id

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 def types_for_children(app: App, settings: Settings) -> list[str]:
     """Return the types of job whose TIMEOUT neither a thread nor a task can be made to keep, sorted."""
     is_async = settings.executor == "async"
-    return sorted(
+    found = (
         job_type
-        for job_type, job_class in app.registry.get_registered_classes().items()
+        for job_type in app.registry.get_registered_classes()
+        for job_class in app.registry.classes_of(job_type)
         if job_class.TIMEOUT is not None and not (is_async and inspect.iscoroutinefunction(job_class.run))
     )
+    return sorted(set(found))
 
 
 def fork_server_of(app: App, settings: Settings, owns_process: bool) -> ForkServer | None:
