@@ -3,12 +3,12 @@
 The lock is a document of its own that names a job. It is written before what depends on it: before the job is created,
 before one that has ended is retried. Nothing is decided by age, so no program can be too slow:
 
-* A lock whose job doesn't exist reserves that uuid for everybody: ``create`` decides who makes the job.
-* A lock whose job holds the key no more (``zerog.records.unique.is_held``) is taken over by compare-and-swap. Everybody
-  reads the lock first, then the job that it names.
-* Who relies on a job that is live needs a firm lock: one that was written after somebody had read it and then had seen
-  the job live. So whoever read it earlier, and saw no live job there, fails. A submit makes its lock firm; otherwise
-  whoever joins the job does, or its first claim.
+* A lock whose job doesn't exist reserves that uuid for all submits: the ``create`` that succeeds makes the job.
+* A lock whose job holds the key no more (``zerog.records.unique.is_held``) is taken over by compare-and-swap. Every
+  program reads the lock first, then the job that it names.
+* To rely on a job that is live takes a firm lock: one that was written after its writer had read it and then had seen
+  the job live. So a program that read it earlier, and saw no live job there, fails. A submit makes its lock firm;
+  otherwise the submit that joins the job does, or its first claim.
 * The first claim reads the lock; a job that it doesn't name by then ends as cancelled. What a crash or a race has left
   thus never runs.
 

@@ -104,7 +104,7 @@ class UniqueSubmitVerb(SubmitVerbs):
                 return None
             if lock_key(head) != key:  # a uuid that the caller has chosen
                 raise
-            # Whoever made it has read this call's lock, so it is no older than the call.
+            # Its submit has read this call's lock, so the job is no older than the call.
             has_run = head["status"] in TERMINAL and head["uniqueLock"].get("begun")
             return Submitted(head, at, is_new=False) if has_run else None
         try:

@@ -1,7 +1,7 @@
 """Rates: the sum of all workers' figures, kept as of the end of each minute and hour, and the differences.
 
 The sweeper creates one document for each minute, and one for each hour, with the cumulative figures as they were then.
-Whoever creates it first wins. What happened in between is the difference to what a reader has counted before, so it
+The first create wins. What happened in between is the difference to what a reader has counted before, so it
 counts nothing twice: two sweepers at once, a takeover, and steps of a clock only move runs between minutes.
 """
 

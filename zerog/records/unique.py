@@ -1,6 +1,6 @@
 """The key of a unique job: the field that holds it, the document that locks it, the rule by which a job holds that.
 
-The lock names one job. Whoever wants its key finds there which job has it. A job whose document says otherwise, or that
+The lock names one job: the one that has its key. A job whose document says otherwise, or that
 doesn't exist, holds nothing.
 """
 
@@ -67,8 +67,8 @@ def shown_key(head: Document) -> str | None:
 def lock_document(uuid: str, is_firm: bool = False) -> Document:
     """Return the lock that names a job.
 
-    ``is_firm``: whoever writes this has seen the job live after having read the lock as it was. Who has read it before
-    and seen no live job there fails with the write that is to follow.
+    ``is_firm``: the writer has seen the job live after having read the lock as it was. Another program that read it
+    before that, and saw no live job there, fails with the write that is to follow.
     """
     return {"documentType": "zerog_unique", "uuid": uuid, "firm": is_firm}
 

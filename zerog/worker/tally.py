@@ -42,7 +42,7 @@ class Tally:
             self._figures[name] += number
 
     def begin_anew(self) -> None:
-        """Leave what was written to a record that is gone to it: somebody else has counted that."""
+        """Begin at zero after the record is gone: what was written to it has been counted elsewhere."""
         with self._changing:
             if self._written is not None:
                 self._figures = grown(self._figures, self._written)

@@ -85,7 +85,7 @@ def freeze(app: str, folder: Path, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def check(app: str, against: str, as_json: bool) -> None:
-    """Say what breaks if the app as it is here replaces what runs now.
+    """Report what breaks if the app as it is here replaces what runs now.
 
     Compares by role and field: new workers read old documents, old workers meet new ones, callers of either side
     submit to code of the other. Prints the safe order of the deploy, and the migration that is missing. Reads no job.

@@ -20,7 +20,7 @@ WORDS = {
     CHANGES: ("isn't the same twice", "aren't the same twice"),
     CLOCK: ("depends on the clock", "depend on the clock"),
 }
-"""What is said of one document, and of several."""
+"""The verdicts, as words about one document and about several."""
 
 _DETAIL = re.compile(r"'[^']*'|\"[^\"]*\"|\d+(?:\.\d+)?")
 """What differs between the reasons of documents with the same fault."""

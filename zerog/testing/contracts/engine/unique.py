@@ -1,4 +1,4 @@
-"""Unique jobs: at most one job of a key is live, and whoever submits one gets it."""
+"""Unique jobs: at most one job of a key is live, and every submit returns it."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ class UniqueRules(EngineRules):
 
     @pytest.mark.parametrize("point", ["unique.drop", "unique.dropped", "discard.delete", "discard.deleted"])
     def test_a_discard_that_dies_is_repeated(self, engine: Engine, point: str) -> None:
-        """And whoever submits meanwhile gets a job."""
+        """And a submit meanwhile returns a job."""
         first = self.done(engine)
         failpoints.arm(point, "raise")
         with pytest.raises(failpoints.InjectedFailure):
