@@ -23,6 +23,7 @@ from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, make_key, new_document, new_uuid
 from zerog.records.keys import worker_key
 from zerog.records.operations import Set
+from zerog.records.unique import unique_lock
 from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
@@ -114,6 +115,15 @@ def cancelled_waiting(place: Place) -> tuple[str, Recorded]:
     place.engine.cancel(claim.uuid)
     assert place.settle(claim, "requeue")
     return claim.uuid, lambda document: (document["status"], document["resultCode"]) == ("cancelled", 410)
+
+
+def cancelled_duplicate(place: Place) -> tuple[str, Recorded]:
+    lock = unique_lock("test", ["k"], "ended")
+    first, double = (new_document("test", 1.0, to_text(place.clock.now())) | {"uniqueLock": lock} for _ in range(2))
+    place.engine.submit_unique([first], 0)
+    place.engine.submit([double])  # as a crash could have left it
+    assert [claim.uuid for claim in place.claim()] == [first["uuid"]]
+    return str(double["uuid"]), lambda document: document["status"] == "cancelled" and len(document["events"]) == 1
 
 
 def expired_waiting(place: Place) -> tuple[str, Recorded]:
@@ -254,6 +264,7 @@ ROWS = {
     "rescued.crashes": Row(rescued_crashes),
     "rescued.lost": Row(rescued_lost),
     "cancelled.waiting": Row(cancelled_waiting),
+    "cancelled.duplicate": Row(cancelled_duplicate),
     "expired.waiting": Row(expired_waiting),
     # A claim that Redis makes unseen can't be read back: its job is released as one that is not held.
     "claim.recovered": Row(claim_recovered, tuple(kind for kind in KINDS if kind != "redis")),
