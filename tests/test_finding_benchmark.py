@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
     import filling
     import finding
 
+    log = logging.getLogger("zerog")
+    level = log.level
     yield finding, filling
+    log.setLevel(level)  # the program has a process of its own
     for name in [
         name for name, each in sys.modules.items() if str(getattr(each, "__file__", "")).startswith(BENCHMARKS)
     ]:

@@ -111,4 +111,5 @@ def test_a_long_transaction_is_an_outage_to_workers(tmp_path: Path, log: Path) -
     assert "the worker can't claim" in during
     lines = during.removeprefix(before).splitlines()
     assert {line.split()[0] for line in lines} <= {"WARNING"}
-    assert max(Counter(re.sub("for . s", "for some time", line) for line in lines).values(), default=1) == 1
+    # Once in each of the two threads that write: the one that claims and the one that sweeps.
+    assert max(Counter(re.sub("for . s", "for some time", line) for line in lines).values(), default=1) <= 2

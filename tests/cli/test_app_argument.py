@@ -57,7 +57,7 @@ def test_what_does_not_look_like_an_app_is_not_taken_for_one(
 
 
 @pytest.mark.parametrize(
-    "command", [["jobs", "ls"], ["jobs", "rm"], ["worker"], ["submit"], ["doctor"], ["reconcile"], ["types"]]
+    "command", [["jobs", "ls"], ["jobs", "rm"], ["worker"], ["submit"], ["doctor"], ["reconcile"], ["types", "ls"]]
 )
 def test_neither_is_2_and_names_both_ways(shop: Shop, zerog: Zerog, command: list[str]) -> None:
     """For every command; its help still works."""

@@ -44,7 +44,7 @@ def test_the_environment_may_name_a_url(shop: Shop, zerog: Zerog, url: str, monk
     assert uuid in zerog("jobs", "ls", url, "--json").stdout
 
 
-@pytest.mark.parametrize("command", [["submit"], ["worker"], ["doctor"], ["types"], ["jobs", "edit"]])
+@pytest.mark.parametrize("command", [["submit"], ["worker"], ["doctor"], ["types", "ls"], ["jobs", "edit"]])
 def test_a_command_that_needs_classes_refuses_a_url_without_its_password(zerog: Zerog, command: list[str]) -> None:
     result = zerog(*command, "redis://user:sesame@127.0.0.1:1/0")
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
 from marshmallow import Schema, fields
@@ -258,6 +258,9 @@ clients: list[type[zerog.BaseJob]] = registry.client_classes()
 undeclared: list[str] = registry.undeclared({"jobType": "later"})
 without_secrets: dict[str, Any] = registry.shown({"jobType": "later"})
 kept: float = registry.kept()["failed"]["later"].seconds
+by_version: type[zerog.BaseJob] = registry.class_for({"jobType": "later", "schemaVersion": 1.0})
+side_by_side: list[type[zerog.BaseJob]] = registry.classes_of("later")
+found_by: dict[str, str] | None = registry.attributes_of({"jobType": "later"})
 made: zerog.BaseJob = registry.make_job({"jobType": "later"}, app.datastore, app.queue)
 stored: zerog.BaseJob = registry.get_job(made.uuid, app.datastore, app.queue)
 made.enqueue(delay=5, priority=1, ttr=60)
@@ -280,6 +283,22 @@ made.job_log_error(500, "x")
 made.set_completeness(0.5)
 made.add_to_completeness(0.1)
 made.set_tick_value(0.01)
+
+
+async def following() -> None:
+    async for seen in app.follow(made.uuid):
+        status: str = seen["status"]
+        print(status)
+    ended: zerog.BaseJob = await app.wait_async(made.uuid, timeout=10)
+    print(ended.status)
+
+
+nightly = app.schedule_definition("0 3 * * *", "later", timezone="Europe/Berlin")
+app.schedules.add("nightly", nightly, by="ann")
+app.schedule("poll", job_type="later", every=timedelta(minutes=5), overlap="queue")
+minutes: list[zerog.Rates] = app.rates(30)
+of_a_type: dict[str, zerog.TypeRates] = minutes[0].types
+hours: int = sum(rates.types["later"].total for rates in app.rates(24, hourly=True))
 
 
 def raising(job: zerog.BaseJob, way: int) -> NoReturn:

@@ -97,8 +97,12 @@ def test_a_silent_job_is_shown_as_stalled_until_it_calls_keep_alive(bed: Bed, fo
         def progress() -> Any:
             return self.app.progress(self.uuid)
 
+        def kept_alive() -> Any:
+            self.keep_alive()  # it writes a third of the interval after the process's own last write
+            return progress()["updatedAt"] != silent["updatedAt"]
+
         silent = until(lambda: progress()["stalled"] and progress())
-        self.keep_alive()
+        until(kept_alive)
         return {"before": silent["updatedAt"], "after": progress()["updatedAt"]}
 
     info = bed.run(form(run), STALLED_AFTER=0.2)

@@ -8,6 +8,7 @@ from typing import Any
 
 from zerog.contracts.find import NEWEST, FindQuery
 from zerog.engine.engine import Engine
+from zerog.exceptions import DatastoreError, DatastoreUnavailable
 from zerog.maintenance.findings import Commands, Finding
 from zerog.records.job import FAILED, Document
 
@@ -21,10 +22,20 @@ REPEATED = 3
 def repeated_errors(engine: Engine, held: Collection[str], zerog: Commands) -> Iterator[Finding]:
     """Find errors that several jobs ended with, under the build that met them last.
 
-    Jobs without a build or a fingerprint are left out. Raises the datastore's errors.
+    Jobs without a build or a fingerprint are left out. Raises DatastoreUnavailable.
     """
+    if not engine.datastore.can_find_ended:
+        return  # which RETAIN's finding names
     groups: dict[tuple[str, str], list[Document]] = defaultdict(list)
-    for head in engine.datastore.find(FindQuery(FAILED, order=NEWEST, limit=EXAMINED)).heads:
+    try:
+        failed = engine.datastore.find(FindQuery(FAILED, order=NEWEST, limit=EXAMINED)).heads
+    except DatastoreUnavailable:
+        raise
+    except DatastoreError as error:  # a server without the index or service for it
+        what = f"failed jobs can't be listed, so errors that repeat are not found: {error}"
+        yield Finding(what, 1, "set up what the datastore lacks", False, command=zerog("setup"))
+        return
+    for head in failed:
         last = head.get("lastError")
         if isinstance(last, dict) and type(last.get("build")) is str and type(last.get("fingerprint")) is str:
             groups[str(head.get("jobType")), last["fingerprint"]].append(head)

@@ -156,8 +156,20 @@ def _local(tick: object, schedule: dict[str, Any]) -> str:
 @click.option("--cron", metavar="FIELDS", help="Minute, hour, day, month, day of the week: '0 3 * * *'.")
 @click.option("--every", type=Interval(), metavar="INTERVAL", help="30s, 5m, 6h or 1d, in place of --cron.")
 @click.option("--timezone", default="UTC", metavar="NAME", help="Of --cron: Europe/Berlin; UTC unless given.")
-@click.option("--overlap", type=click.Choice(["skip", "queue", "cancel"]), default="skip", show_default=True)
-@click.option("--catch-up", type=click.Choice(["one", "none"]), default="one", show_default=True)
+@click.option(
+    "--overlap",
+    type=click.Choice(["skip", "queue", "cancel"]),
+    default="skip",
+    show_default=True,
+    help="A tick while the previous job hasn't ended.",
+)
+@click.option(
+    "--catch-up",
+    type=click.Choice(["one", "none"]),
+    default="one",
+    show_default=True,
+    help="Ticks that were missed while no worker lived.",
+)
 @click.option("--queue", metavar="NAME", help="The type's own unless given.", shell_complete=completions.queues)
 @click.option("--priority", type=int, help="Higher goes first; the type's own unless given.")
 @click.option("--json", "source", metavar="FILE", help="Read the parameters from a JSON file, - for standard input.")
