@@ -92,7 +92,11 @@ SMALL, FULL = (30, 2), (2_000, 8)
     [
         pytest.param("sqlite", *SMALL, id="sqlite"),
         *(pytest.param(kind, *SMALL, id=kind, marks=pytest.mark.wide) for kind in WHERE if kind != "sqlite"),
-        *(pytest.param(kind, *FULL, id=f"{kind}, full", marks=pytest.mark.slow) for kind in WHERE),
+        *(pytest.param(kind, *FULL, id=f"{kind}, full", marks=pytest.mark.slow) for kind in ("sqlite", "redis")),
+        *(
+            pytest.param(kind, *FULL, id=f"{kind}, full", marks=pytest.mark.long)
+            for kind in ("postgres", "generic pair")
+        ),
     ],
     indirect=["fleet"],
 )

@@ -75,8 +75,6 @@ def wrong_in(state: State, programs: tuple[Program, ...], lives: tuple[frozenset
         pytest.param(AFTER_AN_END, (ADA, DISCARD, *WORKERS), id="discard"),
         pytest.param(AFTER_AN_END, (ADA, RETRY, *WORKERS), id="retry", marks=pytest.mark.wide),
         pytest.param(AFTER_AN_END, (ADA, RETRY, DISCARD, WORKERS[0]), id="retry-and-discard", marks=pytest.mark.wide),
-        pytest.param(AFTER_AN_END, (ADA, BOB, RETRY, WORKERS[0]), id="two-and-a-retry", marks=pytest.mark.slow),
-        pytest.param(AFTER_AN_END, (ADA, BOB, DISCARD, WORKERS[0]), id="two-and-a-discard", marks=pytest.mark.slow),
     ],
 )
 def test_one_job_of_a_key_runs_and_everybody_gets_it(start: State, programs: tuple[Program, ...]) -> None:

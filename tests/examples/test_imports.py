@@ -177,6 +177,7 @@ def test_what_is_no_whole_file_and_no_job_is_refused(example: SimpleNamespace) -
         assert list(example.imports.app.jobs()) == []
 
 
+@pytest.mark.wide
 def test_a_crash_at_any_point_changes_nothing(
     crash_matrix: Callable[..., Any], example: SimpleNamespace, folder: Path
 ) -> None:

@@ -47,7 +47,7 @@ def opened(name: str, folder: Path) -> zerog.App:
     return zerog.App(made[name]())
 
 
-@pytest.fixture(params=["generic", "sqlite", *wide("redis", "postgres")])
+@pytest.fixture(params=["sqlite", *wide("generic", "redis", "postgres")])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
     with opened(request.param, tmp_path) as made:
         made.register(Invoice, Letter)

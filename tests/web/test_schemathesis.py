@@ -11,6 +11,7 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
+from tests.marks import wide
 from tests.web.builders import HERE, ended, make_app, waiting
 from zerog.web import asgi
 
@@ -62,7 +63,7 @@ def explored(examples: int) -> tuple[Counter[str], list[str]]:
 
 
 @pytest.mark.parametrize(
-    "examples", [2, pytest.param(20, marks=pytest.mark.wide), pytest.param(400, marks=pytest.mark.slow)]
+    "examples", [*wide(10), pytest.param(100, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.long)]
 )
 def test_every_answer_is_described(examples: int, caplog: pytest.LogCaptureFixture) -> None:
     """With 400 examples more than 10,000 requests."""

@@ -35,6 +35,7 @@ class CouchbaseRules(DatastoreContract):
         collection.upsert(key, collection.get(key).value[:9])
 
 
+@pytest.mark.wide
 class TestWithQueries(CouchbaseRules):
     @pytest.fixture
     def url(self) -> str:

@@ -8,11 +8,13 @@ import pytest
 
 from tests.backends.mongo.servers import NAMES, forget, url_of
 from tests.contracts.test_datastore_machine import explore
+from tests.marks import wide
 from zerog.backends.mongo.datastore import MongoDatastore
 from zerog.contracts.datastore import Datastore
 from zerog.testing.contracts.datastore import DatastoreContract
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", NAMES)
 class TestMongo(DatastoreContract):
     @pytest.fixture
@@ -37,7 +39,7 @@ class TestMongo(DatastoreContract):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [*wide(8), pytest.param(60, marks=pytest.mark.slow)])
 def test_model(name: str, examples: int) -> None:
     """Random sequences of calls, each answer compared with a model's."""
     opened: list[MongoDatastore] = []
@@ -55,7 +57,6 @@ def test_model(name: str, examples: int) -> None:
         forget(opened[-1])
 
 
-@pytest.mark.wide
 class TestMongomock(DatastoreContract):
     """The same on a stand-in within this process, which has no pipelines."""
 

@@ -12,6 +12,7 @@ from zerog.contracts.datastore import Datastore
 from zerog.testing.contracts.datastore import DatastoreContract
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", NAMES)
 class TestPostgres(DatastoreContract):
     @pytest.fixture

@@ -20,6 +20,8 @@ from zerog.records.operations import Add
 
 WITHIN = 60.0
 
+pytestmark = pytest.mark.wide
+
 
 class Count(zerog.BaseJob):
     """Does nothing that can be done twice unnoticed: it counts its runs in its own document."""

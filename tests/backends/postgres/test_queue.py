@@ -11,6 +11,7 @@ from zerog.exceptions import ZerogError
 from zerog.testing.contracts.queue import QueueContract
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", NAMES)
 class TestPostgres(QueueContract):
     """Bodies that are no uuid can't be put: the type of the column refuses them."""
