@@ -270,6 +270,15 @@ class UniqueRules(EngineRules):
 
     # operators
 
+    def test_a_retried_job_looks_at_its_lock_again(self, engine: Engine) -> None:
+        """Its run had begun, so that no claim looked at the lock any more."""
+        first = self.unique(engine)
+        [claim] = self.claim_all(engine)
+        assert engine.settle([Settlement(claim, "finish", 1, 500, operations=begun(claim.head))]) == [True]
+        engine.retry(self.uuid_of(first))
+        [again] = self.claim_all(engine)
+        assert "begun" not in again.head["uniqueLock"]
+
     def test_a_retry_takes_the_key_back(self, engine: Engine) -> None:
         """And is joined from then on."""
         first = self.done(engine)
