@@ -33,7 +33,7 @@ class Rules(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """The job that has the key; ``is_firm``: it was live when somebody had read this; the version of the document."""
+    """The job that has the key; ``is_firm``: it was seen live after a read of this; the version of the document."""
 
     job: str
     is_firm: bool

@@ -98,7 +98,7 @@ def test_running_jobs_are_examined_however_small_the_sample(app: zerog.App) -> N
 
 
 def test_refused_kinds_beyond_the_sample_are_counted(clock: ManualClock) -> None:
-    """By the list of kinds that workers keep and the sizes of their queues, whoever submitted them."""
+    """By the list of kinds that workers keep and the sizes of their queues, whatever program submitted them."""
     app = zerog.App("memory://", clock=clock)
     app.register(Plain, Newer)
     app.submit_many("plain", [{}] * 3)

@@ -20,6 +20,7 @@ from zerog.testing.contracts.engine.room import RoomRules
 from zerog.testing.contracts.engine.setbacks import SetbackRules
 from zerog.testing.contracts.engine.turns import TurnRules
 from zerog.testing.contracts.engine.unique import UniqueRules
+from zerog.testing.contracts.engine.unique_operators import UniqueOperatorRules
 
 
 class EngineContract(
@@ -37,5 +38,6 @@ class EngineContract(
     SettlementRules,
     PoisonRules,
     UniqueRules,
+    UniqueOperatorRules,
 ):
     """Rules for every engine."""

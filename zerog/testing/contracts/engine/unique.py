@@ -8,56 +8,22 @@ from typing import Any
 import pytest
 
 from zerog.engine.engine import Engine
-from zerog.engine.operator import Change
 from zerog.engine.submit_unique import Submitted
-from zerog.engine.transitions import Claim, Settlement, begun, given_back
-from zerog.exceptions import AmbiguousWrite, InvalidValue, JobNotFound, JobStateError
-from zerog.records.job import CANCELLED, Document, make_key
+from zerog.engine.transitions import Settlement, begun, given_back
+from zerog.exceptions import AmbiguousWrite
 from zerog.records.operations import Set
 from zerog.records.unique import lock_document, lock_key, unique_lock
 from zerog.support import failpoints
 from zerog.support.clock import text_after, to_text
-from zerog.testing.contracts.engine.builders import ALICE, EngineRules, accept
+from zerog.testing.contracts.engine.builders import ALICE, accept
+from zerog.testing.contracts.engine.unique_jobs import UniqueJobs
 
 EVERY = ("unique.lock", "unique.locked", "submit.create", "submit.created")
 """The crash points of a submit that are passed before its answer."""
 
 
-class UniqueRules(EngineRules):
+class UniqueRules(UniqueJobs):
     """Rules of the lock, for jobs of any time for which it holds."""
-
-    def unique(self, engine: Engine, *values: Any, until: str = "ended", delay: float = 0, **more: Any) -> Submitted:
-        """Submit a job of a key, ``("k",)`` unless given."""
-        [submitted] = engine.submit_unique([self.keyed(engine, *values, until=until, **more)], delay)
-        return submitted
-
-    def keyed(self, engine: Engine, *values: Any, until: str = "ended", **more: Any) -> Document:
-        """Return a document of a key that is not submitted yet."""
-        return self.new(engine, uniqueLock=unique_lock("test", [*values] or ["k"], until), **more)
-
-    def uuid_of(self, submitted: Submitted) -> str:
-        """Return the job's uuid."""
-        return str(submitted.document["uuid"])
-
-    def finish(self, engine: Engine, claim: Claim, code: int = 200) -> None:
-        """End a claimed job."""
-        assert engine.settle([Settlement(claim, "finish", claim.seq + 1, code)]) == [True]
-
-    def done(self, engine: Engine) -> Submitted:
-        """Submit a job, and let it run and end."""
-        first = self.unique(engine)
-        [claim] = self.claim_all(engine)
-        self.finish(engine, claim)
-        return first
-
-    def named(self, engine: Engine) -> str | None:
-        """Return the uuid that the lock names."""
-        document = engine.datastore.read(str(lock_key(self.keyed(engine))))
-        return None if document is None else str(document["uuid"])
-
-    def live(self, engine: Engine) -> list[str]:
-        """Return the uuids of the jobs that can be claimed."""
-        return sorted(claim.uuid for claim in self.claim_all(engine))
 
     # until it has ended
 
@@ -268,100 +234,6 @@ class UniqueRules(EngineRules):
         self.pass_time(engine, 10)
         assert self.live(engine) == [self.uuid_of(first)]
 
-    # operators
-
-    def test_a_retried_job_looks_at_its_lock_again(self, engine: Engine) -> None:
-        """Its run had begun, so that no claim looked at the lock any more."""
-        first = self.unique(engine)
-        [claim] = self.claim_all(engine)
-        assert engine.settle([Settlement(claim, "finish", 1, 500, operations=begun(claim.head))]) == [True]
-        engine.retry(self.uuid_of(first))
-        [again] = self.claim_all(engine)
-        assert "begun" not in again.head["uniqueLock"]
-
-    def test_a_retry_takes_the_key_back(self, engine: Engine) -> None:
-        """And is joined from then on."""
-        first = self.done(engine)
-        engine.retry(self.uuid_of(first))
-        assert self.uuid_of(self.unique(engine)) == self.uuid_of(first)
-        assert self.live(engine) == [self.uuid_of(first)]
-
-    def test_a_retry_is_refused_while_another_one_is_live(self, engine: Engine) -> None:
-        """Which it names; once that has ended, it takes the key over."""
-        first = self.done(engine)
-        second = self.unique(engine)
-        with pytest.raises(JobStateError, match=self.uuid_of(second)):
-            engine.retry(self.uuid_of(first))
-        assert self.head(engine, self.uuid_of(first))["status"] == "succeeded"
-        engine.cancel(self.uuid_of(second))
-        engine.retry(self.uuid_of(first))
-        assert self.named(engine) == self.uuid_of(first)
-        assert self.live(engine) == [self.uuid_of(first)]
-
-    def test_a_submit_during_a_retry_wins(self, engine: Engine) -> None:
-        """It read the job as ended and took the key: the retried job ends before it runs."""
-        first = self.done(engine)
-        hook = _Once("retry.write", lambda: self.unique(engine))
-        engine.retry(self.uuid_of(first))
-        [second] = hook.results
-        assert second.is_new
-        assert self.live(engine) == [self.uuid_of(second)]
-        self.assert_ended_for(engine, self.uuid_of(first), self.uuid_of(second))
-
-    def test_an_edit_of_the_key_is_refused(self, engine: Engine) -> None:
-        """Any other is not; a retry by an edit follows the rules of a retry."""
-        lock = unique_lock("test", {"customer": "ada"}, "ended")
-        document = self.new(engine, uniqueLock=lock, customer="ada", pages=1)
-        engine.submit_unique([document])
-
-        def edit(field: str, retry: bool = False) -> None:
-            change = Change([Set(field, 2)], {field: {"old": 1, "new": 2}})
-            engine.edit(document["uuid"], lambda head: change, "ada", "test", retry)
-
-        with pytest.raises(InvalidValue, match=r"customer of job .* can't be edited"):
-            edit("customer")
-        edit("pages")
-        assert self.head(engine, document["uuid"])["pages"] == 2
-        engine.cancel(document["uuid"])
-        [second] = engine.submit_unique([self.new(engine, uniqueLock=lock)])
-        with pytest.raises(JobStateError, match=self.uuid_of(second)):
-            edit("pages", retry=True)
-
-    def test_a_discard_removes_the_lock(self, engine: Engine) -> None:
-        """Not that of another job, which has taken it over."""
-        first = self.done(engine)
-        second = self.unique(engine)
-        engine.discard(self.uuid_of(first))
-        assert self.named(engine) == self.uuid_of(second)
-        engine.cancel(self.uuid_of(second))
-        engine.discard(self.uuid_of(second))
-        assert self.named(engine) is None
-        assert self.unique(engine).is_new
-
-    def test_what_is_kept_for_a_time_leaves_no_lock(self, engine: Engine) -> None:
-        """Jobs without a key are removed as before."""
-        first = self.done(engine)
-        plain = self.claimed(engine)
-        self.finish(engine, plain)
-        heads = [self.head(engine, uuid) for uuid in (self.uuid_of(first), plain.uuid)]
-        assert sorted(engine.discard_all(heads, "old")) == sorted([self.uuid_of(first), plain.uuid])
-        assert self.named(engine) is None
-
-    @pytest.mark.parametrize("point", ["unique.drop", "unique.dropped", "discard.delete", "discard.deleted"])
-    def test_a_discard_that_dies_is_repeated(self, engine: Engine, point: str) -> None:
-        """And a submit meanwhile returns a job."""
-        first = self.done(engine)
-        failpoints.arm(point, "raise")
-        with pytest.raises(failpoints.InjectedFailure):
-            engine.discard(self.uuid_of(first))
-        second = self.unique(engine)
-        if engine.datastore.read(make_key(self.uuid_of(first))) is not None:
-            engine.discard(self.uuid_of(first))
-        with pytest.raises(JobNotFound):
-            engine.read(self.uuid_of(first))
-        assert (second.is_new, self.named(engine)) == (True, self.uuid_of(second))
-        assert self.live(engine) == [self.uuid_of(second)]
-
     # at once
 
     def test_submits_at_once_get_one_job(self, engine: Engine) -> None:
@@ -407,27 +279,6 @@ class UniqueRules(EngineRules):
             self.pass_time(engine, 61)
             assert self.live(engine) == [self.uuid_of(later)]
         assert self.head(engine, self.uuid_of(later))["path"] == 6
-
-    def assert_ended_for(self, engine: Engine, uuid: str, other: str) -> None:
-        """Check that a job has ended without a run and names the other one."""
-        self.claim_all(engine)
-        head = self.head(engine, uuid)
-        assert (head["status"], head["resultCode"], head["owner"]) == ("cancelled", CANCELLED, None)
-        assert any(other in text for text in self.events(engine, uuid))
-
-
-class _Once:
-    """Calls a function once, when a crash point is reached."""
-
-    def __init__(self, point: str, function: Any) -> None:
-        self.results: list[Any] = []
-
-        def hook(reached: str) -> None:
-            if reached == point:
-                failpoints.disarm()
-                self.results.append(function())
-
-        failpoints.watch(hook)
 
 
 def _fail(*_args: object, **_kwargs: object) -> None:
