@@ -112,7 +112,8 @@ class Workers:
         def ended() -> dict[str, int] | None:
             counts = self.counts()
             done = counts["succeeded"] + counts["failed"] + counts["cancelled"]
-            return counts if done >= number else None
+            # Counted anew: counts of a status each are no snapshot, and a job may have moved meanwhile.
+            return self.counts() if done >= number else None
 
         result: dict[str, int] = self.until(ended, seconds)
         return result

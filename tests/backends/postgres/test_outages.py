@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg
 import pytest
@@ -116,22 +116,35 @@ def test_a_worker_waits_for_a_lock_of_another_client(own: RunningServer) -> None
         all_ended_once(app, submitted(app))
 
 
+@contextmanager
+def none_free(server: RunningServer) -> Iterator[None]:
+    """Hold every connection of a server."""
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    with ExitStack() as held:
+        first = held.enter_context(server.connect())
+        # The server ends the processes of closed connections a little later.
+        until(lambda: first.execute(clients).fetchone() == (1,), WITHIN)
+        with suppress(psycopg.OperationalError):
+            while True:
+                held.enter_context(server.connect())
+        yield
+
+
 def test_a_worker_waits_for_a_free_connection() -> None:
     """It starts on a server without free ones, which it logs, and works once there are some."""
     server = started("debian", "max_connections=12", "superuser_reserved_connections=0")
-    url = server.url(timeout=1)
-    zerog.App(url).setup()
-    held: list[psycopg.Connection] = []
-    with suppress(psycopg.OperationalError):
-        while True:
-            held.append(server.connect())
-    with working(url) as app:
-        with pytest.raises(DatastoreUnavailable, match="too many clients"):
-            app.submit(Count)
-        for connection in held:
-            connection.close()
-        all_ended_once(app, submitted(app))
-    server.kill()
+    with ExitStack() as ends:
+        ends.callback(server.kill)
+        url = server.url(timeout=1)
+        with zerog.App(url) as app:
+            app.setup()
+        with ExitStack() as held:
+            held.enter_context(none_free(server))
+            app = ends.enter_context(working(url))
+            with pytest.raises(DatastoreUnavailable, match="too many clients"):
+                app.submit(Count)
+            held.close()
+            all_ended_once(app, submitted(app))
 
 
 def test_a_deadlock_with_another_client(own: RunningServer) -> None:

@@ -77,6 +77,7 @@ def test_writes_of_documents(path: Path) -> None:
 
 
 @pytest.mark.wide
+@pytest.mark.timeout(600)  # each of some hundred new files is synchronised with the disk several times
 def test_the_first_use_of_a_file(path: Path) -> None:
     """Opening, making it a WAL database, making the tables."""
     names = (f"{path}{n}" for n in count())
