@@ -175,7 +175,7 @@ def test_a_record_of_other_code_is_shown_as_far_as_possible(memory: Place) -> No
 def test_queues_are_paused_and_resumed(place: Place) -> None:
     fleet = place.app.fleet
     assert fleet.queues() == [
-        {"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None, "capped": False}
+        {"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None, "limits": None, "capped": False}
     ]
     assert fleet.pause("slow", reason="the disk", by="ann")
     place.clock.advance(60)
@@ -233,7 +233,15 @@ def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.M
 
     monkeypatch.setattr(memory.app.queue, "size", away)
     [queue] = memory.app.fleet.queues()
-    assert queue == {"name": "default", "waiting": None, "scheduled": 0, "workers": 0, "paused": None, "capped": False}
+    assert queue == {
+        "name": "default",
+        "waiting": None,
+        "scheduled": 0,
+        "workers": 0,
+        "paused": None,
+        "limits": None,
+        "capped": False,
+    }
 
 
 def test_pauses_by_two_at_once_both_hold(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import zerog
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.records.job import KEY_PREFIX, Document
-from zerog.records.keys import KEYS, QUEUES, SCHEDULES, SCHEMAS, TYPES, WORKERS, Role, stored_keys, worker_key
+from zerog.records.keys import KEYS, QUEUES, SCHEDULES, SCHEMAS, SETTINGS, TYPES, WORKERS, Role, stored_keys, worker_key
 
 PACKAGE = Path(zerog.__file__).parent
 DOCUMENT_TYPES = {"zerog_job", "zerog_worker"}
@@ -46,7 +46,7 @@ def test_keys_begin_differently() -> None:
 def test_stored_keys_names_single_documents_and_those_of_a_directory() -> None:
     store = MemoryDatastore()
     store.create(WORKERS, {"workers": {"bob": {"lease": 3}, "alice": {}}})
-    assert set(stored_keys(store.read)) == {QUEUES, SCHEDULES, SCHEMAS, TYPES}
+    assert set(stored_keys(store.read)) == {QUEUES, SCHEDULES, SCHEMAS, SETTINGS, TYPES}
     found = set(stored_keys(store.read, [Role.PRESENCE]))
     assert {WORKERS, worker_key("alice"), worker_key("bob")} <= found
 

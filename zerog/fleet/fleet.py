@@ -23,6 +23,7 @@ from zerog.exceptions import (
 )
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.held import HeldTypes
+from zerog.fleet.settings import LiveSettings
 from zerog.records.commands import ALL, DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
@@ -78,6 +79,8 @@ class Fleet:
         self._records = WorkerRecords(engine)
         self.types = HeldTypes(engine)
         """The job types that an operator holds: hold, release."""
+        self.settings = LiveSettings(engine)
+        """The limits of queues and the queues of roles: set, list."""
 
     def workers(self) -> list[dict[str, Any]]:
         """Return all workers that have a record, by name.
@@ -123,15 +126,17 @@ class Fleet:
         return self._order_all(None, names, host, everyone)
 
     def queues(self, cap: float = COUNTED) -> list[dict[str, Any]]:
-        """Return the queues that are known from workers, waiting jobs and pauses, by name.
+        """Return the queues that are known from workers, waiting jobs, pauses and limits, by name.
 
         Each has ``name``, ``waiting`` (entries on the queue, but for those of scheduled jobs; None if unknown),
         ``scheduled`` (jobs that may not start yet; None if the datastore can't find), ``workers`` (how many serve it
-        and are neither silent nor drained) and ``paused`` (``since``, ``by`` and ``reason``, or None). If more than
-        ``cap`` jobs are scheduled, ``capped`` is True of each queue: ``scheduled`` counts those of the first ones, and
-        ``waiting`` the documents of some queued jobs, so that both may be higher. With ``math.inf`` all are counted.
+        and are neither silent nor drained), ``paused`` (``since``, ``by`` and ``reason``, or None) and ``limits`` (as
+        ``settings.queues`` has them, or None). If more than ``cap`` jobs are scheduled, ``capped`` is True of each
+        queue: ``scheduled`` counts those of the first ones, and ``waiting`` the documents of some queued jobs, so that
+        both may be higher. With ``math.inf`` all are counted.
         """
-        serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys(self.pauses(()), 0)}
+        limits = self.settings.queues()
+        serving: dict[str, int] = {self._engine.queue.name: 0, **dict.fromkeys((*self.pauses(()), *limits), 0)}
         for worker in self.workers():
             for name in worker["queues"] or ():
                 serving[name] = serving.get(name, 0) + (worker["state"] == RUNNING)
@@ -151,6 +156,7 @@ class Fleet:
                 "scheduled": None if scheduled is None else scheduled[name],
                 "workers": workers,
                 "paused": pause.entry if (pause := pauses[name]) else None,
+                "limits": limits.get(name),
                 "capped": is_capped,
             }
             for name, workers in sorted(serving.items())

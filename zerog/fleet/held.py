@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.exceptions import CorruptDocument, InvalidValue
+from zerog.fleet.commanded import change_document
 from zerog.records.commands import held_in
 from zerog.records.fields import is_name
 from zerog.records.job import Document
@@ -15,8 +14,6 @@ from zerog.records.keys import TYPES
 from zerog.records.worker import read_record
 from zerog.support.checks import check_text
 from zerog.support.clock import to_text
-
-log = logging.getLogger("zerog")
 
 
 class HeldTypes:
@@ -51,29 +48,8 @@ class HeldTypes:
         return self._change(lambda held: held.pop(job_type, None) is not None)
 
     def _change(self, change: Callable[[Document], bool]) -> bool:
-        datastore = self._engine.datastore
-        attempts = Attempts(datastore, TYPES, self._engine.clock)
-        while True:
-            record, token, is_damaged = self._read()
+        def changed(record: Document) -> Document | None:
             held = dict(held_in(record))
-            if not change(held) and not is_damaged:
-                return attempts.unanswered > 0  # it may be this write that has changed it
-            with attempts:
-                datastore.set_with_cas(TYPES, {**record, "documentType": TYPES, "held": held}, token)
-                return True
+            return {"held": held} if change(held) else None
 
-    def _read(self) -> tuple[Document, int, bool]:
-        """Return the record, its token, and whether it was damaged; then it is read as an empty one."""
-        datastore = self._engine.datastore
-        try:
-            record, token = datastore.read_with_cas(TYPES)
-        except CorruptDocument as error:
-            log.warning("the types that were held can't be read and are forgotten: %s", error)
-            datastore.delete(TYPES)
-            return {}, 0, True
-        try:
-            held_in(record)
-        except CorruptDocument as error:
-            log.warning("the types that were held can't be read and are forgotten: %s", error)
-            return {}, token or 0, True
-        return record or {}, token or 0, False
+        return change_document(self._engine, TYPES, held_in, changed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from zerog.contracts.queue import DEFAULT
@@ -14,7 +14,8 @@ from zerog.maintenance.schedule_findings import schedule_findings
 from zerog.records.commands import held_in, paused_in
 from zerog.records.fields import is_count, is_name, is_timestamp
 from zerog.records.job import Document
-from zerog.records.keys import QUEUES, SWEEPER, TYPES, WORKERS
+from zerog.records.keys import QUEUES, SETTINGS, SWEEPER, TYPES, WORKERS
+from zerog.records.settings import settings_in
 from zerog.records.worker import Record, read_record
 from zerog.schemas.findings import Level
 from zerog.schemas.stored import StoredSchemas, clashes
@@ -63,32 +64,31 @@ def damaged_records(engine: Engine, workers: dict[str, Record], zerog: Commands)
             finding.add(key, f"{short_repr(wrong[0])} can't be the name of a worker")
     if finding.count:
         yield finding
-    yield from _damaged_pauses(engine, zerog)
-    yield from _damaged_holds(engine, zerog)
+    for key, check, what, mend, (command, operand) in _COMMANDS:
+        yield from _damaged_commands(
+            engine, key, check, f"{what} can't be read", mend, zerog(command, operands=[operand])
+        )
 
 
-def _damaged_pauses(engine: Engine, zerog: Commands) -> Iterator[Finding]:
-    fields, damage, _ = read_record(engine.datastore, QUEUES)
+_COMMANDS: tuple[tuple[str, Callable[[Document | None], object], str, str, tuple[str, str]], ...] = (
+    (QUEUES, paused_in, "which queues are paused", "pause or resume any queue", ("queues resume", DEFAULT)),
+    (TYPES, held_in, "which job types are held", "hold or release any type", ("types release", "none")),
+    (SETTINGS, settings_in, "the live settings", "set the limits of queues and the roles again", ("roles rm", "none")),
+)
+"""The documents with operators' commands: how each is checked, what it says, and what makes it anew."""
+
+
+def _damaged_commands(
+    engine: Engine, key: str, check: Callable[[Document | None], object], what: str, mend: str, command: str
+) -> Iterator[Finding]:
+    fields, damage, _ = read_record(engine.datastore, key)
     try:
         if damage:
             raise CorruptDocument(damage[0])
-        paused_in(fields)
+        check(fields)
     except CorruptDocument as error:
-        command = zerog("queues resume", operands=[DEFAULT])
-        what = f"which queues are paused can't be read, so workers go by what was read last: {error}"
-        yield Finding(what, 1, "pause or resume any queue, which makes that document anew", True, command=command)
-
-
-def _damaged_holds(engine: Engine, zerog: Commands) -> Iterator[Finding]:
-    fields, damage, _ = read_record(engine.datastore, TYPES)
-    try:
-        if damage:
-            raise CorruptDocument(damage[0])
-        held_in(fields)
-    except CorruptDocument as error:
-        command = zerog("types release", operands=["none"])
-        what = f"which job types are held can't be read, so workers go by what was read last: {error}"
-        yield Finding(what, 1, "hold or release any type, which makes that document anew", True, command=command)
+        what = f"{what}, so workers go by what was read last: {error}"
+        yield Finding(what, 1, f"{mend}, which makes that document anew", True, command=command)
 
 
 def about_types(engine: Engine, held: Document, waiting: Mapping[str, int], zerog: Commands) -> Iterator[Finding]:

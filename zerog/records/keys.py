@@ -22,6 +22,9 @@ QUEUES = "zerog_queues"
 TYPES = "zerog_types"
 """Key of the document with the held job types."""
 
+SETTINGS = "zerog_settings"
+"""Key of the document with the limits of queues and the queues of roles."""
+
 SWEEPER = "zerog_sweeper"
 """Key of the record with the name of the sweeper."""
 
@@ -121,6 +124,7 @@ KEYS = (
     Key(worker_key(""), Role.PRESENCE, "a worker's record", directory=WORKERS, names_in=_names("workers")),
     Key(SWEEPER, Role.PRESENCE, "the name of the sweeper"),
     Key(QUEUES, Role.SETTING, "paused queues, and queues of entries set aside"),
+    Key(SETTINGS, Role.SETTING, "limits of queues, and the queues of roles"),
     Key(SCHEDULES, Role.SETTING, "the names of all schedules"),
     Key(schedule_key(""), Role.SETTING, "a schedule", directory=SCHEDULES, names_in=_names("schedules")),
     Key(SCHEMAS, Role.SETTING, "the names of all types with schemas"),

@@ -1,9 +1,10 @@
-"""``zerog queues``: list the queues and what waits on them; ``pause`` and ``resume``."""
+"""``zerog queues``: list the queues and what waits on them; ``pause``, ``resume`` and ``set``."""
 
 from __future__ import annotations
 
 import math
 from shlex import join
+from typing import Any
 
 import click
 
@@ -17,10 +18,13 @@ from zerog.support.texts import flat
 PAUSED = "yellow"
 """The style of a pause."""
 
+NONE = "none"
+"""The text that removes a limit."""
+
 
 @click.group(cls=ListingGroup)
 def queues() -> None:
-    """List queues; pause and resume them.
+    """List queues; pause and resume them; set their limits.
 
     Without a command: zerog queues myapp:app lists them.
     """
@@ -32,9 +36,10 @@ def queues() -> None:
 def list_queues(app: str, everything: bool, as_json: bool) -> None:
     """List the queues, and what waits there.
 
-    These are all that are known from workers, waiting jobs and pauses. WAITING counts the jobs on the queue that
-    may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. Of more than 500 scheduled
-    jobs the oldest are counted, and the numbers have a plus; --all counts all of them.
+    These are all that are known from workers, waiting jobs, pauses and limits. WAITING counts the jobs on the queue
+    that may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. Of more than 500
+    scheduled jobs the oldest are counted, and the numbers have a plus; --all counts all of them. LIMITS is shown if any
+    are set.
 
     \b
     Example: zerog queues ls myapp:app
@@ -51,9 +56,10 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
 
     from zerog.cli.console import make_console, make_table
 
-    table = make_table()
-    for column in ("QUEUE", "WAITING", "SCHEDULED", "WORKERS", "PAUSED"):
-        table.add_column(column, justify="left" if column in ("QUEUE", "PAUSED") else "right", overflow="fold")
+    table, is_limited = make_table(), any(queue["limits"] for queue in found)
+    for column in ("QUEUE", "WAITING", "SCHEDULED", "WORKERS", "PAUSED", *["LIMITS"] * is_limited):
+        is_text = column in ("QUEUE", "PAUSED", "LIMITS")
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     now = the_app.clock.now()
     for queue in found:
         paused = "" if queue["paused"] is None else described(queue["paused"], now)
@@ -61,7 +67,8 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
             "-" if queue[each] is None else str(Count(queue[each], queue["capped"]))
             for each in ("waiting", "scheduled")
         )
-        table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED))
+        limits = [_limits(queue["limits"])] * is_limited
+        table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED), *limits)
     make_console().print(table)
     if any(queue["capped"] for queue in found):
         command = join(["zerog", "queues", "ls", shown(app), "--all"])
@@ -110,9 +117,45 @@ def resume(app: str, name: str) -> None:
     click.echo(flat(f"Queue {name} is served again." if was_paused else f"{_named(name)} not paused."))
 
 
+class Number(click.ParamType[Any]):
+    """A whole number, or ``none``."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or the text."""
+        if value != NONE and not (value.isascii() and value.isdecimal()):
+            self.fail(f"{value!r} is neither a whole number nor {NONE}; nothing was changed", param, ctx)
+        return value if value == NONE else int(value)
+
+
+@app_command("set", needs_code=False)
+@click.argument("name", shell_complete=completions.queues)
+@click.option("--max-running", type=Number(), help="Jobs of the queue that run at once.")
+@click.option("--rate", metavar="RATE", help="Starts, such as 100/hour.")
+@click.option("--max-waiting", type=Number(), help="Jobs that wait; others are refused.")
+def set_limits(app: str, name: str, **limits: Any) -> None:
+    """Set limits of a queue, which all follow within seconds.
+
+    What isn't given stays as it is; "none" removes a limit, so that the one in the code holds again.
+
+    \b
+    Example: zerog queues set myapp:app reports --max-running 5 --max-waiting 10000
+    """
+    given = {limit: None if value == NONE else value for limit, value in limits.items() if value is not None}
+    held = load_shared(app).fleet.settings.set_queue(name, **given, by=operator())
+    click.echo(flat(f"Queue {name}: {_limits(held) or 'no limits'}."))
+
+
+def _limits(limits: Any) -> str:
+    """Return the limits of a queue in words."""
+    words = (("maxRunning", "{:,} at once"), ("rate", "{}"), ("maxWaiting", "{:,} waiting"))
+    return ", ".join(text.format(limits[field]) for field, text in words if limits and field in limits)
+
+
 def _named(name: str) -> str:
     return "All queues were" if name == ALL else f"Queue {name} was"
 
 
-for _command in (list_queues, pause, resume):
+for _command in (list_queues, pause, resume, set_limits):
     queues.add_command(_command)
