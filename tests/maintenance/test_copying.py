@@ -81,6 +81,8 @@ def test_everything_arrives_and_runs_once(here: str, there: str, make: Make) -> 
     assert app_on(target).fleet.paused().keys() == {"slow"}
     assert work(source) == []
     assert work(target) == sorted([jobs["queued"], jobs["expiring"]])
+    events = [event["msg"] for event in documents(target)[make_key(jobs["queued"])]["events"]]
+    assert [event for event in events if "again" in event] == ["put on the queue again: it was copied here"]
     app_on(target).fleet.resume("slow")
     assert work(target) == [jobs["paused"]]
     assert (target.read(make_key(jobs["succeeded"])) or {})["output"]["big"] == 2**62

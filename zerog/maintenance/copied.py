@@ -12,7 +12,8 @@ from typing import Any
 from zerog.contracts.datastore import Datastore, FindQuery
 from zerog.exceptions import CorruptDocument
 from zerog.records.commands import ALL
-from zerog.records.fields import IN_QUEUE, NO_RESULT, PENDING
+from zerog.records.fields import COPIED as COPIED_ENTRY
+from zerog.records.fields import IN_QUEUE, PENDING
 from zerog.records.job import WAITING, Document
 
 COPIED, SAME, REPLACED, AHEAD, DIFFERS, GONE, REMOVED, SHORTENED, BEGUN, UNREADABLE, REFUSED = (
@@ -51,7 +52,7 @@ SHOWN = 5
 def as_copied(document: Document, now: str) -> Document:
     """Return a document as it is stored at another place: one that waits is to be put on a queue there."""
     if document.get("status") in WAITING and document.get("queueState") == IN_QUEUE:
-        return {**document, "queueState": PENDING, "queueJobId": NO_RESULT, "due": now}
+        return {**document, "queueState": PENDING, "queueJobId": COPIED_ENTRY, "due": now}
     return document
 
 

@@ -42,7 +42,7 @@ from zerog.maintenance.redelivery import Redelivery
 from zerog.maintenance.retention import Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
-from zerog.records.fields import PENDING, is_count, is_timestamp
+from zerog.records.fields import COPIED, PENDING, is_count, is_timestamp
 from zerog.records.job import RUNNING, WAITING, Document, is_uuid, make_key
 from zerog.records.keys import SWEEPER
 from zerog.records.operations import Set
@@ -186,8 +186,10 @@ class Reconciler:
         for heads in self._due.walk(self.engine, report, due=now):
             late = [head["uuid"] for head in heads if is_expired(head, now)]
             report.expired += [uuid for uuid in late if self._done(self.engine.expire, uuid)]
-            uuids = [head["uuid"] for head in heads if head.get("queueState") == PENDING and head["uuid"] not in late]
-            report.put_again += self.engine.put_again_all(uuids, "its writer did not")
+            pending = [head for head in heads if head.get("queueState") == PENDING and head["uuid"] not in late]
+            for why, is_copied in (("its writer did not", False), ("it was copied here", True)):
+                uuids = [head["uuid"] for head in pending if (head.get("queueJobId") == COPIED) is is_copied]
+                report.put_again += self.engine.put_again_all(uuids, why)
             ended = [head["uuid"] for head in heads if is_to_be_followed(head)]
             followers = [self._done(lambda uuid: follow(self.engine, uuid), uuid) for uuid in ended]
             report.followed += [follower for follower in followers if follower]

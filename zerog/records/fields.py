@@ -18,6 +18,9 @@ FORMAT = 1
 
 DOCUMENT_TYPE = "zerog_job"
 NO_RESULT = -1
+COPIED = "copied"
+"""``queueJobId`` of a waiting job that was copied from another datastore and is to be put on a queue here."""
+
 NEW = "new"
 NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
 """``queueState``: not to be on a queue; to be put on one; put, as far as is known."""
