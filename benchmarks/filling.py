@@ -34,6 +34,9 @@ LATER_IN = 5
 
 LATER = timedelta(days=7)
 
+OF_EACH = 100
+"""Ended jobs of each customer, spread over the whole time: so that many jobs are those of many customers."""
+
 PERIOD = timedelta(days=7)
 """The time over which the ended jobs were created."""
 
@@ -45,6 +48,7 @@ class Export(zerog.BaseJob):
 
     JOB_TYPE = "export"
     MAX_ERRORS = 1
+    ATTRIBUTES = ("customer",)
 
     class Params(Schema):
         """What a client sets."""
@@ -81,8 +85,10 @@ def fill(app: zerog.App, ended: int, waiting: int) -> None:
     models = {status: app.datastore.read(make_key(head["uuid"])) for status, head in heads.items()}
     order = cycle(["succeeded"] * (FAILED_IN - 1) + ["failed"])
     began = datetime.now(UTC) - PERIOD
+    customers = ended // OF_EACH | 1  # odd, so that some jobs of each have failed
     copies = (
-        copied(models[status], began + PERIOD * n / ended, n) for n, status in enumerate(islice(order, ended - 2))
+        copied(models[status], began + PERIOD * n / ended, n % customers)
+        for n, status in enumerate(islice(order, ended - 2))
     )
     storing(app.datastore)(copies)
     later = waiting // LATER_IN
@@ -105,7 +111,14 @@ def copied(model: Document, created: datetime, customer: int) -> Document:
         for field, value in model.items()
         if field.endswith("At") and is_timestamp(value)
     }
-    return {**model, **times, "uuid": uuid, "logId": uuid[-8:], "customer": customer}
+    return {
+        **model,
+        **times,
+        "uuid": uuid,
+        "logId": uuid[-8:],
+        "customer": customer,
+        "attrs": {"customer": str(customer)},
+    }
 
 
 def keep_worker(app: zerog.App) -> None:

@@ -47,10 +47,17 @@ def questions(app: zerog.App) -> dict[str, Callable[[], Any]]:
     def newest(**filters: Any) -> Callable[[], Any]:
         return lambda: list(islice(app.jobs(order="newest", limit=SHOWN, **filters), SHOWN))
 
+    failed = app.jobs(status="failed", order="newest", limit=1)
+    fingerprint = next((job["lastError"]["fingerprint"] for job in failed), "none")
+    of_one = {"customer": 1}
     return {
         "`jobs ls --newest`": newest(),
         "`--newest --status failed`": newest(status="failed"),
         "`--newest --status queued`": newest(status="queued"),
+        "`--newest --attr customer=1`": newest(attrs=of_one),
+        "`--newest --error FINGERPRINT`": newest(error=fingerprint),
+        '`count(attrs={"customer": 1}, status="succeeded")`': lambda: app.count(attrs=of_one, status="succeeded"),
+        '`count(error=FINGERPRINT, status="failed")`': lambda: app.count(error=fingerprint, status="failed"),
         '`count(status="succeeded")`': lambda: app.count(status="succeeded"),
         '`count(job_type="export")`': lambda: app.count(job_type="export"),
         "`queues`": app.fleet.queues,

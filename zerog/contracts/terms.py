@@ -6,6 +6,7 @@ else is compared with the heads, LOOK of them for a page, so that each page cost
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from zerog.contracts.datastore import Datastore
@@ -43,6 +44,14 @@ class TermDatastore(Datastore):
         """Return how many places ``places`` has, up to ``most``."""
         raise NotImplementedError
 
+    def tally(self, places: Sequence[Place], term: Term, query: FindQuery) -> int:
+        """Return how many of the jobs at these places, all of which have ``term``, match the query.
+
+        By reading their heads; the subclass may have a cheaper way. Raises the errors of ``find``.
+        """
+        heads = self.read_heads([key for _, key in places]).found
+        return sum(query.place(key, head) is not None for key, head in heads.items())
+
     def find_by_terms(self, query: FindQuery) -> Page:
         """Return what ``find`` has to for a query with terms."""
         term, start, looked = self._rarest(query), query.start, 0
@@ -75,8 +84,7 @@ class TermDatastore(Datastore):
         number, left, narrowed = 0, cap, replace(query.narrowed, attrs=(), error=None)
         start = list[str]()
         while left > 0 and (places := self.places(term, narrowed, start, min(left, LOOK))):
-            heads = self.read_heads([key for _, key in places]).found
-            number += sum(query.place(key, heads[key]) is not None for _, key in places if key in heads)
+            number += self.tally(places, term, query)
             start = places[-1]
             left -= len(places)
         return Count(number, there > cap)

@@ -129,6 +129,66 @@ def test_setup_lists_the_jobs_of_older_code_by_creation(name: str) -> None:
     datastore.close()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_moves_scheduled_jobs_of_older_code(name: str) -> None:
+    """Such code keeps them beside those that wait and run, in the index by creation."""
+    datastore = RedisDatastore(shared(name).url())
+    server, prefix = datastore.server, datastore.server.prefix
+    a, b = "zerog_job_a", "zerog_job_b"
+    datastore.create(a, {"status": "scheduled", "createdAt": "1", "key": a})
+    datastore.create(b, {"status": "queued", "createdAt": "2", "key": b})
+    server.ask(a, "ZREM", f"{prefix}created", f"scheduled\0001\0{a}")
+    server.ask(a, "ZADD", f"{prefix}created", 0, f"open\0001\0{a}")
+    assert datastore.setup() == [f"1 entries of the index {prefix}created"]
+    assert server.ask("a test", "ZRANGE", f"{prefix}created", 0, -1) == [
+        f"open\0002\0{b}".encode(),
+        f"scheduled\0001\0{a}".encode(),
+    ]
+    assert datastore.setup() == []
+    datastore.close()
+
+
+def test_scheduled_jobs_cost_the_list_of_queued_ones_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are scheduled and newer, and however many are queued."""
+    datastore = RedisDatastore(shared("valkey").url())
+    monkeypatch.setattr("zerog.backends.redis.datastore.SORTED", 0)
+    for number in range(90):
+        status = "queued" if number < 30 else "scheduled"
+        datastore.create(f"zerog_job_{number:02}", {"status": status, "createdAt": f"{number:02}", "n": number})
+    read: list[str] = []
+    heads_with_cas = datastore.heads_with_cas
+    monkeypatch.setattr(datastore, "heads_with_cas", lambda keys: (read.extend(keys), heads_with_cas(keys))[1])
+    page = datastore.find(FindQuery("queued", order="newest", limit=3))
+    assert [head["n"] for head in page.heads] == [29, 28, 27]
+    assert len(read) == 4
+    assert [head["n"] for head in datastore.find(FindQuery("scheduled", order="newest", limit=2)).heads] == [89, 88]
+    datastore.mutate("zerog_job_89", [Set("status", "queued")])
+    assert datastore.find(FindQuery("queued", order="newest", limit=1)).heads[0]["n"] == 89
+    datastore.close()
+
+
+def test_ended_jobs_of_a_type_are_counted_by_their_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without comparing any of them, and exactly; what has no end in the index makes them be compared after all."""
+    datastore = RedisDatastore(shared("valkey").url())
+    for number in range(40):
+        kind, status = ("x", "y")[number % 2], ("succeeded", "failed", "queued", "running")[number // 10]
+        end = {"finishedAt": "1"} if number < 20 else {}
+        datastore.create(f"zerog_job_{number:02}", {"status": status, "jobType": kind, "createdAt": "1", **end})
+    compared: list[str] = []
+    tally = datastore._tally
+    monkeypatch.setattr(datastore, "_tally", lambda keys, query: (compared.extend(keys), tally(keys, query))[1])
+    assert datastore.count(FindQuery(job_type="x", status="failed")) == (5, False)
+    assert datastore.count(FindQuery(job_type="x"), cap=9) == (9, True)
+    assert compared == []
+    assert datastore.count(FindQuery(job_type="x")) == (20, False)
+    assert len(compared) == 20
+    datastore.create("zerog_job_odd", {"status": "failed", "jobType": "x", "createdAt": "1"})
+    assert datastore.count(FindQuery(job_type="x", status="failed")) == (6, False)
+    datastore.create("zerog_job_other", {"status": "other", "jobType": "x", "createdAt": "1"})
+    assert datastore.count(FindQuery(job_type="x")) == (22, False)
+    datastore.close()
+
+
 def test_a_job_of_older_code_is_listed_when_it_ends() -> None:
     """Its type is in the body, where the script doesn't look."""
     datastore = RedisDatastore(shared("valkey").url())

@@ -198,6 +198,13 @@ class MongoDatastore(TermDatastore):
         with self.server.translated("count", writes=False):
             return int(self.server.collection.count_documents(_of_term(term, replace(query, after=None)), limit=most))
 
+    def tally(self, places: Sequence[Place], term: Term, query: FindQuery) -> int:
+        whole = replace(query, after=None)
+        wanted = [{"_id": {"$in": [key for _, key in places]}}, _filter(whole)]
+        wanted += [_of_term(each, whole) for each in query.terms]
+        with self.server.translated("count", writes=False):
+            return int(self.server.collection.count_documents({"$and": wanted}))
+
     def setup(self) -> list[str]:
         with self.server.translated("setup"):
             collection = self.server.collection

@@ -25,8 +25,9 @@ from zerog.backends.postgres.rows import (
     stored,
     whole_of,
 )
+from zerog.backends.postgres.search import COLUMNS, conditions, question
 from zerog.backends.postgres.server import PostgresServer, Write
-from zerog.backends.postgres.terms import of_term
+from zerog.backends.postgres.terms import comparing, of_term
 from zerog.contracts.datastore import (
     MAX_COLLISIONS,
     FindQuery,
@@ -47,16 +48,6 @@ from zerog.records.operations import Document, Operation, apply, check
 from zerog.records.room import limit_of
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
-
-COLUMNS = {
-    "status": "status",
-    "jobType": "job_type",
-    "queueName": "queue",
-    "due": "due",
-    "createdAt": "created",
-    "finishedAt": "finished",
-}
-"""The columns of fields that ``find`` compares."""
 
 AT_ONCE = 1_000
 """Heads read by one statement."""
@@ -175,7 +166,7 @@ class PostgresDatastore(TermDatastore):
     def find(self, query: FindQuery) -> Page:
         if query.terms:
             return self.find_by_terms(query)
-        statement, parameters = _question(query)
+        statement, parameters = question(query)
         found = self.server.read(statement, parameters, "find")
         heads, unreadable = [], []
         for *columns_of_row, _place in found[: query.limit]:
@@ -200,7 +191,7 @@ class PostgresDatastore(TermDatastore):
         compared = (*query.wanted.values(), query.latest, query.since)
         if query.terms or any(value is not None and indexed(value) != value for value in compared):
             return super().count(query, cap)  # a column has only the beginning of a long text
-        where, parameters, _ = _conditions(narrowed)
+        where, parameters, _ = conditions(narrowed)
         fits = " AND ".join(f"d.{COLUMNS[field]} = %({field})s" for field in query.rest) or "true"
         statement = (
             "SELECT count(*), count(*) FILTER (WHERE fits) FROM "
@@ -215,6 +206,12 @@ class PostgresDatastore(TermDatastore):
     def number(self, term: Term, query: FindQuery, most: int) -> int:
         statement, parameters = of_term(term, query, [], most)
         ((number,),) = self.server.read(f"SELECT count(*) FROM ({statement}) AS places", parameters, "count")
+        return int(number)
+
+    def tally(self, places: Sequence[Place], term: Term, query: FindQuery) -> int:
+        if any(indexed(value) != value for value in query.wanted.values()):
+            return super().tally(places, term, query)  # a column has only the beginning of a long text
+        ((number,),) = self.server.read(*comparing([key for _, key in places], term, query), "count")
         return int(number)
 
     def setup(self) -> list[str]:
@@ -323,47 +320,6 @@ class PostgresDatastore(TermDatastore):
     def _sizes(self, row: Row, field: str) -> Iterator[int]:
         for (size,) in self.server.read(statements.SIZES, {"id": row.id, "field": field}, row.key):
             yield size
-
-
-def _question(query: FindQuery) -> tuple[str, dict[str, Any]]:
-    """Return the statement of a query and its parameters; each row ends with the time that it is ordered by."""
-    where, parameters, time = _conditions(query)
-    way, is_ahead = (" DESC", "<") if query.is_descending else ("", ">")
-    ordered = {"d.key": "after"} if time is None else {time: "place", "d.key": "after"}
-    if query.status is not None and query.until is None:
-        # A range, and the status in the order: else the plan for any status walks through all jobs by key or time.
-        where.remove("d.status = %(status)s")
-        where += ["d.status >= %(status)s", "d.status < %(beyond)s"]
-        parameters["beyond"] = f"{parameters['status']} "
-        ordered = {"d.status": "status", **ordered}
-    if query.after is not None:
-        *place, parameters["after"] = query.start
-        parameters["place"] = place[0] if place else None
-        values = ", ".join(f"%({name})s" for name in ordered.values())
-        where.append(f"({', '.join(ordered)}) {is_ahead} ({values})")
-    order = ", ".join(f"{column}{way}" for column in ordered)
-    columns_of_row = "d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body"
-    return (
-        f"SELECT {columns_of_row}, {time or 'NULL'} FROM {{schema}}.zerog_documents d "
-        f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s"
-    ), {**parameters, "limit": query.limit + 1}
-
-
-def _conditions(query: FindQuery) -> tuple[list[str], dict[str, Any], str | None]:
-    """Return the conditions for the jobs of all pages, their parameters, and the column of the time, if any."""
-    where = ["d.status IS NOT NULL"]
-    parameters: dict[str, Any] = {}
-    for field, value in query.wanted.items():
-        where.append(f"d.{COLUMNS[field]} = %({field})s")
-        parameters[field] = indexed(value)
-    time = None if query.time is None else f"d.{COLUMNS[query.time]}"
-    if time is not None:
-        where.append(f"{time} IS NOT NULL")
-    for name, bound, is_within in (("latest", query.latest, "<="), ("since", query.since, ">=")):
-        if bound is not None:
-            where.append(f"{time} {is_within} %({name})s")
-            parameters[name] = indexed(bound)
-    return where, parameters, time
 
 
 def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zerog.backends.postgres.rows import indexed, indexed_term
+from zerog.backends.postgres.search import COLUMNS
 from zerog.contracts.find import FindQuery
 from zerog.records.attrs import Term
 
@@ -25,3 +26,16 @@ def of_term(term: Term, query: FindQuery, start: list[str], limit: int) -> tuple
         f"SELECT created, key FROM {{schema}}.zerog_terms WHERE {' AND '.join(where)} "
         f"ORDER BY created{way}, key{way} LIMIT %(limit)s"
     ), parameters
+
+
+def comparing(keys: list[str], term: Term, query: FindQuery) -> tuple[str, dict[str, Any]]:
+    """Return the statement that counts those of these jobs, all with a term, that match a query; its parameters."""
+    where, parameters = ["d.key = ANY(%(keys)s)", "d.status IS NOT NULL"], {"keys": keys, **query.wanted}
+    where += [f"d.{COLUMNS[field]} = %({field})s" for field in query.wanted]
+    for n, other in enumerate(each for each in query.terms if each != term):
+        where.append(
+            f"EXISTS (SELECT FROM {{schema}}.zerog_terms t WHERE t.name = %(name{n})s AND t.term = %(term{n})s "
+            "AND t.created = d.created AND t.key = d.key)"
+        )
+        parameters |= {f"name{n}": indexed_term(other.name), f"term{n}": indexed_term(other.text)}
+    return f"SELECT count(*) FROM {{schema}}.zerog_documents d WHERE {' AND '.join(where)}", parameters

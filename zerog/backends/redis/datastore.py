@@ -37,6 +37,8 @@ from zerog.backends.redis.indexes import (
     Index,
     count,
     counted,
+    ended_of_type,
+    having,
     incomplete,
     missing,
     parsed,
@@ -66,13 +68,16 @@ from zerog.exceptions import (
 )
 from zerog.records.attrs import Term
 from zerog.records.fields import HISTORY
+from zerog.records.job import STATUSES, TERMINAL
 from zerog.records.operations import Document, Operation, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 
 SORTED = 2_000
-"""Jobs that have not ended are listed together by creation. If no more than this have the status in question, all of
-those are read instead, lest they are searched for among many others."""
+"""Jobs that wait or run, and aren't scheduled, are listed together by creation. If no more than this have the status in
+question, all of those are read instead, lest they are searched for among many others."""
+
+_OPEN = tuple(status for status in STATUSES if status not in TERMINAL)
 
 AT_ONCE = 1_000
 """Heads read by one call."""
@@ -210,24 +215,44 @@ class RedisDatastore(TermDatastore):
         check_cap(cap)
         if query.terms:
             return self.count_by_terms(query, cap)
-        narrowed = query.narrowed
+        narrowed, job_type = query.narrowed, query.job_type
         there = counted(self.server, narrowed)
         if there is None:
             return super().count(query, cap)
         if not query.rest:
             return Count(min(there, cap), there > cap)
-        number, left, start = 0, cap, list[str]()
-        while left > 0 and (listed := self._listed(narrowed, start, min(left, AT_ONCE))):
+        if query.time is None and query.queue is None and job_type is not None and query.status not in _OPEN:
+            ended = ended_of_type(self.server, job_type, query.status)
+            if ended is not None:
+                return self._count_type(query, ended, cap)
+        return Count(self._compared(narrowed, query, cap), there > cap)
+
+    def _count_type(self, query: FindQuery, ended: int, cap: int) -> Count:
+        """Count a type of jobs, of which so many have ended: those that have not are compared."""
+        number, is_capped = ended, ended > cap
+        for status in _OPEN if query.status is None and not is_capped else ():
+            number += self._compared(FindQuery(status), query, cap)
+            is_capped |= number > cap or count(self.server, STATUS, status) > cap
+        return Count(min(number, cap), is_capped)
+
+    def _compared(self, narrowed: FindQuery, query: FindQuery, most: int) -> int:
+        """Return how many of the first jobs of a narrowed query match the query."""
+        number, start = 0, list[str]()
+        while most > 0 and (listed := self._listed(narrowed, start, min(most, AT_ONCE))):
             start = listed[-1][0]
-            left -= len(listed)
+            most -= len(listed)
             number += self._tally([place[-1] for place, _ in listed], query)
-        return Count(number, there > cap)
+        return number
 
     def places(self, term: Term, query: FindQuery, start: Place, limit: int) -> list[Place]:
         return term_places(self.server, term, query, start, limit)
 
     def number(self, term: Term, query: FindQuery, most: int) -> int:
         return min(most, term_number(self.server, term, query))
+
+    def tally(self, places: Sequence[Place], term: Term, query: FindQuery) -> int:
+        keys = having(self.server, [each for each in query.terms if each != term], places)
+        return self._tally(keys, query) if query.rest else len(keys)
 
     def _tally(self, keys: list[str], query: FindQuery) -> int:
         """Return how many of these jobs have the values that an index doesn't show."""
@@ -296,7 +321,7 @@ class RedisDatastore(TermDatastore):
 
     def _list(self, index: Index, status: str) -> int:
         """Enter all jobs of a status into an index; return how many were missing."""
-        count, start = 0, list[str]()
+        count, start, groups = 0, list[str](), set(index.groups.values())
         while listed := self._listed(FindQuery(status), start, 1_000):
             keys, start = [place[-1] for place, _ in listed], listed[-1][0]
             heads = dict(zip(keys, self.heads_with_cas(keys), strict=True))
@@ -306,7 +331,7 @@ class RedisDatastore(TermDatastore):
                 kept = [Set(field, head[field]) for field in index.fields[1:]]  # where the script reads them
                 with suppress(self.casException):  # a concurrent change lists it
                     self.mutate(key, kept, cas=token)
-                    self._correct(index, [[*(index.place(head) or ()), key]])
+                    self._correct(index, [[group, *(index.place(head) or ())[1:], key] for group in groups])
                     count += 1
         return count
 

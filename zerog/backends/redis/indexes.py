@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zerog.backends.redis.server import RedisServer
 from zerog.contracts.find import FindQuery
 from zerog.records.attrs import Term
-from zerog.records.job import STATUSES, TERMINAL
+from zerog.records.job import SCHEDULED, STATUSES, TERMINAL
 from zerog.records.operations import Document
 
 _END = re.compile(rb"\0(?!\xff)")
@@ -38,7 +38,7 @@ _ENDED = {status: status for status in TERMINAL}
 STATUS = Index("index", ("status",), {})
 DUE = Index("due", ("due",), {})
 ENDED = Index("ended", ("status", "jobType", "finishedAt"), _ENDED)
-CREATED = Index("created", ("status", "createdAt"), {**dict.fromkeys(STATUSES, "open"), **_ENDED})
+CREATED = Index("created", ("status", "createdAt"), {**dict.fromkeys(STATUSES, "open"), SCHEDULED: SCHEDULED, **_ENDED})
 
 TERMS = Index("terms", ("name", "text", "createdAt"), {})
 """The index of terms. Its places begin with a name, its groups are those with one term."""
@@ -56,10 +56,34 @@ def parsed(index: Index, member: bytes) -> tuple[list[str], str]:
     return [text.replace(b"\0\xff", b"\0").decode() for text in texts], key.decode()
 
 
-def count(server: RedisServer, index: Index, group: str) -> int:
-    """Return the number of jobs in an index whose place begins with a text."""
-    place = _escaped(group)
+def count(server: RedisServer, index: Index, *texts: str) -> int:
+    """Return the number of jobs in an index whose place begins with these texts."""
+    place = b"\0".join(map(_escaped, texts))
     return _between(server, index, b"[%b\0" % place, b"(%b\0\xff" % place)
+
+
+def ended_of_type(server: RedisServer, job_type: str, status: str | None) -> int | None:
+    """Return the number of jobs of a type that have ended, with one status or any.
+
+    None if the index lacks some, or if there are jobs with a status that ZeroG doesn't write.
+    """
+    known = {each: count(server, STATUS, each) for each in STATUSES}
+    if sum(known.values()) != _between(server, STATUS, b"-", b"+"):
+        return None
+    ended = [each for each in TERMINAL if status in (None, each)]
+    if any(known[each] != count(server, ENDED, each) for each in ended):
+        return None
+    return sum(count(server, ENDED, each, job_type) for each in ended)
+
+
+def having(server: RedisServer, terms: Sequence[Term], places: Sequence[list[str]]) -> list[str]:
+    """Return the keys of those of these jobs, each a time of creation and a key, that have all of the terms."""
+    name = f"{server.prefix}{TERMS.name}"
+    for term in terms:
+        members = [_member([*term, created], key) for created, key in places]
+        scores = server.ask("the indexes of jobs", "ZMSCORE", name, *members) if members else []
+        places = [place for place, score in zip(places, scores, strict=True) if score is not None]
+    return [key for _, key in places]
 
 
 def counted(server: RedisServer, query: FindQuery) -> int | None:

@@ -39,15 +39,7 @@ from zerog.backends.sqlite.rows import (
     whole_of,
 )
 from zerog.backends.sqlite.search import DECODABLE, counting, question
-from zerog.contracts.datastore import (
-    FindQuery,
-    Mutation,
-    Page,
-    RunGuard,
-    check_document,
-    fence,
-    repeated,
-)
+from zerog.contracts.datastore import FindQuery, Mutation, Page, RunGuard, check_document, fence, repeated
 from zerog.contracts.find import CAP, Count, Heads, check_cap
 from zerog.contracts.terms import Place, TermDatastore
 from zerog.contracts.troubles import Trouble
@@ -177,6 +169,10 @@ class SqliteDatastore(TermDatastore):
     def number(self, term: Term, query: FindQuery, most: int) -> int:
         with self.file.reading() as sqlite:
             return int(sqlite.execute(*terms.counting(term, query, most)).fetchone()[0])
+
+    def tally(self, places: Sequence[Place], term: Term, query: FindQuery) -> int:
+        with self.file.reading() as sqlite:
+            return int(sqlite.execute(*terms.comparing([key for _, key in places], term, query)).fetchone()[0])
 
     def about(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

@@ -12,6 +12,7 @@ from typing import Any
 from zerog.contracts.find import FindQuery
 from zerog.records.attrs import ATTRS, TERM_FIELDS, Term, terms_in
 from zerog.records.operations import Document
+from zerog.support import jsonvalues
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS zerog_terms (
@@ -24,6 +25,10 @@ CREATE TABLE IF NOT EXISTS zerog_terms (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS zerog_terms_of ON zerog_terms (document, name)
 """
+
+_HAS_TERM = (
+    "EXISTS (SELECT 1 FROM zerog_terms t WHERE t.name = ? AND t.term = ? AND t.created = d.createdAt AND t.key = d.key)"
+)
 
 
 def enter(sqlite: sqlite3.Connection, identity: int | None, key: str, head: Document, fields: Iterable[str]) -> None:
@@ -59,6 +64,19 @@ def counting(term: Term, query: FindQuery, most: int) -> tuple[str, list[Any]]:
     """Return the statement that counts the rows of a term, up to ``most``, and its parameters."""
     where, parameters = _conditions(term, query)
     return f"SELECT count(*) FROM (SELECT 1 FROM zerog_terms WHERE {where} LIMIT ?)", [*parameters, most]
+
+
+def comparing(keys: list[str], term: Term, query: FindQuery) -> tuple[str, list[Any]]:
+    """Return the statement that counts those of these jobs, all with a term, that match a query; its parameters."""
+    where = ["key IN (SELECT value FROM json_each(?))", "typeof(status) = 'text'"]
+    where += [f"{column} = ?" for column in query.wanted]
+    others = [each for each in query.terms if each != term]
+    where += [_HAS_TERM] * len(others)
+    values = [*query.wanted.values(), *(text for each in others for text in each)]
+    return (
+        f"SELECT count(*) FROM zerog_documents d WHERE {' AND '.join(where)}",
+        [jsonvalues.encode_checked(keys), *values],
+    )
 
 
 def _conditions(term: Term, query: FindQuery) -> tuple[str, list[Any]]:

@@ -39,7 +39,7 @@ end
 -- Return the place of a document with these values in the index by creation; false if it doesn't belong there.
 local function creation(status, created)
   status, created = raw(status), raw(created)
-  return status and created and (ENDED[status] and status or 'open') .. '\0' .. created
+  return status and created and ((ENDED[status] or status == SCHEDULED) and status or 'open') .. '\0' .. created
 end
 
 -- Move a document within the index of terms: from those of lists (JSON texts; false for none) and a time of creation.
@@ -183,13 +183,13 @@ local function tally(c)
     local fits, is_sure = true, true
     for i = 1, #c.fields, 2 do
       local name, text = c.fields[i], c.fields[i + 1]
-      local stored = redis.pcall('HMGET', document(key), name, 'body')
-      local whole, body = stored[1], stored[2] or ''
-      if stored.err then
+      local whole = redis.pcall('HGET', document(key), name)
+      if type(whole) == 'table' then -- an error: no hash
         fits = false
       elseif whole then
         fits = fits and whole == text
       else
+        local body = call('HGET', document(key), 'body') or ''
         local at = body:find(name, 1, true)
         is_sure = is_sure and not (at and body:find(name, at + 1, true))
         fits = fits and at and body:sub(at + #name, at + #name + #text - 1) == text

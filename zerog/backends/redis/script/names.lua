@@ -12,7 +12,7 @@
 --   index                 sorted set of <status> NUL <key>;  due  sorted set of <due> NUL <key>
 --   ended                 sorted set of <status> NUL <jobType> NUL <finishedAt> NUL <key>, of jobs that have ended
 --   created               sorted set of <group> NUL <createdAt> NUL <key>; the group is the status of a job that has
---                         ended, and "open" for all others, so that a claim doesn't change it
+--                         ended or is scheduled, and "open" for all others, so that a claim of those doesn't change it
 --   terms                 sorted set of <name> NUL <text> NUL <createdAt> NUL <key>, for each term of a job (records/attrs);
 --                         the fields attrs and lastError of its hash, without a comma, list them
 --   q:<name>:ready        sorted set of entries, the first one next
@@ -32,6 +32,7 @@ local OWN = {cas = true, lists = true, size = true, kind = true, attrs = true, l
 local KIND = {[',"jobType":'] = true, [',"schemaVersion":'] = true, [',"format":'] = true}
 local STATUS, DUE, CANCEL, UPDATED = ',"status":', ',"due":', ',"cancelRequested":', ',"updatedAt":'
 local TYPE, FINISHED, CREATED = ',"jobType":', ',"finishedAt":', ',"createdAt":'
+local SCHEDULED = 'scheduled'
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local EPOCH, SEQ, OWNER, ATTEMPTS, COMPLETE = ',"epoch":', ',"seq":', ',"owner":', ',"attempts":', ',"completeness":'
 local RUN = ',"run":'
