@@ -13,6 +13,7 @@ from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob
+from zerog.jobs.delivery import WebHooks
 from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
@@ -31,7 +32,6 @@ from zerog.middleware import (
     within,
 )
 from zerog.query import JobReader
-from zerog.records.job import Document
 from zerog.registry import JobRegistry, classes_in
 from zerog.resources import Resources
 from zerog.schedules.verbs import ScheduleVerbs
@@ -49,7 +49,7 @@ else:
     J = TypeVar("J", bound=BaseJob)
 
 
-class App(ScheduleVerbs, JobReader):
+class App(ScheduleVerbs, WebHooks, JobReader):
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
@@ -193,6 +193,7 @@ class App(ScheduleVerbs, JobReader):
         schema_version: Version = None,
         connection: Any = None,
         unique: Sequence[str | int | None] | None = None,
+        notify: Sequence[str] | None = None,
     ) -> J:
         """Submit a job and return it; once this returns, the job is not lost.
 
@@ -207,7 +208,8 @@ class App(ScheduleVerbs, JobReader):
         lifted by its migrations first. ``connection``: submit in its transaction, with which the job comes to exist or
         vanishes; a connection of psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's
         PostgreSQL database or SQLite file. ``unique``: a key, such as ``("invoice", 42)``, in place of that of the
-        class's UNIQUE: the job of this type and key is returned if there is one. Raises UnknownJobType, InvalidValue,
+        class's UNIQUE: the job of this type and key is returned if there is one. ``notify``: URLs that web hooks notify
+        of its ends, in place of the class's NOTIFY. Raises UnknownJobType, InvalidValue,
         SchemaTooNew for a later ``schema_version``, marshmallow's ValidationError with messages by field, CasMismatch
         if the uuid is another job's, ConfigurationError if jobs can't be submitted on the connection, and what the
         datastore raises; nothing is stored then.
@@ -217,7 +219,7 @@ class App(ScheduleVerbs, JobReader):
         if uuid is not None:
             attributes["uuid"] = uuid
         limits = max_errors, timeout, soft_timeout, expires
-        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection, unique)
+        options = SubmitOptions(delay, at, priority, queue, headers, parent, *limits, connection, unique, notify)
         return cast("J", self._submit(job_class, [attributes], options, None if uuid is None else params)[0])
 
     def submit_many(
@@ -245,7 +247,7 @@ class App(ScheduleVerbs, JobReader):
         attributes: Sequence[dict[str, Any]],
         options: SubmitOptions,
         params: Mapping[str, Any] | None = None,
-        fields: Document | None = None,
+        fields: dict[str, Any] | None = None,
     ) -> list[BaseJob]:
         """Make and store jobs. ``params``: what the client gave for the single one of a uuid that the client chose.
 
@@ -253,6 +255,7 @@ class App(ScheduleVerbs, JobReader):
         """
         delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
         limits |= options.expiry(delay, self.engine.now) | (fields or {})
+        limits |= self.targets.fields(job_class.NOTIFY, options.notify)
         jobs: list[BaseJob] = []
         for own in attributes:
             given = {**options.attributes(job_class, now), **own}
@@ -322,7 +325,7 @@ class App(ScheduleVerbs, JobReader):
         check_named(reason, "reason")
         seen = None if cas is None else check_token(cas)
 
-        def build(head: Document) -> Change:
+        def build(head: dict[str, Any]) -> Change:
             return change_of(self.registry.class_for(head), head, params)
 
         return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields

@@ -12,6 +12,7 @@
     ├── ScheduleNotFound            no schedule has this name
     ├── InvalidUuid                 not a uuid at all
     ├── InvalidValue                something JSON can't hold, or too large or too deep
+    ├── InvalidSignature            a web hook that this sender did not sign
     ├── JobStateError               the job's status doesn't allow this
     ├── CopyRefused                 an installation can't be copied as it is
     ├── TooManyCollisions           too many concurrent changes of the document
@@ -73,6 +74,10 @@ class InvalidUuid(ZerogError, ValueError):
 
 class InvalidValue(ZerogError, ValueError):
     """A value can't be stored as JSON; the message gives the field's path. Nothing was written."""
+
+
+class InvalidSignature(ZerogError, ValueError):
+    """A web hook that was received is not signed with the secret, or too long ago; don't believe it."""
 
 
 class JobStateError(ZerogError):

@@ -23,7 +23,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
-from zerog.jobs.ending import Ending, ending_of
+from zerog.jobs.ending import Follower, ending_of
 from zerog.jobs.load import construct
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
@@ -34,6 +34,7 @@ from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, che
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import short_repr
 from zerog.support.suggestions import close_to
+from zerog.webhooks.targets import hidden
 
 if TYPE_CHECKING:
     from zerog.jobs.answers import Info, Progress
@@ -100,8 +101,8 @@ class JobRegistry:
         return None if found is None else found.MAX_ERRORS
 
     def client_classes(self) -> list[type[BaseJob]]:
-        """Return the registered classes whose jobs clients submit, by type: all but those that call ``on_end``."""
-        return [found for _, found in sorted(self._classes.items()) if not issubclass(found, Ending)]
+        """Return the registered classes whose jobs clients submit, by type: all but followers."""
+        return [found for _, found in sorted(self._classes.items()) if not issubclass(found, Follower)]
 
     def kept(self) -> dict[str, dict[str, Keep]]:
         """Return the time for which ended jobs are kept, by status and type; only of classes that set one."""
@@ -242,6 +243,8 @@ class JobRegistry:
         Of a type that isn't registered here the secret fields are unknown, so all of its own fields but those in
         ``public`` are hidden.
         """
+        if isinstance(urls := document.get("notify"), list):
+            document = {**document, "notify": [*map(hidden, urls)]}
         if str(document.get("jobType")) in self._classes:
             return redacted(document, declaration_of(self.class_for(document)).secrets)
         known = {*ENGINE_FIELDS, *map(dropped_field, HISTORY)}

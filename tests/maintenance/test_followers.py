@@ -53,7 +53,7 @@ def test_what_fails_at_one_end_is_left_to_the_next_sweep(
     app.engine.settle([Settlement(claim, "finish", 1, 200) for claim in ended])
     broken = ended[0].uuid
 
-    def failing(engine: Any, uuid: str) -> str | None:
+    def failing(engine: Any, uuid: str) -> list[str]:
         if uuid == broken:
             raise error
         return follow(engine, uuid)

@@ -15,7 +15,7 @@ from zerog.contracts.datastore import RunGuard
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.cas import UNANSWERED
-from zerog.engine.followers import is_to_be_followed, submit_follower, why_kept
+from zerog.engine.followers import is_to_be_followed, submit_followers, why_kept
 from zerog.engine.locks import UniqueLocks, check_key_is_kept
 from zerog.engine.scheduled import without_latest
 from zerog.exceptions import (
@@ -132,7 +132,7 @@ class OperatorVerbs(UniqueLocks):
                 raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
             _check_end(head, ended)
             if is_to_be_followed(head):  # the retry takes the mark of this end away
-                submit_follower(self, head)
+                submit_followers(self, head)
             self._hold_for_retry(head)
             now = self._now()
             text = f"retried{f' by {who}' if who else ''} after {head['status']} with {head['resultCode']}"
@@ -314,7 +314,7 @@ class EditVerb(UniqueLocks):
         limit = self.kept(head)
         if again:
             if is_to_be_followed(head):
-                submit_follower(self, head)
+                submit_followers(self, head)
             operations = [*change.operations, *transitions.retried(head, event, now, limit)]
         else:
             operations = transitions.edited(change.operations, event, now, limit)

@@ -25,6 +25,7 @@ from zerog.records.job import (
     SUCCEEDED,
     WAITING,
     Document,
+    has_followers,
 )
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support.clock import text_after
@@ -213,7 +214,7 @@ def keeps_its_place(head: Document) -> bool:
 def finished(head: Document, result_code: int, now: str, status: str | None = None) -> list[Operation]:
     """Return the operations for a terminal status. A job that failed keeps the completeness it had.
 
-    A job with a follower is due from then on: a sweep submits that.
+    A job with followers is due from then on: a sweep submits them.
     """
     succeeded = 200 <= result_code < 300
     operations: list[Operation] = [
@@ -223,7 +224,7 @@ def finished(head: Document, result_code: int, now: str, status: str | None = No
         Max("updatedAt", now),
         Set("queueState", NOT_QUEUED),
         Set("notBefore", None),
-        Set("due", now if head.get("follower") else None),
+        Set("due", now if has_followers(head) else None),
     ]
     if succeeded:
         operations.append(Max("completeness", 1.0))

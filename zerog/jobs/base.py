@@ -113,6 +113,8 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     ON_CONFLICT: ClassVar[str] = "join"
     """``join``: a submit returns the job as it is; ``replace`` (with ``started``): it gives the one that waits its own
     parameters and delay."""
+    NOTIFY: ClassVar[Sequence[str]] = ()
+    """URLs that web hooks notify of each end of a job, unless a submit names others; see ``App.webhooks``."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. It runs in a child process, which is
     killed; the async executor takes the job away from an ``async def run`` and cancels that."""

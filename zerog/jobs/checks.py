@@ -16,6 +16,7 @@ from zerog.support import jsonvalues
 from zerog.support.callables import signature_error
 from zerog.support.checks import LONGEST_DELAY, check_queue_name
 from zerog.support.jsonvalues import JOB_BYTES
+from zerog.webhooks.targets import target_of
 
 if TYPE_CHECKING:
     from zerog.jobs.base import BaseJob
@@ -48,6 +49,7 @@ def check_limits(job_class: type[BaseJob]) -> None:
         if type(limit) is not int or limit < 0:
             raise InvalidJobClass(f"{job_class.__qualname__}.{name} is {limit!r}; expected a whole number, 0 or more")
     check_times(job_class)
+    check_notify(job_class)
     check_backoff(job_class)
     kept: object = job_class.MAX_EVENTS
     if kept is not None and (type(kept) is not int or kept < 1):
@@ -72,6 +74,18 @@ def check_limits(job_class: type[BaseJob]) -> None:
     ends: object = job_class.FINISH_ON
     if type(ends) is not tuple or not all(isinstance(e, type) and issubclass(e, BaseException) for e in ends):
         raise InvalidJobClass(f"{job_class.__qualname__}.FINISH_ON is {ends!r}; expected a tuple of exception classes")
+
+
+def check_notify(job_class: type[BaseJob]) -> None:
+    """Refuse a NOTIFY that holds no URLs. Which hosts an app allows is checked at the submit."""
+    given: object = job_class.NOTIFY
+    try:
+        if not isinstance(given, (list, tuple)):
+            raise InvalidValue(f"it is of type {type(given).__name__}; expected a list of URLs")
+        for url in given:
+            target_of(url)
+    except InvalidValue as error:
+        raise InvalidJobClass(f"{job_class.__qualname__}.NOTIFY: {error}") from None
 
 
 def check_times(job_class: type[BaseJob]) -> None:

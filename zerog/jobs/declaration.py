@@ -194,6 +194,11 @@ class Declaration:
         fresh = {**new_document(self.job_type, self.version, now, uuid), **self._place}
         return engine_attributes({name: value for name, value in fresh.items() if name not in HISTORY})
 
+    def marks(self) -> Document:
+        """Return the fields of a new job by which the engine knows what its class has."""
+        marks: Document = {"onDiscard": {}} if self.discards else {}
+        return {**marks, "notify": list(self.job_class.NOTIFY)} if self.job_class.NOTIFY else marks
+
     def load(self, head: Document) -> tuple[dict[str, Any], Document]:
         """Return the attributes of a stored head, and its undeclared fields.
 

@@ -284,8 +284,7 @@ class JobDocument:
 
     def new(self) -> Document:
         """Return the document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
-        marks: Document = {"onDiscard": {}} if self.declaration.discards else {}
-        document = {**self.attributes.dump(), **self.dump_history(), **marks}
+        document = {**self.attributes.dump(), **self.dump_history(), **self.declaration.marks()}
         for field, default in _DEFAULTS.items():
             value = document[field]
             if value is not default and (value != default or type(value) is not type(default)):

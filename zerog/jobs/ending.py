@@ -18,10 +18,14 @@ KEPT = timedelta(days=1)
 """Time for which followers that succeeded are kept."""
 
 
-class Ending(BaseJob):
-    """Base class of the followers: ``parent`` is the job that has ended."""
+class Follower(BaseJob):
+    """Base class of the jobs that the engine submits at the end of another one, which is their ``parent``."""
 
     RETAIN = KEPT
+
+
+class Ending(Follower):
+    """Base class of the followers that call ``on_end``."""
 
     class Params(Schema):
         ended = fields.String(required=True)

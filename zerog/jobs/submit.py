@@ -46,6 +46,7 @@ class SubmitOptions(NamedTuple):
     expires: Expires = None
     connection: Any = None
     unique: Sequence[Any] | None = None
+    notify: Sequence[str] | None = None
 
     def seconds(self, now: Callable[[], datetime]) -> float:
         """Return the seconds until they may run; ``now`` is called only if that is needed. Raises InvalidValue."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -35,6 +35,7 @@ class SubmitKeywords(TypedDict, total=False):
     timeout: float | None
     soft_timeout: float | None
     expires: Expires
+    notify: Sequence[str] | None
     connection: Any
 
 

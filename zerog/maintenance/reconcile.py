@@ -191,8 +191,8 @@ class Reconciler:
                 uuids = [head["uuid"] for head in pending if (head.get("queueJobId") == COPIED) is is_copied]
                 report.put_again += self.engine.put_again_all(uuids, why)
             ended = [head["uuid"] for head in heads if is_to_be_followed(head)]
-            followers = [self._done(lambda uuid: follow(self.engine, uuid), uuid) for uuid in ended]
-            report.followed += [follower for follower in followers if follower]
+            for uuid in ended:
+                report.followed += self._done(lambda uuid: follow(self.engine, uuid), uuid) or []
 
     def _done(self, repair: Callable[[str], T], uuid: str) -> T | None:
         """Return what the repair of one job returned; None if it is left to the next sweep."""

@@ -152,6 +152,8 @@ FIELDS: dict[str, Field] = {
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
     # Of a job that a schedule submitted: its ``name``, and the ``tick`` that the job is for.
     "scheduledBy": Field(Kind.OBJECT, is_attribute=False),
+    # The URLs that a web hook notifies of each end of the job; what follows their hosts is a secret.
+    "notify": Field(Kind.JSON, is_attribute=False),
     "maxErrors": Field(Kind.COUNT, is_attribute=False),
     "softTimeout": Field(Kind.SECONDS, is_attribute=False),
     "hardTimeout": Field(Kind.SECONDS, is_attribute=False),

@@ -66,6 +66,11 @@ def entries_kept(head: Document, default: int) -> int:
     return kept if type(kept) is int and kept > 0 else default
 
 
+def has_followers(head: Document) -> bool:
+    """Return True if other jobs follow each end of a job: its class's on_end, or its web hooks."""
+    return bool(head.get("follower") or head.get("notify"))
+
+
 def make_key(uuid: str) -> str:
     """Return the datastore key of a job. Raises InvalidUuid for anything that is no uuid in its usual form."""
     return KEY_PREFIX + check_uuid(uuid)

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 from zerog.app import App
 from zerog.backends.memory.queue import MemoryQueue
@@ -31,6 +32,9 @@ from zerog.worker.settling import settle_once
 
 MAX_RUNS = 100
 """Runs after which a job that never ends is given up."""
+
+MOMENT = timedelta(seconds=1)
+"""An end may be stamped a little after the time of a clock that stands still."""
 
 MAX_DRAINED = 1_000
 """Runs after which ``drain`` gives up."""
@@ -143,7 +147,8 @@ class _Inline:
 
         The followers of jobs that have ended are submitted before, as a sweep does.
         """
-        for head in self._app.datastore.find(FindQuery(due=to_text(self._clock.now()))).heads:
+        soon = self._clock.now() + MOMENT
+        for head in self._app.datastore.find(FindQuery(due=to_text(soon))).heads:
             if is_to_be_followed(head):
                 follow(self._app.engine, head["uuid"])
         heads = [head for status in WAITING for head in self._all(status)]

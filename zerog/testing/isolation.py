@@ -38,6 +38,6 @@ def isolated(
 
 def adopt(inner: App, app: App, resources: Mapping[str, Callable[[], Any]]) -> None:
     """Give ``inner`` the classes, the middleware and the build of ``app``, and its resources, some of them replaced."""
-    inner.registry, inner.build_id = app.registry, app.build_id
+    inner.registry, inner.build_id, inner.targets = app.registry, app.build_id, app.targets
     inner._middleware, inner._submit_middleware = app._middleware, app._submit_middleware
     inner.resources = replaced(app.resources, resources)

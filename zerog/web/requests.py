@@ -12,6 +12,7 @@ from zerog.contracts.find import NEWEST, ORDERS
 from zerog.records.fields import is_timestamp
 from zerog.records.job import KEY_PREFIX, STATUSES, is_uuid
 from zerog.web.fields import Body, Flag, Moment, Number, Text, Uuid, Whole
+from zerog.webhooks.targets import LONGEST_URL
 
 LONGEST_PAGE = 200
 """Jobs on one page."""
@@ -143,6 +144,9 @@ class Submission(Body):
     max_errors = Whole(validate=validate.Range(1, 1_000_000))
     timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
     soft_timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
+    notify = fields.List(
+        Text(LONGEST_URL), validate=validate.Length(max=10), metadata={"description": "URLs to notify of its ends."}
+    )
 
     @validates_schema
     def _check_start(self, data: dict[str, Any], **_more: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from zerog.engine.engine import Engine
-from zerog.engine.followers import follow, follower_of
+from zerog.engine.followers import WEB_HOOK, follow, follower_of, web_hooks_of
 from zerog.engine.operator import Change
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import JobStateError
@@ -93,14 +93,35 @@ class FollowerRules(EngineRules):
         assert self.head(engine, uuid)["due"] is None
         claims = [claim for claim in self.claim_all(engine) if claim.head["parent"] == uuid]
         assert [claim.uuid for claim in claims] == [follower["uuid"]]
-        assert follow(engine, uuid) is None
+        assert follow(engine, uuid) == []
+
+    def test_every_url_has_its_web_hook(self, engine: Engine) -> None:
+        """Once for each end; the URL stays with the job that has ended, which is kept until they have ended."""
+        claim = self.claimed(engine, notify=["https://a.example/", "https://b.example/"])
+        engine.settle([Settlement(claim, "finish", 1, 500)])
+        self.sweep(engine, 3)
+        head = self.head(engine, claim.uuid)
+        hooks = [engine.read(uuid)[0] for uuid in web_hooks_of(head)]
+        assert [(hook["jobType"], hook["number"], hook["parent"]) for hook in hooks] == [
+            (WEB_HOOK, 0, claim.uuid),
+            (WEB_HOOK, 1, claim.uuid),
+        ]
+        assert {hook["message"]["type"] for hook in hooks} == {"job.failed"}
+        assert "a.example" not in str(hooks)
+        with pytest.raises(JobStateError, match=r"its web hook is job .*, which is queued"):
+            engine.discard(claim.uuid)
+        claims = [claimed for claimed in self.claim_all(engine) if claimed.head["parent"] == claim.uuid]
+        assert {claimed.uuid for claimed in claims} == {hook["uuid"] for hook in hooks}
+        engine.settle([Settlement(claimed, "finish", 1, 500) for claimed in claims])
+        if engine.datastore.can_delete:
+            engine.discard(claim.uuid)
 
     def test_no_other_job_has_one(self, engine: Engine) -> None:
         """Its end sets nothing that a sweep would look for."""
         claim = self.claimed(engine)
         engine.settle([Settlement(claim, "finish", 1, 200)])
         assert self.head(engine, claim.uuid)["due"] is None
-        assert follow(engine, claim.uuid) is None
+        assert follow(engine, claim.uuid) == []
 
     @pytest.mark.parametrize("point", ["follow.note", "follow.noted"])
     def test_a_sweep_that_dies_half_way_is_repeated(self, engine: Engine, point: str) -> None:
