@@ -51,7 +51,7 @@ def test_by_attributes(app: zerog.App) -> None:
     assert customers(app, attrs={"customer": "1"}) == customers(app, attrs={"customer": 1}) == [1, 1]
     assert customers(app, attrs={"customer": 1, "isPaid": True}) == [1]
     assert customers(app, attrs={"isPaid": "false"}, order="newest") == [1, 2]
-    assert customers(app, attrs={"customer": "1"}, status="failed") == customers(app, attrs={"costumer": "1"}) == []
+    assert customers(app, attrs={"customer": "1"}, status="failed") == []
     assert customers(app, attrs={}) == [1, 2, 1]
     assert app.count(attrs={"customer": 1}) == (2, False)
     assert app.count(attrs={"customer": 1, "isPaid": True}, status="queued") == (1, False)
@@ -96,3 +96,17 @@ def test_a_datastore_without_the_index() -> None:
         other.count(attrs={"customer": 42})
     with pytest.raises(InvalidValue, match="with their index"):
         other.count(error="ConnectionError")
+
+
+def test_an_attribute_that_no_class_has(app: zerog.App) -> None:
+    """It is refused with the names that there are, unless the classes aren't known here."""
+    app.submit("export", {"customer": 1})
+    for ask in (app.jobs, app.count):
+        with pytest.raises(InvalidValue, match=r"'paid' in its ATTRIBUTES; there is customer \(export\), isPaid"):
+            ask(attrs={"paid": "true"})
+        with pytest.raises(InvalidValue, match="the class of type 'export' lacks the attribute 'paid'"):
+            ask(job_type="export", attrs={"customer": 1, "paid": "true"})
+    assert list(app.jobs(job_type="elsewhere", attrs={"paid": "true"})) == []
+    with zerog.App(datastore=app.datastore, queue=MemoryQueue()) as without:
+        assert without.count(attrs={"paid": "true"}) == (0, False)
+        assert without.count(attrs={"customer": 1}) == (1, False)

@@ -329,13 +329,14 @@ class JobReader(JobFollower):
         unless they have a timezone): only jobs created between them. ``stalled``: only running jobs that ``progress``
         shows as stalled. ``build``: the build of the code that recorded the last error, or a range of them:
         ``A..B``, ``A..``, ``..B``, compared part by part, digits as numbers. ``schema_version``: the version
-        of its class that a document has. Raises InvalidValue for a value that no job can have, and DatastoreError if
-        the datastore can't list, or not by attributes.
+        of its class that a document has. Raises InvalidValue for a value that no job can have and for an attribute
+        that no registered class has, and DatastoreError if the datastore can't list, or not by attributes.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
         filters = Query(
             status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version, attrs
         )
+        self.registry.check_attributes(attrs or (), name)
         return filters.jobs(self.datastore, self.clock, self.registry.progress)
 
     def rates(self, count: int = 60, *, hourly: bool = False) -> list[Rates]:
@@ -374,4 +375,5 @@ class JobReader(JobFollower):
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
         filters = Query(status, name, queue, error, since=since, until=until, attrs=attrs)
+        self.registry.check_attributes(attrs or (), name)
         return filters.count(self.datastore, cap)

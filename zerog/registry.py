@@ -18,6 +18,7 @@ from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
     InvalidJobClass,
+    InvalidValue,
     JobNotFound,
     SchemaTooNew,
     UnknownJobType,
@@ -225,6 +226,23 @@ class JobRegistry:
             return declaration.undeclared(declaration.chain.lift(document))
         except Exception:  # a migration is the class's own code
             return []
+
+    def check_attributes(self, names: Iterable[str], job_type: str | None = None) -> None:
+        """Refuse to look for attributes that no registered class has, or not the class of a registered type.
+
+        Without a class, as with a bare URL or for a type of another program, all are accepted. Raises InvalidValue,
+        naming the attributes that there are.
+        """
+        types = [*self._classes] if job_type is None else [job_type]
+        there = {each: {a for known in self.classes_of(each) for a in known.ATTRIBUTES} for each in types}
+        for name in names if any(map(self.classes_of, types)) else ():
+            if not any(name in declared for declared in there.values()):
+                where = "no registered class has" if job_type is None else f"the class of type {job_type!r} lacks"
+                listed = ", ".join(f"{a} ({each})" for each, declared in there.items() for a in sorted(declared))
+                raise InvalidValue(
+                    f"{where} the attribute {name!r:.80} in its ATTRIBUTES; there is {listed or 'none'}. "
+                    "No jobs were read."
+                )
 
     def attributes_of(self, head: Document) -> dict[str, str] | None:
         """Return the attributes of a stored head by its class, shortened if need be; None if the class isn't there.

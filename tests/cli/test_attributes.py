@@ -45,3 +45,24 @@ def test_a_filter_that_is_no_attribute(shop: Shop, zerog: Zerog, text: str) -> N
     assert result.exit_code == 2
     assert text in result.stderr
     assert "expected NAME=TEXT" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["jobs", "ls"], ["jobs", "errors"], ["jobs", "retry", "--yes"]])
+def test_an_attribute_that_no_class_has(
+    shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """It is named with those that there are; a URL has no classes to check it by, which a hint says."""
+    Path("books.py").write_text(BOOKS)
+    monkeypatch.delitem(sys.modules, "books", raising=False)
+    result = zerog(*command[:2], "books:app", *command[2:], "--attr", "custmer=1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no registered class has the attribute 'custmer'" in result.stderr
+    assert "customer (book), year (book)" in result.stderr
+
+
+def test_a_url_has_no_classes_to_check_an_attribute_by(shop: Shop, zerog: Zerog) -> None:
+    """So nothing is refused, and a hint says what finding nothing may mean."""
+    for command, answer in (("ls", "No jobs.\n"), ("errors", "No failures.\n")):
+        result = zerog("jobs", command, "sqlite:///jobs.db", "--attr", "custmer=1")
+        assert (result.exit_code, result.stdout) == (0, answer)
+        assert "whether there is an attribute custmer was not checked" in result.stderr

@@ -85,6 +85,28 @@ def test_filters(orders: Any, zerog: Zerog) -> None:
     assert only["count"] == 5
 
 
+def test_a_range_of_builds(orders: Any, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are grouped whose last error is of a build within it, both ends included; their figures are those alone."""
+    for build in ("b9", "b10", "b11"):
+        monkeypatch.setenv("ZEROG_BUILD", build)
+        orders.submit_many("order", [{"number": 0}, {"number": 1}])
+        package.Worker(orders).run(burst=True)
+
+    def counted(wanted: str) -> list[tuple[int, dict[str, int]]]:
+        found = groups(zerog("jobs", "errors", "orders:app", "--build", wanted, "--json").stdout)
+        return [(group["count"], group["builds"]) for group in found]
+
+    assert counted("b9..b10") == [(2, {"b10": 1, "b9": 1})] * 2
+    assert counted("b10..") == [(2, {"b11": 1, "b10": 1})] * 2
+    assert counted("..b1") == [(5, {"b1": 5}), (2, {"b1": 2})]
+    assert counted("b12..b20") == []
+    shown = zerog("jobs", "errors", "orders:app", "--build", "b10..b11").stdout
+    assert "builds  b11 (1), b10 (1)" in shown
+    refused = zerog("jobs", "errors", "orders:app", "--build", "b11..b9")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "'b11..b9' is a range without builds" in refused.stderr
+
+
 def test_what_is_left_out_is_noted(orders: Any, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """More groups than the limit, and more jobs than are grouped."""
     result = zerog("jobs", "errors", "orders:app", "--limit", "1", "--json")

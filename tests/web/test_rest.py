@@ -172,6 +172,10 @@ def test_counts_by_attributes(app: zerog.App, api: TestClient) -> None:
     waiting(app), ended(app, "bad"), ended(app, "bad")
     assert api.get("/jobs/count?attr=path%3Dbad").json()["number"] == 2
     assert api.get("/jobs/count?attr=bad").status_code == 422
+    for path in ("/jobs", "/jobs/count"):
+        refused = api.get(path, params={"attr": "pth=bad"})
+        assert refused.status_code == 422
+        assert "no registered class has the attribute 'pth' in its ATTRIBUTES; there is path (" in refused.text
 
 
 def test_rates_are_those_of_the_app(app: zerog.App, api: TestClient) -> None:

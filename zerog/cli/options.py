@@ -77,11 +77,26 @@ class Filters:
 
         ``statuses``: the default if no status was given; all if that is empty, too.
         """
+        self.check(app)
         found = [
             query.jobs(app.datastore, app.clock, app.registry.progress)
             for query in self.queries(app.clock.now(), statuses, newest)
         ]
         return merge(*found, key=lambda progress: (progress["createdAt"], progress["uuid"]), reverse=newest)
+
+    def check(self, app: App) -> None:
+        """Raise InvalidValue for an attribute that no class of the app has."""
+        app.registry.check_attributes(dict(self.attrs), self.job_type)
+
+    def print_hint(self, app: App) -> None:
+        """Print why nothing may have been found, if attributes could not be checked for want of classes."""
+        if self.attrs and not app.registry.get_registered_classes():
+            names = ", ".join(dict(self.attrs))
+            click.echo(
+                f"A URL has no classes, so whether there is an attribute {names} was not checked; MODULE:APP, in place "
+                "of the URL, names those that there are.",
+                err=True,
+            )
 
     def queries(self, now: datetime, statuses: tuple[str, ...] = (), newest: bool = False) -> list[Query]:
         """Return the filters as questions to a datastore, one for each status; ages count back from ``now``."""

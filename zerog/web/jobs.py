@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from marshmallow import ValidationError
 
-from zerog.exceptions import UnknownJobType
+from zerog.exceptions import InvalidValue, UnknownJobType
 from zerog.query import Query
 from zerog.records.fields import HISTORY
 from zerog.records.job import Document
@@ -89,14 +90,22 @@ def count(call: Call) -> Answer:
 
 
 def checked(call: Call) -> dict[str, Any]:
-    """Return the filters of a request. Raises ValidationError for those that the datastore has no index of."""
-    if "attr" in call.query and not call.app.datastore.can_find_terms:
-        raise ValidationError({"attr": ["The datastore has no index of attributes."]})
+    """Return the filters of a request. Raises ValidationError for attributes that can't be found here."""
+    if "attr" in call.query:
+        if not call.app.datastore.can_find_terms:
+            raise ValidationError({"attr": ["The datastore has no index of attributes."]})
+        try:
+            call.app.registry.check_attributes(_attributes(call.query["attr"]), call.query.get("type"))
+        except InvalidValue as error:
+            raise ValidationError({"attr": [str(error)]}) from error
     return dict(call.query)
 
 
 def query_of(filters: dict[str, Any]) -> Query:
     """Return the filters of a request as a query."""
-    pairs = [given.partition("=") for given in filters.pop("attr", ())]
-    attrs = {name: value for name, _, value in pairs}
+    attrs = _attributes(filters.pop("attr", ()))
     return Query(job_type=filters.pop("type", None), attrs=attrs or None, **filters)
+
+
+def _attributes(given: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (each.partition("=") for each in given)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
@@ -51,6 +51,11 @@ def list_jobs(
 
     the_app = load_shared(app)
     found = filters.jobs(the_app, newest=newest)
+    first = next(found, None)
+    if first is None:
+        filters.print_hint(the_app)
+    else:
+        found = chain([first], found)
     listed = counted(found if unlimited else islice(found, limit))
     if as_json:
         for progress in listed:

@@ -40,6 +40,7 @@ def errors(app: str, filters: Filters, limit: int, as_json: bool) -> None:
 
     the_app = load_shared(app)
     now = the_app.clock.now()
+    filters.check(the_app)
     queries = filters.queries(now, (FAILED,), newest=True)
     heads = merge(
         *(query.heads(the_app.datastore, the_app.clock) for query in queries),
@@ -54,8 +55,10 @@ def errors(app: str, filters: Filters, limit: int, as_json: bool) -> None:
             print_json_line(asdict(group))
         else:
             _print(group, now)
-    if not found and not as_json:
-        click.echo("No failures.")
+    if not found:
+        filters.print_hint(the_app)
+        if not as_json:
+            click.echo("No failures.")
     if len(found) > limit:
         click.echo(f"There are more groups than these {limit}; --limit shows them.", err=True)
     if next(heads, None) is not None:
