@@ -22,6 +22,7 @@ TEXTS = {
     "overwrites the line": "a\rb\x08\x08\x7f",
     "other line ends": "a\x0bb\x0cc\u2028d\u2029e",
     "reversed": "\u202eelif.exe\u202c \u2066x\u2069 \u200e\u200f\u061c",
+    "reversed to the end": "\u202eexe.elif",
     "invisible": "a\u200bb\ufeffc\u00add\U000e0041",
     "lone surrogate, as storable": "\\ud800",
     "rich markup": "[/red] [bold]x[/bold] [link=http://evil.example]y[/link] [red",

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 import zerog
 from tests.examples import pictures
 from tests.examples.servers import COMMANDS, Processes, Silent, away, chromium, stalled_job
+from tests.hostile import TEXTS
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -158,6 +159,30 @@ def test_a_job_s_words_are_never_html(page: Page, site: Site) -> None:
     expect(page.locator("#note")).to_contain_text("line 2 is '<img src=x onerror")
     assert page.locator("#job img, #job script").count() == 0
     assert page.evaluate("window.hit") is None
+
+
+@only_flask
+def test_the_corpus_stays_within_its_place(page: Page, site: Site) -> None:
+    """As names in events and as the reason of a failure: nothing runs, nothing is wider, or drawn over other parts."""
+    for name, text in TEXTS.items():
+        line = text.splitlines()[0][:4000]
+        answer = page.request.post(f"{site.url}jobs", data={"rows": f"{line}, 1.00\n{line}", "pace": 0})
+        assert answer.status == 202, name
+        page.goto(f"{site.url}#{answer.json()['uuid']}")
+        see(page, "failed")
+        expect(page.locator("#note")).not_to_be_empty(timeout=PATIENCE)
+        assert page.evaluate("[window.hit, window.owned, document.title]") == [None, None, "Import"], name
+        assert page.locator("#job :is(img, script, iframe, a)").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+        assert page.evaluate(PILED) == [], name
+
+
+PILED = """
+[...document.querySelectorAll('#note, #history span, #result dd')].filter(
+    part => /\\p{M}{9}/u.test(part.textContent) && getComputedStyle(part).overflow === 'visible'
+).map(part => part.id || part.parentElement.parentElement.id)
+"""
+"""Where piles of combining marks are painted over other parts."""
 
 
 def test_wrong_values_are_marked_at_their_fields(page: Page, site: Site) -> None:

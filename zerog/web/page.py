@@ -8,6 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
+from zerog.support.texts import clean
 from zerog.web.answer import Answer
 from zerog.web.call import Call
 from zerog.web.description import describe
@@ -19,7 +20,9 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 code { font: 0.9em ui-monospace, monospace; }
 summary { cursor: pointer; padding: 0.2rem 0; }
 summary b { display: inline-block; min-width: 4.5rem; }
+p, summary, td, th { overflow: clip; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 0.5rem 0 1rem 1rem; }
+th { min-width: 10rem; }
 td, th { text-align: left; vertical-align: top; padding: 0.15rem 1rem 0.15rem 0; }
 """
 
@@ -37,7 +40,7 @@ def _lines(spec: dict[str, Any], nonce: str, source: str) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ZeroG: REST API</title>'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<style nonce="{nonce}">{STYLE}</style></head><body><h1>ZeroG: REST API</h1>'
-    yield f'<p>{escape(spec["info"]["description"])} The same for programs: <a href="{escape(source)}">'
+    yield f'<p>{_escaped(spec["info"]["description"])} The same for programs: <a href="{_escaped(source)}">'
     yield "openapi.json</a>.</p>"
     operations = [
         (method, path, operation)
@@ -45,18 +48,18 @@ def _lines(spec: dict[str, Any], nonce: str, source: str) -> Iterator[str]:
         for method, operation in by_method.items()
     ]
     for group, members in groupby(operations, key=lambda found: found[2]["tags"][0]):
-        yield f"<h2>{escape(group)}</h2>"
+        yield f"<h2>{_escaped(group)}</h2>"
         for method, path, operation in members:
             yield from _operation(method, path, operation)
     yield "<h2>Schemas</h2>"
     for name, schema in sorted(spec["components"]["schemas"].items()):
-        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code> '
-        yield f"{escape(str(schema.get('description', '')))}</summary>{_table(_properties(schema))}</details>"
+        yield f'<details id="{_escaped(name)}"><summary><code>{_escaped(name)}</code> '
+        yield f"{_escaped(str(schema.get('description', '')))}</summary>{_table(_properties(schema))}</details>"
     yield "</body></html>"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
-    yield f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code> {escape(operation['summary'])}"
+    yield f"<details><summary><b>{method.upper()}</b> <code>{_escaped(path)}</code> {_escaped(operation['summary'])}"
     yield "</summary>"
     taken = [
         (f"{p['name']} ({p['in']})", f"{p.get('description', '')} {_kind(p['schema'])}")
@@ -89,6 +92,11 @@ def _kind(schema: dict[str, Any]) -> str:
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
+def _escaped(text: str) -> str:
+    """Return a text as HTML, without marks that hide or reverse what stands beside it."""
+    return escape(clean(text))
+
+
 def _table(rows: list[tuple[str, str]]) -> str:
-    cells = (f"<tr><th><code>{escape(name)}</code></th><td>{escape(text)}</td></tr>" for name, text in rows)
+    cells = (f"<tr><th><code>{_escaped(name)}</code></th><td>{_escaped(text)}</td></tr>" for name, text in rows)
     return f"<table>{''.join(cells)}</table>" if rows else ""
