@@ -40,27 +40,51 @@ def labels(**given: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(given.items()))
 
 
-def test_jobs_are_counted_by_type_queue_and_status(app: zerog.App) -> None:
+def test_jobs_are_counted(app: zerog.App) -> None:
+    """By status and by queue, and those that have not ended by type and stored version."""
     waiting(app), waiting(app), waiting(app, queue="slow", delay=60), ended(app), app.submit("idle")
     found = figures(app)
-    assert found["zerog_jobs", labels(type="count", queue="default", status="queued")] == 2
-    assert found["zerog_jobs", labels(type="count", queue="slow", status="scheduled")] == 1
-    assert found["zerog_jobs", labels(type="idle", queue="default", status="queued")] == 1
-    assert found["zerog_ended_jobs", labels(status="succeeded")] == 1
-    assert found["zerog_jobs_capped", labels(status="queued")] == 0
-    assert found["zerog_documents", labels(type="count", schema_version="1.0")] == 3
+    numbers = {"queued": 3, "scheduled": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0}
+    assert {status: found["zerog_jobs", labels(status=status)] for status in numbers} == numbers
+    assert {status: found["zerog_jobs_capped", labels(status=status)] for status in numbers} == dict.fromkeys(
+        numbers, 0
+    )
+    assert found["zerog_queue_waiting", labels(queue="default")] == 4  # with the entry of the ended job
+    assert found["zerog_queue_waiting", labels(queue="slow")] == 0
+    assert found["zerog_queue_scheduled", labels(queue="slow")] == 1
+    assert found["zerog_sample_jobs", labels(type="count", queue="default", status="queued")] == 2
+    assert found["zerog_sample_jobs", labels(type="count", queue="slow", status="scheduled")] == 1
+    assert found["zerog_sample_jobs", labels(type="idle", queue="default", status="queued")] == 1
+    assert found["zerog_sample_capped", labels(status="queued")] == 0
+    assert found["zerog_sample_documents", labels(type="count", schema_version="1.0")] == 3
     assert found["zerog_oldest_waiting_seconds", labels(queue="default")] >= 0
     assert found["zerog_stalled_jobs", ()] == 0
 
 
-def test_counts_are_capped(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MOST", 2)
-    monkeypatch.setattr(metrics, "PAGE", 1)
-    for _ in range(4):
-        waiting(app)
+def test_a_scrape_reads_a_bounded_number_of_jobs(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest and the newest of a status; all are counted by an index, as far as a count goes."""
+    monkeypatch.setattr(metrics, "SAMPLE", 2)
+    uuids = [waiting(app, queue=queue) for queue in ("oldest", *["between"] * 9, "newest")]
+    app.datastore.mutate(make_key(uuids[-1]), [Set("schemaVersion", 7.0)])
+    app.datastore.mutate(make_key(uuids[0]), [Set("queuedAt", "2020-01-01T00:00:00.000000+00:00")])
+    limits: list[int] = []
+    find = app.datastore.find
+    monkeypatch.setattr(app.datastore, "find", lambda query: (limits.append(query.limit), find(query))[1])
     found = figures(app)
-    assert found["zerog_jobs", labels(type="count", queue="default", status="queued")] == 2
-    assert found["zerog_jobs_capped", labels(status="queued")] == 1
+    assert max(limits) <= 500
+    assert found["zerog_jobs", labels(status="queued")] == 11
+    sampled = {dict(key)["queue"]: number for (name, key), number in found.items() if name == "zerog_sample_jobs"}
+    assert sampled == {"oldest": 1, "between": 2, "newest": 1}
+    assert found["zerog_sample_capped", labels(status="queued")] == 1
+    assert found["zerog_oldest_waiting_seconds", labels(queue="oldest")] > 1e6
+    assert found["zerog_jobs_too_new", labels(type="count")] == 1
+    count = app.count
+    monkeypatch.setattr(app, "count", lambda **given: count(**given, cap=5))
+    capped = figures(app)
+    assert (capped["zerog_jobs", labels(status="queued")], capped["zerog_jobs_capped", labels(status="queued")]) == (
+        5,
+        1,
+    )
 
 
 def test_labels_are_bounded_and_no_uuid_is_one(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +92,7 @@ def test_labels_are_bounded_and_no_uuid_is_one(app: zerog.App, monkeypatch: pyte
     monkeypatch.setattr(metrics, "LABELS", 3)
     uuids = [waiting(app, queue=f"queue-{number}") for number in range(8)]
     found = figures(app)
-    queues = {dict(key)["queue"]: value for (name, key), value in found.items() if name == "zerog_jobs"}
+    queues = {dict(key)["queue"]: value for (name, key), value in found.items() if name == "zerog_sample_jobs"}
     assert len(queues) == 4
     assert queues["other"] == 5
     assert not any(uuid in str(found) for uuid in uuids)
@@ -107,7 +131,7 @@ def test_what_workers_ran_is_counted(app: zerog.App) -> None:
 def test_text_of_jobs_stays_within_its_label(app: zerog.App) -> None:
     app.datastore.mutate(make_key(waiting(app)), [Set("jobType", 'x"} 1\nzerog_jobs{a="\\')])
     found = figures(app)
-    assert found["zerog_jobs", labels(type='x"} 1\nzerog_jobs{a="\\', queue="default", status="queued")] == 1
+    assert found["zerog_sample_jobs", labels(type='x"} 1\nzerog_jobs{a="\\', queue="default", status="queued")] == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from zerog.app import App
-from zerog.contracts.find import FindQuery
+from zerog.contracts.find import ORDERS, FindQuery
 from zerog.fleet.rates import RetiredRates
 from zerog.jobs.progress import is_stalled
 from zerog.records.commands import SILENT
@@ -31,11 +31,8 @@ from zerog.web.call import Call
 
 UNFINISHED = (QUEUED, SCHEDULED, RUNNING)
 
-MOST = 10_000
-"""Jobs of each status that are read; ``zerog_jobs_capped`` is 1 of a status that has more."""
-
-PAGE = 1_000
-"""Heads read at a time."""
+SAMPLE = 250
+"""The oldest jobs of each status, and as many of the newest, whose heads are read."""
 
 LABELS = 50
 """Values of a label; rarer ones are ``other``."""
@@ -60,18 +57,25 @@ class _Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         if self._app.datastore.can_find:
             yield from _jobs(self._app)
+        yield from _queues(self._app)
         yield from _workers(self._app)
         yield from _counters(self._app)
 
 
 def _jobs(app: App) -> Iterator[Metric]:
+    ended = TERMINAL if app.datastore.can_find_ended else ()
+    counts = {status: app.count(status=status) for status in (*UNFINISHED, *ended)}
+    numbers = {(status,): count.number for status, count in counts.items()}
+    capped = {(status,): int(count.is_capped) for status, count in counts.items()}
+    yield _gauge("jobs", "Jobs that are kept, up to 10,000 of each status", ("status",), numbers)
+    yield _gauge("jobs_capped", "1 of a status with more jobs than are counted", ("status",), capped)
     jobs, versions, too_new = Counter[tuple[str, ...]](), Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     known, now = dict(app.registry.versions()), app.clock.now()
     oldest: dict[tuple[str, ...], float] = {}
-    stalled, capped = 0, Counter[tuple[str, ...]]()
+    stalled, sampled = 0, dict[tuple[str, ...], int]()
     for status in UNFINISHED:
-        heads, is_capped = _heads(app, status)
-        capped[status,] = int(is_capped)
+        heads = _sample(app, status)
+        sampled[status,] = int(counts[status].number > len(heads))
         for head in heads:
             job_type, queue, version = str(head.get("jobType")), str(head.get("queueName")), head.get("schemaVersion")
             jobs[job_type, queue, status] += 1
@@ -83,27 +87,35 @@ def _jobs(app: App) -> Iterator[Metric]:
                 with suppress(TypeError, ValueError):  # a damaged time
                     waited = (now - from_text(head.get("queuedAt") or head["createdAt"])).total_seconds()
                     oldest[queue,] = max(oldest.get((queue,), 0.0), waited)
-    yield _gauge("jobs", "Jobs that have not ended, up to 10,000 of each status", ("type", "queue", "status"), jobs)
-    yield _gauge("jobs_capped", "1 of a status with more jobs than are counted", ("status",), capped)
+    yield _gauge("sample_capped", "1 of a status with more jobs than the sample has", ("status",), sampled)
+    yield _gauge("sample_jobs", "Jobs of the sample", ("type", "queue", "status"), jobs)
+    yield _gauge("sample_documents", "Jobs of the sample, by stored version", ("type", "schema_version"), versions)
     yield _gauge("oldest_waiting_seconds", "How long the oldest queued job has waited", ("queue",), oldest, combine=max)
-    yield _gauge("documents", "Jobs that have not ended, by stored version", ("type", "schema_version"), versions)
-    yield _gauge("jobs_too_new", "Waiting or running jobs that are newer than this process's code", ("type",), too_new)
+    yield _gauge("jobs_too_new", "Jobs of the sample that are newer than this process's code", ("type",), too_new)
     yield GaugeMetricFamily("zerog_stalled_jobs", "Running jobs without a write for their STALLED_AFTER", stalled)
-    ended = {(status,): app.count(status=status).number for status in TERMINAL}
-    yield _gauge("ended_jobs", "Jobs that have ended and are kept, up to 10,000 of each status", ("status",), ended)
 
 
-def _heads(app: App, status: str) -> tuple[list[Document], bool]:
-    """Return the heads of a status, and True if there are more."""
-    found: list[Document] = []
-    after = None
-    while len(found) < MOST:
-        page = app.datastore.find(FindQuery(status, after=after, limit=PAGE))
-        found += page.heads
-        after = page.after
-        if after is None:
-            return found, False
-    return found, True
+def _sample(app: App, status: str) -> list[Document]:
+    """Return the heads of the oldest and of the newest jobs of a status: all, if there are not many.
+
+    The oldest show how long jobs wait, the newest what a deploy has brought.
+    """
+    found = {
+        str(head.get("uuid")): head
+        for order in ORDERS
+        for head in app.datastore.find(FindQuery(status, order=order, limit=SAMPLE)).heads
+    }
+    return list(found.values())
+
+
+def _queues(app: App) -> Iterator[Metric]:
+    queues = app.fleet.queues()
+    for name, text in (
+        ("waiting", "Jobs that wait on a queue and may start now"),
+        ("scheduled", "Jobs of a queue that may not start yet, of the first 500 of all queues"),
+    ):
+        numbers = {(queue["name"],): queue[name] for queue in queues if queue[name] is not None}
+        yield _gauge(f"queue_{name}", text, ("queue",), numbers)
 
 
 def _workers(app: App) -> Iterator[Metric]:
