@@ -301,6 +301,17 @@ class App(ScheduleVerbs, WebHooks, JobReader):
         """
         self.engine.retry(uuid, reason, who, ended, reset)
 
+    def move(
+        self, uuid: str, queue: str | None = None, *, priority: int | None = None, reason: str = "", who: str = ""
+    ) -> bool:
+        """Move a waiting job to another queue, to another priority, or both; recorded in its events.
+
+        It starts when it would have started, and no worker of the earlier queue takes it any more. False if it is there
+        already. Raises JobNotFound, JobStateError for a job that doesn't wait, InvalidValue for a priority that is no
+        whole number of 32 bits or a name that no queue can have, ConfigurationError for a queue that can't be here.
+        """
+        return self.engine.move(uuid, queue, priority, reason, who)
+
     def edit(
         self,
         uuid: str,

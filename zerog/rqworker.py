@@ -98,6 +98,7 @@ class _Delivery(Reservation):
 
     def __init__(self, uuid: str, queue: Queue, engine: Engine) -> None:
         self.uuid = uuid
+        self.queue = queue.name
         self._queue = queue
         self._engine = engine
 

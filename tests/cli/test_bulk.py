@@ -1,4 +1,4 @@
-"""``zerog jobs cancel``, ``retry`` and ``rm``: by uuid, by filter, and what could not be done."""
+"""``zerog jobs cancel``, ``retry``, ``move`` and ``rm``: by uuid, by filter, and what could not be done."""
 
 from __future__ import annotations
 
@@ -42,6 +42,29 @@ def test_retry_by_uuid_records_the_reason(shop: Shop, zerog: Zerog) -> None:
     assert (result.exit_code, result.stdout) == (0, "1 job queued again.\n")
     assert shop.status(uuid) == "queued"
     assert "the disk was full" in shop.app.info(uuid)["events"][-1]["msg"]
+
+
+def test_move_by_uuid_and_by_filters(shop: Shop, zerog: Zerog) -> None:
+    """Waiting jobs go to the new place; what is there already is counted separately."""
+    there, other = shop.submitted(), shop.submitted()
+    assert zerog("jobs", "move", "myapp:app", there, "--to", "slow", "--who", "anna").stdout == "1 job moved.\n"
+    options = ("--to", "slow", "--priority", "0", "--reason", "a flood")
+    result = zerog("jobs", "move", "myapp:app", "--type", "word_count", *options, "--yes")
+    assert (result.exit_code, result.stdout) == (0, "1 job moved; 1 job was there already.\n")
+    places = {job["uuid"]: shop.app.datastore.read(make_key(job["uuid"]))["queueName"] for job in shop.app.jobs()}
+    assert places == {there: "slow", other: "slow"}
+    assert "moved by anna from queue default" in shop.app.info(there)["events"][-1]["msg"]
+    assert "a flood" in shop.app.info(other)["events"][-1]["msg"]
+
+
+def test_move_needs_a_place(shop: Shop, zerog: Zerog) -> None:
+    """Without one, and to a name that no queue can have, nothing is changed."""
+    uuid = shop.submitted()
+    placeless = zerog("jobs", "move", "myapp:app", uuid)
+    assert (placeless.exit_code, "--to, --priority or both" in placeless.stderr) == (2, True)
+    misnamed = zerog("jobs", "move", "myapp:app", uuid, "--to", "a,b")
+    assert (misnamed.exit_code, "without commas" in misnamed.stderr) == (1, True)
+    assert shop.app.info(uuid)["events"] == []
 
 
 def test_rm_by_uuid(shop: Shop, zerog: Zerog) -> None:

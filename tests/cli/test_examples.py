@@ -83,7 +83,7 @@ def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) 
 
 def job_for(shop: Shop, example: str) -> str:
     """A job to which this can be done."""
-    if example.startswith("zerog jobs cancel"):
+    if example.startswith(("zerog jobs cancel", "zerog jobs move")):
         return shop.submitted()
     if example.startswith("zerog jobs retry"):
         return shop.ended(500)

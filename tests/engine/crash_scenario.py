@@ -73,6 +73,7 @@ class Lives:
         self.expire()
         mended = self.submit(6, delay=100.0)
         self.engine.edit(mended, lambda _head: Change([Set("number", 6)], {"number": {}}), "alice", "it was wrong")
+        self.engine.move(mended, priority=3)
         self.engine.cancel(mended)
         self.engine.retry(mended)
         self.engine.put_again_all([self.leave_pending()], "its writer did not")

@@ -184,6 +184,16 @@ def dropped_unreadable(place: Place) -> tuple[str, Recorded]:
     return uuid, lambda document: document["status"] == "queued"
 
 
+def dropped_moved(place: Place) -> tuple[str, Recorded]:
+    uuid = place.submit()
+    reservation = place.engine.queue.reserve(0)
+    assert reservation is not None
+    place.engine.move(uuid, "other")
+    reservation.queue = "default"
+    place.engine.claim_one(reservation, ALICE, str)
+    return uuid, lambda document: "moved from queue default" in document["events"][-1]["msg"]
+
+
 def dropped_new(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.new()), lambda document: document["status"] == "new"
 
@@ -274,6 +284,7 @@ ROWS = {
     # A queue in the documents' own file sets such bodies aside and counts them as rejected.
     "dropped.invalid": Row(dropped_invalid, ("memory", "two-files")),
     "dropped.unreadable": Row(dropped_unreadable),
+    "dropped.moved": Row(dropped_moved),
     "dropped.new": Row(dropped_new),
     "dropped.running": Row(dropped_running),
     "dropped.succeeded": Row(dropped_succeeded),

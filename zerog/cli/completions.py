@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from zerog.records.job import TERMINAL
+from zerog.records.job import TERMINAL, WAITING
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -89,6 +89,7 @@ types = _from_app(_types)
 parameters = _from_app(_parameters)
 jobs = _from_app(_jobs(()))
 ended_jobs = _from_app(_jobs(TERMINAL))
+waiting_jobs = _from_app(_jobs(WAITING))
 unfinished_jobs = _from_app(_jobs(("queued", "scheduled", "running")))
 queues = _from_app(_queues)
 schedules = _from_app(_schedules)

@@ -50,6 +50,8 @@ class Reservation:
     """One delivery, withheld from other consumers until it is deleted, released or its time is over."""
 
     uuid: str
+    queue: str | None = None
+    """The name of the queue that delivered it; None if the engine doesn't know."""
 
     def delete(self) -> None:
         """Remove the entry from the queue. Raises ReservationLost if another consumer has reserved it by now."""
@@ -120,6 +122,13 @@ class Queue:
     def holds_all(self, entries: Sequence[Entry]) -> list[bool | None]:
         """Return the result of ``holds`` for each entry, in one round trip where the server can."""
         return [self.holds(entry) for entry in entries]
+
+    def withdraw(self, entry: Entry) -> bool:
+        """Take an entry off the queue, reserved or not; False if it isn't there, or if the queue can't.
+
+        A consumer that has reserved it gets ReservationLost. Raises QueueUnavailable.
+        """
+        return False
 
     def reject(self, count: int) -> None:
         """Count entries that were rejected because they can lead to no job, and log where they are kept."""
@@ -209,6 +218,13 @@ class _WrappedReservation(Reservation):
     def release(self, delay: float = 0) -> None:
         with _translated(f"the delivery of {self.uuid} was perhaps not released"):
             self._reservation.release(delay)
+
+
+def delivered_by(name: str, reservation: Reservation | None) -> Reservation | None:
+    """Note on a delivery the name of the queue that made it."""
+    if reservation is not None:
+        reservation.queue = name
+    return reservation
 
 
 @contextmanager

@@ -54,6 +54,7 @@ COUNTERS = {
     "dropped.unknown": "deliveries of a uuid without a document",
     "dropped.invalid": "deliveries of something that is no uuid",
     "dropped.unreadable": "deliveries of a document that makes no sense, which was set aside",
+    "dropped.moved": "deliveries by a queue from which their job was moved to another one",
     "dropped.new": "deliveries of a job that was saved but never enqueued",
     "dropped.running": "deliveries of a job that is running",
     "dropped.succeeded": "deliveries of a job that has ended",

@@ -31,14 +31,15 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from zerog.contracts.datastore import RunGuard
-from zerog.contracts.queue import FAIR_SHARE, Reservation
+from zerog.contracts.queue import FAIR_SHARE, Reservation, delivered_by
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.decision import Drop, EndCancelled, Later, Run, decide
+from zerog.engine.moves import MoveVerb
 from zerog.engine.multiwait import MultiQueueWaiter
 from zerog.engine.operator import EditVerb
 from zerog.engine.recovery import RecoveryVerbs
-from zerog.engine.set_aside import SetAside
+from zerog.engine.set_aside import is_served_by
 from zerog.engine.submit_unique import UniqueSubmitVerb
 from zerog.engine.transitions import (
     Claim,
@@ -87,7 +88,7 @@ class Unsuitable(Exception):
         self.is_newer = is_newer
 
 
-class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, SetAside):
+class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts events that are not transitions of jobs, under the names of ``zerog.engine.base.COUNTERS``.
@@ -154,7 +155,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, SetAside):
         if len(names) > 1:
             reservations = self._listeners.wait(timeout, names)
         else:
-            reservation = self.queue_named(names[0]).reserve(timeout)
+            reservation = delivered_by(names[0], self.queue_named(names[0]).reserve(timeout))
             reservations = [] if reservation is None else [reservation]
         with self._inbox_lock:
             self._inbox += reservations
@@ -192,7 +193,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, SetAside):
         is_for_the_lowest = self._turn >= FAIR_SHARE - 1
         for name in reversed(queues) if is_for_the_lowest else queues:
             queue = self.queue_named(name)
-            reservation = queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0)
+            reservation = delivered_by(name, queue.reserve_lowest() if is_for_the_lowest else queue.reserve(0))
             if reservation is not None:
                 self._turn = 0 if is_for_the_lowest else self._turn + 1
                 return reservation
@@ -254,6 +255,9 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, SetAside):
             self._put_back(reservation, 1.0)
             return False
         decision = decide(head, self._now())
+        if isinstance(decision, (Run, Later)) and not is_served_by(head["queueName"], reservation.queue):
+            self._drop(reservation, "dropped.moved")
+            return False
         if isinstance(decision, Drop):
             self._drop(reservation, decision.counter)
         elif isinstance(decision, Later):

@@ -132,6 +132,11 @@ def retried(head: Mapping[str, Any], reason: str) -> None:
     _log_line(head, "retried", reason, reason=reason)
 
 
+def moved(head: Mapping[str, Any], reason: str) -> None:
+    """Log a waiting job that an operator moved to another queue or priority."""
+    _log_line(head, "moved", reason, reason=reason)
+
+
 def edited(head: Mapping[str, Any], who: str, reason: str, changed: Sequence[str]) -> None:
     """Log a job that an operator edited; only the names of the fields are logged."""
     _log_line(

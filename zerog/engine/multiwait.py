@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from zerog.contracts.queue import Queue, Reservation
+from zerog.contracts.queue import Queue, Reservation, delivered_by
 from zerog.exceptions import DatastoreError, QueueError
 
 TURN = 1.0
@@ -40,7 +40,7 @@ class MultiQueueWaiter:
         """
         listening = self._threads() if timeout > 0 else {}  # those look at their queues themselves
         for name in names:
-            reservation = None if name in listening else self._named(name).reserve(0)
+            reservation = None if name in listening else delivered_by(name, self._named(name).reserve(0))
             if reservation is not None:
                 return [reservation]
         with self._changed:
@@ -82,7 +82,7 @@ class MultiQueueWaiter:
     def _listen(self, name: str) -> None:
         while self._is_wanted(name):
             try:
-                reservation = self._named(name).reserve(TURN)
+                reservation = delivered_by(name, self._named(name).reserve(TURN))
             except (DatastoreError, QueueError) as error:
                 self._fail(error)
                 continue

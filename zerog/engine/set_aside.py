@@ -231,6 +231,11 @@ class SetAside(EngineBase):
         return min(max(waited, SHORTEST), LONGEST)
 
 
+def is_served_by(name: str, delivered: str | None) -> bool:
+    """Return True if queue ``delivered`` may deliver jobs of queue ``name``: it is that one, or holds a kind of it."""
+    return delivered is None or delivered == name or delivered.startswith(f"{name}~")
+
+
 def _is_newer(head: Document, worker: WorkerIdentity) -> bool:
     """True if newer code has written a job: its layout, or a version unknown to this code."""
     kind = Kind.of(head)

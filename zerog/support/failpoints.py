@@ -59,6 +59,12 @@ POINTS = (
     "retry.written",  # stored, the answer not yet read
     "edit.write",  # before an operator's change is written
     "edit.written",  # stored, the answer not yet read
+    "move.withdraw",  # before the entry of a job that is moved is taken off its queue
+    "move.write",  # before a waiting job is moved to another queue or priority
+    "move.written",  # stored, the answer not yet read
+    "move.put",  # moved in the document, not yet on its new queue
+    "move.mark",  # put there, not yet marked as queued
+    "move.marked",  # marked, the answer not yet read
     "cancel.hint",  # stored, the owner not yet notified
     "discard.delete",  # before an ended job is removed
     "discard.deleted",  # removed, the answer not yet read

@@ -94,6 +94,11 @@ class ChaosQueue(Queue):
             doubted = self._random.random() < self._chances["doubt"]
         return None if doubted else self.queue.holds(entry)
 
+    def withdraw(self, entry: Entry) -> bool:
+        with self._lock:
+            doubted = self._random.random() < self._chances["doubt"]
+        return not doubted and self.queue.withdraw(entry)
+
     def size(self) -> int:
         return self.queue.size()
 

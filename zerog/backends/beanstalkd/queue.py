@@ -100,6 +100,17 @@ class BeanstalkdQueue(Queue):
         with self.server.connection(self.tube, f"queue {self.name}") as connection:
             return [self._holds(connection.client, entry) for entry in entries]
 
+    def withdraw(self, entry: Entry) -> bool:
+        """Delete an entry; one that another connection has reserved stays until that lets it go."""
+        with self.server.connection(self.tube, f"queue {self.name}") as connection:
+            if not self._holds(connection.client, entry):
+                return False
+            try:
+                connection.client.delete(entry.id)
+            except NotFound:
+                return False
+            return True
+
     def troubles(self) -> list[Trouble]:
         with self.server.connection(self.tube, f"queue {self.name}") as connection:
             is_draining = connection.client.stats()["draining"] == "true"

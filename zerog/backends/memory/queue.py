@@ -108,6 +108,13 @@ class MemoryQueue(Queue):
             stored = self._entries.get(entry.id) if type(entry.id) is int else None
             return stored is not None and stored.body == entry.uuid
 
+    def withdraw(self, entry: Entry) -> bool:
+        with self._family.changed:
+            if not self.holds(entry):
+                return False
+            del self._entries[entry.id]
+            return True
+
     def flush(self) -> None:
         """Lose every entry, as a queue server without a log does when it restarts."""
         with self._family.changed:

@@ -78,6 +78,12 @@ class PostgresQueue(Queue):
         held: dict[int, str] = dict(self.run(statements.HELD, {"queue": self.name, "ids": ids}, writes=False))
         return [type(entry.id) is int and held.get(entry.id) == entry.uuid for entry in entries]
 
+    def withdraw(self, entry: Entry) -> bool:
+        if type(entry.id) is not int or not -(2**63) <= entry.id < 2**63:
+            return False
+        place = {"id": entry.id, "queue": self.name, "uuid": entry.uuid}
+        return bool(self.run(statements.WITHDRAW_ENTRY, place, writes=True))
+
     def setup(self) -> list[str]:
         with translated(f"queue {self.name}"):
             return self.server.setup()

@@ -194,6 +194,10 @@ RESERVE_LOWEST = _RESERVE.replace("{next}", _LOWEST)
 
 DELETE_ENTRY = "DELETE FROM {schema}.zerog_queue WHERE id = %(id)s AND token = %(token)s RETURNING id"
 
+WITHDRAW_ENTRY = """
+DELETE FROM {schema}.zerog_queue WHERE id = %(id)s AND queue = %(queue)s AND uuid = %(uuid)s RETURNING id
+"""
+
 RELEASE_ENTRY = """
 WITH released AS (
     UPDATE {schema}.zerog_queue SET due = %(due)s, token = NULL WHERE id = %(id)s AND token = %(token)s

@@ -81,6 +81,11 @@ class RedisQueue(Queue):
             answers = self.server.one(command, f"queue {self.name}", writes=False)
         return [answer == 1 for answer in answers]
 
+    def withdraw(self, entry: Entry) -> bool:
+        command = {"command": "withdraw", "queue": self.name, "entry": entry_of(entry)}
+        with translated(f"queue {self.name}"):
+            return bool(self.server.one(command, f"queue {self.name}"))
+
     def close(self) -> None:
         self.server.close()
 

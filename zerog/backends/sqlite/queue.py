@@ -79,6 +79,8 @@ PROMOTED = 200
 
 HELD = "SELECT id, CAST(uuid AS BLOB) FROM zerog_queue WHERE queue = ? AND id IN ({})"
 
+WITHDRAW = "DELETE FROM zerog_queue WHERE id = ? AND queue = ? AND uuid = ?"
+
 HELD_AT_ONCE = 500
 """Ids in one query at most."""
 
@@ -150,6 +152,12 @@ class SqliteQueue(Queue):
                 some = ids[start : start + HELD_AT_ONCE]
                 held.update(sqlite.execute(HELD.format(", ".join("?" * len(some))), (self.name, *some)))
         return [type(entry.id) is int and held.get(entry.id) == entry.uuid.encode() for entry in entries]
+
+    def withdraw(self, entry: Entry) -> bool:
+        if type(entry.id) is not int or not -(2**63) <= entry.id < 2**63:
+            return False
+        with _translated(f"queue {self.name}"), self.file.writing() as sqlite:
+            return sqlite.execute(WITHDRAW, (entry.id, self.name, entry.uuid)).rowcount > 0
 
     def setup(self) -> list[str]:
         made, self._made = self._made, []

@@ -9,7 +9,7 @@ import click
 
 from zerog.cli import completions
 from zerog.cli.app_argument import CommandGroup, app_command, load_shared
-from zerog.cli.commands.jobs_bulk import cancel, remove, retry
+from zerog.cli.commands.jobs_bulk import cancel, move, remove, retry
 from zerog.cli.commands.jobs_edit import edit
 from zerog.cli.commands.jobs_errors import errors
 from zerog.cli.options import Filters, filter_options
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=CommandGroup)
 def jobs() -> None:
-    """List, show, cancel, edit, retry and remove jobs."""
+    """List, show, cancel, edit, move, retry and remove jobs."""
 
 
 @app_command("ls", needs_code=False)
@@ -107,5 +107,5 @@ def _explained(app: App, document: Document) -> tuple[frozenset[str], dict[str, 
     return public(stored), {key: in_words(field) for key, field in fields.items()}
 
 
-for _command in (cancel, edit, errors, list_jobs, remove, retry, show):
+for _command in (cancel, edit, errors, list_jobs, move, remove, retry, show):
     jobs.add_command(_command)

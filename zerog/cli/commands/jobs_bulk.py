@@ -1,4 +1,4 @@
-"""``zerog jobs cancel``, ``retry`` and ``rm``: for jobs by uuid, or for all that match filters."""
+"""``zerog jobs cancel``, ``retry``, ``move`` and ``rm``: for jobs by uuid, or for all that match filters."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ Act = Callable[["App", str, "str | None"], str]
 had ended when the filters found it: if it has ended again since, it may not match any more."""
 
 STOPPING = "asked to stop"
+THERE = "there already"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,30 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
         return "queued"
 
     _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
+
+
+@app_command(needs_code=False)
+@bulk_options(completions.waiting_jobs)
+@click.option("--to", "target", metavar="NAME", help="The queue to move them to.", shell_complete=completions.queues)
+@click.option("--priority", type=int, metavar="NUMBER", help="Their new priority: higher runs earlier, 0 by default.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
+@who_option
+def move(app: str, selection: Selection, target: str | None, priority: int | None, reason: str, who: str) -> None:
+    """Move waiting jobs to another queue or priority, by uuid or all that match.
+
+    They start when they would have started, from the new place. A job that is there already stays as it is.
+
+    \b
+    Example: zerog jobs move myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --priority 5
+    Example: zerog jobs move myapp:app --queue default --type word_count --to slow --reason "the rest waits" --yes
+    """
+
+    def act(the_app: App, uuid: str, _ended: str | None) -> str:
+        return "moved" if the_app.move(uuid, target, priority=priority, reason=reason, who=who) else THERE
+
+    if target is None and priority is None:
+        raise ConfigurationError("give the new place with --to, --priority or both; nothing was changed")
+    _run(load_shared(app), selection, Verb("move", "moved", WAITING, act))
 
 
 @app_command("rm", needs_code=False)
@@ -257,11 +282,13 @@ class _Round:
 
     def sum_up(self) -> None:
         """Print what was done, and to how many it could not be done."""
-        stopping = self.done.pop(STOPPING, 0)
+        stopping, there = self.done.pop(STOPPING, 0), self.done.pop(THERE, 0)
         count = sum(self.done.values())
-        parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (stopping or self.undone) else []
+        parts = [f"{plural(count, 'job')} {self.verb.done}"] if count or not (stopping or there or self.undone) else []
         if stopping:
             parts.append(f"{plural(stopping, 'job')} {STOPPING} at the next write")
+        if there:
+            parts.append(f"{plural(there, 'job')} {'was' if there == 1 else 'were'} there already")
         if self.undone:
             parts.append(f"{plural(self.undone, 'job')} could not be {self.verb.done}, see above")
         click.echo(f"{'; '.join(parts)}.")

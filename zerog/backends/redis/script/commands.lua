@@ -12,6 +12,7 @@ local COMMANDS = {
   take = take,
   peek = peek,
   holds = holds,
+  withdraw = withdraw,
   put = function(c) return put(c.put) end,
   back = back,
   aside = aside,

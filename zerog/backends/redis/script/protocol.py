@@ -26,6 +26,7 @@ COMMANDS = {
     "aside": "entry, to -> 1; 0; moves it to another queue",
     "drop": "entry -> 1; 0; removes a reserved entry",
     "release": "entry, delay -> 1; 0",
+    "withdraw": "queue, entry -> 1, or 0 if it isn't there",
     "holds": "queue, entries -> 1 or 0 for each",
     "peek": "queues -> whether one is ready, microseconds until the next one or -1",
     "size": "queue -> how many entries it has",

@@ -131,6 +131,13 @@ local function holds(c)
   return answer
 end
 
+-- Take an entry off the queue, reserved or not; 0 if it isn't there.
+local function withdraw(c)
+  local base = queue(c.queue)
+  call('HDEL', base .. 'held', c.entry)
+  return call('ZREM', base .. 'ready', c.entry) + call('ZREM', base .. 'later', c.entry)
+end
+
 -- Return whether anything is ready, and in how many microseconds something will be (-1: nothing is delayed).
 local function peek(c)
   local soonest = -1

@@ -10,26 +10,24 @@ from __future__ import annotations
 from zerog.testing.contracts.engine.answers import AnswerRules
 from zerog.testing.contracts.engine.audit import AuditRules, SettlementRules
 from zerog.testing.contracts.engine.discards import DiscardRules
-from zerog.testing.contracts.engine.edits import EditRules
 from zerog.testing.contracts.engine.expiring import ExpiryRules
 from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.life import LifeRules
+from zerog.testing.contracts.engine.moves import MoveRules
 from zerog.testing.contracts.engine.poison import PoisonRules
 from zerog.testing.contracts.engine.repairs import RepairRules
 from zerog.testing.contracts.engine.room import RoomRules
 from zerog.testing.contracts.engine.setbacks import SetbackRules
-from zerog.testing.contracts.engine.turns import TurnRules
 from zerog.testing.contracts.engine.unique import UniqueRules
 from zerog.testing.contracts.engine.unique_operators import UniqueOperatorRules
 
 
 class EngineContract(
     LifeRules,
-    TurnRules,
     RepairRules,
     SetbackRules,
     RoomRules,
-    EditRules,
+    MoveRules,
     DiscardRules,
     FollowerRules,
     ExpiryRules,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from zerog.contracts.queue import TTR, Entry, Queue
+from zerog.exceptions import ReservationLost
 from zerog.records.job import new_uuid
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.queue.builders import QueueRules
@@ -69,6 +70,41 @@ class HoldingRules(QueueRules):
         entry = self.entry(queue, delay=1)
         self.pass_time(clock, 1.5)
         assert queue.holds(entry) is True
+
+    # withdraw
+
+    @pytest.mark.parametrize("options", [{}, {"delay": 60}, {"priority": -7, "ttr": 90}, {"front": True}], ids=str)
+    def test_a_withdrawn_entry_is_gone(self, queue: Queue, another: Queue, options: dict[str, Any]) -> None:
+        """It is not delivered, the others are; a second withdrawal finds nothing."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue, **options)
+        other = self.entry(queue)
+        if not another.withdraw(entry):
+            pytest.skip("this queue can't withdraw entries")
+        assert queue.holds_all([entry, other]) == [False, True]
+        assert queue.withdraw(entry) is False
+        assert queue.size() == 1
+        assert self.reserved(queue).uuid == other.uuid
+
+    def test_only_the_entry_of_that_uuid_is_withdrawn(self, queue: Queue) -> None:
+        """An id may be another entry's by now, and that of a job from elsewhere is any text."""
+        entry = self.entry(queue)
+        for identity in (entry.id, -1, 0, 2**70, "x", None, 1.5):
+            assert queue.withdraw(Entry(identity, new_uuid())) is False
+        assert self.reserved(queue).uuid == entry.uuid
+
+    def test_a_reserved_entry_that_is_withdrawn_does_not_return(self, queue: Queue, clock: ManualClock) -> None:
+        """Its consumer notices when it settles; where that keeps the entry, nothing has changed."""
+        self.require(self.knows_what_it_holds)
+        entry = self.entry(queue, ttr=2)
+        reservation = self.reserved(queue)
+        if not queue.withdraw(entry):
+            reservation.delete()
+            return
+        with pytest.raises(ReservationLost):
+            reservation.release()
+        self.pass_time(clock, 3)
+        assert queue.reserve(0) is None
 
     def test_many_are_answered_in_their_order(self, queue: Queue) -> None:
         """Each entry has its own answer, in one call."""
