@@ -9,19 +9,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from zerog.backends.urls import open_engine, urls_from_environment
-from zerog.engine.operator import Change
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
 from zerog.jobs.base import BaseJob
 from zerog.jobs.delivery import WebHooks
-from zerog.jobs.discarding import discarder
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
-from zerog.jobs.parameters import change_of
 from zerog.jobs.submit import SubmitOptions, accept, validated, validated_all
-from zerog.jobs.submit_options import Expires, SubmitKeywords, Version, check_named, check_token
+from zerog.jobs.submit_options import Expires, SubmitKeywords, Version
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
+from zerog.maintenance.operating import OperatorVerbs
 from zerog.maintenance.reconcile import INTERVAL, Reconciler, Report
 from zerog.middleware import (
     Middleware,
@@ -49,7 +47,7 @@ else:
     J = TypeVar("J", bound=BaseJob)
 
 
-class App(ScheduleVerbs, WebHooks, JobReader):
+class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
     """One application's jobs.
 
     ``App("sqlite:///jobs.db")`` uses one server or file for both parts; ``App(datastore=…, queue=…)`` takes URLs or
@@ -83,7 +81,7 @@ class App(ScheduleVerbs, WebHooks, JobReader):
         self.clock = clock
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: list, drain, pause."""
-        name, self._on_discard = f"app-{os.getpid()}", discarder(self)
+        name = f"app-{os.getpid()}"
         self._reconciler = Reconciler(self.engine, name, clock, INTERVAL, self.registry.kept, self._on_discard)
 
     @property
@@ -286,61 +284,6 @@ class App(ScheduleVerbs, WebHooks, JobReader):
         wait_for_end(self.engine, self.registry, uuid, timeout, job_type)
         return self.get_job(uuid, job_type)
 
-    def cancel(self, uuid: str) -> str:
-        """Cancel a job; returns ``cancelled``, or ``running`` until the run has noticed. Raises JobStateError."""
-        return self.engine.cancel(uuid)
-
-    def retry(
-        self, uuid: str, reason: str = "", who: str = "", ended: str | None = None, *, reset: bool = True
-    ) -> None:
-        """Let a job that has ended run again, from the state it has; recorded in its events.
-
-        ``ended``: the ``finishedAt`` that was read; a job that has ended again since is left alone. ``reset``: with
-        all of its counters at 0; without it errors and continues count on, so that a job that had used up its
-        MAX_ERRORS gets one more try. Raises JobNotFound, and JobStateError for a job that hasn't ended, or not then.
-        """
-        self.engine.retry(uuid, reason, who, ended, reset)
-
-    def move(
-        self, uuid: str, queue: str | None = None, *, priority: int | None = None, reason: str = "", who: str = ""
-    ) -> bool:
-        """Move a waiting job to another queue, to another priority, or both; recorded in its events.
-
-        It starts when it would have started, and no worker of the earlier queue takes it any more. False if it is there
-        already. Raises JobNotFound, JobStateError for a job that doesn't wait, InvalidValue for a priority that is no
-        whole number of 32 bits or a name that no queue can have, ConfigurationError for a queue that can't be here.
-        """
-        return self.engine.move(uuid, queue, priority, reason, who)
-
-    def edit(
-        self,
-        uuid: str,
-        params: Mapping[str, Any],
-        *,
-        who: str,
-        reason: str,
-        retry: bool = False,
-        cas: int | str | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, dict[str, Any]]:
-        """Change some parameters of a job that waits or has ended; the rest stay. An event records who, why and what.
-
-        The parameters are validated as a whole, and written only if the job was not changed meanwhile: since it was
-        read here, or since it had the token ``cas``. ``retry`` lets a job that has ended run again by the same write;
-        ``dry_run`` writes nothing. Returns ``{"old": …, "new": …}`` by field, of fields that change; secrets hidden.
-
-        Raises JobNotFound, UnknownJobType, JobStateError for a job that runs, marshmallow's ValidationError with
-        messages by field, InvalidValue, CasMismatch (or the datastore's own ``casException``), SchemaTooNew.
-        """
-        check_named(who, "who")
-        check_named(reason, "reason")
-        seen = None if cas is None else check_token(cas)
-
-        def build(head: dict[str, Any]) -> Change:
-            return change_of(self.registry.class_for(head), head, params)
-
-        return self.engine.edit(uuid, build, who, reason, retry, seen, dry_run).fields
-
     def workers(self) -> list[dict[str, Any]]:
         """Return the workers of this app and their states: see ``Fleet.workers``."""
         return self.fleet.workers()
@@ -362,17 +305,6 @@ class App(ScheduleVerbs, WebHooks, JobReader):
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-    def discard(
-        self, uuid: str, reason: str = "", ended: str | None = None, damaged: bool = False, on_discard: bool = True
-    ) -> None:
-        """Remove a job that has ended, with its history; ``reason`` is for the log, ``ended`` as for ``retry``.
-
-        ``on_discard``: whether its class's is called. ``damaged``: remove a corrupt document, and no other.
-        """
-        if damaged:
-            return self.engine.discard_damaged(uuid, reason)
-        return self.engine.discard(uuid, reason, ended, self._on_discard if on_discard else None)
 
     def setup(self) -> dict[str, list[str]]:
         """Make what the datastore and the queue need before their first use; safe to repeat.

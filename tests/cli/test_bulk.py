@@ -14,9 +14,10 @@ import pytest
 
 from tests.cli.builders import Shop, without_app
 from tests.cli.conftest import Zerog
-from zerog.cli.commands.jobs_bulk import _Round
 from zerog.contracts.datastore import FindQuery
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
+from zerog.maintenance.bulk import Bulk
+from zerog.maintenance.receipts import Doubt, Outcome
 from zerog.records.job import make_key
 
 ABSENT = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
@@ -261,14 +262,14 @@ def test_one_answer_that_was_lost_is_one_job_s(shop: Shop, zerog: Zerog, monkeyp
 def test_ctrl_c_in_the_middle_prints_what_was_done(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback, exit code 130, and the summary."""
     made = [shop.cancelled() for _ in range(3)]
-    do = _Round._do
+    do = Bulk._done
 
-    def interrupted(self: _Round, uuid: str, ended: str | None) -> None:
-        if uuid == made[1]:
+    def interrupted(self: Bulk, place: Doubt) -> Outcome:
+        if place.uuid == made[1]:
             signal.raise_signal(signal.SIGINT)
-        do(self, uuid, ended)
+        return do(self, place)
 
-    monkeypatch.setattr(_Round, "_do", interrupted)
+    monkeypatch.setattr(Bulk, "_done", interrupted)
     result = zerog("jobs", "rm", "myapp:app", *made)
     assert (result.exit_code, result.stdout, result.stderr) == (130, "1 job removed.\n", "")
 

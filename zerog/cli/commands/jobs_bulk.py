@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import wraps
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,9 +17,9 @@ from zerog.cli.app_argument import app_command, load_shared
 from zerog.cli.errors import FAILED
 from zerog.cli.options import Filters, filter_options, who_option
 from zerog.cli.output import plural, print_json_line
-from zerog.exceptions import ConfigurationError, DatastoreUnavailable, ZerogError
-from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, WAITING, make_key
+from zerog.exceptions import ConfigurationError
 from zerog.records.job import FAILED as FAILED_STATUS
+from zerog.records.job import RUNNING, TERMINAL, WAITING, make_key
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
 
     from zerog.app import App
     from zerog.jobs.answers import Progress
+    from zerog.maintenance.receipts import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Act = Callable[["App", str, "str | None"], str]
-"""Does it to one job, by its uuid; returns the result in a word or two. The last argument is the time at which the job
-had ended when the filters found it: if it has ended again since, it may not match any more."""
-
-STOPPING = "asked to stop"
-THERE = "there already"
+STOPPING, THERE = "asked to stop", "there already"
+"""What became of a job in the words of ``App.bulk``, where the summary counts it separately."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,10 @@ class Verb:
     done: str
     statuses: tuple[str, ...]
     """Statuses that are searched by default."""
-    act: Act
+    options: dict[str, Any] = field(default_factory=dict)
+    """Those of ``App.bulk`` for it."""
+    deed: str = ""
+    """What ``App.bulk`` calls it, if that isn't its name."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class Selection:
     limit: int | None
     yes: bool
     as_json: bool
+    receipt: str | None
 
 
 def bulk_options(jobs: completions.Completion) -> Callable[[F], F]:
-    """Add the uuids, the filters, ``--limit``, ``--yes`` and ``--json`` to a command, as its parameter ``selection``.
+    """Add uuids, filters and the options of all bulk commands to a command, as its parameter ``selection``.
 
     ``jobs``: the completion of the uuids.
     """
@@ -75,13 +76,17 @@ def bulk_options(jobs: completions.Completion) -> Callable[[F], F]:
             limit: int | None,
             yes: bool,
             as_json: bool,
+            receipt: str | None,
             **kwargs: Any,
         ) -> Any:
-            return command(*args, selection=Selection(uuids, filters, limit, yes, as_json), **kwargs)
+            selection = Selection(uuids, filters, limit, yes, as_json, receipt)
+            return command(*args, selection=selection, **kwargs)
 
         run = click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object for each job.")(run)
         most = click.IntRange(min=1)
         run = click.option("--limit", type=most, metavar="N", help="The N oldest that the filters find.")(run)
+        note = "Note each job in this file; with the same file an interrupted command continues."
+        run = click.option("--receipt", type=click.Path(dir_okay=False), metavar="FILE", help=note)(run)
         run = click.option("--yes", is_flag=True, help="Don't ask, for what the filters find.")(run)
         uuids = click.argument("uuids", metavar="[UUID]...", nargs=-1, shell_complete=jobs)
         return uuids(filter_options(run))  # type: ignore[return-value]
@@ -102,10 +107,7 @@ def cancel(app: str, selection: Selection) -> None:
     Example: zerog jobs cancel myapp:app --type word_count --older-than 1d --yes
     """
 
-    def act(the_app: App, uuid: str, _ended: str | None) -> str:
-        return CANCELLED_STATUS if the_app.cancel(uuid) == CANCELLED_STATUS else STOPPING
-
-    _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING), act))
+    _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING)))
 
 
 @app_command(needs_code=False)
@@ -126,11 +128,8 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
     Example: zerog jobs retry myapp:app --error ConnectionError --limit 10 --yes
     """
 
-    def act(the_app: App, uuid: str, ended: str | None) -> str:
-        the_app.retry(uuid, reason, who, ended, reset=not keep_counters)
-        return "queued"
-
-    _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), act))
+    options = {"reason": reason, "who": who, "reset": not keep_counters}
+    _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), options))
 
 
 @app_command(needs_code=False)
@@ -140,21 +139,20 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the jobs' events.")
 @who_option
 def move(app: str, selection: Selection, target: str | None, priority: int | None, reason: str, who: str) -> None:
-    """Move waiting jobs to another queue or priority, by uuid or all that match.
+    """Move waiting jobs to another queue or priority.
 
-    They start when they would have started, from the new place. A job that is there already stays as it is.
+    By uuid, or all that match the filters. They start when they would have started, from the new place. A job that is
+    there already stays as it is.
 
     \b
     Example: zerog jobs move myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --priority 5
     Example: zerog jobs move myapp:app --queue default --type word_count --to slow --reason "the rest waits" --yes
     """
 
-    def act(the_app: App, uuid: str, _ended: str | None) -> str:
-        return "moved" if the_app.move(uuid, target, priority=priority, reason=reason, who=who) else THERE
-
     if target is None and priority is None:
         raise ConfigurationError("give the new place with --to, --priority or both; nothing was changed")
-    _run(load_shared(app), selection, Verb("move", "moved", WAITING, act))
+    options = {"queue": target, "priority": priority, "reason": reason, "who": who}
+    _run(load_shared(app), selection, Verb("move", "moved", WAITING, options))
 
 
 @app_command("rm", needs_code=False)
@@ -174,13 +172,10 @@ def remove(app: str, selection: Selection, damaged: bool, no_on_discard: bool) -
     Example: zerog jobs rm myapp:app --status succeeded --older-than 30d --yes
     """
 
-    def act(the_app: App, uuid: str, ended: str | None) -> str:
-        the_app.discard(uuid, ended=ended, damaged=damaged, on_discard=not no_on_discard)
-        return "removed"
-
     if damaged and not selection.uuids:
         raise ConfigurationError("--damaged takes jobs by uuid, no filters; nothing was changed")
-    _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, act))
+    options = {"damaged": damaged, "on_discard": not no_on_discard}
+    _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, options, "discard"))
 
 
 def _run(app: App, selection: Selection, verb: Verb) -> None:
@@ -192,23 +187,22 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
     from zerog.cli.console import make_console
 
     console = make_console(stderr=True)
-    found: Iterable[tuple[str, str | None]] = dict.fromkeys((uuid, None) for uuid in selection.uuids)
-    total: int | None = None
-    if selection.uuids:
-        for uuid in selection.uuids:
-            make_key(uuid)  # a wrong one is reported before anything is done
-    else:
-        if console.is_terminal or not selection.yes:
-            total = sum(1 for _ in _found(app, selection, verb))
-        if not selection.yes and not _is_wanted(total or 0, verb):
+    for uuid in selection.uuids:
+        make_key(uuid)  # a wrong one is reported before anything is done
+    bulk = app.bulk(verb.deed or verb.name, limit=selection.limit, receipt=selection.receipt, **verb.options)
+    with closing(bulk):
+        total: int | None = None
+        if not selection.uuids and (console.is_terminal or not selection.yes):
+            total = bulk.count(_found(app, selection, verb))
+        if not selection.uuids and not selection.yes and not _is_wanted(total or 0, verb):
             return
-        found = ((str(each["uuid"]), each["finishedAt"]) for each in _found(app, selection, verb))
-    round = _Round(app, verb, selection.as_json, console)
-    try:
-        round.go(found, total)
-    finally:
-        if not selection.as_json:
-            round.sum_up()
+        found = dict.fromkeys(selection.uuids) if selection.uuids else _found(app, selection, verb)
+        round = _Round(verb, selection.as_json, console)
+        try:
+            round.go(bulk.run(found), total)
+        finally:
+            if not selection.as_json:
+                round.sum_up()
     if round.undone:
         sys.exit(FAILED)
 
@@ -217,7 +211,7 @@ def _found(app: App, selection: Selection, verb: Verb) -> Iterable[Progress]:
     found = selection.filters.jobs(app, verb.statuses)
     if verb.name == "cancel":
         found = (each for each in found if not each["cancelRequested"] or each["status"] in TERMINAL)
-    return islice(found, selection.limit)
+    return found
 
 
 def _is_wanted(total: int, verb: Verb) -> bool:
@@ -237,8 +231,7 @@ def _is_wanted(total: int, verb: Verb) -> bool:
 class _Round:
     """One pass over the jobs."""
 
-    def __init__(self, app: App, verb: Verb, as_json: bool, console: Console) -> None:
-        self.app = app
+    def __init__(self, verb: Verb, as_json: bool, console: Console) -> None:
         self.verb = verb
         self.as_json = as_json
         self.console = console
@@ -246,11 +239,8 @@ class _Round:
         """Numbers of jobs, by result."""
         self.undone = 0
 
-    def go(self, found: Iterable[tuple[str, str | None]], total: int | None) -> None:
-        """Do it to each job; an error with one job doesn't stop the pass.
-
-        Raises DatastoreUnavailable: then all further jobs would fail, too.
-        """
+    def go(self, outcomes: Iterable[Outcome], total: int | None) -> None:
+        """Report what becomes of each job. Raises what ``Bulk.run`` raises."""
         from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
         from zerog.cli.console import make_bar
@@ -259,26 +249,20 @@ class _Round:
         shown = Progress(*columns, console=self.console, disable=total is None or not self.console.is_terminal)
         with shown:
             task = shown.add_task(self.verb.name, total=total)
-            for uuid, ended in found:
-                self._do(uuid, ended)
+            for outcome in outcomes:
+                self._report(outcome)
                 shown.advance(task)
 
-    def _do(self, uuid: str, ended: str | None) -> None:
-        try:
-            became = self.verb.act(self.app, uuid, ended)
-        except (DatastoreUnavailable, ConfigurationError):
-            raise
-        except ZerogError as error:
+    def _report(self, outcome: Outcome) -> None:
+        if outcome.became is None:
             self.undone += 1
-            if self.as_json:
-                print_json_line({"uuid": uuid, "done": False, "why": str(error)})
-            else:
-                named = "" if uuid in str(error) else f"{uuid}: "
-                self.console.print(flat(f"{named}{error}"), soft_wrap=True)
-            return
-        self.done[became] += 1
+        else:
+            self.done[outcome.became] += 1
         if self.as_json:
-            print_json_line({"uuid": uuid, "done": True, "became": became})
+            print_json_line(outcome.to_json())
+        elif outcome.became is None:
+            named = "" if outcome.uuid in str(outcome.why) else f"{outcome.uuid}: "
+            self.console.print(flat(f"{named}{outcome.why}"), soft_wrap=True)
 
     def sum_up(self) -> None:
         """Print what was done, and to how many it could not be done."""
