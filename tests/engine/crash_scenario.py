@@ -20,13 +20,15 @@ from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
 from zerog.exceptions import Cancelled
 from zerog.maintenance.losses import take_back
 from zerog.maintenance.reconcile import Reconciler
+from zerog.records.attrs import Term
 from zerog.records.fields import NEW
 from zerog.records.job import TERMINAL, Document, make_key, new_document, new_uuid
-from zerog.records.operations import Add, Append, Set, apply
+from zerog.records.operations import Add, Append, Put, Set, apply
 from zerog.records.unique import unique_lock
 from zerog.support import failpoints
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
+from zerog.testing.contracts.engine.found import check_found
 
 KNOWN = (("test", 1.0),)
 FIRST, SECOND = WorkerIdentity("first", 30.0, knows=KNOWN), WorkerIdentity("second", 30.0, knows=KNOWN)
@@ -83,7 +85,7 @@ class Lives:
 
     def submit(self, number: int, delay: float = 0, **fields: Any) -> str:
         document = new_document("test", 1.0, to_text(self.engine.clock.now()))
-        document |= {"number": number, **fields}
+        document |= {"number": number, "attrs": {"number": str(number), "place": "new"}, **fields}
         self.engine.submit([document], delay)
         self.write_down(document["uuid"])
         return str(document["uuid"])
@@ -143,7 +145,11 @@ class Lives:
     def work(self, claim: Claim) -> int:
         """Make the run's own writes; return the number of the settling one."""
         run = Run(self.engine.datastore, claim.key, claim.run, clock=self.engine.clock)
-        run.write([Append("events", {"epoch": claim.epoch}), Add("worked", 1)])
+        found_by = [
+            Put("attrs", "place", "run"),
+            Set("lastError", {"type": "Broken", "fingerprint": f"f{claim.epoch}"}),
+        ]
+        run.write([Append("events", {"epoch": claim.epoch}), Add("worked", 1), *found_by])
         seq = run.close()
         assert seq == 2
         return seq
@@ -155,9 +161,8 @@ class Lives:
             seq = self.work(claim)
         except Cancelled:
             seq = 2
-        settlement = Settlement(
-            claim, "finish", seq, code, status=status, operations=[Add("finishes", 1), Set("output", claim.epoch)]
-        )
+        last = [Add("finishes", 1), Set("output", claim.epoch), Put("attrs", "place", "settled")]
+        settlement = Settlement(claim, "finish", seq, code, status=status, operations=last)
         self.settle(settlement)
 
     def settle(self, settlement: Settlement) -> None:
@@ -184,7 +189,11 @@ def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND)
 
 
 def check(engine: Engine, accepted: list[str]) -> None:
-    """Nothing accepted is lost, every result is stored once and is the last owner's, no write is doubled."""
+    """Nothing accepted is lost, every result is stored once and is the last owner's, no write is doubled.
+
+    Jobs are found by what their documents have.
+    """
+    check_found(engine.datastore, *(Term("place", place) for place in ("new", "run", "settled")))
     for uuid in accepted:
         document = engine.datastore.read(make_key(uuid))
         assert document is not None, f"{uuid} was accepted and is lost"

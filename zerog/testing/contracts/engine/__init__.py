@@ -12,6 +12,7 @@ from zerog.testing.contracts.engine.audit import AuditRules, SettlementRules
 from zerog.testing.contracts.engine.discards import DiscardRules
 from zerog.testing.contracts.engine.expiring import ExpiryRules
 from zerog.testing.contracts.engine.followers import FollowerRules
+from zerog.testing.contracts.engine.found import FoundRules
 from zerog.testing.contracts.engine.life import LifeRules
 from zerog.testing.contracts.engine.moves import MoveRules
 from zerog.testing.contracts.engine.poison import PoisonRules
@@ -37,5 +38,6 @@ class EngineContract(
     PoisonRules,
     UniqueRules,
     UniqueOperatorRules,
+    FoundRules,
 ):
     """Rules for every engine."""
