@@ -15,6 +15,7 @@ from starlette.requests import Request
 import zerog
 from tests.hostile import TEXTS
 from tests.web.builders import SECRET, UNKNOWN, client, ended, make_app, waiting
+from zerog.records.job import make_key
 from zerog.web import asgi
 from zerog.web.access import ACTIONS, READING, read_tokens
 from zerog.web.endpoints import ENDPOINTS
@@ -26,6 +27,8 @@ BODIES: dict[str, Any] = {
     "/jobs": {"type": "count", "params": {"path": "a"}},
     "/job/{type}": {"path": "a"},
     "/jobs/{uuid}/params": {"params": {"path": "b"}, "reason": "r"},
+    "/jobs/{uuid}/move": {"queue": "slow"},
+    "/schedules/{schedule}": {"type": "count", "params": {"path": "a"}, "cron": "0 3 * * *"},
     "/workers/drain": {"all": True},
     "/workers/undrain": {"all": True},
 }
@@ -47,14 +50,15 @@ def requests(uuid: str, method: str | None = None) -> Iterator[tuple[str, str, A
     """A request for each endpoint that isn't open to all: method, path, body, action."""
     for endpoint in ENDPOINTS:
         if endpoint.action != "probe" and (method is None or endpoint.method == method):
-            path = endpoint.path.format(uuid=uuid, type="count", name="default")
+            path = endpoint.path.format(uuid=uuid, type="count", name="default", schedule="nightly")
             body = None if endpoint.body is None else BODIES.get(endpoint.path, {})
             yield endpoint.method, path, body, endpoint.action
 
 
 def stored(app: zerog.App) -> Any:
     """All that a request could change."""
-    return list(app.jobs()), app.fleet.paused()
+    places = [app.datastore.read_with_cas(make_key(job["uuid"]))[1] for job in app.jobs()]
+    return list(app.jobs()), places, app.fleet.paused(), app.schedules.all()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost@evil.example", "", "[::2]"])

@@ -23,7 +23,10 @@ SKIP, QUEUE, CANCEL = OVERLAPS = ("skip", "queue", "cancel")
 ONE, NONE = CATCH_UPS = ("one", "none")
 """What is made up for of ticks that were missed while no worker lived: the latest, or nothing."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}").fullmatch
+NAMES = "[A-Za-z0-9][A-Za-z0-9._:-]{0,99}"
+"""What names of schedules look like, as a regular expression."""
+
+_NAME = re.compile(NAMES).fullmatch
 _REFUSED = "The schedule was not stored."
 
 

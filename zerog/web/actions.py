@@ -49,7 +49,7 @@ def links_of(call: Call, uuid: str) -> dict[str, str]:
     job = f"/jobs/{uuid}"
     paths = {
         "progress": "",
-        **{name: f"/{name}" for name in ("info", "data", "document", "stream", "cancel", "retry", "params")},
+        **{name: f"/{name}" for name in ("info", "data", "document", "stream", "cancel", "retry", "move", "params")},
     }
     return {name: call.link(job + path) for name, path in paths.items()}
 
@@ -65,6 +65,17 @@ def retry(call: Call) -> Answer:
     uuid = call.head()["uuid"]
     _of_status(call, lambda: call.app.retry(uuid, call.body["reason"], call.who, reset=call.body["reset"]))
     return Answer({"uuid": uuid, "status": call.app.progress(uuid)["status"]})
+
+
+def move(call: Call) -> Answer:
+    """Move a waiting job to another queue or priority."""
+    uuid, body = call.head()["uuid"], call.body
+    place = {"queue": body.get("queue"), "priority": body.get("priority")}
+    try:
+        moved = _of_status(call, lambda: call.app.move(uuid, **place, reason=body["reason"], who=call.who))
+    except ConfigurationError as error:  # a name that no queue here can have
+        raise InvalidValue(str(error)) from error
+    return Answer({"uuid": uuid, "moved": moved})
 
 
 def edit(call: Call) -> Answer:

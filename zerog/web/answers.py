@@ -203,3 +203,75 @@ class RateList(Schema):
     """Rates of minutes or hours."""
 
     rates = _list(fields.Dict())
+
+
+class Made(Schema):
+    """A job that was submitted."""
+
+    uuid = _text()
+
+
+class Moved(Schema):
+    """Whether a job was moved; false if it was there already."""
+
+    uuid = _text()
+    moved = _flag()
+
+
+class Schedule(Schema):
+    """A schedule; a damaged one has its name, state and problem alone."""
+
+    name = _text()
+    state = _text()
+    problem = _text(True)
+
+
+class Schedules(Schema):
+    """All schedules."""
+
+    schedules = _list(fields.Nested(Schedule))
+
+
+class Group(Schema):
+    """Failures of one kind at one place of a job's own code."""
+
+    fingerprint = _text(True)
+    job_type = fields.Raw(required=True)
+    error = fields.Raw(required=True)
+    example = _text()
+    msg = fields.Raw(required=True)
+    count = _whole()
+    first = _text(True)
+    last = _text(True)
+    builds = _object()
+    where = _text(True)
+
+
+class Groups(Schema):
+    """Groups of failures, the most frequent first."""
+
+    groups = _list(fields.Nested(Group))
+    is_capped = fields.Boolean(required=True, metadata={"description": "True if only the newest jobs were grouped."})
+
+
+class StoredSchema(Schema):
+    """A schema that a worker stored beside the jobs."""
+
+    schemaVersion = fields.Float(required=True)
+    hash = _text()
+    builds = _list(fields.String())
+    firstAt = _text()
+    schema = _object()
+
+
+class StoredSchemas(Schema):
+    """The schemas of one type, the latest last."""
+
+    jobType = _text()
+    schemas = _list(fields.Nested(StoredSchema))
+
+
+class StoredTypes(Schema):
+    """Types with stored schemas."""
+
+    types = _list(fields.String())

@@ -12,6 +12,7 @@ from marshmallow import fields, validate
 
 import zerog
 from zerog.jsonschema import DIALECT, parameters_of
+from zerog.schedules.definition import NAMES
 from zerog.web import answers, requests
 from zerog.web.access import Tokens
 from zerog.web.answer import Answer
@@ -41,7 +42,12 @@ ALWAYS = (400, 403, 422, 500, 503)
 OF_A_BODY = (408, 413, 415)
 
 ONE_CHOICE = {"oneOf": [{"required": ["names"]}, {"required": ["host"]}, {"required": ["all"]}]}
+ONE_PLACE = {"anyOf": [{"required": ["queue"]}, {"required": ["priority"]}]}
+ONE_TIME = {"oneOf": [{"required": ["cron"]}, {"required": ["every"]}]}
 ONE_START = {"not": {"required": ["delay", "at"]}}
+
+_RULES = {requests.Workers: ONE_CHOICE, requests.Move: ONE_PLACE, requests.ScheduleDefinition: ONE_TIME}
+"""What JSON Schema adds to bodies: which fields exclude each other."""
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -58,7 +64,8 @@ def describe(call: Call) -> dict[str, Any]:
     spec = APISpec("ZeroG", zerog.__version__, "3.1.0", plugins=[plugin], info=info, jsonSchemaDialect=DIALECT)
     converter: Any = plugin.converter
     converter.add_attribute_function(_mended)
-    for schema in (answers.Problem, answers.Progress, requests.Submission, requests.Drain, requests.Workers):
+    bodies = (requests.Submission, requests.Drain, requests.Workers, requests.Move, requests.ScheduleDefinition)
+    for schema in (answers.Problem, answers.Progress, *bodies):
         spec.components.schema(_name(schema), schema=schema)
     types = _parameters(spec, call)
     is_tokens = isinstance(call.site.access, Tokens)
@@ -102,9 +109,10 @@ def _operations(
             )
             for number, (name, schema) in enumerate(types.items())
         ]
-    if isinstance(endpoint.body, requests.Workers):
-        name = _name(endpoint.body)
-        operation["requestBody"] = _body({"allOf": [{"$ref": f"#/components/schemas/{name}"}, ONE_CHOICE]})
+    for kind, rule in _RULES.items():
+        if isinstance(endpoint.body, kind):
+            name = _name(endpoint.body)
+            operation["requestBody"] = _body({"allOf": [{"$ref": f"#/components/schemas/{name}"}, rule]})
     if isinstance(endpoint.body, requests.Submission) and types:
         operation["requestBody"] = _body({"oneOf": [_submission(name, types[name]) for name in types]})
     return [(endpoint.path, operation)]
@@ -149,6 +157,8 @@ def _body(schema: Any, is_required: bool = True) -> dict[str, Any]:
 
 
 def _of_path(name: str) -> dict[str, Any]:
+    if name == "schedule":
+        return {"type": "string", "pattern": f"^{NAMES}$"}
     return {"type": "string", "format": "uuid"} if name == "uuid" else {"type": "string", "minLength": 1}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from zerog.web import actions, answers, fleet, health, jobs, metrics, requests, streams
 from zerog.web.call import Endpoint
+from zerog.web.schedules import SCHEDULES
+from zerog.web.stored import STORED as STORED_BESIDE
 
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an earlier answer: 304 if nothing has changed."}
 UNMODIFIED = ("Nothing has changed.", None)
@@ -103,6 +105,16 @@ JOBS = (
         {200: ("It waits.", answers.Status)},
         CONFLICT,
         body=requests.Retry(),
+    ),
+    Endpoint(
+        "POST",
+        _JOB + "/move",
+        "move",
+        actions.move,
+        "Move a waiting job to another queue or priority",
+        {200: ("It waits there.", answers.Moved)},
+        CONFLICT,
+        body=requests.Move(),
     ),
     Endpoint(
         "PATCH",
@@ -348,4 +360,4 @@ EARLIER = (
     ),
 )
 
-ENDPOINTS = (*JOBS, *STREAMS, *REST, *OPERATIONS, *EARLIER)
+ENDPOINTS = (*JOBS, *STREAMS, *REST, *SCHEDULES, *STORED_BESIDE, *OPERATIONS, *EARLIER)

@@ -10,7 +10,9 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, vali
 
 from zerog.contracts.find import NEWEST, ORDERS
 from zerog.records.fields import is_timestamp
-from zerog.records.job import KEY_PREFIX, STATUSES, is_uuid
+from zerog.records.job import FAILED, KEY_PREFIX, STATUSES, is_uuid
+from zerog.schedules.definition import CATCH_UPS, ONE, OVERLAPS, SKIP
+from zerog.schedules.timing import LONGEST, SHORTEST
 from zerog.web.fields import Body, Flag, Moment, Number, Text, Uuid, Whole
 from zerog.webhooks.targets import LONGEST_URL
 
@@ -165,6 +167,51 @@ class Reason(Body):
     """Why something is done."""
 
     reason = Text(load_default="", metadata={"description": "For the job's events or the log."})
+
+
+class Move(Reason):
+    """Where a waiting job goes: to a queue, a priority, or both."""
+
+    queue = Text(200)
+    priority = Whole(validate=validate.Range(-1_000, 1_000))
+
+    @validates_schema
+    def _check_place(self, data: dict[str, Any], **_more: Any) -> None:
+        if "queue" not in data and "priority" not in data:
+            raise ValidationError("Give a queue, a priority, or both.", "queue")
+
+
+class Removed(Schema):
+    """Which schedules are listed."""
+
+    removed = Flag(load_default=False, metadata={"description": "With those that were removed."})
+
+
+class ScheduleDefinition(Body):
+    """A schedule: its type, parameters, times and rules."""
+
+    type = Text(required=True, metadata={"description": "The job type."})
+    params = fields.Dict(keys=fields.String(), load_default=dict, metadata={"description": "Its parameters."})
+    cron = Text(metadata={"description": "Minute, hour, day, month, day of the week: `0 3 * * *`."})
+    every = Whole(validate=validate.Range(SHORTEST, LONGEST), metadata={"description": "Seconds, in place of cron."})
+    timezone = Text(100, load_default="UTC", metadata={"description": "Of cron: `Europe/Berlin`."})
+    overlap = fields.String(load_default=SKIP, validate=validate.OneOf(OVERLAPS))
+    catch_up = fields.String(load_default=ONE, validate=validate.OneOf(CATCH_UPS))
+    queue = Text(200)
+    priority = Whole(validate=validate.Range(-1_000, 1_000))
+
+    @validates_schema
+    def _check_times(self, data: dict[str, Any], **_more: Any) -> None:
+        if ("cron" in data) == ("every" in data):
+            raise ValidationError("Give either cron or every.", "cron")
+
+
+class FailureGroups(Times):
+    """Which failures are grouped."""
+
+    status = fields.String(load_default=FAILED, validate=validate.OneOf(STATUSES))
+    build = Text(metadata={"description": "The build of the code that recorded the last error."})
+    limit = Whole(load_default=20, validate=validate.Range(1, 100))
 
 
 class Retry(Reason):
