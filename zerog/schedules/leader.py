@@ -24,10 +24,11 @@ from zerog.exceptions import (
     ZerogError,
 )
 from zerog.records.job import TERMINAL, Document, is_uuid, make_key, new_document
+from zerog.records.unique import lock_in
 from zerog.schedules.definition import CANCEL, Definition
 from zerog.schedules.record import Schedule, decided, submitted, tick_uuid
 from zerog.schedules.store import ScheduleRecords
-from zerog.support.clock import to_text
+from zerog.support.clock import text_after, to_text
 
 log = logging.getLogger("zerog")
 
@@ -124,7 +125,7 @@ class ScheduleLeader:
         try:
             return self._submit(schedule.definition, uuid, schedule.name, tick)
         except UnknownJobType as error:
-            self._create_unseen(schedule, tick, uuid, error)
+            return self._create_unseen(schedule, tick, uuid, error)
         except (CasMismatch, self._engine.datastore.casException):
             if not self._exists(uuid):
                 raise
@@ -133,15 +134,19 @@ class ScheduleLeader:
     def _exists(self, uuid: str) -> bool:
         return self._engine.datastore.read_with_cas(make_key(uuid), head=True)[0] is not None
 
-    def _create_unseen(self, schedule: Schedule, tick: str, uuid: str, error: ZerogError) -> None:
-        """Create a tick's job of a class that isn't registered here, as the process made it that had the class."""
+    def _create_unseen(self, schedule: Schedule, tick: str, uuid: str, error: ZerogError) -> str:
+        """Create a tick's job of a class that isn't registered here, as the process made it that had the class.
+
+        Returns the uuid of the job, that of another one if that has its key.
+        """
         template = schedule.fields.get("template")
         if not template:
             raise ConfigurationError(f"{error} The tick of {tick} waits for a leader that has the class.") from error
         document = unseen_document(schedule, to_text(self._engine.clock.now()), uuid)
         document |= {"headers": tick_headers(schedule.name, tick), **tick_fields(schedule.name, tick)}
         with suppress(CasMismatch, self._engine.datastore.casException):
-            self._engine.submit([document], 0)
+            return submit_unseen(self._engine, document)
+        return uuid
 
     def _log(self, name: str, text: str) -> None:
         if self._logged.get(name) != text:
@@ -151,8 +156,19 @@ class ScheduleLeader:
 
 def unseen_document(schedule: Schedule, now: str, uuid: str | None = None) -> Document:
     """Return the document of a new job whose class isn't registered here, by the schedule's template."""
-    template = schedule.fields["template"]
-    return {**new_document(schedule.definition.job_type, template["schemaVersion"], now, uuid), **template}
+    template = dict(schedule.fields["template"])
+    seconds = template.pop("uniqueFor", None)
+    document = {**new_document(schedule.definition.job_type, template["schemaVersion"], now, uuid), **template}
+    if seconds is not None:
+        document["uniqueLock"] = {**document["uniqueLock"], "until": text_after(now, seconds)}
+    return document
+
+
+def submit_unseen(engine: Engine, document: Document) -> str:
+    """Submit a new job without its class; return its uuid, or that of the job that has its key."""
+    if lock_in(document) is None:
+        return str(engine.submit([document], 0)[0][0]["uuid"])
+    return str(engine.submit_unique([document])[0].document["uuid"])
 
 
 def tick_fields(name: str, tick: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from zerog.exceptions import ConfigurationError, DatastoreError, InvalidValue, S
 from zerog.records.job import Document, is_uuid, make_key
 from zerog.schedules import record
 from zerog.schedules.definition import Definition, check_schedule_name
-from zerog.schedules.leader import ScheduleLeader, Submit, unseen_document
+from zerog.schedules.leader import ScheduleLeader, Submit, submit_unseen, unseen_document
 from zerog.schedules.record import Author, Schedule
 from zerog.schedules.store import ScheduleRecords
 from zerog.support.clock import to_text
@@ -192,7 +192,7 @@ class Schedules:
                 raise
             document = unseen_document(schedule, to_text(self._engine.clock.now()))
             document["headers"] = {"schedule": name}
-            uuid = str(self._engine.submit([document], 0)[0][0]["uuid"])
+            uuid = submit_unseen(self._engine, document)
         self._records.change(name, lambda s: None if s is None else record.noted_run(s, self._engine.now(), by, uuid))
         return uuid
 

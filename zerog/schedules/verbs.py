@@ -13,6 +13,7 @@ from zerog.jobs.base import declaration_of
 from zerog.jobs.document import document_of
 from zerog.jobs.load import construct
 from zerog.jobs.submit import SubmitOptions
+from zerog.jobs.unique import lock_of
 from zerog.records.job import Document, new_document
 from zerog.schedules.definition import ONE, SKIP, Definition, check_schedule_name, definition_of
 from zerog.schedules.leader import tick_fields, tick_headers
@@ -160,4 +161,7 @@ class ScheduleVerbs:
         document = {f: value for f, value in document_of(job).new().items() if f not in _OF_ONE_JOB}
         plain = new_document(definition.job_type, document["schemaVersion"], to_text(now))
         changed = {f: value for f, value in document.items() if f not in plain or plain[f] != value}
-        return {**changed, "schemaVersion": document["schemaVersion"]}
+        lock = lock_of(job_class, document, None, now)
+        if isinstance(job_class.UNIQUE_UNTIL, timedelta) and lock:
+            lock["uniqueFor"] = job_class.UNIQUE_UNTIL.total_seconds()
+        return {**changed, **lock, "schemaVersion": document["schemaVersion"]}
