@@ -13,6 +13,8 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
+from zerog.engine.transitions import WorkerIdentity
+from zerog.fleet.heartbeat import WorkerRecords
 
 
 class Parcel(zerog.BaseJob):
@@ -52,15 +54,9 @@ LIVES = {
 
 
 def live(url: str) -> None:
-    """Let a job of each status come to be."""
+    """Let a job of each status come to be. The one that hangs is left by a process that died."""
     app = zerog.App(url)
-    app.register(Parcel)
-    ends, _, cancelled = (app.submit(Parcel, {"sender": sender}) for sender in ("ends", "fails", "cancelled"))
-    app.cancel(cancelled.uuid)
-    while app.progress(ends.uuid)["status"] != "succeeded":
-        zerog.Worker(app).run(burst=True)
-        time.sleep(0.02)
-    app.submit(Parcel, {"sender": "hangs"})
+    _up_to_the_running_one(app)
     child = os.fork()
     if child == 0:
         os.environ["FOLDER"] = "1"
@@ -69,6 +65,30 @@ def live(url: str) -> None:
         zerog.Worker(other, name="alice", build_id="b1").run(burst=True)
         os._exit(1)
     os.waitpid(child, 0)
+    _those_that_wait(app)
+
+
+def live_here(app: zerog.App) -> None:
+    """The same where the queue is in this process; the one that hangs is claimed by a worker that has gone."""
+    _up_to_the_running_one(app)
+    alice = WorkerIdentity("alice", 30.0)
+    WorkerRecords(app.engine).renew(alice, 1, lambda: {"queues": ["default"], "build": "b1"})
+    assert len(app.engine.claim(1, alice, app.registry.load_head)) == 1
+    _those_that_wait(app)
+
+
+def _up_to_the_running_one(app: zerog.App) -> None:
+    app.setup()
+    app.register(Parcel)
+    ends, _, cancelled = (app.submit(Parcel, {"sender": sender}) for sender in ("ends", "fails", "cancelled"))
+    app.cancel(cancelled.uuid)
+    while app.progress(ends.uuid)["status"] != "succeeded":
+        zerog.Worker(app).run(burst=True)
+        time.sleep(0.02)
+    app.submit(Parcel, {"sender": "hangs"})
+
+
+def _those_that_wait(app: zerog.App) -> None:
     app.submit(Parcel, {"sender": "waits"})
     app.submit(Parcel, {"sender": "later"}, delay=3600)
     app.close()

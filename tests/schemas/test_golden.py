@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,17 @@ import pytest
 from marshmallow import Schema, fields, validate
 
 import zerog
+from tests.golden.dumps import ADAPTERS, restore_mongomock
 from tests.golden.parcels import LIVES, Parcel
 from tests.schemas.called import call
+from tests.servers import at_exit
 from zerog.records.fields import FORMAT
 from zerog.schemas.golden import GoldenUnreadable, read_golden, sample, write
 from zerog.schemas.masking import text
 from zerog.testing import run_inline
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-DUMPS = sorted(path.name for path in GOLDEN.glob("*.sql"))
+DUMPS = sorted(path.name for path in (*GOLDEN.glob("*.sql"), *GOLDEN.glob("*.json")))
 
 
 def parcels() -> zerog.App:
@@ -36,22 +41,46 @@ def test_documents_of_every_format_are_read_and_resumed(zerog_golden: Any) -> No
 def test_there_is_a_document_of_each_status_and_format() -> None:
     found = {(one["format"], one["status"]) for one in map(read_golden, (GOLDEN / "documents").glob("*.json"))}
     assert {(number, status) for number in range(1, FORMAT + 1) for status in LIVES.values()} <= found
-    assert DUMPS == ["sqlite-1.sql", "sqlite-first.sql"]
+    dumped = {f"{name}-{number}.{each.suffix}" for name, each in ADAPTERS.items() for number in range(1, FORMAT + 1)}
+    assert set(DUMPS) == {"sqlite-1.sql", "sqlite-first.sql", *dumped}
 
 
-@pytest.fixture(params=DUMPS)
-def restored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[zerog.App]:
-    """An app on a file as earlier code has written it."""
-    with sqlite3.connect(tmp_path / "jobs.db") as connection:
-        connection.executescript((GOLDEN / request.param).read_text())
-    connection.close()
-    app = zerog.App(f"sqlite:///{tmp_path}/jobs.db")
-    app.register(Parcel)
-    yield app
-    app.close()
+def restore_sqlite(text: str) -> zerog.App:
+    folder = tempfile.mkdtemp()
+    at_exit(lambda: shutil.rmtree(folder))
+    with closing(sqlite3.connect(f"{folder}/jobs.db")) as connection:
+        connection.executescript(text)
+    return zerog.App(f"sqlite:///{folder}/jobs.db")
 
 
-def test_a_file_of_earlier_code_is_read_and_worked_off(restored: zerog.App) -> None:
+RESTORES = [
+    *(("sqlite", file, restore_sqlite) for file in DUMPS if file.startswith("sqlite")),
+    *(
+        (name, file, how)
+        for name, each in ADAPTERS.items()
+        for file in DUMPS
+        for how in each.restore
+        if file.startswith(f"{name}-")
+    ),
+]
+QUICK = (restore_sqlite, restore_mongomock)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((file, how), marks=[] if how in QUICK else pytest.mark.wide, id=f"{file} {how.__name__}")
+        for _, file, how in RESTORES
+    ]
+)
+def restored(request: pytest.FixtureRequest) -> Iterator[zerog.App]:
+    """An app on what earlier code has stored."""
+    file, restore = request.param
+    with restore((GOLDEN / file).read_text()) as app:
+        app.register(Parcel)
+        yield app
+
+
+def test_what_earlier_code_has_stored_is_read_and_worked_off(restored: zerog.App) -> None:
     """Each of its jobs has its fields and its history, and what waits runs."""
     found = {job.sender: job for job in (restored.get_job(row["uuid"], job_type=Parcel) for row in restored.jobs())}
     assert {sender: job.status for sender, job in found.items()} == LIVES
@@ -61,6 +90,7 @@ def test_a_file_of_earlier_code_is_read_and_worked_off(restored: zerog.App) -> N
     assert (found["ends"].stops, found["ends"].weight) == (["Köln"], 1.5)
     assert restored.info(found["fails"].uuid)["errors"][-1]["msg"].endswith("no address")
     waiting = found["waits"].uuid
+    restored.reconcile()  # a queue in memory has lost its entries
     zerog.Worker(restored).run(burst=True)
     progress = restored.progress(waiting)
     assert (progress["status"], progress["attempts"]) != ("queued", 0)
@@ -163,6 +193,7 @@ def test_what_is_no_golden_document_is_named(content: str, tmp_path: Path, zerog
 
 SHOP = """
 import zerog
+from tests.golden.dumps import ADAPTERS, restore_mongomock
 from tests.golden.parcels import Parcel
 
 app = zerog.App("sqlite:///jobs.db")

@@ -1,8 +1,8 @@
 """``python -m tests.backends.couchbase.standin``: prints its URL, then does what standard input asks for.
 
 Each line there is a JSON object: ``{"faults": [...]}`` sets the faults, ``{"collection": "a.b"}`` makes one in every
-bucket. Each is answered by a line with what was counted since the last one. It ends with its standard input, and so
-with its parent process.
+bucket. Both are answered by a line with what was counted since the last one, ``{"dump": "a.b"}`` by the texts of that
+collection's documents. It ends with its standard input, and so with its parent process.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ def main() -> None:
         if "collection" in recorded:
             for bucket in server.buckets.values():
                 bucket.add(tuple(recorded["collection"].split(".", 1)))
+        if "dump" in recorded:
+            bucket = next(iter(server.buckets.values()))
+            print(json.dumps(bucket.texts(*recorded["dump"].split(".", 1))), flush=True)
+            continue
         counts, server.faults.counts = server.faults.counts, type(server.faults.counts)()
         print(json.dumps(counts), flush=True)
 

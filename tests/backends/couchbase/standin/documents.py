@@ -63,6 +63,14 @@ class Bucket:
         known = any(scope == each for each, _ in self.collections)
         raise Refused(Status.UNKNOWN_COLLECTION if known else Status.UNKNOWN_SCOPE)
 
+    def texts(self, scope: str, name: str) -> dict[str, str]:
+        """The documents of a collection by their keys."""
+        with self.lock:
+            number = self.collection(scope, name)
+            return {
+                key.decode(): document.text.decode() for (at, key), document in self.documents.items() if at == number
+            }
+
     def present(self, place: Place) -> Document:
         """The document there."""
         if place not in self.documents:
