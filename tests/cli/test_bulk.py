@@ -19,6 +19,7 @@ from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable
 from zerog.maintenance.bulk import Bulk
 from zerog.maintenance.receipts import Doubt, Outcome
 from zerog.records.job import make_key
+from zerog.records.operations import Set
 
 ABSENT = "0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f"
 
@@ -142,6 +143,28 @@ def test_filters_spare_what_they_don_t_match(shop: Shop, zerog: Zerog) -> None:
     assert result.stdout == "1 job removed.\n"
     assert sorted(job["uuid"] for job in shop.app.jobs()) == sorted(others)
     assert old not in others
+
+
+@pytest.mark.parametrize(
+    ("verb", "done"),
+    [("retry", "2 jobs queued again.\n"), ("cancel", "2 jobs cancelled.\n"), ("rm", "2 jobs removed.\n")],
+)
+def test_a_range_of_builds(shop: Shop, zerog: Zerog, verb: str, done: str) -> None:
+    """The jobs whose last error is of a build within it, both ends included, and no other ones."""
+    made = {build: shop.submitted() if verb == "cancel" else shop.ended(500) for build in ("9", "10", "11", "12", "")}
+    for build, uuid in made.items():
+        error = {"timestamp": "2026-01-01T00:00:00.000000+00:00", "errorCode": 500, "msg": "no"}
+        error |= {"build": build} if build else {}
+        shop.app.datastore.mutate(make_key(uuid), [Set("lastError", error)])
+    before = {uuid: shop.status(uuid) for uuid in made.values()}
+    asked = zerog("jobs", verb, "myapp:app", "--build", "10..11")
+    assert (asked.exit_code, "--yes" in asked.stderr) == (2, True)
+    assert {uuid: shop.status(uuid) for uuid in made.values()} == before
+    assert zerog("jobs", verb, "myapp:app", "--build", "10..11", "--yes").stdout == done
+    there = {job["uuid"]: job["status"] for job in shop.app.jobs()}
+    assert {build for build, uuid in made.items() if there.get(uuid) != before[uuid]} == {"10", "11"}
+    refused = zerog("jobs", verb, "myapp:app", "--build", "11..10", "--yes")
+    assert (refused.exit_code, "'11..10' is a range without builds" in refused.stderr) == (2, True)
 
 
 def test_many_pages_are_gone_through(shop: Shop, zerog: Zerog, monkeypatch: pytest.MonkeyPatch) -> None:
