@@ -210,9 +210,11 @@ class JobRegistry:
         try:
             return job_class, read_head(job_class, head)
         except (SchemaTooNew, CorruptDocument) as error:
-            raise Unsuitable(str(error), isinstance(error, SchemaTooNew)) from error
+            is_newer = isinstance(error, SchemaTooNew)
+            raise Unsuitable(str(error), is_newer, not is_newer) from error
         except (Exception, SystemExit) as error:  # whatever a class's own code raises must not end the worker
-            raise Unsuitable(f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}") from error
+            message = f"job {head['uuid']} can't be loaded: {type(error).__name__}: {error}"
+            raise Unsuitable(message, is_faulty=True) from error
 
     def undeclared(self, document: Document) -> list[str]:
         """Return the fields of a stored document that its class doesn't declare, after its migrations.

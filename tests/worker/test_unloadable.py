@@ -20,20 +20,22 @@ def packing(**parameters: Any) -> type[zerog.BaseJob]:
     return type("Pack", (zerog.BaseJob,), members)
 
 
-URLS = {
+URLS: dict[str, Any] = {
     "memory": lambda _: "memory://",
     "sqlite": lambda folder: f"sqlite:///{folder}/jobs.db",
+    "two files": lambda folder: {"datastore": f"sqlite:///{folder}/jobs.db", "queue": f"sqlite:///{folder}/queue.db"},
     "redis": redis.url_for,
     "postgres": postgres.url_for,
 }
 
 
-@pytest.mark.parametrize("engine", ["memory", "sqlite", *wide("redis", "postgres")])
+@pytest.mark.parametrize("engine", ["memory", "sqlite", *wide("two files", "redis", "postgres")])
 def test_the_worker_s_log_names_the_job_and_what_is_wrong(
     engine: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, as a warning, whatever the worker's other jobs do."""
-    with zerog.App(URLS[engine](tmp_path)) as app:
+    url = URLS[engine](tmp_path)
+    with zerog.App(url) if isinstance(url, str) else zerog.App(**url) as app:
         app.register(packing())
         uuid = app.submit("pack").uuid
         app.unregister("pack")

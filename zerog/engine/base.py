@@ -143,6 +143,12 @@ class EngineBase:
         self._refused_at[uuid] = self.clock.monotonic()
         self._count(counter)
 
+    def leave(self, uuid: str, error: Exception, is_faulty: bool) -> None:
+        """Skip a job that can't be claimed here; log it if ``is_faulty``: its class is here and can't load it."""
+        if is_faulty and self.skipped.get(uuid) != str(error):
+            log.warning("job %s is left alone: its class can't load it here: %s", uuid, error)
+        self.skip(uuid, str(error))
+
     def set_aside(self, uuid: str, error: Exception, counter: str) -> None:
         """Skip a job because of an error that its own document caused, and log it once."""
         why = str(error)

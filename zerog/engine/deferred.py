@@ -7,7 +7,6 @@ job calls it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +16,6 @@ from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
 from zerog.engine.transitions import Claim, WorkerIdentity, given_back
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head, make_key
-
-log = logging.getLogger("zerog")
 
 
 class Accepted(NamedTuple):
@@ -91,7 +88,7 @@ class DeferredClaims(Engine):
             return self._refused(uuid, head or {}, worker, error)
 
     def _refused(self, uuid: str, head: Document, worker: WorkerIdentity, error: Exception) -> Unclaimed:
-        self.skip(uuid, str(error))
+        self.leave(uuid, error, isinstance(error, Unsuitable) and error.is_faulty)
         aside = self.aside_for(head, worker)
         return Unclaimed(queue=aside) if aside else Unclaimed(self.patience(head))
 
@@ -104,9 +101,7 @@ class DeferredClaims(Engine):
             claim.head = head
             claim.job = self.inspect(head, loader)
         except (Unsuitable, CorruptDocument, *UNTAKEABLE) as error:
-            if self.skipped.get(claim.uuid) != str(error):
-                log.warning("job %s is left alone: its class can't load it here: %s", claim.uuid, error)
-            self.skip(claim.uuid, str(error))
+            self.leave(claim.uuid, error, is_faulty=True)
             # Enough to requeue a job whose head is corrupt.
             claim.head = claim.head or {
                 "uuid": claim.uuid,

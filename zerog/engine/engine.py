@@ -82,10 +82,10 @@ UNTAKEABLE = (SchemaTooNew, InvalidValue, TooManyCollisions)
 class Unsuitable(Exception):
     """This worker's code can't take the job: unknown type, newer schema, unreadable. The document stays as it is."""
 
-    def __init__(self, message: str, is_newer: bool = False) -> None:
-        """``is_newer``: newer code than this has written the document."""
+    def __init__(self, message: str, is_newer: bool = False, is_faulty: bool = False) -> None:
+        """``is_newer``: newer code than this wrote the document. ``is_faulty``: its class is here and can't load it."""
         super().__init__(message)
-        self.is_newer = is_newer
+        self.is_newer, self.is_faulty = is_newer, is_faulty
 
 
 class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
@@ -218,7 +218,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
             self._ack(reservation)
             return None
         except (Unsuitable, *UNTAKEABLE) as error:
-            self.skip(reservation.uuid, str(error))
+            self.leave(reservation.uuid, error, isinstance(error, Unsuitable) and error.is_faulty)
             self.put_aside(reservation, worker)
             return None
         except Exception:
