@@ -1,5 +1,8 @@
 """Take orders, each with the job that writes its invoice: ``python shop.py Ada 12.50``, ``zerog worker shop:app``.
 
+``python shop.py Ada`` lists the jobs of a customer, the newest first. So does ``zerog jobs ls shop:app --attr
+customer=Ada --newest``.
+
 Order and job are one transaction. ``ZEROG_URL`` names the database of both, an SQLite file or a PostgreSQL database.
 """
 
@@ -30,12 +33,16 @@ class Order(Base):
     invoice: Mapped[str | None]
 
 
-@app.job
-def write_invoice(job: zerog.BaseJob, number: int):
+class OfCustomer(zerog.BaseJob):
+    ATTRIBUTES = ("customer",)  # by which jobs are found, however many there are
+
+
+@app.job(base=OfCustomer)
+def write_invoice(job: zerog.BaseJob, number: int, customer: str):
     """Write the invoice of an order; a run that is repeated writes the same one."""
     with Session(engine) as session, session.begin():
         order = session.get_one(Order, number)
-        order.invoice = f"{order.customer} owes {Decimal(order.cents) / 100:.2f} for order {number}"
+        order.invoice = f"{customer} owes {Decimal(order.cents) / 100:.2f} for order {number}"
 
 
 def place_order(session, customer, cents):
@@ -43,11 +50,20 @@ def place_order(session, customer, cents):
     order = Order(customer=customer, cents=cents)
     session.add(order)
     session.flush()  # it gets its number
-    return order, app.submit(write_invoice, {"number": order.number}, connection=session)
+    return order, app.submit(write_invoice, {"number": order.number, "customer": customer}, connection=session)
+
+
+def jobs_of(customer):
+    """Return what became of the jobs of a customer, the newest first."""
+    return list(app.jobs(attrs={"customer": customer}, order="newest"))
 
 
 if __name__ == "__main__":
     Base.metadata.create_all(engine)
+    if len(sys.argv) == 2:
+        for progress in jobs_of(sys.argv[1]):
+            print(progress["uuid"], progress["status"])
+        sys.exit()
     with Session(engine) as session, session.begin():
         order, job = place_order(session, sys.argv[1], int(Decimal(sys.argv[2]) * 100))
         print(f"order {order.number}, job {job.uuid}")

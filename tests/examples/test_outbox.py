@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,22 @@ def test_an_order_is_placed_and_invoiced(shop: ModuleType) -> None:
     assert shop.app.progress(uuid)["status"] == "queued"
     run("-m", "zerog", "worker", "shop:app", "--burst")
     assert invoices(shop) == {"Ada": f"Ada owes 12.50 for order {number}"}
+
+
+def test_the_jobs_of_a_customer_are_found(shop: ModuleType) -> None:
+    """By the program and by the command, the newest first; those of orders that were rolled back don't exist."""
+    made = {}
+    for customer in ("Ada", "Grace", "Ada"):
+        with Session(shop.engine) as session, session.begin():
+            made.setdefault(customer, []).insert(0, shop.place_order(session, customer, 1250)[1].uuid)
+    with suppress(ZeroDivisionError), Session(shop.engine) as session, session.begin():
+        shop.place_order(session, "Eve", 1250)
+        raise ZeroDivisionError
+    for customer in ("Ada", "Grace", "Eve"):
+        assert [progress["uuid"] for progress in shop.jobs_of(customer)] == made.get(customer, [])
+    assert run("shop.py", "Ada").splitlines() == [f"{uuid} queued" for uuid in made["Ada"]]
+    listed = run("-m", "zerog", "jobs", "ls", "shop:app", "--attr", "customer=Ada", "--newest", "--json")
+    assert [json.loads(line)["uuid"] for line in listed.splitlines()] == made["Ada"]
 
 
 def test_an_order_that_is_rolled_back_has_no_job(shop: ModuleType) -> None:
