@@ -201,6 +201,28 @@ def test_doctor_names_who_has_the_deleted_file_open(path: Path) -> None:
     assert finding.command == f"kill {process.pid}"
 
 
+def test_a_process_that_comes_later_is_refused_at_once(path: Path) -> None:
+    """A file that is truncated while another process has it open looks like a new one that is locked for ever."""
+    source = """
+        import sys
+        from zerog.backends.sqlite.datastore import SqliteDatastore
+        datastore = SqliteDatastore(sys.argv[1])
+        datastore.create("zerog_job_a", {"n": 1})
+        print("ready", flush=True)
+        sys.stdin.readline()
+    """
+    with program(source, path) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        truncate(path)
+        for call in (lambda: SqliteDatastore(path).create(KEY, {}), lambda: SqliteDatastore(path).read(KEY)):
+            with pytest.raises(
+                DatastoreUnavailable, match="is empty, its log isn't: it was truncated while it was in use"
+            ):
+                call()
+        assert path.read_bytes() == b""
+        process.stdin.close()
+
+
 def test_a_check_costs_little(app: zerog.App) -> None:
     """Only looks at the header when the file was written since: no descriptor is listed for a plain read."""
     before = len(os.listdir("/dev/fd"))

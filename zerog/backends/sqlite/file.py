@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zerog.backends.sqlite import connection as connections
 from zerog.backends.sqlite.connection import Connection
-from zerog.backends.sqlite.identity import RESTORE, Content, identity_of
+from zerog.backends.sqlite.identity import RESTORE, Content, identity_of, size_of
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 from zerog.support.blocks import block
 from zerog.support.ownership import check_owner
@@ -134,6 +134,8 @@ class SqliteFile:
         if connection.pid != os.getpid():
             others = [other for other in list(self._all) if other.pid == os.getpid()]
             if not others:
+                if status.st_size == 0 and size_of(f"{self.path}-wal"):
+                    raise self._changed(f"{self.path} is empty, its log isn't: it was truncated while it was in use")
                 self._content = Content()
             elif any(other.opened_another(identity) for other in others):
                 raise self._changed(f"{self.path} was replaced: another thread has the earlier file open")

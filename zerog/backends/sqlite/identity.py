@@ -67,6 +67,14 @@ def identity_of(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def size_of(path: str) -> int:
+    """Return the size in bytes; 0 if there is no such file."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def header_of(identity: tuple[int, int]) -> bytes | None:
     """Return the header of a file that SQLite has open in this process; None if the system doesn't show it.
 
