@@ -6,13 +6,17 @@ import ast
 import inspect
 import pkgutil
 import re
+from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zerog
 from tests.test_docs import BLOCK, PAGES
+from zerog.exceptions import InvalidUuid, InvalidValue
 
 COMING_FROM = [page for page in PAGES if page.name.startswith("from_")]
 COMMAND = "zerog "
@@ -83,3 +87,33 @@ def test_the_other_systems_code_is_python(page: Path) -> None:
     """It can't be run here: it needs the other system."""
     [code] = re.findall(r"^```py\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     assert ast.parse(code).body
+
+
+def _on(queue: str) -> Callable[[], object]:
+    return lambda: zerog.App(datastore="memory://", queue=queue)
+
+
+def _submitted(**options: Any) -> Callable[[], object]:
+    """A submit with an option that ``submit`` of other systems has; it is refused before the job is looked for."""
+    return lambda: zerog.App("memory://").submit("any", **options)
+
+
+DENIED: dict[str, list[Callable[[], object]]] = {
+    "Graphs of tasks": [_submitted(depends_on=[])],
+    "An HTTP API": [lambda: import_module("zerog.web")],
+    "AMQP, Kafka, NATS, SQS and Pub/Sub": [_on(f"{scheme}://localhost") for scheme in ("amqp", "kafka", "nats", "sqs")],
+    "Messages of foreign programs as jobs": [lambda: zerog.App("memory://").queue.put('{"book": "Emma"}')],
+    "Replies to a channel": [_submitted(reply_to="answers")],
+    "Slots that follow the machine's load": [lambda: zerog.Worker(zerog.App("memory://"), concurrency="auto")],  # type: ignore[arg-type]
+}
+"""What a page says isn't there, and uses of it that all fail."""
+
+
+@pytest.mark.parametrize("page", COMING_FROM, ids=lambda page: page.stem)
+def test_what_is_called_absent_is(page: Path) -> None:
+    """A page that was written before a feature is mended with it."""
+    absent = page.read_text().partition("## What is not there")[2]
+    found = [what for what in DENIED if f"- {what}" in absent]
+    for use in (use for what in found for use in DENIED[what]):
+        with pytest.raises((TypeError, ImportError, zerog.ConfigurationError, InvalidValue, InvalidUuid)):
+            use()
