@@ -248,7 +248,12 @@ def _cut(heads: list[Document], limit: int, after: str | None) -> Page:
     """Return the first heads as a page; the next one starts behind them, or at ``after`` if these are all."""
     if len(heads) <= limit:
         return Page(heads, after)
-    return Page(heads[:limit], jsonvalues.encode(_place(heads[limit - 1])))
+    return Page(heads[:limit], cursor_behind(heads[limit - 1]))
+
+
+def cursor_behind(head: Document) -> str:
+    """Return the start of the page behind a job, for ``Query.page``."""
+    return jsonvalues.encode(_place(head))
 
 
 def readable(datastore: Datastore, uuid: str, head: bool = False) -> Document:

@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
     "/jobs": {"type": "count", "params": {"path": "a"}},
     "/job/{type}": {"path": "a"},
     "/jobs/{uuid}/params": {"params": {"path": "b"}, "reason": "r"},
+    "/jobs/bulk": {"verb": "retry", "filters": {"type": "count"}},
     "/jobs/{uuid}/move": {"queue": "slow"},
     "/schedules/{schedule}": {"type": "count", "params": {"path": "a"}, "cron": "0 3 * * *"},
     "/workers/drain": {"all": True},

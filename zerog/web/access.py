@@ -25,7 +25,19 @@ READ, OPERATE = LEVELS = ("read", "operate")
 READING = frozenset({"read", "list", "diagnose", "measure"})
 """Actions that change nothing."""
 
-ACTIONS = (*sorted(READING), "submit", "cancel", "retry", "move", "edit", "discard", "pause", "drain", "schedule")
+ACTIONS = (
+    *sorted(READING),
+    "submit",
+    "cancel",
+    "retry",
+    "move",
+    "edit",
+    "discard",
+    "pause",
+    "drain",
+    "schedule",
+    "bulk",
+)
 """What ``authorize`` is called with: a resume is a pause, an undrain a drain."""
 
 SHORTEST_TOKEN = 20

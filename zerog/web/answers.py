@@ -275,3 +275,9 @@ class StoredTypes(Schema):
     """Types with stored schemas."""
 
     types = _list(fields.String())
+
+
+class Matching(Schema):
+    """How many jobs a bulk action would go through; null if no index can say."""
+
+    number = _whole(True)

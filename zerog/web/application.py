@@ -24,6 +24,7 @@ except ImportError as error:
 
 from zerog.web.access import Authorize, Token, access_of, read_tokens
 from zerog.web.answer import Answer, revision
+from zerog.web.bulk import Bulks
 from zerog.web.call import Call, Endpoint, Site, check_first
 from zerog.web.description import described
 from zerog.web.endpoints import ENDPOINTS
@@ -39,7 +40,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 class _Job(StringConvertor):
     """What may name a job: none of the paths beside them."""
 
-    regex = r"(?!(?:count|stream)(?:/|$))[^/]+"
+    regex = r"(?!(?:count|stream|bulk)(?:/|$))[^/]+"
 
 
 register_url_convertor("job", _Job())
@@ -74,7 +75,7 @@ def asgi(
         raise ConfigurationError(f"prefix={prefix!r:.80}; expected a path such as /zerog, without a slash at its end")
     access = access_of(authorize, read_tokens(tokens) if isinstance(tokens, str) else tokens)
     opened = App(app) if isinstance(app, str) else app
-    site = Site(opened, access, target, Streams(opened, longest_stream, most_streams), read_only)
+    site = Site(opened, access, target, Streams(opened, longest_stream, most_streams), Bulks(opened), read_only)
     if hosts is None:
         names = None if access.is_authenticated else LOOPBACK_NAMES
     else:

@@ -17,6 +17,7 @@ from zerog.web.fields import Body
 from zerog.web.problems import Problem
 
 if TYPE_CHECKING:
+    from zerog.web.bulk import Bulks
     from zerog.web.streams import Streams
 
 
@@ -29,6 +30,7 @@ class Site:
     target: str
     """What commands call the app."""
     streams: Streams
+    bulks: Bulks
     is_read_only: bool = False
 
 

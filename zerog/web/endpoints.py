@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zerog.web import actions, answers, fleet, health, jobs, metrics, requests, streams
+from zerog.web.bulk import BULK
 from zerog.web.call import Endpoint
 from zerog.web.schedules import SCHEDULES
 from zerog.web.stored import STORED as STORED_BESIDE
@@ -360,4 +361,4 @@ EARLIER = (
     ),
 )
 
-ENDPOINTS = (*JOBS, *STREAMS, *REST, *SCHEDULES, *STORED_BESIDE, *OPERATIONS, *EARLIER)
+ENDPOINTS = (*JOBS, *BULK, *STREAMS, *REST, *SCHEDULES, *STORED_BESIDE, *OPERATIONS, *EARLIER)

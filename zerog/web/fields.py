@@ -91,16 +91,23 @@ class Body(Schema):
 
     def take(self, given: Any) -> dict[str, Any]:
         """Return the values of a body. Raises ValidationError by field."""
-        wrong = {}
-        if isinstance(given, dict):
-            for name, field in self.load_fields.items():
-                value = given.get(field.data_key or name)
-                if isinstance(value, str) and isinstance(field, (fields.Number, fields.Boolean)):
-                    wrong[field.data_key or name] = ["Expected a JSON number or flag, not text."]
+        wrong = _texts_of(self, given)
         if wrong:
             raise ValidationError(wrong)
         loaded: dict[str, Any] = self.load(given)
         return loaded
+
+
+def _texts_of(schema: Schema, given: Any) -> dict[str, Any]:
+    """Return a message for each number and flag that is given as text, also within nested objects."""
+    wrong: dict[str, Any] = {}
+    for name, field in schema.load_fields.items() if isinstance(given, dict) else ():
+        value = given.get(field.data_key or name)
+        if isinstance(field, fields.Nested) and (within := _texts_of(field.schema, value)):
+            wrong[field.data_key or name] = within
+        if isinstance(value, str) and isinstance(field, (fields.Number, fields.Boolean)):
+            wrong[field.data_key or name] = ["Expected a JSON number or flag, not text."]
+    return wrong
 
 
 def decoded(body: bytes) -> Any:

@@ -10,7 +10,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, vali
 
 from zerog.contracts.find import NEWEST, ORDERS
 from zerog.records.fields import is_timestamp
-from zerog.records.job import FAILED, KEY_PREFIX, STATUSES, is_uuid
+from zerog.records.job import FAILED, KEY_PREFIX, RUNNING, STATUSES, is_uuid
 from zerog.schedules.definition import CATCH_UPS, ONE, OVERLAPS, SKIP
 from zerog.schedules.timing import LONGEST, SHORTEST
 from zerog.web.fields import Body, Flag, Moment, Number, Text, Uuid, Whole
@@ -75,8 +75,8 @@ class Times(Schema):
     )
 
 
-class Filters(Times):
-    """Filters of a list."""
+class Which(Times):
+    """All filters."""
 
     error = Text(metadata={"description": "The type of the last error, or a part of its message."})
     code = Whole(
@@ -88,6 +88,11 @@ class Filters(Times):
     schema_version = Number(
         validate=validate.Range(0, 10**6), metadata={"description": "The stored version of the class."}
     )
+
+
+class Filters(Which):
+    """Filters of a list."""
+
     order = fields.String(load_default=NEWEST, validate=validate.OneOf(ORDERS))
     limit = Whole(load_default=50, validate=validate.Range(1, LONGEST_PAGE))
 
@@ -218,6 +223,35 @@ class Retry(Reason):
     """How a job runs again."""
 
     reset = Flag(load_default=True, metadata={"description": "With all counters at 0."})
+
+
+class Wanted(Which):
+    """Which jobs a bulk action is for."""
+
+    @validates_schema
+    def _check_any(self, data: dict[str, Any], **_more: Any) -> None:
+        if not data:
+            raise ValidationError("Give at least one filter.")
+        if data.get("stalled") and data.get("status", RUNNING) != RUNNING:
+            raise ValidationError("Only running jobs are stalled.", "stalled")
+
+
+class Bulk(Retry):
+    """What is done to all jobs that filters find."""
+
+    verb = fields.String(required=True, validate=validate.OneOf(("cancel", "retry", "discard", "move")))
+    filters = fields.Nested(Wanted, required=True)
+    limit = Whole(validate=validate.Range(1, 10**9), metadata={"description": "How many at most, the oldest first."})
+    queue = Text(200, metadata={"description": "Where a move goes."})
+    priority = Whole(validate=validate.Range(-1_000, 1_000), metadata={"description": "What a move gives."})
+
+    @validates_schema
+    def _check_place(self, data: dict[str, Any], **_more: Any) -> None:
+        has_place = "queue" in data or "priority" in data
+        if has_place != (data.get("verb") == "move"):
+            raise ValidationError("Give a queue, a priority, or both, with move alone.", "verb")
+        if data["filters"].get("stalled") and data.get("verb") != "cancel":
+            raise ValidationError("Stalled jobs run: they can be cancelled alone.", "verb")
 
 
 class Edit(Body):
