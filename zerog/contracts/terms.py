@@ -19,7 +19,7 @@ LOOK = 2_000
 """Heads that are compared for one page, at most; so a page may be empty and still not the last."""
 
 AT_ONCE = 200
-"""Places that are read at a time, at least."""
+"""Places that are read at a time, at least, where not all of them may match."""
 
 RARE = 1_000
 """Up to so many jobs are counted to choose the rarest of several terms."""
@@ -56,8 +56,9 @@ class TermDatastore(Datastore):
         """Return what ``find`` has to for a query with terms."""
         term, start, looked = self._rarest(query), query.start, 0
         heads, unreadable, last = list[Document](), list[str](), start
+        is_exact = query.terms == [term] and not query.rest
         while looked < LOOK:
-            size = min(LOOK - looked, max(AT_ONCE, query.limit + 1))
+            size = min(LOOK - looked, query.limit + 1 if is_exact else max(AT_ONCE, query.limit + 1))
             places = self.places(term, query, start, size)
             read = self.read_heads([key for _, key in places])
             for place in places:

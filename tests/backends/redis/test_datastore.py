@@ -122,7 +122,7 @@ def test_setup_lists_the_jobs_of_older_code_by_creation(name: str) -> None:
     server.ask(b, "ZREM", f"{prefix}index", f"queued\0{b}")
     server.ask(b, "ZADD", f"{prefix}index", 0, f"failed\0{b}")
     server.ask(c, "DEL", f"{prefix}d:{c}")
-    assert (listed("queued"), listed("failed")) == ([a], [])
+    assert (listed("failed"), listed("queued")) == ([], [a])
     assert listed() == [a, b], "it is noticed where it was"
     assert server.ask("a test", "ZCARD", f"{prefix}created") == 2
     assert listed("failed") == [b]
@@ -151,7 +151,6 @@ def test_setup_moves_scheduled_jobs_of_older_code(name: str) -> None:
 def test_scheduled_jobs_cost_the_list_of_queued_ones_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are scheduled and newer, and however many are queued."""
     datastore = RedisDatastore(shared("valkey").url())
-    monkeypatch.setattr("zerog.backends.redis.datastore.SORTED", 0)
     for number in range(90):
         status = "queued" if number < 30 else "scheduled"
         datastore.create(f"zerog_job_{number:02}", {"status": status, "createdAt": f"{number:02}", "n": number})
@@ -162,6 +161,10 @@ def test_scheduled_jobs_cost_the_list_of_queued_ones_nothing(monkeypatch: pytest
     assert [head["n"] for head in page.heads] == [29, 28, 27]
     assert len(read) == 4
     assert [head["n"] for head in datastore.find(FindQuery("scheduled", order="newest", limit=2)).heads] == [89, 88]
+    datastore.mutate("zerog_job_00", [Set("status", "running")])
+    read.clear()
+    assert [head["n"] for head in datastore.find(FindQuery("running", order="newest", limit=2)).heads] == [0]
+    assert read == ["zerog_job_00"], "one that runs is not searched for among those that wait"
     datastore.mutate("zerog_job_89", [Set("status", "queued")])
     assert datastore.find(FindQuery("queued", order="newest", limit=1)).heads[0]["n"] == 89
     datastore.close()

@@ -75,7 +75,7 @@ from zerog.support.clock import SYSTEM, Clock
 
 SORTED = 2_000
 """Jobs that wait or run, and aren't scheduled, are listed together by creation. If no more than this have the status in
-question, all of those are read instead, lest they are searched for among many others."""
+question, and more have another one, all of those are read instead, lest they are searched for among many others."""
 
 _OPEN = tuple(status for status in STATUSES if status not in TERMINAL)
 
@@ -186,7 +186,7 @@ class RedisDatastore(TermDatastore):
             return self.find_by_terms(query)
         index, limit, start = BY_TIME[query.time], query.limit, query.start
         group = CREATED.groups.get(query.status or "", query.status)
-        if index is CREATED and group != query.status and count(self.server, STATUS, query.status or "") <= SORTED:
+        if index is CREATED and group not in (None, query.status) and self._is_rare(query.status or "", str(group)):
             return self._sorted(query)
         found: dict[str, tuple[list[str], Document]] = {}
         unreadable: list[str] = []
@@ -302,6 +302,10 @@ class RedisDatastore(TermDatastore):
             except CorruptDocument:
                 heads.append((None, -1))
         return heads
+
+    def _is_rare(self, status: str, group: str) -> bool:
+        number = count(self.server, STATUS, status)
+        return number <= min(SORTED, count(self.server, CREATED, group) - number)
 
     def _sorted(self, query: FindQuery) -> Page:
         """Answer a query by creation for a status that few jobs have: by reading all of these."""
