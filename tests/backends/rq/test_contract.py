@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
 import fakeredis
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from packaging.requirements import Requirement
 
 import zerog
 from tests.backends.rq.queues import fake_queue, real_url
@@ -75,6 +77,16 @@ def test_a_list_of_rqs_own_is_no_queue() -> None:
     with pytest.raises(zerog.InvalidValue, match="names a list that RQ keeps"):
         app.submit(Plain, queue="default:intermediate")
     assert list(app.jobs()) == []
+
+
+def test_only_releases_whose_internals_are_known_are_installed() -> None:
+    """Its worker's classes are overridden in places that RQ doesn't promise to keep."""
+    wanted = [Requirement(each) for each in importlib.metadata.requires("zerog") or ()]
+    found = [each.specifier for each in wanted if each.name == "rq"]
+    assert found
+    for specifier in found:
+        assert specifier.contains(importlib.metadata.version("rq"))
+        assert not any(specifier.contains(version) for version in ("2.9", "3.1", "4.0"))
 
 
 class Plain(zerog.BaseJob):
