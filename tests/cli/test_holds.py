@@ -77,7 +77,7 @@ def held(app: zerog.App) -> list[list[str]]:
 
 
 def test_a_hold_is_seen_in_each_place_until_its_release(app: zerog.App) -> None:
-    with zerog.Worker(app):
+    with zerog.Worker(app, lease=12):  # its record is written every 4 s
         until(lambda: held(app) == [[]], 30, "the worker is there")
         run("types", "hold", "shop:app", "invoice", "--reason", "build 42 fails")
         until(lambda: held(app) == [["invoice"]], 30, "the worker leaves the type")
