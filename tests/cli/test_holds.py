@@ -102,3 +102,17 @@ def test_a_hold_is_seen_in_each_place_until_its_release(app: zerog.App) -> None:
         until(lambda: held(app) == [[]], 30, "its record has no hold")
         assert "held" not in run("types", "shop:app") + run("workers", "shop:app") + run("doctor", "shop:app")
         assert [job["attempts"] for job in app.jobs(status="succeeded")] == [1, 1]
+
+
+def test_a_type_that_the_app_lacks_is_held_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code may have it; a slip of the fingers is seen at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("ZEROG_URL", SQLITE)
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    Path("shop.py").write_text(CODE)
+    result = CliRunner().invoke(cli, ["types", "hold", "shop:app", "invioce"], catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (0, "Jobs of type invioce wait until it is released.\n")
+    assert result.stderr == "This app has no type invioce; it knows invoice, letter. Other workers may.\n"
+    assert CliRunner().invoke(cli, ["types", "hold", "shop:app", "invoice"]).stderr == ""
+    sys.modules.pop("shop", None)

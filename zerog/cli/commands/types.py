@@ -150,11 +150,15 @@ def hold(app: str, name: str, reason: str) -> None:
     \b
     Example: zerog types hold myapp:app word_count --reason "build 42 fails"
     """
-    types = load_shared(app).fleet.types
+    the_app = load_shared(app)
+    types = the_app.fleet.types
     if types.hold(name, reason, operator()):
         click.echo(flat(f"Jobs of type {name} wait until it is released."))
     else:
         click.echo(flat(f"{name} was held already {described(types.held().get(name))}."))
+    known = sorted(each["jobType"] for each in the_app.types())
+    if known and name not in known:
+        click.echo(flat(f"This app has no type {name}; it knows {', '.join(known)}. Other workers may."), err=True)
 
 
 @app_command()
