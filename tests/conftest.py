@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +30,23 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 HUNG = 1_800
 """Seconds after which a test that takes minutes counts as hung, on a machine that does much else, too."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Leave out a class by a mark on all of it before its tests are made: ten thousand cost every process seconds."""
+    made = yield
+    if not isinstance(made, pytest.Class) or made.obj is None:
+        return made
+    return [] if any(made.get_closest_marker(mark) for mark in left_out(collector.config)) else made
+
+
+def left_out(config: pytest.Config) -> list[str]:
+    """The marks whose tests ``-m`` excludes, whatever other marks they have."""
+    expression = config.option.markexpr
+    if "(" in expression or re.search(r"\bor\b", expression):
+        return []
+    return re.findall(r"\bnot (\w+)", expression)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,7 +30,7 @@ COMMANDS = sorted(
 )
 """Lines of a shell, and commands within a text."""
 
-LONG = {"own_adapter.md", "deadletters.md", "testing.md"}
+LONG = {"changing.md", "deadletters.md", "finding.md", "fleet.md", "own_adapter.md", "testing.md"}
 """Pages whose examples run a suite, or several workers."""
 
 

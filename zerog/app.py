@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from weakref import WeakSet
 
 from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.exceptions import ConfigurationError
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 else:
     J = TypeVar("J", bound=BaseJob)
 
+APPS: WeakSet[App] = WeakSet()
+"""The apps of this process: the aids for tests keep jobs from all but one of them."""
+
 
 class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
     """One application's jobs.
@@ -83,6 +87,7 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
         """The workers and queues of this app: list, drain, pause."""
         name = f"app-{os.getpid()}"
         self._reconciler = Reconciler(self.engine, name, clock, INTERVAL, self.registry.kept, self._on_discard)
+        APPS.add(self)
 
     @property
     def datastore(self) -> Any:

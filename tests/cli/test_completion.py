@@ -6,18 +6,20 @@ import shutil
 import subprocess
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.builders import Shop, without_app, zerog_command
 from tests.cli.conftest import Zerog
 from tests.marks import wide
 from tests.servers import missing
+from zerog.cli.root import cli
 
 PLAIN = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
 """Shells, and how each leaves the user's own settings alone."""
 
 ASK = {
     "bash": """
-source <(zerog completion bash)
+source "{script}"
 COMP_WORDS=({words})
 COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
 _zerog_completion zerog
@@ -26,7 +28,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     # A shell without a terminal has no widgets; this prints what they would offer.
     "zsh": """
 autoload -Uz compinit && compinit -u -D
-eval "$(zerog completion zsh)"
+source "{script}"
 _describe() {{ print -rl -- ${{${{(P)3}}%%:*}} }}
 compadd() {{ print -rl -- ${{(P)@[-1]}} }}
 words=({words})
@@ -34,7 +36,7 @@ CURRENT=${{#words}}
 $_comps[zerog]
 """,
     "fish": """
-zerog completion fish | source
+source "{script}"
 complete -C {line} | string split -f1 \\t
 """,
 }
@@ -44,8 +46,10 @@ def offered(shell: str, shop: Shop, *words: str, **environment: str) -> set[str]
     """What a shell offers for the last word."""
     quoted = " ".join(f"'{word}'" for word in ("zerog", *words))
     line = f"'{' '.join(('zerog', *words))}'"
+    script = shop.folder / f"completion.{shell}"
+    script.write_text(CliRunner().invoke(cli, ["completion", shell]).stdout)
     asked = subprocess.run(
-        [shell, *PLAIN[shell], "-c", ASK[shell].format(words=quoted, line=line)],
+        [shell, *PLAIN[shell], "-c", ASK[shell].format(words=quoted, line=line, script=script)],
         capture_output=True,
         text=True,
         timeout=60,

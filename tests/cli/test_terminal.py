@@ -25,7 +25,7 @@ def words_of(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [80, *wide(120)])
-@pytest.mark.parametrize("command", ["doctor", "jobs show", "types", "workers", "queues", "reconcile", "setup"])
+@pytest.mark.parametrize("command", ["doctor", "jobs show", *wide("types", "workers", "queues", "reconcile", "setup")])
 def test_lines_are_broken_between_words(shop: Shop, command: str, columns: int) -> None:
     """No line is longer than the terminal, and the words are those that a pipe gets, none cut or left out."""
     uuid = shop.ended(500)
@@ -59,7 +59,7 @@ def test_the_all_clear_is_two_words(shop: Shop) -> None:
     assert plain(in_terminal(shop.folder, 80, "doctor", "myapp:app")[-1]) == "All well."
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, *wide(120)])
 def test_an_error_is_broken_between_words(shop: Shop, columns: int) -> None:
     """On a terminal; in a pipe it is one line."""
     for called in (("jobs", "show", "myapp:app", "1234"), ("submit", "myapp:app", "word_counts", "path=a.txt")):

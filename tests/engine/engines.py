@@ -134,8 +134,8 @@ KINDS = {
     "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
     "redis": Kind(_redis, frozenset(MERGED)),
-    "postgres": Kind(_postgres, frozenset(MERGED)),
-    "redis-looking": Kind(_looking, PUT_BACK.union(MERGED)),
+    "postgres": Kind(_postgres, frozenset(MERGED), is_wide=True),
+    "redis-looking": Kind(_looking, PUT_BACK.union(MERGED), is_wide=True),
 }
 
 

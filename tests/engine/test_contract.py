@@ -81,12 +81,19 @@ class TestMemory(EngineContract):
 
 
 class TestSqliteShared(SqliteDamage):
+    sampling = 10
+
     @pytest.fixture
     def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:
         datastore = SqliteDatastore(tmp_path / "jobs.db", synchronous="normal")
         engine = SqliteEngine(datastore, SqliteQueue(tmp_path / "jobs.db", clock=clock, file=datastore.file), clock)
         yield engine
         engine.close()
+
+
+@pytest.mark.wide
+class TestSqliteWithEveryDamage(TestSqliteShared):
+    sampling = 1
 
 
 @pytest.mark.wide
@@ -109,6 +116,7 @@ class TwoVerbs(MemoryDatastore):
     mutate = MemoryDatastore.__mro__[1].mutate
 
 
+@pytest.mark.wide
 class TestTwoVerbs(EngineContract):
     sampling = 10
 
@@ -120,13 +128,18 @@ class TestTwoVerbs(EngineContract):
 class TestChaos(EngineContract):
     """Over a queue that loses, repeats, delays and reorders; the suite leaves out what needs a good queue."""
 
-    sampling = 10
+    sampling = 40
     lossless = False
 
     @pytest.fixture
     def engine(self, clock: ManualClock, request: pytest.FixtureRequest) -> Engine:
         seed = zlib.crc32(request.node.name.encode())
         return Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock)
+
+
+@pytest.mark.wide
+class TestChaosWithMoreDamages(TestChaos):
+    sampling = 10
 
 
 class RedisRules(EngineContract):
@@ -213,6 +226,7 @@ class TestRedisHere(EngineContract):
         return RedisEngine(datastore, RedisQueue(datastore.server), clock)
 
 
+@pytest.mark.wide
 class TestRq(EngineContract):
     """Documents and RQ queues on one real server."""
 

@@ -55,8 +55,8 @@ def _couchbase(folder: Path) -> zerog.App:
     return zerog.App(datastore=couchbase_servers.url_for(folder), queue="memory://")
 
 
-ADAPTERS: list[Any] = [_memory, _sqlite, _redis, _postgres, _mongomock, *wide(_two_files, _rq, _mongodb, _couchbase)]
-"""Functions that make an app of a folder: on an adapter of each kind, and on the others with ``-m wide``."""
+ADAPTERS: list[Any] = [_memory, _sqlite, _redis, _mongomock, *wide(_postgres, _two_files, _rq, _mongodb, _couchbase)]
+"""Functions that make an app of a folder: on those that are quick, and on the others with ``-m wide``."""
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__[1:])

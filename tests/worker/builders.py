@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import zerog
+from tests.processes import stretched
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.run import Run
@@ -76,6 +77,11 @@ def raising(error: BaseException) -> Body:
         raise error
 
     return run
+
+
+def short_lease() -> float:
+    """A lease that ends soon, and not while a worker that is cut off waits for its turn on a busy machine."""
+    return min(stretched(0.6), 5.0)
 
 
 class Running:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.worker.worker_fixtures import EXECUTORS, Bed, as_async
 
-OF_EACH = {("thread", False), ("async", True), ("process", False)}
-"""What the default run has: every executor, plain and asynchronous code."""
+OF_EACH = {("thread", False), ("async", True)}
+"""What the default run has: plain and asynchronous code, each where it runs at home; processes take long to start."""
 
 KINDS = [
     pytest.param(kind, marks=() if kind in OF_EACH else pytest.mark.wide)

@@ -10,7 +10,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.builders import Running
+from tests.worker.builders import Running, short_lease
 from zerog.contracts.datastore import RunGuard
 from zerog.records.keys import worker_key
 from zerog.worker import fetcher
@@ -149,7 +149,7 @@ def test_short_jobs_behind_a_long_one_are_given_back(app: zerog.App, tmp_path: P
 
 def test_a_record_lists_what_its_worker_holds(app: zerog.App) -> None:
     """The nonce of a run is in it from before the claim until the end was stored."""
-    with Running(app, lease=0.6) as running:
+    with Running(app, lease=short_lease()) as running:
         slow = app.submit("slow").uuid
         assert Slow.began.acquire(timeout=20)
         nonce = app.engine.read(slow)[0]["owner"]["nonce"]

@@ -11,7 +11,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.builders import Running
+from tests.worker.builders import Running, short_lease
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.transitions import WorkerIdentity
@@ -76,7 +76,7 @@ def test_outages_that_a_worker_outlives_are_not_counted(store: MemoryDatastore) 
     app = app_on(line, MemoryQueue())
     uuid = app.submit("long").uuid
     key = f"zerog_job_{uuid}"
-    with Running(app, lease=0.6) as running:
+    with Running(app, lease=short_lease()) as running:
         for _ in range(3):
             began = until(lambda: store.read(key)["status"] == "running" and store.read(key)["startedAt"])
             session = running.worker._session
@@ -96,7 +96,7 @@ def test_a_worker_that_was_rescued_from_takes_back_the_loss(store: MemoryDatasto
     uuid = app.submit("long").uuid
     key = f"zerog_job_{uuid}"
     reconciler = Reconciler(app.engine, "other")
-    with Running(cut_off, lease=0.6, queues=["default"]):
+    with Running(cut_off, lease=short_lease(), queues=["default"]):
         until(lambda: store.read(key)["status"] == "running")
         with line.cut():
             until(lambda: uuid in reconciler.sweep().rescued)

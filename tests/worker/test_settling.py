@@ -11,7 +11,7 @@ import pytest
 
 import zerog
 from tests.processes import until
-from tests.worker.builders import Running
+from tests.worker.builders import Running, short_lease
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.contracts.datastore import RunGuard
@@ -62,7 +62,7 @@ def others_run(app: zerog.App) -> None:
 
 def test_a_document_that_was_set_back_holds_up_no_worker_and_runs_again(app: zerog.App) -> None:
     """A restored copy knows fewer writes of the run than the run has made: its end is no part of that copy."""
-    with Running(app, lease=0.6):
+    with Running(app, lease=short_lease()):
         job = app.submit("held")
         assert Held.began.wait(20)
         copy = app.datastore.read(key_of(job)) or {}

@@ -18,7 +18,7 @@ import pytest
 import zerog
 from tests.forks import in_a_fork
 from tests.processes import alive, until
-from tests.worker.builders import Body, Running
+from tests.worker.builders import Body, Running, short_lease
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settled
 from zerog.exceptions import DatastoreUnavailable
@@ -191,7 +191,7 @@ def test_what_was_claimed_ahead_does_not_begin_after_the_lease_was_lost(
     add(app, slow, "slow")
     app.register(type("Quick", (zerog.BaseJob,), {"JOB_TYPE": "quick", "run": lambda job: ran.append(job.uuid)}))
     quick = [app.submit("quick").uuid for _ in range(3)]
-    with Running(app, lease=0.6, grace=0.1):
+    with Running(app, lease=short_lease(), grace=0.1):
         assert began.wait(20)
         until(lambda: all(app.progress(uuid)["status"] == "running" for uuid in quick))
         away.set()

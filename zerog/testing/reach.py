@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from zerog.app import App
+from zerog.app import APPS, App
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.urls import open_engine
 from zerog.exceptions import ConfigurationError
@@ -45,9 +44,8 @@ def only(app: App) -> Iterator[None]:
 
 
 def _others(app: App) -> list[App]:
-    """Return the apps of this process that have another engine, in the order in which they were made."""
-    apps = [each for each in gc.get_objects() if issubclass(type(each), App) and "engine" in each.__dict__]
-    return [each for each in apps if each.engine is not app.engine and _guarded(each.engine) is not each.engine]
+    """Return the apps of this process that have another engine."""
+    return [each for each in APPS if each.engine is not app.engine and _guarded(each.engine) is not each.engine]
 
 
 def _guarded(engine: Any) -> Any:

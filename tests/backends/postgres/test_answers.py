@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.backends.postgres.servers import recycled, shared
+from tests.marks import wide
 from tests.processes import until
 from zerog.backends.postgres.datastore import PostgresDatastore
 from zerog.backends.postgres.engine import PostgresEngine
@@ -86,7 +87,7 @@ def live(engine: PostgresEngine) -> None:
     assert set(runs) == {document["uuid"] for document in documents}
 
 
-@pytest.mark.parametrize("how", ["lost", "late", "down"])
+@pytest.mark.parametrize("how", ["late", *wide("lost", "down")])
 def test_every_write(how: str) -> None:
     """No job is lost, and no end is stored twice, whichever write it is."""
     number, has_acted = 0, True

@@ -37,9 +37,10 @@ class TestPostgres(DatastoreContract):
         datastore.server.write(statement, {"key": key}, "a test")
 
 
-def test_model() -> None:
+@pytest.mark.parametrize("examples", [3, *wide(20)])
+def test_model(examples: int) -> None:
     """Random sequences of calls, each answer compared with a model's."""
-    explore(lambda: PostgresDatastore(recycled()), 20)
+    explore(lambda: PostgresDatastore(recycled()), examples)
 
 
 @pytest.mark.parametrize("name", wide("16", "18"))

@@ -55,6 +55,7 @@ def url(request: pytest.FixtureRequest) -> str:
     return recycled(request.param)
 
 
+@pytest.mark.wide
 class TestPostgres(Damage):
     @pytest.fixture
     def engine(self, url: str, clock: ManualClock) -> Iterator[Engine]:

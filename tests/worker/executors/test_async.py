@@ -16,7 +16,7 @@ import pytest
 import zerog
 from tests.processes import until
 from tests.worker.blocking_job import Gate, add, burst, document
-from tests.worker.builders import Running
+from tests.worker.builders import Running, short_lease
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.exceptions import ClaimLost
 from zerog.worker.executors.pool import DaemonThreadPool
@@ -131,7 +131,7 @@ def test_a_lost_lease_stops_tasks_that_only_wait(app: zerog.App, store: Gate) ->
             cancelled.set()
 
     uuid = add(app, run)
-    with Running(app, executor="async", lease=0.6):
+    with Running(app, executor="async", lease=short_lease()):
         assert began.wait(20)
         store.off = True
         assert cancelled.wait(20)
