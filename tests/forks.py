@@ -10,6 +10,8 @@ import traceback
 import warnings
 from collections.abc import Callable
 
+from tests.processes import stretched
+
 
 def in_a_fork(live: Callable[[], object], seconds: float = 30.0) -> int:
     """Call ``live`` in a fork of this process; return its exit code, or minus the signal that ended it.
@@ -32,7 +34,7 @@ def in_a_fork(live: Callable[[], object], seconds: float = 30.0) -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + stretched(seconds)
     while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)

@@ -18,6 +18,13 @@ from zerog.records.job import STATUSES
 ROOT = Path(__file__).parents[2]
 
 
+class WorkerProcess(subprocess.Popen[bytes]):
+    """A worker whose end is awaited for as long as a busy machine makes it last."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        return super().wait(None if timeout is None else stretched(timeout))
+
+
 class Workers:
     """Worker processes that are started, killed and ended by this test, each by its pid. Use as ``with``."""
 
@@ -62,7 +69,7 @@ class Workers:
         module = self._module if code is None else code.stem
         command = [sys.executable, "-m", "zerog", "worker", f"{module}:app", *self._options, *options]
         with self.log.open("ab") as log:
-            worker = subprocess.Popen(
+            worker = WorkerProcess(
                 command,
                 cwd=ROOT if code is None else code.parent,
                 env={**self._environment(), "PYTHONPATH": str(ROOT), **(environment or {})},

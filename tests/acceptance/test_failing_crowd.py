@@ -12,6 +12,7 @@ import pytest
 
 import zerog
 from tests.acceptance.audit import Audit
+from tests.processes import stretched
 from zerog.contracts.datastore import FindQuery
 
 JOBS = 1_000
@@ -43,7 +44,7 @@ def run_all(app: zerog.App, job_type: str, ended: str) -> list[dict[str, Any]]:
     worker = zerog.Worker(app, concurrency=8)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + stretched(60)
     while len(app.datastore.find(FindQuery(status=ended, limit=JOBS)).heads) < JOBS and time.monotonic() < deadline:
         time.sleep(0.05)  # the pace of polling
     worker.stop()

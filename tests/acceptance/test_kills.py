@@ -24,8 +24,11 @@ def check(plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    [Plan(2_000, 20, ("thread", "thread")), *wide(Plan(600, 6, ("process", "process")))],
-    ids=["thread", "process"],
+    [
+        Plan(600, 6, ("thread", "thread")),
+        *wide(Plan(2_000, 20, ("thread", "thread")), Plan(600, 6, ("process", "process"))),
+    ],
+    ids=["thread", "thread-longer", "process"],
 )
 def test_killed_workers_lose_nothing(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two workers, one of which is killed again and again."""

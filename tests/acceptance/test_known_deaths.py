@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.harness import Workers
+from tests.marks import wide
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="needs Linux")
 
@@ -17,7 +18,7 @@ OPTIONS = ("--lease", "600", "--grace", "1")
 STEPS = {"steps": 100, "seconds": 0.03}
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", *wide("process")])
 def test_the_jobs_of_a_killed_worker_run_again_at_once(executor: str, tmp_path: Path) -> None:
     """They count as lost, once; the jobs of a worker that lives stay where they are."""
     with Workers(tmp_path, *OPTIONS, "--executor", executor, "--concurrency", "2") as w:

@@ -47,7 +47,7 @@ def ended(folder: Path, job_type: str, do: str, *options: str, module: str = "te
         return job
 
 
-@pytest.mark.parametrize("job_type", ["soft", "soft_coroutine"])
+@pytest.mark.parametrize("job_type", ["soft", *wide("soft_coroutine")])
 @pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
 def test_a_soft_limit_in_a_process_interrupts_whatever_blocks(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process")
@@ -97,7 +97,7 @@ def test_a_soft_limit_without_a_process(job_type: str, do: str, executor: str, t
     assert LIMIT <= seconds(job) < stretched(LIMIT + LATE)
 
 
-@pytest.mark.parametrize("job_type", ["hard", "hard_coroutine"])
+@pytest.mark.parametrize("job_type", ["hard", *wide("hard_coroutine")])
 @pytest.mark.parametrize("do", ["sleep", *wide("compute", "children", "deaf", "stubborn")])
 def test_a_hard_limit_kills_a_process_whatever_it_does(job_type: str, do: str, tmp_path: Path) -> None:
     job = ended(tmp_path, job_type, do, "--executor", "process", module="tests.acceptance.limited_hard")
@@ -131,7 +131,7 @@ def cancelled(folder: Path, job_type: str, do: str, *options: str) -> tuple[Any,
         return job, took
 
 
-@pytest.mark.parametrize("job_type", ["plain", "coroutine"])
+@pytest.mark.parametrize("job_type", ["plain", *wide("coroutine")])
 @pytest.mark.parametrize("do", ["sleep", *wide("children", "deaf", "tick", "write")])
 def test_a_cancelled_process_is_interrupted_at_once(job_type: str, do: str, tmp_path: Path) -> None:
     """Whether or not it ever writes; what it had started ends with it."""

@@ -15,7 +15,7 @@ from tests.worker.worker_fixtures import EXECUTORS
 MODULE = "tests.acceptance.misbehaving_jobs"
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", ["thread", *wide(*(name for name in EXECUTORS if name != "thread"))])
 def test_the_command_ends_with_0_after_its_share(executor: str, tmp_path: Path) -> None:
     """What is left waits as it did, for the next one."""
     with Workers(tmp_path, "--executor", executor, "--max-jobs", "3", "--concurrency", "2", module=MODULE) as w:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.harness import Workers
 from tests.backends.redis.servers import started
+from tests.processes import stretched
 from zerog.records.job import TERMINAL
 
 LEASE = 5
@@ -67,7 +68,7 @@ def loaded(w: Workers, pace: float) -> Iterator[Callable[[float], None]]:
         w.start("--concurrency", "8", "--lease", str(LEASE))
 
     def load(seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + stretched(seconds)
         while time.monotonic() < deadline:
             w.app.submit("steps", {"steps": 10, "seconds": 0.1})
             time.sleep(pace)  # the load under test

@@ -13,7 +13,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import ROOT, Workers
-from tests.processes import alive
+from tests.processes import alive, stretched
 
 
 def worker_pids(w: Workers) -> list[int]:
@@ -104,7 +104,7 @@ def test_workers_that_are_still_starting_end_well(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\nopen('starting', 'w').close()\ntime.sleep(100)\n")
     command = [sys.executable, "-m", "zerog", "worker", "slow:app", "--processes", "2"]
     with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as supervisor:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + stretched(30)
         while not (tmp_path / "starting").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -103,7 +103,8 @@ def test_a_killed_child_is_noticed_at_once(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("how", "named"), [("exit", "exit code 7"), ("kill", "SIGKILL"), ("segfault", "SIGSEGV"), ("abort", "SIGABRT")]
+    ("how", "named"),
+    [("exit", "exit code 7"), ("kill", "SIGKILL"), *wide(("segfault", "SIGSEGV"), ("abort", "SIGABRT"))],
 )
 def test_a_job_that_kills_its_process_ends(how: str, named: str, tmp_path: Path) -> None:
     """A poison job fails after three runs with a reason that names what happened; other jobs aren't affected."""

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.builders import Shop, without_app
+from tests.processes import stretched
 from zerog.cli.root import cli
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
@@ -167,7 +168,7 @@ def worker(shop: Shop) -> Iterator[None]:
 
 def is_at_work(process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a command that runs for ever prints that it does something."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + stretched(30)
     while process.poll() is None and time.monotonic() < deadline:
         if re.search("runs|queue again|Serving", log.read_text()):
             return

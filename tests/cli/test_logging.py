@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.builders import zerog_command
+from tests.marks import wide
 
 APP = """
 import logging, logging.config
@@ -53,8 +54,14 @@ def test_the_application_decides_without_options(tmp_path: Path) -> None:
     assert sum("finished: succeeded" in line for line in written) == 1
 
 
-@pytest.mark.parametrize("option", [["--log-level", "INFO"], ["--log-format", "json"]])
-@pytest.mark.parametrize("configuration", [BASIC, DICT])
+@pytest.mark.parametrize(
+    ("option", "configuration"),
+    [
+        (["--log-level", "INFO"], DICT),
+        (["--log-format", "json"], BASIC),
+        *wide((["--log-level", "INFO"], BASIC), (["--log-format", "json"], DICT)),
+    ],
+)
 def test_an_option_beats_the_application_and_says_so(tmp_path: Path, option: list[str], configuration: str) -> None:
     """Each line is written once; the first one names what has no effect."""
     _, *written = lines(tmp_path, configuration, *option)

@@ -16,6 +16,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 import zerog
+from tests.processes import stretched
 from tests.servers import missing
 from zerog.engine.transitions import WorkerIdentity
 from zerog.testing.clock import ManualClock
@@ -98,7 +99,7 @@ class Processes:
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """Wait for a condition; fail, with the processes' output, if it isn't true in time."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + stretched(seconds)
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what}: not within {seconds} s\n{self.log.read_text()[-4000:]}")

@@ -15,6 +15,7 @@ import zerog
 from tests.examples import pictures
 from tests.examples.servers import COMMANDS, Processes, Silent, away, chromium, stalled_job
 from tests.hostile import TEXTS
+from tests.processes import stretched
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -96,7 +97,7 @@ def test_the_bar_grows_and_the_result_is_shown(page: Page, site: Site) -> None:
     pictures.submit(page, pictures.ROWS, pace=0.8)
     see(page, "running")
     seen = [(share(page), page.locator("#history li").count())]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + stretched(30)
     while seen[-1] != (1.0, 5) and time.monotonic() < deadline:
         now = (share(page), page.locator("#history li").count())
         if now != seen[-1]:

@@ -18,6 +18,7 @@ import pytest
 import zerog
 from tests.acceptance.harness import Workers
 from tests.acceptance.test_supervisor import worker_pids
+from tests.processes import stretched
 from zerog.exceptions import ConfigurationError
 from zerog.testing.clock import ManualClock
 from zerog.worker.health import HealthReporter, from_environment
@@ -53,7 +54,7 @@ class Systemd:
 
     def until(self, line: str, seconds: float = 20.0) -> None:
         """Listen until a line with that beginning has arrived."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + stretched(seconds)
         while not any(each.startswith(line) for _, _, each in self.received):
             left = deadline - time.monotonic()
             assert left > 0, f"no {line} within {seconds} s; received {self.received}"

@@ -16,6 +16,7 @@ import redis
 
 import zerog
 from tests.backends.rq.queues import raw_client, real_url
+from tests.processes import stretched
 from zerog.records.job import TERMINAL
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +89,7 @@ class Site:
 
     def until(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         """Return what ``condition`` answers once it is true; fail with the workers' output."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + stretched(seconds)
         while not (answer := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()[-6000:]}")
@@ -118,7 +119,7 @@ class Site:
         if "rq.cli" in process.args:  # type: ignore[operator]
             self.until(lambda: self.app.count(status="running").number or self._a_worker_waits())
         process.terminate()
-        return process.wait(20)
+        return process.wait(stretched(20))
 
     def _a_worker_waits(self) -> bool:
         own = self.redis.client_info()["db"]
@@ -127,13 +128,13 @@ class Site:
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Send SIGKILL."""
         process.kill()
-        process.wait(10)
+        process.wait(stretched(10))
 
     def close(self) -> None:
         for process in self._running:
             if process.poll() is None:
                 process.kill()
-            process.wait(10)
+            process.wait(stretched(10))
         for _, pid, parent in self.written():
             if int(parent) in {process.pid for process in self._running}:
                 try:  # a fork of a killed worker continues alone
