@@ -21,6 +21,9 @@ from tests.processes import until
 WITHIN = 30.0
 """Seconds within which a server must answer."""
 
+PATIENCE = 30
+"""Seconds for an answer in URLs of shared servers: on a busy machine one is late, and no test of them is about that."""
+
 ATTEMPTS = 3
 """How many ports are tried: between looking for a free one and using it, another process may take it."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from tests.servers import Server, missing
+from tests.servers import PATIENCE, Server, missing
 from zerog.backends.beanstalkd.queue import BeanstalkdQueue
 from zerog.backends.beanstalkd.server import BeanstalkdServer, Connection
 from zerog.support.clock import Clock
@@ -86,7 +86,7 @@ def shared() -> Path:
 
 def fresh_url() -> str:
     """The URL of the shared server, with a new prefix."""
-    return url_at(int((shared() / "port").read_text()))
+    return url_at(int((shared() / "port").read_text()), timeout=PATIENCE)
 
 
 def url_for(folder: Path) -> str:

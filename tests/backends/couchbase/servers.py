@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.servers import at_exit
+from tests.servers import PATIENCE, at_exit
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
 REAL_VARIABLE = "ZEROG_TEST_COUCHBASE"
@@ -108,5 +108,5 @@ def url_for(folder: Path) -> str:
     """A URL that belongs to a folder: the same documents on every call, from another process too."""
     file = folder / "couchbase.url"
     if not file.exists():
-        file.write_text(fresh_url())
+        file.write_text(fresh_url(timeout=PATIENCE))
     return file.read_text()

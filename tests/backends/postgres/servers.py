@@ -16,7 +16,7 @@ import psycopg
 
 from tests.marks import wide
 from tests.processes import until
-from tests.servers import WITHIN, Server, missing
+from tests.servers import PATIENCE, WITHIN, Server, missing
 
 PORT_VARIABLE = "ZEROG_TEST_POSTGRES_PORT"
 """Where the shared server listens, for programs that tests start."""
@@ -205,7 +205,7 @@ def recycled(name: str = "debian") -> str:
         there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.zerog_queue",)).fetchone()
         for table in ("documents", "history", "queue") if there and there[0] else ():
             connection.execute(f"DELETE FROM {schema}.zerog_{table}".encode())
-    return server.url(schema)
+    return server.url(schema, timeout=PATIENCE)
 
 
 def url_for(folder: Path) -> str:
@@ -216,5 +216,6 @@ def url_for(folder: Path) -> str:
     file = folder / "postgres.url"
     if not file.exists():
         port = os.environ.get(PORT_VARIABLE) or shared().port
-        file.write_text(f"postgresql://{LOGIN}@127.0.0.1:{port}/postgres?schema={new_schema()}")
+        options = f"schema={new_schema()}&timeout={PATIENCE}"
+        file.write_text(f"postgresql://{LOGIN}@127.0.0.1:{port}/postgres?{options}")
     return file.read_text()

@@ -14,7 +14,7 @@ import pytest
 from redis.connection import ConnectionPool
 
 from tests.marks import wide
-from tests.servers import Server, missing
+from tests.servers import PATIENCE, Server, missing
 from zerog.backends.redis.server import RedisServer
 from zerog.support.clock import SYSTEM, Clock
 
@@ -124,5 +124,6 @@ def url_for(folder: Path) -> str:
     file = folder / "redis.url"
     if not file.exists():
         port = os.environ.get(PORT_VARIABLE) or shared("valkey").port
-        file.write_text(f"redis://127.0.0.1:{port}/0?prefix=test{os.getpid()}-{next(_numbers)}")
+        options = f"prefix=test{os.getpid()}-{next(_numbers)}&timeout={PATIENCE}"
+        file.write_text(f"redis://127.0.0.1:{port}/0?{options}")
     return file.read_text()
