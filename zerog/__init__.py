@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zerog.exceptions import InvalidValue as InvalidValue
     from zerog.exceptions import JobNotFound as JobNotFound
     from zerog.exceptions import JobStateError as JobStateError
+    from zerog.exceptions import Paused as Paused
     from zerog.exceptions import QueueError as QueueError
     from zerog.exceptions import ScheduleNotFound as ScheduleNotFound
     from zerog.exceptions import SchemaTooNew as SchemaTooNew
@@ -71,6 +72,7 @@ _MODULES = {
         "InvalidValue",
         "JobNotFound",
         "JobStateError",
+        "Paused",
         "QueueError",
         "ScheduleNotFound",
         "SchemaTooNew",

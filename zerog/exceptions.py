@@ -30,6 +30,7 @@
     RunInterrupted (BaseException)  stops a run; ``except Exception`` can't hide it
     ├── ClaimLost                   another run owns the job now: write nothing, return
     ├── Cancelled                   an operator asked this run to stop
+    ├── Paused                      an operator paused the job: it goes on in a later run
     └── SoftTimeout                 the run took longer than its SOFT_TIMEOUT
 """
 
@@ -142,6 +143,10 @@ class ClaimLost(RunInterrupted):
 
 class Cancelled(RunInterrupted):
     """The job was cancelled; the run should clean up and return."""
+
+
+class Paused(RunInterrupted):
+    """The job was paused; the run should return, and a later one goes on from the state that is stored."""
 
 
 class SoftTimeout(RunInterrupted):

@@ -158,7 +158,7 @@ DISORDERS = [
     Disorder(owner_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
     Disorder(text_torn, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
     Disorder(time_makes_no_sense, "documents make no sense", True, "zerog jobs rm myapp:app --damaged"),
-    Disorder(not_stopped, "cancelled and their owner does not stop them", True, "zerog reconcile"),
+    Disorder(not_stopped, "cancelled or paused and their owner does not stop them", True, "zerog reconcile"),
     Disorder(stalled, "written nothing for longer than their STALLED_AFTER", True, "zerog jobs cancel"),
     Disorder(queue_unserved, "1 job waits on queue slow, which no worker serves", True, "zerog worker"),
     Disorder(no_worker_alive, "no worker is alive", True, "zerog worker"),

@@ -16,13 +16,13 @@ from zerog.engine.engine import Engine, Unsuitable
 from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.operator import Change
 from zerog.engine.run import Run
-from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, waiting
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, is_to_pause, waiting
 from zerog.exceptions import Cancelled
 from zerog.maintenance.losses import take_back
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.attrs import Term
 from zerog.records.fields import NEW
-from zerog.records.job import TERMINAL, Document, make_key, new_document, new_uuid
+from zerog.records.job import PAUSED, TERMINAL, Document, make_key, new_document, new_uuid
 from zerog.records.operations import Add, Append, Put, Set, apply
 from zerog.records.unique import unique_lock
 from zerog.support import failpoints
@@ -81,6 +81,7 @@ class Lives:
         self.engine.put_again_all([self.leave_pending()], "its writer did not")
         self.enqueue()
         self.be_unique()
+        self.be_paused()
         self.be_refused()
 
     def submit(self, number: int, delay: float = 0, **fields: Any) -> str:
@@ -114,6 +115,20 @@ class Lives:
         self.engine.submit_unique([again], replace=lambda _head, _index: [Set("replaced", True)])
         self.engine.cancel(uuid)
         self.discard(uuid)
+
+    def be_paused(self) -> None:
+        """Pause a job that waits and one that runs, which is given back; and let both go on."""
+        running, waiting = self.submit(11), self.submit(12, delay=50.0)
+        claims = self.engine.claim(6, FIRST, accept)
+        for uuid in (waiting, running):
+            self.engine.pause(uuid, "the disk is full", "ann")
+        for claim in claims:
+            if claim.uuid == running:
+                self.settle(Settlement(claim, "release", 1))
+            else:
+                self.finish(claim)
+        for uuid in (waiting, running):
+            self.engine.resume(uuid)
 
     def be_refused(self) -> None:
         """Have a job refused whose kind no earlier life has listed, with all others that wait."""
@@ -175,11 +190,14 @@ class Lives:
 
 
 def recover(engine: Engine, clock: ManualClock, worker: WorkerIdentity = SECOND) -> None:
-    """Run a healthy worker and its reconciler until nothing waits or runs any more."""
+    """Run a healthy worker and its reconciler until nothing waits or runs any more; what is paused is let go on."""
     lives = Lives(engine)
     reconciler = Reconciler(engine, worker.name, clock)
     for _ in range(20):
         reconciler.sweep()
+        for head in enqueued(engine):
+            if head["status"] == PAUSED or is_to_pause(head):
+                engine.resume(head["uuid"])
         for claim in engine.claim(50, worker, accept):
             lives.finish(claim)
         clock.advance(20)

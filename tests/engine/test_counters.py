@@ -198,6 +198,13 @@ def dropped_new(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.new()), lambda document: document["status"] == "new"
 
 
+def dropped_paused(place: Place) -> tuple[str, Recorded]:
+    uuid = place.submit()
+    place.engine.pause(uuid)
+    assert place.claim(BOB) == []
+    return uuid, lambda document: document["status"] == "paused"
+
+
 def dropped_running(place: Place) -> tuple[str, Recorded]:
     return place.deliver(place.claimed().uuid), lambda document: document["owner"]["worker"] == "alice"
 
@@ -286,6 +293,7 @@ ROWS = {
     "dropped.unreadable": Row(dropped_unreadable),
     "dropped.moved": Row(dropped_moved),
     "dropped.new": Row(dropped_new),
+    "dropped.paused": Row(dropped_paused),
     "dropped.running": Row(dropped_running),
     "dropped.succeeded": Row(dropped_succeeded),
     "dropped.failed": Row(dropped_failed),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zerog.engine.decision import EARLY, LONGEST_EARLY, Drop, EndCancelled, Later, Run, decide
+from zerog.engine.decision import EARLY, LONGEST_EARLY, Drop, Later, Run, Stop, decide
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import NEW
 from zerog.records.job import RUNNING, TERMINAL, WAITING, new_document
@@ -32,7 +32,7 @@ def test_what_does_not_wait_is_dropped(status: str) -> None:
 
 @pytest.mark.parametrize("status", WAITING)
 def test_what_was_cancelled_ends_even_before_its_time(status: str) -> None:
-    assert decide(head(status=status, cancelRequested=NOW, notBefore=text_after(NOW, 100)), NOW) == EndCancelled()
+    assert decide(head(status=status, cancelRequested=NOW, notBefore=text_after(NOW, 100)), NOW) == Stop()
 
 
 @pytest.mark.parametrize(

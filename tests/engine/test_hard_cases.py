@@ -9,7 +9,7 @@ import pytest
 from tests.engine.faulty_datastore import ALICE, Unruly, claim, document, plan, submit
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.contracts.datastore import RunGuard
-from zerog.engine import transitions
+from zerog.engine import takeovers, transitions
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Settlement
 from zerog.exceptions import AmbiguousWrite, DatastoreUnavailable, QueueUnavailable, TooManyCollisions
@@ -279,7 +279,7 @@ def test_a_run_whose_time_was_over(engine: Engine, cancelled: bool, again_after:
     if cancelled:
         engine.cancel(uuid)
     record = transitions.error_record("2026-01-01", 500, "too long")
-    assert engine.revoke_run(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, again_after))
+    assert engine.revoke_run(uuid, mine.run, lambda head, now: takeovers.overrun(head, record, now, 10, again_after))
     assert (engine.read(uuid)[0]["status"], engine.read(uuid)[0]["errorCount"]) == (status, 1)
 
 
@@ -289,7 +289,7 @@ def test_a_run_whose_document_is_gone_is_not_revoked(engine: Engine) -> None:
     [mine] = claim(engine)
     engine.datastore.delete(make_key(uuid))
     record = transitions.error_record("2026-01-01", 500, "too long")
-    assert not engine.revoke_run(uuid, mine.run, lambda head, now: transitions.overrun(head, record, now, 10, None))
+    assert not engine.revoke_run(uuid, mine.run, lambda head, now: takeovers.overrun(head, record, now, 10, None))
     assert engine.datastore.read(make_key(uuid)) is None
 
 

@@ -206,7 +206,7 @@ def test_a_job_that_could_not_be_ended_as_cancelled_is_not_logged_as_such(
     uuid = submit(parts)
     [claim] = parts.claim(1, ALICE, lambda head: None)
     parts.cancel(uuid)
-    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    monkeypatch.setattr(parts, "_stop_waiting", lambda *_: False)
     settlement = Settlement(claim, "requeue", 1)
     assert parts.settle([settlement]) == [True]
     assert settlement.status is None
@@ -219,7 +219,7 @@ def test_a_repair_leaves_a_cancelled_job_that_can_t_be_ended_now(
     uuid = submit(parts)
     asked = Set("cancelRequested", "2026-01-01T00:00:00+00:00")
     parts.datastore.mutate(make_key(uuid), [asked, Set("queueState", "pending")])
-    monkeypatch.setattr(parts, "_end_cancelled", lambda *_: False)
+    monkeypatch.setattr(parts, "_stop_waiting", lambda *_: False)
     assert not parts.put_again(uuid, "a test")
     assert parts.read(uuid)[0]["status"] == "queued"
 

@@ -59,8 +59,8 @@ class Runs:
             outcome = Outcome("value", "finish", 200, operations=[Add("finishes", 1)], seq=claim.seq + 1)
             self._fetcher.done(claim, outcome, 0.01)
 
-    def is_cancelled(self, _claim: Claim) -> bool:
-        return False
+    def stop_of(self, _claim: Claim) -> None:
+        return None
 
     def unstarted(self) -> int:
         return 0

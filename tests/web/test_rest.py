@@ -195,6 +195,18 @@ def test_cancel_and_too_late(app: zerog.App, api: TestClient) -> None:
     assert (late.status_code, late.json()["errors"]) == (409, {"status": ["cancelled"]})
 
 
+def test_pause_shows_who_and_why_until_the_resume(app: zerog.App, api: TestClient) -> None:
+    uuid = waiting(app)
+    paused = api.post(f"/jobs/{uuid}/pause", json={"reason": "the disk is full"})
+    assert paused.json() == {"uuid": uuid, "status": "paused"}
+    assert api.get("/jobs", params={"status": "paused"}).json()["jobs"][0]["paused"]["reason"] == "the disk is full"
+    refused = api.post(f"/jobs/{uuid}/retry")
+    assert (refused.status_code, refused.json()["errors"]) == (409, {"status": ["paused"]})
+    assert api.post(f"/jobs/{uuid}/resume").json() == {"uuid": uuid, "status": "queued"}
+    assert api.post(f"/jobs/{uuid}/resume").status_code == 409
+    assert [event["who"] for event in app.info(uuid)["events"]] == ["web", "web"]
+
+
 def test_retry_records_who_and_why(app: zerog.App, api: TestClient) -> None:
     uuid = ended(app, "bad")
     assert api.post(f"/jobs/{uuid}/retry", json={"reason": "mended"}).json() == {"uuid": uuid, "status": "queued"}

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from zerog.cli.console import make_console, print_wrapped
-from zerog.cli.output import STALLED, STYLES, age, percent
+from zerog.cli.output import STALLED, STYLES, age, described, percent
 from zerog.jobs.discarding import failures_of
 from zerog.jobs.progress import is_stalled
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_RESULT, PENDING
-from zerog.records.job import EXPIRED, Document
+from zerog.records.job import EXPIRED, PAUSED, RUNNING, Document
 from zerog.records.operations import dropped_field
 from zerog.records.unique import shown_key
 from zerog.support.texts import flat, indented
@@ -99,8 +99,7 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
     if failures := failures_of(document):
         note, times = document["onDiscard"], "once" if failures == 1 else f"{failures} times"
         yield "Discard", f"on_discard failed {times}, at {flat(note.get('at'))}: {flat(note.get('error'))}"
-    if document.get("cancelRequested"):
-        yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
+    yield from _stop(document)
     if (key := shown_key(document)) is not None:
         yield "Unique", f"{flat(key)}, until {flat(document['uniqueLock'].get('until'))}"
     if document.get("owner"):
@@ -112,6 +111,16 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         yield "Attributes", flat(", ".join(f"{name}={text}" for name, text in attrs.items()))
     if document.get("headers"):
         yield "Headers", shown(document["headers"], "")
+
+
+def _stop(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the pause of a job, or when it was cancelled."""
+    pause = document.get("paused")
+    if document.get("status") in (PAUSED, RUNNING) and isinstance(pause, dict):
+        label = "Paused" if document["status"] == PAUSED else "Pausing"
+        yield label, flat(described({**pause, "since": pause.get("at")}))
+    elif document.get("cancelRequested"):
+        yield "Cancelled", f"asked for at {flat(document['cancelRequested'])}"
 
 
 def _queue(document: Document) -> str:

@@ -19,6 +19,7 @@ STYLES = {
     "new": "dim",
     "queued": "dim",
     "scheduled": "dim",
+    "paused": "yellow",
     "running": "cyan",
     STALLED: "yellow",
     "succeeded": "green",

@@ -56,6 +56,7 @@ COUNTERS = {
     "dropped.unreadable": "deliveries of a document that makes no sense, which was set aside",
     "dropped.moved": "deliveries by a queue from which their job was moved to another one",
     "dropped.new": "deliveries of a job that was saved but never enqueued",
+    "dropped.paused": "deliveries of a job that is paused",
     "dropped.running": "deliveries of a job that is running",
     "dropped.succeeded": "deliveries of a job that has ended",
     "dropped.failed": "deliveries of a job that has ended",

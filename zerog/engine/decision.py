@@ -27,8 +27,8 @@ class Run(NamedTuple):
     """The job may be claimed."""
 
 
-class EndCancelled(NamedTuple):
-    """The job was cancelled while it waited, or by a run that did not notice: it ends now."""
+class Stop(NamedTuple):
+    """The job was cancelled or paused while a run had it that did not notice: that takes effect now."""
 
 
 class Later(NamedTuple):
@@ -44,7 +44,7 @@ class Drop(NamedTuple):
     """The name under which ``Engine.counters`` counts it."""
 
 
-Decision = Run | EndCancelled | Later | Drop
+Decision = Run | Stop | Later | Drop
 
 
 def decide(head: Document | None, now: str) -> Decision:
@@ -58,7 +58,7 @@ def decide(head: Document | None, now: str) -> Decision:
     if head["status"] not in WAITING:
         return Drop(f"dropped.{head['status']}")
     if head.get("cancelRequested") is not None:
-        return EndCancelled()
+        return Stop()
     early = early_by(head, now)
     return Later(min(early, LONGEST_EARLY)) if early > EARLY else Run()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from zerog.engine import joblog
-from zerog.engine.decision import Drop, EndCancelled, Later, decide
+from zerog.engine.decision import Drop, Later, Stop, decide
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
 from zerog.engine.transitions import Claim, WorkerIdentity, given_back
 from zerog.exceptions import CorruptDocument
@@ -75,10 +75,10 @@ class DeferredClaims(Engine):
                 self._count("released.early")
                 return Unclaimed(decision.seconds)
             assert head is not None
-            if isinstance(decision, EndCancelled):
-                if not (end or self._end_cancelled)(make_key(uuid), head, token):
+            if isinstance(decision, Stop):
+                if not (end or self._stop_waiting)(make_key(uuid), head, token):
                     return Unclaimed(1.0)
-                joblog.cancelled(head)
+                joblog.stopped(head)
                 return Unclaimed()
             return Accepted(head, self.inspect(head, loader))
         except CorruptDocument as error:  # the sweep handles it; an entry would return again and again

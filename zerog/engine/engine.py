@@ -13,6 +13,8 @@ claim    reserve, verify, compare-and-swap to the new owner, ack         an owne
 settle   fenced write of the outcome; if it runs again: put, mark        a pending document
 rescue   compare-and-swap away from a dead owner, put, mark              a pending document
 cancel   waiting: compare-and-swap; running: a mark for the owner        nothing
+pause    as cancel                                                       nothing
+resume   compare-and-swap, put, mark                                     a pending document
 edit     compare-and-swap; if it is retried, too: put, mark              a pending document
 discard  compare-and-swap away of a document that has ended              perhaps a delivery
 =======  ==============================================================  =========================
@@ -34,10 +36,11 @@ from zerog.contracts.datastore import RunGuard
 from zerog.contracts.queue import FAIR_SHARE, Reservation, delivered_by
 from zerog.engine import joblog, transitions
 from zerog.engine.base import LEAVE_ALONE
-from zerog.engine.decision import Drop, EndCancelled, Later, Run, decide
+from zerog.engine.decision import Drop, Later, Run, Stop, decide
 from zerog.engine.moves import MoveVerb
 from zerog.engine.multiwait import MultiQueueWaiter
 from zerog.engine.operator import EditVerb
+from zerog.engine.pausing import PauseVerbs
 from zerog.engine.recovery import RecoveryVerbs
 from zerog.engine.set_aside import is_served_by
 from zerog.engine.submit_unique import UniqueSubmitVerb
@@ -62,7 +65,7 @@ from zerog.exceptions import (
     SchemaTooNew,
     TooManyCollisions,
 )
-from zerog.records.job import CANCELLED_STATUS, Document, check_head, make_key
+from zerog.records.job import Document, check_head, make_key
 from zerog.records.operations import apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -88,7 +91,7 @@ class Unsuitable(Exception):
         self.is_newer, self.is_faulty = is_newer, is_faulty
 
 
-class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
+class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
     """The lifecycle verbs over one datastore and one family of queues.
 
     ``counters`` counts events that are not transitions of jobs, under the names of ``zerog.engine.base.COUNTERS``.
@@ -263,9 +266,9 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
         elif isinstance(decision, Later):
             self._count("released.early")
             self._put_back(reservation, decision.seconds)
-        elif isinstance(decision, EndCancelled):
-            if self._end_cancelled(key, head, token):
-                joblog.cancelled(head)
+        elif isinstance(decision, Stop):
+            if self._stop_waiting(key, head, token):
+                joblog.stopped(head)
                 self._ack(reservation)
             else:
                 self._put_back(reservation, 1.0)
@@ -355,8 +358,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, EditVerb, MoveVerb):
         failpoint("settle.written")
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
-                if self._end_cancelled(claim.key, {**claim.head, **mutation.values}, mutation.token):
-                    settlement.status = CANCELLED_STATUS
+                settlement.status = self._stop_settled(claim.key, mutation.token)
             else:
                 ahead = settlement.kind == "release"
                 self._deliver(claim.key, dict(claim.head), mutation.token, settlement.delay, "settle", ahead)

@@ -7,7 +7,7 @@ formatter:
 ===================================  ==================================================================
 ``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
 ``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, expired,
-                                     retried, edited, discarded, put again, cancel requested
+                                     retried, edited, discarded, put again, cancel requested, paused, resumed
 ``status``, ``resultCode``           of a job that has ended
 ``seconds``, ``delay``               how long the run took; when the next one may begin
 ``attempts``, ``reason``             which run it is; why it was taken from its owner, put again, edited or discarded
@@ -24,7 +24,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, FAILED
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, FAILED, PAUSED
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
 
 def _log_end(settlement: Settlement, end: str) -> None:
     head, seconds = settlement.claim.head, round(settlement.seconds, 3)
-    if end == "released":
-        _log_line(head, "released", f"released after {seconds} s, uncounted", seconds=seconds)
+    if end in ("released", PAUSED):
+        _log_line(head, end, f"{end} after {seconds} s, uncounted", seconds=seconds)
     elif end == "requeued":
         delay = round(settlement.delay, 3)
         _log_line(
@@ -120,6 +120,24 @@ def expired(head: Mapping[str, Any]) -> None:
     """Log a job that ended because no run had begun in time."""
     text = f"expired: no run had begun by {head.get('expiresAt')}"
     _log_line(head, "expired", text, WARNING, status=CANCELLED_STATUS, resultCode=EXPIRED)
+
+
+def stopped(head: Mapping[str, Any]) -> None:
+    """Log a job that is cancelled or paused after its run gave it back; ``head`` as it was before."""
+    if isinstance(head.get("paused"), dict):
+        paused(head)
+    else:
+        cancelled(head)
+
+
+def paused(head: Mapping[str, Any]) -> None:
+    """Log a job that waits for an operator to resume it."""
+    _log_line(head, "paused", "paused")
+
+
+def resumed(head: Mapping[str, Any]) -> None:
+    """Log a job that an operator lets go on."""
+    _log_line(head, "resumed", "resumed")
 
 
 def cancel_requested(head: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from zerog.exceptions import (
 )
 from zerog.records.commands import CANCELS, run_name
 from zerog.records.fields import NEW, PENDING
-from zerog.records.job import CANCELLED_STATUS, RUNNING, TERMINAL, Document, check_head, check_layout, make_key
+from zerog.records.job import CANCELLED_STATUS, PAUSED, RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.keys import worker_key
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
 from zerog.records.unique import lock_in
@@ -71,11 +71,12 @@ class OperatorVerbs(UniqueLocks):
             with attempts:
                 failpoint("cancel.write")
                 if status == RUNNING:
-                    if head.get("cancelRequested") is None:
-                        asked = [Set("cancelRequested", transitions.stamp(head, now)), *self._why_noted(head, now, why)]
+                    if head.get("cancelRequested") is None or transitions.is_to_pause(head):
+                        asked: list[Operation] = [Set("cancelRequested", transitions.stamp(head, now))]
+                        asked += [*transitions.unpaused(head), *self._why_noted(head, now, why)]
                         self.datastore.mutate(key, asked, run=RunGuard.of(head))
                         joblog.cancel_requested(head)
-                    self._hint(head)
+                    self._hint(head, run_name(head["uuid"], head["epoch"]))
                 else:
                     ended = [*transitions.cancelled(head, now), *self._why_noted(head, now, why)]
                     self.datastore.mutate(key, ended, cas=token)
@@ -84,10 +85,10 @@ class OperatorVerbs(UniqueLocks):
                 failpoint("cancel.written")
                 return status
 
-    def _hint(self, head: Document) -> None:
-        """Notify the worker of a cancelled job; without that the run notices at its next write."""
+    def _hint(self, head: Document, run: str) -> None:
+        """Notify the worker of a run that is to stop; without that it notices at its next write."""
         failpoint("cancel.hint")
-        key, run = worker_key(head["owner"]["worker"]), run_name(head["uuid"], head["epoch"])
+        key = worker_key(head["owner"]["worker"])
         with suppress(DatastoreError, CorruptDocument, *self._refusals):  # the worker's record or the datastore is gone
             try:
                 self.datastore.mutate(key, [Append("cancels", run, CANCELS)])
@@ -98,15 +99,23 @@ class OperatorVerbs(UniqueLocks):
         event = transitions.event_record(transitions.stamp(head, now), why)
         return [Append("events", event, self.kept(head))] if why else []
 
-    def _end_cancelled(self, key: str, head: Document, token: int) -> bool:
-        """End a waiting job whose run released it without having noticed that it was cancelled."""
+    def _stop_settled(self, key: str, token: int) -> str | None:
+        """Stop a job whose run has just released it, as of ``token``; return its status, None if it is unknown."""
+        with suppress(DatastoreError, CorruptDocument):  # the next reader of the document does it
+            head, now = self.datastore.read_with_cas(key, head=True)
+            if head is not None and now == token and self._stop_waiting(key, head, token):
+                return PAUSED if transitions.is_to_pause(head) else CANCELLED_STATUS
+        return None
+
+    def _stop_waiting(self, key: str, head: Document, token: int) -> bool:
+        """End or pause a waiting job whose run released it without having noticed that it was to stop."""
         try:
             failpoint("cancel.end")
-            self.datastore.mutate(key, transitions.cancelled(head, self._now()), cas=token)
+            self.datastore.mutate(key, transitions.stopped(head, self._now()), cas=token)
             failpoint("cancel.ended")
         except (AmbiguousWrite, *self._refusals):  # type: ignore[misc]
             return False  # the next reader of the document does it
-        self._count("cancelled.waiting")
+        self._count("cancelled.waiting", 0 if transitions.is_to_pause(head) else 1)
         return True
 
     def retry(
@@ -129,7 +138,10 @@ class OperatorVerbs(UniqueLocks):
                     return self._deliver(key, head, token, 0, "submit")[0]
                 if attempts.unanswered:
                     return head
-                raise JobStateError(f"job {uuid} is {head['status']}; only a job that has ended can be retried")
+                instead = "; resume lets it go on" if head["status"] == PAUSED else ""
+                raise JobStateError(
+                    f"job {uuid} is {head['status']}; only a job that has ended can be retried{instead}"
+                )
             _check_end(head, ended)
             if is_to_be_followed(head):  # the retry takes the mark of this end away
                 submit_followers(self, head)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from zerog.contracts.datastore import RunGuard
-from zerog.engine import joblog, transitions
+from zerog.engine import joblog, takeovers, transitions
 from zerog.engine.base import LEAVE_ALONE
 from zerog.engine.decision import is_expired
 from zerog.engine.operator import OperatorVerbs
@@ -45,7 +45,7 @@ class RecoveryVerbs(OperatorVerbs):
             more["fingerprint"] = fingerprint(str(head.get("jobType")), counter)
             build = transitions.build_of(head)
             record = transitions.error_record(at, code, message, head.get("attempts"), build, **more)
-            return transitions.rescued(head, counter, record, now, self.kept(head))
+            return takeovers.rescued(head, counter, record, now, self.kept(head))
 
         level = joblog.ERROR if counter == "crashes" else joblog.WARNING
         taken = self.revoke_run(uuid, run, operations, "rescued", message, level)
@@ -61,7 +61,7 @@ class RecoveryVerbs(OperatorVerbs):
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.kept(head), has_begun)
+            return takeovers.released(head, event, now, self.kept(head), has_begun)
 
         return self.revoke_run(uuid, run, build, "released", message)
 
@@ -70,7 +70,7 @@ class RecoveryVerbs(OperatorVerbs):
 
         def build(head: Document, now: str) -> list[Operation]:
             event = transitions.event_record(transitions.stamp(head, now), message)
-            return transitions.released(head, event, now, self.kept(head), has_begun=False)
+            return takeovers.released(head, event, now, self.kept(head), has_begun=False)
 
         given_back = self.revoke_run(uuid, run, build, "released", message, joblog.WARNING, token)
         if given_back:
@@ -84,7 +84,7 @@ class RecoveryVerbs(OperatorVerbs):
         """
 
         def build(head: Document, now: str) -> list[Operation]:
-            return transitions.given_up(head, why, now, is_release)
+            return takeovers.given_up(head, why, now, is_release)
 
         return self.revoke_run(claim.uuid, claim.run, build, "released", why, joblog.ERROR, is_damaged=True)
 
@@ -186,16 +186,16 @@ class RecoveryVerbs(OperatorVerbs):
     def put_again(self, uuid: str, why: str, lost: Lost | None = None) -> bool:
         """Put a waiting document on its queue once more; recorded in its events.
 
-        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A cancelled job is
-        ended instead. Raises the errors of LEAVE_ALONE, and those of the datastore.
+        False if it isn't pending any more, or was put again since the entry that ``lost`` names. A job that was
+        cancelled, or paused, is that from now on instead. Raises the errors of LEAVE_ALONE, and those of the datastore.
         """
         key = make_key(uuid)
         head, token = self.datastore.read_with_cas(key, head=True)
         if head is None or token is None or not self._is_missing(key, head, lost):
             return False
         if head.get("cancelRequested") is not None:
-            if self._end_cancelled(key, head, token):
-                joblog.cancelled(head)
+            if self._stop_waiting(key, head, token):
+                joblog.stopped(head)
             return False
         failpoint("reconcile.put")
         try:

@@ -12,13 +12,16 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from zerog.contracts.datastore import Datastore, Mutation, RunGuard
+from zerog.engine.transitions import is_to_pause
 from zerog.exceptions import (
     AmbiguousWrite,
     Cancelled,
     ClaimLost,
     CorruptDocument,
+    DatastoreError,
     DatastoreUnavailable,
     InvalidValue,
+    Paused,
     RunInterrupted,
     SoftTimeout,
     TooManyCollisions,
@@ -58,7 +61,9 @@ class Run:
         self.build = build
         """Build of the code that executes this run; kept with its errors."""
         self.cancelled = False
-        """True if the run is to be cancelled."""
+        """True if the run is to stop since its job is cancelled or paused."""
+        self.is_pause = False
+        """True if it is to stop for a pause."""
         self.returned: Any = None
         """What ``run()`` of the job returned, if it has hooks that may look at it."""
         self._has_raised_cancelled = False
@@ -82,14 +87,18 @@ class Run:
         """True if the claim is known to be lost."""
         return self._revoked is not None
 
-    def cancel(self) -> None:
-        """Interrupt the run because its job was cancelled: at its next check, or at once if it can be woken."""
+    def cancel(self, is_pause: bool = False) -> None:
+        """Interrupt the run because its job was cancelled or paused: at its next check, or at once if it can be woken.
+
+        A pause doesn't replace a cancellation.
+        """
+        self.is_pause = is_pause and (self.is_pause or not self.cancelled)
         self.cancelled = True
         if self.waker is not None:
             self.waker()
 
     def check(self) -> None:
-        """Raise ClaimLost or Cancelled if the run should stop; SoftTimeout, once, if it took too long.
+        """Raise ClaimLost, Cancelled or Paused if the run should stop; SoftTimeout, once, if it took too long.
 
         The limit is that of ``run()``, so SoftTimeout is raised in its own thread only.
         """
@@ -122,9 +131,11 @@ class Run:
             return self._cancelled()
         return self._over_limit() if self.seconds_left() == 0 else None
 
-    def _cancelled(self) -> Cancelled:
+    def _cancelled(self) -> Cancelled | Paused:
         self._has_raised_cancelled = True
         self._limit_at = None  # the cleanup must not be interrupted again
+        if self.is_pause:
+            return Paused(f"{self.key} was paused while it ran")
         return Cancelled(f"{self.key} was cancelled while it ran")
 
     def _over_limit(self) -> SoftTimeout:
@@ -142,11 +153,20 @@ class Run:
             return self._write(operations, cas)
 
     def notice(self, mutation: Mutation) -> None:
-        """Raise Cancelled, once, if the answer to a write shows that the job is to be cancelled; or SoftTimeout."""
-        self.cancelled = self.cancelled or mutation.cancel_requested
+        """Raise Cancelled or Paused, once, if the answer to a write shows that the run is to stop; or SoftTimeout."""
+        if mutation.cancel_requested and not self.cancelled:
+            self.is_pause = self._is_for_pause()
+            self.cancelled = True
         if self.cancelled and not self._has_raised_cancelled:
             raise self._cancelled()
         self._check_limit()
+
+    def _is_for_pause(self) -> bool:
+        """Return True if the run is to stop for a pause; after a doubt, whose settlement finds a cancellation, too."""
+        try:
+            return is_to_pause(self.datastore.read_with_cas(self.key, head=True)[0] or {})
+        except (DatastoreError, CorruptDocument):
+            return True
 
     def close(self, timeout: float = 5.0) -> int | None:
         """End the run's own writing and return the number for the settling write.

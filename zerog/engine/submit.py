@@ -11,7 +11,7 @@ from zerog.engine.cas import UNANSWERED
 from zerog.engine.locks import UniqueLocks
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.records.fields import NEW, PENDING
-from zerog.records.job import TERMINAL, WAITING, Document, check_layout, make_key
+from zerog.records.job import PAUSED, TERMINAL, WAITING, Document, check_layout, make_key
 from zerog.records.operations import Operation, apply
 from zerog.support.failpoints import failpoint
 
@@ -158,6 +158,8 @@ class SubmitVerbs(UniqueLocks):
 
 def _not_waiting(head: Document) -> JobStateError:
     state, instead = f"is {head['status']}", "return NO_RESULT from run() to run again"
+    if head["status"] == PAUSED:
+        instead = "resume() lets it go on"
     if head["status"] in TERMINAL:
         state, instead = f"has ended ({head['status']})", "retry() lets it run again"
     return JobStateError(f"job {head['uuid']} {state} and can't be enqueued; {instead}. Nothing was changed.")

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PENDING
-from zerog.records.fingerprints import fingerprint
 from zerog.records.job import (
     CANCELLED,
     CANCELLED_STATUS,
     EXPIRED,
     FAILED,
-    INTERNAL_ERROR,
+    PAUSED,
     QUEUED,
     RUNNING,
     SCHEDULED,
@@ -188,12 +187,13 @@ def ready_since(head: Document) -> str:
     return max(str(head.get("queuedAt") or ""), str(head.get("notBefore") or ""))
 
 
-_DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
+DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
+"""The operations for a job that no run owns any more."""
 
 
 def settled(settlement: Settlement, now: str) -> list[Operation]:
     """Return the operations for the end of a run."""
-    operations = [*settlement.operations, *_DISOWNED]
+    operations = [*settlement.operations, *DISOWNED]
     if settlement.kind == "finish":
         ended = max(stamp(settlement.claim.head, now), settlement.at)
         return operations + finished(settlement.claim.head, settlement.result_code, ended, settlement.status)
@@ -231,52 +231,6 @@ def finished(head: Document, result_code: int, now: str, status: str | None = No
     return operations
 
 
-def rescued(head: Document, counter: str, record: Document, now: str, keep: int) -> list[Operation]:
-    """Return the operations for a job of a dead owner. ``counter``: ``crashes`` (run died), ``lost`` (worker died)."""
-    taken = [*_taken(head), *erred(record, keep)]
-    if head.get("cancelRequested") is not None:
-        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
-    return [*taken, Add(counter, 1), *waiting(now, 0)]
-
-
-def released(head: Document, event: Document, now: str, keep: int, has_begun: bool = True) -> list[Operation]:
-    """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing.
-
-    ``has_begun``: False for a claim that no worker has heard of, so that the job may still expire.
-    """
-    taken = [*_taken(head, has_begun), Append("events", event, keep)]
-    if head.get("cancelRequested") is not None:
-        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
-    return [*taken, Add("attempts", -1, low=0), *waiting(now, 0)]
-
-
-def given_up(head: Document, why: str, now: str, is_release: bool) -> list[Operation]:
-    """Return the operations for a run whose end its document refuses. Only fields are set: a history may refuse."""
-    taken = _taken(head)
-    if head.get("cancelRequested") is not None:
-        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
-    if is_release:
-        return taken + waiting(now, 0)
-    at = stamp(head, now)
-    last = {"timestamp": at, "errorCode": INTERNAL_ERROR, "type": None, "msg": _cut(storable_text(why))}
-    last["fingerprint"] = fingerprint(str(head.get("jobType")), "given up")
-    return [*taken, Set("lastError", last), *finished(head, INTERNAL_ERROR, at)]
-
-
-def overrun(head: Document, record: Document, now: str, keep: int, again_after: float | None) -> list[Operation]:
-    """Return the operations for an expired run: an error, and a run after ``again_after`` seconds, or an end (None)."""
-    taken = [*_taken(head), *erred(record, keep), Add("errorCount", 1)]
-    if head.get("cancelRequested") is not None:
-        return taken + finished(head, CANCELLED, stamp(head, now), CANCELLED_STATUS)
-    return taken + (
-        finished(head, INTERNAL_ERROR, stamp(head, now)) if again_after is None else waiting(now, again_after)
-    )
-
-
-def _taken(head: Document, has_begun: bool = True) -> list[Operation]:
-    return [Set("epoch", head["epoch"] + 1), Set("seq", 0), *_DISOWNED, *(begun(head) if has_begun else [])]
-
-
 def begun(head: Document) -> list[Operation]:
     """Return the operations for a job of which a run has begun: it doesn't expire, nor lose its key to another job."""
     operations: list[Operation] = [] if head.get("expiresAt") is None else [Set("expiresAt", None)]
@@ -296,6 +250,27 @@ def _afresh(head: Document) -> list[Operation]:
     return operations
 
 
+def stopped(head: Document, now: str) -> list[Operation]:
+    """Return the operations for a waiting job that was to stop before its run gave it back: paused, or cancelled."""
+    return paused(head, now) if is_to_pause(head) else cancelled(head, now)
+
+
+def is_to_pause(head: Document) -> bool:
+    """True if a run was asked to stop for a pause of its job, which may go on later."""
+    return head.get("cancelRequested") is not None and isinstance(head.get("paused"), dict)
+
+
+def paused(head: Document, now: str) -> list[Operation]:
+    """Return the operations for a job that is paused from now on, beside the field that holds by whom and why."""
+    return [
+        Set("status", PAUSED),
+        Set("cancelRequested", None),
+        Set("queueState", NOT_QUEUED),
+        Set("due", None),
+        Max("updatedAt", stamp(head, now)),
+    ]
+
+
 def expired(head: Document, now: str, keep: int) -> list[Operation]:
     """Return the operations for a job that nothing has begun by the time that its submitter gave."""
     at = stamp(head, now)
@@ -310,7 +285,13 @@ def expiry(head: Document, at: str) -> Document:
 def cancelled(head: Document, now: str) -> list[Operation]:
     """Return the operations for a job that was cancelled before it ran."""
     at = stamp(head, now)
-    return [Set("cancelRequested", head.get("cancelRequested") or at), *finished(head, CANCELLED, at, CANCELLED_STATUS)]
+    mark = [Set("cancelRequested", head.get("cancelRequested") or at), *unpaused(head)]
+    return [*mark, *finished(head, CANCELLED, at, CANCELLED_STATUS)]
+
+
+def unpaused(head: Document) -> list[Operation]:
+    """Return the operation that takes the pause out of a document, if it has one."""
+    return [] if head.get("paused") is None else [Set("paused", None)]
 
 
 def retried(head: Document, event: Document, now: str, keep: int, reset: bool = True) -> list[Operation]:
@@ -329,6 +310,7 @@ def retried(head: Document, event: Document, now: str, keep: int, reset: bool = 
         *(Set(counter, 0) for counter in (*of_job, "crashes", "lost")),
         Append("events", event, keep),
         *_afresh(head),
+        *unpaused(head),
         *waiting(now, 0),
     ]
 
@@ -342,10 +324,13 @@ def erred(record: Document, keep: int) -> list[Operation]:
     """Return the operations for an error: in the history and, shortened, in the head, for lists and filters."""
     last = {name: record.get(name) for name in ("timestamp", "errorCode", "type")}
     last |= {name: record[name] for name in ("build", "fingerprint") if record.get(name) is not None}
-    return [Append("errors", record, keep), Set("lastError", {**last, "msg": _cut(str(record.get("msg")))})]
+    last["msg"] = shortened_message(str(record.get("msg")))
+    return [Append("errors", record, keep), Set("lastError", last)]
 
 
-def _cut(text: str) -> str:
+def shortened_message(text: str) -> str:
+    """Return a message as ``lastError`` holds it."""
+    text = storable_text(text)
     return text if len(text) <= LAST_ERROR_CHARACTERS else f"{text[: LAST_ERROR_CHARACTERS - 1]}…"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-Status = Literal["new", "queued", "scheduled", "running", "succeeded", "failed", "cancelled"]
+Status = Literal["new", "queued", "scheduled", "paused", "running", "succeeded", "failed", "cancelled"]
 
 
 class LastError(TypedDict):
@@ -18,6 +18,14 @@ class LastError(TypedDict):
     """The build of the code that recorded it, if it has one."""
     fingerprint: NotRequired[str]
     """The same for errors of one kind at one place of the code."""
+
+
+class PausedBy(TypedDict):
+    """Why a job is paused."""
+
+    at: str
+    by: str
+    reason: str
 
 
 class Entry(TypedDict):
@@ -75,6 +83,9 @@ class Progress(TypedDict):
     startedAt: str | None
     finishedAt: str | None
     cancelRequested: str | None
+    """When its run was asked to stop, to be cancelled or paused; None if it was not."""
+    paused: PausedBy | None
+    """Of a job with the status ``paused``, and of a run that is to stop for that."""
     uniqueKey: str | None
     """The key of a unique job, for people; None without one."""
     parent: str | None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zerog.contracts.datastore import Mutation, without_history
 from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
+from zerog.engine.transitions import is_to_pause
 from zerog.exceptions import AmbiguousWrite, JobNotFound, JobStateError
 from zerog.jobs import outside
 from zerog.jobs.additions import Additions, upgrade
@@ -272,9 +273,8 @@ class JobDocument:
                     operations = [Max("updatedAt", self.now())]
                 self._exchange(operations, cas=self.token)
         except datastore.casException:
-            if self.run is not None and self._is_cancelled():
-                self.run.cancelled = True
-                self.run.check()
+            if self.run is not None:
+                self._stop_if_asked(self.run)
             raise
 
     @property
@@ -303,10 +303,12 @@ class JobDocument:
                 f"job {self.uuid} was changed or removed since it was read here; nothing was written"
             )
 
-    def _is_cancelled(self) -> bool:
-        """Return True if the job was cancelled meanwhile: then the run is to stop, not to fail."""
-        head = self.engine.datastore.read_with_cas(self.key, head=True)[0]
-        return (head or {}).get("epoch") == self._values["epoch"] and (head or {}).get("cancelRequested") is not None
+    def _stop_if_asked(self, run: Run) -> None:
+        """Raise Cancelled or Paused if the run was asked to stop meanwhile: then it is to do that, not to fail."""
+        head = self.engine.datastore.read_with_cas(self.key, head=True)[0] or {}
+        if head.get("epoch") == self._values["epoch"] and head.get("cancelRequested") is not None:
+            run.cancel(is_to_pause(head))
+            run.check()
 
     def _differences(self) -> list[Operation]:
         assert self.stored is not None

@@ -13,6 +13,7 @@ from zerog.fleet.crew import Crew
 from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import is_stalled
 from zerog.maintenance.findings import Commands, Finding, longer_than
+from zerog.maintenance.paused_findings import paused_jobs
 from zerog.maintenance.reconcile import CANCEL_GRACE
 from zerog.records.fields import FORMAT, IN_QUEUE, PENDING, is_name
 from zerog.records.job import KEY_PREFIX, RUNNING, WAITING, Document, check_head, make_key
@@ -76,7 +77,10 @@ class JobFindings:
             "jobs have an owner without a record; it may be dead", 0, "look again after its lease", False
         )
         self.unstopped = Finding(
-            "jobs were cancelled and their owner does not stop them", 0, f"take them from it; {by_a_sweep}", True
+            "jobs were cancelled or paused and their owner does not stop them",
+            0,
+            f"take them from it; {by_a_sweep}",
+            True,
         )
         self.stalled = Finding(
             "jobs run and have written nothing for longer than their STALLED_AFTER",
@@ -141,6 +145,7 @@ class JobFindings:
             self.unknown_type,
             self.untaken,
             self.early,
+            *paused_jobs(self._engine, zerog),
         ]
 
     def look_at_page(self, page: Page, status: str | None = None) -> None:
@@ -246,7 +251,7 @@ class JobFindings:
             self.unrecorded.add(uuid, f"worker {worker} has no record")
         elif head.get("cancelRequested") is not None:
             if self._since(head["cancelRequested"]) > CANCEL_GRACE:
-                self.unstopped.add(uuid, f"worker {worker}, cancelled at {head['cancelRequested']}")
+                self.unstopped.add(uuid, f"worker {worker}, asked at {head['cancelRequested']}")
         elif is_stalled(head, self._engine.clock.now()):
             self.stalled.add(uuid, f"worker {worker}, last write at {head['updatedAt']}")
 

@@ -15,7 +15,7 @@ from zerog.jobs.parameters import change_of
 from zerog.jobs.submit_options import check_named, check_token
 from zerog.maintenance.bulk import Bulk
 from zerog.maintenance.receipts import Receipt
-from zerog.records.job import CANCELLED_STATUS, Document
+from zerog.records.job import CANCELLED_STATUS, PAUSED, Document
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from zerog.registry import JobRegistry
 
 STOPPING, THERE = "asked to stop", "there already"
-"""What became of a job whose run is to notice a cancellation, and of one that is where it was to be moved."""
+"""What became of a job whose run is to notice that it is to stop, and of one that is where it was to be moved."""
 
 
 class OperatorVerbs:
-    """Cancels, retries, moves, edits and removes jobs."""
+    """Cancels, pauses, retries, moves, edits and removes jobs."""
 
     engine: Engine
     registry: JobRegistry
@@ -50,6 +50,23 @@ class OperatorVerbs:
         MAX_ERRORS gets one more try. Raises JobNotFound, and JobStateError for a job that hasn't ended, or not then.
         """
         self.engine.retry(uuid, reason, who, ended, reset)
+
+    def pause(self, uuid: str, reason: str = "", who: str = "") -> str:
+        """Pause a job; returns ``paused``, or ``running`` until its run has stopped at its next write or tick.
+
+        A waiting job doesn't start and keeps its place, whatever restarts or is deployed meanwhile. ``Paused`` is
+        raised in a run, which isn't counted; another one goes on from the stored state after ``resume``. The job shows
+        ``reason`` and ``who``; one that is paused already keeps its own. Raises JobNotFound, InvalidValue, and
+        JobStateError for a job that has ended, is being cancelled or was never enqueued.
+        """
+        return self.engine.pause(uuid, reason, who)
+
+    def resume(self, uuid: str, who: str = "") -> str:
+        """Let a paused job go on, on the code that is there then; returns its status.
+
+        Raises JobNotFound, InvalidValue, and JobStateError for a job that isn't paused.
+        """
+        return self.engine.resume(uuid, who)
 
     def move(
         self, uuid: str, queue: str | None = None, *, priority: int | None = None, reason: str = "", who: str = ""
@@ -103,7 +120,7 @@ class OperatorVerbs:
         return self.engine.discard(uuid, reason, ended, self._on_discard if on_discard else None)
 
     def bulk(self, verb: str, *, limit: int | None = None, receipt: str | Path | None = None, **options: Any) -> Bulk:
-        """Prepare to do one thing to many jobs: ``cancel``, ``retry``, ``discard`` or ``move``.
+        """Prepare to do one thing to many jobs: ``cancel``, ``retry``, ``discard``, ``move``, ``pause``, ``resume``.
 
         The answer's ``count(jobs)`` gives their number, and ``run(jobs)`` does it and yields what became of each;
         ``jobs`` are uuids, or what ``App.jobs`` yields. ``options`` are those of the method of that name. ``limit``:
@@ -156,5 +173,20 @@ def _move(
     return "moved" if app.move(uuid, queue, priority=priority, reason=reason, who=who) else THERE
 
 
-_DEEDS: dict[str, Callable[..., str]] = {"cancel": _cancel, "retry": _retry, "discard": _discard, "move": _move}
+def _pause(app: App, uuid: str, _ended: str | None, reason: str = "", who: str = "") -> str:
+    return PAUSED if app.pause(uuid, reason, who) == PAUSED else STOPPING
+
+
+def _resume(app: App, uuid: str, _ended: str | None, who: str = "") -> str:
+    return app.resume(uuid, who)
+
+
+_DEEDS: dict[str, Callable[..., str]] = {
+    "cancel": _cancel,
+    "retry": _retry,
+    "discard": _discard,
+    "move": _move,
+    "pause": _pause,
+    "resume": _resume,
+}
 """What ``bulk`` can do; each takes the app, the uuid, the end by which the job was found, and options."""

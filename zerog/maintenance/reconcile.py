@@ -32,7 +32,7 @@ from zerog.engine.decision import is_expired
 from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.operator import OnDiscard
-from zerog.engine.transitions import UNSUITABLE_DELAY
+from zerog.engine.transitions import UNSUITABLE_DELAY, is_to_pause
 from zerog.exceptions import AmbiguousWrite, CasMismatch, JobNotFound, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
@@ -252,7 +252,7 @@ class Reconciler:
         if silent[worker]:
             return f"worker {worker} was silent for its lease of {lease_of(owner):g} s"
         if head.get("cancelRequested") is not None and self._is_overdue(head):
-            return "the job was cancelled and its owner did not stop it in time"
+            return f"the job was {'paused' if is_to_pause(head) else 'cancelled'} and its owner did not stop it in time"
         return ""
 
     def _watch_owners(self) -> None:
@@ -276,7 +276,8 @@ class Reconciler:
         except LEAVE_ALONE as error:
             self.engine.set_aside(uuid, error, "sweep.left")
             return
-        (report.cancelled if head.get("cancelRequested") else report.rescued).append(uuid)
+        is_cancelled = head.get("cancelRequested") and not is_to_pause(head)
+        (report.cancelled if is_cancelled else report.rescued).append(uuid)
 
     def _bury(self, report: Report) -> None:
         """Remove the records of silent workers that own nothing any more, once all running jobs were checked."""

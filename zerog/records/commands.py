@@ -1,13 +1,14 @@
 """Operators' commands to workers, stored in three documents that each worker polls about once a second.
 
 A worker's own record (``zerog_worker_<name>``) holds whether it is drained (``drain``) and which of its jobs were
-cancelled (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name``). One document for all lists the
-paused queues, another one the held job types.
+cancelled or paused (``cancels``, oldest first, the latest CANCELS of them, each as ``run_name`` or ``pause_name``). One
+document for all lists the paused queues, another one the held job types.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from zerog.exceptions import CorruptDocument
 from zerog.records.fields import is_name
@@ -24,6 +25,13 @@ RUNNING, DRAINING, DRAINED, STOPPING, SILENT = STATES = ("running", "draining", 
 
 CANCELS = 100
 """Cancelled jobs that a worker's record lists at most; the jobs' own documents show the rest."""
+
+
+class Stop(Enum):
+    """Why a run is to stop."""
+
+    CANCEL = "cancelled"
+    PAUSE = "paused"
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,13 @@ def run_name(uuid: str, epoch: int) -> str:
     return f"{uuid} {epoch}"
 
 
+def pause_name(uuid: str, epoch: int) -> str:
+    """Return the text that asks one run of one job to stop since the job is paused."""
+    return f"{run_name(uuid, epoch)} pause"
+
+
 def cancels_in(record: Document, seen: int) -> tuple[list[str], int]:
-    """Return the runs added to a worker's record since ``seen`` had been added, and their total so far."""
+    """Return the texts of the runs added to a worker's record since ``seen`` had been added, and their total so far."""
     listed = record.get("cancels") or []
     dropped = record.get(dropped_field("cancels")) or 0
     if type(listed) is not list or type(dropped) is not int:

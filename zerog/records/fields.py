@@ -154,6 +154,8 @@ FIELDS: dict[str, Field] = {
     "scheduledBy": Field(Kind.OBJECT, is_attribute=False),
     # The URLs that a web hook notifies of each end of the job; what follows their hosts is a secret.
     "notify": Field(Kind.JSON, is_attribute=False),
+    # Of a job that is paused, or is to be once its run has stopped: ``at``, ``by`` and ``reason``.
+    "paused": Field(Kind.OBJECT, is_shown=True, is_attribute=False),
     "maxErrors": Field(Kind.COUNT, is_attribute=False),
     "softTimeout": Field(Kind.SECONDS, is_attribute=False),
     "hardTimeout": Field(Kind.SECONDS, is_attribute=False),

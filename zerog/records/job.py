@@ -40,8 +40,9 @@ EXPIRED = 408
 
 QUEUED, SCHEDULED, RUNNING = "queued", "scheduled", "running"
 SUCCEEDED, FAILED, CANCELLED_STATUS = TERMINAL = "succeeded", "failed", "cancelled"
+PAUSED = "paused"
 WAITING = (QUEUED, SCHEDULED)
-STATUSES = (NEW, *WAITING, RUNNING, *TERMINAL)
+STATUSES = (NEW, *WAITING, PAUSED, RUNNING, *TERMINAL)
 
 KEY_PREFIX = f"{DOCUMENT_TYPE}_"
 """The beginning of a job's key; its uuid follows."""

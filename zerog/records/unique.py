@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from zerog.records.fields import NEW
-from zerog.records.job import TERMINAL, WAITING, Document, is_uuid
+from zerog.records.job import PAUSED, TERMINAL, WAITING, Document, is_uuid
 from zerog.records.keys import UNIQUE
 from zerog.support.clock import seconds_between
 from zerog.support.texts import flat
@@ -98,7 +98,7 @@ def is_held(head: Document | None, key: str, now: str) -> bool:
         return False
     lock = head["uniqueLock"]
     if lock.get("until") == STARTED:
-        return head.get("status") in (NEW, *WAITING) and not lock.get("begun")
+        return head.get("status") in (NEW, *WAITING, PAUSED) and not lock.get("begun")
     if lock.get("until") == ENDED:
         return head.get("status") not in TERMINAL
     return not is_over(lock, now)

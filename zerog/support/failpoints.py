@@ -53,6 +53,13 @@ POINTS = (
     "cancel.written",  # stored, the answer not yet read
     "cancel.end",  # before a waiting job is ended that its run was to end
     "cancel.ended",  # stored, the answer not yet read
+    "pause.write",  # before a pause is written
+    "pause.written",  # stored, the answer not yet read
+    "resume.write",  # before a paused job is made to wait
+    "resume.written",  # stored, the answer not yet read
+    "resume.put",  # waits, not yet on the queue
+    "resume.mark",  # put, not yet marked as queued
+    "resume.marked",  # marked, the answer not yet read
     "expire.write",  # before a waiting job is ended whose time is over
     "expire.written",  # stored, the answer not yet read
     "retry.write",  # before a job that has ended is made to wait

@@ -50,6 +50,7 @@ def links_of(call: Call, uuid: str) -> dict[str, str]:
     paths = {
         "progress": "",
         **{name: f"/{name}" for name in ("info", "data", "document", "stream", "cancel", "retry", "move", "params")},
+        **{name: f"/{name}" for name in ("pause", "resume")},
     }
     return {name: call.link(job + path) for name, path in paths.items()}
 
@@ -58,6 +59,20 @@ def cancel(call: Call) -> Answer:
     """Cancel a job, or ask its run to stop."""
     uuid = call.head()["uuid"]
     return Answer({"uuid": uuid, "status": _of_status(call, lambda: call.app.cancel(uuid))})
+
+
+def pause(call: Call) -> Answer:
+    """Pause a job, or ask its run to stop for that."""
+    uuid = call.head()["uuid"]
+    return Answer(
+        {"uuid": uuid, "status": _of_status(call, lambda: call.app.pause(uuid, call.body["reason"], call.who))}
+    )
+
+
+def resume(call: Call) -> Answer:
+    """Let a paused job go on."""
+    uuid = call.head()["uuid"]
+    return Answer({"uuid": uuid, "status": _of_status(call, lambda: call.app.resume(uuid, call.who))})
 
 
 def retry(call: Call) -> Answer:

@@ -23,13 +23,13 @@ from zerog.contracts.find import ORDERS, FindQuery
 from zerog.fleet.rates import RetiredRates
 from zerog.jobs.progress import is_stalled
 from zerog.records.commands import SILENT
-from zerog.records.job import QUEUED, RUNNING, SCHEDULED, TERMINAL, Document
+from zerog.records.job import PAUSED, QUEUED, RUNNING, SCHEDULED, TERMINAL, Document
 from zerog.records.rates import CLASSES, OTHER, RAN, RUNS, WAIT, WAITED
 from zerog.support.clock import from_text
 from zerog.web.answer import Answer
 from zerog.web.call import Call
 
-UNFINISHED = (QUEUED, SCHEDULED, RUNNING)
+UNFINISHED = (QUEUED, SCHEDULED, PAUSED, RUNNING)
 
 SAMPLE = 250
 """The oldest jobs of each status, and as many of the newest, whose heads are read."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.engine import joblog
 from zerog.engine.run import Run
-from zerog.engine.transitions import erred, error_record, expiry, stamp
-from zerog.exceptions import Cancelled, ClaimLost, InvalidValue
+from zerog.engine.transitions import erred, error_record, expiry, is_to_pause, stamp
+from zerog.exceptions import Cancelled, ClaimLost, InvalidValue, Paused
 from zerog.jobs.base import BaseJob, Loaded, described, limits_of, load_job
 from zerog.jobs.document import document_of
 from zerog.jobs.logfields import current_job, fields_of
@@ -63,6 +63,8 @@ def _not_started(
     app: App, job_class: type[BaseJob], head: Document, error: BaseException, build: str | None
 ) -> Outcome:
     """Return the outcome of a job whose class's ``__init__`` failed: an error of the job."""
+    if is_to_pause(head):
+        return Outcome("paused", RELEASE, seq=1)
     if head["cancelRequested"] is not None:
         return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
     message = f"the job could not be started: {message_of(error)}"
@@ -124,6 +126,8 @@ def _guarded(job: BaseJob, step: Callable[[], Outcome]) -> Outcome:
         return step()
     except Cancelled:
         return _cancelled(job)
+    except Paused:
+        return _paused(job)
     except BaseException as error:
         if isinstance(error, ClaimLost) and _is_revoked(job):
             log.warning("%s %s", job.logId, error, extra=fields_of(job))
@@ -141,7 +145,8 @@ def _is_revoked(job: BaseJob) -> bool:
 def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
     if not start.may_run:
         outcome = _not_run(job, start)
-        outcome.operations.append(Add("attempts", -1, 0))  # they count runs that began
+        if outcome.kind != RELEASE:
+            outcome.operations.append(Add("attempts", -1, 0))  # they count runs that began
         return outcome
     run = document_of(job).run
     assert run is not None
@@ -157,7 +162,7 @@ def _attempt(job: BaseJob, start: Start, call: Callable[[], Any]) -> Outcome:
 def _not_run(job: BaseJob, start: Start) -> Outcome:
     """Return the outcome of a job whose run does not begin."""
     if start.cancelled:
-        return _cancelled(job)
+        return _paused(job) if is_to_pause(document_of(job).stored or {}) else _cancelled(job)
     if not start.expired:
         return _failed(job, str(start.exhausted))
     document = document_of(job)
@@ -174,6 +179,8 @@ def _raised(job: BaseJob, error: BaseException, start: Start) -> Outcome:
             raise part
     if any(isinstance(part, Cancelled) for part in parts):
         return _cancelled(job)
+    if any(isinstance(part, Paused) for part in parts):
+        return _paused(job)
     signal = parts[0] if len(parts) == 1 else error
     if isinstance(signal, (ErrorFinish, WarningFinish)):
         return _finish(job, signal)
@@ -270,7 +277,7 @@ def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     log.error("%s raised %s", job.logId, shortened(message, LOGGED), exc_info=error, extra=fields_of(job))
     document_of(job).gathered(job.record_error, INTERNAL_ERROR, message, error)
     run = document_of(job).run
-    if run is not None and run.cancelled:
+    if run is not None and run.cancelled and not run.is_pause:
         return _cancelled(job)  # it was cancelled, and failed while it was cleaning up
     if _is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
@@ -333,6 +340,11 @@ def _continued(job: BaseJob, branch: str, delay: float) -> Outcome:
 
 def _cancelled(job: BaseJob) -> Outcome:
     return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, operations=document_of(job).pending.take())
+
+
+def _paused(job: BaseJob) -> Outcome:
+    """Return the outcome of a run that stops since its job is paused, which its settlement looks up."""
+    return Outcome("paused", RELEASE, operations=document_of(job).pending.take())
 
 
 def _failed(job: BaseJob, message: str) -> Outcome:

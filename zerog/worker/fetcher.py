@@ -152,7 +152,7 @@ class Fetcher:
         """
         self._taken_at = self._clock.monotonic()
         try:
-            instead = self._gate.instead(claim, self._runner.is_cancelled(claim))
+            instead = self._gate.instead(claim, self._runner.stop_of(claim))
         except BaseException as error:  # raised in a slot's thread it would end that silently
             self._fail(error)
             return False

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from zerog.engine.engine import Engine, Loader
-from zerog.engine.transitions import Claim, Settlement, given_back, is_claimed
+from zerog.engine.transitions import Claim, Settlement, given_back, is_claimed, is_to_pause
 from zerog.exceptions import CorruptDocument, DatastoreError
+from zerog.records.commands import Stop
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, RUNNING
 from zerog.support.clock import Clock
 from zerog.worker.pace import Pace
@@ -26,15 +27,15 @@ class Gate:
         self._fresh = fresh
         self._clock = clock
 
-    def instead(self, claim: Claim, is_cancelled: bool) -> Settlement | Literal[True] | None:
+    def instead(self, claim: Claim, stop: Stop | None) -> Settlement | Literal[True] | None:
         """Return True if the run may begin; otherwise its settlement, or None if the job is not this worker's any more.
 
-        ``is_cancelled``: whether the worker was notified that the job is cancelled.
+        ``stop``: why the run is to stop, if the worker was notified of that.
         """
         if not self._engine.load_claim(claim, self._loader):
             return given_back(claim)
-        if is_cancelled:
-            return _cancelled(claim)
+        if stop is not None:
+            return given_back(claim, 0) if stop is Stop.PAUSE else _cancelled(claim)
         if self._clock.monotonic() - claim.at <= self._fresh:
             return True
         try:
@@ -45,6 +46,8 @@ class Gate:
         if head is None or head.get("status") != RUNNING or not is_claimed(head, claim.nonce):
             log.warning("job %s is not this worker's any more; its run does not begin", claim.uuid)
             return None
+        if is_to_pause(head):
+            return given_back(claim, 0)
         return True if head.get("cancelRequested") is None else _cancelled(claim)
 
     def divide(

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from zerog.exceptions import Cancelled, ClaimLost
+from zerog.exceptions import Cancelled, ClaimLost, Paused
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
@@ -77,7 +77,7 @@ def _is_undecided(job: BaseJob, error: BaseException) -> bool:
     """Return True if ``on_error`` is to decide: this is neither an interruption nor the job's own decision."""
     parts = leaves(error)
     run = document_of(job).run
-    if any(isinstance(part, (ClaimLost, Cancelled)) for part in parts) or (run is not None and run.is_revoked):
+    if any(isinstance(part, (ClaimLost, Cancelled, Paused)) for part in parts) or (run is not None and run.is_revoked):
         return False
     return len(parts) > 1 or not isinstance(parts[0], _SIGNALS)
 

@@ -24,7 +24,10 @@ _OPERATIONS: dict[str, type[Any]] = {
 
 @dataclass
 class Outcome:
-    """The outcome of a run. ``branch``: value, continue, finish, exception, cancelled, shutdown or claim lost."""
+    """The outcome of a run.
+
+    ``branch``: value, continue, finish, exception, expired, cancelled, paused, shutdown or claim lost.
+    """
 
     branch: str
     kind: str

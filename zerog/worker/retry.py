@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from zerog import backoff
-from zerog.engine import joblog, transitions
+from zerog.engine import joblog, takeovers, transitions
 from zerog.engine.transitions import Claim
 from zerog.jobs.base import BaseJob, load_job, read_head
 from zerog.records.fields import NO_RESULT
@@ -65,7 +65,7 @@ def expire_run(app: App, claim: Claim, message: str) -> bool:
         reason = f"{message}. {pause.complaint}" if pause and pause.complaint else message
         record = transitions.error_record(now, INTERNAL_ERROR, reason, head["attempts"], app.build_id, type="Timeout")
         record["fingerprint"] = fingerprint(head["jobType"], "Timeout")
-        return transitions.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
+        return takeovers.overrun(head, record, now, engine.kept(head), pause and pause.seconds)
 
     return engine.revoke_run(claim.uuid, claim.run, build, "requeued", message, joblog.ERROR)
 

@@ -257,7 +257,7 @@ def test_a_cancelled_job_that_can_t_be_ended_is_delivered_again(
     uuid = submitted(engine)
     engine.datastore.mutate(make_key(uuid), [Set("cancelRequested", "2026-01-01T00:00:00+00:00")])
     with monkeypatch.context() as broken:
-        broken.setattr(engine, "_end_cancelled", lambda *_: False)
+        broken.setattr(engine, "_stop_waiting", lambda *_: False)
         assert claimed(engine, 1) == []
     engine.clock.pause(2)
     assert claimed(engine, 1) == []

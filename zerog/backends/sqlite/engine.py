@@ -27,7 +27,7 @@ from zerog.engine.recovery import Lost
 from zerog.engine.set_aside import Kind
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, still_to_be_put
 from zerog.exceptions import AmbiguousWrite, ClaimLost, DatastoreError, QueueError
-from zerog.records.job import CANCELLED_STATUS, Document, make_key
+from zerog.records.job import CANCELLED_STATUS, PAUSED, Document, make_key
 from zerog.records.operations import Append, Operation, apply
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -122,17 +122,20 @@ class SqliteEngine(DeferredClaims):
             return False
         if still_to_be_put(settlement, mutation):
             if mutation.cancel_requested:
-                settlement.status = CANCELLED_STATUS
-                follow = self._ended({**claim.head, **mutation.values}, now)
+                row = self.datastore.row(sqlite, claim.key)
+                assert row is not None  # it has just been written
+                head = head_of(row)
+                settlement.status = PAUSED if transitions.is_to_pause(head) else CANCELLED_STATUS
+                follow = self._stopped(head, now)
             else:
                 follow = self._put_in(sqlite, claim.head, settlement.delay, now, settlement.kind == "release")
             self.datastore.change(sqlite, claim.key, follow, cas=mutation.token)
         return True
 
-    def _ended(self, head: Document, now: str) -> list[Operation]:
-        """Return the operations that end a waiting job whose run released it without noticing that it was cancelled."""
-        self._count("cancelled.waiting")
-        return transitions.cancelled(head, now)
+    def _stopped(self, head: Document, now: str) -> list[Operation]:
+        """Return the operations that end or pause a job whose run released it without noticing that it was to stop."""
+        self._count("cancelled.waiting", 0 if transitions.is_to_pause(head) else 1)
+        return transitions.stopped(head, now)
 
     def _waiters_for(self, sqlite: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[str]:
         """Return the sockets of idle workers to notify, if one of these settlements puts a job on the queue."""
@@ -188,8 +191,8 @@ class SqliteEngine(DeferredClaims):
                 if not self._is_missing(key, head, lost):
                     continue
                 if head.get("cancelRequested") is not None:
-                    self.datastore.change(sqlite, key, self._ended(head, now), row=row)
-                    joblog.cancelled(head)
+                    self.datastore.change(sqlite, key, self._stopped(head, now), row=row)
+                    joblog.stopped(head)
                     continue
                 marks = self._put_in(sqlite, head, max(0.0, self.early_by(head)), now)
                 self.datastore.change(sqlite, key, [*marks, *self._repair_event(head, now, why)], row=row)
@@ -339,7 +342,7 @@ class SqliteEngine(DeferredClaims):
             return UNSEEN if self._is_known(head, worker) else loader(head)
 
         def end(key: str, head: Document, _token: int) -> bool:
-            self.datastore.change(sqlite, key, self._ended(head, self._now()), row=row)
+            self.datastore.change(sqlite, key, self._stopped(head, self._now()), row=row)
             return True
 
         considered = self._consider(uuid, read, worker, load, end)

@@ -12,6 +12,7 @@ from zerog.cli.app_argument import CommandGroup, app_command, load_shared
 from zerog.cli.commands.jobs_bulk import cancel, move, remove, retry
 from zerog.cli.commands.jobs_edit import edit
 from zerog.cli.commands.jobs_errors import errors
+from zerog.cli.commands.jobs_pause import pause, resume
 from zerog.cli.options import Filters, filter_options
 from zerog.cli.output import print_json, print_json_line
 from zerog.exceptions import JobNotFound
@@ -107,5 +108,5 @@ def _explained(app: App, document: Document) -> tuple[frozenset[str], dict[str, 
     return public(stored), {key: in_words(field) for key, field in fields.items()}
 
 
-for _command in (cancel, edit, errors, list_jobs, move, remove, retry, show):
+for _command in (cancel, edit, errors, list_jobs, move, pause, remove, resume, retry, show):
     jobs.add_command(_command)

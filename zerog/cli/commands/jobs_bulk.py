@@ -19,7 +19,7 @@ from zerog.cli.options import Filters, filter_options, who_option
 from zerog.cli.output import plural, print_json_line
 from zerog.exceptions import ConfigurationError
 from zerog.records.job import FAILED as FAILED_STATUS
-from zerog.records.job import RUNNING, TERMINAL, WAITING, make_key
+from zerog.records.job import PAUSED, RUNNING, TERMINAL, WAITING, make_key
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def cancel(app: str, selection: Selection) -> None:
     Example: zerog jobs cancel myapp:app --type word_count --older-than 1d --yes
     """
 
-    _run(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, RUNNING)))
+    run_verb(load_shared(app), selection, Verb("cancel", "cancelled", (*WAITING, PAUSED, RUNNING)))
 
 
 @app_command(needs_code=False)
@@ -129,7 +129,7 @@ def retry(app: str, selection: Selection, reason: str, keep_counters: bool, who:
     """
 
     options = {"reason": reason, "who": who, "reset": not keep_counters}
-    _run(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), options))
+    run_verb(load_shared(app), selection, Verb("retry", "queued again", (FAILED_STATUS,), options))
 
 
 @app_command(needs_code=False)
@@ -152,7 +152,7 @@ def move(app: str, selection: Selection, target: str | None, priority: int | Non
     if target is None and priority is None:
         raise ConfigurationError("give the new place with --to, --priority or both; nothing was changed")
     options = {"queue": target, "priority": priority, "reason": reason, "who": who}
-    _run(load_shared(app), selection, Verb("move", "moved", WAITING, options))
+    run_verb(load_shared(app), selection, Verb("move", "moved", WAITING, options))
 
 
 @app_command("rm", needs_code=False)
@@ -175,10 +175,10 @@ def remove(app: str, selection: Selection, damaged: bool, no_on_discard: bool) -
     if damaged and not selection.uuids:
         raise ConfigurationError("--damaged takes jobs by uuid, no filters; nothing was changed")
     options = {"damaged": damaged, "on_discard": not no_on_discard}
-    _run(load_shared(app), selection, Verb("remove", "removed", TERMINAL, options, "discard"))
+    run_verb(load_shared(app), selection, Verb("remove", "removed", TERMINAL, options, "discard"))
 
 
-def _run(app: App, selection: Selection, verb: Verb) -> None:
+def run_verb(app: App, selection: Selection, verb: Verb) -> None:
     """Do it and exit with 1 if it could not be done to all."""
     if bool(selection.uuids) == bool(selection.filters):
         raise ConfigurationError("name jobs by uuid or give filters, one of both; nothing was changed")
@@ -210,7 +210,7 @@ def _run(app: App, selection: Selection, verb: Verb) -> None:
 def _found(app: App, selection: Selection, verb: Verb) -> Iterable[Progress]:
     found = selection.filters.jobs(app, verb.statuses)
     if verb.name == "cancel":
-        found = (each for each in found if not each["cancelRequested"] or each["status"] in TERMINAL)
+        found = (each for each in found if not each["cancelRequested"] or each["paused"] or each["status"] in TERMINAL)
     return found
 
 

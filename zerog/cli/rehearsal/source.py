@@ -13,11 +13,11 @@ from zerog.contracts.datastore import Datastore, without_history
 from zerog.contracts.find import FindQuery
 from zerog.exceptions import ConfigurationError, InvalidValue
 from zerog.records.fields import NEW
-from zerog.records.job import RUNNING, WAITING, Document
+from zerog.records.job import PAUSED, RUNNING, WAITING, Document
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 
-UNFINISHED = (NEW, *WAITING, RUNNING)
+UNFINISHED = (NEW, *WAITING, PAUSED, RUNNING)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class _Child:
             if "stop" in message:
                 self._stopping.set()
             elif "cancel" in message:
-                self._interrupts.cancel(message["cancel"])
+                self._interrupts.cancel(message["cancel"], message["is_pause"])
             else:
                 self._requests.put(message)
         # The worker is gone or done with this child; what a running job has started is killed, too.

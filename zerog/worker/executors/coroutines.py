@@ -1,8 +1,8 @@
 """Coroutines that can be interrupted where they await.
 
 Cancelling a task raises CancelledError in it. A coroutine that is driven from here gets the interruption instead:
-``SoftTimeout`` or ``Cancelled``, each of which is a CancelledError, too, so that task groups, timeouts and libraries
-clean up behind it as behind any cancellation.
+``SoftTimeout``, ``Cancelled`` or ``Paused``, each of which is a CancelledError, too, so that task groups, timeouts and
+libraries clean up behind it as behind any cancellation.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ class SoftTimeout(exceptions.SoftTimeout, asyncio.CancelledError):
 
 class Cancelled(exceptions.Cancelled, asyncio.CancelledError):
     """``Cancelled`` as a coroutine sees it."""
+
+
+class Paused(exceptions.Paused, asyncio.CancelledError):
+    """``Paused`` as a coroutine sees it."""
+
+
+_KINDS: tuple[type[BaseException], ...] = (SoftTimeout, Cancelled, Paused)
 
 
 def run_alone(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
@@ -106,7 +113,7 @@ class _Interrupter:
             return
         interruption = self._run.interruption()
         if interruption is not None:
-            kind = SoftTimeout if isinstance(interruption, exceptions.SoftTimeout) else Cancelled
+            [kind] = [each for each in _KINDS if issubclass(each, type(interruption))]
             self._error = kind(*interruption.args)
             self._task.cancel()
 

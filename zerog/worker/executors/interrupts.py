@@ -36,7 +36,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._run: Run | None = None
         self._nonce = self._cancelled = ""
-        """Nonces of the latest claim that runs here, and of the latest that was cancelled."""
+        """Nonces of the latest claim that runs here, and of the latest that was cancelled or paused."""
+        self._is_pause = False
         self.has_raised = False
         """True if the latest run was interrupted."""
         signal.signal(SIGNAL, self._on_signal)
@@ -46,7 +47,7 @@ class Interrupts:
         """Interrupt ``run`` within this block, at its limit or when it is cancelled."""
         self._run, self._nonce, self.has_raised = run, nonce, False
         if self._cancelled == nonce:
-            self.cancel(nonce)
+            self.cancel(nonce, self._is_pause)
         left = run.seconds_left()
         timer = None if left is None else threading.Timer(left, self._knock, [run])
         if timer is not None:
@@ -59,12 +60,12 @@ class Interrupts:
             if timer is not None:
                 timer.cancel()
 
-    def cancel(self, nonce: str) -> None:
-        """Notify the run of this claim, now or once it begins, that its job is cancelled. From any thread."""
-        self._cancelled = nonce
+    def cancel(self, nonce: str, is_pause: bool = False) -> None:
+        """Notify the run of this claim, now or once it begins, that its job is cancelled or paused. From any thread."""
+        self._cancelled, self._is_pause = nonce, is_pause
         run = self._run
         if run is not None and self._nonce == nonce:
-            run.cancel()
+            run.cancel(is_pause)
             threading.Thread(target=self._knock, args=(run,), name="zerog-interrupt", daemon=True).start()
 
     def _knock(self, run: Run) -> None:

@@ -82,10 +82,10 @@ class ProcessExecutor(Executor):
             if child.nonce == claim.nonce:
                 child.kill()
 
-    def _cancel_run(self, claim: Claim) -> None:
+    def _cancel_run(self, claim: Claim, is_pause: bool) -> None:
         for child in self._all():
             if child.nonce == claim.nonce:
-                child.send({"cancel": claim.nonce})
+                child.send({"cancel": claim.nonce, "is_pause": is_pause})
 
     def _is_for_child(self, claim: Claim) -> bool:
         return True

@@ -21,7 +21,7 @@ from zerog.engine.transitions import Claim
 from zerog.exceptions import DatastoreError, ZerogError
 from zerog.jobs.checks import STOP, WAIT
 from zerog.maintenance.losses import take_back
-from zerog.records.commands import run_name
+from zerog.records.commands import Stop, pause_name, run_name
 from zerog.support.clock import Clock
 from zerog.worker.executors.cleanup import resident_memory
 from zerog.worker.executors.handoff import ClaimQueue
@@ -128,9 +128,13 @@ class Executor:
         """Return the number of claimed jobs that wait for a slot."""
         return len(self._todo)
 
-    def is_cancelled(self, claim: Claim) -> bool:
-        """Return True if the job of a claim was cancelled since, as far as this worker was notified."""
-        return bool(self._cancelled) and run_name(claim.uuid, claim.epoch) in self._cancelled
+    def stop_of(self, claim: Claim) -> Stop | None:
+        """Return why the run of a claim is to stop, as far as this worker was notified; None if it is not."""
+        if not self._cancelled:
+            return None
+        if run_name(claim.uuid, claim.epoch) in self._cancelled:
+            return Stop.CANCEL
+        return Stop.PAUSE if pause_name(claim.uuid, claim.epoch) in self._cancelled else None
 
     def stop(self) -> None:
         """Notify running jobs that the worker is shutting down."""
@@ -168,7 +172,10 @@ class Executor:
                 self._end_from_outside(due)
 
     def cancel(self, run: str) -> None:
-        """Notify a run, given as ``run_name``, that its job is cancelled. It has its class's CANCEL_GRACE to end."""
+        """Notify a run that its job is cancelled (``run_name``) or paused (``pause_name``).
+
+        It has its class's CANCEL_GRACE to end.
+        """
         self._cancelled.append(run)  # first: a run that enters a slot during the loop below checks this list
         for claim in self.running():
             self._cancel_if_cancelled(claim)
@@ -247,16 +254,17 @@ class Executor:
         """Stop one run from writing, at once."""
         raise NotImplementedError
 
-    def _cancel_run(self, claim: Claim) -> None:
-        """Notify one run, if it has begun, that its job is cancelled."""
+    def _cancel_run(self, claim: Claim, is_pause: bool) -> None:
+        """Notify one run, if it has begun, that its job is cancelled or paused."""
         raise NotImplementedError
 
     def _cancel_if_cancelled(self, claim: Claim) -> None:
-        if not self.is_cancelled(claim):
+        stop = self.stop_of(claim)
+        if stop is None:
             return
-        self._cancel_run(claim)
+        self._cancel_run(claim, stop is Stop.PAUSE)
         grace = claim.job[0].CANCEL_GRACE
-        why = f"the run did not end within {grace} s of being cancelled"
+        why = f"the run did not end within {grace} s of being {stop.value}"
         self._due_in(grace, claim, "cancel", why, partial(self.app.engine.release, claim.uuid, claim.run, why))
 
     def _due_in(self, seconds: float, claim: Claim, limit: str, why: str, write: Callable[[], object]) -> None:

@@ -59,12 +59,12 @@ class ThreadExecutor(ProcessExecutor):
         else:
             super()._stop_run(claim, why)
 
-    def _cancel_run(self, claim: Claim) -> None:
+    def _cancel_run(self, claim: Claim, is_pause: bool) -> None:
         run = self._runs.get(claim.nonce)
         if run is not None:
-            run.cancel()
+            run.cancel(is_pause)
         else:
-            super()._cancel_run(claim)
+            super()._cancel_run(claim, is_pause)
 
     def _run(self, claim: Claim) -> Outcome | None:
         if self._is_for_child(claim):

@@ -15,6 +15,7 @@ from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.found import FoundRules
 from zerog.testing.contracts.engine.life import LifeRules
 from zerog.testing.contracts.engine.moves import MoveRules
+from zerog.testing.contracts.engine.pauses import PauseRules
 from zerog.testing.contracts.engine.poison import PoisonRules
 from zerog.testing.contracts.engine.repairs import RepairRules
 from zerog.testing.contracts.engine.room import RoomRules
@@ -35,6 +36,7 @@ class EngineContract(
     AnswerRules,
     AuditRules,
     SettlementRules,
+    PauseRules,
     PoisonRules,
     UniqueRules,
     UniqueOperatorRules,
