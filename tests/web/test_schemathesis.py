@@ -67,6 +67,7 @@ def explored(examples: int) -> tuple[Counter[str], list[str]]:
     return checks, failures
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "examples", [*wide(10), pytest.param(100, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.long)]
 )

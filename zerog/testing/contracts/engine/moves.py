@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zerog.contracts.datastore import FindQuery
+from zerog.contracts.queue import Queue
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite, InvalidValue, JobNotFound, JobStateError, SchemaTooNew
 from zerog.records.job import make_key, new_uuid
@@ -68,13 +69,14 @@ class MoveRules(TurnRules, EditRules):
 
     def test_a_job_of_another_priority_takes_that_turn(self, engine: Engine) -> None:
         """Raised it goes first, lowered it goes last, if the queue has an order and can withdraw entries."""
-        first, lowered, raised = (self.submitted(engine) for _ in range(3))
+        lowered, first, raised = (self.submitted(engine) for _ in range(3))
         assert engine.move(lowered, priority=-5)
         assert engine.move(raised, priority=5)
         assert [self.head(engine, uuid)["priority"] for uuid in (first, lowered, raised)] == [0, -5, 5]
         claimed = [claim.uuid for claim in self.claim_all(engine)]
         assert sorted(claimed) == sorted([first, lowered, raised])
-        if self.lossless and self.has_shares:
+        can_withdraw = type(engine.queue).withdraw is not Queue.withdraw
+        if self.lossless and self.has_shares and can_withdraw:
             assert claimed == [raised, first, lowered]
 
     def test_a_move_to_where_the_job_is_writes_nothing(self, engine: Engine) -> None:
