@@ -26,6 +26,7 @@ from zerog.web.access import Authorize, Token, access_of, read_tokens
 from zerog.web.answer import Answer, revision
 from zerog.web.bulk import Bulks
 from zerog.web.call import Call, Endpoint, Site, check_first
+from zerog.web.client import script
 from zerog.web.description import described
 from zerog.web.endpoints import ENDPOINTS
 from zerog.web.guard import LONGEST_BODY, Guard
@@ -89,6 +90,7 @@ def _routes(site: Site) -> list[Route]:
     own = [
         Endpoint("GET", "/openapi.json", "read", described, "This description", {}, group="About"),
         Endpoint("GET", "/docs", "read", page, "This description as a page", {}, group="About"),
+        Endpoint("GET", "/zerog.js", "probe", script, "The client for browsers", {}, group="About"),
     ]
     # Fixed paths come before those with names, which would match them, too.
     paths = {endpoint.path for endpoint in (*ENDPOINTS, *own)}
