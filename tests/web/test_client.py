@@ -146,6 +146,34 @@ class TestElement:
         see(element, "unknown")
         expect(element.locator(".trouble")).to_have_text(f"there is no job {UNKNOWN}")
 
+    @pytest.mark.parametrize(
+        ("known", "words"),
+        [
+            ({"eta_low": 126.0, "eta_high": 234.0}, "2 to 4 min left."),
+            ({"eta_low": 40.4, "eta_high": 5_400.0}, "40 s to 1.5 h left."),
+            ({"eta_low": 7_000.0, "eta_high": 7_100.0}, "About 2 h left."),
+            ({"eta_low": 0.0, "eta_high": 0.3}, "Nearly done."),
+            ({}, ""),
+            ({"quiet_for": 240, "eta_low": 10.0, "eta_high": 20.0}, "No progress for 4 min."),
+            ({"quiet_for": 7_200, "stalled": True}, "No progress for 2 h."),
+        ],
+    )
+    def test_the_time_that_is_left_is_a_range(self, known: dict[str, Any], words: str, page: Page) -> None:
+        """And a job that is quiet has none."""
+        job = {"status": "running", "jobType": "press", "completeness": 0.5, "quiet_for": 0, **known}
+        page.evaluate(
+            """job => {
+                const bar = document.createElement("zerog-progress");
+                bar.client = { follow: async function* () { yield job; await new Promise(() => {}); } };
+                bar.setAttribute("job", "1");
+                document.getElementById("jobs").prepend(bar);
+            }""",
+            job,
+        )
+        element = page.locator("zerog-progress").first
+        see(element, "stalled" if "stalled" in known else "running", "50 %")
+        expect(element.locator(".note").first).to_have_text(words)
+
     def test_it_may_show_another_job(self, page: Page, site: Site) -> None:
         element = show(page, site.submit(page, sheets=1, seconds=0))
         see(element, "succeeded")

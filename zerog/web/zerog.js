@@ -13,6 +13,10 @@
  * @property {"new" | "queued" | "scheduled" | "running" | "succeeded" | "failed" | "cancelled"} status
  * @property {number} completeness from 0.0 to 1.0
  * @property {number} result the result code; -1 until the job has ended
+ * @property {number | null} rate completeness a second of this run
+ * @property {number | null} eta_low seconds that are left, at least
+ * @property {number | null} eta_high the same, at most
+ * @property {number | null} quiet_for seconds since the last write of a running job, in whole minutes
  * @property {boolean} stalled true if it runs and has written nothing for long
  * @property {string} createdAt
  * @property {string} updatedAt
@@ -284,6 +288,23 @@ const STYLE = `
   @media (prefers-reduced-motion: reduce) { .done { transition: none; } }
 `;
 
+/** A time in two digits and a unit. @param {number} seconds */
+function span(seconds) {
+  const units = /** @type {const} */ ([[86_400, "d"], [3_600, "h"], [60, "min"]]);
+  const [length, name] = units.find(([length]) => seconds >= length * 1.5) ?? [1, "s"];
+  const number = seconds / length;
+  return [number < 10 && length > 1 ? Math.round(number * 2) / 2 : Math.round(number), name];
+}
+
+/** How long it may still take. @param {Progress} job */
+function left(job) {
+  if (job.eta_low == null || job.eta_high == null) return "";
+  const [[low, small], [high, large]] = [span(job.eta_low), span(job.eta_high)];
+  if (high === 0) return "Nearly done.";
+  if (low === high && small === large) return `About ${high} ${large} left.`;
+  return `${low}${small === large ? "" : ` ${small}`} to ${high} ${large} left.`;
+}
+
 const WORDS = { cancelled: "Stopped on request.", queued: "Waits for a worker.", new: "Not submitted yet." };
 
 /**
@@ -432,7 +453,8 @@ class ZeroGProgress extends (globalThis.HTMLElement ?? Object) {
     if (job.status === "scheduled" && job.notBefore) return `Starts at ${new Date(job.notBefore).toLocaleTimeString()}.`;
     if (job.status === "failed") return job.lastError?.msg ?? `It ended with ${job.result}.`;
     if (job.cancelRequested && job.status === "running") return "Stops as soon as it can.";
-    if (job.stalled) return `No sign of it since ${new Date(job.updatedAt).toLocaleTimeString()}. It may still go on.`;
+    if (job.quiet_for) return `No progress for ${span(job.quiet_for).join(" ")}.`;
+    if (job.status === "running") return left(job);
     return /** @type {Record<string, string>} */ (WORDS)[job.status] ?? "";
   }
 }
