@@ -15,6 +15,7 @@ try:
     from starlette.concurrency import run_in_threadpool
     from starlette.convertors import StringConvertor, register_url_convertor
     from starlette.exceptions import HTTPException
+    from starlette.middleware.gzip import GZipMiddleware
     from starlette.requests import Request
     from starlette.responses import RedirectResponse, Response
     from starlette.routing import Route
@@ -36,6 +37,10 @@ from zerog.web.streams import LONGEST, MOST, Streams
 from zerog.web.take import body_of, query_of
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+SHORT = 1_000
+"""Bytes of an answer below which it isn't compressed."""
 
 
 class _Job(StringConvertor):
@@ -83,7 +88,7 @@ def asgi(
         names = frozenset(name.lower() for name in hosts)
     inner = Starlette(routes=_routes(site), exception_handlers={HTTPException: _refused})
     inner.router.redirect_slashes = False
-    return Guard(inner, names, prefix, longest_body)
+    return Guard(GZipMiddleware(inner, SHORT), names, prefix, longest_body)  # which leaves streams as they are
 
 
 def _routes(site: Site) -> list[Route]:
