@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 from starlette.requests import Request
 
 import zerog
-from tests.hostile import TEXTS
+from tests.hostile import TEXTS, unsafe
 from tests.web.builders import SECRET, UNKNOWN, client, ended, make_app, waiting
 from zerog.records.job import make_key
 from zerog.web import asgi
@@ -218,6 +218,18 @@ def test_job_made_text_is_escaped_on_the_page() -> None:
     assert "http://" not in page.text
     assert "https://" not in page.text
     assert client(app).get("/openapi.json").headers["content-type"] == "application/json"
+
+
+def test_text_of_a_class_reverses_and_hides_nothing_on_the_page() -> None:
+    """Marks for the direction of text, and controls, are shown as escapes."""
+    app = make_app()
+    hidden = fields.String(metadata={"description": "\u202egnp.exe\u200b\x1b[2J"})
+    part = fields.Nested(Schema.from_dict({"hidden": hidden}, name="Part"))
+    members = {"JOB_TYPE": "odd", "Params": Schema.from_dict({"part": part}), "run": lambda job: 200}
+    app.register(type("Odd", (zerog.BaseJob,), members))
+    page = client(app).get("/docs").text
+    assert r"\u202egnp.exe\u200b\x1b[2J" in page
+    assert unsafe(page) == ""
 
 
 @pytest.mark.parametrize(
