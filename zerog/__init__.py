@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zerog.exceptions import JobStateError as JobStateError
     from zerog.exceptions import Paused as Paused
     from zerog.exceptions import QueueError as QueueError
+    from zerog.exceptions import QueueFull as QueueFull
     from zerog.exceptions import ScheduleNotFound as ScheduleNotFound
     from zerog.exceptions import SchemaTooNew as SchemaTooNew
     from zerog.exceptions import SoftTimeout as SoftTimeout
@@ -74,6 +75,7 @@ _MODULES = {
         "JobStateError",
         "Paused",
         "QueueError",
+        "QueueFull",
         "ScheduleNotFound",
         "SchemaTooNew",
         "SoftTimeout",

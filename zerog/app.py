@@ -12,6 +12,7 @@ from weakref import WeakSet
 from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
+from zerog.jobs.backlog import Backlog
 from zerog.jobs.base import BaseJob
 from zerog.jobs.delivery import WebHooks
 from zerog.jobs.function import FunctionJob, job_class_of
@@ -83,6 +84,7 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
         self._middleware: tuple[Middleware, ...] = ()
         self._submit_middleware: tuple[SubmitMiddleware, ...] = ()
         self.clock = clock
+        self._backlog = Backlog(self.engine)
         self.fleet = Fleet(self.engine)
         """The workers and queues of this app: list, drain, pause."""
         name = f"app-{os.getpid()}"
@@ -212,10 +214,10 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
         vanishes; a connection of psycopg 3, sqlite3, SQLAlchemy or Django, or a SQLAlchemy session, to this app's
         PostgreSQL database or SQLite file. ``unique``: a key, such as ``("invoice", 42)``, in place of that of the
         class's UNIQUE: the job of this type and key is returned if there is one. ``notify``: URLs that web hooks notify
-        of its ends, in place of the class's NOTIFY. Raises UnknownJobType, InvalidValue,
-        SchemaTooNew for a later ``schema_version``, marshmallow's ValidationError with messages by field, CasMismatch
-        if the uuid is another job's, ConfigurationError if jobs can't be submitted on the connection, and what the
-        datastore raises; nothing is stored then.
+        of its ends, in place of the class's NOTIFY. Raises UnknownJobType, InvalidValue, SchemaTooNew for a later
+        ``schema_version``, marshmallow's ValidationError with messages by field, CasMismatch if the uuid is another
+        job's, QueueFull if as many jobs wait as an operator allows on the queue, ConfigurationError if jobs can't be
+        submitted on the connection, and what the datastore raises; nothing is stored then.
         """
         job_class = self.registry.class_of(job_type)
         params, attributes = validated(job_class, params, schema_version)
@@ -266,6 +268,7 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
             job = construct(job_class, (self.datastore, self.queue), given)
             self._attach(job)
             jobs.append(job)
+        self._backlog.admit(job.queueName for job in jobs)
         with within(managers_of(self._submit_middleware, jobs)):
             accept(self.engine, jobs, delay, limits, options, params)
         return jobs

@@ -14,6 +14,7 @@
     ├── InvalidValue                something JSON can't hold, or too large or too deep
     ├── InvalidSignature            a web hook that this sender did not sign
     ├── JobStateError               the job's status doesn't allow this
+    ├── QueueFull                   as many jobs wait on the queue as its max_waiting allows
     ├── CopyRefused                 an installation can't be copied as it is
     ├── TooManyCollisions           too many concurrent changes of the document
     ├── CorruptDocument             stored, but not readable as this job
@@ -83,6 +84,10 @@ class InvalidSignature(ZerogError, ValueError):
 
 class JobStateError(ZerogError):
     """The operation isn't possible in the job's present status; nothing was changed."""
+
+
+class QueueFull(ZerogError):
+    """As many jobs wait on a queue as an operator allows; nothing was stored. Later there may be room."""
 
 
 class CopyRefused(ZerogError):

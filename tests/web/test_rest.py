@@ -207,6 +207,15 @@ def test_pause_shows_who_and_why_until_the_resume(app: zerog.App, api: TestClien
     assert [event["who"] for event in app.info(uuid)["events"]] == ["web", "web"]
 
 
+def test_a_submit_to_a_full_queue_is_to_be_tried_later(app: zerog.App, api: TestClient) -> None:
+    app.fleet.settings.set_queue("tight", max_waiting=1)
+    body = {"type": "count", "params": {"path": "good", "password": "x"}, "queue": "tight"}
+    assert api.post("/jobs", json=body).status_code == 201
+    refused = api.post("/jobs", json=body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert "its max_waiting is 1" in refused.json()["detail"]
+
+
 def test_retry_records_who_and_why(app: zerog.App, api: TestClient) -> None:
     uuid = ended(app, "bad")
     assert api.post(f"/jobs/{uuid}/retry", json={"reason": "mended"}).json() == {"uuid": uuid, "status": "queued"}

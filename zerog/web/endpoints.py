@@ -85,7 +85,7 @@ JOBS = (
         actions.submit,
         "Submit a job",
         STORED,
-        CONFLICT,
+        (*CONFLICT, 429),
         body=requests.Submission(),
     ),
     Endpoint(
@@ -331,7 +331,7 @@ EARLIER = (
         actions.submit_by_type,
         "Submit a job: the body is its parameters",
         STORED,
-        CONFLICT,
+        (*CONFLICT, 429),
         body=requests.Params(),
         group="Earlier API",
     ),

@@ -19,6 +19,7 @@ from zerog.exceptions import (
     JobNotFound,
     JobStateError,
     QueueError,
+    QueueFull,
     ScheduleNotFound,
     SchemaTooNew,
     TooManyCollisions,
@@ -88,6 +89,7 @@ _RULES: dict[type[Exception], _Rule] = {
     UnknownJobType: _Rule(404),
     InvalidValue: _Rule(422),
     JobStateError: _Rule(409),
+    QueueFull: _Rule(429),
     CasMismatch: _Rule(409),
     SchemaTooNew: _Rule(409),
     TooManyCollisions: _Rule(503, LATER, False),
@@ -109,7 +111,8 @@ def problem_of(error: Exception) -> Problem:
     name = type(error).__name__
     found = next((rule for kind, rule in _RULES.items() if isinstance(error, kind)), None)
     if found is not None and found.is_clients:
-        return Problem(found.status, name, str(error), found.effect)
+        headers = {"Retry-After": "5"} if found.status == 429 else None
+        return Problem(found.status, name, str(error), found.effect, headers=headers)
     log.error("a request failed: %s", error, exc_info=error)
     if found is None:
         return Problem(500, "InternalError", INTERNAL, UNKNOWN)
