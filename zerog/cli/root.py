@@ -15,6 +15,7 @@ from zerog.cli.commands.jobs import jobs
 from zerog.cli.commands.progress import show_progress
 from zerog.cli.commands.queues import queues
 from zerog.cli.commands.reconcile import reconcile
+from zerog.cli.commands.roles import roles
 from zerog.cli.commands.schedules import schedules
 from zerog.cli.commands.setup import setup
 from zerog.cli.commands.submit import submit
@@ -46,6 +47,7 @@ for _command in (
     doctor,
     jobs,
     queues,
+    roles,
     reconcile,
     schedules,
     setup,

@@ -46,6 +46,9 @@ class WorkerCommands:
     held: frozenset[str] = frozenset()
     """The job types of which no worker may claim jobs."""
 
+    queues: tuple[str, ...] | None = None
+    """The queues of the worker's role, in order; None if it has no role, or nothing is set for that yet."""
+
     def is_paused(self, queue: str) -> bool:
         """True if no worker may claim from a queue."""
         return queue in self.paused or ALL in self.paused

@@ -1,4 +1,4 @@
-"""Poll the orders that operators give a running worker: three documents, read about once a second.
+"""Poll the orders that operators give a running worker: a few documents, read about once a second.
 
 Operators need no connection to the worker for that, only to the datastore, whichever it is. While the datastore is
 unavailable the last orders stay in force; the lease logs the outage.
@@ -17,6 +17,7 @@ from zerog.exceptions import CorruptDocument, DatastoreError, ZerogError
 from zerog.records.commands import WorkerCommands, cancels_in, drain_in, held_in, paused_in
 from zerog.records.job import Document
 from zerog.records.keys import QUEUES, TYPES, worker_key
+from zerog.records.settings import read_settings
 from zerog.records.worker import read_record
 from zerog.support.clock import Clock
 
@@ -45,12 +46,14 @@ class CommandPoller:
         changed: Callable[[WorkerCommands], None],
         clock: Clock,
         cancel: Callable[[str], None] | None = None,
+        role: str | None = None,
     ) -> None:
         self._datastore = datastore
         self._worker = worker
         self._changed = changed
         self._clock = clock
         self._cancel = cancel
+        self._role = role
         self._cancels = 0
         self._complaint = ""
         self._stop = threading.Event()
@@ -95,13 +98,20 @@ class CommandPoller:
             paused = _part(lambda: frozenset(paused_in(queues)), paused, damage)
         if not wrong_types:
             held = _part(lambda: frozenset(held_in(types)), held, damage)
+        role_queues = _part(self._role_queues, self.orders.queues, damage)
         self._note_damage("; ".join(damage))
-        if (orders := WorkerCommands(drain, paused, held)) != self.orders:
+        if (orders := WorkerCommands(drain, paused, held, role_queues)) != self.orders:
             self.orders = orders
             self._changed(orders)
         if self._cancel is not None:
             for uuid in new:
                 self._cancel(uuid)
+
+    def _role_queues(self) -> tuple[str, ...] | None:
+        """Return the queues of the role; those that it had if nothing is set any more. Raises CorruptDocument."""
+        if self._role is None:
+            return None
+        return read_settings(self._datastore).roles.get(self._role, self.orders.queues)
 
     def _loop(self) -> None:
         while not self._clock.wait(self._stop, PERIOD):

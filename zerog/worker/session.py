@@ -76,6 +76,9 @@ class Session:
     _held: frozenset[str] = frozenset()
     """The held types that it follows."""
 
+    _of_role: tuple[str, ...] | None = None
+    """The queues of its role that it follows."""
+
     def __init__(
         self,
         app: App,
@@ -115,7 +118,7 @@ class Session:
         self._started_at = to_text(clock.now())
         self._executor.interrupted = stop_request.ask
         self._fetcher.serve(self._executor)
-        self._control = CommandPoller(app.datastore, name, self._follow, clock, self._executor.cancel)
+        self._control = CommandPoller(app.datastore, name, self._follow, clock, self._executor.cancel, settings.role)
         self._records = WorkerRecords(app.engine)
         self._lease = Lease(self._records, self._identity, self._details, self._lose, clock, self._first)
         self._health = Health(self._identity, self._fetcher, self._lease, reporter, clock)
@@ -186,7 +189,7 @@ class Session:
             logging.INFO if types else logging.WARNING,
             "worker %s runs %s, %d at once; it knows %s",
             self._name,
-            ", ".join(self._settings.queues),
+            ", ".join(self._queues()) or f"nothing until zerog roles sets queues of its role {self._settings.role}",
             self._settings.concurrency,
             types or "no job type and can run nothing",
         )
@@ -239,7 +242,13 @@ class Session:
         """Claim from the queues that are left; the running jobs continue."""
         if orders.drain is not None:
             log.info("worker %s is drained%s", self._name, ", for good" if orders.is_for_good else "")
-        queues = self._settings.queues
+        queues = self._queues()
+        if orders.queues != self._of_role:
+            self._of_role = orders.queues
+            log.info(
+                "worker %s serves the queues of its role %s: %s", self._name, self._settings.role, ", ".join(queues)
+            )
+            self._lease.hurry()  # so that its record shows it
         paused = [name for name in queues if orders.is_paused(name)]
         if paused:
             log.info("worker %s claims nothing from paused queues: %s", self._name, ", ".join(paused))
@@ -247,6 +256,10 @@ class Session:
             self._hold(orders.held)
         served = [name for name in queues if name not in paused]
         self._fetcher.claim_from(served if orders.drain is None else ())
+
+    def _queues(self) -> tuple[str, ...]:
+        """Return the queues that it serves when none is paused: those of its role, if it has one."""
+        return self._control.orders.queues or self._settings.queues
 
     def _hold(self, held: frozenset[str]) -> None:
         """Leave jobs of these types to workers with other orders; what no slot has begun goes back."""
@@ -265,7 +278,7 @@ class Session:
             "process": identity(),
             "build": self._app.build_id,
             "executor": self._settings.executor,
-            "queues": list(self._settings.queues),
+            "queues": list(self._queues()),
             "startedAt": self._started_at,
             "config": self._settings.to_json(),
             "schedules": self._app.schedules.digests(),
@@ -278,6 +291,7 @@ class Session:
         running = self._executor.running()
         return {
             "state": self._reported,
+            **({} if self._settings.role is None else {"queues": list(self._queues())}),
             "jobs": len(running),
             "uuids": [claim.uuid for claim in running[:UUIDS]],
             "memory": self._executor.memory(),

@@ -35,6 +35,9 @@ DEBUG_VARIABLE = "ZEROG_DEBUG"
 DEBUG_LEASE = 3600.0
 """Seconds of lease in debug mode: a debugger may stop the thread that renews it, too."""
 
+ROLE_VARIABLE = "ZEROG_ROLE"
+"""Environment variable with the role, for workers without ``role`` and ``queues``."""
+
 LONGEST_TEXT = 100
 """Characters of a name or a build."""
 
@@ -56,6 +59,7 @@ class Settings:
     connect_retries: int | None
     signals: tuple[int, ...]
     debug: bool = False
+    role: str | None = None
 
     def __post_init__(self) -> None:
         _check_whole("concurrency", self.concurrency, 1, 1_000)
@@ -66,6 +70,8 @@ class Settings:
         if not _is_number(self.grace) or not self.grace >= 0:
             raise ConfigurationError(f"grace={self.grace!r}; expected seconds, 0 or more")
         _check_text("name", self.name)
+        if self.role is not None:
+            _check_text("role", self.role)
         if self.build_id is not None:
             _check_text("build_id", self.build_id)
         _check_whole("max_jobs_per_child", self.max_jobs_per_child, 1, 1_000_000_000)
@@ -91,6 +97,7 @@ def settings_of(
     build_id: str | None,
     signals: Sequence[int],
     debug: bool | None,
+    role: str | None = None,
     **rest: Any,
 ) -> Settings:
     """Return the settings, with defaults from app, machine and environment. Raises ConfigurationError."""
@@ -105,8 +112,12 @@ def settings_of(
             f"signals={signals!r:.200}; expected signals that can be handled, for example (signal.SIGTERM,)"
         )
     _check_threads()
+    role = os.environ.get(ROLE_VARIABLE) or None if role is None and not queues else role
+    if role is not None and queues:
+        raise ConfigurationError(f"role={role!r:.80} and queues={queues!r:.200}; expected one of both")
     settings = Settings(
-        queues=tuple(queues) or (default_queue,),
+        role=role,
+        queues=() if role is not None else tuple(queues) or (default_queue,),
         name=socket.gethostname() if name is None else name,
         build_id=os.environ.get(BUILD_VARIABLE) or None if build_id is None else build_id,
         signals=numbers,

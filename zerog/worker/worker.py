@@ -61,6 +61,9 @@ class Worker:
     ``debug``: jobs run one at a time in the thread that calls ``run``, without time limits and under a lease of an
     hour, whatever ``executor``, ``concurrency`` and ``lease`` are; None for the environment variable ZEROG_DEBUG.
 
+    ``role``: serve the queues that ``app.fleet.settings.set_role`` gives this name, and follow each change; None for
+    the environment variable ZEROG_ROLE, unless ``queues`` are given.
+
     Raises ConfigurationError for anything that could not work.
     """
 
@@ -70,6 +73,8 @@ class Worker:
     """True once it has claimed jobs: what fails later is no mistake of its configuration."""
     owns_process: bool = False
     """True if nothing else uses the process: then it forks at its start, for jobs to come with own limits."""
+    _background: EmbeddedWorker | None = None
+    """What runs it as ``with`` does."""
     buried: Sequence[tuple[str, bool]] = ()
     """Workers whose jobs this one takes at its start, because their processes are known to be gone; and whether each
     was stopping, so that they don't count as lost."""
@@ -94,6 +99,7 @@ class Worker:
         reporter: HealthReporter | None = None,
         on_fatal: Callable[[BaseException], object] | None = None,
         debug: bool | None = None,
+        role: str | None = None,
     ) -> None:
         self.settings = settings_of(
             queues,
@@ -102,6 +108,7 @@ class Worker:
             build_id,
             signals,
             debug,
+            role,
             concurrency=concurrency,
             executor=executor,
             lease=lease,
@@ -122,7 +129,6 @@ class Worker:
         self._session: Session | None = None
         self._end = threading.Event()
         """Set once the latest run has ended."""
-        self._background: EmbeddedWorker | None = None
 
     @property
     def queues(self) -> tuple[str, ...]:

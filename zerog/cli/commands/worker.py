@@ -41,6 +41,7 @@ def _names(_ctx: click.Context, _parameter: click.Parameter, given: str) -> str:
 )
 @click.option("--grace", type=float, default=GRACE, show_default=True, help="Seconds for running jobs at shutdown.")
 @click.option("--queues", default="", metavar="A,B", callback=_names, help="Queues to serve, in order of priority.")
+@click.option("--role", help="Serve the queues that zerog roles has for it, live.  [default: $ZEROG_ROLE]")
 @click.option("--debug/--no-debug", default=None, help="For debuggers: one job at a time, no limits.  [$ZEROG_DEBUG]")
 @click.option("--burst", is_flag=True, help="Stop once nothing is ready.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
