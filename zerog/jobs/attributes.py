@@ -8,7 +8,7 @@ from typing import Any
 from zerog.exceptions import CorruptDocument
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.progress import share
-from zerog.jobs.schema import HEAD_FIELDS, TIMESTAMPS
+from zerog.jobs.schema import HEAD_CONTAINERS, HEAD_FIELDS, TIMESTAMPS
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES
 from zerog.records.job import Document
 from zerog.records.operations import Operation, Remove, Set, apply
@@ -30,12 +30,13 @@ class Attributes:
 
     def dump_engine_fields(self) -> Document:
         """Return the engine's fields of the head, as JSON values."""
-        head: Document = {}
-        for name in HEAD_FIELDS:
-            value = self.values[name]
-            if type(value) is dict or type(value) is list:
-                value = jsonvalues.copy(value)
-            head[name] = to_text(value) if name in TIMESTAMPS and value is not None else value
+        values = self.values
+        head: Document = {name: values[name] for name in HEAD_FIELDS}
+        for name in HEAD_CONTAINERS:
+            head[name] = jsonvalues.copy(head[name])
+        for name in TIMESTAMPS:
+            if head[name] is not None:
+                head[name] = to_text(head[name])
         head["completeness"] = share(head["completeness"])
         return head
 

@@ -192,7 +192,9 @@ class Declaration:
     def new_attributes(self, now: str, uuid: str | None) -> dict[str, Any]:
         """Return the engine's attributes of a job that isn't stored yet."""
         fresh = {**new_document(self.job_type, self.version, now, uuid), **self._place}
-        return engine_attributes({name: value for name, value in fresh.items() if name not in HISTORY})
+        for name in HISTORY:
+            del fresh[name]
+        return _with_moments(fresh)
 
     def marks(self) -> Document:
         """Return the fields of a new job by which the engine knows what its class has."""
@@ -207,7 +209,9 @@ class Declaration:
         attributes = {**head}
         for name in NO_ATTRIBUTES:
             attributes.pop(name, None)
-        unknown = {key: attributes.pop(key) for key in head if key not in self._known}
+        unknown: Document = {}
+        if not head.keys() <= self._known:
+            unknown = {key: attributes.pop(key) for key in head if key not in self._known}
         own = {key: attributes.pop(key, missing) for key in self._by_key}
         for name in CONTAINERS:
             if type(value := attributes.get(name)) in (dict, list):
@@ -312,7 +316,10 @@ def declaration_of(job_class: type[BaseJob]) -> Declaration:
 
 def engine_attributes(fields: Document) -> dict[str, Any]:
     """Convert stored engine fields to the Python values of a job's attributes."""
-    attributes = {name: value for name, value in fields.items() if name not in NO_ATTRIBUTES}
+    return _with_moments({name: value for name, value in fields.items() if name not in NO_ATTRIBUTES})
+
+
+def _with_moments(attributes: dict[str, Any]) -> dict[str, Any]:
     for name in TIMESTAMPS:
         value = attributes.get(name)
         if value is not None:

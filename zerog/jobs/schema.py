@@ -14,7 +14,7 @@ from zerog.jobs.error import ErrorSchema
 from zerog.jobs.event import EventSchema
 from zerog.jobs.migrations import parse_version
 from zerog.jobs.warning import WarningSchema
-from zerog.records.fields import ENGINE_FIELDS, FIELDS, HISTORY, STAMPS, Field, Kind
+from zerog.records.fields import CONTAINERS, ENGINE_FIELDS, FIELDS, HISTORY, STAMPS, Field, Kind
 
 
 class CasField(fields.Field[str]):
@@ -87,3 +87,6 @@ TIMESTAMPS = frozenset(STAMPS)
 
 HEAD_FIELDS = tuple(name for name in ENGINE_SCHEMA if name in ENGINE_FIELDS - {*HISTORY, "cas"})
 """The engine's fields of a head, in the order in which they are shown."""
+
+HEAD_CONTAINERS = tuple(name for name in HEAD_FIELDS if name in CONTAINERS)
+"""Those of them whose values a job could change in place."""

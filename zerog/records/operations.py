@@ -78,7 +78,9 @@ def check(operations: Iterable[Operation]) -> None:
             jsonvalues.check({field: None}, "the document")
         kind = type(operation)
         if kind is Set:
-            jsonvalues.check(operation.value, field, depth=1)  # type: ignore[union-attr]
+            value = operation.value  # type: ignore[union-attr]
+            if value is not None and type(value) is not bool:
+                jsonvalues.check(value, field, depth=1)
         elif isinstance(operation, Append):
             jsonvalues.check(operation.value, field, depth=2)
             keep = operation.keep
@@ -106,15 +108,15 @@ def apply(document: Document, operations: Iterable[Operation], changed: Document
         changed = {}
     for operation in operations:
         field = operation.field
-        if isinstance(operation, Remove):
+        if isinstance(operation, Set):
+            value = jsonvalues.copy(operation.value)  # the caller may change its own later
+        elif isinstance(operation, Remove):
             document.pop(field, None)
             changed.pop(field, None)
             continue
-        if isinstance(operation, Append):
+        elif isinstance(operation, Append):
             _append(document, operation, changed)
             continue
-        if isinstance(operation, Set):
-            value = jsonvalues.copy(operation.value)  # the caller may change its own later
         elif isinstance(operation, Add):
             value = added(document.get(field), operation)
         elif isinstance(operation, Put):

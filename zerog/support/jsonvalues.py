@@ -240,6 +240,8 @@ def short_repr(value: Any) -> str:
 
 def copy(value: Any) -> Any:
     """Return a deep copy of a JSON value. Raises InvalidValue if it is nested too deep to be one."""
+    if type(value) not in _CONTAINERS:
+        return value
     try:
         return _copy(value)
     except RecursionError:
@@ -247,14 +249,11 @@ def copy(value: Any) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    kind = type(value)
-    if kind is list:
-        if len(value) > FEW and _holds_none_of(value, list, dict):
-            return value[:]
-        return [_copy(part) if type(part) in _CONTAINERS else part for part in value]
-    if kind is dict:
+    if type(value) is dict:
         return {key: _copy(part) if type(part) in _CONTAINERS else part for key, part in value.items()}
-    return value
+    if len(value) > FEW and _holds_none_of(value, list, dict):
+        return value[:]
+    return [_copy(part) if type(part) in _CONTAINERS else part for part in value]
 
 
 _CONTAINERS = frozenset([list, dict])

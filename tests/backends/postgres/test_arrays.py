@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.backends.postgres.servers import shared
 from zerog.backends.postgres.connection import Connection, open_connection
+from zerog.backends.postgres.statements import complete
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -22,7 +23,8 @@ def answered(cast: str, format_: str, values: list[Any]) -> Any:
     """What the server has read."""
     if not _connections:
         _connections.append(open_connection(shared().url().partition("?")[0], 10, "a test"))
-    row = _connections[0].execute(f"SELECT %(values){format_}::{cast}[]".encode(), {"values": values}).fetchone()
+    statement = complete(f"SELECT %(values){format_}::{cast}[]", "zerog")
+    row = _connections[0].execute(statement.text, statement.values({"values": values})).fetchone()
     assert row is not None
     return row[0]
 

@@ -14,7 +14,7 @@ from zerog.backends.postgres.datastore import PostgresDatastore
 from zerog.backends.postgres.engine import PostgresEngine
 from zerog.backends.postgres.queue import PostgresQueue
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
-from zerog.exceptions import DatastoreUnavailable
+from zerog.exceptions import DatastoreUnavailable, InvalidValue
 from zerog.records.job import make_key, new_document
 from zerog.records.operations import Set
 from zerog.support.clock import to_text
@@ -72,6 +72,12 @@ def test_a_claim_whose_row_is_forgotten_settles_all_the_same(
     settled = engine.settle([Settlement(claim, "finish", 1, 200) for claim in mine])
     assert settled == [True] * 3
     assert [engine.read(claim.uuid)[0]["status"] for claim in mine] == ["succeeded"] * 3
+
+
+def test_a_result_that_cannot_be_stored_is_refused_alone(engine: PostgresEngine) -> None:
+    bad, good = claims(engine, 2)
+    refused, stored = engine.settle([Settlement(bad, "finish", 1, 2**70), Settlement(good, "finish", 1, 200)])
+    assert (type(refused), stored) == (InvalidValue, True)
 
 
 def test_a_run_that_was_taken_settles_nothing(engine: PostgresEngine) -> None:

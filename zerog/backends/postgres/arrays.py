@@ -32,6 +32,10 @@ class LiteralArray(Dumper):
         return f"{{{','.join(map(_literal, obj))}}}".encode()
 
 
+class Texts(list[str | None]):
+    """A list that is sent in binary."""
+
+
 class TextArray(Dumper):
     """A list of texts and None in binary, which spares escaping the JSON in them."""
 

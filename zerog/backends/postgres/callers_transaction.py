@@ -10,6 +10,7 @@ import psycopg
 from psycopg.pq import PipelineStatus
 from psycopg.rows import tuple_row
 
+from zerog.backends.postgres.connection import register_dumpers
 from zerog.backends.postgres.errors import brief, refused
 from zerog.backends.postgres.server import IDENTITY, Identity, PostgresServer, Rows, Write
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable
@@ -43,11 +44,11 @@ def callers_transaction(server: PostgresServer, given: Any) -> Generator[Write]:
     if connection.info.pipeline_status != PipelineStatus.OFF:  # the first error would end the transaction
         raise ConfigurationError("connection= is in pipeline mode; expected it outside. Nothing was stored.")
     server.identity()  # the first connection of a process makes the tables
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # whatever the application has set
+    cursor = _cursor_of(connection)
 
     def write(statement: str, parameters: Mapping[str, Any], _what: str) -> Rows:
-        # Prepared if the connection does so by itself: it may lead to a pooler.
-        return cursor.execute(server.text_of(statement), parameters).fetchall()
+        complete = server.complete(statement)
+        return cursor.execute(complete.text, complete.values(parameters)).fetchall()
 
     try:
         cursor.execute("SAVEPOINT zerog")
@@ -76,6 +77,16 @@ def callers_transaction(server: PostgresServer, given: Any) -> Generator[Write]:
                 f"{WHAT}: its connection to {server.name} is lost ({brief(error)}); nothing of it is stored"
             ) from error
         raise refused(WHAT, server.name, error, was_reached=False) from error
+
+
+def _cursor_of(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[tuple[Any, ...]]:
+    """Return a cursor as this backend needs it, whatever the application has set.
+
+    Its statements are prepared if the connection does so by itself: it may lead to a pooler.
+    """
+    cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+    register_dumpers(cursor)
+    return cursor
 
 
 def _check_identity(server: PostgresServer, theirs: Identity) -> None:

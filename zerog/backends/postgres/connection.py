@@ -11,10 +11,11 @@ from zerog.support.extras import how_to_install
 try:
     import psycopg
     from psycopg import waiting
+    from psycopg.abc import AdaptContext
     from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
     from psycopg.types.numeric import Int8Dumper
 
-    from zerog.backends.postgres.arrays import LiteralArray, TextArray
+    from zerog.backends.postgres.arrays import LiteralArray, TextArray, Texts
 except ImportError as error:  # pragma: no cover
     raise ConfigurationError(
         f"postgresql:// needs psycopg, which can't be imported ({error}); {how_to_install('postgres')}"
@@ -71,7 +72,11 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 def open_connection(conninfo: str, timeout: float, name: str) -> Connection:
     """Return a new connection in autocommit mode. Raises psycopg's errors, and ConfigurationError."""
     connection = Connection.connect(
-        conninfo, autocommit=True, connect_timeout=max(2, round(timeout)), client_encoding="utf8"
+        conninfo,
+        autocommit=True,
+        connect_timeout=max(2, round(timeout)),
+        client_encoding="utf8",
+        cursor_factory=psycopg.RawCursor,
     )
     connection.patience = timeout + SLACK
     encoding = connection.info.parameter_status("server_encoding")
@@ -80,9 +85,7 @@ def open_connection(conninfo: str, timeout: float, name: str) -> Connection:
     if connection.info.server_version < OLDEST * 10_000:
         version = connection.info.server_version // 10_000
         raise ConfigurationError(f"{name} is PostgreSQL {version}; expected {OLDEST} or newer")
-    connection.adapters.register_dumper(int, Int8Dumper)  # by the size of a number the statement would be another one
-    for dumper in (TextArray, LiteralArray):  # the last one is for %s, the other one for %b
-        connection.adapters.register_dumper(list, dumper)
+    register_dumpers(connection)
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     # A pooler makes up the process number that it gives its clients.
     connection.is_pooled = row is None or row[0] != connection.info.backend_pid
@@ -91,6 +94,14 @@ def open_connection(conninfo: str, timeout: float, name: str) -> Connection:
     else:
         connection.execute(SETTINGS.format(milliseconds=round(timeout * 1_000)))
     return connection
+
+
+def register_dumpers(context: AdaptContext) -> None:
+    """Let a connection or cursor send parameters as the statements of this backend have them."""
+    register = context.adapters.register_dumper
+    register(int, Int8Dumper)  # by the size of a number the statement would be another one
+    register(list, LiteralArray)
+    register(Texts, TextArray)
 
 
 def _is_readable(descriptor: int) -> bool:

@@ -245,7 +245,8 @@ class PostgresDatastore(TermDatastore):
 
     def store(self, drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]] | None = None) -> dict[int, Any]:
         """Write changes; return token and queue entry by row id of those whose document had not changed meanwhile."""
-        answers = self.server.write(statements.CHANGE, change_parameters(drafts, puts or {}), drafts[0].row.key)
+        parameters = change_parameters(drafts, puts or {})
+        answers = self.server.write(statements.change(parameters), parameters, drafts[0].row.key)
         return {row_id: (token, entry) for row_id, token, entry in answers}
 
     def insert(self, key: str, document: Document, limit: int = jsonvalues.JOB_BYTES) -> int:
@@ -269,7 +270,7 @@ class PostgresDatastore(TermDatastore):
         entries = [(key, *entry) for key, _, s in documents for entry in s.history]
         parameters |= dict(zip(("e_keys", "e_field", "e_n", "e_entry"), columns(entries, 4), strict=True))
         try:
-            return dict((write or self.server.write)(statements.CREATE, parameters, documents[0][0]))
+            return dict((write or self.server.write)(statements.create(parameters), parameters, documents[0][0]))
         except psycopg.errors.UniqueViolation:
             those = documents[0][0] if len(documents) == 1 else f"one of {len(documents)} documents"
             raise self.casException(f"{those} is there already; nothing was written") from None
@@ -285,7 +286,7 @@ class PostgresDatastore(TermDatastore):
         parameters |= _histories(
             [(row_id, *entry) for entry in whole.history], [(row_id, field, last) for field in HISTORY if last]
         )
-        return bool(self.server.write(statements.CHANGE, parameters, key))
+        return bool(self.server.write(statements.change(parameters), parameters, key))
 
     def _change_whole(
         self, key: str, row: Row, operations: Sequence[Operation], run: RunGuard | None
@@ -324,10 +325,11 @@ class PostgresDatastore(TermDatastore):
 
 def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
     """Return the parameters of CHANGE; ``puts``: by row id, the columns of an entry and the id of a taken one."""
-    nothing = (None,) * len(_NOT_PUT)
-    parameters = _changes([(draft.row.id, draft.row.cas, *draft.written) for draft in drafts])
-    put = columns([puts.get(draft.row.id, nothing) for draft in drafts], len(_NOT_PUT))
-    parameters |= dict(zip(_NOT_PUT, put, strict=True))
+    parameters = _changes([(draft.row.id, draft.row.cas, *draft.written) for draft in drafts]) | _NOT_PUT
+    if puts:
+        nothing = (None,) * len(_NOT_PUT)
+        put = columns([puts.get(draft.row.id, nothing) for draft in drafts], len(_NOT_PUT))
+        parameters |= zip(_NOT_PUT, put, strict=True)
     return parameters | _histories(
         [(draft.row.id, *entry) for draft in drafts for entry in draft.added],
         [(draft.row.id, field, n) for draft in drafts for field, n in draft.dropped.items()],

@@ -146,7 +146,7 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
         failpoint("claim.write")
         if drafts:
             parameters |= change_parameters(drafts, puts)
-            answers = self._server.write(statements.CHANGE_AND_CLAIM, parameters, "settling and claiming")
+            answers = self._server.write(statements.change_and_claim(parameters), parameters, "settling and claiming")
         else:
             answers = self._server.write(statements.CLAIM, parameters, "claiming")
         if settlements:
@@ -255,10 +255,11 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
 
     def wait_ready(self, timeout: float, queues: Sequence[str] = ()) -> bool:
         names = self.serving(queues)
-        if self.queue.are_ready(names):
+        is_ready, due = self.queue.look(names)
+        if is_ready:
             return True
-        is_put = self.queue.wait(timeout, names)
-        return self.queue.are_ready(names) if is_put is None else is_put
+        is_put = self.queue.wait(timeout, names, due)
+        return self.queue.look(names)[0] if is_put is None else is_put
 
     def wake(self, queues: Sequence[str] = ()) -> None:
         self.queue.wake()

@@ -57,7 +57,8 @@ class PostgresQueue(Queue):
             left = deadline - clock.monotonic()
             if reservation is not None or left <= 0:
                 return reservation
-            if self.wait(left, (self.name,)) is False:
+            names = (self.name,)
+            if self.wait(left, names, self.look(names)[1]) is False:
                 return self._reserve_now()
 
     def reserve_lowest(self) -> Reservation | None:
@@ -112,21 +113,20 @@ class PostgresQueue(Queue):
         made = self.run(statements.PROMOTE, {"now": self.time(), "most": PROMOTED}, writes=True)
         return len(made) >= PROMOTED
 
-    def wait(self, timeout: float, queues: Sequence[str]) -> bool | None:
-        """Wait until one of the queues may have an entry, or for ``timeout`` seconds.
+    def look(self, queues: Sequence[str]) -> tuple[bool, float | None]:
+        """Return if one of the queues has something ready, or any queue something due; and when the next one is due."""
+        ((is_ready, due),) = self.run(statements.READY, {"queues": list(queues)}, writes=False)
+        return is_ready or (due is not None and due <= self.time()), due
+
+    def wait(self, timeout: float, queues: Sequence[str], due: float | None) -> bool | None:
+        """Wait until one of the queues may have an entry, until ``due``, or for ``timeout`` seconds.
 
         True if something was put, None if that isn't known, False if ``wake`` was called.
         """
-        ((due,),) = self.run(statements.SOON, {}, writes=False)
         longest = self._listener.poll
         if due is not None:
             longest = min(longest, max(0.0, due - self.time()))
         return self._listener.wait(min(timeout, longest), queues)
-
-    def are_ready(self, queues: Sequence[str]) -> bool:
-        """True if one of the queues has something ready, or any queue something due."""
-        ((is_ready,),) = self.run(statements.ARE_READY, {"queues": list(queues), "now": self.time()}, writes=False)
-        return bool(is_ready)
 
     def _reserve_now(self, statement: str = statements.RESERVE_NEXT) -> Reservation | None:
         with translated(f"queue {self.name}"):

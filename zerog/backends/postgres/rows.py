@@ -46,6 +46,8 @@ _SOUND = new_document("sound", 1.0, "2026-01-01T00:00:00.000000+00:00")
 _KEY = make_key(_SOUND["uuid"])
 """A document that stands in for the fields of one that are not at hand, and its key."""
 
+_NO_TERMS = dict.fromkeys(TERM_FIELDS)
+
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00").fullmatch
 
 Lists = dict[str, list[int]]
@@ -137,19 +139,17 @@ def stored(key: str, document: Document, limit: int, start: int = 0) -> Stored:
     """
     lists: Lists = {}
     history: list[Entry] = []
-    body, state = {}, {}
-    for field, value in document.items():
-        if field in HISTORY and type(value) is list:
+    state = {field: value for field, value in document.items() if field in MOVING}
+    body = {field: value for field, value in document.items() if field not in MOVING}
+    for field in HISTORY:
+        value = document.get(field)
+        if type(value) is list:
+            del body[field]
             lists[field] = [start + 1, start + len(value)]
             history += (Entry(field, n, jsonvalues.encode_checked(e, field)) for n, e in enumerate(value, start + 1))
-        elif field in MOVING:
-            state[field] = value
-        else:
-            body[field] = value
     texts = (jsonvalues.encode_checked(body, key, limit), jsonvalues.encode_checked(state, key))
-    is_sound = _is_sound(key, {**body, **state})
-    of_state = derived({**state, **{f: body.get(f) for f in TERM_FIELDS}}, is_sound, is_checked=True)
-    return Stored(*texts, jsonvalues.encode_checked(lists), of_state, history)
+    of_document = derived({**_NO_TERMS, **document}, _is_sound(key, document), is_checked=True)
+    return Stored(*texts, jsonvalues.encode_checked(lists), of_document, history)
 
 
 def derived(state: Document, is_sound: bool, is_checked: bool = False) -> tuple[Any, ...]:
@@ -200,7 +200,9 @@ def _is_sound(key: str, head: Document) -> bool:
 
 def indexed(value: Any) -> str | None:
     """Return a field's value in the form of its column: no text has none, a long one is cut, NUL can't be stored."""
-    return value.replace("\0", "\ufffd")[:INDEXED] if type(value) is str else None
+    if type(value) is not str:
+        return None
+    return value if len(value) <= INDEXED and "\0" not in value else value.replace("\0", "\ufffd")[:INDEXED]
 
 
 def kind_of(job_type: str, version: float) -> str:

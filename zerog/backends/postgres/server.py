@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from zerog.backends.postgres import tables
 from zerog.backends.postgres.connection import Connection, open_connection
 from zerog.backends.postgres.errors import refused, unanswered, unreachable
-from zerog.backends.postgres.statements import complete
+from zerog.backends.postgres.statements import Statement, complete
 from zerog.exceptions import ConfigurationError
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.urls import options_of, seconds_of, split, without_secrets
@@ -99,7 +99,7 @@ class PostgresServer:
         self._checked_at = 0.0
         self._was_reached = False
         self._made: list[str] = []
-        self._texts: dict[str, str] = {}
+        self._statements: dict[str, Statement] = {}
         self._identity: Identity | None = None
         self.is_pooled = False
         """True once a connection was opened that turned out to lead to a pooler."""
@@ -111,11 +111,12 @@ class PostgresServer:
         answer was lost), ConfigurationError, InvalidValue, and ``psycopg.errors.UniqueViolation``.
         """
 
-        text = self.text_of(statement)
+        complete = self.complete(statement)
+        values = complete.values(parameters)
 
         def execute(connection: Connection) -> Rows:
-            cursor = connection.execute(text, parameters, prepare=not connection.is_pooled)
-            return cursor.fetchall() if cursor.description else []
+            cursor = connection.execute(complete.text, values, prepare=not connection.is_pooled)
+            return [] if cursor.rownumber is None else cursor.fetchall()
 
         return self._within(execute, what, writes)
 
@@ -127,12 +128,12 @@ class PostgresServer:
         """Return the rows of a statement that changes something."""
         return self.run(statement, parameters, what, writes=True)
 
-    def text_of(self, statement: str) -> str:
+    def complete(self, statement: str) -> Statement:
         """Return a statement for the tables of this schema."""
-        text = self._texts.get(statement)
-        if text is None:
-            text = self._texts[statement] = complete(statement, self.schema)
-        return text
+        found = self._statements.get(statement)
+        if found is None:
+            found = self._statements[statement] = complete(statement, self.schema)
+        return found
 
     def identity(self, is_renewed: bool = False) -> Identity:
         """Return the identity of server, database and tables, as it was first read, or as it is now."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from zerog.backends.postgres.arrays import Texts
 from zerog.backends.postgres.rows import DERIVED
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.records.fields import DOCUMENT_TYPE, HISTORY
@@ -10,7 +16,26 @@ LOW = 1_000_000
 """The numbers of entries of the lowest priority in an answer of CLAIM follow this one."""
 
 
-def complete(statement: str, schema: str) -> str:
+_PLACE = re.compile(r"%\((\w+)\)([sb])")
+"""A parameter in a statement here; ``b`` stands for a list of texts that is sent in binary."""
+
+
+class Statement(NamedTuple):
+    """A statement as the server gets it, with the names of its parameters in order.
+
+    psycopg's own named parameters would be looked for anew at each call of a statement of more than 4 kB.
+    """
+
+    text: bytes
+    names: tuple[str, ...]
+    in_binary: frozenset[str]
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Return the parameters in their order."""
+        return [Texts(parameters[name]) if name in self.in_binary else parameters[name] for name in self.names]
+
+
+def complete(statement: str, schema: str) -> Statement:
     """Return a statement of this module for the tables of a schema, without needless spaces."""
     text = " ".join(statement.split())
     for name, value in {
@@ -21,7 +46,10 @@ def complete(statement: str, schema: str) -> str:
         "share": str(FAIR_SHARE),
     }.items():
         text = text.replace(f"{{{name}}}", value)
-    return text
+    places = dict.fromkeys(_PLACE.findall(text))
+    numbers = {name: f"${n}" for n, (name, _) in enumerate(places, 1)}
+    text = _PLACE.sub(lambda place: numbers[place[1]], text)
+    return Statement(text.encode(), tuple(numbers), frozenset(name for name, kind in places if kind == "b"))
 
 
 _NAMES = [name for name, _ in DERIVED]
@@ -52,82 +80,116 @@ FROM {schema}.zerog_documents d WHERE d.key = %(key)s
 """
 """A document's row, token and highest number in its history, also if it can't be read."""
 
-CREATE = f"""
+_ROW_COLUMNS = f"body, state, lists, {_DERIVED}"
+_ROW_VALUES = f"%(body)b::text[], %(state)b::text[], %(lists)b::text[], {_GIVEN}"
+_PUT_COLUMNS = "put_queue, put_uuid, put_priority, put_due, put_ttr"
+_PUT_VALUES = (
+    "%(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[], %(put_due)s::float8[], "
+    "%(put_ttr)s::float8[]"
+)
+_WITH_ENTRY = """left(g.state, -1) || ',"queueJobId":' || g.entry || '}'"""
+
+_PUT = """, put AS (
+    INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
+    SELECT g.entry, g.put_queue, g.put_uuid, g.put_priority, g.put_due, g.put_ttr
+    FROM {given} WHERE g.entry IS NOT NULL
+    RETURNING queue
+)"""
+_NOTIFIED = """, notified AS MATERIALIZED (
+    SELECT pg_notify('{channel}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
+)"""
+_ALL_NOTIFIED = ", (SELECT count(*) FROM notified) AS all_notified"
+
+
+def create(parameters: Mapping[str, Any]) -> str:
+    """Return the statement that stores new documents, with an entry of a queue for each of them or for none."""
+    return _create(bool(parameters["e_n"]), bool(parameters["put_queue"]))
+
+
+@cache
+def _create(has_history: bool, puts: bool) -> str:
+    entry = "nextval('{schema}.zerog_entries')" if puts else "NULL::bigint"
+    text = f"""
 WITH given AS MATERIALIZED (
-    SELECT g.*, CASE WHEN g.put_queue IS NOT NULL THEN nextval('{{schema}}.zerog_entries') END AS entry
-    FROM unnest(
-        %(keys)s::text[], %(tokens)s::bigint[], %(body)b::text[], %(state)b::text[], %(lists)b::text[],
-        {_GIVEN},
-        %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
-        %(put_due)s::float8[], %(put_ttr)s::float8[]
-    ) AS g(
-        key, cas, body, state, lists, {_DERIVED}, put_queue, put_uuid, put_priority, put_due, put_ttr
-    )
+    SELECT g.*, {entry} AS entry
+    FROM unnest(%(keys)s::text[], %(tokens)s::bigint[], {_ROW_VALUES}{f", {_PUT_VALUES}" if puts else ""})
+        AS g(key, cas, {_ROW_COLUMNS}{f", {_PUT_COLUMNS}" if puts else ""})
 ), made AS (
-    INSERT INTO {{schema}}.zerog_documents (key, cas, body, state, lists, {_DERIVED})
-    SELECT key, cas, body,
-        CASE WHEN entry IS NULL THEN state ELSE left(state, -1) || ',"queueJobId":' || entry || '}}' END,
-        lists, {_DERIVED} FROM given
+    INSERT INTO {{schema}}.zerog_documents (key, cas, {_ROW_COLUMNS})
+    SELECT key, cas, body, {_WITH_ENTRY if puts else "state"}, lists, {_DERIVED} FROM given g
     RETURNING id, key, cas
-), recorded AS (
-    INSERT INTO {{schema}}.zerog_history (document, field, n, entry)
+)"""
+    if has_history:
+        text += """, recorded AS (
+    INSERT INTO {schema}.zerog_history (document, field, n, entry)
     SELECT made.id, e.field, e.n, e.entry
     FROM unnest(%(e_keys)s::text[], %(e_field)s::text[], %(e_n)s::bigint[], %(e_entry)b::text[])
         AS e(key, field, n, entry) JOIN made USING (key)
-), put AS (
-    INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
-    SELECT entry, put_queue, put_uuid, put_priority, put_due, put_ttr FROM given WHERE entry IS NOT NULL
-    RETURNING queue
-), notified AS MATERIALIZED (
-    SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
-)
-SELECT key, entry FROM given, (SELECT count(*) FROM notified) AS all_notified
+)"""
+    if puts:
+        text += f"""{_PUT.format(given="given g")}{_NOTIFIED}"""
+    return f"{text} SELECT key, entry FROM given{_ALL_NOTIFIED if puts else ''}"
+
+
+def change(parameters: Mapping[str, Any]) -> str:
+    """Return the statement that writes changed documents, unless others have changed them, and puts entries."""
+    changed, notified = _changed(*_parts(parameters))
+    return f"WITH {changed} SELECT id, cas, entry FROM changed{notified}"
+
+
+def change_and_claim(parameters: Mapping[str, Any]) -> str:
+    """Return the statement that writes changed documents, as ``change`` does, and claims jobs as CLAIM does."""
+    changed, notified = _changed(*_parts(parameters))
+    return f"""WITH {changed}, {_TAKEN}{_RESULT}
+UNION ALL
+SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, NULL, entry, NULL FROM changed{notified}
 """
 
-CHANGED = f"""
+
+def _parts(parameters: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    return bool(parameters["e_n"]), bool(parameters["f_n"]), bool(parameters["put_queue"])
+
+
+@cache
+def _changed(has_history: bool, has_fallen: bool, puts: bool) -> tuple[str, str]:
+    """Return the beginning of a statement that changes documents, and what its result needs beside ``changed``."""
+    entry, state = "NULL::bigint", "g.state"
+    if puts:
+        entry = """CASE WHEN g.put_queue IS NULL THEN NULL WHEN g.put_ahead THEN nextval('{schema}.zerog_ahead')
+        ELSE nextval('{schema}.zerog_entries') END"""
+        state = f"CASE WHEN g.entry IS NULL THEN g.state ELSE {_WITH_ENTRY} END"
+    text = f"""
 given AS MATERIALIZED (
-    SELECT g.*, CASE WHEN g.put_queue IS NULL THEN NULL WHEN g.put_ahead THEN nextval('{{schema}}.zerog_ahead')
-        ELSE nextval('{{schema}}.zerog_entries') END AS entry
-    FROM unnest(
-        %(ids)s::bigint[], %(tokens)s::bigint[], %(body)b::text[], %(state)b::text[], %(lists)b::text[],
-        {_GIVEN},
-        %(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[],
-        %(put_due)s::float8[], %(put_ttr)s::float8[], %(put_ahead)s::boolean[], %(taken)s::bigint[]
-    ) AS g(
-        id, cas, body, state, lists, {_DERIVED},
-        put_queue, put_uuid, put_priority, put_due, put_ttr, put_ahead, taken
-    )
+    SELECT g.*, {entry} AS entry
+    FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], {_ROW_VALUES}
+        {f", {_PUT_VALUES}, %(put_ahead)s::boolean[], %(taken)s::bigint[]" if puts else ""})
+        AS g(id, cas, {_ROW_COLUMNS}{f", {_PUT_COLUMNS}, put_ahead, taken" if puts else ""})
 ), changed AS (
     UPDATE {{schema}}.zerog_documents d SET
-        cas = d.cas + 1, body = coalesce(g.body, d.body), lists = g.lists,
-        state = CASE WHEN g.entry IS NULL THEN g.state
-            ELSE left(g.state, -1) || ',"queueJobId":' || g.entry || '}}' END,
+        cas = d.cas + 1, body = coalesce(g.body, d.body), lists = g.lists, state = {state},
         {", ".join(f"{name} = {_CHANGED.get(name, 'g.' + name)}" for name in _NAMES)}
     FROM given g WHERE d.id = g.id AND d.cas = g.cas
     RETURNING d.id, d.cas, g.entry
-), recorded AS (
-    INSERT INTO {{schema}}.zerog_history (document, field, n, entry)
+)"""
+    if has_history:
+        text += """, recorded AS (
+    INSERT INTO {schema}.zerog_history (document, field, n, entry)
     SELECT e.document, e.field, e.n, e.entry
     FROM unnest(%(e_document)s::bigint[], %(e_field)s::text[], %(e_n)s::bigint[], %(e_entry)b::text[])
         AS e(document, field, n, entry) JOIN changed ON changed.id = e.document
-), fallen AS (
-    DELETE FROM {{schema}}.zerog_history h
+)"""
+    if has_fallen:
+        text += """, fallen AS (
+    DELETE FROM {schema}.zerog_history h
     USING unnest(%(f_document)s::bigint[], %(f_field)s::text[], %(f_n)s::bigint[]) AS f(document, field, n), changed
     WHERE changed.id = f.document AND h.document = f.document AND h.field = f.field AND h.n <= f.n
-), put AS (
-    INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
-    SELECT g.entry, g.put_queue, g.put_uuid, g.put_priority, g.put_due, g.put_ttr
-    FROM given g JOIN changed USING (id) WHERE g.entry IS NOT NULL
-    RETURNING queue
-), notified AS MATERIALIZED (
-    SELECT pg_notify('{{channel}}', queue) FROM (SELECT DISTINCT queue FROM put) AS queues
-), gone AS (
+)"""
+    if puts:
+        text += f"""{_PUT.format(given="given g JOIN changed USING (id)")}{_NOTIFIED}, gone AS (
     DELETE FROM {{schema}}.zerog_queue q USING given g JOIN changed USING (id) WHERE q.id = g.taken
 )"""
+    return text, _ALL_NOTIFIED if puts else ""
 
-CHANGE = f"""WITH {CHANGED}
-SELECT id, cas, entry FROM changed, (SELECT count(*) FROM notified) AS all_notified
-"""
 
 REMOVE = """
 WITH gone AS (
@@ -208,12 +270,12 @@ SELECT id, pg_notify('{channel}', queue) FROM released
 
 SIZE = "SELECT count(*) FROM {schema}.zerog_queue WHERE queue = %(queue)s"
 HELD = "SELECT id, uuid::text FROM {schema}.zerog_queue WHERE queue = %(queue)s AND id = ANY(%(ids)s::bigint[])"
-SOON = "SELECT min(due) FROM {schema}.zerog_queue WHERE due > 0"
-ARE_READY = """
+READY = """
 SELECT EXISTS (SELECT FROM unnest(%(queues)s::text[]) AS w(name), LATERAL (
-    SELECT FROM {schema}.zerog_queue q WHERE q.queue = w.name AND q.due = 0 LIMIT 1) AS e)
-    OR EXISTS (SELECT FROM {schema}.zerog_queue WHERE due > 0 AND due <= %(now)s)
+    SELECT FROM {schema}.zerog_queue q WHERE q.queue = w.name AND q.due = 0 LIMIT 1) AS e),
+    (SELECT min(due) FROM {schema}.zerog_queue WHERE due > 0)
 """
+"""Whether a queue has something ready, and when the next entry of any queue is due."""
 
 MOVE_ENTRIES = """
 WITH moved AS (
@@ -261,11 +323,12 @@ due AS MATERIALIZED (
         LIMIT (SELECT CASE WHEN is_short THEN least(look, %(turn)s + {share} * taken) ELSE look END - taken
             FROM lows, room)
     ) UNION ALL SELECT id, uuid, {low} + row_number() OVER () FROM low
+), seen AS MATERIALIZED (
+    SELECT next.id AS entry, next.uuid, next.n, d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body, d.epoch,
+        (d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s) IS TRUE AS fits
+    FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
 ), fit AS MATERIALIZED (
-    SELECT next.id, next.n, d.id AS document
-    FROM next JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
-    WHERE d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
-    ORDER BY next.n < {low}, next.n LIMIT %(want)s
+    SELECT entry, n, id FROM seen WHERE fits ORDER BY n < {low}, n LIMIT %(want)s
 ), claimed AS (
     UPDATE {schema}.zerog_documents d SET
         cas = d.cas + 1, status = 'running', due = NULL, kind = NULL, ready = NULL,
@@ -275,23 +338,18 @@ due AS MATERIALIZED (
             || greatest(d.ready, %(now_text)s) || '","run":"' || %(batch)s || fit.n || '","owner":'
             || %(before_nonce)s || %(batch)s || fit.n || %(after_nonce)s || '}'
     FROM fit
-    WHERE d.id = fit.document AND d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
-    RETURNING fit.id AS entry, fit.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
+    WHERE d.id = fit.id AND d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s
+    RETURNING fit.entry, fit.n, d.key, d.id, d.cas, d.epoch, d.lists, d.state, d.body
 ), off AS (
     DELETE FROM {schema}.zerog_queue q USING claimed c WHERE q.id = c.entry
-), remaining AS MATERIALIZED (
-    SELECT next.n, d.key, d.id, d.cas, d.lists, d.state, d.sound, d.body, d.epoch,
-        next.id AS entry, next.uuid::text AS uuid
-    FROM next LEFT JOIN {schema}.zerog_documents d ON d.key = '{prefix}' || next.uuid::text
-    WHERE (d.kind = ANY(%(kinds)s::text[]) AND d.ready <= %(soon_text)s) IS NOT TRUE
 ), held AS (
-    UPDATE {schema}.zerog_queue q SET due = q.ttr + %(now)s FROM remaining r WHERE q.id = r.entry
+    UPDATE {schema}.zerog_queue q SET due = q.ttr + %(now)s FROM seen WHERE q.id = seen.entry AND NOT seen.fits
 )"""
 
 _RESULT = """
 SELECT 'claimed', n, key, id, cas, lists, state, true, body, epoch, NULL::bigint, NULL::text FROM claimed
 UNION ALL
-SELECT 'left', n, key, id, cas, lists, state, sound, body, epoch, entry, uuid FROM remaining
+SELECT 'left', n, key, id, cas, lists, state, sound, body, epoch, entry, uuid::text FROM seen WHERE NOT fits
 UNION ALL
 SELECT 'due', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM due WHERE is_there
@@ -300,9 +358,3 @@ SELECT 'short', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FR
 """
 
 CLAIM = f"WITH {_TAKEN}{_RESULT}"
-
-CHANGE_AND_CLAIM = f"""WITH {CHANGED}, {_TAKEN.strip()}{_RESULT}
-UNION ALL
-SELECT 'changed', 0, NULL, id, cas, NULL, NULL, NULL, NULL, NULL, entry, NULL
-FROM changed, (SELECT count(*) FROM notified) AS all_notified
-"""

@@ -138,9 +138,9 @@ def require(connection: psycopg.Connection[Any], schema: str, name: str) -> list
     made: list[str] = []
     try:
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock($1)", (LOCK,))
             connection.execute("SET LOCAL client_min_messages = warning")
-            there = connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (schema,)).fetchone()
+            there = connection.execute("SELECT to_regnamespace($1) IS NOT NULL", (schema,)).fetchone()
             if not (there and there[0]):
                 connection.execute(f"CREATE SCHEMA {schema}".encode())
                 made.append(f"schema {plain}")

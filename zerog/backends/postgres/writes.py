@@ -26,7 +26,7 @@ from zerog.engine.transitions import Settled, Settlement
 from zerog.exceptions import ClaimLost
 from zerog.records.fields import PENDING
 from zerog.records.job import WAITING, Document, make_key
-from zerog.records.operations import Append, Operation, apply, check
+from zerog.records.operations import Append, Operation, Set, apply, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -132,7 +132,7 @@ class PostgresWrites(Engine):
     def _end(self, settlement: Settlement, row: Row | None, now: str) -> End | Settled | None:
         operations = transitions.settled(settlement, now)
         try:
-            check(operations)
+            check([*settlement.operations, Set("resultCode", settlement.result_code)])
             draft = None if row is None else self.datastore.draft(row)
             key = settlement.claim.key
             state = None if draft is None else draft.state
