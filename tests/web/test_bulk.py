@@ -68,6 +68,17 @@ def test_many_jobs_are_moved_and_removed(app: zerog.App, api: TestClient) -> Non
     assert app.datastore.read(make_key(gone)) is None
 
 
+def test_many_jobs_are_paused_and_go_on(app: zerog.App, api: TestClient) -> None:
+    """By a client with a reason, which each job shows; a resume finds those that are paused."""
+    made = [waiting(app) for _ in range(2)]
+    body = {"verb": "pause", "filters": {"type": "count"}, "reason": "the disk is full"}
+    assert done(app, api, body) == {"became": {"paused": 2}, "undone": 0}
+    assert {app.progress(uuid)["status"] for uuid in made} == {"paused"}
+    assert "the disk is full" in str(app.progress(made[0])["paused"])
+    assert done(app, api, {"verb": "resume", "filters": {"type": "count"}}) == {"became": {"queued": 2}, "undone": 0}
+    assert {app.progress(uuid)["status"] for uuid in made} == {"queued"}
+
+
 def test_what_can_t_be_done_is_named(app: zerog.App, api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a warning of the bulk job, with the reason."""
     uuid = waiting(app)
@@ -121,7 +132,7 @@ def test_a_bulk_job_that_was_interrupted_continues(monkeypatch: pytest.MonkeyPat
         ({"verb": "purge", "filters": {"type": "count"}}, "verb"),
         ({"verb": "move", "filters": {"type": "count"}}, "a priority, or both"),
         ({"verb": "cancel", "filters": {"type": "count"}, "queue": "slow"}, "with move alone"),
-        ({"verb": "retry", "filters": {"stalled": True}}, "cancelled alone"),
+        ({"verb": "retry", "filters": {"stalled": True}}, "cancelled or paused alone"),
         ({"verb": "cancel", "filters": {"stalled": True, "status": "failed"}}, "Only running"),
         ({"verb": "cancel", "filters": {"code": "5"}}, "not text"),
         ({"verb": "cancel", "filters": {"type": "count"}, "limit": 0}, "limit"),

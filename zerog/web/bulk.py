@@ -15,7 +15,7 @@ from zerog.exceptions import ConfigurationError, InvalidValue
 from zerog.jobs.base import BaseJob
 from zerog.query import Query, cursor_behind
 from zerog.records.fields import NO_RESULT
-from zerog.records.job import FAILED, RUNNING, TERMINAL, WAITING, Document
+from zerog.records.job import FAILED, PAUSED, RUNNING, TERMINAL, WAITING, Document
 from zerog.support.checks import check_queue_name
 from zerog.support.clock import from_text, to_text
 from zerog.web import answers, requests
@@ -37,7 +37,14 @@ COUNTED = 100_000
 LEASE, LOOK = 10.0, 0.2
 """Seconds of the worker's lease, and between two looks for bulk jobs that haven't ended."""
 
-STATUSES = {"cancel": (*WAITING, RUNNING), "retry": (FAILED,), "discard": TERMINAL, "move": WAITING}
+STATUSES = {
+    "cancel": (*WAITING, PAUSED, RUNNING),
+    "retry": (FAILED,),
+    "discard": TERMINAL,
+    "move": WAITING,
+    "pause": (*WAITING, RUNNING),
+    "resume": (PAUSED,),
+}
 """The statuses that a verb is for, unless the filters name one."""
 
 
@@ -46,8 +53,13 @@ OPTIONS = {
     "retry": ("reason", "reset"),
     "discard": ("reason",),
     "move": ("queue", "priority", "reason"),
+    "pause": ("reason",),
+    "resume": (),
 }
 """The fields of a request that are options of a verb."""
+
+NAMED = ("retry", "move", "pause", "resume")
+"""The verbs whose events name who did it."""
 
 
 class Bulk(BaseJob):
@@ -197,7 +209,7 @@ def bulk(call: Call) -> Answer:
 def _options(call: Call) -> dict[str, Any]:
     """Return the options of the verb that were given, with the client's name where events show it."""
     given = {name: call.body[name] for name in OPTIONS[call.body["verb"]] if name in call.body}
-    return {**given, "who": call.who} if call.body["verb"] in ("retry", "move") else given
+    return {**given, "who": call.who} if call.body["verb"] in NAMED else given
 
 
 BULK = (

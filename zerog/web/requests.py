@@ -239,7 +239,9 @@ class Wanted(Which):
 class Bulk(Retry):
     """What is done to all jobs that filters find."""
 
-    verb = fields.String(required=True, validate=validate.OneOf(("cancel", "retry", "discard", "move")))
+    verb = fields.String(
+        required=True, validate=validate.OneOf(("cancel", "retry", "discard", "move", "pause", "resume"))
+    )
     filters = fields.Nested(Wanted, required=True)
     limit = Whole(validate=validate.Range(1, 10**9), metadata={"description": "How many at most, the oldest first."})
     queue = Text(200, metadata={"description": "Where a move goes."})
@@ -250,8 +252,8 @@ class Bulk(Retry):
         has_place = "queue" in data or "priority" in data
         if has_place != (data.get("verb") == "move"):
             raise ValidationError("Give a queue, a priority, or both, with move alone.", "verb")
-        if data["filters"].get("stalled") and data.get("verb") != "cancel":
-            raise ValidationError("Stalled jobs run: they can be cancelled alone.", "verb")
+        if data["filters"].get("stalled") and data.get("verb") not in ("cancel", "pause"):
+            raise ValidationError("Stalled jobs run: they can be cancelled or paused alone.", "verb")
 
 
 class Edit(Body):
