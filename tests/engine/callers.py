@@ -74,7 +74,7 @@ def sqlite_store(folder: Path) -> Iterator[Store]:
 @contextmanager
 def postgres_store(folder: Path) -> Iterator[Store]:
     url = url_for(folder)
-    path, _, schema = url.partition("?schema=")
+    path, schema = url.partition("?")[0], url.rpartition("schema=")[2]
     with zerog.App(url) as app, psycopg.connect(path, autocommit=True) as connection:
         app.register(Ping)
         app.setup()

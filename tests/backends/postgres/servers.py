@@ -132,8 +132,8 @@ class RunningServer(Server):
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
     def url(self, schema: str = "", login: str = LOGIN, database: str = "postgres", **options: object) -> str:
-        """Its URL, with a new schema."""
-        options = {"schema": schema or new_schema(), **options}
+        """Its URL, with a new schema, which is its last option."""
+        options = {**options, "schema": schema or new_schema()}
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}?{query}"
 
@@ -216,6 +216,6 @@ def url_for(folder: Path) -> str:
     file = folder / "postgres.url"
     if not file.exists():
         port = os.environ.get(PORT_VARIABLE) or shared().port
-        options = f"schema={new_schema()}&timeout={PATIENCE}"
+        options = f"timeout={PATIENCE}&schema={new_schema()}"
         file.write_text(f"postgresql://{LOGIN}@127.0.0.1:{port}/postgres?{options}")
     return file.read_text()

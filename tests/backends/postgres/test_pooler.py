@@ -31,7 +31,7 @@ class Count(zerog.BaseJob):
 
 @pytest.fixture
 def url() -> str:
-    return pooled_url(recycled().rpartition("=")[2])
+    return pooled_url(recycled().rpartition("schema=")[2])
 
 
 def test_jobs_run(caplog: pytest.LogCaptureFixture) -> None:

@@ -124,6 +124,6 @@ def url_for(folder: Path) -> str:
     file = folder / "redis.url"
     if not file.exists():
         port = os.environ.get(PORT_VARIABLE) or shared("valkey").port
-        options = f"prefix=test{os.getpid()}-{next(_numbers)}&timeout={PATIENCE}"
+        options = f"timeout={PATIENCE}&prefix=test{os.getpid()}-{next(_numbers)}"
         file.write_text(f"redis://127.0.0.1:{port}/0?{options}")
     return file.read_text()
