@@ -106,6 +106,13 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         Targets({host: SECRET})
 
 
+def test_lists_and_dicts_are_not_confused() -> None:
+    with pytest.raises(ConfigurationError, match="are of type list; expected a dict"):
+        Targets(["hooks.example.com"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="expected a list of networks"):
+        targets(networks="10.0.0.0/8")  # type: ignore[arg-type]
+
+
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="expected some like"):
         targets(networks=("10.1.0.1/16",))

@@ -103,6 +103,12 @@ class Targets:
 
     def __init__(self, hosts: Mapping[str, str | Iterable[str]] | None = None, networks: Iterable[str] = ()) -> None:
         """Raises ConfigurationError, which shows no secret."""
+        if hosts is not None and not isinstance(hosts, Mapping):
+            raise ConfigurationError(
+                f"the hosts of web hooks are of type {type(hosts).__name__}; expected a dict: the secret by host"
+            )
+        if isinstance(networks, str):
+            raise ConfigurationError(f"networks={networks!r:.80} of web hooks; expected a list of networks")
         self._hosts = [_host(name, keys_of(secret)) for name, secret in (hosts or {}).items()]
         try:
             self._networks = [ip_network(text) for text in networks]
