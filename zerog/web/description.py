@@ -34,6 +34,7 @@ PROBLEMS = {
     415: "The body is no application/json.",
     422: "A value is wrong; `errors` has the messages by field.",
     428: "If-Match is missing.",
+    429: "Too many jobs wait on the queue; Retry-After says when to come again.",
     500: "Something is wrong on the server.",
     503: "The jobs can't be reached, or the answer to a write was lost.",
 }
