@@ -70,7 +70,7 @@ def test_every_command_has_an_example(path: str, command: click.Command) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["jobs"], ["queues"], ["schedules"], ["schema"], ["types"], ["workers"]], ids=repr
+    "words", [[], ["jobs"], ["queues"], ["roles"], ["schedules"], ["schema"], ["types"], ["workers"]], ids=repr
 )
 def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """At 80 columns the list of commands fits, a line each, and nothing in it is cut."""
@@ -84,8 +84,11 @@ def test_summaries_are_whole(words: list[str], monkeypatch: pytest.MonkeyPatch) 
 
 def job_for(shop: Shop, example: str) -> str:
     """A job to which this can be done."""
-    if example.startswith(("zerog jobs cancel", "zerog jobs move")):
+    if example.startswith(("zerog jobs cancel", "zerog jobs move", "zerog jobs pause")):
         return shop.submitted()
+    if example.startswith("zerog jobs resume"):
+        shop.app.pause(uuid := shop.submitted())
+        return uuid
     if example.startswith("zerog jobs retry"):
         return shop.ended(500)
     return shop.ended()

@@ -103,7 +103,7 @@ def test_a_claim_that_waited_is_looked_at_again(app: zerog.App, monkeypatch: pyt
         mail = app.submit("mail").uuid
         until(lambda: app.progress(mail)["status"] == "running")
         if change == "cancelled":
-            monkeypatch.setattr(app.engine, "_hint", lambda head: None)
+            monkeypatch.setattr(app.engine, "_hint", lambda head, run: None)
             app.cancel(mail)
         else:
             app.engine.rescue(mail, RunGuard.of(app.engine.read(mail)[0]), "lost", "made up: taken from this worker")

@@ -81,6 +81,7 @@ def test_config_is_a_copy_of_the_settings(app: zerog.App, monkeypatch: pytest.Mo
         "connect_retries": None,
         "signals": ["SIGTERM", "SIGINT", "SIGHUP"],
         "debug": False,
+        "role": None,
     }
     worker.config()["queues"].append("more")
     assert worker.config()["queues"] == ["high", "low"] and worker.queues == ("high", "low")
