@@ -24,8 +24,8 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.concurrency import limits_of
 from zerog.jobs.ending import Follower, ending_of
-from zerog.jobs.estimate import Past
 from zerog.jobs.load import construct
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
@@ -33,6 +33,7 @@ from zerog.jobs.side_by_side import apart
 from zerog.maintenance.kept import Keep
 from zerog.records.fields import ENGINE_FIELDS, HISTORY
 from zerog.records.job import CANCELLED_STATUS, FAILED, SUCCEEDED, Document, check_head, make_key
+from zerog.records.limits import NO_LIMITS, Limits
 from zerog.records.operations import dropped_field
 from zerog.support.jsonvalues import short_repr
 from zerog.support.suggestions import close_to
@@ -89,21 +90,24 @@ class JobRegistry:
         """Return the registered classes by type."""
         return dict(self._classes)
 
-    def progress(self, head: Document, now: datetime, past: Past | None = None) -> Progress:
-        """Return the answer to a poller about a job, of a class that is registered here or not.
+    def progress(self, head: Document, now: datetime) -> Progress:
+        """Return the answer to a poller about a job, of a class that is registered here or not."""
+        return progress_of(head, now, self._most_errors(head))
 
-        ``past``: returns the seconds of earlier runs of a type.
-        """
-        return progress_of(head, now, self._most_errors(head), past)
-
-    def info(self, document: Document, now: datetime, past: Past | None = None) -> Info:
+    def info(self, document: Document, now: datetime) -> Info:
         """Return ``progress`` with the history."""
-        return info_of(document, now, self._most_errors(document), past)
+        return info_of(document, now, self._most_errors(document))
 
     def _most_errors(self, head: Document) -> int | None:
         job_type = head.get("jobType")
         found = self._classes.get(job_type) if type(job_type) is str else None
         return None if found is None else found.MAX_ERRORS
+
+    def limits_of(self, head: Document) -> Limits:
+        """Return the limits of a job by its class, none for a class that isn't registered here."""
+        job_type = head.get("jobType")
+        found = self._classes.get(job_type) if type(job_type) is str else None
+        return NO_LIMITS if found is None else limits_of(found, head)
 
     def client_classes(self) -> list[type[BaseJob]]:
         """Return the registered classes whose jobs clients submit, by type: all but followers."""

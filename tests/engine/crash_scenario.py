@@ -23,6 +23,7 @@ from zerog.maintenance.reconcile import Reconciler
 from zerog.records.attrs import Term
 from zerog.records.fields import NEW
 from zerog.records.job import PAUSED, TERMINAL, Document, make_key, new_document, new_uuid
+from zerog.records.limits import NO_LIMITS, Limit, Limits
 from zerog.records.operations import Add, Append, Put, Set, apply
 from zerog.records.unique import unique_lock
 from zerog.support import failpoints
@@ -82,6 +83,7 @@ class Lives:
         self.enqueue()
         self.be_unique()
         self.be_paused()
+        self.be_limited()
         self.be_refused()
 
     def submit(self, number: int, delay: float = 0, **fields: Any) -> str:
@@ -129,6 +131,15 @@ class Lives:
                 self.finish(claim)
         for uuid in (waiting, running):
             self.engine.resume(uuid)
+
+    def be_limited(self) -> None:
+        """Run two jobs of a limit with one slot: the second one is parked, and woken."""
+        limited = [self.submit(number) for number in (13, 14)]
+        limits = Limits((Limit(("type", "test"), 1),))
+        self.engine.limits_of = lambda head: limits if head["uuid"] in limited else NO_LIMITS
+        for _ in range(2):
+            for claim in self.engine.claim(6, FIRST, accept):
+                self.finish(claim)
 
     def be_refused(self) -> None:
         """Have a job refused whose kind no earlier life has listed, with all others that wait."""
@@ -185,6 +196,7 @@ class Lives:
         for _ in range(5):
             [answer] = self.engine.settle([settlement])
             if not isinstance(answer, Exception):
+                self.engine.settle_slots(settlement)
                 return
         raise answer
 

@@ -113,6 +113,9 @@ def _postgres(folder: Path, clock: ManualClock) -> Engine:
     return PostgresEngine(datastore, PostgresQueue(datastore.server), clock)
 
 
+UNPARKED = frozenset(["limit.wake", "limit.woken", "limit.put", "limit.mark", "limit.marked"])
+"""Not passed where parked jobs can't be found, so that none is parked."""
+
 PUT_BACK = frozenset(point for point in POINTS if point.startswith("aside."))
 """Not passed where other programs serve the queues, too: refused entries are put back there."""
 
@@ -131,7 +134,7 @@ KINDS = {
     "two-files": Kind(_two_files),
     "rq": Kind(_rq, PUT_BACK),
     "beanstalkd": Kind(_beanstalkd, is_wide=True),
-    "couchbase-rq": Kind(_couchbase_rq, PUT_BACK, takes_long=True),
+    "couchbase-rq": Kind(_couchbase_rq, PUT_BACK | UNPARKED, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),
     "redis": Kind(_redis, frozenset(MERGED)),
     "postgres": Kind(_postgres, frozenset(MERGED), is_wide=True),

@@ -16,7 +16,7 @@ from rich.progress import Progress, TextColumn
 from rich.text import Text
 
 from zerog.cli.console import drawn_bar, make_bar, make_console
-from zerog.cli.output import STALLED, STYLES, age, percent, until
+from zerog.cli.output import PARKED, STALLED, STYLES, age, percent, until
 from zerog.contracts.queue import DEFAULT
 from zerog.jobs import answers
 from zerog.records.job import FAILED, SCHEDULED
@@ -114,7 +114,7 @@ def _cells(row: answers.Progress, now: datetime) -> Cells:
     return {
         "UUID": flat(row["uuid"]),
         "TYPE": flat(row["jobType"]),
-        "STATUS": flat(STALLED if row["stalled"] else row["status"]),
+        "STATUS": flat(STALLED if row["stalled"] else PARKED if row["parked"] else row["status"]),
         "DONE": percent(row["completeness"]),
         "RUNS": flat(row["attempts"]),
         "ERRS": flat(row["errorCount"]),

@@ -14,8 +14,10 @@ from zerog.cli.console import make_console, print_wrapped
 from zerog.cli.output import STALLED, STYLES, age, described, percent
 from zerog.jobs.discarding import failures_of
 from zerog.jobs.progress import is_stalled
+from zerog.records.attrs import shown_attrs
 from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_RESULT, PENDING
 from zerog.records.job import EXPIRED, PAUSED, RUNNING, Document
+from zerog.records.limits import shown_limit
 from zerog.records.operations import dropped_field
 from zerog.records.unique import shown_key
 from zerog.support.texts import flat, indented
@@ -107,7 +109,7 @@ def _standing(document: Document, now: datetime) -> Iterator[tuple[str, Text | s
         yield "Owner", flat(owner.get("worker") if isinstance(owner, dict) else owner)
     if document.get("parent"):
         yield "Parent", flat(document["parent"])
-    if isinstance(attrs := document.get("attrs"), dict) and attrs:
+    if attrs := shown_attrs(document):
         yield "Attributes", flat(", ".join(f"{name}={text}" for name, text in attrs.items()))
     if document.get("headers"):
         yield "Headers", shown(document["headers"], "")
@@ -125,6 +127,8 @@ def _stop(document: Document) -> Iterator[tuple[str, str]]:
 
 def _queue(document: Document) -> str:
     queue = f"{flat(document.get('queueName'))}, priority {flat(document.get('priority'))}"
+    if (limit := shown_limit(document)) is not None:
+        return f"{queue}; parked, waits for a slot of {flat(limit)}"
     return f"{queue}; not put there yet" if document.get("queueState") == PENDING else queue
 
 

@@ -13,6 +13,7 @@ import click
 from zerog.support.clock import from_text
 
 STALLED = "stalled"
+PARKED = "parked"
 """Status shown for a running job that has written nothing for long."""
 
 STYLES = {
@@ -22,6 +23,7 @@ STYLES = {
     "paused": "yellow",
     "running": "cyan",
     STALLED: "yellow",
+    PARKED: "yellow",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "yellow",

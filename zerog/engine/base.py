@@ -16,6 +16,7 @@ from zerog.contracts.queue import PUT_TAKES, Queue, as_queue
 from zerog.engine import transitions
 from zerog.engine.cas import Attempts, pause_after, refusals_of
 from zerog.engine.decision import early_by
+from zerog.engine.live import LiveLimits
 from zerog.exceptions import (
     ConfigurationError,
     CorruptDocument,
@@ -30,6 +31,7 @@ from zerog.exceptions import (
 )
 from zerog.records.fields import IN_QUEUE
 from zerog.records.job import Document, check_head, entries_kept, make_key
+from zerog.records.limits import NO_LIMITS, Limits
 from zerog.records.operations import Set, apply
 from zerog.support.clock import SYSTEM, Clock, to_text
 from zerog.support.driver_connection import name_of_kind
@@ -47,6 +49,7 @@ COUNTERS = {
     "rescued.lost": "runs taken back because their worker was silent, or did not stop a cancelled job in time",
     "cancelled.waiting": "jobs given back by a run although they had been cancelled, and ended as cancelled",
     "cancelled.duplicate": "jobs that ended as cancelled since another job had their key",
+    "woken": "parked jobs that were put on their queue again, for a slot of their limit",
     "expired.waiting": "jobs that a sweep ended because no run had begun by the time that their submitter gave",
     "claim.recovered": "claims whose answer was lost and that were read back as stored",
     "released.unheld": "jobs given back because the worker that they named did not hold them",
@@ -109,6 +112,9 @@ class EngineBase:
         self._setting_aside = threading.Lock()
         self._queues = {self.queue.name: self.queue}
         self._refusals = refusals_of(self.datastore)
+        self.live_limits = LiveLimits(self.datastore, clock)
+        self.limits_of: Callable[[Document], Limits] = lambda head: NO_LIMITS
+        """Returns the limits of a job, by its head."""
 
     def read(self, uuid: str) -> tuple[Document, int]:
         """Return a job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""

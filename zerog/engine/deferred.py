@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zerog.engine import joblog
 from zerog.engine.decision import Drop, Later, Stop, decide
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
-from zerog.engine.transitions import Claim, WorkerIdentity, given_back
+from zerog.engine.transitions import Claim, WorkerIdentity
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head, make_key
 
@@ -119,5 +119,5 @@ class DeferredClaims(Engine):
         opened = [claim for claim in claims if self.load_claim(claim, loader)]
         if len(opened) < len(claims):
             names = {claim.nonce for claim in opened}
-            self.settle([given_back(claim) for claim in claims if claim.nonce not in names])
+            self.settle_given_back([claim for claim in claims if claim.nonce not in names])
         return opened

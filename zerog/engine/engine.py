@@ -231,7 +231,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
             failpoint("claim.ack")
             self._ack(reservation)
             if not self.confirm(claim):
-                self.settle([given_back(claim)])
+                self.settle_given_back([claim])
                 return None
         return claim
 
@@ -330,6 +330,13 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
             reservation.release(delay)
 
     # settle
+
+    def settle_given_back(self, claims: Sequence[Claim]) -> None:
+        """Settle claims whose runs must not begin."""
+        settlements = [given_back(claim) for claim in claims]
+        for settlement, answer in zip(settlements, self.settle(settlements), strict=True):
+            if not isinstance(answer, Exception):
+                self.settle_slots(settlement)
 
     def prepare(self, settlement: Settlement) -> None:
         """Do the part of ``settle`` that needs no server, to relieve the thread that settles."""

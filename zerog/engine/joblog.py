@@ -6,8 +6,8 @@ formatter:
 
 ===================================  ==================================================================
 ``logId uuid jobType epoch worker``  of the job; ``worker`` is its owner, None if it has none
-``transition``                       submitted, claimed, finished, requeued, released, rescued, cancelled, expired,
-                                     retried, edited, discarded, put again, cancel requested, paused, resumed
+``transition``                       submitted, claimed, finished, requeued, released, parked, rescued, cancelled,
+                                     expired, retried, edited, discarded, put again, cancel requested, paused, resumed
 ``status``, ``resultCode``           of a job that has ended
 ``seconds``, ``delay``               how long the run took; when the next one may begin
 ``attempts``, ``reason``             which run it is; why it was taken from its owner, put again, edited or discarded
@@ -25,6 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, FAILED, PAUSED
+from zerog.records.limits import parked_in
+from zerog.records.operations import apply
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def claimed(claims: Sequence[Claim]) -> None:
 def settled(settlements: Sequence[Settlement], ends: Sequence[str]) -> None:
     """Log ended runs, failures at WARNING.
 
-    ``ends``: a terminal status, requeued, released, or lost for a job that another run owns.
+    ``ends``: a terminal status, requeued, released, parked, or lost for a job that another run owns.
     """
     if settlements and log.isEnabledFor(WARNING):
         is_verbose = log.isEnabledFor(INFO)
@@ -87,6 +89,9 @@ def _log_end(settlement: Settlement, end: str) -> None:
     head, seconds = settlement.claim.head, round(settlement.seconds, 3)
     if end in ("released", PAUSED):
         _log_line(head, end, f"{end} after {seconds} s, uncounted", seconds=seconds)
+    elif end == "parked":
+        parked = parked_in(apply({}, settlement.operations))
+        _log_line(head, "parked", f"parked: waits for a slot of {parked.limit if parked else 'a limit'}")
     elif end == "requeued":
         delay = round(settlement.delay, 3)
         _log_line(

@@ -24,7 +24,7 @@ from typing import Any
 
 from zerog.contracts.datastore import Datastore
 from zerog.engine import transitions
-from zerog.engine.base import EngineBase
+from zerog.engine.limited import SlotVerbs
 from zerog.engine.transitions import Claim, Settlement
 from zerog.exceptions import InvalidValue, JobStateError
 from zerog.records.fields import NEW
@@ -39,29 +39,35 @@ Read = tuple[Document, int] | tuple[None, None]
 """A head and its token, or twice None."""
 
 
-class UniqueLocks(EngineBase):
+class UniqueLocks(SlotVerbs):
     """What the verbs do with the locks of unique jobs."""
 
     def confirm(self, claim: Claim) -> bool:
         """Return True if the run of a claim may begin. Otherwise ``given_back`` returns the settlement in its place.
 
         The lock of a unique job that has never begun is written first. If it names another job that holds the key,
-        this one ends as cancelled; if it can't be written, the claim is given back. Without a key nothing is done.
+        this one ends as cancelled. Then the slots of limits are taken; without one the job is parked. If a lock or slot
+        can't be written, the claim is given back. Without a key and limits nothing is done.
         """
-        lock = claim.head.get("uniqueLock")
-        if lock is None or claim.is_confirmed:
+        if claim.is_confirmed:
             return claim.ending is None
-        key = lock_key(claim.head)
         try:
-            if key is not None and not lock.get("begun") and not is_over(lock, self._now()):
-                other = self._secure(key, claim.uuid)
-                if other is not None:
-                    claim.ending = self._ending(claim, other)
+            if claim.head.get("uniqueLock") is not None:
+                self._look_at_lock(claim)
+            if claim.ending is None:
+                self.take_slots(claim)
         except Exception as error:  # a driver's, too: the claim must be given back
-            log.warning("job %s is given back: the lock of its key can't be written: %s", claim.uuid, error)
+            log.warning("job %s is given back: its lock or slots can't be written: %s", claim.uuid, error)
             return False
         claim.is_confirmed = True
         return claim.ending is None
+
+    def _look_at_lock(self, claim: Claim) -> None:
+        key, lock = lock_key(claim.head), claim.head["uniqueLock"]
+        if key is not None and not lock.get("begun") and not is_over(lock, self._now()):
+            other = self._secure(key, claim.uuid)
+            if other is not None:
+                claim.ending = self._ending(claim, other)
 
     def _ending(self, claim: Claim, other: Document) -> Settlement:
         """Return the end of a job whose key is another's."""

@@ -28,9 +28,10 @@ from zerog.exceptions import (
     JobStateError,
 )
 from zerog.records.commands import CANCELS, run_name
-from zerog.records.fields import NEW, PENDING
+from zerog.records.fields import NEW, PARKED, PENDING
 from zerog.records.job import CANCELLED_STATUS, PAUSED, RUNNING, TERMINAL, Document, check_head, check_layout, make_key
 from zerog.records.keys import worker_key
+from zerog.records.limits import unlisted
 from zerog.records.operations import Append, Operation, Set, apply, dropped_field
 from zerog.records.unique import lock_in
 from zerog.support.failpoints import failpoint
@@ -312,7 +313,7 @@ class EditVerb(UniqueLocks):
             raise self._beaten(uuid)
         change = build(head)
         check_key_is_kept(head, change.fields)
-        again = retry and head["status"] in TERMINAL
+        again, is_parked = retry and head["status"] in TERMINAL, head.get("queueState") == PARKED
         if dry_run or not (change.fields or again):
             return change
         now, mark = self._now(), os.urandom(6).hex()
@@ -323,17 +324,14 @@ class EditVerb(UniqueLocks):
         event = transitions.event_record(
             transitions.stamp(head, now), text, who=who, reason=reason, changed=change.fields, edit=mark
         )
-        limit = self.kept(head)
-        if again:
-            if is_to_be_followed(head):
-                submit_followers(self, head)
-            operations = [*change.operations, *transitions.retried(head, event, now, limit)]
-        else:
-            operations = transitions.edited(change.operations, event, now, limit)
+        if again and is_to_be_followed(head):
+            submit_followers(self, head)
+        operations = _edited(head, change.operations, event, now, self.kept(head), again)
         head, token = self._edit(head, token, operations, mark)
         joblog.edited(head, who, reason, list(change.fields))
         if again and head["queueState"] == PENDING:
             joblog.retried(head, text)
+        if (again or is_parked) and head["queueState"] == PENDING:
             self._deliver(make_key(uuid), head, token, 0, "submit")
         return change
 
@@ -366,6 +364,18 @@ class EditVerb(UniqueLocks):
         return self.datastore.casException(
             f"job {uuid} was changed, or is held, by another client; nothing was written. Read it again."
         )
+
+
+def _edited(
+    head: Document, changes: list[Operation], event: Document, now: str, keep: int, again: bool
+) -> list[Operation]:
+    """Return the operations of an edit; ``again``: the job has ended and is retried."""
+    if again:
+        return [*changes, *transitions.retried(head, event, now, keep)]
+    operations = transitions.edited(changes, event, now, keep)
+    if head.get("queueState") == PARKED:  # its place may be another one now
+        operations += [*unlisted(head), *transitions.waiting(now, 0)]
+    return operations
 
 
 def _check_editable(head: Document, retry: bool) -> None:

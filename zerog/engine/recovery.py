@@ -131,6 +131,7 @@ class RecoveryVerbs(OperatorVerbs):
         if head["queueState"] == PENDING:
             ahead = transitions.keeps_its_place(head)
             self._deliver(key, head, token, max(0.0, self.early_by(head)), "rescue", ahead)
+        self.free_slots(head, run.nonce)
         return True
 
     def expire(self, uuid: str) -> bool:

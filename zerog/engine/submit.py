@@ -12,6 +12,7 @@ from zerog.engine.locks import UniqueLocks
 from zerog.exceptions import AmbiguousWrite, DatastoreError, JobStateError
 from zerog.records.fields import NEW, PENDING
 from zerog.records.job import PAUSED, TERMINAL, WAITING, Document, check_layout, make_key
+from zerog.records.limits import unlisted
 from zerog.records.operations import Operation, apply
 from zerog.support.failpoints import failpoint
 
@@ -144,7 +145,7 @@ class SubmitVerbs(UniqueLocks):
                 if attempts.unanswered:
                     return head, token  # enqueued already
                 raise _not_waiting(head)
-            operations = [*changes, *transitions.waiting(self._now(), delay)]
+            operations = [*changes, *unlisted(head), *transitions.waiting(self._now(), delay)]
             with attempts:
                 failpoint("enqueue.write")
                 token = self.datastore.mutate(key, operations, cas=token).token

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zerog.contracts.datastore import Mutation, RunGuard
-from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PENDING
+from zerog.records.fields import IN_QUEUE, NO_RESULT, NOT_QUEUED, PARKED, PENDING
 from zerog.records.job import (
     CANCELLED,
     CANCELLED_STATUS,
@@ -26,6 +26,7 @@ from zerog.records.job import (
     Document,
     has_followers,
 )
+from zerog.records.limits import unlisted
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support.clock import text_after
 from zerog.support.jsonvalues import storable_text
@@ -80,9 +81,9 @@ class Claim:
     ready: str = ""
     """Since when the job could be taken; empty if that is its ``queuedAt``, or unknown."""
     is_confirmed: bool = False
-    """True if the lock of a unique job was looked at."""
+    """True if the lock of a unique job was looked at, and the slots of limits are taken."""
     ending: Settlement | None = None
-    """The settlement of a unique job that must not run."""
+    """The settlement of a job that must not run, or not now."""
 
     @property
     def run(self) -> RunGuard:
@@ -96,7 +97,8 @@ class Settlement:
 
     claim: Claim
     kind: str
-    """``finish``, ``requeue`` or ``release`` (requeue that costs the job nothing)."""
+    """``finish``, ``requeue``, ``release`` (requeue that costs the job nothing) or ``park`` (that, but without a place
+    on its queue)."""
     seq: int
     """The number of this write: one more than the run's last."""
     result_code: int = NO_RESULT
@@ -197,8 +199,10 @@ def settled(settlement: Settlement, now: str) -> list[Operation]:
     if settlement.kind == "finish":
         ended = max(stamp(settlement.claim.head, now), settlement.at)
         return operations + finished(settlement.claim.head, settlement.result_code, ended, settlement.status)
-    if settlement.kind == "release":
+    if settlement.kind != "requeue":
         operations.append(Add("attempts", -1, low=0))
+    if settlement.kind == "park":
+        return operations
     return operations + waiting(now, settlement.delay)
 
 
@@ -228,7 +232,7 @@ def finished(head: Document, result_code: int, now: str, status: str | None = No
     ]
     if succeeded:
         operations.append(Max("completeness", 1.0))
-    return operations
+    return operations + unlisted(head)
 
 
 def begun(head: Document) -> list[Operation]:
@@ -357,11 +361,15 @@ def error_record(
 def still_to_be_put(settlement: Settlement, mutation: Mutation) -> bool:
     """True if a settled job has to be put on its queue: it runs again, and no other write has changed that since.
 
+    Also for a parked one that was cancelled: it ends instead.
+
     A repeated settlement is answered "done" also when the job was put, cancelled or ended long ago.
     """
     if settlement.kind == "finish":
         return False
-    return mutation.values.get("status") in WAITING and mutation.values.get("queueState") == PENDING
+    state = mutation.values.get("queueState")
+    is_to_end = state == PARKED and mutation.cancel_requested
+    return mutation.values.get("status") in WAITING and (state == PENDING or is_to_end)
 
 
 def given_back(claim: Claim, delay: float = UNSUITABLE_DELAY) -> Settlement:

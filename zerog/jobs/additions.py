@@ -10,7 +10,7 @@ from zerog.jobs.declaration import Declaration
 from zerog.jobs.logfields import warn
 from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.size_limit import SizeLimit
-from zerog.records.attrs import ATTRS, LONGEST
+from zerog.records.attrs import ATTRS, LONGEST, own_attrs
 from zerog.records.job import Document
 from zerog.records.operations import Append, Operation, Set
 
@@ -52,6 +52,6 @@ class Additions:
 
 def upgrade(declaration: Declaration, head: Document, lifted: Document) -> list[Operation]:
     """Return the operations by which the next write stores a head's lifted form, with its attributes."""
-    attrs = declaration.indexed.of(lifted, is_cut=True)
+    attrs = {**own_attrs(head), **declaration.indexed.of(lifted, is_cut=True)}
     changed: list[Operation] = [] if attrs == (head.get(ATTRS) or {}) else [Set(ATTRS, attrs)]
     return [*upgrade_operations(head, lifted), *changed]

@@ -67,13 +67,6 @@ class Progress(TypedDict):
     status: Status
     stalled: bool
     """True if the job runs and has written nothing for the ``STALLED_AFTER`` of its class, 15 minutes by default."""
-    rate: float | None
-    """Completeness a second of this run; None if it runs no more, or has none yet."""
-    eta_low: float | None
-    eta_high: float | None
-    """Seconds that are left, at least and at most, by this run and past ones of its type; None if unknown."""
-    quiet_for: int | None
-    """Seconds since the last write of a running job, in whole minutes; None if it doesn't run."""
     jobType: str
     createdAt: str
     updatedAt: str
@@ -95,6 +88,8 @@ class Progress(TypedDict):
     """Of a job with the status ``paused``, and of a run that is to stop for that."""
     uniqueKey: str | None
     """The key of a unique job, for people; None without one."""
+    parked: str | None
+    """The limit for whose slot it waits, for people; None if it isn't parked."""
     parent: str | None
     """The uuid of the job that submitted it."""
 
@@ -102,6 +97,8 @@ class Progress(TypedDict):
 class Info(Progress):
     """The answer of ``info()``: progress, attributes and history."""
 
+    place: NotRequired[int]
+    """Of a parked job: its place, from 1, among those of its priority and key that wait for the same limit."""
     attrs: dict[str, str]
     """The texts of the fields in ATTRIBUTES of its class, by name."""
     events: list[Entry]

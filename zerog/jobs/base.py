@@ -115,6 +115,16 @@ class BaseJob(HistoryMethods, ProgressMethods, ABC):
     parameters and delay."""
     NOTIFY: ClassVar[Sequence[str]] = ()
     """URLs that web hooks notify of each end of a job, unless a submit names others; see ``App.webhooks``."""
+    MAX_RUNNING: ClassVar[int | None] = None
+    """Jobs of this type that run at once, on all workers; None for no limit. Further ones are parked."""
+    CONCURRENCY_KEY: ClassVar[str | None] = None
+    """One of ATTRIBUTES: of parked jobs, those of each of its values take turns."""
+    MAX_RUNNING_PER_KEY: ClassVar[int | None] = None
+    """Jobs of this type with the same value of CONCURRENCY_KEY that run at once; None for no limit."""
+    RATE: ClassVar[str | None] = None
+    """Starts of jobs of this type in a time, on all workers, such as ``"100/hour"``: of second, minute, hour, day."""
+    RATE_PER_KEY: ClassVar[str | None] = None
+    """Starts of jobs of this type with the same value of CONCURRENCY_KEY in a time."""
     TIMEOUT: ClassVar[float | None] = None
     """Seconds after which a run is ended from outside and counts as an error. It runs in a child process, which is
     killed; the async executor takes the job away from an ``async def run`` and cancels that."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import fields
 
 from zerog.exceptions import InvalidJobClass, InvalidValue
+from zerog.jobs.concurrency import check_concurrency
 from zerog.jobs.declared_field import OwnField
 from zerog.records.attrs import ATTRS, LONGEST, MOST, text_of
 from zerog.records.operations import Document, Operation, Put, Remove, Set
@@ -43,6 +44,7 @@ def indexed_fields(job_class: type[BaseJob], declared: Mapping[str, OwnField]) -
         if isinstance(field.declared, _WITH_PARTS):
             kind = type(field.declared).__name__
             raise InvalidJobClass(f"{where} names {name}, a {kind}; expected a field of texts, numbers or booleans")
+    check_concurrency(job_class)
     return {declared[name].key: name for name in names}
 
 

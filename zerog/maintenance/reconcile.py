@@ -8,6 +8,7 @@ hundred of them don't read the same pages:
 - a running document whose worker was silent for its lease: rescued, or settled if it was being cancelled;
 - a running document whose worker is alive and doesn't hold it: released, uncounted (``zerog.maintenance.audit``);
 - a waiting document whose time to begin is over: ended (``RecoveryVerbs.expire``);
+- a parked document for whose limit a slot is free: put on its queue (``zerog.maintenance.parked``);
 - a waiting document whose entry its queue has lost: put on the queue again (``zerog.maintenance.redelivery``);
 - the record of a dead worker that owns nothing any more: removed;
 - an ended document whose retention is over: removed (``zerog.maintenance.retention``);

@@ -24,6 +24,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.transitions import ready_since
 from zerog.exceptions import ConfigurationError, CorruptDocument, InvalidUuid, QueueError, ReservationLost
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.maintenance.parked import ParkedJobs
 from zerog.maintenance.sweep import Course, Report
 from zerog.records.fields import IN_QUEUE
 from zerog.records.job import QUEUED, SCHEDULED, Document, make_key
@@ -58,9 +59,11 @@ class Redelivery:
         self._known: dict[str, float] | None = None
         self._is_known = False
         self._looked_for_empty = -EMPTY
+        self._parked = ParkedJobs(engine)
 
     def sweep(self, report: Report) -> None:
-        """Check the next waiting jobs, and put again those whose entries are missing."""
+        """Wake parked jobs; check the next waiting ones, and put again those whose entries are missing."""
+        self._parked.sweep(report)
         self._is_known = False
         self._engine.look_up_kinds()
         self._drop_empty_kinds()

@@ -13,7 +13,7 @@ from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import FindQuery
 from zerog.engine.cas import Attempts
 from zerog.exceptions import CorruptDocument, DatastoreError, SchemaTooNew
-from zerog.records.attrs import ATTRS, LAST_ERROR
+from zerog.records.attrs import ATTRS, LAST_ERROR, own_attrs, shown_attrs
 from zerog.records.fingerprints import fingerprint
 from zerog.records.job import KEY_PREFIX, Document, check_head
 from zerog.records.keys import REINDEXED
@@ -90,8 +90,8 @@ def _missing(head: Document, attributes_of: AttributesOf) -> list[Operation]:
     """Return the operations that complete a document."""
     operations: list[Operation] = []
     attrs, last = attributes_of(head), head.get(LAST_ERROR)
-    if attrs is not None and attrs != (head.get(ATTRS) or {}):
-        operations.append(Set(ATTRS, attrs))
+    if attrs is not None and attrs != shown_attrs(head):
+        operations.append(Set(ATTRS, {**own_attrs(head), **attrs}))
     if isinstance(last, dict) and "fingerprint" not in last:  # of before there was an index
         kind = str(last.get("type") or "")
         operations.append(Set(LAST_ERROR, {**last, "fingerprint": fingerprint(str(head.get("jobType")), kind)}))

@@ -23,11 +23,27 @@ TERM_FIELDS = frozenset([ATTRS, LAST_ERROR])
 """The fields of a head that terms are made of."""
 
 
+OWN = "~"
+"""Beginning of the names of members of ``attrs`` that the engine writes: no field's name begins with it."""
+
+
 class Term(NamedTuple):
     """A name and a text that a job may be found by."""
 
     name: str
     text: str
+
+
+def own_attrs(head: Document) -> dict[str, str]:
+    """Return the members of ``attrs`` that the engine has written."""
+    attrs = head.get(ATTRS)
+    return {name: text for name, text in attrs.items() if name.startswith(OWN)} if type(attrs) is dict else {}
+
+
+def shown_attrs(head: Document) -> dict[str, str]:
+    """Return the members of ``attrs`` that are the job's attributes."""
+    attrs = head.get(ATTRS)
+    return {name: text for name, text in attrs.items() if not name.startswith(OWN)} if type(attrs) is dict else {}
 
 
 def text_of(value: Any) -> str | None:

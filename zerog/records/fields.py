@@ -22,8 +22,8 @@ COPIED = "copied"
 """``queueJobId`` of a waiting job that was copied from another datastore and is to be put on a queue here."""
 
 NEW = "new"
-NOT_QUEUED, PENDING, IN_QUEUE = QUEUE_STATES = ("none", "pending", "queued")
-"""``queueState``: not to be on a queue; to be put on one; put, as far as is known."""
+NOT_QUEUED, PENDING, IN_QUEUE, PARKED = QUEUE_STATES = ("none", "pending", "queued", "parked")
+"""``queueState``: not to be on a queue; to be put on one; put, as far as is known; waits for a slot of a limit."""
 
 LARGEST_COUNT = 2**53
 """What a counter, a version or a share may come to: beyond it neighbouring numbers look alike to many JSON readers."""
@@ -148,10 +148,10 @@ FIELDS: dict[str, Field] = {
     # Of a unique job: ``key``, the hash that names its lock; ``fields`` of the job that the key is made of; ``shown``,
     # the key for people; ``until`` when it holds it; ``begun``, True once a run has begun.
     "uniqueLock": Field(Kind.OBJECT, is_attribute=False),
+    # Of a job that is or was parked: the ``limit`` for people, its ``key``, ``most``; ``priority``, ``lane``, ``at``.
+    "parked": Field(Kind.OBJECT, is_attribute=False),
     # Of a class with on_discard: empty, or ``failures``, ``at`` and ``error`` of its calls.
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
-    # Its completeness when its latest run began, if that wasn't 0: by it the run's own rate is computed.
-    "resumedFrom": Field(Kind.AMOUNT, is_attribute=False),
     # Of a job that a schedule submitted: its ``name``, and the ``tick`` that the job is for.
     "scheduledBy": Field(Kind.OBJECT, is_attribute=False),
     # The URLs that a web hook notifies of each end of the job; what follows their hosts is a secret.

@@ -59,6 +59,9 @@ OPEN_JOBS = "zerog_open_"
 UNIQUE = "zerog_unique_"
 """Beginning of the keys of the locks of unique jobs; the hash of the job's type and key follows."""
 
+LIMIT = "zerog_limit_"
+"""Beginning of the keys of the slots of limits; the hash of what the limit is of follows."""
+
 
 def worker_key(name: str) -> str:
     """Return the datastore key of a worker's record."""
@@ -119,6 +122,13 @@ def _lock_of(head: Document) -> list[str]:
     return [lock["key"]] if isinstance(lock, dict) and type(lock.get("key")) is str else []
 
 
+def _limit_of(head: Document) -> list[str]:
+    """Return the hash of the limit that a job is parked at, or was, if it is one."""
+    parked = head.get("parked")
+    key = parked.get("key") if isinstance(parked, dict) else None
+    return [key.removeprefix(LIMIT)] if isinstance(key, str) and key.startswith(LIMIT) else []
+
+
 KEYS = (
     Key(WORKERS, Role.PRESENCE, "the names of all workers"),
     Key(worker_key(""), Role.PRESENCE, "a worker's record", directory=WORKERS, names_in=_names("workers")),
@@ -136,6 +146,7 @@ KEYS = (
     Key(MINUTE, Role.PRESENCE, "figures as of a minute", directory=RATES, names_in=minutes_in),
     Key(HOUR, Role.PRESENCE, "figures as of an hour", directory=RATES, names_in=hours_in),
     Key(UNIQUE, Role.SETTING, "the uuid of the job that has a key", names_of_job=_lock_of),
+    Key(LIMIT, Role.PRESENCE, "the slots of a limit", names_of_job=_limit_of),
     Key(REINDEXED, Role.PRESENCE, "how far the attributes of jobs have been filled"),
     Key(TYPES, Role.SETTING, "held job types"),
     Key(OPEN_JOBS, Role.INDEX, "an index of unfinished jobs"),

@@ -24,6 +24,15 @@ POINTS = (
     "unique.replaced",  # stored, the answer not yet read
     "unique.drop",  # before the lock of a job is removed that is about to be removed
     "unique.dropped",  # removed, the answer not yet read
+    "limit.take",  # before a run takes a slot, or the lane is listed in which its job is to be parked
+    "limit.taken",  # stored, the answer not yet read
+    "limit.change",  # before slots are given back, or kept for the next parked job
+    "limit.changed",  # stored, the answer not yet read
+    "limit.wake",  # before a parked job is made to wait for a worker
+    "limit.woken",  # stored, the answer not yet read
+    "limit.put",  # woken, not yet on the queue
+    "limit.mark",  # put, not yet marked as queued
+    "limit.marked",  # marked, the answer not yet read
     "enqueue.write",  # before a stored document is made to wait
     "enqueue.written",  # stored, the answer not yet read
     "claim.reserved",  # an entry is reserved, nothing is written

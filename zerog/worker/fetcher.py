@@ -88,7 +88,7 @@ class Fetcher:
         self._gathering = False
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
         self._claims = ClaimTimes()
-        self._refused = 0
+        self._refused, self._has_woken = 0, False
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-fetcher", daemon=True)
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.tally = Tally(engine.datastore)
@@ -300,7 +300,7 @@ class Fetcher:
 
     def _exchange(self, settlements: list[Settlement], want: int, queues: Sequence[str], batch: str) -> None:
         began = self._clock.monotonic()
-        refused = self._engine.counters["released.unsuitable"]
+        refused, woken = (self._engine.counters[name] for name in ("released.unsuitable", "woken"))
         try:
             step = self._engine.step(settlements, want, self.worker, self._loader, queues, deferred=True, batch=batch)
         except Exception as error:
@@ -311,6 +311,7 @@ class Fetcher:
         ]
         for claim in step.claims:
             claim.at = began
+        self._has_woken = self._engine.counters["woken"] > woken
         self._account(settlements, settled)
         self._refused = 0 if step.claims else self._engine.counters["released.unsuitable"] - refused
         self._take_over(step, want, queues)
@@ -359,10 +360,11 @@ class Fetcher:
             self._in_flight += len(claims)
             self.counts["claimed"] += len(claims)
             if want > 0:
-                self._look = len(claims) >= want
+                self._look = len(claims) >= want or self._has_woken
                 self.answered = self.answered or step.trouble is None
                 self._claims.note(self._clock.monotonic(), step.trouble is not None, self._refused)
-            if self._in_flight == 0 and (want > 0 or not self._queues) and step.trouble is None:
+            is_idle = self._in_flight == 0 and not self._has_woken
+            if is_idle and (want > 0 or not self._queues) and step.trouble is None:
                 self.drained.set()
             elif claims:
                 self.drained.clear()

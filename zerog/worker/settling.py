@@ -55,8 +55,16 @@ def settle_once(engine: Engine, settlement: Settlement, clock: Clock) -> Settled
 def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
     """Return the answer, unless the document has refused the settlement for good: then the result of the fallback.
 
-    A run whose job was rescued while an outage kept it from being settled does not count as lost.
+    A run whose job was rescued while an outage kept it from being settled does not count as lost. The slots of a run
+    that is over are given back.
     """
+    answer = _settled_at_last(engine, settlement, answer, clock)
+    if not isinstance(answer, Exception):
+        engine.settle_slots(settlement)
+    return answer
+
+
+def _settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
     if answer is False and settlement.tries:
         _take_back(engine, settlement)
     if not isinstance(answer, LASTING):
@@ -124,16 +132,17 @@ def end_of(settlement: Settlement) -> str:
     if settlement.status is not None:
         return settlement.status
     if settlement.kind != "finish":
-        return {"requeue": "requeued", "release": "released"}[settlement.kind]
+        return {"requeue": "requeued", "release": "released", "park": "parked"}[settlement.kind]
     return "succeeded" if 200 <= settlement.result_code < 300 else "failed"
 
 
 def _shorten(engine: Engine, settlement: Settlement, error: Exception, clock: Clock) -> None:
-    """Shorten a settlement to its result and the reason. A release stays a release; any other end is a failure."""
+    """Shorten a settlement to its result and the reason. A job that waits again does so; any other end is a failure."""
     claim = settlement.claim
     log.error("the end of the run of job %s is refused and is shortened to its reason: %s", claim.uuid, error)
     settlement.is_short, settlement.prepared, settlement.operations = True, None, []
-    if settlement.kind == "release":
+    if settlement.kind in ("release", "park"):
+        settlement.kind = "release"
         return
     message = f"the end of the run could not be stored: {type(error).__name__}: {error}"
     at = stamp(claim.head, to_text(clock.now()))

@@ -31,7 +31,7 @@ class Tally:
         """Count ended runs; ``ends`` as for ``joblog.settled``. A claim that was given back unbegun isn't one."""
         with self._changing:
             for settlement, end in zip(settlements, ends, strict=True):
-                if settlement.kind != "release" or settlement.seconds:
+                if settlement.kind not in ("release", "park") or settlement.seconds:
                     head = settlement.claim.head
                     job_type = str(head.get("jobType"))
                     add_run(self._figures, job_type, end, settlement.seconds, _waited(settlement))

@@ -139,6 +139,8 @@ class RedisEngine(DeferredClaims):
 
     def _settling(self, settlement: Settlement) -> Command | None:
         """Return the command for a settlement; None if it needs more than one."""
+        if settlement.kind == "park":  # if it was cancelled, it has to end
+            return None
         claim = settlement.claim
         now = self._now()
         operations = transitions.settled(settlement, now)

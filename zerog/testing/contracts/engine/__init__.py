@@ -14,12 +14,14 @@ from zerog.testing.contracts.engine.expiring import ExpiryRules
 from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.found import FoundRules
 from zerog.testing.contracts.engine.life import LifeRules
+from zerog.testing.contracts.engine.limits import LimitRules
 from zerog.testing.contracts.engine.moves import MoveRules
 from zerog.testing.contracts.engine.pauses import PauseRules
 from zerog.testing.contracts.engine.poison import PoisonRules
 from zerog.testing.contracts.engine.repairs import RepairRules
 from zerog.testing.contracts.engine.room import RoomRules
 from zerog.testing.contracts.engine.setbacks import SetbackRules
+from zerog.testing.contracts.engine.starts import StartRules
 from zerog.testing.contracts.engine.unique import UniqueRules
 from zerog.testing.contracts.engine.unique_operators import UniqueOperatorRules
 
@@ -38,6 +40,8 @@ class EngineContract(
     SettlementRules,
     PauseRules,
     PoisonRules,
+    LimitRules,
+    StartRules,
     UniqueRules,
     UniqueOperatorRules,
     FoundRules,

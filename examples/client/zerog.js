@@ -1,1 +1,0 @@
-../../zerog/web/zerog.js
