@@ -72,7 +72,7 @@ def shell(request: pytest.FixtureRequest) -> str:
     ("words", "expected"),
     [
         (["jo"], {"jobs"}),
-        (["jobs", ""], {"ls", "show", "cancel", "edit", "errors", "move", "retry", "rm"}),
+        (["jobs", ""], {"ls", "show", "cancel", "edit", "errors", "move", "pause", "resume", "retry", "rm"}),
         (["jobs", "ls", "myapp:app", "--st"], {"--stalled", "--status"}),
         (["jobs", "ls", "--status", "c"], {"cancelled"}),
         (["worker", "myapp:app", "--executor", ""], {"thread", "async", "process"}),

@@ -228,6 +228,8 @@ settings: dict[str, Any] = worker.config()
 beside: bool = worker.is_running and "high" in worker.queues
 fleet: list[dict[str, Any]] = app.workers() + app.fleet.queues()
 drained: list[dict[str, Any]] = app.fleet.drain(worker.name, for_good=True, by="ann") + app.fleet.undrain(host="web1")
+stopped: str = app.pause("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "the disk", who="ann")
+goes_on: str = app.resume("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", who="ann")
 paused: bool = app.fleet.pause("slow", reason="the disk is full") or app.fleet.resume("slow")
 
 
@@ -326,13 +328,13 @@ except (zerog.AmbiguousWrite, zerog.CasMismatch, zerog.DatastoreError, zerog.Que
     print("the datastore or the queue")
 except (zerog.ConfigurationError, zerog.DuplicateJobType, zerog.InvalidJobClass):
     print("declared wrongly")
-except (zerog.InvalidUuid, zerog.InvalidValue, zerog.JobStateError):
+except (zerog.InvalidUuid, zerog.InvalidValue, zerog.JobStateError, zerog.QueueFull):
     print("called wrongly")
 except (zerog.ErrorContinue, zerog.WarningContinue, zerog.WarningFinish) as signal:
     print(signal.code)
 except zerog.ZerogError:
     print("anything else")
-except (zerog.Cancelled, zerog.ClaimLost, zerog.SoftTimeout):
+except (zerog.Cancelled, zerog.ClaimLost, zerog.Paused, zerog.SoftTimeout):
     print(zerog.__version__, zerog.INTERNAL_ERROR)
 schema: type[Schema] = zerog.BaseJobSchema
 migrate: Callable[[dict[str, Any]], dict[str, Any]] = zerog.migration("2.0", "3.0")(lambda document: document)
