@@ -302,7 +302,7 @@ class JobReader(JobFollower):
         ``stalled`` is true of a running job without a write for its class's STALLED_AFTER, by this process's clock.
         Raises InvalidUuid, JobNotFound, CorruptDocument.
         """
-        return self.registry.progress(readable(self.datastore, uuid, head=True), self.clock.now())
+        return self.progress_of(readable(self.datastore, uuid, head=True))
 
     def info(self, uuid: str) -> Info:
         """Return ``progress`` with ``attrs`` (of the class's ATTRIBUTES), ``events``, ``warnings`` and ``errors``.
@@ -310,7 +310,7 @@ class JobReader(JobFollower):
         A parked job also has ``place``: among those of its priority and key that wait for the same limit, from 1.
         """
         document = readable(self.datastore, uuid)
-        info = self.registry.info(document, self.clock.now())
+        info = self.registry.info(document, self.clock.now(), self.fleet.past.seconds)
         place = self.engine.place_of(document)
         return info if place is None else {**info, "place": place}
 
@@ -348,7 +348,7 @@ class JobReader(JobFollower):
             status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version, attrs
         )
         self.registry.check_attributes(attrs or (), name)
-        return filters.jobs(self.datastore, self.clock, self.registry.progress)
+        return filters.jobs(self.datastore, self.clock, lambda head, _now: self.progress_of(head))
 
     def rates(self, count: int = 60, *, hourly: bool = False) -> list[Rates]:
         """Return what all workers did in each of the last ``count`` minutes, or hours, oldest first.

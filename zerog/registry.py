@@ -26,6 +26,7 @@ from zerog.exceptions import (
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
 from zerog.jobs.concurrency import limits_of
 from zerog.jobs.ending import Follower, ending_of
+from zerog.jobs.estimate import Past
 from zerog.jobs.load import construct
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
@@ -90,13 +91,16 @@ class JobRegistry:
         """Return the registered classes by type."""
         return dict(self._classes)
 
-    def progress(self, head: Document, now: datetime) -> Progress:
-        """Return the answer to a poller about a job, of a class that is registered here or not."""
-        return progress_of(head, now, self._most_errors(head))
+    def progress(self, head: Document, now: datetime, past: Past | None = None) -> Progress:
+        """Return the answer to a poller about a job, of a class that is registered here or not.
 
-    def info(self, document: Document, now: datetime) -> Info:
+        ``past``: returns the seconds of earlier runs of a type.
+        """
+        return progress_of(head, now, self._most_errors(head), past)
+
+    def info(self, document: Document, now: datetime, past: Past | None = None) -> Info:
         """Return ``progress`` with the history."""
-        return info_of(document, now, self._most_errors(document))
+        return info_of(document, now, self._most_errors(document), past)
 
     def _most_errors(self, head: Document) -> int | None:
         job_type = head.get("jobType")

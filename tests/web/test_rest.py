@@ -302,3 +302,18 @@ def test_large_integers_travel_as_text(api: TestClient, app: zerog.App) -> None:
     job.update_attrs(output={"id": 2**60, "small": 5})
     assert api.get(f"/jobs/{job.uuid}/data").json()["data"] == {"id": str(2**60), "small": 5}
     assert type(api.get(f"/jobs/{job.uuid}/document").json()["cas"]) is str
+
+
+def test_long_answers_are_compressed_for_those_who_ask(app: zerog.App) -> None:
+    """But no short one, and no stream, whose events would wait."""
+    uuid, api = waiting(app), client(app)
+    for _ in range(20):
+        waiting(app)
+    gzip, plain = ({"Accept-Encoding": coding} for coding in ("gzip", "identity"))
+    answer, whole = (api.get("/jobs", headers=headers) for headers in (gzip, plain))
+    assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert "content-encoding" not in whole.headers
+    assert int(answer.headers["content-length"]) < len(whole.content) / 3
+    assert answer.json()["jobs"] == whole.json()["jobs"]
+    for path in (f"/jobs/{uuid}/cancel", f"/jobs/{uuid}/stream"):
+        assert "content-encoding" not in api.get(path, headers=gzip).headers

@@ -23,6 +23,7 @@ from zerog.exceptions import (
 )
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.held import HeldTypes
+from zerog.fleet.past import PastRuns
 from zerog.fleet.settings import LiveSettings
 from zerog.records.commands import ALL, DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
@@ -81,6 +82,8 @@ class Fleet:
         """The job types that an operator holds: hold, release."""
         self.settings = LiveSettings(engine)
         """The limits of queues and the queues of roles: set, list."""
+        self.past = PastRuns(engine)
+        """The time that past runs of a type took: seconds."""
 
     def workers(self) -> list[dict[str, Any]]:
         """Return all workers that have a record, by name.

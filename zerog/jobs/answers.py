@@ -67,6 +67,13 @@ class Progress(TypedDict):
     status: Status
     stalled: bool
     """True if the job runs and has written nothing for the ``STALLED_AFTER`` of its class, 15 minutes by default."""
+    rate: float | None
+    """Completeness a second of this run; None if it runs no more, or has none yet."""
+    eta_low: float | None
+    eta_high: float | None
+    """Seconds that are left, at least and at most, by this run and past ones of its type; None if unknown."""
+    quiet_for: int | None
+    """Seconds since the last write of a running job, in whole minutes; None if it doesn't run."""
     jobType: str
     createdAt: str
     updatedAt: str

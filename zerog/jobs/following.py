@@ -10,12 +10,13 @@ from weakref import WeakKeyDictionary
 
 from zerog.exceptions import JobNotFound
 from zerog.jobs.submit_options import check_delay
-from zerog.records.job import TERMINAL, check_shown, check_uuid, make_key
+from zerog.records.job import TERMINAL, Document, check_shown, check_uuid, make_key
 from zerog.support.clock import Clock
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from zerog.fleet.fleet import Fleet
     from zerog.jobs.answers import Progress
     from zerog.jobs.base import BaseJob
     from zerog.jobs.watching import Watcher
@@ -29,6 +30,7 @@ class JobFollower:
 
     clock: Clock
     registry: Any
+    fleet: Fleet
 
     @property
     def datastore(self) -> Any:
@@ -67,6 +69,11 @@ class JobFollower:
             raise TimeoutError(f"job {uuid} is still {status} after {timeout} s; it continues") from None
         return await asyncio.to_thread(self.get_job, uuid, job_type)
 
+    def progress_of(self, head: Document) -> Progress:
+        """Return the ``progress`` of a job whose head was read before."""
+        shown: Progress = self.registry.progress(head, self.clock.now(), self.fleet.past.seconds)
+        return shown
+
     def get_job(self, uuid: str, job_type: Any = None) -> Any:
         """Return the job object of a stored document."""
         raise NotImplementedError
@@ -86,7 +93,6 @@ class JobFollower:
     def _read_all(self, uuids: Collection[str]) -> Mapping[str, Progress | Exception]:
         keys = {uuid: make_key(uuid) for uuid in uuids}
         found, unreadable = self.datastore.read_heads(list(keys.values()))
-        now = self.clock.now()
         answers: dict[str, Progress | Exception] = {}
         for uuid, key in keys.items():
             try:
@@ -95,7 +101,7 @@ class JobFollower:
                 if key not in found:
                     raise JobNotFound(f"there is no job {uuid}")
                 check_shown(key, found[key])
-                answers[uuid] = self.registry.progress(found[key], now)
+                answers[uuid] = self.progress_of(found[key])
             except Exception as error:  # of this job alone
                 answers[uuid] = error
         return answers

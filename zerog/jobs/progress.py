@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from zerog.jobs.answers import Info, Progress
+from zerog.jobs.estimate import Past, estimate
 from zerog.records.attrs import shown_attrs
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
@@ -74,10 +75,10 @@ def errors_left(head: Document, most: int | None) -> int | None:
     return max(0, most - count) if type(most) is int and type(count) is int else None
 
 
-def progress_of(head: Document, now: datetime, most: int | None = None) -> Progress:
+def progress_of(head: Document, now: datetime, most: int | None = None, past: Past | None = None) -> Progress:
     """Return the answer to a poller: ``completeness``, ``result``, ``status`` and more. JSON values.
 
-    ``most``: the MAX_ERRORS of its class, if that is known.
+    ``most``: the MAX_ERRORS of its class, if that is known. ``past``: returns the seconds of earlier runs of a type.
     """
     # A listing must not fail at the one document in a thousand that is truncated.
     shown = {
@@ -87,12 +88,13 @@ def progress_of(head: Document, now: datetime, most: int | None = None) -> Progr
         "stalled": is_stalled(head, now),
         "errorsLeft": errors_left(head, most),
         "uniqueKey": shown_key(head),
+        **estimate(head, now, past)._asdict(),
         "parked": shown_limit(head),
     }
     return cast("Progress", {**shown, **{field: head.get(field) for field in _SHOWN}})
 
 
-def info_of(document: Document, now: datetime, most: int | None = None) -> Info:
+def info_of(document: Document, now: datetime, most: int | None = None, past: Past | None = None) -> Info:
     """Return ``progress_of`` with the attributes and the history: ``events``, ``warnings``, ``errors``."""
     lists = {field: document.get(field) or [] for field in ("events", "warnings", "errors")}
-    return cast("Info", {**progress_of(document, now, most), "attrs": shown_attrs(document), **lists})
+    return cast("Info", {**progress_of(document, now, most, past), "attrs": shown_attrs(document), **lists})

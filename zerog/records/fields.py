@@ -152,6 +152,8 @@ FIELDS: dict[str, Field] = {
     "parked": Field(Kind.OBJECT, is_attribute=False),
     # Of a class with on_discard: empty, or ``failures``, ``at`` and ``error`` of its calls.
     "onDiscard": Field(Kind.OBJECT, is_attribute=False),
+    # Its completeness when its latest run began, if that wasn't 0: by it the run's own rate is computed.
+    "resumedFrom": Field(Kind.AMOUNT, is_attribute=False),
     # Of a job that a schedule submitted: its ``name``, and the ``tick`` that the job is for.
     "scheduledBy": Field(Kind.OBJECT, is_attribute=False),
     # The URLs that a web hook notifies of each end of the job; what follows their hosts is a secret.

@@ -15,6 +15,7 @@ try:
     from starlette.concurrency import run_in_threadpool
     from starlette.convertors import StringConvertor, register_url_convertor
     from starlette.exceptions import HTTPException
+    from starlette.middleware.gzip import GZipMiddleware
     from starlette.requests import Request
     from starlette.responses import RedirectResponse, Response
     from starlette.routing import Route
@@ -26,6 +27,7 @@ from zerog.web.access import Authorize, Token, access_of, read_tokens
 from zerog.web.answer import Answer, revision
 from zerog.web.bulk import Bulks
 from zerog.web.call import Call, Endpoint, Site, check_first
+from zerog.web.client import script
 from zerog.web.description import described
 from zerog.web.endpoints import ENDPOINTS
 from zerog.web.guard import LONGEST_BODY, Guard
@@ -35,6 +37,10 @@ from zerog.web.streams import LONGEST, MOST, Streams
 from zerog.web.take import body_of, query_of
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+SHORT = 1_000
+"""Bytes of an answer below which it isn't compressed."""
 
 
 class _Job(StringConvertor):
@@ -82,13 +88,14 @@ def asgi(
         names = frozenset(name.lower() for name in hosts)
     inner = Starlette(routes=_routes(site), exception_handlers={HTTPException: _refused})
     inner.router.redirect_slashes = False
-    return Guard(inner, names, prefix, longest_body)
+    return Guard(GZipMiddleware(inner, SHORT), names, prefix, longest_body)  # which leaves streams as they are
 
 
 def _routes(site: Site) -> list[Route]:
     own = [
         Endpoint("GET", "/openapi.json", "read", described, "This description", {}, group="About"),
         Endpoint("GET", "/docs", "read", page, "This description as a page", {}, group="About"),
+        Endpoint("GET", "/zerog.js", "probe", script, "The client for browsers", {}, group="About"),
     ]
     # Fixed paths come before those with names, which would match them, too.
     paths = {endpoint.path for endpoint in (*ENDPOINTS, *own)}

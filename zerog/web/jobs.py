@@ -20,13 +20,13 @@ from zerog.web.requests import cursor_of
 def progress(call: Call) -> Answer:
     """Return how far a job is."""
     head = call.head()
-    return Answer(call.app.registry.progress(head, call.app.clock.now()), is_tagged=True)
+    return Answer(call.app.progress_of(head), is_tagged=True)
 
 
 def info(call: Call) -> Answer:
     """Return progress and history."""
     document = call.read(head=False)[0]
-    return Answer(call.app.registry.info(document, call.app.clock.now()), is_tagged=True)
+    return Answer(call.app.registry.info(document, call.app.clock.now(), call.app.fleet.past.seconds), is_tagged=True)
 
 
 def data(call: Call) -> Answer:
@@ -78,8 +78,7 @@ def list_jobs(call: Call) -> Answer:
     filters = checked(call)
     limit, after = filters.pop("limit"), filters.pop("cursor", None)
     page = query_of(filters).page(call.app.datastore, call.app.clock, after, limit)
-    now = call.app.clock.now()
-    jobs = [call.app.registry.progress(head, now) for head in page.heads]
+    jobs = [call.app.progress_of(head) for head in page.heads]
     return Answer({"jobs": jobs, "next": cursor_of(page.after)})
 
 

@@ -70,7 +70,7 @@ class Streams:
     async def job(self, call: Call) -> Response:
         """Return the stream of one job."""
         head = await run_in_threadpool(call.head)
-        now = call.app.registry.progress(head, call.app.clock.now())
+        now = call.app.progress_of(head)
         known = call.request.headers.get("last-event-id")
         if now["status"] in TERMINAL and known == revision(to_json(now)):
             return Response(status_code=204)  # by which a browser comes no more
@@ -120,8 +120,7 @@ class Streams:
             page = query_of(filters).page(self.app.datastore, self.app.clock, None, limit)
         except Exception as error:  # of this query alone
             return error
-        now = self.app.clock.now()
-        return [self.app.registry.progress(head, now) for head in page.heads]
+        return [self.app.progress_of(head) for head in page.heads]
 
 
 def _hashable(value: Any) -> Any:

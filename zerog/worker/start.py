@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zerog.engine.transitions import begun
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
+from zerog.records.operations import Set
 from zerog.support.texts import counted
 
 
@@ -30,7 +31,10 @@ def begin(job: BaseJob) -> Start:
     document = document_of(job)
     is_expired = job.expiresAt is not None and job.expiresAt <= document.engine.now()
     start = Start(job.errorCount, job.resultCode, job.cancelRequested is not None, is_expired, _exhausted(job))
-    operations = begun(document.stored or {}) if start.may_run else []
+    stored = document.stored or {}
+    operations = begun(stored) if start.may_run else []
+    if job.completeness != stored.get("resumedFrom", 0.0):
+        operations.append(Set("resumedFrom", job.completeness))
     if operations:
         document.write(operations, flush=False)
     return start

@@ -1,0 +1,1 @@
+../../zerog/web/zerog.js
