@@ -55,6 +55,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delenv("ZEROG_APP", raising=False)
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
     Path("shop.py").write_text(CODE)
     datastore, queue = ENGINES[request.param](tmp_path)
     monkeypatch.setenv("ZEROG_DATASTORE", datastore)

@@ -22,6 +22,7 @@ from zerog.maintenance.kept import Keep
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import Document, make_key, new_document, new_uuid
 from zerog.records.keys import worker_key
+from zerog.records.limits import Limit, Limits
 from zerog.records.operations import Set
 from zerog.records.unique import unique_lock
 from zerog.support import failpoints
@@ -124,6 +125,17 @@ def cancelled_duplicate(place: Place) -> tuple[str, Recorded]:
     place.engine.submit([double])  # as a crash could have left it
     assert [claim.uuid for claim in place.claim()] == [first["uuid"]]
     return str(double["uuid"]), lambda document: document["status"] == "cancelled" and len(document["events"]) == 1
+
+
+def woken(place: Place) -> tuple[str, Recorded]:
+    place.engine.limits_of = lambda head: Limits((Limit(("type", "test"), 1),))
+    first, parked = place.submit(), place.submit()
+    [claim] = place.claim()
+    assert claim.uuid == first
+    settlement = Settlement(claim, "finish", 1, 200)
+    assert place.engine.settle([settlement]) == [True]
+    place.engine.settle_slots(settlement)
+    return parked, lambda document: (document["status"], document["queueState"]) == ("queued", "queued")
 
 
 def expired_waiting(place: Place) -> tuple[str, Recorded]:
@@ -282,6 +294,8 @@ ROWS = {
     "rescued.lost": Row(rescued_lost),
     "cancelled.waiting": Row(cancelled_waiting),
     "cancelled.duplicate": Row(cancelled_duplicate),
+    # Where documents can't be found by attributes nothing is parked.
+    "woken": Row(woken, tuple(kind for kind in KINDS if not kind.startswith("couchbase"))),
     "expired.waiting": Row(expired_waiting),
     # A claim that Redis makes unseen can't be read back: its job is released as one that is not held.
     "claim.recovered": Row(claim_recovered, tuple(kind for kind in KINDS if kind != "redis")),

@@ -202,6 +202,10 @@ messages: list[str] = [entry["msg"] for entry in info["events"]]
 error_codes: list[int] = [entry["errorCode"] for entry in info["errors"]]
 report: Report = app.reconcile()
 set_up: dict[str, list[str]] = app.setup()
+outcomes: list[str] = [outcome.uuid for outcome in app.bulk("cancel", reason="gone").run(app.jobs(status="queued"))]
+is_moved: bool = app.move(job.uuid, "slow", priority=-1)
+app.webhooks({"shop.example": "whsec_" + "a" * 32})
+of_a_head: zerog.Progress = app.progress_of({"uuid": job.uuid})
 app.discard(job.uuid)
 parts: list[Any] = [app.datastore, app.queue]
 app.close()
@@ -228,7 +232,7 @@ settings: dict[str, Any] = worker.config()
 beside: bool = worker.is_running and "high" in worker.queues
 fleet: list[dict[str, Any]] = app.workers() + app.fleet.queues()
 drained: list[dict[str, Any]] = app.fleet.drain(worker.name, for_good=True, by="ann") + app.fleet.undrain(host="web1")
-stopped: str = app.pause("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "the disk", who="ann")
+is_at: str = app.pause("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "the disk", who="ann")
 goes_on: str = app.resume("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", who="ann")
 paused: bool = app.fleet.pause("slow", reason="the disk is full") or app.fleet.resume("slow")
 
@@ -254,6 +258,8 @@ versions: tuple[tuple[str, float], ...] = registry.versions()
 one: type[zerog.BaseJob] = registry.get_class("later")
 same_one: type[zerog.BaseJob] = registry.class_of(one)
 registry.expect("0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f", "later", one)
+registry.check_attributes(["customer"], "later")
+slots: int = len(registry.limits_of({"jobType": "later"}).each)
 gone: type[zerog.BaseJob] = registry.remove_class("later")
 accepted: Any = registry.load_head({})
 clients: list[type[zerog.BaseJob]] = registry.client_classes()

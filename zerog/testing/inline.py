@@ -172,10 +172,9 @@ class _Inline:
         if head["notBefore"] is not None:
             early = (from_text(head["notBefore"]) - self._clock.now()).total_seconds()
             self._clock.advance(max(0.0, early))
-        queue = self._engine.queue
-        assert isinstance(queue, MemoryQueue)
-        queue.put(uuid)
-        claims = self._engine.claim(1, self._worker, self._app.registry.load_head)
+        name = head["queueName"]
+        self._engine.queue_named(name).put(uuid)
+        claims = self._engine.claim(1, self._worker, self._app.registry.load_head, [name])
         if claims:
             return claims[0]
         if uuid in self._engine.skipped:

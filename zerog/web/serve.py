@@ -62,8 +62,8 @@ def serve(
         timeout_keep_alive=30,
         limit_concurrency=2_000,
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has ended
     with _listening(host, port) as listening:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has ended
         started(f"http://{_in_header(host)}:{listening.getsockname()[1]}{prefix}")
         uvicorn.Server(config).run(sockets=[listening])
 

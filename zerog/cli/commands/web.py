@@ -40,13 +40,14 @@ def web(source: str, host: str, port: int, **options: Any) -> None:
     """
     from zerog.web.serve import serve
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     is_url = "://" in source
     app = _by_url(source) if is_url else load_shared(source)
-    serve(app, "MODULE:APP" if is_url else source, host=host, port=port, **options, started=_announce)
+    serve(app, "MODULE:APP" if is_url else source, host=host, port=port, **options, started=_begin)
 
 
-def _announce(address: str) -> None:
+def _begin(address: str) -> None:
+    """Set up logging, unless the app did, and print where the server is."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     click.echo(f"Serving {address}/docs until Ctrl-C.", err=True)
 
 
