@@ -108,7 +108,7 @@ def canonical(node: Node) -> Node:
         pytest.param(2, (MORTAL, BOB), id="death"),
         pytest.param(2, (ADA, BOB, SWEEP), id="sweep", marks=pytest.mark.wide),
         pytest.param(3, (ADA, BOB), id="three-jobs"),
-        pytest.param(2, (MORTAL, BOB, SWEEP), id="death-and-sweep", marks=pytest.mark.long),
+        pytest.param(2, (MORTAL, BOB, SWEEP), id="death-and-sweep", marks=pytest.mark.slow),
     ],
 )
 def test_one_job_runs_at_once_and_none_stays_parked(jobs: int, programs: tuple[Program, ...]) -> None:
