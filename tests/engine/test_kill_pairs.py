@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from math import gcd
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +57,10 @@ def check_pair(kind: str, folder: Path, pair: tuple[Death, Death]) -> bool:
     folder.mkdir()
     for life, death in enumerate(pair):
         status = in_a_fork(lambda life=life, death=death: live(kind, folder, life, death))
-        # What an earlier life has done this one may do less often, and so not come to a later pass.
-        assert status == KILLED or (status == 0 and life and death.skip), pair
+        # What an earlier life has done this one may do less often, and so not come to a later pass; and while a killed
+        # run's slot is taken, jobs are parked that would otherwise be woken.
+        may_end = death.skip or death.point.startswith("limit.")
+        assert status == KILLED or (status == 0 and life and may_end), pair
     clock = clock_of(2)
     engine = KINDS[kind].open(folder, clock)
     try:
@@ -86,10 +89,12 @@ def check_pairs(
 def test_any_two_kills_lose_nothing(kind: str, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every ordered pair of an engine's points, the same one twice, too; two of the engines do a verb in one write.
 
-    The wide run takes each 17th of them, so that each point is first and second.
+    The wide run takes about each 17th of them, so that each point is first and second.
     """
     KINDS[kind].open(tmp_path, ManualClock()).close()  # a server that this needs must not be a killed one's
     points = [Death(point) for point in KINDS[kind].points]
+    while gcd(step, len(points)) > 1:
+        step += 1
     pairs = list(itertools.product(points, points))[::step]
     assert all({pair[turn] for pair in pairs} == set(points) for turn in (0, 1))
     check_pairs(kind, tmp_path, pairs, capsys)

@@ -76,8 +76,9 @@ class PauseVerbs(OperatorVerbs):
 
         It has the place that it had, if its entry is still on the queue; otherwise its turn has come before, and it
         goes ahead of those of its priority. It gets another entry in any case: a delivery of the one that it had may be
-        about to be dropped. A run that was to stop for the pause and hasn't yet goes on, or gives the
-        job back and another one goes on. Raises JobNotFound, and JobStateError for a job that isn't paused.
+        about to be dropped. A run that was to stop for the pause and hasn't yet goes on, or gives the job back and
+        another one goes on; what it gave back and wasn't made paused yet just waits. Raises JobNotFound, and
+        JobStateError for a job that isn't paused.
         """
         check_text("who", who)
         key = make_key(uuid)
@@ -85,7 +86,7 @@ class PauseVerbs(OperatorVerbs):
         while True:
             head, token = self.read(uuid)
             check_layout(head)
-            is_stopping = head["status"] == RUNNING and transitions.is_to_pause(head)
+            is_stopping = head["status"] in (*WAITING, RUNNING) and transitions.is_to_pause(head)
             if head["status"] != PAUSED and not is_stopping:
                 if attempts.unanswered:
                     return str(head["status"])
@@ -94,7 +95,7 @@ class PauseVerbs(OperatorVerbs):
             operations = self._resumed(head, now, who, is_stopping)
             with attempts:
                 failpoint("resume.write")
-                if is_stopping:
+                if head["status"] == RUNNING:
                     self.datastore.mutate(key, operations, run=RunGuard.of(head))
                 else:
                     token = self.datastore.mutate(key, operations, cas=token).token

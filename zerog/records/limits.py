@@ -239,8 +239,11 @@ class Slots:
 
 
 def burst_of(rate: Rate) -> int:
-    """Return how many starts of a rate may be made at once: a tenth of its number."""
-    return max(1, rate.number // 10)
+    """Return how many starts of a rate may be made at once: a tenth of its number.
+
+    At least two, and more than in a second: one that comes late, as where delays are whole seconds, delays no others.
+    """
+    return max(2, rate.number // 10, rate.number // rate.seconds + 1)
 
 
 def place_of(key: str, lane: Lane) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
 from marshmallow import INCLUDE, fields, validate
 from marshmallow import Schema as StrictSchema
@@ -51,7 +51,12 @@ class Problem(Schema):
 
 def _of_answer(answer: type) -> type[StrictSchema]:
     """Return the schema of a typed dict."""
-    return Schema.from_dict({name: _field(hint) for name, hint in get_type_hints(answer).items()}, name=answer.__name__)
+    shown = {}
+    for name, hint in get_type_hints(answer, include_extras=True).items():
+        is_optional = get_origin(hint) is NotRequired
+        shown[name] = _field(get_args(hint)[0] if is_optional else hint)
+        shown[name].required = not is_optional
+    return Schema.from_dict(shown, name=answer.__name__)
 
 
 def _field(hint: Any) -> fields.Field[Any]:

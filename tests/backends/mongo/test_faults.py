@@ -118,7 +118,7 @@ def test_each_write_of_a_life_may_lose_its_answer(proxy: Proxy, loss: Any) -> No
             break
     else:
         number += 1
-    assert number >= writes - 2  # how many there are depends a little on the worker's timing
+    assert number >= writes * 2 / 3  # how many there are depends on the worker's timing
 
 
 @pytest.mark.parametrize(

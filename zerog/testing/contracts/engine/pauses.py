@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Settlement
+from zerog.engine.transitions import Settlement, waiting
 from zerog.exceptions import JobNotFound, JobStateError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.commands import cancels_in, pause_name
 from zerog.records.job import make_key, new_uuid
 from zerog.records.keys import worker_key
 from zerog.records.operations import Set
+from zerog.support.clock import to_text
 from zerog.testing.contracts.engine.builders import ALICE, BOB, EngineRules, accept
 
 
@@ -54,6 +55,18 @@ class PauseRules(EngineRules):
         assert self.pauses_of(engine, uuid) == ["paused by ann: the disk is full", "resumed by bob"]
         [claim] = self.claim_all(engine)
         assert (claim.uuid, claim.head["attempts"]) == (uuid, 1)
+
+    def test_what_was_given_back_and_is_not_paused_yet_is_resumed(self, engine: Engine) -> None:
+        """The write that follows the settlement was never made; the job waits, and goes on."""
+        uuid = self.submitted(engine)
+        [claim] = self.claim_all(engine)
+        engine.pause(uuid)
+        engine.datastore.mutate(claim.key, [*waiting(to_text(engine.now()), 0), Set("owner", None)])
+        assert self.head(engine, uuid)["status"] == "queued"
+        assert engine.resume(uuid) == "queued"
+        head = self.head(engine, uuid)
+        assert (head["status"], head["paused"], head["cancelRequested"]) == ("queued", None, None)
+        assert [again.uuid for again in self.claim_all(engine)] == [uuid]
 
     def test_it_keeps_its_time(self, engine: Engine) -> None:
         """A job that may not start yet doesn't because it was paused."""
