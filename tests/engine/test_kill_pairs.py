@@ -100,7 +100,7 @@ def test_any_two_kills_lose_nothing(kind: str, step: int, tmp_path: Path, capsys
     check_pairs(kind, tmp_path, pairs, capsys)
 
 
-@pytest.mark.parametrize("number", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [30, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.wide
 def test_random_pairs_of_kills_lose_nothing(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Documents and queue in two files, so in several writes; points are also meant at later passes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -33,6 +34,7 @@ def test_it_leaves_quietly_when_its_last_words_were_not_read() -> None:
 @pytest.mark.parametrize("is_leaving", [True, False])
 def test_a_child_that_ends_with_its_worker_has_not_crashed(is_leaving: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A worker that leaves releases its jobs itself; only an unwanted death is logged and counted."""
+    caplog.set_level(logging.WARNING, "zerog")
     started = Started(lambda self: 200)
     reports: Any = SimpleNamespace(is_gone=True, how_it_ended=lambda pid, timeout: 9)
     slots = ProcessExecutor(started.app, 1, 30.0, lambda *_: None, SYSTEM, reports)
