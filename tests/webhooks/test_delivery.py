@@ -197,7 +197,7 @@ def test_clients_can_make_no_message(receiver: Receiver) -> None:
 
 
 def test_urls_are_secrets(receiver: Receiver, tmp_path: Path) -> None:
-    """Whoever shows the job, with its class or without, and the job that delivers."""
+    """In each view of the job, with its class or without, and of the job that delivers."""
     url = f"sqlite:///{tmp_path}/jobs.db"
     app = make_app(receiver, url=url)
     job = app.submit(Job, notify=[receiver.url.replace("//", "//ann:hush@") + "/hush?hush"])

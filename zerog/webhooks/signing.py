@@ -74,7 +74,7 @@ def verify(
     ``body``: the bytes as they came. ``headers``: those of the request, in upper or lower case. ``secret``: one or,
     while it is being replaced, several. ``tolerance``: seconds by which the time of the signature may differ from this
     machine's. Raises InvalidSignature, and ConfigurationError for what is no secret. The same message may come more
-    than once: its ``webhook-id`` tells.
+    than once: its ``webhook-id`` is the same then.
     """
     keys = keys_of(secret)
     given = {name.lower(): value for name, value in headers.items()}

@@ -113,7 +113,7 @@ class PauseRules(EngineRules):
 
     @pytest.mark.parametrize("way", ["requeue", "release", "rescue", "free", "crash"])
     def test_however_the_run_ends_the_pause_holds(self, engine: Engine, way: str) -> None:
-        """Whoever takes the job from its run, and counts that."""
+        """A rescue takes the job from its run, and counts that."""
         claim = self.claimed(engine)
         engine.pause(claim.uuid)
         ways: dict[str, Any] = {
