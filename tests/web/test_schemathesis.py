@@ -68,6 +68,7 @@ def explored(examples: int) -> tuple[Counter[str], list[str]]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a body near the limit of jobs in one request
 @pytest.mark.parametrize(
     "examples", [*wide(10), pytest.param(100, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.long)]
 )
