@@ -13,8 +13,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from zerog.backends.sqlite import connection as connections
-from zerog.backends.sqlite.connection import Connection
-from zerog.backends.sqlite.identity import RESTORE, Content, identity_of, size_of
+from zerog.backends.sqlite.connection import RESTORE, Connection, Content, identity_of, size_of
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, DatastoreUnavailable
 from zerog.support.blocks import block
 from zerog.support.ownership import check_owner

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from zerog.backends.sqlite.identity import RESTORE
+from zerog.backends.sqlite.connection import RESTORE
 from zerog.backends.sqlite.locks import LockOwner, holders_of_deleted, lock_owner, readers
 from zerog.contracts.troubles import Trouble
 from zerog.support.clock import SYSTEM
