@@ -11,9 +11,9 @@ from tests.jobs.builders import InterferingStore, PlainQueue, PlainStore, again,
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.engine import transitions
 from zerog.jobs.answers import Entry, ErrorEntry, Status
-from zerog.jobs.base import FLUSH_EVERY
 from zerog.jobs.document import document_of
 from zerog.jobs.progress import is_stalled
+from zerog.jobs.stored import FLUSH_EVERY
 from zerog.records.job import STATUSES
 from zerog.testing.clock import ManualClock
 from zerog.testing.inline import run_inline

@@ -34,8 +34,6 @@ from zerog.jobs.progress import STALLED_AFTER, share
 from zerog.jobs.schema import HEAD_FIELDS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.jobs.submit_options import SubmitKeywords, check_delay, check_priority, check_queue_options
-from zerog.jobs.ticking import FLUSH_EVERY as FLUSH_EVERY
-from zerog.jobs.ticking import ProgressMethods
 from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NEW, NO_RESULT
 from zerog.records.job import INTERNAL_ERROR, Document, make_key
 from zerog.records.operations import Set, dropped_field
@@ -55,7 +53,7 @@ _NONE = Resources()
 """Resources of a job that belongs to no app."""
 
 
-class BaseJob(HistoryMethods, ProgressMethods, ABC):
+class BaseJob(HistoryMethods, ABC):
     """The base class of all jobs. Subclasses set ``JOB_TYPE`` and write ``run()``.
 
     ``datastore`` and ``queue`` may be any objects with the verbs of the contracts; ``keepalive`` is called by

@@ -23,11 +23,10 @@ from zerog.jobs.attributes import Attributes
 from zerog.jobs.declaration import declaration_of
 from zerog.jobs.differences import differences
 from zerog.jobs.limits import own_limits
-from zerog.jobs.pending import Pending
 from zerog.jobs.progress import STALLED_AFTER, share, stalled_after
 from zerog.records.fields import DOCUMENTED, HISTORY
 from zerog.records.job import Document, check_head, make_key, new_document
-from zerog.records.operations import Add, Append, Max, Operation, Remove, Set, check
+from zerog.records.operations import Add, Append, Max, Operation, Pending, Remove, Set, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock, to_text
 
