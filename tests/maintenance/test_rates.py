@@ -24,7 +24,7 @@ from zerog.records.periods import HOURS, MINUTES
 from zerog.records.rates import MAX_TYPES, OTHER
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
-from zerog.worker.tally import Tally
+from zerog.worker.runs import Tally
 
 
 class Crew:

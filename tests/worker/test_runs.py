@@ -12,7 +12,7 @@ from zerog.engine.transitions import Settlement, WorkerIdentity, given_back
 from zerog.records.job import new_document
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
-from zerog.worker.tally import Tally
+from zerog.worker.runs import Tally
 
 
 @pytest.mark.parametrize("kind", EACH_KIND)

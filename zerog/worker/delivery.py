@@ -23,8 +23,8 @@ from zerog.worker.control import HELD, CommandPoller
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.lease import Lease
 from zerog.worker.outcome import Outcome
+from zerog.worker.runs import Tally
 from zerog.worker.settling import LONGEST_PAUSE, end_of, settle_once
-from zerog.worker.tally import Tally
 
 if TYPE_CHECKING:
     from zerog.app import App

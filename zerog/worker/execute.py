@@ -25,12 +25,10 @@ from zerog.support.checks import is_delay, plain_code
 from zerog.support.clock import to_text
 from zerog.support.error_text import message_of, repr_of
 from zerog.support.texts import LOGGED, shortened
-from zerog.worker.ends import check_end, keep_output
 from zerog.worker.hooks import called, leaves
-from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, place_of
-from zerog.worker.own_context import in_own_context
+from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, check_end, keep_output, place_of
 from zerog.worker.retry import retry_delay
-from zerog.worker.start import Start, begin
+from zerog.worker.start import Start, begin, in_own_context
 
 if TYPE_CHECKING:
     from zerog.app import App

@@ -6,7 +6,7 @@ when work arrives, the waiting thread makes that call itself: waking the fetcher
 
 Settling and claiming fail separately, and so does each settlement: one that was not stored is sent again after its own
 pause (``zerog.worker.settling``), while the worker continues. The nonces of all runs that the worker holds are in its
-record (``zerog.worker.holdings``).
+record (``zerog.worker.runs``).
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIde
 from zerog.support.clock import Clock
 from zerog.worker.executors.slots import Executor
 from zerog.worker.gate import Gate
-from zerog.worker.holdings import Holdings
 from zerog.worker.outcome import Outcome
 from zerog.worker.pace import ClaimTimes, Pace
+from zerog.worker.runs import Holdings, Tally
 from zerog.worker.settling import Outage, Postponed, end_of, settled_at_last
-from zerog.worker.tally import Tally
 from zerog.worker.waiting import POLL, Waiter
 
 log = logging.getLogger("zerog")

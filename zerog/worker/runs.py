@@ -1,16 +1,54 @@
-"""One worker's figures of its runs, for its record: kept in memory, written with its beat."""
+"""The runs of a worker as its record shows them: those that it holds, by name, and counts of those that ended."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zerog.engine.transitions import Settlement
 from zerog.records.operations import Document
 from zerog.records.rates import add_run, added, grown, nothing
 from zerog.support.clock import seconds_between
+
+
+class Holdings:
+    """The runs that it holds: one is listed from before the call that claims it until its settlement was answered.
+
+    A run that is not listed is not this worker's, even if its document names this worker.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: set[str] = set()
+        self._calling: str | None = None
+
+    def calling(self, batch: str) -> None:
+        """List the claims that the next call will make: their nonces begin with ``batch``."""
+        with self._lock:
+            self._calling = batch
+
+    def called(self, nonces: Iterable[str] = ()) -> None:
+        """List the claims that the call has made instead."""
+        with self._lock:
+            self._held.update(nonces)
+            self._calling = None
+
+    def drop(self, nonces: Iterable[str]) -> None:
+        """Remove these runs from the list."""
+        with self._lock:
+            self._held.difference_update(nonces)
+
+    def has(self, nonce: str) -> bool:
+        """Return True if a run is listed, or may have been claimed by the call that is under way."""
+        with self._lock:
+            return nonce in self._held or (self._calling is not None and nonce.startswith(self._calling))
+
+    def record(self) -> Document:
+        """Return ``{"held": nonces, "claiming": the prefix of those that are being claimed, or None}``."""
+        with self._lock:
+            return {"held": sorted(self._held), "claiming": self._calling}
 
 
 class Tally:

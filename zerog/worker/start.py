@@ -1,8 +1,12 @@
-"""The state of a job before a run: whether that may begin."""
+"""The start of a run: whether a job may begin, and a context of its own for what it sets there."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextvars
+import decimal
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from zerog.engine.transitions import begun
 from zerog.jobs.base import BaseJob
@@ -50,3 +54,21 @@ def _exhausted(job: BaseJob) -> str | None:
             f"{counted(job.lost, 'worker was', 'workers were')} lost while running this job (MAX_LOST {job.MAX_LOST})"
         )
     return None
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_own_context(function: Callable[P, T]) -> Callable[P, T]:
+    """Make each call of a function run in a copy of its thread's context."""
+
+    def with_own_decimals(*args: P.args, **kwargs: P.kwargs) -> T:
+        decimal.setcontext(decimal.getcontext().copy())  # a copied context shares the object that has its settings
+        return function(*args, **kwargs)
+
+    @wraps(function)
+    def in_a_copy(*args: P.args, **kwargs: P.kwargs) -> T:
+        return contextvars.copy_context().run(with_own_decimals, *args, **kwargs)
+
+    return in_a_copy

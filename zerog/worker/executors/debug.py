@@ -23,8 +23,7 @@ from zerog.worker.execute import conclude, make_runnable
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.hooks import called
 from zerog.worker.outcome import Outcome
-from zerog.worker.own_context import in_own_context
-from zerog.worker.start import begin
+from zerog.worker.start import begin, in_own_context
 
 log = logging.getLogger("zerog")
 
