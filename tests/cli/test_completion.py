@@ -13,6 +13,7 @@ from tests.cli.conftest import Zerog
 from tests.marks import wide
 from tests.servers import missing
 from zerog.cli.root import cli
+from zerog.webhooks import new_secret
 
 PLAIN = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
 """Shells, and how each leaves the user's own settings alone."""
@@ -101,6 +102,15 @@ def test_what_is_in_an_app_is_completed(shell: str, shop: Shop) -> None:
     assert offered(shell, shop, "queues", "pause", "myapp:app", "") == {"archive", "default", "slow"}
     assert offered(shell, shop, "jobs", "ls", "myapp:app", "--queue", "s") == {"slow"}
     assert offered(shell, shop, "workers", "drain", "myapp:app", "") == {"alice"}
+
+
+def test_hosts_of_web_hooks_are_completed(shell: str, shop: Shop) -> None:
+    """As the beginnings of URLs; a whole domain has none."""
+    secret = new_secret()
+    with (shop.folder / "myapp.py").open("a") as source:
+        hosts = {"hooks.example.com": secret, "http://hooks.internal:8080": secret, "*.customers.example": secret}
+        source.write(f"\napp.webhooks({hosts})\n")
+    assert offered(shell, shop, "submit", "myapp:app", "refuse", "--notify", "https") == {"https://hooks.example.com/"}
 
 
 def test_job_types_of_the_environment_s_app_are_completed(shell: str, shop: Shop) -> None:

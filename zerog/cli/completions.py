@@ -1,4 +1,4 @@
-"""What a shell offers of an app: its types, parameters, jobs, queues and workers; nothing if it can't be loaded.
+"""What a shell offers of an app: its types, parameters, jobs, queues, workers and more; nothing if it can't be loaded.
 
 A shell shows what a command prints while it completes, so nothing may be printed and no error raised.
 """
@@ -85,7 +85,12 @@ def _workers(app: App, ctx: click.Context, _incomplete: str) -> Found:
     return [(worker["name"], worker["state"]) for worker in app.workers() if worker["name"] not in given]
 
 
+def _notified(app: App, _ctx: click.Context, _incomplete: str) -> Found:
+    return [(base, "") for base in app.targets.bases()]
+
+
 types = _from_app(_types)
+notified = _from_app(_notified)
 parameters = _from_app(_parameters)
 jobs = _from_app(_jobs(()))
 ended_jobs = _from_app(_jobs(TERMINAL))

@@ -124,6 +124,11 @@ class Targets:
             )
         return found.keys
 
+    def bases(self) -> list[str]:
+        """Return the addresses of the allowed hosts, with which URLs begin; those of whole domains have none."""
+        hosts = (host for host in self._hosts if not host.name.startswith("*."))
+        return [f"{Target(host.scheme, host.name, host.port, '/', None).shown}/" for host in hosts]
+
     def check(self, urls: object) -> list[str]:
         """Return the URLs that a job notifies, as a list. Raises InvalidValue."""
         if isinstance(urls, (str, bytes)) or not isinstance(urls, Iterable):

@@ -78,6 +78,13 @@ class SecondsOrTime(Time):
     multiple=True,
     help="The key of which there is one job at a time, or a part of it; may be repeated. The type's own unless given.",
 )
+@click.option(
+    "--notify",
+    metavar="URL",
+    multiple=True,
+    help="Notify this URL of its ends by a web hook; may be repeated. The type's own unless given.",
+    shell_complete=completions.notified,
+)
 @click.option("--schema-version", metavar="NUMBER", help="The earlier version of the type that --json was made for.")
 @click.option("--wait", is_flag=True, help="Draw a live bar on standard error until the job has ended.")
 @click.option(
@@ -92,6 +99,7 @@ def submit(
     parameters: tuple[str, ...],
     source: str | None,
     unique: tuple[str, ...],
+    notify: tuple[str, ...],
     wait: bool,
     wait_timeout: float | None,
     **options: Any,
@@ -115,6 +123,7 @@ def submit(
         raise zerog.ConfigurationError("--wait-timeout limits --wait; give both")
     given = read_json(source) if source is not None else dict(map(pair, parameters))
     the_app = load_shared(app)
+    options["notify"] = notify or None
     if isinstance(given, list):
         if unique:
             raise zerog.ConfigurationError("--unique gives one job a key; a list of several takes that of its type")
