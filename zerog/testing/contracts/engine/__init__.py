@@ -14,6 +14,7 @@ from zerog.testing.contracts.engine.expiring import ExpiryRules
 from zerog.testing.contracts.engine.followers import FollowerRules
 from zerog.testing.contracts.engine.found import FoundRules
 from zerog.testing.contracts.engine.life import LifeRules
+from zerog.testing.contracts.engine.limit_kills import LimitKillRules
 from zerog.testing.contracts.engine.limits import LimitRules
 from zerog.testing.contracts.engine.moves import MoveRules
 from zerog.testing.contracts.engine.pauses import PauseRules
@@ -41,6 +42,7 @@ class EngineContract(
     PauseRules,
     PoisonRules,
     LimitRules,
+    LimitKillRules,
     StartRules,
     UniqueRules,
     UniqueOperatorRules,
