@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
@@ -261,7 +262,8 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
         """
         delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
         limits |= options.expiry(delay, self.engine.now) | (fields or {})
-        limits |= self.targets.fields(job_class.NOTIFY, options.notify)
+        if job_class.NOTIFY or options.notify is not None:
+            limits |= self.targets.fields(job_class.NOTIFY, options.notify)
         jobs: list[BaseJob] = []
         for own in attributes:
             given = {**options.attributes(job_class, now), **own}
@@ -269,8 +271,10 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
             job = construct(job_class, (self.datastore, self.queue), given)
             self._attach(job)
             jobs.append(job)
-        self._backlog.admit(job.queueName for job in jobs)
-        with within(managers_of(self._submit_middleware, jobs)):
+        if most := self.engine.live_limits.most_waiting():
+            self._backlog.admit(most, [job.queueName for job in jobs])
+        around = within(managers_of(self._submit_middleware, jobs)) if self._submit_middleware else nullcontext()
+        with around:
             accept(self.engine, jobs, delay, limits, options, params)
         return jobs
 

@@ -24,7 +24,7 @@ from zerog.exceptions import (
     UnknownJobType,
 )
 from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
-from zerog.jobs.concurrency import limits_of
+from zerog.jobs.concurrency import is_limited, limits_of
 from zerog.jobs.ending import Follower, ending_of
 from zerog.jobs.estimate import Past
 from zerog.jobs.load import construct
@@ -53,6 +53,8 @@ class JobRegistry:
         self._classes: dict[str, type[BaseJob]] = {}
         self._earlier: dict[str, list[type[BaseJob]]] = {}
         """By type, the classes for versions below those of its class in ``_classes``; the latest first."""
+        self._limited: dict[str, type[BaseJob]] = {}
+        """Those of ``_classes`` that have limits."""
 
     def add_classes(self, jobClasses: Iterable[type[BaseJob]]) -> None:
         """Register classes; all of them or, if one can't be, none.
@@ -78,12 +80,16 @@ class JobRegistry:
             added.setdefault(ending.JOB_TYPE, [ending])
         for job_type, found in added.items():
             self._classes[job_type], *self._earlier[job_type] = found
+            self._limited.pop(job_type, None)
+            if is_limited(found[0]):
+                self._limited[job_type] = found[0]
 
     def remove_class(self, job_type: str) -> type[BaseJob]:
         """Remove a type and return its class. Workers of this app put its jobs back. Raises UnknownJobType."""
         job_class = self.get_class(job_type)
         del self._classes[job_type]
         self._earlier.pop(job_type, None)
+        self._limited.pop(job_type, None)
         self._classes.pop(declaration_of(job_class).follower or "", None)
         return job_class
 
@@ -110,7 +116,7 @@ class JobRegistry:
     def limits_of(self, head: Document) -> Limits:
         """Return the limits of a job by its class, none for a class that isn't registered here."""
         job_type = head.get("jobType")
-        found = self._classes.get(job_type) if type(job_type) is str else None
+        found = self._limited.get(job_type) if type(job_type) is str else None
         return NO_LIMITS if found is None else limits_of(found, head)
 
     def client_classes(self) -> list[type[BaseJob]]:

@@ -125,6 +125,24 @@ class EngineBase:
         check_head(key, head)
         return head, token
 
+    def may_begin(self, claim: transitions.Claim) -> bool:
+        """Return True if the run of a claim may begin. Otherwise ``given_back`` returns the settlement in its place.
+
+        A job that isn't bound needs nothing but its claim, and nothing further is looked at.
+        """
+        claim.is_bound = claim.is_bound or self._is_bound(claim.head)
+        return not claim.is_bound or self.confirm(claim)
+
+    def confirm(self, claim: transitions.Claim) -> bool:
+        """Take what the run of a bound job needs; see ``UniqueLocks``."""
+        raise NotImplementedError
+
+    def _is_bound(self, head: Document) -> bool:
+        """Return True if a job is unique, is parked, or has limits: by its class, or by its queue's settings."""
+        if "uniqueLock" in head or "parked" in head or self.limits_of(head) is not NO_LIMITS:
+            return True
+        return self.live_limits.of_queue(str(head.get("queueName"))) is not None
+
     def queue_named(self, name: str) -> Queue:
         """Return the queue called ``name``."""
         if name not in self._queues:

@@ -94,7 +94,7 @@ class DeferredClaims(Engine):
 
     def load_claim(self, claim: Claim, loader: Loader) -> bool:
         if claim.raw_head is None:
-            return self.confirm(claim)
+            return self.may_begin(claim)
         try:
             head = self.read_raw_head(claim)
             check_head(claim.key, head)
@@ -112,7 +112,7 @@ class DeferredClaims(Engine):
             return False
         finally:
             claim.raw_head = None
-        return self.confirm(claim)
+        return self.may_begin(claim)
 
     def load_claims(self, claims: Sequence[Claim], loader: Loader) -> list[Claim]:
         """Return the claims that ``loader`` accepts; release the rest."""

@@ -186,7 +186,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
 
         For any thread; call it before any other use of the claim.
         """
-        return self.confirm(claim)
+        return self.may_begin(claim)
 
     def _reserve(self, queues: Sequence[str]) -> Reservation | None:
         with self._inbox_lock:
@@ -230,7 +230,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
         if claim is not None:
             failpoint("claim.ack")
             self._ack(reservation)
-            if not self.confirm(claim):
+            if not self.may_begin(claim):
                 self.settle_given_back([claim])
                 return None
         return claim
@@ -335,7 +335,7 @@ class Engine(UniqueSubmitVerb, RecoveryVerbs, PauseVerbs, EditVerb, MoveVerb):
         """Settle claims whose runs must not begin."""
         settlements = [given_back(claim) for claim in claims]
         for settlement, answer in zip(settlements, self.settle(settlements), strict=True):
-            if not isinstance(answer, Exception):
+            if settlement.claim.is_bound and not isinstance(answer, Exception):
                 self.settle_slots(settlement)
 
     def prepare(self, settlement: Settlement) -> None:

@@ -1,4 +1,4 @@
-"""The limits of queues that operators set, as every process that claims follows them."""
+"""The limits of queues that operators set, as every process that submits or claims follows them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ class LiveLimits:
         self._looked = -math.inf
 
     def of_queue(self, name: str) -> QueueLimits | None:
-        """Return the limits of a queue, None if none are set; those of the last read if it is young."""
+        """Return the limits of a queue, None if none are set."""
+        return self._latest().get(name)
+
+    def most_waiting(self) -> dict[str, int]:
+        """Return by queue how many jobs may wait there, where that is set."""
+        limits = self._latest().items()
+        return {name: each.max_waiting for name, each in limits if each.max_waiting is not None}
+
+    def _latest(self) -> dict[str, QueueLimits]:
+        """Return the limits as of the last read if it is young; read them otherwise."""
         now = self._clock.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
@@ -34,4 +43,4 @@ class LiveLimits:
                 self._queues = read_settings(self._datastore).queues
             except ZerogError as error:
                 log.debug("the limits of queues can't be read; those read before hold: %s", error)
-        return self._queues.get(name)
+        return self._queues

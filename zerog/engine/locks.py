@@ -43,11 +43,11 @@ class UniqueLocks(SlotVerbs):
     """What the verbs do with the locks of unique jobs."""
 
     def confirm(self, claim: Claim) -> bool:
-        """Return True if the run of a claim may begin. Otherwise ``given_back`` returns the settlement in its place.
+        """Return True if the run of a bound job may begin.
 
         The lock of a unique job that has never begun is written first. If it names another job that holds the key,
         this one ends as cancelled. Then the slots of limits are taken; without one the job is parked. If a lock or slot
-        can't be written, the claim is given back. Without a key and limits nothing is done.
+        can't be written, the claim is given back.
         """
         if claim.is_confirmed:
             return claim.ending is None

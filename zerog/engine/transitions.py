@@ -80,6 +80,8 @@ class Claim:
     """Unread head of a job that an engine claimed unread; ``Engine.load_claim`` makes ``head`` and ``job`` of it."""
     ready: str = ""
     """Since when the job could be taken; empty if that is its ``queuedAt``, or unknown."""
+    is_bound: bool = False
+    """True if the job is unique or has limits, so that its run needs more than the claim."""
     is_confirmed: bool = False
     """True if the lock of a unique job was looked at, and the slots of limits are taken."""
     ending: Settlement | None = None
@@ -232,7 +234,7 @@ def finished(head: Document, result_code: int, now: str, status: str | None = No
     ]
     if succeeded:
         operations.append(Max("completeness", 1.0))
-    return operations + unlisted(head)
+    return operations + unlisted(head) if head.get("attrs") else operations
 
 
 def begun(head: Document) -> list[Operation]:

@@ -9,11 +9,14 @@ from zerog.exceptions import CorruptDocument
 from zerog.jobs.declaration import Declaration
 from zerog.jobs.progress import share
 from zerog.jobs.schema import HEAD_CONTAINERS, HEAD_FIELDS, TIMESTAMPS
-from zerog.records.fields import ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES
-from zerog.records.job import Document
+from zerog.records.fields import DOCUMENTED, ENGINE_FIELDS, HISTORY, NO_ATTRIBUTES
+from zerog.records.job import Document, new_document
 from zerog.records.operations import Operation, Remove, Set, apply
 from zerog.support import jsonvalues
 from zerog.support.clock import from_text, to_text
+
+_DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
+"""Default values of a new job's fields; these need no check."""
 
 
 class Attributes:
@@ -48,6 +51,13 @@ class Attributes:
             if value is not None or not field.is_left_out:
                 head[field.key] = field.dump(value)
         return {**jsonvalues.copy(self.unknown), **head}
+
+    def check_engine_fields(self, document: Document) -> None:
+        """Refuse values that a new job could not be read with. Raises InvalidValue."""
+        for field, default in _DEFAULTS.items():
+            value = document[field]
+            if value is not default and (value != default or type(value) is not type(default)):
+                self.declaration.check_engine_value(field, value)
 
     def load(self, head: Document) -> None:
         """Set all of them from a lifted head. Raises CorruptDocument, also for a document of another type."""

@@ -8,7 +8,7 @@ from zerog.exceptions import InvalidJobClass, InvalidValue
 from zerog.records.attrs import shown_attrs
 from zerog.records.fields import is_count
 from zerog.records.job import Document
-from zerog.records.limits import NO_LIMITS, Limit, Limits
+from zerog.records.limits import Limit, Limits
 from zerog.records.settings import Rate
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ def rate_of(text: object) -> Rate | None:
     return None if text is None else Rate.read(text)
 
 
+def is_limited(job_class: type[BaseJob]) -> bool:
+    """Return True if jobs of a class may have limits."""
+    return any(each is not None for each in (job_class.MAX_RUNNING, job_class.RATE, job_class.CONCURRENCY_KEY))
+
+
 def limits_of(job_class: type[BaseJob], head: Document) -> Limits:
     """Return the limits of a job, by its head: first that of its key, so that what waits for it has no other slot."""
     key, job_type = job_class.CONCURRENCY_KEY, job_class.JOB_TYPE
-    if job_class.MAX_RUNNING is None and job_class.RATE is None and key is None:
-        return NO_LIMITS
     text = None if key is None else shown_attrs(head).get(key)
     slots, starts = list[Limit](), list[Limit]()
     all_parts: list[tuple[str, ...]] = [("type", job_type)]

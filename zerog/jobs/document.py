@@ -23,10 +23,10 @@ from zerog.jobs.attributes import Attributes
 from zerog.jobs.declaration import declaration_of
 from zerog.jobs.differences import differences
 from zerog.jobs.limits import own_limits
-from zerog.jobs.progress import STALLED_AFTER, share, stalled_after
-from zerog.records.fields import DOCUMENTED, HISTORY
-from zerog.records.job import Document, check_head, make_key, new_document
-from zerog.records.operations import Add, Append, Max, Operation, Pending, Remove, Set, check
+from zerog.jobs.progress import STALLED_AFTER, absorbing, share, stalled_after
+from zerog.records.fields import HISTORY
+from zerog.records.job import Document, check_head, make_key
+from zerog.records.operations import Append, Max, Operation, Pending, Remove, check
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock, to_text
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from zerog.jobs.stored import StoredJob
 
 T = TypeVar("T")
-
-_DEFAULTS = {field: value for field, value in new_document("", 1.0, "").items() if field in DOCUMENTED}
-"""Default values of a new job's fields; these need no check."""
 
 _NO_TURN = nullcontext()
 
@@ -68,7 +65,8 @@ class JobDocument:
         self._history: dict[str, list[Document]] | None = {field: [] for field in HISTORY}
         self._job_class = job_class
         self._values = values
-        self._additions = Additions(job_class, self.declaration)
+        adds = job_class.ATTRIBUTES or job_class.MAX_DOCUMENT
+        self._additions = Additions(job_class, self.declaration) if adds else None
 
     @functools.cached_property
     def engine(self) -> Engine:
@@ -126,7 +124,7 @@ class JobDocument:
         """Take over a stored head whose values the attributes show; what lifting it changed waits to be written."""
         self.stored, self.token, self._history = head, token, None
         self._values.update(own_limits(head))
-        self._additions.forget()
+        self._forget_sizes()
         self.latest = max(self.latest, head["updatedAt"])
         if lifted is not head:
             self.pending.add_before(upgrade(self.declaration, head, lifted))
@@ -144,7 +142,7 @@ class JobDocument:
         if self.stored is None:
             self._write_new(operations, flush)
         else:
-            operations = self._additions.to(self, operations)
+            operations = self._added_to(operations)
             with self._turn():  # what a thread adds to, another one may be reading
                 before = self.attributes.changed_by(operations) if flush else {}
                 self._apply_locally(operations)
@@ -158,6 +156,14 @@ class JobDocument:
                     self.pending.add(operations)
         if flush:
             self.last_write = self.clock.monotonic()
+
+    def _added_to(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Return a change of a stored job with what its class adds. Raises InvalidValue for one that isn't allowed."""
+        return operations if self._additions is None else self._additions.to(self, operations)
+
+    def _forget_sizes(self) -> None:
+        if self._additions is not None:
+            self._additions.forget()
 
     def append(self, field: str, entries: Iterable[Document], flush: bool = True) -> None:
         """Write entries of a history."""
@@ -209,7 +215,7 @@ class JobDocument:
             if not isinstance(error, AmbiguousWrite):  # that may be stored: sending it again could apply it twice
                 self.pending.add_before(waiting)
             self._history = None  # it shows what may not be stored
-            self._additions.forget()
+            self._forget_sizes()
             raise
         self.pending.add_before(left)
         if mutation is not None:
@@ -264,7 +270,7 @@ class JobDocument:
             return
         try:
             with self._turn():
-                operations = self._additions.to(self, self._differences())
+                operations = self._added_to(self._differences())
                 if not operations and not [*self.pending]:
                     if self.run is None:
                         self._check_token()
@@ -284,15 +290,13 @@ class JobDocument:
     def new(self) -> Document:
         """Return the document of a job that isn't stored yet. Raises InvalidValue for what could not be read again."""
         document = {**self.attributes.dump(), **self.dump_history(), **self.declaration.marks()}
-        for field, default in _DEFAULTS.items():
-            value = document[field]
-            if value is not default and (value != default or type(value) is not type(default)):
-                self.declaration.check_engine_value(field, value)
+        self.attributes.check_engine_fields(document)
         if self.history_limit != self.engine.datastore.history_limit:
             document["maxEvents"] = self.history_limit
         if self._job_class.STALLED_AFTER != STALLED_AFTER:
             document["stalledAfter"] = self._job_class.STALLED_AFTER
-        self._additions.to_new(self, document)
+        if self._additions is not None:
+            self._additions.to_new(self, document)
         return document
 
     def _check_token(self) -> None:
@@ -381,12 +385,8 @@ class JobDocument:
         self.last_write = self.clock.monotonic()
 
     def _absorbing(self, delta: float) -> list[Operation]:
-        ticks = self._values["tickcount"]
-        own = sum(o.amount for o in self.pending if isinstance(o, Add) and o.field == "tickcount")
         is_foreign = self.run is None and self._values["owner"] is not None
-        added: list[Operation] = [Add("completeness", delta + (own if is_foreign else ticks), 0.0, 1.0)]
-        added.append(Add("tickcount", -own) if is_foreign else Set("tickcount", 0.0))
-        return added
+        return absorbing(self._values, delta, self.pending if is_foreign else None)
 
 
 def document_of(job: StoredJob) -> JobDocument:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zerog.jobs.declaration import Declaration, declaration_of, engine_attributes
 from zerog.jobs.document import document_of
 from zerog.records.fields import named
-from zerog.records.job import Document
+from zerog.records.job import Document, check_layout
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -72,7 +72,8 @@ def read_head(job_class: type[BaseJob], head: Document) -> Loaded:
     Raises CorruptDocument or SchemaTooNew; nothing is changed.
     """
     declaration = declaration_of(job_class)
-    lifted = declaration.chain.lift(head)
+    check_layout(head)
+    lifted = head if head["schemaVersion"] == declaration.version else declaration.chain.lift(head)
     attributes, unknown = declaration.load(lifted)
     if unknown and not unknown.keys() <= declaration.noted:
         _warn_of_undeclared(declaration, unknown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
@@ -12,6 +13,7 @@ from zerog.records.attrs import shown_attrs
 from zerog.records.fields import named
 from zerog.records.job import RUNNING, Document
 from zerog.records.limits import shown_limit
+from zerog.records.operations import Add, Operation, Set
 from zerog.records.unique import shown_key
 from zerog.support.clock import from_text
 
@@ -34,6 +36,17 @@ _SHOWN = named(lambda field: field.is_shown)
 def is_worth_recording(tickcount: float) -> bool:
     """Return True if collected ticks should be written now."""
     return tickcount >= RECORDED_AT - _EPSILON
+
+
+def absorbing(head: Document, delta: float, own: Iterable[Operation] | None = None) -> list[Operation]:
+    """Return the operations that add ``delta`` and the ticks not yet recorded to the completeness.
+
+    ``own``: the operations that wait here while another process runs the job; the other ticks are that run's.
+    """
+    if own is None:
+        return [Add("completeness", delta + head["tickcount"], 0.0, 1.0), Set("tickcount", 0.0)]
+    ticks = sum(o.amount for o in own if isinstance(o, Add) and o.field == "tickcount")
+    return [Add("completeness", delta + ticks, 0.0, 1.0), Add("tickcount", -ticks)]
 
 
 def clamp(completeness: float) -> float:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue, SchemaTooNew
 from zerog.jobs.declaration import Declaration, declaration_of
 from zerog.jobs.migrations import parse_version
-from zerog.jobs.submit_options import Version
 from zerog.records.fields import ENGINE_FIELDS
 from zerog.records.job import new_document
 from zerog.support import jsonvalues
@@ -21,7 +20,7 @@ MADE = "2000-01-01T00:00:00.000000+00:00"
 
 
 def lifted_params(
-    job_class: type[BaseJob], params: Mapping[str, Any], version: Version
+    job_class: type[BaseJob], params: Mapping[str, Any], version: str | float
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return parameters of an earlier version as those of the class, and the state that its migrations have made.
 
@@ -29,7 +28,7 @@ def lifted_params(
     that the migrations refuse.
     """
     declaration = declaration_of(job_class)
-    if version is None or not isinstance(params, Mapping) or ENGINE_FIELDS & params.keys():
+    if not isinstance(params, Mapping) or ENGINE_FIELDS & params.keys():
         return params, {}  # what is wrong with them is found by the validation
     number = _parsed(version)
     if number == declaration.version:

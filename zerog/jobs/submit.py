@@ -80,7 +80,10 @@ def validated(
 
     Raises ValidationError with messages by field, and what ``lifted_params`` raises.
     """
-    own, state = lifted_params(job_class, {} if params is None else params, version)
+    own: Mapping[str, Any] = {} if params is None else params
+    state: dict[str, Any] = {}
+    if version is not None:
+        own, state = lifted_params(job_class, own, version)
     return own, {**declaration_of(job_class).validated(own), **state}
 
 
@@ -117,7 +120,7 @@ def accept(
     for a value that can't be stored, before anything is; CasMismatch if the chosen uuid is another job's, naming what
     differs; and what the engine raises.
     """
-    given = check_given(options.unique)
+    given = None if options.unique is None else check_given(options.unique)
     if given is None and not any(type(job).UNIQUE for job in jobs[:1]):
         submit = partial(submit_all, engine, jobs, delay, limits, options.connection)
     else:

@@ -63,10 +63,8 @@ def _check_kept(job_class: type[BaseJob], seconds: float) -> None:
             )
 
 
-def check_given(values: Any) -> list[Any] | None:
-    """Return the values of a key that a submit gives; None if it gives none. Raises InvalidValue."""
-    if values is None:
-        return None
+def check_given(values: Any) -> list[Any]:
+    """Return the values of a key that a submit gives. Raises InvalidValue."""
     if not isinstance(values, (tuple, list)) or not values or not all(map(_is_plain, values)):
         raise InvalidValue(
             f"unique={values!r:.80}; expected a tuple of texts, whole numbers, booleans or None, such as "

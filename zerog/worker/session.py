@@ -228,7 +228,10 @@ class Session:
             raise
 
     def _may_claim(self) -> bool:
-        return self._lease.held and self._executor.broken() is None
+        return self._lease.held and not self._cannot_fork()
+
+    def _cannot_fork(self) -> bool:
+        return self._forkserver is not None and self._forkserver.is_gone
 
     def _lose(self, why: str, is_outage: bool) -> None:
         self._fetcher.tally.count("leaseLosses")
@@ -321,7 +324,7 @@ class Session:
                 continue
             self._lease.check()
             self._executor.enforce()
-            if (why := self._executor.broken() or self._dead_thread()) is not None:
+            if (why := self._dead_part()) is not None:
                 raise ZerogError(f"{why}; this worker ends, and another one has to run its jobs")
             self._health.report()
             if self._state() != self._reported:
@@ -338,8 +341,10 @@ class Session:
             if not burst:
                 self._clock.wait(self._stop_request.event, pace)
 
-    def _dead_thread(self) -> str | None:
-        """Return which thread has ended that should run as long as the worker, or None; its log has the traceback."""
+    def _dead_part(self) -> str | None:
+        """Return what has ended that should run as long as the worker, or None; its log has a thread's traceback."""
+        if self._cannot_fork():
+            return "the process that forks children is gone"
         threads = {
             "renews the lease": self._lease.is_alive,
             "reads orders": self._control.is_alive,

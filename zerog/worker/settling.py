@@ -59,7 +59,7 @@ def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clo
     that is over are given back.
     """
     answer = _settled_at_last(engine, settlement, answer, clock)
-    if not isinstance(answer, Exception):
+    if settlement.claim.is_bound and not isinstance(answer, Exception):
         engine.settle_slots(settlement)
     return answer
 

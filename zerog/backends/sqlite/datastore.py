@@ -379,7 +379,7 @@ class SqliteDatastore(TermDatastore):
             sqlite.execute(_REPLACE, (token, text, " ".join(lists), *hot, identity))
             sqlite.execute("DELETE FROM zerog_history WHERE document = ?", (identity,))
             terms.remove(sqlite, identity)
-        if present := document.keys() & TERM_FIELDS:
+        if present := {field for field in TERM_FIELDS if document.get(field)}:
             terms.enter(sqlite, identity, key, document, present)
         rows = [(identity, f, n, jsonvalues.encode_checked(e, f)) for f in lists for n, e in enumerate(document[f], 1)]
         if rows:

@@ -73,10 +73,6 @@ class ProcessExecutor(Executor):
     def memory(self) -> int:
         return super().memory() + sum(cleanup.resident_memory(child.pid) for child in self._all())
 
-    def broken(self) -> str | None:
-        is_gone = self._forkserver is not None and self._forkserver.is_gone
-        return "the process that forks children is gone" if is_gone else None
-
     def _stop_run(self, claim: Claim, why: str) -> None:
         for child in self._all():
             if child.nonce == claim.nonce:

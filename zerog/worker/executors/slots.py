@@ -148,10 +148,6 @@ class Executor:
         """Return the resident bytes of the worker and the processes of its slots; shared pages count for each."""
         return resident_memory()
 
-    def broken(self) -> str | None:
-        """Return why no job can be run here any more, or None."""
-        return None
-
     def dead_thread(self) -> str | None:
         """Return the name of a thread that should run jobs and has ended, or None."""
         return next((thread.name for thread in self._threads if not thread.is_alive()), None)
