@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from tests.preloaded import Preloaded
 from zerog.cli.root import cli
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +34,14 @@ LONG = {"changing.md", "deadletters.md", "finding.md", "fleet.md", "own_adapter.
 """Pages whose examples run a suite, or several workers."""
 
 
+@pytest.fixture(scope="module")
+def python() -> Iterator[Preloaded]:
+    """Python where a warning is an error."""
+    made = Preloaded("-W", "error")
+    yield made
+    made.close()
+
+
 def test_there_is_code_to_run() -> None:
     """The README and the page on jobs have examples; if they lose them, this file tests nothing."""
     assert {page.name for page in PAGES_WITH_CODE} >= {"README.md", "jobs.md"}
@@ -44,20 +52,13 @@ def test_there_is_code_to_run() -> None:
     [pytest.param(page, marks=pytest.mark.wide if page.name in LONG else []) for page in PAGES_WITH_CODE],
     ids=lambda page: page.name,
 )
-def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    """A block that begins with ``# name.py`` is saved under that name first; every block runs in the same folder."""
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, python: Preloaded) -> None:
+    """A block that begins with ``# name.py`` is saved under that name; each is a program, and all share the folder."""
     for number, block in enumerate(BLOCK.findall(page.read_text()), 1):
         named = re.match(r"# (\w+\.py)\n", block)
         file = tmp_path / (named.group(1) if named else f"block_{number}.py")
         file.write_text(block)
-        result = subprocess.run(
-            [sys.executable, "-W", "error", str(file)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        result = python.run(str(file), folder=tmp_path)
         assert result.returncode == 0, f"{page.name}, block {number}:\n{block}\n{result.stderr}"
 
 
