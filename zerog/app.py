@@ -13,12 +13,13 @@ from weakref import WeakSet
 from zerog.backends.urls import open_engine, urls_from_environment
 from zerog.exceptions import ConfigurationError
 from zerog.fleet.fleet import Fleet
+from zerog.jobs.alike import documents_like, needs_objects
 from zerog.jobs.backlog import Backlog
 from zerog.jobs.base import BaseJob
 from zerog.jobs.delivery import WebHooks
 from zerog.jobs.function import FunctionJob, job_class_of
 from zerog.jobs.load import attach, construct
-from zerog.jobs.submit import SubmitOptions, accept, validated, validated_all
+from zerog.jobs.submit import SubmitOptions, accept, submit_documents, validated, validated_all
 from zerog.jobs.submit_options import Expires, SubmitKeywords, Version
 from zerog.jobs.waiting import wait_for_end
 from zerog.jsonschema import described_type
@@ -245,8 +246,16 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
         ``connection`` all or none are in its transaction.
         """
         job_class = self.registry.class_of(job_type)
-        attributes = validated_all(job_class, params, schema_version)
-        return [job.uuid for job in self._submit(job_class, attributes, SubmitOptions(parent=parent, **options))]
+        attributes, given = validated_all(job_class, params, schema_version), SubmitOptions(parent=parent, **options)
+        if not attributes or self._submit_middleware or needs_objects(job_class):
+            return [job.uuid for job in self._submit(job_class, attributes, given)]
+        delay, now, limits = self._terms(job_class, given)
+        job = self._new_job(job_class, {**given.attributes(job_class, now), **attributes[0]})
+        documents = documents_like(job, attributes, limits)
+        self._admit([job.queueName] * len(documents))
+        for _ in submit_documents(self.engine, documents, delay, given.connection):
+            pass
+        return [document["uuid"] for document in documents]
 
     def _submit(
         self,
@@ -260,23 +269,33 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
 
         ``fields``: further ones of each document.
         """
-        delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
-        limits |= options.expiry(delay, self.engine.now) | (fields or {})
-        if job_class.NOTIFY or options.notify is not None:
-            limits |= self.targets.fields(job_class.NOTIFY, options.notify)
-        jobs: list[BaseJob] = []
-        for own in attributes:
-            given = {**options.attributes(job_class, now), **own}
-            self.engine.queue_named(given["queueName"])
-            job = construct(job_class, (self.datastore, self.queue), given)
-            self._attach(job)
-            jobs.append(job)
-        if most := self.engine.live_limits.most_waiting():
-            self._backlog.admit(most, [job.queueName for job in jobs])
+        delay, now, limits = self._terms(job_class, options)
+        limits |= fields or {}
+        jobs = [self._new_job(job_class, {**options.attributes(job_class, now), **own}) for own in attributes]
+        self._admit([job.queueName for job in jobs])
         around = within(managers_of(self._submit_middleware, jobs)) if self._submit_middleware else nullcontext()
         with around:
             accept(self.engine, jobs, delay, limits, options, params)
         return jobs
+
+    def _terms(self, job_class: type[BaseJob], options: SubmitOptions) -> tuple[float, datetime, dict[str, Any]]:
+        """Return the delay of new jobs, the time, and the fields that their options and class give to them."""
+        delay, now, limits = options.seconds(self.engine.now), self.clock.now(), options.limits(job_class)
+        limits |= options.expiry(delay, self.engine.now)
+        if job_class.NOTIFY or options.notify is not None:
+            limits |= self.targets.fields(job_class.NOTIFY, options.notify)
+        return delay, now, limits
+
+    def _admit(self, queues: list[str]) -> None:
+        """Count new jobs of these queues. Raises QueueFull."""
+        if most := self.engine.live_limits.most_waiting():
+            self._backlog.admit(most, queues)
+
+    def _new_job(self, job_class: type[BaseJob], given: dict[str, Any]) -> BaseJob:
+        self.engine.queue_named(given["queueName"])
+        job = construct(job_class, (self.datastore, self.queue), given)
+        self._attach(job)
+        return job
 
     def get_job(self, uuid: str, job_type: type[J] | str | None = None) -> J:
         """Return the job object of a stored document. ``job_type`` is the class that is expected, or its type.

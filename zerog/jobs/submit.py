@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -208,17 +208,27 @@ def submit_all(engine: Any, jobs: Sequence[BaseJob], delay: float, limits: Docum
     for job in jobs:
         check_headers(job.headers)  # a middleware may have set some
     documents = [{**document_of(job).new(), **limits} for job in jobs]
+    bound = 0
+    for stored in submit_documents(engine, documents, delay, connection):
+        _bind(jobs[bound : bound + len(stored)], stored)
+        bound += len(stored)
+
+
+def submit_documents(
+    engine: Any, documents: Sequence[Document], delay: float, connection: Any = None
+) -> Iterator[list[tuple[Document, int]]]:
+    """Submit new documents to the engine in batches; yield each batch as stored, with tokens. Raises as its caller."""
     if connection is not None:
-        _bind(jobs, engine.submit_within(connection, documents, delay))
+        yield engine.submit_within(connection, documents, delay)
         return
-    for start in range(0, len(jobs), BATCH):
+    for start in range(0, len(documents), BATCH):
         try:
             stored = engine.submit(documents[start : start + BATCH], delay)
         except Exception as error:
-            if len(jobs) > 1:
-                error.add_note(f"{_count_stored(engine, documents)} of {len(jobs)} jobs are stored and will run")
+            if len(documents) > 1:
+                error.add_note(f"{_count_stored(engine, documents)} of {len(documents)} jobs are stored and will run")
             raise
-        _bind(jobs[start : start + BATCH], stored)
+        yield stored
 
 
 def _bind(jobs: Sequence[BaseJob], stored: Sequence[tuple[Document, int]]) -> None:

@@ -34,6 +34,11 @@ def test_texts(values: list[str | None]) -> None:
     assert answered("text", "b", values) == answered("text", "s", values) == values
 
 
+@pytest.mark.parametrize("values", [["é"] * 3, [None] * 2, ["a", "b", "a"], ["a", None, "a"]], ids=repr)
+def test_texts_that_repeat(values: list[str | None]) -> None:
+    assert answered("text", "b", values) == values
+
+
 @given(st.lists(st.none() | WHOLE, max_size=6), st.lists(st.none() | FINITE, max_size=6))
 def test_numbers(whole: list[int | None], real: list[float | None]) -> None:
     assert answered("bigint", "s", whole) == whole

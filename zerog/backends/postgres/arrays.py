@@ -46,14 +46,22 @@ class TextArray(Dumper):
         """Return the array. Raises UnicodeEncodeError for a text that is no UTF-8."""
         if not obj:
             return _EMPTY
-        parts = [_FIRST.pack(1, None in obj, _TEXT, len(obj), 1)]
-        for text in obj:
-            if text is None:
-                parts.append(_NULL)
-            else:
-                data = text.encode()
-                parts += (_LENGTH.pack(len(data)), data)
-        return b"".join(parts)
+        first = _FIRST.pack(1, None in obj, _TEXT, len(obj), 1)
+        if _is_one_text(obj):
+            return first + _element(obj[0]) * len(obj)
+        return first + b"".join(map(_element, obj))
+
+
+def _is_one_text(values: list[str | None]) -> bool:
+    """True for a list of one text over and over, as most columns of jobs that end together are."""
+    return len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values)
+
+
+def _element(text: str | None) -> bytes:
+    if text is None:
+        return _NULL
+    data = text.encode()
+    return _LENGTH.pack(len(data)) + data
 
 
 def _literal(value: Any) -> str:

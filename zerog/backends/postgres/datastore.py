@@ -63,6 +63,11 @@ _NOT_PUT: dict[str, list[Any]] = {
 }
 """Parameters of a change that puts no entry."""
 
+_OF_ENTRY = ("put_queue", "put_priority", "put_due", "put_ttr")
+"""Those of a new document that its entry has, beside its uuid."""
+
+_DERIVED = tuple(name for name, _ in DERIVED)
+
 
 class PostgresDatastore(TermDatastore):
     """Documents in the database of a URL, for example ``postgresql://user@host/database?schema=zerog``."""
@@ -263,10 +268,18 @@ class PostgresDatastore(TermDatastore):
         ``write``: executes the statement elsewhere. Returns the id of each one's entry, by key. Raises
         ``casException``.
         """
-        rows = [(key, token, s.body, s.state, s.lists, *s.derived) for key, token, s in documents]
-        names = ("keys", "tokens", "body", "state", "lists", *(name for name, _ in DERIVED))
-        parameters: dict[str, Any] = dict(zip(names, columns(rows, len(names)), strict=True))
-        parameters |= dict(zip(_NOT_PUT, columns(puts, 5), strict=False)) if puts else _NOT_PUT
+        own = [(key, token, s.body) for key, token, s in documents]
+        parameters: dict[str, Any] = dict(zip(("keys", "tokens", "body"), columns(own, 3), strict=True))
+        # Without the closing brace of the state, if there are entries: the statement adds their ids.
+        end = -1 if puts else None
+        others = [(s.state[:end], s.lists, *s.derived) for _, _, s in documents]
+        if puts:
+            parameters["put_uuid"] = [put[1] for put in puts]
+            others = [(*row, put[0], *put[2:5]) for row, put in zip(others, puts, strict=True)]
+        names = ("state", "lists", *_DERIVED, *(_OF_ENTRY if puts else ()))
+        are_alike = others.count(others[0]) == len(others)
+        given = others[0] if are_alike else columns(others, len(names))
+        parameters |= zip(names, given, strict=True)
         entries = [(key, *entry) for key, _, s in documents for entry in s.history]
         parameters |= dict(zip(("e_keys", "e_field", "e_n", "e_entry"), columns(entries, 4), strict=True))
         try:
@@ -325,11 +338,16 @@ class PostgresDatastore(TermDatastore):
 
 def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
     """Return the parameters of CHANGE; ``puts``: by row id, the columns of an entry and the id of a taken one."""
-    parameters = _changes([(draft.row.id, draft.row.cas, *draft.written) for draft in drafts]) | _NOT_PUT
+    nothing = (None,) * len(_NOT_PUT)
+    each = [puts.get(draft.row.id, nothing) for draft in drafts]
+    rows = []
+    for draft, put in zip(drafts, each, strict=True):
+        body, state, *others = draft.written
+        state = state if put[0] is None else state[:-1]  # the statement adds the entry's id and the closing brace
+        rows.append((draft.row.id, draft.row.cas, body, state, *others))
+    parameters = _changes(rows) | _NOT_PUT
     if puts:
-        nothing = (None,) * len(_NOT_PUT)
-        put = columns([puts.get(draft.row.id, nothing) for draft in drafts], len(_NOT_PUT))
-        parameters |= zip(_NOT_PUT, put, strict=True)
+        parameters |= zip(_NOT_PUT, columns(each, len(_NOT_PUT)), strict=True)
     return parameters | _histories(
         [(draft.row.id, *entry) for draft in drafts for entry in draft.added],
         [(draft.row.id, field, n) for draft in drafts for field, n in draft.dropped.items()],
@@ -337,7 +355,7 @@ def change_parameters(drafts: Sequence[Draft], puts: dict[int, tuple[Any, ...]])
 
 
 def _changes(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    names = ("ids", "tokens", "body", "state", "lists", *(name for name, _ in DERIVED))
+    names = ("ids", "tokens", "body", "state", "lists", *_DERIVED)
     return dict(zip(names, columns(rows, len(names)), strict=True))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import repeat
+from operator import is_
 from typing import Any, NamedTuple
 
 from zerog.backends.postgres.tables import INDEXED, LONGEST_TERM
 from zerog.exceptions import CorruptDocument, SchemaTooNew
 from zerog.records.attrs import ATTRS, LAST_ERROR, TERM_FIELDS, terms_in
-from zerog.records.fields import FORMAT, HISTORY, LARGEST_COUNT, named
-from zerog.records.job import WAITING, check_head, make_key, new_document
+from zerog.records.fields import FIELDS, FORMAT, HISTORY, LARGEST_COUNT, named
+from zerog.records.job import KEY_PREFIX, WAITING, check_head, make_key, new_document
 from zerog.records.operations import Document, dropped_field
 from zerog.support import jsonvalues
 
@@ -41,6 +43,9 @@ DERIVED = (
     ("error", "text"),
 )
 """Columns computed from ``state``, and their types."""
+
+_NOT_OF_BODY = MOVING | {*HISTORY}
+_NO_HISTORY = jsonvalues.encode_checked({field: [1, 0] for field in HISTORY})
 
 _SOUND = new_document("sound", 1.0, "2026-01-01T00:00:00.000000+00:00")
 _KEY = make_key(_SOUND["uuid"])
@@ -122,6 +127,12 @@ def _corrupt(key: str, reason: object) -> CorruptDocument:
     return CorruptDocument(f"{key} can't be read ({reason}); it was left as it is")
 
 
+_JUDGED = tuple({*FIELDS, *map(dropped_field, HISTORY)} - {"uuid", "logId", *HISTORY})
+"""The fields on whose values the columns depend, or whether the engine can work with a document."""
+
+_MISSING = object()
+
+
 class Stored(NamedTuple):
     """A whole document as it is to be stored."""
 
@@ -150,6 +161,27 @@ def stored(key: str, document: Document, limit: int, start: int = 0) -> Stored:
     texts = (jsonvalues.encode_checked(body, key, limit), jsonvalues.encode_checked(state, key))
     of_document = derived({**_NO_TERMS, **document}, _is_sound(key, document), is_checked=True)
     return Stored(*texts, jsonvalues.encode_checked(lists), of_document, history)
+
+
+def judged(document: Document) -> list[Any]:
+    """Return what ``stored_like`` compares of a document that it is to be like."""
+    return [*map(document.get, _JUDGED, repeat(_MISSING))]
+
+
+def stored_like(key: str, document: Document, limit: int, other: Stored, values: list[Any]) -> Stored | None:
+    """Return the parts of a new document that differs from another one in its uuid and its parameters alone.
+
+    ``other``: the parts of that one, and ``values`` what was ``judged`` of it. None if more differs, or may. Raises
+    InvalidValue for a body of more than ``limit`` bytes.
+    """
+    if other.lists != _NO_HISTORY or not all(document.get(field) == [] for field in HISTORY):
+        return None
+    if not all(map(is_, map(document.get, _JUDGED, repeat(_MISSING)), values)):
+        return None
+    if key != f"{KEY_PREFIX}{document.get('uuid')}":
+        return None
+    body = {field: value for field, value in document.items() if field not in _NOT_OF_BODY}
+    return other._replace(body=jsonvalues.encode_checked(body, key, limit))
 
 
 def derived(state: Document, is_sound: bool, is_checked: bool = False) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ _NAMES = [name for name, _ in DERIVED]
 _DERIVED = ", ".join(_NAMES)
 _CHANGED = {name: f"coalesce(g.{name}, d.{name})" for name in ("attrs", "error")}
 """Derived columns that NULL leaves as they are."""
-_GIVEN = ", ".join(f"%({name}){'b' if kind == 'text' else 's'}::{kind}[]" for name, kind in DERIVED)
+_DERIVED_GIVEN = {name: f"%({name}){'b' if kind == 'text' else 's'}::{kind}[]" for name, kind in DERIVED}
 """Texts are sent in binary, which spares escaping the JSON in them."""
 _ROW = "d.key, d.id, d.cas, d.lists, d.state, d.sound"
 
@@ -81,13 +81,15 @@ FROM {schema}.zerog_documents d WHERE d.key = %(key)s
 """A document's row, token and highest number in its history, also if it can't be read."""
 
 _ROW_COLUMNS = f"body, state, lists, {_DERIVED}"
-_ROW_VALUES = f"%(body)b::text[], %(state)b::text[], %(lists)b::text[], {_GIVEN}"
-_PUT_COLUMNS = "put_queue, put_uuid, put_priority, put_due, put_ttr"
-_PUT_VALUES = (
-    "%(put_queue)s::text[], %(put_uuid)s::uuid[], %(put_priority)s::integer[], %(put_due)s::float8[], "
-    "%(put_ttr)s::float8[]"
-)
-_WITH_ENTRY = """left(g.state, -1) || ',"queueJobId":' || g.entry || '}'"""
+_ROW_VALUES = f"%(body)b::text[], %(state)b::text[], %(lists)b::text[], {', '.join(_DERIVED_GIVEN.values())}"
+_PUT_GIVEN = {
+    "put_queue": "%(put_queue)s::text[]",
+    "put_uuid": "%(put_uuid)s::uuid[]",
+    "put_priority": "%(put_priority)s::integer[]",
+    "put_due": "%(put_due)s::float8[]",
+    "put_ttr": "%(put_ttr)s::float8[]",
+}
+_ADDED = """g.state || ',"queueJobId":' || g.entry || '}'"""
 
 _PUT = """, put AS (
     INSERT INTO {{schema}}.zerog_queue (id, queue, uuid, priority, due, ttr)
@@ -102,21 +104,33 @@ _ALL_NOTIFIED = ", (SELECT count(*) FROM notified) AS all_notified"
 
 
 def create(parameters: Mapping[str, Any]) -> str:
-    """Return the statement that stores new documents, with an entry of a queue for each of them or for none."""
-    return _create(bool(parameters["e_n"]), bool(parameters["put_queue"]))
+    """Return the statement that stores new documents, with an entry of a queue for each of them or for none.
+
+    Parameters that are alike for all of them are given as one value each, not as lists, if all those are that may be.
+    With entries the given ``state`` lacks its closing brace, before which the statement adds the entry's id: counting
+    the characters of a text, as the removal of the last one does, would take longer than all else that is done with it.
+    """
+    return _create(bool(parameters["e_n"]), "put_uuid" in parameters, type(parameters["state"]) is str)
 
 
 @cache
-def _create(has_history: bool, puts: bool) -> str:
+def _create(has_history: bool, puts: bool, are_alike: bool) -> str:
     entry = "nextval('{schema}.zerog_entries')" if puts else "NULL::bigint"
+    own = {"key": "%(keys)s::text[]", "cas": "%(tokens)s::bigint[]", "body": "%(body)b::text[]"}
+    others = {"state": "%(state)b::text[]", "lists": "%(lists)b::text[]", **_DERIVED_GIVEN}
+    if puts:
+        own["put_uuid"] = "%(put_uuid)s::uuid[]"
+        others |= {name: given for name, given in _PUT_GIVEN.items() if name != "put_uuid"}
+    if are_alike:
+        values = "".join(f", {_one_of(given)} AS {name}" for name, given in others.items())
+    else:
+        own, values = own | others, ""
     text = f"""
 WITH given AS MATERIALIZED (
-    SELECT g.*, {entry} AS entry
-    FROM unnest(%(keys)s::text[], %(tokens)s::bigint[], {_ROW_VALUES}{f", {_PUT_VALUES}" if puts else ""})
-        AS g(key, cas, {_ROW_COLUMNS}{f", {_PUT_COLUMNS}" if puts else ""})
+    SELECT g.*{values}, {entry} AS entry FROM unnest({", ".join(own.values())}) AS g({", ".join(own)})
 ), made AS (
     INSERT INTO {{schema}}.zerog_documents (key, cas, {_ROW_COLUMNS})
-    SELECT key, cas, body, {_WITH_ENTRY if puts else "state"}, lists, {_DERIVED} FROM given g
+    SELECT key, cas, body, {_ADDED if puts else "state"}, lists, {_DERIVED} FROM given g
     RETURNING id, key, cas
 )"""
     if has_history:
@@ -129,6 +143,11 @@ WITH given AS MATERIALIZED (
     if puts:
         text += f"""{_PUT.format(given="given g")}{_NOTIFIED}"""
     return f"{text} SELECT key, entry FROM given{_ALL_NOTIFIED if puts else ''}"
+
+
+def _one_of(given: str) -> str:
+    """Return the place of one value in place of a list of them."""
+    return given.replace(")b::", ")s::").removesuffix("[]")
 
 
 def change(parameters: Mapping[str, Any]) -> str:
@@ -157,13 +176,13 @@ def _changed(has_history: bool, has_fallen: bool, puts: bool) -> tuple[str, str]
     if puts:
         entry = """CASE WHEN g.put_queue IS NULL THEN NULL WHEN g.put_ahead THEN nextval('{schema}.zerog_ahead')
         ELSE nextval('{schema}.zerog_entries') END"""
-        state = f"CASE WHEN g.entry IS NULL THEN g.state ELSE {_WITH_ENTRY} END"
+        state = f"CASE WHEN g.entry IS NULL THEN g.state ELSE {_ADDED} END"
     text = f"""
 given AS MATERIALIZED (
     SELECT g.*, {entry} AS entry
     FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], {_ROW_VALUES}
-        {f", {_PUT_VALUES}, %(put_ahead)s::boolean[], %(taken)s::bigint[]" if puts else ""})
-        AS g(id, cas, {_ROW_COLUMNS}{f", {_PUT_COLUMNS}, put_ahead, taken" if puts else ""})
+        {f", {', '.join(_PUT_GIVEN.values())}, %(put_ahead)s::boolean[], %(taken)s::bigint[]" if puts else ""})
+        AS g(id, cas, {_ROW_COLUMNS}{f", {', '.join(_PUT_GIVEN)}, put_ahead, taken" if puts else ""})
 ), changed AS (
     UPDATE {{schema}}.zerog_documents d SET
         cas = d.cas + 1, body = coalesce(g.body, d.body), lists = g.lists, state = {state},

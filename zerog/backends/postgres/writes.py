@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from zerog.backends.postgres import statements
@@ -15,7 +15,7 @@ from zerog.backends.postgres.callers_transaction import CallersServer, callers_t
 from zerog.backends.postgres.datastore import PostgresDatastore, first_token
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole
 from zerog.backends.postgres.queue import PostgresQueue
-from zerog.backends.postgres.rows import Row, head_of, indexed, stored
+from zerog.backends.postgres.rows import Row, Stored, head_of, indexed, judged, stored, stored_like
 from zerog.backends.postgres.server import Write
 from zerog.contracts.datastore import fence
 from zerog.engine import joblog, transitions
@@ -66,13 +66,23 @@ class PostgresWrites(Engine):
             yield Within(partial(self._create_by, write), _datastore_within(self.datastore, write))
 
     def _create_by(self, write: Write, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
-        made, rows, puts = [], [], []
+        made, rows, puts = [], [], list[Put]()
+        changes = cache(lambda expires: [*transitions.waiting(now, delay), *self._marks({"expiresAt": expires}, now)])
+        parts: Stored | None = None
+        values: list[Any] = []
         for document in documents:
-            key, token = make_key(document["uuid"]), first_token()
-            apply(document, [*transitions.waiting(now, delay), *self._marks(document, now)])
+            uuid = document["uuid"]
+            key, token = make_key(uuid), first_token()
+            apply(document, changes(document.get("expiresAt")))
             document.pop("queueJobId")  # the statement adds it
-            puts.append(self._put_of(document, delay)[:5])
-            rows.append((key, token, stored(key, document, jsonvalues.JOB_BYTES)))
+            like = parts and stored_like(key, document, jsonvalues.JOB_BYTES, parts, values)
+            parts = like or stored(key, document, jsonvalues.JOB_BYTES)
+            if like:
+                puts.append((puts[-1][0], uuid, *puts[-1][2:]))
+            else:
+                values = judged(document)
+                puts.append(self._put_of(document, delay)[:5])
+            rows.append((key, token, parts))
             made.append((document, token))
         entries = self.datastore.insert_all(rows, puts, write)
         for (document, _), (key, *_) in zip(made, rows, strict=True):
