@@ -16,7 +16,7 @@ import zerog
 from tests.hostile import TEXTS, unsafe
 from tests.web.builders import SECRET, UNKNOWN, client, ended, make_app, waiting
 from zerog.records.job import make_key
-from zerog.web import asgi
+from zerog.web import access, asgi
 from zerog.web.access import ACTIONS, READING, read_tokens
 from zerog.web.endpoints import ENDPOINTS
 
@@ -130,6 +130,33 @@ def test_no_token_no_answer(app: zerog.App, tokens: str) -> None:
             answer = api.request(method, path, json=body, headers={k: v.encode("latin-1") for k, v in headers.items()})
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
     assert stored(app) == before
+
+
+def test_a_refusal_takes_the_same_time_for_any_token(
+    app: zerog.App, tokens: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of a token can be learnt from it: hashes of one length are compared whole, each with all tokens."""
+    compared: list[tuple[bytes, bytes]] = []
+    compare = access.compare_digest
+    monkeypatch.setattr(access, "compare_digest", lambda *both: compared.append(both) or compare(*both))
+    api = client(app, ELSEWHERE, tokens=tokens)
+    for given in ("", "x", READER[:-1], f"{READER}x", READER, OPERATOR):
+        compared.clear()
+        status = api.get("/jobs", headers={"Authorization": f"Bearer {given}"}).status_code
+        assert status == (200 if given in (READER, OPERATOR) else 401)
+        assert len(compared) == 2
+        assert {len(digest) for both in compared for digest in both} == {32}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_the_description_is_for_those_who_may_read(app: zerog.App, tokens: str, path: str) -> None:
+    """It names the types and their parameters."""
+    api = client(app, ELSEWHERE, tokens=tokens)
+    assert api.get(path).status_code == 401
+    assert api.get(path, headers={"Authorization": f"Bearer {READER}"}).status_code == 200
+    assert client(app, ELSEWHERE, authorize=lambda *_: False).get(path).status_code == 403
+    assert client(app).get(path, headers={"Host": "evil.example"}).status_code == 400
+    assert client(app).get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
 def test_a_reader_changes_nothing(app: zerog.App, tokens: str) -> None:

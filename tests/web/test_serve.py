@@ -74,3 +74,29 @@ def test_a_server_answers_until_it_is_stopped(url: str) -> None:
                 assert server.wait(30) == 0
         finally:
             server.kill()
+
+
+HASTY = """
+import sys
+from zerog.cli.root import cli
+from zerog.web import connection
+
+connection.SLOWEST_HEAD = 0.1
+cli(["web", *sys.argv[1:]])
+"""
+
+
+def test_a_client_that_never_ends_its_request_is_cut_off(url: str) -> None:
+    with make_app(url):
+        pass
+    with subprocess.Popen(
+        [sys.executable, "-c", HASTY, url, "--port", "0"], stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            port = int(server.stderr.readline().split("http://127.0.0.1:")[1].split("/")[0])
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as attacker:
+                attacker.sendall(b"GET /jobs HTTP/1.1\r\nHost: local")
+                assert attacker.recv(1) == b""
+        finally:
+            server.kill()

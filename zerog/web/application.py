@@ -43,6 +43,10 @@ SHORT = 1_000
 """Bytes of an answer below which it isn't compressed."""
 
 
+POLLED = "/jobs/{uuid}"
+"""The path that is asked for most often."""
+
+
 class _Job(StringConvertor):
     """What may name a job: none of the paths beside them."""
 
@@ -97,10 +101,10 @@ def _routes(site: Site) -> list[Route]:
         Endpoint("GET", "/docs", "read", page, "This description as a page", {}, group="About"),
         Endpoint("GET", "/zerog.js", "probe", script, "The client for browsers", {}, group="About"),
     ]
-    # Fixed paths come before those with names, which would match them, too.
+    # Fixed paths come before those with names, which would match them, too; first of all what is polled.
     paths = {endpoint.path for endpoint in (*ENDPOINTS, *own)}
     routes = [Route("/", _to_the_page)]
-    for path in sorted(paths, key=lambda path: ("{" in path, path.count("/"), path)):
+    for path in sorted(paths, key=lambda path: (path != POLLED, "{" in path, path.count("/"), path)):
         there = {endpoint.method: endpoint for endpoint in (*ENDPOINTS, *own) if endpoint.path == path}
         routes.append(Route(path.replace("{uuid}", "{uuid:job}"), partial(_serve, site, there), methods=list(there)))
     return routes

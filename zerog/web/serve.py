@@ -18,6 +18,7 @@ except ImportError as error:
 
 from zerog.web.access import is_loopback_name, read_tokens
 from zerog.web.application import LOOPBACK_NAMES, asgi
+from zerog.web.connection import Connection
 
 PATIENCE = 10
 """Seconds that running requests have once the server is stopped."""
@@ -54,6 +55,8 @@ def serve(
         port=port,
         proxy_headers=False,  # who is on this machine is decided by the connection
         server_header=False,
+        http=Connection,
+        ws="none",
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -1,0 +1,50 @@
+"""Connections of clients: one on which no request comes is closed, so that a few clients can't hold them all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SLOWEST_HEAD = 30.0
+"""Seconds in which the head of a request has to arrive: from the connection, or from the last answer on it."""
+
+
+class Connection(H11Protocol):
+    """Uvicorn's own, which would wait for the rest of a head for ever."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting unless a request is complete."""
+        super().data_received(data)
+        if self._is_answering():
+            self._end_wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if not self._is_answering():
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._end_wait()
+        super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._end_wait()
+        self._waiting = self.loop.call_later(SLOWEST_HEAD, self.transport.close)
+
+    def _end_wait(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
