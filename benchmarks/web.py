@@ -1,22 +1,26 @@
 #!/usr/bin/env python3
-"""The cost of polls and of streams to the server of the REST API, by its processor time: other programs don't matter.
+"""The REST API's server on one core: polls, 500 streams, and lists and counts beside many ended jobs.
 
-Prints a Markdown table. Polls: ``GET /jobs/UUID`` by 16 clients, with and without the ETag that they have. Streams: 500
-of them on 50 jobs, each of which moves once a second. Run it in an environment with zerog[web].
+Prints Markdown tables. Clients and Redis have the other cores. Polls: ``GET /jobs/UUID`` by 16 clients, with and
+without the ETag that they have. Streams: 500 of them on 50 jobs, each of which moves once a second. Many: ``--ended``
+jobs on SQLite, what a list or a count takes the server. On a machine with other work ``--nice -15`` (as root) keeps
+that from the figures. Run it in an environment with zerog[web].
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
+import logging
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import filling
 
 import zerog
 from zerog.engine.transitions import WorkerIdentity
@@ -24,10 +28,12 @@ from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.support.clock import to_text
 
+from harness.http import OTHERS, HttpServer, ask, connected, hammer, place, request, step_aside
 from harness.servers import Redis
 
-CLIENTS, STREAMS, JOBS = 16, 500, 50
-TICKS = os.sysconf("SC_CLK_TCK")
+STREAMS, JOBS = 500, 50
+TIMES = 11
+"""Repetitions of a list or a count; the median counts."""
 
 
 class Render(zerog.BaseJob):
@@ -39,92 +45,38 @@ class Render(zerog.BaseJob):
         """Do nothing."""
 
 
-class Server:
-    """``zerog web`` in a process of its own."""
+class Web(HttpServer):
+    """``zerog web``."""
 
-    def __init__(self, url: str) -> None:
-        command = [sys.executable, "-m", "zerog", "web", "--port", "0"]
-        environment = {**os.environ, "ZEROG_URL": url}
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        line = next(line for line in self.process.stderr if "Serving" in line)
-        self.port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
-
-    def seconds(self) -> float:
-        """Processor time that it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def megabytes(self) -> float:
-        """Resident memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    def __init__(self, url: str, priority: int) -> None:
+        super().__init__([sys.executable, "-m", "zerog", "web", "--port", "0"], {"ZEROG_URL": url}, priority)
+        self.port = int(self.await_line("Serving").split("http://127.0.0.1:")[1].split("/")[0])
 
 
 @contextmanager
-def serving(url: str) -> Iterator[Server]:
+def serving(url: str, priority: int) -> Iterator[Web]:
     """Serve with ``zerog web``."""
-    server = Server(url)
+    server = Web(url, priority)
     try:
         yield server
     finally:
-        server.process.terminate()
-        server.process.wait()
+        server.stop()
 
 
-@asynccontextmanager
-async def connected(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-
-
-def request(path: str, tag: str = "") -> bytes:
-    """Return a request as it is sent."""
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{f'If-None-Match: {tag}' if tag else 'A: b'}\r\n\r\n".encode()
-
-
-async def answer(reader: asyncio.StreamReader) -> bytes:
-    """Read one answer; return its head."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-    await reader.readexactly(int(length or 0))
-    return head
-
-
-async def poll(server: Server, uuid: str, number: int, tag: str = "") -> tuple[float, float]:
-    """Return the microseconds of processor time of a poll, and the polls a second of all clients."""
-
-    async def client() -> None:
-        async with connected(server) as (reader, writer):
-            for _ in range(number // CLIENTS):
-                writer.write(request(f"/jobs/{uuid}", tag))
-                await answer(reader)
-
-    await client()  # warm
-    before, start = server.seconds(), time.monotonic()
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return (server.seconds() - before) / number * 1e6, number / (time.monotonic() - start)
-
-
-async def tag_of(server: Server, uuid: str) -> str:
+async def tag_of(server: Web, uuid: str) -> str:
     """Return the ETag of a job's progress."""
-    async with connected(server) as (reader, writer):
-        writer.write(request(f"/jobs/{uuid}"))
-        head = await answer(reader)
+    async with connected(server.port) as connection:
+        head, _ = await ask(connection, request(f"/jobs/{uuid}"))
     return head.lower().partition(b"etag: ")[2].partition(b"\r\n")[0].decode().replace("w/", "W/")
 
 
-async def stream(server: Server, app: zerog.App, uuids: list[str], seconds: float) -> tuple[float, float, float]:
+async def stream(server: Web, app: zerog.App, uuids: list[str], seconds: float) -> tuple[float, float, float]:
     """Return the share of a core, the megabytes and the events a second of the streams."""
     events = 0
 
     async def client(uuid: str) -> None:
         nonlocal events
-        async with connected(server) as (reader, writer):
+        async with connected(server.port) as (reader, writer):
             writer.write(request(f"/jobs/{uuid}/stream"))
             while line := await reader.readline():
                 events += line.startswith(b"event:")
@@ -151,45 +103,113 @@ async def stream(server: Server, app: zerog.App, uuids: list[str], seconds: floa
     return found
 
 
-async def measure(url: str, polls: int, seconds: float) -> list[str]:
-    """Return the rows of one datastore."""
+async def followed(url: str, options: argparse.Namespace) -> list[str]:
+    """Return the rows of polls and streams on one datastore."""
     app = zerog.App(url)
     app.register(Render)
     uuids = [app.submit(Render).uuid for _ in range(JOBS)]
     app.engine.claim(JOBS, WorkerIdentity("bench", 3_600.0), app.registry.load_head)
     rows = []
-    with serving(url) as server:
+    with serving(url, options.nice) as server:
         for what, tag in (("poll", ""), ("poll, unchanged", await tag_of(server, uuids[0]))):
-            cost, rate = await poll(server, uuids[0], polls, tag)
-            rows.append(f"{what} | {cost:,.0f} µs | {1e6 / cost:,.0f} a second and core; here {rate:,.0f} a second")
-        share, memory, events = await stream(server, app, uuids, seconds)
-        rows.append(
-            f"{STREAMS} streams, {JOBS} jobs | {share:.2f} cores | {memory:,.0f} MB, {events:,.0f} events a second"
-        )
+            found = await hammer(server, server.port, request(f"/jobs/{uuids[0]}", tag), options.polls)
+            rows.append(
+                f"{what} | {found.rate:,.0f} | {found.p50:.1f} | {found.p95:.1f} | {found.cost:,.0f} µs a poll |"
+            )
+        share, memory, events = await stream(server, app, uuids, options.seconds)
+        what = f"{STREAMS} streams, {JOBS} jobs"
+        rows.append(f"{what} | {events:,.0f} events | | | {share:.2f} cores, {memory:,.0f} MB |")
     app.close()
     return rows
+
+
+def questions(fingerprint: str) -> list[str]:
+    """Return the lists and counts that are measured."""
+    filters = [
+        "",
+        "status=succeeded",
+        "status=failed",
+        "status=queued",
+        "type=export",
+        "queue=default",
+        "attr=customer%3D1",
+        f"error={fingerprint}",
+        "code=200",
+        "status=failed&code=500",
+        "error=ConnectionError",
+        "stalled=true",
+        "build=v1",
+        "schema_version=1.0",
+        "since=2020-01-01",
+    ]
+    countable = [each for each in filters if each.partition("=")[0] not in ("error", "code", "stalled", "build")]
+    counts = [f"/jobs/count?{each}" for each in countable if "code=" not in each and "schema" not in each]
+    return [*(f"/jobs?{each}" for each in filters), "/jobs?limit=200", *counts, "/errors", "/queues", "/types"]
+
+
+async def listed(server: Web, fingerprint: str) -> list[str]:
+    """Return the rows of lists and counts: milliseconds until the answer is there, processor time of the server."""
+    rows = []
+    async with connected(server.port) as connection:
+        for path in questions(fingerprint):
+            await ask(connection, request(path))
+            times, before = [], server.seconds()
+            for _ in range(TIMES):
+                start = time.perf_counter()
+                _, body = await ask(connection, request(path))
+                times.append((time.perf_counter() - start) * 1e3)
+            cost = (server.seconds() - before) / TIMES * 1e3
+            shown = path.replace(fingerprint, "FINGERPRINT")
+            rows.append(f"`{shown}` | {statistics.median(times):.1f} | {max(times):.1f} | {cost:.0f} | {len(body):,}")
+    return rows
+
+
+def print_many(options: argparse.Namespace) -> None:
+    """Fill SQLite, unless the file is full already, and print what lists and counts take."""
+    logging.getLogger("zerog").setLevel(logging.CRITICAL)  # some of the jobs fail
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{options.file or f'{folder}/jobs.db'}?synchronous=normal"
+        app = zerog.App(url)
+        app.register(filling.Export)
+        if not app.count().number:
+            filling.fill(app, options.ended, options.ended // 10)
+        [failed] = app.jobs(status="failed", order="newest", limit=1)
+        app.close()
+        print(f"\n| with {options.ended:,} ended jobs | median ms | most ms | ms of processor | bytes |")
+        print("| --- | ---: | ---: | ---: | ---: |")
+        with serving(url, options.nice) as server:
+            for row in asyncio.run(listed(server, failed["lastError"]["fingerprint"])):
+                print(f"| {row} |", flush=True)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--polls", type=int, default=8_000)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--on", default="sqlite,redis")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of streams")
+    parser.add_argument("--on", default="sqlite,redis", help="datastores of polls and streams; empty for none")
+    parser.add_argument("--ended", type=int, default=0, help="ended jobs of lists and counts; 0 for none")
+    parser.add_argument("--file", help="of SQLite, where these are kept for another run")
+    parser.add_argument("--nice", type=int, default=0, help="of this program and the servers")
     options = parser.parse_args()
-    print("| on | what | processor time | |\n| --- | --- | ---: | --- |")
-    for name in options.on.split(","):
+    step_aside(options.nice)
+    if options.on:
+        print("| on | what | a second | p50 ms | p95 ms | processor of the server |")
+        print("| --- | --- | ---: | ---: | ---: | --- |")
+    for name in filter(None, options.on.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            if name == "redis":
-                server = Redis(Path(folder))
-                try:
-                    rows = asyncio.run(measure(server.url, options.polls, options.seconds))
-                finally:
-                    server.stop()
-            else:
-                rows = asyncio.run(measure(f"sqlite:///{folder}/jobs.db", options.polls, options.seconds))
-        for row in rows:
-            print(f"| {name} | {row} |", flush=True)
+            redis = Redis(Path(folder)) if name == "redis" else None
+            if redis:
+                place(redis.process.pid, OTHERS, options.nice)
+            try:
+                url = redis.url if redis else f"sqlite:///{folder}/jobs.db"
+                for row in asyncio.run(followed(url, options)):
+                    print(f"| {name} | {row}", flush=True)
+            finally:
+                if redis:
+                    redis.stop()
+    if options.ended:
+        print_many(options)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / self.kind
         self.folder.mkdir()
-        self.port = _free_port()
+        self.port = free_port()
         self.user: str | None = None
         self.prepare()
         self.start()
@@ -197,7 +197,8 @@ def postgres_folder() -> str:
     return found[-1]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
