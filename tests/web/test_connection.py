@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def served(may_answer: asyncio.Event) -> AsyncIterator[int]:
+async def served(may_answer: asyncio.Event, made: list[Connection]) -> AsyncIterator[int]:
     """A server that answers once it may."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -33,8 +34,13 @@ async def served(may_answer: asyncio.Event) -> AsyncIterator[int]:
 
     config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, timeout_keep_alive=60)
     config.load()
-    make: Callable[[], Any] = lambda: Connection(config, ServerState(), {})  # noqa: E731
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+
+    def make() -> Connection:
+        made.append(Connection(config, ServerState(), {}))
+        return made[-1]
+
+    listening = socket.create_server(("127.0.0.1", 0))  # as zerog web does
+    server = await asyncio.get_running_loop().create_server(make, sock=listening)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -54,7 +60,7 @@ async def ended(port: int, *parts: bytes) -> bytes:
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: local"])
 def test_a_head_that_never_ends_is_given_up(head: bytes) -> None:
     async def attack() -> None:
-        async with served(asyncio.Event()) as port:
+        async with served(asyncio.Event(), []) as port:
             assert await ended(port, head) == b""
 
     asyncio.run(attack())
@@ -66,7 +72,7 @@ def test_each_head_on_a_connection_has_its_time() -> None:
     async def attack() -> None:
         may_answer = asyncio.Event()
         may_answer.set()
-        async with served(may_answer) as port:
+        async with served(may_answer, []) as port:
             answers = await ended(port, WHOLE, WHOLE, WHOLE[:-2])
             assert answers.count(b"\r\n\r\nok") == 2
 
@@ -78,7 +84,7 @@ def test_a_slow_answer_is_waited_for() -> None:
 
     async def wait() -> None:
         may_answer = asyncio.Event()
-        async with served(may_answer) as port:
+        async with served(may_answer, []) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(WHOLE)
             await writer.drain()
@@ -89,3 +95,20 @@ def test_a_slow_answer_is_waited_for() -> None:
             writer.close()
 
     asyncio.run(wait())
+
+
+def test_an_answer_leaves_at_once() -> None:
+    """Its second part doesn't wait until the client has acknowledged the first, which takes 40 ms."""
+
+    async def ask() -> None:
+        may_answer, made = asyncio.Event(), list[Connection]()
+        may_answer.set()
+        async with served(may_answer, made) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(WHOLE)
+            await reader.readuntil(b"ok")
+            wire = made[0].transport.get_extra_info("socket")
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            writer.close()
+
+    asyncio.run(ask())
