@@ -127,6 +127,11 @@ TYPED: dict[str, tuple[fields.Field[Any], Callable[[int], Any]]] = {
     "decimals": (fields.List(fields.Decimal(as_string=True)), lambda size: ["1"] * (size // 4)),
     "spans": (fields.List(fields.TimeDelta()), lambda size: [1] * (size // 2)),
     "lists": (fields.List(fields.List(fields.Integer())), lambda size: [[] for _ in range(size // 3)]),
+    "listed objects": (fields.List(fields.Nested({"a": fields.Integer()})), lambda size: [{"a": 1}] * (size // 8)),
+    "defaults": (
+        fields.Nested({f"field{number}": fields.Integer(load_default=0) for number in range(10)}, many=True),
+        lambda size: [{} for _ in range(size // 3)],
+    ),
     "objects": (fields.Nested({"a": fields.Integer()}, many=True), lambda size: [{} for _ in range(size // 3)]),
     "wrong numbers": (fields.List(fields.Integer()), lambda size: ["a"] * (size // 4)),
     "unknown keys": (fields.Nested({}, many=True), lambda size: [{"b": 0}] * (size // 8)),
@@ -137,7 +142,8 @@ TYPED: dict[str, tuple[fields.Field[Any], Callable[[int], Any]]] = {
 def test_values_of_a_schema_take_little_memory(shape: str) -> None:
     """Submit of 100 kB that a schema converts piece by piece, or refuses with a message for each piece."""
     field, make = TYPED[shape]
-    app, _ = seeing(field)
+    app, job_class = seeing(field)
+    job_class.MAX_ITEMS = None
     body = make(100_000)
 
     def submit() -> None:
@@ -145,6 +151,20 @@ def test_values_of_a_schema_take_little_memory(shape: str) -> None:
             app.submit("seeing", {"given": body})
 
     assert peak_of(submit) < MOST_BYTES
+
+
+@pytest.mark.parametrize("shape", list(TYPED))
+def test_values_of_a_schema_take_little_time(shape: str) -> None:
+    """Submit of 100 kB to a class that takes the items that classes take by default."""
+    field, make = TYPED[shape]
+    app, _ = seeing(field)
+    body = make(100_000)
+
+    def submit() -> None:
+        with suppress(ValidationError):
+            app.submit("seeing", {"given": body})
+
+    assert seconds_of(submit) < MOST_SECONDS
 
 
 class Counting(fields.Integer):

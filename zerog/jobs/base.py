@@ -25,6 +25,7 @@ from zerog.jobs.error import Error
 from zerog.jobs.history import MAX_TRACEBACK as MAX_TRACEBACK
 from zerog.jobs.history import HistoryMethods
 from zerog.jobs.history import described as described
+from zerog.jobs.items import MAX_ITEMS
 from zerog.jobs.limits import limits_of as limits_of
 from zerog.jobs.load import Loaded as Loaded
 from zerog.jobs.load import after_claim as after_claim
@@ -77,6 +78,9 @@ class BaseJob(HistoryMethods, ABC):
     ATTRIBUTES: ClassVar[tuple[str, ...]] = ()
     """Names of up to 8 fields of Params or State by whose values jobs are found: ``app.jobs(attrs={"file": "a.csv"})``.
     At most 128 characters each: a longer one is refused at submit, and shortened for the search if a run sets it."""
+    MAX_ITEMS: ClassVar[int | None] = MAX_ITEMS
+    """Parts of lists, keys and values of dicts, objects and their fields that a client's parameters may have where the
+    schema converts or validates each; None for no limit."""
     QUEUE: ClassVar[str] = "default"
     """The queue of jobs of this class, unless a submit names another."""
     PRIORITY: ClassVar[int] = 0

@@ -63,6 +63,12 @@ def check_limits(job_class: type[BaseJob]) -> None:
             f"{job_class.__qualname__}.MAX_DOCUMENT is {largest!r:.80}; expected bytes, from {SMALLEST:,} up to "
             f"{JOB_BYTES:,}, or None for the latter"
         )
+    most: object = job_class.MAX_ITEMS
+    if most is not None and (type(most) is not int or most < 1):
+        raise InvalidJobClass(
+            f"{job_class.__qualname__}.MAX_ITEMS is {most!r:.80}; expected a whole number, 1 or more, or None for no "
+            "limit"
+        )
     for name in ("RETAIN", "RETAIN_FAILED"):
         span: object = getattr(job_class, name)
         seconds = span.total_seconds() if isinstance(span, timedelta) else span

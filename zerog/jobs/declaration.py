@@ -18,7 +18,7 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing
 from marshmallow.exceptions import RegistryError
 
 from zerog.exceptions import CorruptDocument, InvalidJobClass, InvalidValue
-from zerog.jobs import bounds, checks, secrets
+from zerog.jobs import checks, items, secrets
 from zerog.jobs.declared_field import OwnField
 from zerog.jobs.indexed import Indexed, indexed_fields
 from zerog.jobs.migrations import Chain, find_migrations, parse_version
@@ -87,7 +87,7 @@ class Declaration:
             for name, field in own.items():
                 _check(f"{job_class.__qualname__}.{group} declares {name}", field)
         self.fields = {name: OwnField(name, field) for name, field in declared.items()}
-        self._params_schema = (self._params or Schema)()
+        self._params_schema = items.hastened((self._params or Schema)())
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
         """Schemas that together accept a client's parameters."""
@@ -162,7 +162,7 @@ class Declaration:
 
         Raises ValidationError, and InvalidJobClass for a hook that makes what the job has no field for.
         """
-        loaded: object = bounds.load(schema, part, partial)
+        loaded: object = items.load(schema, part, partial, self.job_class.MAX_ITEMS)
         where = f"{type(schema).__qualname__} of {self.job_type}"
         if not isinstance(loaded, dict):
             raise InvalidJobClass(
