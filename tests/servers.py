@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ class Server(ABC):
 
     def _came_up(self) -> bool:
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(bound(*self.command()), cwd=self.folder, stdout=log, stderr=log)
         until(lambda: self._has_ended() or self._is_there(), WITHIN, f"{self.name} answers")
         return not self._has_ended()  # else another server answered
 
@@ -93,6 +94,15 @@ class Server(ABC):
         if self.process is not None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def bound(*command: str) -> list[str]:
+    """A command that the kernel kills when this process ends, even by a kill: then nothing else would.
+
+    It is bound to the thread that starts it, so that has to be the main thread.
+    """
+    assert threading.current_thread() is threading.main_thread()
+    return ["setpriv", "--pdeathsig", "KILL", *command]
 
 
 def state_of(thread: Path) -> str:

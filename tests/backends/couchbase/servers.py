@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.servers import PATIENCE, at_exit
+from tests.servers import PATIENCE, at_exit, bound
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
 REAL_VARIABLE = "ZEROG_TEST_COUCHBASE"
@@ -42,7 +42,9 @@ class RunningStandIn:
         """Start it, also again, and wait until it listens."""
         command = [sys.executable, "-m", "tests.backends.couchbase.standin", "--port", str(self.port), *self._options]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=Path(__file__).parents[3])
+        self.process = subprocess.Popen(
+            bound(*command), stdin=pipe, stdout=pipe, text=True, cwd=Path(__file__).parents[3]
+        )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
 

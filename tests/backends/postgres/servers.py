@@ -172,7 +172,7 @@ def as_unprivileged() -> list[str]:
     user = unprivileged()
     if user is None:
         return []
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--pdeathsig", "keep"]
 
 
 def new_schema() -> str:
