@@ -19,10 +19,12 @@ from tests.processes import stretched
 MODULES = [
     "marshmallow",
     "zerog.app",
+    "zerog.backends.memory.backend",
+    "zerog.backends.sqlite.backend",
     "zerog.backends.sqlite.engine",
     "zerog.cli.root",
     "zerog.testing",
-    "zerog.worker",
+    "zerog.worker.worker",
 ]
 """What nearly every program loads; none of them starts a thread, which a fork would lose."""
 

@@ -132,7 +132,7 @@ KINDS = {
     "memory": Kind(_memory, outlives=False),
     "sqlite": Kind(_sqlite, frozenset(["claim.reserved", "cancel.end", "cancel.ended", *MERGED])),
     "two-files": Kind(_two_files),
-    "rq": Kind(_rq, PUT_BACK),
+    "rq": Kind(_rq, PUT_BACK, is_wide=True),
     "beanstalkd": Kind(_beanstalkd, is_wide=True),
     "couchbase-rq": Kind(_couchbase_rq, PUT_BACK | UNPARKED, takes_long=True),
     "mongodb-rq": Kind(_mongodb_rq, PUT_BACK, takes_long=True),

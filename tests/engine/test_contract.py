@@ -81,7 +81,7 @@ class TestMemory(EngineContract):
 
 
 class TestSqliteShared(SqliteDamage):
-    sampling = 10
+    sampling = 40
 
     @pytest.fixture
     def engine(self, clock: ManualClock, tmp_path: Path) -> Iterator[Engine]:

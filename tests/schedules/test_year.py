@@ -133,9 +133,7 @@ class Year:
     ("timezone", "cron"),
     [
         (ZONES[0], CRONS[0]),
-        (ZONES[1], CRONS[2]),
-        (ZONES[2], CRONS[2]),
-        *wide(*((zone, cron) for zone in ZONES for cron in CRONS)),
+        *wide(*((zone, cron) for zone in ZONES for cron in CRONS if (zone, cron) != (ZONES[0], CRONS[0]))),
     ],
 )
 def test_each_tick_of_a_year_gets_one_job(timezone: str, cron: str, monkeypatch: pytest.MonkeyPatch) -> None:
