@@ -224,7 +224,7 @@ def test_a_read_only_server_changes_nothing(app: zerog.App) -> None:
 
 def test_job_made_text_is_escaped_on_the_page() -> None:
     """Names of types and fields, titles and descriptions: the page has no element but its own, and no script."""
-    attack = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
+    attack = "<script>alert(1)</script>`<img src=x onerror=alert(2)>`\"'>"
     app = make_app()
 
     class Evil(zerog.BaseJob):
@@ -240,6 +240,7 @@ def test_job_made_text_is_escaped_on_the_page() -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "<script" not in page.text
     assert "<img" not in page.text
+    assert "<code>&lt;img" in page.text
     assert "script-src" not in page.headers["content-security-policy"]
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "http://" not in page.text

@@ -106,6 +106,20 @@ def show(page: Page, uuid: str, **attributes: str) -> Locator:
     return page.locator("zerog-progress").first
 
 
+def show_state(page: Page, job: dict[str, Any]) -> Locator:
+    """An element of a job that stays as it is."""
+    page.evaluate(
+        """job => {
+            const bar = document.createElement("zerog-progress");
+            bar.client = { follow: async function* () { yield job; await new Promise(() => {}); } };
+            bar.setAttribute("job", "1");
+            document.getElementById("jobs").prepend(bar);
+        }""",
+        job,
+    )
+    return page.locator("zerog-progress").first
+
+
 def see(element: Locator, status: str, percent: str | None = None) -> None:
     expect(element.locator(".status")).to_have_text(status, timeout=PATIENCE)
     if percent is not None:
@@ -161,18 +175,24 @@ class TestElement:
     def test_the_time_that_is_left_is_a_range(self, known: dict[str, Any], words: str, page: Page) -> None:
         """And a job that is quiet has none."""
         job = {"status": "running", "jobType": "press", "completeness": 0.5, "quiet_for": 0, **known}
-        page.evaluate(
-            """job => {
-                const bar = document.createElement("zerog-progress");
-                bar.client = { follow: async function* () { yield job; await new Promise(() => {}); } };
-                bar.setAttribute("job", "1");
-                document.getElementById("jobs").prepend(bar);
-            }""",
-            job,
-        )
-        element = page.locator("zerog-progress").first
+        element = show_state(page, job)
         see(element, "stalled" if "stalled" in known else "running", "50 %")
         expect(element.locator(".note").first).to_have_text(words)
+
+    @pytest.mark.parametrize("width", [320, 1000])
+    def test_texts_of_a_job_are_text_and_cut(self, page: Page, width: int) -> None:
+        """Whatever its type, status and error contain; the figures beside them stay in one line."""
+        page.set_viewport_size({"width": width, "height": 600})
+        attack = "<img src=x onerror='window.owned = 1'><script>window.owned = 1</script>" + "W" * 300
+        error = {"msg": attack, "type": attack, "errorCode": 500, "timestamp": attack}
+        job = {"status": "failed", "jobType": attack, "completeness": 0.75, "result": 500, "lastError": error}
+        element = show_state(page, job)
+        expect(element.locator(".label")).to_have_text(attack)
+        expect(element.locator(".note").first).to_contain_text(attack)
+        assert element.locator("img, script").count() == 0
+        assert page.evaluate("window.owned") is None
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert element.locator(".percent").evaluate("part => part.getBoundingClientRect().height") < 30
 
     def test_it_may_show_another_job(self, page: Page, site: Site) -> None:
         element = show(page, site.submit(page, sheets=1, seconds=0))

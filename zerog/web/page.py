@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from html import escape
@@ -24,7 +25,11 @@ p, summary, td, th { overflow: clip; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 0.5rem 0 1rem 1rem; }
 th { min-width: 10rem; }
 td, th { text-align: left; vertical-align: top; padding: 0.15rem 1rem 0.15rem 0; }
+@media (max-width: 40rem) { table { margin-left: 0; } th { min-width: 4rem; } }
 """
+
+
+_in_backticks = re.compile("`([^`]+)`")
 
 
 def page(call: Call) -> Answer:
@@ -40,7 +45,7 @@ def _lines(spec: dict[str, Any], nonce: str, source: str) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ZeroG: REST API</title>'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<style nonce="{nonce}">{STYLE}</style></head><body><h1>ZeroG: REST API</h1>'
-    yield f'<p>{_escaped(spec["info"]["description"])} The same for programs: <a href="{_escaped(source)}">'
+    yield f'<p>{_prose(spec["info"]["description"])} The same for programs: <a href="{_escaped(source)}">'
     yield "openapi.json</a>.</p>"
     operations = [
         (method, path, operation)
@@ -54,12 +59,12 @@ def _lines(spec: dict[str, Any], nonce: str, source: str) -> Iterator[str]:
     yield "<h2>Schemas</h2>"
     for name, schema in sorted(spec["components"]["schemas"].items()):
         yield f'<details id="{_escaped(name)}"><summary><code>{_escaped(name)}</code> '
-        yield f"{_escaped(str(schema.get('description', '')))}</summary>{_table(_properties(schema))}</details>"
+        yield f"{_prose(str(schema.get('description', '')))}</summary>{_table(_properties(schema))}</details>"
     yield "</body></html>"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
-    yield f"<details><summary><b>{method.upper()}</b> <code>{_escaped(path)}</code> {_escaped(operation['summary'])}"
+    yield f"<details><summary><b>{method.upper()}</b> <code>{_escaped(path)}</code> {_prose(operation['summary'])}"
     yield "</summary>"
     taken = [
         (f"{p['name']} ({p['in']})", f"{p.get('description', '')} {_kind(p['schema'])}")
@@ -97,6 +102,11 @@ def _escaped(text: str) -> str:
     return escape(clean(text))
 
 
+def _prose(text: str) -> str:
+    """Return a text as HTML, with what is between backticks as code."""
+    return _in_backticks.sub(r"<code>\1</code>", _escaped(text))
+
+
 def _table(rows: list[tuple[str, str]]) -> str:
-    cells = (f"<tr><th><code>{_escaped(name)}</code></th><td>{_escaped(text)}</td></tr>" for name, text in rows)
+    cells = (f"<tr><th><code>{_escaped(name)}</code></th><td>{_prose(text)}</td></tr>" for name, text in rows)
     return f"<table>{''.join(cells)}</table>" if rows else ""

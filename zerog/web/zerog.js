@@ -273,7 +273,7 @@ const STYLE = `
   .line { display: flex; align-items: baseline; gap: 0.75em; }
   .label { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .status { color: var(--now); font-size: 0.875em; font-weight: 500; }
-  .percent { margin-inline-start: auto; font-variant-numeric: tabular-nums; font-weight: 600; }
+  .percent { margin-inline-start: auto; font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
   .bar { height: 0.5rem; margin: 0.4rem 0; border-radius: 1rem; background: var(--track); overflow: hidden; }
   .done { height: 100%; width: 0; border-radius: inherit; background: var(--now); transition: width 0.4s ease-out; }
   .note { color: var(--dim); font-size: 0.875em; min-height: 1.4em; overflow-wrap: anywhere; }
