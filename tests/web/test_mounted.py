@@ -21,20 +21,20 @@ from tests.web.builders import HERE, client, make_app
 from zerog.web import asgi
 
 
-def check(api: Any) -> None:
+def check(api: Any, prefix: str = "/jobs-api") -> None:
     """Submit a job below the prefix, and follow all links."""
-    answer = api.post("/jobs-api/jobs", json={"type": "count", "params": {"path": "a"}})
+    answer = api.post(f"{prefix}/jobs", json={"type": "count", "params": {"path": "a"}})
     assert answer.status_code == 201, answer.text
     links = answer.json()["links"]
     assert answer.headers["location"] == links["progress"]
-    assert all(link.startswith("/jobs-api/jobs/") for link in links.values())
+    assert all(link.startswith(f"{prefix}/jobs/") for link in links.values())
     for name in ("progress", "info", "data", "document"):
         assert api.get(links[name]).status_code == 200, links[name]
     assert api.post(links["cancel"]).json()["status"] == "cancelled"
-    assert api.get("/jobs-api/openapi.json").json()["servers"] == [{"url": "/jobs-api"}]
-    assert 'href="/jobs-api/openapi.json"' in api.get("/jobs-api/docs").text
-    assert api.get("/jobs-api/").headers["location"] == "/jobs-api/docs"
-    assert api.get("/jobs-api/nothing").status_code == 404
+    assert api.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": prefix}]
+    assert f'href="{prefix}/openapi.json"' in api.get(f"{prefix}/docs").text
+    assert api.get(f"{prefix}/").headers["location"] == f"{prefix}/docs"
+    assert api.get(f"{prefix}/nothing").status_code == 404
 
 
 SERVER = {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "50000"}
@@ -91,7 +91,8 @@ from tests.web.test_mounted import as_client, check
 django, jobs = get_asgi_application(), asgi(make_app(), prefix="/jobs-api")
 
 async def application(scope, receive, send):
-    inner = jobs if scope["type"] == "http" and scope["path"].startswith("/jobs-api/") else django
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    inner = jobs if scope["type"] == "http" and path.startswith("/jobs-api/") else django
     await inner(scope, receive, send)
 
 check(as_client(application))
