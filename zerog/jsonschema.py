@@ -12,7 +12,8 @@ from typing import Any
 from marshmallow import EXCLUDE, fields, validate
 
 from zerog.exceptions import ConfigurationError
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.secrets import is_secret
 from zerog.support.extras import how_to_install
 

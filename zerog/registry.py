@@ -23,11 +23,12 @@ from zerog.exceptions import (
     SchemaTooNew,
     UnknownJobType,
 )
-from zerog.jobs.base import BaseJob, declaration_of, load_job, read_head
+from zerog.jobs.base import BaseJob
 from zerog.jobs.concurrency import is_limited, limits_of
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.ending import Follower, ending_of
 from zerog.jobs.estimate import Past
-from zerog.jobs.load import construct
+from zerog.jobs.load import construct, load_job, read_head
 from zerog.jobs.progress import info_of, progress_of
 from zerog.jobs.secrets import redacted
 from zerog.jobs.side_by_side import apart

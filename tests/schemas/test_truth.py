@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 import zerog
 from tests.marks import wide
 from tests.schemas.kinds import KINDS, PRESENCE, Chosen, chosen, job_class, parameters
-from zerog.jobs.base import declaration_of
+from zerog.jobs.declaration import declaration_of
 from zerog.records.job import HISTORY
 from zerog.schemas.compare import Comparison, compare
 from zerog.schemas.describe import described, hash_of

@@ -13,7 +13,7 @@ from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.run import Run
 from zerog.engine.transitions import WorkerIdentity
-from zerog.jobs.base import after_claim
+from zerog.jobs.load import after_claim
 from zerog.testing.inline import run_inline
 from zerog.worker.execute import run_loaded
 from zerog.worker.outcome import Outcome

@@ -14,7 +14,7 @@ import pytest
 
 import zerog
 from tests.worker.builders import Started, finished, raising
-from zerog.jobs.base import MAX_TRACEBACK
+from zerog.jobs.history import MAX_TRACEBACK
 from zerog.testing.inline import ways_out
 from zerog.worker.outcome import REQUEUE
 

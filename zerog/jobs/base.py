@@ -1,8 +1,8 @@
 """``BaseJob``: a job as an object with a document.
 
 The object shows the document as it was when last read, and every method that changes something writes it there, too.
-Its parts: the document in ``document``, the methods of every stored job in ``stored``, history in ``history``, progress
-in ``ticking``, loading in ``load``; declarations and conversion in ``declaration``, versions in ``migrations``, the
+Its parts: the document in ``document``, the methods of every stored job in ``stored``, history in ``history``, loading
+in ``load``; declarations and conversion in ``declaration``, versions in ``migrations``, the
 numbers of a run in ``zerog.engine.run``.
 """
 
@@ -10,34 +10,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from marshmallow import Schema
 
 from zerog import backoff
-from zerog.contracts.datastore import without_history
-from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue, JobStateError
-from zerog.jobs.declaration import declaration_of as declaration_of
+from zerog.exceptions import ConfigurationError, InvalidJobClass, InvalidValue
 from zerog.jobs.document import document_of
 from zerog.jobs.error import Error
-from zerog.jobs.history import MAX_TRACEBACK as MAX_TRACEBACK
 from zerog.jobs.history import HistoryMethods
-from zerog.jobs.history import described as described
 from zerog.jobs.items import MAX_ITEMS
-from zerog.jobs.limits import limits_of as limits_of
-from zerog.jobs.load import Loaded as Loaded
-from zerog.jobs.load import after_claim as after_claim
-from zerog.jobs.load import load_job as load_job
-from zerog.jobs.load import read_head as read_head
 from zerog.jobs.progress import STALLED_AFTER, share
 from zerog.jobs.schema import HEAD_FIELDS, BaseJobSchema
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
-from zerog.jobs.submit_options import SubmitKeywords, check_delay, check_priority, check_queue_options
-from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NEW, NO_RESULT
+from zerog.jobs.submit_options import SubmitKeywords
+from zerog.records.fields import DOCUMENT_TYPE, HISTORY, NO_RESULT
 from zerog.records.job import INTERNAL_ERROR, Document, make_key
-from zerog.records.operations import Set, dropped_field
+from zerog.records.operations import dropped_field
 from zerog.resources import Resources
 from zerog.support import jsonvalues
 from zerog.support.clock import to_text
@@ -271,48 +261,6 @@ class BaseJob(HistoryMethods, ABC):
     ) -> list[str]:
         """Submit a job for each of ``params`` on behalf of this one; see ``App.submit_many``."""
         return self.app.submit_many(job_type, params, parent=self.uuid, **options)
-
-    # queue
-
-    def enqueue(self, **kwargs: Any) -> None:
-        """Accept the job: store it if it is new, and put it on its queue.
-
-        ``kwargs`` are passed to the queue and kept as ``queueKwargs``: ``delay`` (seconds), ``priority``, ``ttr``, and
-        what else the ``put`` of the queue takes. An unreachable queue, or one whose ``put`` returns None, is no error:
-        the document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
-        the document can't be stored, ``casException`` if it was changed since this object last read it, InvalidValue
-        for a wrong option, TypeError for one that the queue doesn't take, JobStateError for a job that runs or has
-        ended, and ConfigurationError for a new job of a class with UNIQUE, which ``App.submit`` takes.
-        """
-        if self.UNIQUE is not None and self.status == NEW:
-            raise ConfigurationError(
-                f"job {self.uuid} is of a class with UNIQUE and can't be enqueued: its key may be another job's. "
-                "Submit it with App.submit, which returns the job that has the key. Nothing was stored."
-            )
-        delay = check_delay(kwargs.get("delay", 0))
-        priority = check_priority(kwargs.get("priority", self.priority))
-        check_queue_options(kwargs, self._takes)
-        kept = {name: value for name, value in self.queueKwargs.items() if name != "delay"}
-        document = self._document
-        if document.stored is None and not document.token:
-            self.priority, self.queueKwargs = priority, {**kept, **kwargs}
-            [(stored, token)] = document.engine.submit([document.new()], delay)
-            document.show(without_history(stored), token)
-            return
-        if document.run is not None:
-            raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
-        if document.stored is not None:
-            document.engine.check_waits(self.uuid)  # before anything is written
-        if document.has_changes:
-            self.save()
-        options = [Set("priority", priority), Set("queueKwargs", {**kept, **kwargs})]
-        document.show(*document.engine.enqueue(self.uuid, delay, options))
-
-    def _takes(self, option: str) -> bool:
-        """Return True if the job's queue takes an option of this name."""
-        with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
-            return self._document.engine.queue_named(self.queueName).takes(option)
-        return True
 
 
 BaseJob._RESERVED = frozenset({*dir(BaseJob), *map(dropped_field, HISTORY), "datastore", "queue", "keepalive"})

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from zerog.contracts.datastore import without_history
+from zerog.exceptions import ConfigurationError, JobStateError
 from zerog.jobs.answers import Info, Progress
 from zerog.jobs.logfields import warn
 from zerog.jobs.progress import ROUNDING, clamp, info_of, is_worth_recording, progress_of
 from zerog.jobs.secrets import redacted
+from zerog.jobs.submit_options import check_delay, check_priority, check_queue_options
 from zerog.records.attrs import ATTRS
+from zerog.records.fields import NEW
 from zerog.records.job import Document, make_key
 from zerog.records.operations import Add, Operation, Set
 
@@ -32,6 +37,7 @@ class StoredJob:
     __slots__ = ("__dict__", "__weakref__", "_document")
 
     MAX_ERRORS: ClassVar[int]
+    UNIQUE: ClassVar[tuple[str, ...] | None]
     MAX_EVENTS: ClassVar[int | None] = None
     """Entries kept of each of events, warnings and errors; None for what the datastore keeps (``history_limit``)."""
     MAX_DOCUMENT: ClassVar[int | None] = None
@@ -159,6 +165,48 @@ class StoredJob:
         Raises TooManyCollisions after 200 tries.
         """
         return self._document.record_change(func, *args, **kwargs)
+
+    # queue
+
+    def enqueue(self, **kwargs: Any) -> None:
+        """Accept the job: store it if it is new, and put it on its queue.
+
+        ``kwargs`` are passed to the queue and kept as ``queueKwargs``: ``delay`` (seconds), ``priority``, ``ttr``, and
+        what else the ``put`` of the queue takes. An unreachable queue, or one whose ``put`` returns None, is no error:
+        the document stays pending, ``queueJobId`` is -1, and reconcile delivers it. Raises what the datastore raises if
+        the document can't be stored, ``casException`` if it was changed since this object last read it, InvalidValue
+        for a wrong option, TypeError for one that the queue doesn't take, JobStateError for a job that runs or has
+        ended, and ConfigurationError for a new job of a class with UNIQUE, which ``App.submit`` takes.
+        """
+        if self.UNIQUE is not None and self.status == NEW:
+            raise ConfigurationError(
+                f"job {self.uuid} is of a class with UNIQUE and can't be enqueued: its key may be another job's. "
+                "Submit it with App.submit, which returns the job that has the key. Nothing was stored."
+            )
+        delay = check_delay(kwargs.get("delay", 0))
+        priority = check_priority(kwargs.get("priority", self.priority))
+        check_queue_options(kwargs, self._takes)
+        kept = {name: value for name, value in self.queueKwargs.items() if name != "delay"}
+        document = self._document
+        if document.stored is None and not document.token:
+            self.priority, self.queueKwargs = priority, {**kept, **kwargs}
+            [(stored, token)] = document.engine.submit([document.new()], delay)
+            document.show(without_history(stored), token)
+            return
+        if document.run is not None:
+            raise JobStateError(f"job {self.uuid} is running; return NO_RESULT from run() to run again")
+        if document.stored is not None:
+            document.engine.check_waits(self.uuid)  # before anything is written
+        if document.has_changes:
+            self.save()
+        options = [Set("priority", priority), Set("queueKwargs", {**kept, **kwargs})]
+        document.show(*document.engine.enqueue(self.uuid, delay, options))
+
+    def _takes(self, option: str) -> bool:
+        """Return True if the job's queue takes an option of this name."""
+        with suppress(ConfigurationError):  # then no put succeeds, and the job stays pending
+            return self._document.engine.queue_named(self.queueName).takes(option)
+        return True
 
     # progress
 

@@ -23,7 +23,6 @@ from zerog.fleet.crew import Crew
 from zerog.fleet.fleet import Fleet
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector
-from zerog.maintenance.discards import failed
 from zerog.maintenance.entry_findings import missing_entries, refused_kinds
 from zerog.maintenance.findings import Commands, Diagnosis, Finding, longer_than
 from zerog.maintenance.fleet_findings import (
@@ -34,8 +33,7 @@ from zerog.maintenance.fleet_findings import (
     two_schemas,
 )
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
-from zerog.maintenance.kept import named
-from zerog.maintenance.retention import left_over, why_not
+from zerog.maintenance.retention_findings import retention_findings
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED
 from zerog.records.worker import Record, lease_of, read_workers
 from zerog.support.clock import to_text
@@ -43,9 +41,6 @@ from zerog.support.texts import counted
 
 if TYPE_CHECKING:
     from zerog.registry import JobRegistry
-
-DISCARD = "mend its cause: a sweep tries again, at least once an hour; or remove them without calling it"
-"""The remedy for jobs whose ``on_discard`` fails."""
 
 PAGE = 500
 """Heads read at a time."""
@@ -102,7 +97,7 @@ class Doctor:
             what = "this datastore can't list jobs: what a crash or a queue loses is not found again"
             mend = "use a datastore with find, for example sqlite:///jobs.db"
             diagnosis.findings.append(Finding(what, 1, mend, True))
-            diagnosis.findings += self._look_at_retention()
+            diagnosis.findings += retention_findings(self.engine, self.registry.kept(), self.zerog)
             return diagnosis
         records = self._workers()
         diagnosis.workers = self._shown(records)
@@ -117,7 +112,7 @@ class Doctor:
         diagnosis.findings += two_schemas(self.engine)
         if diagnosis.jobs:
             diagnosis.findings += missing_sweeps(self.engine, self.zerog)
-        diagnosis.findings += self._look_at_retention()
+        diagnosis.findings += retention_findings(self.engine, self.registry.kept(), self.zerog)
         diagnosis.findings += self._look_at_datastore()
         return diagnosis
 
@@ -253,28 +248,6 @@ class Doctor:
             command = self.zerog("reconcile", "--watch", str(longer_than(longest)))
             mend = "a running worker's reconcile removes it"
             yield Finding(f"the record of a dead worker is left: {named}", len(gone), mend, False, command=command)
-
-    def _look_at_retention(self) -> Iterator[Finding]:
-        kept = self.registry.kept()
-        types = sorted({job_type for each in kept.values() for job_type in each})
-        why = why_not(self.engine.datastore, kept) if types else None
-        if why is not None:
-            what = f"RETAIN is without effect for {', '.join(types)}: {why}"
-            yield Finding(what, len(types), "use a datastore that can, or remove the jobs with its own tools", True)
-            return
-        discards = Finding("jobs are kept because their on_discard failed", 0, DISCARD, True)
-        for head, times in failed(self.engine, named(kept, with_hook=True)):
-            discards.add(head["uuid"], f"{head['jobType']}, {times} times: {head['onDiscard'].get('error')}")
-        discards.command_for_jobs(self.zerog, "jobs rm", "--no-on-discard")
-        if discards.count:
-            yield discards
-        for status, job_type, page in left_over(self.engine, kept, self.engine.now()):
-            oldest = min(str(head["finishedAt"]) for head in page.heads)
-            what = (
-                f"{status} jobs of type {job_type} are not removed, the oldest since {oldest}, as their class requires"
-            )
-            mend = "sweep more often, or keep them longer"
-            yield Finding(what, len(page.heads), mend, True, command=self.zerog("reconcile"))
 
     def _troubles_of_queue(self) -> Sequence[Trouble]:
         try:

@@ -8,8 +8,8 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from zerog.contracts.find import FindQuery
-from zerog.jobs.base import BaseJob, declaration_of
-from zerog.jobs.declaration import Declaration
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import Declaration, declaration_of
 from zerog.maintenance.lifting import FAILS, LIFTED, RUNS, lift, older_workers
 from zerog.records.fields import NO_RESULT
 from zerog.records.job import STATUSES

@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerog.contracts.datastore import RunGuard
@@ -34,7 +32,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.followers import follow, is_to_be_followed
 from zerog.engine.operator import OnDiscard
 from zerog.engine.transitions import UNSUITABLE_DELAY, is_to_pause
-from zerog.exceptions import AmbiguousWrite, CasMismatch, JobNotFound, ZerogError
+from zerog.exceptions import AmbiguousWrite, JobNotFound, ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.fleet.liveness import FailureDetector, lease_of
 from zerog.maintenance.audit import Audit
@@ -43,10 +41,9 @@ from zerog.maintenance.redelivery import Redelivery
 from zerog.maintenance.retention import Retention
 from zerog.maintenance.sweep import PAGE, Course
 from zerog.maintenance.sweep import Report as Report
-from zerog.records.fields import COPIED, PENDING, is_count, is_timestamp
+from zerog.maintenance.sweeper import SweeperRecord
+from zerog.records.fields import COPIED, PENDING
 from zerog.records.job import RUNNING, WAITING, Document, is_uuid, make_key
-from zerog.records.keys import SWEEPER
-from zerog.records.operations import Set
 from zerog.records.worker import read_workers
 from zerog.support.clock import SYSTEM, Clock, to_text
 
@@ -90,8 +87,7 @@ class Reconciler:
         self._audit = Audit(engine.datastore)
         self._retention = Retention(engine, kept, Discards(engine, on_discard))
         self._sweeper: tuple[Any, float] = (None, clock.monotonic())
-        self._taking = threading.Lock()
-        self._left = False
+        self._record = SweeperRecord(engine.datastore, self._records, name)
         self._due = Course()
         self._owned = Course(status=RUNNING)
         self._owners: set[str] = set()
@@ -113,7 +109,7 @@ class Reconciler:
         self._retention.is_behind = False
         if not self.engine.datastore.can_find:
             return None
-        record, token = self._records.read_or_remove(SWEEPER)
+        record, token = self._record.read()
         now = self.clock.monotonic()
         state = record and (record.get("worker"), record.get("beat"))
         if state != self._sweeper[0]:
@@ -126,37 +122,15 @@ class Reconciler:
         if not mine and not vacant and now - self._sweeper[1] < 1.5 * self.interval:
             self._watch_owners()
             return None
-        if not self._become_sweeper(record, token):
+        beat = self._record.take(record, token)
+        if beat is None:
             return None
+        self._sweeper = ((self.name, beat), self.clock.monotonic())
         return self.sweep()
 
     def release(self) -> None:
         """Stop sweeping, and let another worker start at once."""
-        with self._taking:
-            self._left = True
-            record, token = self._records.read_or_remove(SWEEPER)
-            if record is not None and token is not None and record.get("worker") == self.name:
-                self._write_sweeper(record, {"worker": None, "beat": 0}, token)
-
-    def _become_sweeper(self, record: Document | None, token: int | None) -> bool:
-        stored = (record or {}).get("beat")
-        beat = int(stored or 0) + 1 if is_count(stored) else 1
-        with self._taking:
-            if self._left or not self._write_sweeper(record, {"worker": self.name, "beat": beat}, token or 0):
-                return False
-        self._sweeper = ((self.name, beat), self.clock.monotonic())
-        return True
-
-    def _write_sweeper(self, before: Document | None, record: Document, token: int) -> bool:
-        swept = (before or {}).get("sweptAt")
-        if is_timestamp(swept):
-            record["sweptAt"] = swept
-        datastore = self.engine.datastore
-        try:
-            datastore.set_with_cas(SWEEPER, {"documentType": SWEEPER, **record}, token)
-            return True
-        except (datastore.casException, datastore.lockedException, CasMismatch, AmbiguousWrite):
-            return False  # after a lost answer the next turn finds out
+        self._record.release()
 
     def sweep(self) -> Report:
         """Check everything and repair it."""
@@ -168,17 +142,8 @@ class Reconciler:
         self._recheck()
         report.removed = self._retention.sweep()
         report.stuck.update(self.engine.skipped)
-        self._note_sweep()
+        self._record.note_sweep(self._now())
         return report
-
-    def _note_sweep(self) -> None:
-        """Note the end of a complete sweep, for doctor: a sweep that fails each time leaves the old time."""
-        datastore = self.engine.datastore
-        swept = Set("sweptAt", self._now())
-        with suppress(AmbiguousWrite, CasMismatch, datastore.casException, datastore.lockedException):
-            if self._records.read_or_remove(SWEEPER)[0] is None:
-                datastore.create(SWEEPER, {"documentType": SWEEPER, "worker": None, "beat": 0})
-            datastore.mutate(SWEEPER, [swept])
 
     # pending
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.engine.engine import Engine
 from zerog.exceptions import InvalidValue, UnknownJobType
-from zerog.jobs.base import declaration_of
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.document import document_of
 from zerog.jobs.load import construct
 from zerog.jobs.submit import SubmitOptions

@@ -16,8 +16,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, fields, missing
 
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
 from zerog.jobs.codecs import codec_of, hooks_of, is_straight
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.secrets import is_secret
 from zerog.schemas.validators import described_validators, keywords, name_of, url_options
 from zerog.support import jsonvalues

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from zerog.contracts.datastore import Datastore
 from zerog.contracts.find import NEWEST, FindQuery
 from zerog.exceptions import ZerogError
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
 from zerog.records.job import STATUSES, Document, make_key
 from zerog.schemas.describe import described
 from zerog.schemas.lift import lift_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zerog.exceptions import ZerogError
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
 from zerog.records.job import new_document
 from zerog.schemas.compare import Lift
 

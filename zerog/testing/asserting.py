@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zerog.app import App
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.secrets import HIDDEN
 from zerog.records.fields import ENGINE_FIELDS
 

@@ -25,7 +25,8 @@ from zerog.app import App
 from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ZerogError
 from zerog.fleet.heartbeat import WorkerRecords
-from zerog.jobs.base import BaseJob, declaration_of
+from zerog.jobs.base import BaseJob
+from zerog.jobs.declaration import declaration_of
 from zerog.jobs.secrets import redacted
 from zerog.maintenance.reconcile import Reconciler
 from zerog.records.job import TERMINAL, Document, make_key

@@ -14,8 +14,11 @@ from zerog.engine import joblog
 from zerog.engine.run import Run
 from zerog.engine.transitions import erred, error_record, expiry, is_to_pause, stamp
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue, Paused
-from zerog.jobs.base import BaseJob, Loaded, described, limits_of, load_job
+from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
+from zerog.jobs.history import described
+from zerog.jobs.limits import limits_of
+from zerog.jobs.load import Loaded, load_job
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.records.fields import NO_RESULT

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from zerog import backoff
 from zerog.engine import joblog, takeovers, transitions
 from zerog.engine.transitions import Claim
-from zerog.jobs.base import BaseJob, load_job, read_head
+from zerog.jobs.base import BaseJob
+from zerog.jobs.load import load_job, read_head
 from zerog.records.fields import NO_RESULT
 from zerog.records.fingerprints import fingerprint
 from zerog.records.job import INTERNAL_ERROR, Document

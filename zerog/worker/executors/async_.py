@@ -18,7 +18,7 @@ from typing import Any
 
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
-from zerog.jobs.base import after_claim
+from zerog.jobs.load import after_claim
 from zerog.jobs.logfields import current_job
 from zerog.worker.execute import conclude, make_runnable
 from zerog.worker.executors.blocked_loop import BlockedLoopDetector

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from zerog.contracts.datastore import RunGuard
 from zerog.engine.run import Run
 from zerog.exceptions import DatastoreError
-from zerog.jobs.base import BaseJob, Loaded, read_head
+from zerog.jobs.base import BaseJob
 from zerog.jobs.limits import limits_of
+from zerog.jobs.load import Loaded, read_head
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors import cleanup
 from zerog.worker.executors.interrupts import Interrupts

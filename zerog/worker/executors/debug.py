@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from zerog.engine.transitions import Claim
-from zerog.jobs.base import BaseJob, after_claim
+from zerog.jobs.base import BaseJob
 from zerog.jobs.limits import Limits
+from zerog.jobs.load import after_claim
 from zerog.jobs.logfields import current_job
 from zerog.records.fields import NO_RESULT
 from zerog.worker.execute import conclude, make_runnable

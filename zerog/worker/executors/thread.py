@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
-from zerog.jobs.base import after_claim
 from zerog.jobs.limits import Limits, limits_of
+from zerog.jobs.load import after_claim
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors.forkserver import ForkServer
