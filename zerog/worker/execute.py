@@ -10,28 +10,25 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zerog.engine import joblog
 from zerog.engine.run import Run
-from zerog.engine.transitions import erred, error_record, expiry, is_to_pause, stamp
+from zerog.engine.transitions import erred, error_record, expiry, is_to_pause
 from zerog.exceptions import Cancelled, ClaimLost, InvalidValue, Paused
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
 from zerog.jobs.history import described
-from zerog.jobs.limits import limits_of
-from zerog.jobs.load import Loaded, load_job
+from zerog.jobs.load import Loaded
 from zerog.jobs.logfields import current_job, fields_of
 from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
 from zerog.records.fields import NO_RESULT
-from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, INTERNAL_ERROR, SUCCESS, Document
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, EXPIRED, INTERNAL_ERROR, SUCCESS
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support.checks import is_delay, plain_code
-from zerog.support.clock import to_text
 from zerog.support.error_text import message_of, repr_of
 from zerog.support.texts import LOGGED, shortened
 from zerog.worker.hooks import called, leaves
 from zerog.worker.outcome import FINISH, LOST, RELEASE, REQUEUE, Outcome, check_end, keep_output, place_of
-from zerog.worker.retry import retry_delay
-from zerog.worker.start import Start, begin, in_own_context
+from zerog.worker.retry import is_final, retry_delay
+from zerog.worker.start import Start, begin, in_own_context, make_runnable
 
 if TYPE_CHECKING:
     from zerog.app import App
@@ -46,48 +43,6 @@ def run_loaded(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, r
     """Make the job object of a claimed document and run it, in a context for this run alone. Never raises."""
     job = make_runnable(app, job_class, loaded, token, run)
     return job if isinstance(job, Outcome) else execute(job)
-
-
-def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> BaseJob | Outcome:
-    """Return the job object of a claimed document, or the outcome if the class can't make one. Never raises."""
-    try:
-        job = load_job(job_class, loaded, token, app.datastore, app.queue)
-    except BaseException as error:
-        log.exception("job %s could not be started", loaded[0]["uuid"], extra=joblog.fields(loaded[0]))
-        return _not_started(app, job_class, loaded[0], error, run.build)
-    app._attach(job)
-    document_of(job).run = run
-    return job
-
-
-def _not_started(
-    app: App, job_class: type[BaseJob], head: Document, error: BaseException, build: str | None
-) -> Outcome:
-    """Return the outcome of a job whose class's ``__init__`` failed: an error of the job."""
-    if is_to_pause(head):
-        return Outcome("paused", RELEASE, seq=1)
-    if head["cancelRequested"] is not None:
-        return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
-    message = f"the job could not be started: {message_of(error)}"
-    at = stamp(head, to_text(app.clock.now()))
-    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(job_class, error))
-    keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
-    operations = [*erred(record, keep), Add("errorCount", 1)]
-    errors = head["errorCount"] + 1
-    if errors >= limits_of(job_class, head).max_errors or _is_final(job_class, error):
-        return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
-    pause = retry_delay(job_class, errors, error)
-    if pause.complaint:
-        complaint = error_record(
-            at, INTERNAL_ERROR, pause.complaint, head["attempts"], build, **described(job_class, None)
-        )
-        operations.append(Append("errors", complaint, keep))
-    return Outcome("exception", REQUEUE, delay=pause.seconds, operations=operations, seq=1)
-
-
-def _is_final(job_class: type[BaseJob], error: BaseException) -> bool:
-    """Return True if the class declares by FINISH_ON that another run after this exception is pointless."""
-    return any(isinstance(part, job_class.FINISH_ON) for part in (error, *leaves(error)))
 
 
 def execute(job: BaseJob) -> Outcome:
@@ -280,7 +235,7 @@ def _exception(job: BaseJob, error: BaseException, start: Start) -> Outcome:
     run = document_of(job).run
     if run is not None and run.cancelled and not run.is_pause:
         return _cancelled(job)  # it was cancelled, and failed while it was cleaning up
-    if _is_final(type(job), error):
+    if is_final(type(job), error):
         return _result(job, "exception", INTERNAL_ERROR)
     return _another_try(job, "exception", error, start)
 

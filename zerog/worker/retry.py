@@ -1,4 +1,4 @@
-"""Retries: the delay by the class's ``BACKOFF``, and the end of a run whose ``TIMEOUT`` has expired."""
+"""Retries: errors that end the job, the delay by ``BACKOFF``, and the end of a run whose ``TIMEOUT`` has expired."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from zerog.records.job import INTERNAL_ERROR, Document
 from zerog.records.operations import Operation
 from zerog.support import jsonvalues
 from zerog.support.checks import LONGEST_DELAY, is_delay
+from zerog.worker.hooks import leaves
 
 if TYPE_CHECKING:
     from zerog.app import App
+
+
+def is_final(job_class: type[BaseJob], error: BaseException) -> bool:
+    """Return True if the class declares by FINISH_ON that another run after this exception is pointless."""
+    return any(isinstance(part, job_class.FINISH_ON) for part in (error, *leaves(error)))
 
 
 class Pause(NamedTuple):

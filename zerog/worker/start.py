@@ -1,18 +1,71 @@
-"""The start of a run: whether a job may begin, and a context of its own for what it sets there."""
+"""The start of a run: the job object, whether it may begin, and a context of its own for what it sets there."""
 
 from __future__ import annotations
 
 import contextvars
 import decimal
+import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
-from zerog.engine.transitions import begun
+from zerog.engine import joblog
+from zerog.engine.run import Run
+from zerog.engine.transitions import begun, erred, error_record, is_to_pause, stamp
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
-from zerog.records.operations import Set
+from zerog.jobs.history import described
+from zerog.jobs.limits import limits_of
+from zerog.jobs.load import Loaded, load_job
+from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, Document
+from zerog.records.operations import Add, Append, Set
+from zerog.support.clock import to_text
+from zerog.support.error_text import message_of
 from zerog.support.texts import counted
+from zerog.worker.outcome import FINISH, RELEASE, REQUEUE, Outcome
+from zerog.worker.retry import is_final, retry_delay
+
+if TYPE_CHECKING:
+    from zerog.app import App
+
+log = logging.getLogger("zerog")
+
+
+def make_runnable(app: App, job_class: type[BaseJob], loaded: Loaded, token: int, run: Run) -> BaseJob | Outcome:
+    """Return the job object of a claimed document, or the outcome if the class can't make one. Never raises."""
+    try:
+        job = load_job(job_class, loaded, token, app.datastore, app.queue)
+    except BaseException as error:
+        log.exception("job %s could not be started", loaded[0]["uuid"], extra=joblog.fields(loaded[0]))
+        return _not_started(app, job_class, loaded[0], error, run.build)
+    app._attach(job)
+    document_of(job).run = run
+    return job
+
+
+def _not_started(
+    app: App, job_class: type[BaseJob], head: Document, error: BaseException, build: str | None
+) -> Outcome:
+    """Return the outcome of a job whose class's ``__init__`` failed: an error of the job."""
+    if is_to_pause(head):
+        return Outcome("paused", RELEASE, seq=1)
+    if head["cancelRequested"] is not None:
+        return Outcome("cancelled", FINISH, CANCELLED, status=CANCELLED_STATUS, seq=1)
+    message = f"the job could not be started: {message_of(error)}"
+    at = stamp(head, to_text(app.clock.now()))
+    record = error_record(at, INTERNAL_ERROR, message, head["attempts"], build, **described(job_class, error))
+    keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
+    operations = [*erred(record, keep), Add("errorCount", 1)]
+    errors = head["errorCount"] + 1
+    if errors >= limits_of(job_class, head).max_errors or is_final(job_class, error):
+        return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
+    pause = retry_delay(job_class, errors, error)
+    if pause.complaint:
+        complaint = error_record(
+            at, INTERNAL_ERROR, pause.complaint, head["attempts"], build, **described(job_class, None)
+        )
+        operations.append(Append("errors", complaint, keep))
+    return Outcome("exception", REQUEUE, delay=pause.seconds, operations=operations, seq=1)
 
 
 class Start(NamedTuple):

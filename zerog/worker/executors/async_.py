@@ -20,7 +20,7 @@ from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
 from zerog.jobs.load import after_claim
 from zerog.jobs.logfields import current_job
-from zerog.worker.execute import conclude, make_runnable
+from zerog.worker.execute import conclude
 from zerog.worker.executors.blocked_loop import BlockedLoopDetector
 from zerog.worker.executors.coroutines import ended
 from zerog.worker.executors.pool import DaemonThreadPool
@@ -28,7 +28,7 @@ from zerog.worker.executors.slots import GIVE_UP_PAUSE
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.hooks import awaited
 from zerog.worker.outcome import LOST, Outcome, not_begun
-from zerog.worker.start import begin
+from zerog.worker.start import begin, make_runnable
 
 log = logging.getLogger("zerog")
 

@@ -20,11 +20,11 @@ from zerog.jobs.limits import Limits
 from zerog.jobs.load import after_claim
 from zerog.jobs.logfields import current_job
 from zerog.records.fields import NO_RESULT
-from zerog.worker.execute import conclude, make_runnable
+from zerog.worker.execute import conclude
 from zerog.worker.executors.thread import ThreadExecutor
 from zerog.worker.hooks import called
 from zerog.worker.outcome import Outcome
-from zerog.worker.start import begin, in_own_context
+from zerog.worker.start import begin, in_own_context, make_runnable
 
 log = logging.getLogger("zerog")
 
