@@ -120,6 +120,8 @@ def report() -> str:
         "",
         f"largest files: {', '.join(f'{module.name} {module.lines}' for module in largest)}",
         f"longest functions: {', '.join(f'{function.where} {function.lines}' for function in longest)}",
+        f"mean lines of a file: {total / len(found):.0f}",
+        f"files that import more than 10: {sum(count > 10 for count in fan_out.values())}",
         f"mean fan-out {sum(fan_out.values()) / len(found):.1f}; most: {', '.join(f'{n} {c}' for n, c in widest)}",
         f"uses of another object's privates: {len(privates)}",
         f"import lines: {share:.1%}",
