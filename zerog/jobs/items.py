@@ -1,4 +1,4 @@
-"""Bound the items of a client's parameters that their schema converts one by one, which costs microseconds each.
+"""Load a client's parameters, and bound the items that their schema converts one by one: microseconds each.
 
 An item is a part of a list, a key or a value of a dict, an object, or a field of one. Those of a plain list, of texts
 or numbers that its schema neither changes nor validates, aren't counted: such a list is taken as a whole.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import InvalidOperation
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from zerog.jobs import bounds
+from zerog.jobs.bounds import TOO_LARGE
 from zerog.jobs.known import WholeNumber
 from zerog.support.jsonvalues import MAX_DEPTH
 
@@ -21,6 +23,10 @@ MAX_ITEMS = 10_000
 
 _PLAIN = {fields.String: str, fields.Integer: int, WholeNumber: int, fields.Float: float}
 """Fields that take values of exactly these types as they are."""
+
+
+_BEYOND = (OverflowError, InvalidOperation, RecursionError)
+"""Errors of conversions for values that their type can't hold."""
 
 
 class PlainList(fields.List[Any]):
@@ -58,7 +64,23 @@ def load(schema: Schema, data: Mapping[str, Any], partial: Sequence[str], most: 
     """
     if most is not None:
         _check_items(schema, data, most)
-    return bounds.load(schema, data, partial)
+    try:
+        return schema.load(data, partial=tuple(partial) or None)
+    except _BEYOND as error:
+        raise ValidationError(_out_of_range(schema, data)) from error
+
+
+def _out_of_range(schema: Schema, data: Any) -> dict[str, Any]:
+    messages: dict[str, Any] = {}
+    for name, field in schema.load_fields.items():
+        key = field.data_key or name
+        if key in data:
+            try:
+                with suppress(ValidationError):  # messages of the remaining fields follow once this one is in range
+                    field.deserialize(data[key], key, data)
+            except _BEYOND:
+                messages[key] = [TOO_LARGE]
+    return messages or {"_schema": [TOO_LARGE]}
 
 
 def _check_items(schema: Schema, data: Mapping[str, Any], most: int) -> None:
