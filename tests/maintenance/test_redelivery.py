@@ -14,6 +14,7 @@ from zerog.engine.transitions import WorkerIdentity
 from zerog.exceptions import ConfigurationError, QueueUnavailable
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.maintenance.reconcile import Reconciler
+from zerog.maintenance.sweep import Report
 from zerog.records.job import make_key
 from zerog.records.operations import Set
 from zerog.testing.clock import ManualClock
@@ -39,6 +40,15 @@ def test_lost_entries_are_put_again_at_once(engine: Engine, clock: ManualClock, 
     assert report.put_again == uuids
     assert take(engine, queues=["low"]) == uuids
     assert engine.queue.size() == others
+
+
+def test_a_worker_looks_for_lost_entries_from_its_second_turn_on(engine: Engine, clock: ManualClock) -> None:
+    """The first one is at its start, when it shares the processor with the jobs that waited for it."""
+    uuids = submit(engine, 3)
+    lose(engine)
+    reconciler = Reconciler(engine, "first", clock)
+    reports = [reconciler.turn() or Report(), reconciler.turn() or Report()]
+    assert [(report.put_again, report.heads) for report in reports] == [([], 0), (uuids, 3)]
 
 
 def test_a_delayed_entry_hides_no_lost_one(engine: Engine, clock: ManualClock) -> None:

@@ -160,6 +160,13 @@ def test_a_result_that_the_run_recorded_itself_is_kept_when_it_returns_nothing()
             raise ValueError("again")
 
     assert finished(run).resultCode == 200, "a result of an earlier run is none of this one"
+
+    def changed(self: Any) -> Any:
+        self.update_attrs(resultCode=404, completeness=0.5, flush=False)
+        return 201
+
+    job = finished(changed)
+    assert (job.status, job.resultCode, job.completeness) == ("succeeded", 201, 1.0), "what run() returns wins"
     job = finished(lambda self: self.update_attrs(resultCode=7))
     assert (job.resultCode, job.status) == (500, "failed")
     assert "the result 7" in job.errors[0].msg

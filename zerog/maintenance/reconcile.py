@@ -94,6 +94,7 @@ class Reconciler:
         self._cancelling: dict[str, float] = {}
         self._overdue_seen: set[str] = set()
         self._redelivery = Redelivery(engine)
+        self._has_turned = False
 
     def pause(self) -> float:
         """Return the seconds until the next turn, fewer if retention is behind; jittered to spread the workers."""
@@ -105,7 +106,10 @@ class Reconciler:
 
         While the sweeper's record changes, watching costs one read. When it stands still the owners of running jobs are
         watched at once, so that a takeover doesn't start the observation of their leases from the beginning.
+
+        The first turn looks up no queue entries: the worker has just started, and runs what waits at full speed.
         """
+        is_first, self._has_turned = not self._has_turned, True
         self._retention.is_behind = False
         if not self.engine.datastore.can_find:
             return None
@@ -126,19 +130,19 @@ class Reconciler:
         if beat is None:
             return None
         self._sweeper = ((self.name, beat), self.clock.monotonic())
-        return self.sweep()
+        return self.sweep(looks_up=not is_first)
 
     def release(self) -> None:
         """Stop sweeping, and let another worker start at once."""
         self._record.release()
 
-    def sweep(self) -> Report:
-        """Check everything and repair it."""
+    def sweep(self, looks_up: bool = True) -> Report:
+        """Check everything and repair it; with ``looks_up`` also waiting jobs whose queue entries were lost."""
         report = Report()
         self._pending(report)
         self._running(report)
         self._bury(report)
-        self._redelivery.sweep(report)
+        self._redelivery.sweep(report, looks_up)
         self._recheck()
         report.removed = self._retention.sweep()
         report.stuck.update(self.engine.skipped)

@@ -61,14 +61,14 @@ class Redelivery:
         self._looked_for_empty = -EMPTY
         self._parked = ParkedJobs(engine)
 
-    def sweep(self, report: Report) -> None:
-        """Wake parked jobs; check the next waiting ones, and put again those whose entries are missing."""
+    def sweep(self, report: Report, looks_up: bool = True) -> None:
+        """Wake parked jobs; with ``looks_up`` check the next waiting ones, and put again those without an entry."""
         self._parked.sweep(report)
         self._is_known = False
         self._engine.look_up_kinds()
         self._drop_empty_kinds()
         doubtful: dict[str, list[Document]] = defaultdict(list)
-        for course in self._courses:
+        for course in self._courses if looks_up else ():
             for heads in course.walk(self._engine, report):
                 by_queue: dict[str, list[Document]] = defaultdict(list)
                 for head in heads:

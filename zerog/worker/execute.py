@@ -311,10 +311,11 @@ def _failed(job: BaseJob, message: str) -> Outcome:
 
 
 def _result(job: BaseJob, branch: str, code: int) -> Outcome:
-    document_of(job).gathered(job.record_result, code)
-    return Outcome(
-        branch, FINISH, code, operations=[o for o in document_of(job).pending.take() if not _is_implied(o, code)]
-    )
+    document = document_of(job)
+    # Settling the run writes what ``record_result`` does, which is skipped where it would show in nothing else.
+    if type(job).record_result is not BaseJob.record_result or job.lastError is not None:
+        document.gathered(job.record_result, code)
+    return Outcome(branch, FINISH, code, operations=[o for o in document.pending.take() if not _is_implied(o, code)])
 
 
 def _is_implied(operation: Operation, code: int) -> bool:
