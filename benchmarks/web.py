@@ -140,16 +140,16 @@ def questions(fingerprint: str) -> list[str]:
         "stalled=true",
         "build=v1",
         "schema_version=1.0",
-        "since=2020-01-01",
+        "since=2020-01-01T00:00:00Z",
     ]
     countable = [each for each in filters if each.partition("=")[0] not in ("error", "code", "stalled", "build")]
     counts = [f"/jobs/count?{each}" for each in countable if "code=" not in each and "schema" not in each]
-    return [*(f"/jobs?{each}" for each in filters), "/jobs?limit=200", *counts, "/errors", "/queues", "/types"]
+    others = ["errors", "queues", "workers", "types", "schedules", "schemas", "rates", "metrics", "doctor"]
+    return [*(f"/jobs?{each}" for each in filters), "/jobs?limit=200", *counts, *(f"/{each}" for each in others)]
 
 
-async def listed(server: Web, fingerprint: str) -> list[str]:
-    """Return the rows of lists and counts: milliseconds until the answer is there, processor time of the server."""
-    rows = []
+async def print_lists(server: Web, fingerprint: str) -> None:
+    """Print the rows of lists and counts: milliseconds until the answer is there, processor time of the server."""
     async with connected(server.port) as connection:
         for path in questions(fingerprint):
             await ask(connection, request(path))
@@ -160,8 +160,8 @@ async def listed(server: Web, fingerprint: str) -> list[str]:
                 times.append((time.perf_counter() - start) * 1e3)
             cost = (server.seconds() - before) / TIMES * 1e3
             shown = path.replace(fingerprint, "FINGERPRINT")
-            rows.append(f"`{shown}` | {statistics.median(times):.1f} | {max(times):.1f} | {cost:.0f} | {len(body):,}")
-    return rows
+            figures = f"{statistics.median(times):.1f} | {max(times):.1f} | {cost:.0f} | {len(body):,}"
+            print(f"| `{shown}` | {figures} |", flush=True)
 
 
 def print_many(options: argparse.Namespace) -> None:
@@ -178,8 +178,7 @@ def print_many(options: argparse.Namespace) -> None:
         print(f"\n| with {options.ended:,} ended jobs | median ms | most ms | ms of processor | bytes |")
         print("| --- | ---: | ---: | ---: | ---: |")
         with serving(url, options.nice) as server:
-            for row in asyncio.run(listed(server, failed["lastError"]["fingerprint"])):
-                print(f"| {row} |", flush=True)
+            asyncio.run(print_lists(server, failed["lastError"]["fingerprint"]))
 
 
 def main() -> None:

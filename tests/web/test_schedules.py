@@ -11,6 +11,7 @@ import zerog
 from tests.web.builders import SECRET, UNKNOWN, client, ended, make_app, waiting
 from zerog.schemas.describe import described
 from zerog.schemas.stored import StoredSchemas
+from zerog.web import stored
 
 NIGHTLY = {"type": "count", "params": {"path": "a", "password": SECRET}, "cron": "0 3 * * *", "timezone": "Europe/Oslo"}
 
@@ -106,7 +107,7 @@ def test_a_waiting_job_is_moved(app: zerog.App, api: TestClient) -> None:
     assert api.post(f"/jobs/{UNKNOWN}/move", json={"priority": 1}).status_code == 404
 
 
-def test_failures_are_grouped(app: zerog.App, api: TestClient) -> None:
+def test_failures_are_grouped(app: zerog.App, api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the place in the code; the fingerprint finds the jobs again."""
     failed = {ended(app, "bad") for _ in range(3)}
     ended(app)
@@ -117,6 +118,9 @@ def test_failures_are_grouped(app: zerog.App, api: TestClient) -> None:
     found = api.get("/jobs", params={"error": group["fingerprint"]}).json()["jobs"]
     assert {job["uuid"] for job in found} == failed
     assert api.get("/errors", params={"type": "idle"}).json()["groups"] == []
+    monkeypatch.setattr(stored, "LOOKED_AT", 1)
+    capped = api.get("/errors").json()
+    assert (capped["groups"][0]["count"], capped["is_capped"]) == (1, True)
     assert api.get("/errors", params={"limit": "0"}).status_code == 422
 
 

@@ -7,12 +7,15 @@ from itertools import islice
 
 from zerog.contracts.find import NEWEST
 from zerog.exceptions import UnknownJobType
-from zerog.maintenance.failures import LOOKED_AT, grouped, locate
+from zerog.maintenance.failures import grouped, locate
 from zerog.schemas.stored import StoredSchemas
 from zerog.web import answers, requests
 from zerog.web.answer import Answer
 from zerog.web.call import Call, Endpoint
 from zerog.web.jobs import checked, query_of
+
+LOOKED_AT = 5_000
+"""Jobs that one request groups, at most, the newest ones: half as many as the command does, for others wait."""
 
 
 def errors(call: Call) -> Answer:
