@@ -148,7 +148,7 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
             parameters |= change_parameters(drafts, puts)
             answers = self._server.write(statements.change_and_claim(parameters), parameters, "settling and claiming")
         else:
-            answers = self._server.write(statements.CLAIM, parameters, "claiming")
+            answers = self._server.write(statements.claim(parameters), parameters, "claiming")
         if settlements:
             failpoint("settle.written")
         done = {row_id: entry for what, _, _, row_id, *_, entry, _ in answers if what == "changed"}
