@@ -50,3 +50,10 @@ class WarningFinish(Exception):
     ) -> None:
         super().__init__(*args)
         self.code, self.delay, self.recorded = code, delay, recorded
+
+
+WARNINGS = (WarningContinue, WarningFinish)
+"""Those that are no failure of the run."""
+
+SIGNALS = (ErrorContinue, ErrorFinish, *WARNINGS)
+"""All of them. None is passed to ``on_error``."""

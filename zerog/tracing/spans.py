@@ -14,7 +14,7 @@ from typing import Any
 from zerog.app import App
 from zerog.exceptions import ConfigurationError, ZerogError
 from zerog.jobs.base import BaseJob
-from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.jobs.signals import SIGNALS, WARNINGS
 from zerog.records.job import make_key
 from zerog.support.extras import how_to_install
 
@@ -35,8 +35,6 @@ RESULT, REASON = "zerog.job.result", "zerog.takeover.reason"
 
 TAKEN = "rescued"
 """The transition of a job that was taken from a worker that is gone, as it is logged."""
-
-_DECIDED = (ErrorContinue, ErrorFinish, WarningContinue, WarningFinish)
 
 
 def instrument(app: App, tracer: Tracer | None = None) -> None:
@@ -162,8 +160,8 @@ def _code(returned: Any) -> str:
 def _note(span: Span, error: BaseException) -> None:
     """Note how a run ended that returned nothing."""
     span.set_attribute(ERROR_TYPE, type(error).__qualname__)
-    if isinstance(error, _DECIDED):
+    if isinstance(error, SIGNALS):
         span.set_attribute(RESULT, str(error.code))
-    if isinstance(error, Exception) and not isinstance(error, (WarningContinue, WarningFinish)):
+    if isinstance(error, Exception) and not isinstance(error, WARNINGS):
         span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"[:500]))
         span.record_exception(error)

@@ -14,13 +14,11 @@ from typing import Any
 from zerog.exceptions import Cancelled, ClaimLost, Paused
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
-from zerog.jobs.signals import ErrorContinue, ErrorFinish, WarningContinue, WarningFinish
+from zerog.jobs.signals import SIGNALS
 from zerog.middleware import managers_of, within
 from zerog.support import jsonvalues
 
 HOOKS = ("before_run", "after_run", "on_error")
-
-_SIGNALS = (ErrorContinue, ErrorFinish, WarningContinue, WarningFinish)
 
 
 def called(job: BaseJob) -> Any:
@@ -79,7 +77,7 @@ def _is_undecided(job: BaseJob, error: BaseException) -> bool:
     run = document_of(job).run
     if any(isinstance(part, (ClaimLost, Cancelled, Paused)) for part in parts) or (run is not None and run.is_revoked):
         return False
-    return len(parts) > 1 or not isinstance(parts[0], _SIGNALS)
+    return len(parts) > 1 or not isinstance(parts[0], SIGNALS)
 
 
 def _returned(job: BaseJob, value: Any) -> Any:
