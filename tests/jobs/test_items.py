@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 import zerog
 from tests.jobs.seeing import check_seen, register_seeing
 from zerog.exceptions import InvalidJobClass
+from zerog.schemas.describe import described
 
 ROW = {"a": fields.Integer(), "b": fields.Integer(load_default=0)}
 
@@ -125,8 +126,11 @@ def test_nothing_of_too_many_items_is_converted() -> None:
 
 
 def test_the_schema_of_the_class_stays_as_it_is() -> None:
-    """Its lists are marshmallow's own for whoever else loads by it."""
-    _, job_class = taking(fields.List(fields.Integer()))
+    """Its lists are marshmallow's own where they are described, and for whoever else loads by it."""
+    app, job_class = taking(fields.List(fields.Integer()))
+    app.submit("seeing", {"given": [1]})
+    shown = described(job_class)["params"]["properties"]["given"]
+    assert shown["x-field"] == {"class": "List"}
     assert type(job_class.Params().fields["given"]) is fields.List
 
 

@@ -64,7 +64,6 @@ class Declaration:
         self.chain = Chain(self.job_type, self.version, find_migrations(job_class))
         checks.check_methods(job_class)
         self._params = _schema_of(job_class, "Params")
-        state = _schema_of(job_class, "State")
         if job_class.TITLE is not None and not isinstance(job_class.TITLE, str):
             raise InvalidJobClass(f"{job_class.__qualname__}.TITLE is {job_class.TITLE!r:.80}; expected text, or None")
         self._extras = _added_fields(job_class.SCHEMA)
@@ -78,7 +77,7 @@ class Declaration:
         self._place = {"queueName": job_class.QUEUE, "priority": job_class.PRIORITY, "follower": self.follower}
         groups = {
             "Params": _declared(job_class, self._params),
-            "State": _declared(job_class, state),
+            "State": _declared(job_class, _schema_of(job_class, "State")),
             "SCHEMA": self._extras,
         }
         declared = _merge(job_class, groups, set(reserved))
@@ -87,7 +86,8 @@ class Declaration:
             for name, field in own.items():
                 _check(f"{job_class.__qualname__}.{group} declares {name}", field)
         self.fields = {name: OwnField(name, field) for name, field in declared.items()}
-        self._params_schema = items.hastened((self._params or Schema)())
+        self._params_schema = (self._params or Schema)()
+        self._loaders = {self._params_schema: items.hastened((self._params or Schema)())}
         self._extras_schema = job_class.SCHEMA(only=tuple(self._extras), unknown=RAISE) if self._extras else None
         self.client_schemas = [schema for schema in (self._extras_schema, self._params_schema) if schema is not None]
         """Schemas that together accept a client's parameters."""
@@ -162,7 +162,7 @@ class Declaration:
 
         Raises ValidationError, and InvalidJobClass for a hook that makes what the job has no field for.
         """
-        loaded: object = items.load(schema, part, partial, self.job_class.MAX_ITEMS)
+        loaded: object = items.load(self._loaders.get(schema, schema), part, partial, self.job_class.MAX_ITEMS)
         where = f"{type(schema).__qualname__} of {self.job_type}"
         if not isinstance(loaded, dict):
             raise InvalidJobClass(
