@@ -22,6 +22,7 @@ class Invoice(zerog.BaseJob):
         amount = fields.Float(required=True)
         year = fields.Integer(load_default=2026, validate=validate.Range(min=2000))
         note = fields.String()
+        parts = fields.List(fields.Nested({"place": fields.String(), "number": fields.Integer()}))
 
     class State(Schema):
         lines = fields.List(fields.String(), load_default=list)
@@ -57,6 +58,12 @@ MISTAKES: dict[str, tuple[dict[str, str], int, str]] = {
         3,
         "lines isn't declared any more, and pages is new: if it was renamed, what old documents hold in lines is "
         "lost to the run. Raise SCHEMA_VERSION and migrate",
+    ),
+    "a renamed field of a nested schema": (
+        {'"place":': '"town":'},
+        3,
+        "parts[].place isn't declared any more, and town is new: if it was renamed, what old documents hold in "
+        "parts[].place is lost to the run. Raise SCHEMA_VERSION and migrate",
     ),
     "a narrowed type": (
         {AMOUNT: "amount = fields.Integer(required=True)"},
@@ -181,6 +188,18 @@ def test_a_mistake_is_named(name: str, folder: Path) -> None:
         as_json = json.loads(run(source, "check", "--against", "schemas", "--json").output)
         assert [one["level"] for one in as_json] == ["breaks"]
         assert all(finding["example"] for one in as_json for finding in one["findings"] if finding["level"] == "breaks")
+
+
+def test_callers_that_may_no_longer_send_anything_are_named(folder: Path) -> None:
+    """Meta.unknown of the old Params let them."""
+    body = "class Params(Schema):"
+    lax = OLD.replace(body, f"{body}\n        class Meta:\n            unknown = 'exclude'\n")
+    assert run(lax, "freeze", "lax").exit_code == 0
+    checked = run(OLD, "check", "--against", "lax")
+    assert "a submit with further parameters is refused: here Meta.unknown lets callers send any" in checked.output
+    assert "Clients first" in checked.output
+    assert checked.exit_code == 1
+    assert run(lax, "check", "--against", "lax").exit_code == 0
 
 
 def test_no_change_fits(folder: Path) -> None:

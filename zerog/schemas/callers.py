@@ -64,18 +64,21 @@ def _finding(
     return Finding(old["jobType"], old["schemaVersion"], role, level, key, what, order, example)
 
 
-def _refused(source: Described, target: Described) -> Iterator[tuple[str, Level, str, dict[str, Any] | None]]:
+def _refused(source: Described, target: Described) -> Iterator[tuple[str | None, Level, str, dict[str, Any] | None]]:
     """Yield the parameters of one side that the other may refuse: key, level, a sentence, an example."""
     sent, taken = source["properties"], target["properties"]
     for key in target.get("required", ()):
         if key not in source.get("required", ()):
             lacking = samples.example(source, without=key)
             yield key, Level.ORDER, f"a submit without {key} is refused: it is required there", lacking
+    if source["x-schema"]["unknown"] != "raise" and _refuses_unknown(target):
+        what = "a submit with further parameters is refused: here Meta.unknown lets callers send any"
+        yield None, Level.ORDER, what, None
     for key in sorted(sent):
         if sent[key]["x-field"].get("dump_only"):
             continue
         if key not in taken or taken[key]["x-field"].get("dump_only"):
-            if target["x-schema"]["unknown"] == "raise" and "rest" not in target["x-schema"]:
+            if _refuses_unknown(target):
                 what = f"a submit with {key} is refused: it is no parameter there"
                 value = samples.first(sent[key])
                 is_known = value is not None or sent[key]["x-field"].get("allow_none")
@@ -89,6 +92,10 @@ def _refused(source: Described, target: Described) -> Iterator[tuple[str, Level,
             yield key, Level.ORDER, what, samples.example(source, **{key: found.example})
         elif found.kind == "unknown":
             yield key, Level.UNSURE, f"{difference}: whether values are accepted isn't visible in the schemas", None
+
+
+def _refuses_unknown(params: Described) -> bool:
+    return params["x-schema"]["unknown"] == "raise" and "rest" not in params["x-schema"]
 
 
 def _hooks(old: Described, new: Described) -> list[Finding]:

@@ -91,20 +91,33 @@ def _of_field(key: str, before: Described, after: Described) -> _Found:
 
 
 def _gone(key: str, old: Described, before: Described, after: Described) -> _Found:
-    heirs = [
-        name
-        for name, part in sorted(after["properties"].items())
-        if name not in before["properties"] and is_akin(old, part)
-    ]
-    if heirs:
-        value = samples.first(old)
-        what = (
-            f"{key} isn't declared any more, and {' and '.join(heirs)} is new: if it was renamed, what old documents "
-            f"hold in {key} is lost to the run. Raise SCHEMA_VERSION and migrate"
-        )
-        yield Level.BREAKS, what, samples.example(before, **{key: value})
+    if heirs := _heirs(key, before, after):
+        yield Level.BREAKS, _lost(key, heirs), samples.example(before, **{key: samples.first(old)})
     else:
         yield Level.NOTE, f"{key} isn't declared any more: it stays in old documents, where no run uses it", None
+
+
+def _heirs(key: str, before: Described, after: Described) -> list[str]:
+    """Return the new fields of an object that one which is gone may be now."""
+    old, known = before["properties"][key], before["properties"]
+    return [name for name, part in sorted(after["properties"].items()) if name not in known and is_akin(old, part)]
+
+
+def _lost(path: str, heirs: list[str]) -> str:
+    return (
+        f"{path} isn't declared any more, and {' and '.join(heirs)} is new: if it was renamed, what old documents hold "
+        f"in {path} is lost to the run. Raise SCHEMA_VERSION and migrate"
+    )
+
+
+def _renamed(path: str, old: Described, new: Described) -> tuple[str, list[str]] | None:
+    """Return the path of a nested schema's field that is gone, and the new ones there that it may be now."""
+    one, other = (old.get("items", {}), new.get("items", {})) if _many(old) and _many(new) else (old, new)
+    if "properties" not in one or "properties" not in other:
+        return None
+    dot = "[]." if _many(new) else "."
+    gone = ((key, _heirs(key, one, other)) for key in sorted(one["properties"].keys() - other["properties"].keys()))
+    return next(((f"{path}{dot}{key}", heirs) for key, heirs in gone if heirs), None)
 
 
 def _values(key: str, old: Described, new: Described, before: Described) -> _Found:
@@ -114,6 +127,8 @@ def _values(key: str, old: Described, new: Described, before: Described) -> _Fou
     if read.kind == "fails":
         what = f"{change}: {found.words(UNREADABLE)}"
         yield Level.BREAKS, what, samples.example(before, **{key: read.example})
+    elif read.kind == "unknown" and (renamed := _renamed(path, one, other)):
+        yield Level.BREAKS, _lost(*renamed), samples.example(before, **{key: samples.first(old)})
     elif read.kind == "unknown":
         yield Level.UNSURE, f"{change}: whether stored values can be read isn't visible in the schemas", None
     else:
