@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import Schema, fields
 from starlette.testclient import TestClient
 
 import zerog
@@ -43,6 +44,57 @@ def test_a_uuid_may_be_repeated(app: zerog.App, api: TestClient) -> None:
     other = api.post("/jobs", json={**given, "params": {"path": "b"}})
     assert (other.status_code, other.json()["title"]) == (409, "Job exists")
     assert [job["uuid"] for job in app.jobs()] == [UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("job_type", "options", "shown"),
+    [("idle", {"unique": ["invoice", "42"]}, "invoice, 42"), ("once", {}, "path=a")],
+    ids=["of the request", "of the class"],
+)
+def test_a_unique_key_names_one_job(
+    app: zerog.App, api: TestClient, job_type: str, options: dict[str, Any], shown: str
+) -> None:
+    """Not to a client that may not read it."""
+
+    class Once(Count):
+        JOB_TYPE = "once"
+        UNIQUE = ("path",)
+
+    app.register(Once)
+    body = {"type": job_type, "params": {"path": "a"} if job_type == "once" else {}, **options}
+    first, again = api.post("/jobs", json=body), api.post("/jobs", json=body)
+    assert (first.status_code, again.status_code) == (201, 200), again.text
+    assert again.json() == first.json()
+    assert api.get(first.json()["links"]["progress"]).json()["uniqueKey"] == shown
+    stranger = client(app, authorize=lambda _request, action, _job: action == "submit")
+    assert stranger.post("/jobs", json=body).status_code == 404
+    for wrong in ([], [""], [7], "invoice"):
+        assert api.post("/jobs", json={**body, "unique": wrong}).status_code == 422
+
+
+def test_parameters_may_be_of_another_version(app: zerog.App, api: TestClient) -> None:
+    class Later(zerog.BaseJob):
+        JOB_TYPE = "later"
+        SCHEMA_VERSION = "2.0"
+        Params = Schema.from_dict({"file": fields.String(required=True)})
+
+        @zerog.migration("1.0", "2.0")
+        @staticmethod
+        def to_file(document: dict[str, Any]) -> dict[str, Any]:
+            document["file"] = document.pop("path")
+            return document
+
+        def run(self) -> Any:
+            raise NotImplementedError
+
+    app.register(Later)
+    body = {"type": "later", "params": {"path": "a"}}
+    assert api.post("/jobs", json=body).status_code == 422
+    old = api.post("/jobs", json={**body, "schema_version": 1})
+    assert old.status_code == 201, old.text
+    assert api.get(old.json()["links"]["document"]).json()["document"]["file"] == "a"
+    new = api.post("/jobs", json={**body, "schema_version": 3})
+    assert (new.status_code, new.json()["title"]) == (409, "Schema too new")
 
 
 def test_an_unknown_type_names_the_known_ones(app: zerog.App, api: TestClient) -> None:

@@ -13,7 +13,7 @@ UNMODIFIED = ("Nothing has changed.", None)
 
 STORED = {
     201: ("The job is stored.", answers.Submitted),
-    200: ("A job of this uuid, type and parameters was stored before.", answers.Submitted),
+    200: ("The job of this uuid or unique key is there already.", answers.Submitted),
 }
 
 MISSING, CONFLICT = (404,), (404, 409)

@@ -151,6 +151,14 @@ class Submission(Body):
     max_errors = Whole(validate=validate.Range(1, 1_000_000))
     timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
     soft_timeout = Number(validate=validate.Range(0, LONGEST_WAIT, min_inclusive=False))
+    unique = fields.List(
+        Text(200),
+        validate=validate.Length(1, 10),
+        metadata={"description": "A key in place of its class's: 200 with the job that has it."},
+    )
+    schema_version = Number(
+        validate=validate.Range(0, 10**6), metadata={"description": "The earlier version that params are made for."}
+    )
     notify = fields.List(
         Text(LONGEST_URL), validate=validate.Length(max=10), metadata={"description": "URLs to notify of its ends."}
     )
