@@ -11,6 +11,8 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
+from tests.preloaded import Preloaded
+from tests.servers import at_exit
 from zerog.engine.transitions import Settlement, WorkerIdentity, waiting
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key, new_document
@@ -44,6 +46,8 @@ app.register(WordCount, Refuse)
 '''
 
 ALICE = WorkerIdentity("alice", 3600.0)
+
+_python: list[Preloaded] = []
 
 
 def make_folder(folder: Path) -> Path:
@@ -127,19 +131,14 @@ class Shop:
 
 
 def zerog_command(
-    *arguments: str, folder: Path | None = None, text: str | None = None, **environment: str
+    *arguments: str, folder: Path | None = None, text: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The command in a separate process, as a user runs it."""
-    return subprocess.run(
-        [sys.executable, "-m", "zerog", *arguments],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=folder,
-        env={**without_app(), **environment},
-    )
+    if not _python:
+        _python.append(Preloaded())
+        at_exit(_python[0].close)
+    environment = {**without_app(), **environment}
+    return _python[0].run("-m", "zerog", *arguments, folder=folder or Path.cwd(), text=text, environment=environment)
 
 
 def without_app() -> dict[str, str]:

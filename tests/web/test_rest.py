@@ -17,16 +17,6 @@ from zerog.fleet.heartbeat import WorkerRecords
 from zerog.testing import run_inline
 
 
-@pytest.fixture
-def app() -> zerog.App:
-    return make_app()
-
-
-@pytest.fixture
-def api(app: zerog.App) -> TestClient:
-    return client(app)
-
-
 def test_submit_stores_a_job_and_links_to_it(app: zerog.App, api: TestClient) -> None:
     given = {"type": "count", "params": {"path": "a"}, "priority": 3, "headers": {"x": "y"}, "delay": 60}
     answer = api.post("/jobs", json=given)

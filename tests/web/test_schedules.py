@@ -8,22 +8,12 @@ import pytest
 from starlette.testclient import TestClient
 
 import zerog
-from tests.web.builders import SECRET, UNKNOWN, client, ended, make_app, waiting
+from tests.web.builders import SECRET, UNKNOWN, client, ended, waiting
 from zerog.schemas.describe import described
 from zerog.schemas.stored import StoredSchemas
 from zerog.web import stored
 
 NIGHTLY = {"type": "count", "params": {"path": "a", "password": SECRET}, "cron": "0 3 * * *", "timezone": "Europe/Oslo"}
-
-
-@pytest.fixture
-def app() -> zerog.App:
-    return make_app()
-
-
-@pytest.fixture
-def api(app: zerog.App) -> TestClient:
-    return client(app)
 
 
 def test_a_schedule_is_added_shown_and_changed(app: zerog.App, api: TestClient) -> None:
