@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sse_starlette.sse import SendTimeoutError
 
 import zerog
 from tests.web.builders import HERE, UNKNOWN, Count, client, ended, make_app, waiting
@@ -200,6 +201,30 @@ def test_streams_are_bounded(app: zerog.App) -> None:
             await fourth.events(1)
 
     run(follow)
+
+
+def test_a_client_that_does_not_read_is_cut_off(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error makes the server close the connection; another client has its place."""
+    monkeypatch.setattr(streams, "SLOWEST", 0.05)
+
+    async def attack() -> None:
+        served, path = asgi(app, most_streams=1), f"/jobs/{waiting(app)}/stream"
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "client": HERE}
+        asked = iter([{"type": "http.request", "body": b""}])
+
+        async def receive() -> Any:
+            return next(asked, None) or await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        with pytest.raises(SendTimeoutError):
+            await asyncio.wait_for(served({**scope, "headers": [(b"host", b"localhost")]}, receive, send), 30)
+        async with listening(served, path) as other:
+            assert (await other.events(1))[0][0] == "progress"
+
+    run(attack)
 
 
 def test_a_removed_job_ends_its_stream(app: zerog.App) -> None:
