@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.processes import until
+from tests.processes import stretched, until
 
 WITHIN = 30.0
 """Seconds within which a server must answer."""
@@ -70,7 +70,7 @@ class Server(ABC):
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(stretched(10))
 
     def _came_up(self) -> bool:
         with (self.folder / "server.log").open("ab") as log:

@@ -15,6 +15,7 @@ from marshmallow import Schema, fields
 
 import zerog
 from tests.jobs.builders import PlainStore
+from tests.processes import stretched
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.engine.set_aside import LONGEST
 from zerog.engine.transitions import Settlement, WorkerIdentity
@@ -194,7 +195,7 @@ def test_two_workers_claim_one_job_at_the_same_moment(app: Any) -> None:
         barrier, won = threading.Barrier(4), []
 
         def race(barrier: threading.Barrier = barrier, won: list[Any] = won) -> None:
-            barrier.wait(10)
+            barrier.wait(stretched(10))
             won.extend(claim(app))
 
         threads = [threading.Thread(target=race) for _ in range(4)]

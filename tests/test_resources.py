@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.processes import output
+from tests.processes import output, stretched
 from tests.worker.builders import Running
 from zerog.exceptions import ConfigurationError
 from zerog.jobs.base import BaseJob
@@ -64,14 +64,14 @@ def test_threads_that_come_at_once_share_one(app: zerog.App) -> None:
     found: list[object] = []
 
     def use() -> None:
-        barrier.wait(10)
+        barrier.wait(stretched(10))
         found.append(app.resources.db)
 
     threads = [threading.Thread(target=use) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(stretched(10))
     assert len(opened) == 1
     assert len(set(map(id, found))) == 1 and len(found) == 8
 

@@ -13,6 +13,7 @@ import pytest
 
 import zerog
 from tests.acceptance.harness import ROOT, Workers
+from tests.processes import stretched
 
 APP = """
 import logging
@@ -89,8 +90,8 @@ def test_a_worker_whose_log_is_not_read_continues_and_ends(kind: str, w: Workers
         uuid = w.app.submit("fails").uuid
         assert w.app.wait(uuid, 30).lost == 0
         worker.terminate()
-        assert worker.wait(15) == 0
-        reader.join(10)
+        assert worker.wait(stretched(15)) == 0
+        reader.join(stretched(10))
         os.close(reading)
         assert b"bytes of output were lost" in b"".join(recorded)
 

@@ -148,7 +148,7 @@ def test_a_stopped_worker_that_returns_changes_nothing(tmp_path: Path) -> None:
         os.kill(late.pid, signal.SIGCONT)
         w.until(lambda: "must not write" in w.log.read_text() or "could not renew" in w.log.read_text(), 10)
         late.terminate()
-        assert late.wait(10) == 0
+        assert late.wait(stretched(10)) == 0
         assert document(w, uuid) == finished
 
 

@@ -21,6 +21,7 @@ from tests.processes import stretched
 from zerog.cli.root import cli
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
+from zerog.webhooks import new_secret
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -112,6 +113,9 @@ def test_every_example_works(shop: Shop, example: str) -> None:
     if line.startswith("zerog schedules"):
         nightly = shop.app.schedule_definition("0 3 * * *", "word_count", {"path": "war-and-peace.txt"})
         shop.app.schedules.add("nightly", nightly)
+    if "--notify" in line:
+        with (shop.folder / "myapp.py").open("a") as source:
+            source.write(f"\napp.webhooks({dict.fromkeys(['hooks.example.com'], new_secret())})\n")
     if "--wait" in line or "--follow" in line:
         with worker(shop):
             check(shop, line)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.engines import KINDS, long_test
+from tests.processes import stretched
 from zerog.engine.engine import Engine
 from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
 from zerog.maintenance.reconcile import Reconciler
@@ -128,7 +129,7 @@ class Paused:
     def __enter__(self) -> Paused:
         failpoints.watch(self._reached)
         self._thread.start()
-        assert self._there.wait(10), f"{self._point} was not reached"
+        assert self._there.wait(stretched(10)), f"{self._point} was not reached"
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -137,7 +138,7 @@ class Paused:
     def let_go(self) -> bool:
         """Let it settle; return what the engine answered."""
         self._go.set()
-        self._thread.join(10)
+        self._thread.join(stretched(10))
         assert not self._thread.is_alive()
         failpoints.disarm()
         [answer] = self._answer

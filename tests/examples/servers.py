@@ -92,7 +92,7 @@ class Processes:
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(10)
+            process.wait(stretched(10))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 from starlette.testclient import TestClient
 
 import zerog
+from tests.processes import stretched
 from zerog.testing import run_inline
 from zerog.web import asgi
 
@@ -82,5 +83,5 @@ def waiting(app: zerog.App, **options: Any) -> str:
 
 def client(app: zerog.App | str, where: tuple[str, int] = HERE, **options: Any) -> TestClient:
     """A client on this machine; what streams to it ends soon."""
-    options = {"longest_stream": 0.05, **options}
+    options = {"longest_stream": stretched(0.05), **options}
     return TestClient(asgi(app, **options), base_url="http://localhost", client=where, follow_redirects=False)

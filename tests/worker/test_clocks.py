@@ -14,7 +14,7 @@ import pytest
 
 import zerog
 from tests.marks import wide
-from tests.processes import until
+from tests.processes import stretched, until
 from zerog.jobs.document import document_of
 from zerog.support.clock import Clock
 
@@ -89,7 +89,7 @@ def test_a_wrong_clock_takes_no_job_from_another_worker(offset: float, tmp_path:
     right, wrong = app_at(tmp_path, 0.0), app_at(tmp_path, offset)
     uuid = right.submit("long").uuid
     with running(right, lease=2.0) as owner:
-        assert Long.began.wait(10)
+        assert Long.began.wait(stretched(10))
         with running(wrong, lease=2.0) as other:
             start = beats(right, owner), beats(right, other)
             until(lambda: beats(right, owner) > start[0] + 6 and beats(right, other) > start[1] + 6)
@@ -104,7 +104,7 @@ def test_a_clock_that_is_set_while_a_job_runs_costs_nothing(jump: float, tmp_pat
     app = app_at(tmp_path, 0.0)
     uuid = app.submit("long").uuid
     with running(app, lease=2.0) as worker:
-        assert Long.began.wait(10)
+        assert Long.began.wait(stretched(10))
         app.clock.offset = jump  # type: ignore[attr-defined]
         start = beats(app, worker)
         until(lambda: beats(app, worker) > start + 6)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.processes import until
+from tests.processes import stretched, until
 from tests.worker.builders import Running
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.exceptions import DatastoreUnavailable
@@ -152,7 +152,7 @@ class Looking:
 
     def __exit__(self, *_exception: object) -> None:
         self.control.stop()
-        self.control._thread.join(10)
+        self.control._thread.join(stretched(10))
         assert not self.control._thread.is_alive()
 
 

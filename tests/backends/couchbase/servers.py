@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tests.processes import stretched
 from tests.servers import PATIENCE, at_exit, bound
 
 PASSWORD_VARIABLE = "ZEROG_COUCHBASE_PASSWORD"
@@ -75,7 +76,7 @@ class RunningStandIn:
         """End it; its documents are lost."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(stretched(10))
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.backends.postgres.servers import recycled, shared
 from tests.marks import wide
-from tests.processes import until
+from tests.processes import stretched, until
 from zerog.backends.postgres.datastore import PostgresDatastore
 from zerog.backends.postgres.engine import PostgresEngine
 from zerog.backends.postgres.queue import PostgresQueue
@@ -126,7 +126,7 @@ def test_a_statement_that_is_cut_off(how: str) -> None:
         ended = f"SELECT pg_{how}_backend(pid) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
         table = f"{datastore.server.schema}.zerog_documents"
         until(lambda: connection.execute(ended.encode(), (table,)).fetchall(), 10, "the write waits for the lock")
-        thread.join(10)
+        thread.join(stretched(10))
     [error] = errors
     assert isinstance(error, AmbiguousWrite if how == "terminate" else DatastoreUnavailable)
     assert datastore.read("key") == {"n": 0}

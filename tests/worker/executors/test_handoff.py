@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.processes import until
+from tests.processes import stretched, until
 from zerog.engine.transitions import Claim
 from zerog.worker.executors.handoff import ClaimQueue
 
@@ -39,7 +39,7 @@ class Threads:
     def end(self) -> None:
         self.backlog.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(stretched(10))
             assert not thread.is_alive()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import zerog
-from tests.processes import until
+from tests.processes import stretched, until
 from zerog import backoff
 from zerog.backends.memory.datastore import MemoryDatastore
 from zerog.backends.memory.queue import MemoryQueue
@@ -109,11 +109,11 @@ def test_running_jobs_of_a_worker_that_reached_its_limit_have_their_own_time(app
     ended: list[Any] = []
     thread = threading.Thread(target=lambda: ended.append(worker.run()))
     thread.start()
-    assert Patient.began.wait(10)
+    assert Patient.began.wait(stretched(10))
     thread.join(1.2)  # more than twice the pace at which the worker checks itself
     assert thread.is_alive()
     Patient.may_end.set()
-    thread.join(10)
+    thread.join(stretched(10))
     assert (ended[0].succeeded, ended[0].released, Patient.was_notified) == (1, 0, False)
 
 
@@ -179,9 +179,9 @@ def test_a_renewal_longer_than_the_lease_ends_the_runs_before_a_takeover() -> No
     worker = zerog.Worker(app, lease=1.5)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    assert Writing.began.wait(10)
+    assert Writing.began.wait(stretched(10))
     store.let_through.clear()
-    assert store.waiting.wait(10)
+    assert store.waiting.wait(stretched(10))
     hung = time.monotonic()
     until(lambda: Writing.stopped, 10)
     assert Writing.stopped[0] - hung < 1.5
@@ -235,7 +235,7 @@ def test_a_worker_that_is_stopped_before_it_runs_ends_at_once(app: zerog.App) ->
     ended: list[int] = []
     thread = threading.Thread(target=lambda: ended.append(worker.run().ran), daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(stretched(10))
     assert len(ended) == 1
     uuid = app.submit("quick").uuid
     worker.run(burst=True)
