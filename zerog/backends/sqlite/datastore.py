@@ -247,9 +247,7 @@ class SqliteDatastore(TermDatastore):
         seq = None if run is None else run.seq
         if any(needs_whole(operation, row[LISTS].split()) for operation in operations):
             return self._change_whole(sqlite, key, operations, seq)
-        changed: Document = {}
-        columns: dict[str, None] = {}  # to be written, in the order of the operations
-        cold: Document = {}
+        changed, cold, hot_ones = Document(), Document(), list[Operation]()
         known: dict[str, None] = {}  # fields whose present value is the one in cold, or that are removed
         for operation in operations:
             field = operation.field
@@ -260,8 +258,7 @@ class SqliteDatastore(TermDatastore):
                 field = dropped_field(field)
                 operation = Add(field, fallen)
             if field in IS_HOT:
-                columns[field] = None
-                apply(hot, [operation], changed)
+                hot_ones.append(operation)
                 continue
             for each in (field, dropped_field(field)) if type(operation) is Append else (field,):
                 if each not in known:
@@ -269,6 +266,8 @@ class SqliteDatastore(TermDatastore):
                     if type(operation) is not Set and type(operation) is not Remove:
                         cold.update(self._stored(sqlite, row, each))
             apply(cold, [operation], changed)
+        apply(hot, hot_ones, changed)
+        columns = dict.fromkeys(operation.field for operation in hot_ones)
         if seq is not None:
             columns["seq"], hot["seq"] = None, seq
         token, written = row[CAS] + 1, {name: to_column(hot, name) for name in columns}
