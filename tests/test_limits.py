@@ -16,6 +16,7 @@ from zerog.cli.root import cli
 from zerog.engine.transitions import Settlement, WorkerIdentity
 from zerog.exceptions import InvalidJobClass
 from zerog.maintenance.reindex import reindex
+from zerog.support import failpoints
 from zerog.testing.clock import ManualClock
 from zerog.worker.worker import Worker
 
@@ -96,7 +97,7 @@ def test_a_parked_job_shows_its_limit_and_place(app: zerog.App) -> None:
     assert [row["uuid"] for row in app.jobs(attrs={"customer": "ada"}, status="queued")] == [j.uuid for j in others]
     settlement = Settlement(claim, "finish", 1, 200)
     app.engine.settle([settlement])
-    app.engine.settle_slots(settlement)
+    app.engine.settle_slots([settlement])
     assert app.progress(others[0].uuid)["parked"] is None
     assert app.info(others[1].uuid)["place"] == 1
 
@@ -109,7 +110,7 @@ def test_attributes_that_are_filled_anew_leave_a_job_parked(app: zerog.App) -> N
     reindex(app.datastore, lambda head: {"customer": "eve"}, lambda number: None)
     settlement = Settlement(claim, "finish", 1, 200)
     app.engine.settle([settlement])
-    app.engine.settle_slots(settlement)
+    app.engine.settle_slots([settlement])
     assert len(app.engine.claim(3, ALICE, app.registry.load_head)) == 1
 
 
@@ -151,13 +152,35 @@ def test_without_limits_no_document_is_read_or_written(monkeypatch: Any) -> None
     read, write = app.datastore.read_with_cas, app.datastore.set_with_cas
     monkeypatch.setattr(app.datastore, "read_with_cas", lambda key, head=False: keys.append(key) or read(key, head))
     monkeypatch.setattr(app.datastore, "set_with_cas", lambda key, *rest: keys.append(key) or write(key, *rest))
-    Worker(app, concurrency=1).run(burst=True)
+    for verb in ("load_limited", "_take_of", "_pump"):
+        monkeypatch.setattr(app.engine, verb, lambda *_: pytest.fail("there is no limit"))
+    stats = Worker(app, concurrency=1).run(burst=True)
+    assert stats.succeeded == 1
     assert not [key for key in keys if "limit" in key]
 
 
 class Mail(zerog.BaseJob):
     JOB_TYPE = "mail"
     RATE = "60/minute"
+
+    def run(self) -> None: ...
+
+
+def test_short_jobs_share_the_writes_of_their_limit(app: zerog.App) -> None:
+    """A worker takes and gives back many slots in one write."""
+    app.register(Many)
+    app.submit_many(Many, [{}] * 200)
+    writes: list[str] = []
+    failpoints.watch(writes.append)
+    stats = Worker(app, concurrency=2).run(burst=True)
+    failpoints.disarm()
+    assert stats.succeeded == 200
+    assert writes.count("limit.taken") + writes.count("limit.changed") < 200
+
+
+class Many(zerog.BaseJob):
+    JOB_TYPE = "many"
+    MAX_RUNNING = 500
 
     def run(self) -> None: ...
 

@@ -79,7 +79,7 @@ class App(ScheduleVerbs, OperatorVerbs, WebHooks, JobReader):
             first, queue = urls_from_environment()
         self.engine = open_engine(first, queue, clock)
         self.registry = JobRegistry()
-        self.engine.limits_of = self.registry.limits_of
+        self.engine.limits_of, self.engine.knows_limits = self.registry.limits_of, self.registry.knows_limits
         self.build_id: str | None = None
         """The build of the code that runs here; kept with every error of its jobs."""
         self.resources = Resources()

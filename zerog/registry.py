@@ -120,6 +120,10 @@ class JobRegistry:
         found = self._limited.get(job_type) if type(job_type) is str else None
         return NO_LIMITS if found is None else limits_of(found, head)
 
+    def knows_limits(self) -> bool:
+        """Return True if a registered class has limits."""
+        return bool(self._limited)
+
     def client_classes(self) -> list[type[BaseJob]]:
         """Return the registered classes whose jobs clients submit, by type: all but followers."""
         return [found for _, found in sorted(self._classes.items()) if not issubclass(found, Follower)]

@@ -196,7 +196,7 @@ class Lives:
         for _ in range(5):
             [answer] = self.engine.settle([settlement])
             if not isinstance(answer, Exception):
-                self.engine.settle_slots(settlement)
+                self.engine.settle_slots([settlement])
                 return
         raise answer
 

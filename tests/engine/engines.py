@@ -125,6 +125,9 @@ MERGED = (
     "settle.mark",
     "settle.marked",
     "reconcile.mark",
+    "limit.put",
+    "limit.mark",
+    "limit.marked",
     *(PUT_BACK - {"aside.list", "aside.listed"}),
 )
 

@@ -134,7 +134,7 @@ def woken(place: Place) -> tuple[str, Recorded]:
     assert claim.uuid == first
     settlement = Settlement(claim, "finish", 1, 200)
     assert place.engine.settle([settlement]) == [True]
-    place.engine.settle_slots(settlement)
+    place.engine.settle_slots([settlement])
     return parked, lambda document: (document["status"], document["queueState"]) == ("queued", "queued")
 
 

@@ -92,6 +92,10 @@ class Within(NamedTuple):
     datastore: Datastore
 
 
+Chosen = tuple[Document, float]
+"""The head of a parked job for which a slot is kept, and the seconds until it may start."""
+
+
 class EngineBase:
     """A datastore, a family of queues and a clock, with counters of what happened between them.
 
@@ -115,6 +119,8 @@ class EngineBase:
         self.live_limits = LiveLimits(self.datastore, clock)
         self.limits_of: Callable[[Document], Limits] = lambda head: NO_LIMITS
         """Returns the limits of a job, by its head."""
+        self.knows_limits: Callable[[], bool] = lambda: False
+        """Returns True if some job has limits by its class."""
 
     def read(self, uuid: str) -> tuple[Document, int]:
         """Return a job's head and token. Raises InvalidUuid, JobNotFound, CorruptDocument."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zerog.engine import joblog
 from zerog.engine.decision import Drop, Later, Stop, decide
 from zerog.engine.engine import UNTAKEABLE, Engine, Loader, Unsuitable
-from zerog.engine.transitions import Claim, WorkerIdentity
+from zerog.engine.transitions import Claim, WorkerIdentity, given_back
 from zerog.exceptions import CorruptDocument
 from zerog.records.job import Document, check_head, make_key
 
@@ -93,8 +93,12 @@ class DeferredClaims(Engine):
         return Unclaimed(queue=aside) if aside else Unclaimed(self.patience(head))
 
     def load_claim(self, claim: Claim, loader: Loader) -> bool:
+        return self._load(claim, loader) and self.may_begin(claim)
+
+    def _load(self, claim: Claim, loader: Loader) -> bool:
+        """Read a claim's head and call ``loader``, if that is to be done; False if the job can't be loaded here."""
         if claim.raw_head is None:
-            return self.may_begin(claim)
+            return True
         try:
             if not claim.head:  # otherwise the claim was made of a head that had passed this check
                 head = self.read_raw_head(claim)
@@ -113,12 +117,21 @@ class DeferredClaims(Engine):
             return False
         finally:
             claim.raw_head = None
-        return self.may_begin(claim)
+        return True
 
     def load_claims(self, claims: Sequence[Claim], loader: Loader) -> list[Claim]:
-        """Return the claims that ``loader`` accepts; release the rest."""
-        opened = [claim for claim in claims if self.load_claim(claim, loader)]
-        if len(opened) < len(claims):
-            names = {claim.nonce for claim in opened}
+        """Return the claims that ``loader`` accepts and whose runs may begin; release the rest."""
+        loaded = [claim for claim in claims if self._load(claim, loader)]
+        if len(loaded) < len(claims):
+            names = {claim.nonce for claim in loaded}
             self.settle_given_back([claim for claim in claims if claim.nonce not in names])
-        return opened
+        return self.open_all(loaded)
+
+    def load_limited(self, claims: Sequence[Claim], loader: Loader) -> None:
+        loaded = []
+        for claim in claims:
+            if self._load(claim, loader):
+                loaded.append(claim)
+            else:
+                claim.is_bound, claim.is_confirmed, claim.ending = True, True, given_back(claim)
+        super().load_limited(loaded, loader)

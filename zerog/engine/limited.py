@@ -4,10 +4,12 @@ One mechanism serves every engine. A job is claimed first, then its run takes a 
 the run begins. So a slot's holder is a run whose claim is stored already, and it holds nothing any more as soon as the
 job's document names another run or none: that is the whole rule by which slots return, whatever dies.
 
+* What one call has claimed takes its slots together, and what it has settled gives them back together: one write for
+  each limit, however many jobs.
 * A claimed job that gets no slot is *parked*: it waits without an entry on its queue. Its lane (priority and key) is
   listed in the limit before that is written.
-* A program that gives a slot back keeps it for the next parked job, in the same write, and then wakes that: the lane of
-  the highest priority whose turn it is, the oldest job there. While anything is parked, only woken jobs get slots.
+* A program that gives slots back keeps them for the next parked jobs, in the same write, and then wakes those: of the
+  lane of the highest priority whose turn it is, the oldest job. While anything is parked, only woken jobs get slots.
 * Limits are taken in one order: key, type, queue, rates. A job that is parked at one keeps its slots of those before,
   so that a lane holds no more jobs of a key than may run, and waking one moves no others.
 * Each sweep reads the parked jobs, drops holders whose runs are over and what is kept for woken jobs that nothing has
@@ -20,36 +22,18 @@ Where a datastore can't find jobs by their attributes, nothing is parked: a job 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf
+from typing import NamedTuple
 
 from zerog.contracts.find import OLDEST, FindQuery
 from zerog.engine import transitions
-from zerog.engine.base import LEAVE_ALONE, EngineBase
-from zerog.engine.transitions import Claim, Settlement, is_claimed
-from zerog.exceptions import AmbiguousWrite
+from zerog.engine.transitions import Claim, Settlement
+from zerog.engine.waking import Change, WakeVerbs
 from zerog.records.fields import PARKED
-from zerog.records.job import QUEUED, RUNNING, WAITING, Document, check_head, make_key
-from zerog.records.limits import (
-    LANE_ATTR,
-    WAKING,
-    Lane,
-    Limit,
-    Limits,
-    Parked,
-    Slots,
-    is_of,
-    lane_of,
-    parked_in,
-    parking,
-    place_of,
-    rank,
-    unlisted,
-    uuids_in,
-)
+from zerog.records.job import QUEUED, Document
+from zerog.records.limits import LANE_ATTR, Lane, Limit, Limits, Slots, is_of, lane_of, parked_in, parking, rank
 from zerog.records.operations import apply
-from zerog.support.clock import seconds_between
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
@@ -57,19 +41,20 @@ log = logging.getLogger("zerog")
 MOST_PLACES = 1_000
 """Parked jobs of a lane that are counted."""
 
-Change = Callable[[Slots], object]
-
 LATER = 1.0
 """Seconds for which a job without a slot is put back where it can't be parked."""
 
 
-class SlotVerbs(EngineBase):
-    """What the verbs do with the slots of limits."""
+class _Ask(NamedTuple):
+    """A claim that asks for slots."""
 
-    @property
-    def parks(self) -> bool:
-        """True if jobs without a slot are parked; False if they are put back for a while."""
-        return self.datastore.can_find and self.datastore.can_find_terms
+    claim: Claim
+    limits: tuple[Limit, ...]
+    lane: Lane
+
+
+class SlotVerbs(WakeVerbs):
+    """What the verbs do with the slots of limits."""
 
     def place_of(self, head: Document) -> int | None:
         """Return the place of a parked job in its lane, 1 to MOST_PLACES; None for others. Raises DatastoreError."""
@@ -94,50 +79,82 @@ class SlotVerbs(EngineBase):
             each.append(Limit(("queue", name, "rate"), rate=own.rate))
         return limits._replace(each=tuple(each))
 
-    def take_slots(self, claim: Claim) -> None:
-        """Take a slot of each limit for a claimed job; ``claim.ending`` if it is to be parked or put back.
+    def has_rate(self, claim: Claim) -> bool:
+        """Return True if a claimed job waits for a start of a rate."""
+        return any(limit.rate is not None for limit in self._limits(claim.head).each)
 
-        Raises the errors of the datastore; ``free_slots`` gives back what was taken until then.
+    def take_slots(self, claims: Sequence[Claim]) -> None:
+        """Take a slot of each limit for claimed jobs, those of one limit in one write.
+
+        ``claim.ending`` of one that is to be parked or put back, or whose slots can't be written: those that it has
+        taken by then return when that is settled.
         """
-        limits = self._limits(claim.head)
-        if not limits.each and "parked" not in claim.head:
-            return
-        lane = claim.head["priority"], lane_of(limits.lane or None)
-        self._leave(claim, [limit.key for limit in limits.each])
-        for number, limit in enumerate(limits.each):
-            parked_in_lane = self._take_slot(limit, claim, lane)
-            if parked_in_lane is None:
-                continue
-            if not self.parks:
-                claim.ending = Settlement(claim, "release", claim.seq + 1, delay=LATER)
-                return
-            now = self._now()
-            noted = parking(claim.head, limit, parked_in_lane, now)
-            claim.ending = Settlement(claim, "park", claim.seq + 1, operations=noted)
-            for earlier in limits.each[:number]:
-                self._change_slots(earlier.key, partial(Slots.keep, uuid=claim.uuid, nonce=claim.nonce, now=now), set())
-            self._leave_later(claim, [limit.key for limit in limits.each[number + 1 :]])
-            return
+        asked: dict[Limit, list[_Ask]] = {}
+        for claim in claims:
+            claim.is_confirmed = True
+            limits = self._limits(claim.head)
+            if limits.each or "parked" in claim.head:
+                ask = _Ask(claim, limits.each, (claim.head["priority"], lane_of(limits.lane or None)))
+                self._or_give_back([ask], partial(self._leave, claim, [limit.key for limit in limits.each]))
+                for limit in limits.each:
+                    asked.setdefault(limit, []).append(ask)
+        for limit in sorted(asked, key=lambda limit: rank(limit.parts)):
+            asks = [ask for ask in asked[limit] if ask.claim.ending is None]
+            if asks:
+                self._or_give_back(asks, partial(self._take_of, limit, asks))
 
-    def _take_slot(self, limit: Limit, claim: Claim, lane: Lane) -> Lane | None:
-        """Take a slot; otherwise return the lane in which the job is to be parked, which is listed then."""
+    def _or_give_back(self, asks: Sequence[_Ask], take: Callable[[], object]) -> None:
+        """Take slots; if they can't be written, let the claims be given back."""
+        try:
+            take()
+        except Exception as error:  # a driver's, too: the claims must be given back
+            for claim in (ask.claim for ask in asks if ask.claim.ending is None):
+                log.warning("job %s is given back: its slots can't be written: %s", claim.uuid, error)
+                claim.ending = transitions.given_back(claim)
+
+    def _take_of(self, limit: Limit, asks: Sequence[_Ask]) -> None:
+        """Take slots of one limit; the jobs that get none are to be parked in their lanes, which are listed then."""
         attempts = self._attempts(limit.key)
         while True:
             record, token = self.datastore.read_with_cas(limit.key)
-            slots = Slots(record)
+            slots, now = Slots(record), self._now()
             is_other = (slots.most, slots.rate) != (limit.most, limit.rate)
             if not self.parks:
                 self._drop_ended(limit.parts, slots)
-            has_slot = slots.take(claim.uuid, claim.nonce, limit, self._now())
-            listed = None if has_slot else slots.list_lane(lane) if self.parks else lane
+            without: list[tuple[_Ask, Lane]] = []
+            for ask in asks:
+                if not slots.take(ask.claim.uuid, ask.claim.nonce, limit, now):
+                    without.append((ask, slots.list_lane(ask.lane) if self.parks else ask.lane))
             with attempts:
                 failpoint("limit.take")
                 self._write_slots(limit.key, slots, token)
                 failpoint("limit.taken")
                 break
-        if has_slot and slots.lanes and (is_other or limit.rate is not None):
+        if len(without) < len(asks) and slots.lanes and (is_other or limit.rate is not None):
             self._pump(limit.key)
-        return listed
+        if without:
+            self._park(limit, without)
+
+    def _park(self, limit: Limit, without: Sequence[tuple[_Ask, Lane]]) -> None:
+        """Let jobs be parked that got no slot; their slots of limits before are kept for them."""
+        now, kept = self._now(), dict[str, list[Claim]]()
+        for (claim, limits, _), lane in without:
+            if not self.parks:
+                claim.ending = Settlement(claim, "release", claim.seq + 1, delay=LATER)
+                continue
+            noted = parking(claim.head, limit, lane, now)
+            claim.ending = Settlement(claim, "park", claim.seq + 1, operations=noted)
+            number = limits.index(limit)
+            for earlier in limits[:number]:
+                kept.setdefault(earlier.key, []).append(claim)
+            self._leave_later(claim, [later.key for later in limits[number + 1 :]])
+        for key, claims in kept.items():
+
+            def keep(slots: Slots, claims: Sequence[Claim] = claims) -> None:
+                for claim in claims:
+                    slots.keep(claim.uuid, claim.nonce, now)
+
+            self._pump(key, keep)
 
     def _leave(self, claim: Claim, keys: list[str]) -> None:
         """Let all jobs go that are parked at a limit which this one was parked at, if it isn't a limit any more."""
@@ -156,182 +173,28 @@ class SlotVerbs(EngineBase):
         if parked is not None and parked.key in keys:
             self._pump(parked.key, lambda slots: slots.kept.pop(claim.uuid, None))
 
-    def settle_slots(self, settlement: Settlement) -> None:
-        """Give back the slots of a run whose settlement was answered, or list the lane of its parked job again.
+    def settle_slots(self, settlements: Sequence[Settlement]) -> None:
+        """Give back the slots of runs whose settlements were answered, and list the lanes of parked jobs again.
 
-        Raises nothing: what fails is repaired by the next sweep.
+        One write for each limit. Raises nothing: what fails is repaired by the next sweep.
         """
-        if settlement.kind != "park":
-            self.free_slots(settlement.claim.head, settlement.claim.nonce)
-            return
-        parked = parked_in(apply({}, settlement.operations))
-        if parked is not None:
-            self._try_to_pump(parked.key, lambda slots: slots.list_lane(parked.lane))
+        changes: dict[str, list[Change]] = {}
+        for settlement in settlements:
+            claim = settlement.claim
+            if settlement.kind != "park":
+                for limit in self._limits(claim.head).each:
+                    changes.setdefault(limit.key, []).append(partial(Slots.give, nonce=claim.nonce))
+            elif (parked := parked_in(apply({}, settlement.operations))) is not None:
+                changes.setdefault(parked.key, []).append(partial(Slots.list_lane, lane=parked.lane))
+        for key, each in changes.items():
+            self._try_to_pump(key, partial(_do_all, each))
 
     def free_slots(self, head: Document, nonce: str | None) -> None:
         """Give back the slots of a run that is over, and let parked jobs have them. Raises nothing, as above."""
         for limit in self._limits(head).each:
             self._try_to_pump(limit.key, lambda slots: slots.give(nonce))
 
-    def _try_to_pump(self, key: str, change: Change) -> None:
-        try:
-            self._pump(key, change)
-        except Exception as error:  # a driver's, too: the worker continues
-            log.warning("%s is left to the next sweep: %s", key, error)
 
-    def wake_parked(self, parked: Iterable[Parked]) -> None:
-        """Repair one limit at which all of these are parked, and wake as many jobs as there are free slots."""
-        known = list(parked)
-
-        def repair(slots: Slots) -> None:
-            self._drop_ended(known[0].of, slots)
-            if slots.most is None and slots.rate is None:
-                slots.most, slots.rate = known[0].most, known[0].rate
-            for each in known:
-                slots.list_lane(each.lane)
-
-        self._pump(known[0].key, repair)
-
-    def _drop_ended(self, of: tuple[str, ...], slots: Slots) -> None:
-        """Drop holders whose runs are over, and what is kept for jobs that have ended or were not taken in time."""
-        keys = {uuid: make_key(uuid) for uuid in uuids_in(slots)}
-        heads, unreadable = self.datastore.read_heads([*keys.values()])
-        now = self._now()
-        for nonce, uuid in [*slots.holders.items()]:
-            head = heads.get(keys.get(uuid, ""))
-            is_over = head is None or head.get("status") != RUNNING or not is_claimed(head, nonce)
-            if is_over and keys.get(uuid) not in unreadable:
-                slots.give(nonce)
-        for uuid, at in [*slots.kept.items()]:
-            head = heads.get(keys.get(uuid, ""))
-            is_live = head is not None and head.get("status") in (*WAITING, RUNNING)
-            if not is_live or (_seconds(max(at, _waits_since(head)), now) > WAKING and not _is_parked_later(head, of)):
-                slots.kept.pop(uuid)
-
-    def _pump(self, key: str, change: Change = lambda slots: None) -> None:
-        """Change the slots of a limit, and give those that are free to parked jobs, one after the other."""
-        passed_over: set[str] = set()
-        while True:
-            slots, empty, head, delay = self._change_slots(key, change, passed_over)
-            but = {*passed_over, *slots.kept}
-            again = [lane for lane in empty if self._first(key, lane, but) is not None]  # parked meanwhile
-            if head is None and not again:
-                return
-            unwoken = None
-            if head is not None and not self._wake(head, delay):
-                unwoken = head["uuid"]
-                passed_over.add(unwoken)
-            change = _after(again, unwoken)
-
-    def _change_slots(
-        self, key: str, change: Change, passed_over: set[str]
-    ) -> tuple[Slots, list[Lane], Document | None, float]:
-        """Change the slots of a limit and keep a free one for a parked job, in one write; return the slots.
-
-        Also the lanes that were taken off the list, since no job was parked there, that job's head, and the seconds
-        until it may start.
-        """
-        attempts, empty, head, delay = self._attempts(key), list[Lane](), None, 0.0
-        while True:
-            record, token = self.datastore.read_with_cas(key)
-            slots = Slots(record)
-            if attempts.unanswered and head is not None and head["uuid"] in slots.kept:
-                return slots, empty, head, delay  # by the unanswered write
-            change(slots)
-            empty = []
-            head, delay = self._choose(key, slots, empty, passed_over) if self.parks else (None, 0.0)
-            with attempts:
-                failpoint("limit.change")
-                self._write_slots(key, slots, token)
-                failpoint("limit.changed")
-                return slots, empty, head, delay
-
-    def _write_slots(self, key: str, slots: Slots, token: int | None) -> None:
-        if self.datastore.can_delete and slots.is_over(self._now()):
-            if token is not None:
-                self.datastore.delete(key, cas=token)
-        elif slots.has_changed:
-            self.datastore.set_with_cas(key, slots.to_document(), token or 0)
-
-    def _choose(
-        self, key: str, slots: Slots, empty: list[Lane], passed_over: set[str]
-    ) -> tuple[Document | None, float]:
-        """Keep a free slot for the next parked job; return its head, None if there is none of either, and its delay.
-
-        Lanes in which no job is parked are taken off the list and added to ``empty``.
-        """
-        while slots.has_room and (lane := slots.next_lane()) is not None:
-            head = self._first(key, lane, {*passed_over, *slots.kept})
-            if head is not None:
-                return head, slots.wake(head["uuid"], lane, self._now())
-            slots.drop_lane(lane)
-            empty.append(lane)
-        return None, 0.0
-
-    def _first(self, key: str, lane: Lane, but: set[str]) -> Document | None:
-        """Return the head of the oldest job that is parked in a lane, but for some; None if there is none."""
-        attrs, after = ((LANE_ATTR, place_of(key, lane)),), None
-        while True:
-            query = FindQuery(status=QUEUED, order=OLDEST, attrs=attrs, limit=len(but) + 1, after=after)
-            page = self.datastore.find(query)
-            for head in page.heads:
-                if head["uuid"] not in but:
-                    return head
-            after = page.after
-            if after is None:
-                return None
-
-    def _wake(self, found: Document, delay: float) -> bool:
-        """Put a parked job on its queue for in ``delay`` seconds; False if it isn't parked there any more."""
-        key = make_key(found["uuid"])
-        try:
-            head, token = self.datastore.read_with_cas(key, head=True)
-            if head is None or token is None:
-                return False
-            check_head(key, head)
-            is_parked = head.get("queueState") == PARKED and parked_in(head) == parked_in(found)
-            operations = unlisted(head)
-            if is_parked:
-                operations += transitions.waiting(self._now(), delay)
-            failpoint("limit.wake")
-            token = self.datastore.mutate(key, operations, cas=token).token
-            failpoint("limit.woken")
-        except (AmbiguousWrite, *LEAVE_ALONE, *self._refusals) as error:  # type: ignore[misc]
-            log.debug("job %s is not woken now: %s", found["uuid"], error)
-            return False
-        if is_parked:
-            apply(head, operations)
-            self._count("woken")
-            self._deliver(key, head, token, delay, "limit", front=delay == 0)
-        return is_parked
-
-
-def _after(again: list[Lane], unwoken: str | None) -> Change:
-    """Return the change after a wake: lanes are listed again, and a slot isn't kept for a job that wasn't woken."""
-
-    def change(slots: Slots) -> None:
-        for lane in again:
-            slots.list_lane(lane)
-        if unwoken is not None:
-            slots.kept.pop(unwoken, None)
-
-    return change
-
-
-def _waits_since(head: Document | None) -> str:
-    """Return the time since which a woken job waits for a worker, or until which it has to wait."""
-    return max(str((head or {}).get(field) or "") for field in ("notBefore", "updatedAt"))
-
-
-def _is_parked_later(head: Document | None, of: tuple[str, ...]) -> bool:
-    """Return True if a job is parked at a limit whose slots are taken after those of a limit of this."""
-    parked = parked_in(head) if head is not None and head.get("queueState") == PARKED else None
-    return parked is not None and rank(parked.of) > rank(of)
-
-
-def _seconds(at: str, now: str) -> float:
-    """Return the seconds since a stored timestamp; infinitely many if it isn't one."""
-    try:
-        return seconds_between(at, now)
-    except ValueError:
-        return inf
+def _do_all(changes: Sequence[Change], slots: Slots) -> None:
+    for change in changes:
+        change(slots)

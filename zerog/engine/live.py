@@ -34,6 +34,10 @@ class LiveLimits:
         limits = self._latest().items()
         return {name: each.max_waiting for name, each in limits if each.max_waiting is not None}
 
+    def __bool__(self) -> bool:
+        """Return True if limits of any queue are set."""
+        return bool(self._latest())
+
     def _latest(self) -> dict[str, QueueLimits]:
         """Return the limits as of the last read if it is young; read them otherwise."""
         now = self._clock.monotonic()

@@ -18,7 +18,7 @@ before one that has ended is retried. Nothing is decided by age, so no program c
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,24 +43,33 @@ class UniqueLocks(SlotVerbs):
     """What the verbs do with the locks of unique jobs."""
 
     def confirm(self, claim: Claim) -> bool:
-        """Return True if the run of a bound job may begin.
+        """Return True if the run of a bound job may begin. Otherwise ``given_back`` is what to settle in its place."""
+        if not claim.is_confirmed:
+            self.confirm_all([claim])
+        return claim.is_confirmed and claim.ending is None
+
+    def confirm_all(self, claims: Sequence[Claim]) -> None:
+        """Decide which runs of these bound jobs may begin (``confirm``).
 
         The lock of a unique job that has never begun is written first. If it names another job that holds the key,
         this one ends as cancelled. Then the slots of limits are taken; without one the job is parked. If a lock or slot
         can't be written, the claim is given back.
         """
-        if claim.is_confirmed:
-            return claim.ending is None
-        try:
-            if claim.head.get("uniqueLock") is not None:
-                self._look_at_lock(claim)
+        unlocked: list[Claim] = []
+        for claim in claims:
+            if claim.is_confirmed:
+                continue
+            try:
+                if claim.head.get("uniqueLock") is not None:
+                    self._look_at_lock(claim)
+            except Exception as error:  # a driver's, too: the claim must be given back
+                log.warning("job %s is given back: its lock can't be written: %s", claim.uuid, error)
+                claim.ending = transitions.given_back(claim)
             if claim.ending is None:
-                self.take_slots(claim)
-        except Exception as error:  # a driver's, too: the claim must be given back
-            log.warning("job %s is given back: its lock or slots can't be written: %s", claim.uuid, error)
-            return False
-        claim.is_confirmed = True
-        return claim.ending is None
+                unlocked.append(claim)
+            else:
+                claim.is_confirmed = True
+        self.take_slots(unlocked)
 
     def _look_at_lock(self, claim: Claim) -> None:
         key, lock = lock_key(claim.head), claim.head["uniqueLock"]

@@ -26,7 +26,7 @@ from zerog.records.job import (
     Document,
     has_followers,
 )
-from zerog.records.limits import unlisted
+from zerog.records.limits import parked_in, unlisted
 from zerog.records.operations import Add, Append, Max, Operation, Set
 from zerog.support.clock import text_after
 from zerog.support.jsonvalues import storable_text
@@ -156,6 +156,13 @@ def waiting(now: str, delay: float) -> list[Operation]:
         Set("due", text_after(now, PENDING_GRACE)),
         Max("updatedAt", now),
     ]
+
+
+def woken(head: Document, found: Document, now: str, delay: float) -> tuple[bool, list[Operation]]:
+    """Return whether a job is parked where it was ``found``, and the operations by which it waits for a worker."""
+    if head.get("queueState") != PARKED or parked_in(head) != parked_in(found):
+        return False, unlisted(head)
+    return True, [*unlisted(head), *waiting(now, delay)]
 
 
 def queued(now: str, queue_job_id: int | str, expires: str | None = None) -> list[Operation]:

@@ -48,6 +48,9 @@ AHEAD = 100
 EARLY = 0.05
 """Seconds by which a start may be early: a delivery may be."""
 
+UNLIMITED = 1_000_000
+"""Free slots of what isn't limited any more."""
+
 LANES = 1_000
 """Lanes that take turns, at most; further keys share one."""
 
@@ -152,9 +155,14 @@ class Slots:
     @property
     def has_room(self) -> bool:
         """True if a slot is free, and not kept for a job that waits; or if a start is due soon that none waits for."""
+        return self.room > 0
+
+    @property
+    def room(self) -> int:
+        """Return how many slots are free, or how many starts are due soon, that none waits for."""
         if self.rate is not None:
-            return len(self.kept) < max(1, min(AHEAD, int(HORIZON / self._interval)))
-        return self.most is None or len(self.holders) + len(self.kept) < self.most
+            return max(1, min(AHEAD, int(HORIZON / self._interval))) - len(self.kept)
+        return UNLIMITED if self.most is None else self.most - len(self.holders) - len(self.kept)
 
     def take(self, uuid: str, nonce: str, limit: Limit, now: str) -> bool:
         """Give a run a slot or a start; False if it gets none.

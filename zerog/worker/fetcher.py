@@ -304,12 +304,10 @@ class Fetcher:
             step = self._engine.step(settlements, want, self.worker, self._loader, queues, deferred=True, batch=batch)
         except Exception as error:
             step = Step([error] * len(settlements), [], error)
-        settled = [
-            settled_at_last(self._engine, settlement, answer, self._clock)
-            for settlement, answer in zip(settlements, step.settled, strict=True)
-        ]
+        settled = settled_at_last(self._engine, settlements, step.settled, self._clock)
         for claim in step.claims:
             claim.at = began
+        self._gate.take_slots(step.claims)
         self._has_woken = self._engine.counters["woken"] > woken
         self._account(settlements, settled)
         self._refused = 0 if step.claims else self._engine.counters["released.unsuitable"] - refused

@@ -50,6 +50,11 @@ class Gate:
             return given_back(claim, 0)
         return True if head.get("cancelRequested") is None else _cancelled(claim)
 
+    def take_slots(self, claims: Sequence[Claim]) -> None:
+        """Take the slots of limits for claims of one call together; nothing is done here if there are no limits."""
+        if claims and (self._engine.knows_limits() or self._engine.live_limits):
+            self._engine.load_limited(claims, self._loader)
+
     def divide(
         self, claims: list[Claim], free: int, pace: Pace, knows: Sequence[tuple[str, float]]
     ) -> tuple[list[Claim], list[Settlement]]:
@@ -58,8 +63,11 @@ class Gate:
         ``free``: slots without a claim. ``knows``: the types of job, with their versions, that the worker takes.
         """
         known = [job_type for job_type, _ in knows]
+        closed = [given_back(claim) for claim in claims if claim.ending is not None]
+        if closed:
+            claims = [claim for claim in claims if claim.ending is None]
         if len(claims) <= free or (known and all(map(pace.may_wait, known))):
-            return claims, []
+            return claims, closed
         kept, back = claims[:free], []
         for claim in claims[free:]:
             is_open = self._engine.load_claim(claim, self._loader)
@@ -69,7 +77,7 @@ class Gate:
             back.append(given_back(claim, 0) if is_open else given_back(claim))
             pace.gave_back([claim.head.get("jobType", "")])
         back.reverse()  # each is put ahead of all that wait, so the last one first
-        return kept, back
+        return kept, [*closed, *back]
 
 
 def _cancelled(claim: Claim) -> Settlement:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from math import inf
 
 from zerog.engine.engine import Engine
@@ -49,19 +50,27 @@ LASTING = (
 
 def settle_once(engine: Engine, settlement: Settlement, clock: Clock) -> Settled:
     """Settle one run in a separate call; if an outage's exception is returned, the settlement must be sent again."""
-    return settled_at_last(engine, settlement, engine.settle([settlement])[0], clock)
+    return settled_at_last(engine, [settlement], engine.settle([settlement]), clock)[0]
 
 
-def settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:
-    """Return the answer, unless the document has refused the settlement for good: then the result of the fallback.
+def settled_at_last(
+    engine: Engine, settlements: Sequence[Settlement], answers: Sequence[Settled], clock: Clock
+) -> list[Settled]:
+    """Return the answers; for a settlement that its document has refused for good, the result of the fallback.
 
-    A run whose job was rescued while an outage kept it from being settled does not count as lost. The slots of a run
-    that is over are given back.
+    A run whose job was rescued while an outage kept it from being settled does not count as lost. The slots of runs
+    that are over are given back.
     """
-    answer = _settled_at_last(engine, settlement, answer, clock)
-    if settlement.claim.is_bound and not isinstance(answer, Exception):
-        engine.settle_slots(settlement)
-    return answer
+    pairs = zip(settlements, answers, strict=True)
+    last = [_settled_at_last(engine, settlement, answer, clock) for settlement, answer in pairs]
+    bound = [each for each, answer in zip(settlements, last, strict=True) if each.claim.is_bound and _is_over(answer)]
+    if bound:
+        engine.settle_slots(bound)
+    return last
+
+
+def _is_over(answer: Settled) -> bool:
+    return not isinstance(answer, Exception)
 
 
 def _settled_at_last(engine: Engine, settlement: Settlement, answer: Settled, clock: Clock) -> Settled:

@@ -19,7 +19,7 @@ from zerog.backends.postgres.rows import Row, Stored, head_of, indexed, judged, 
 from zerog.backends.postgres.server import Write
 from zerog.contracts.datastore import fence
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE, Within
+from zerog.engine.base import LEAVE_ALONE, Chosen, Within
 from zerog.engine.engine import Engine
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Settled, Settlement
@@ -246,6 +246,33 @@ class PostgresWrites(Engine):
             self._count("put.again", len(put))
             joblog.put_again(put, why)
         return [head["uuid"] for head in put] + self._put_again_each(alone, why, lost)
+
+    def _wake_all(self, chosen: Sequence[Chosen]) -> list[str]:
+        now = self._now()
+        ends: list[End] = []
+        alone: list[Chosen] = []  # those that need more than one statement, or aren't parked any more
+        rows = self.datastore.rows([make_key(found["uuid"]) for found, _ in chosen])
+        of_row: dict[int, Chosen] = {}
+        for each in reversed(chosen):  # each is put ahead of all that wait
+            (found, delay), row = each, rows.get(make_key(each[0]["uuid"]))
+            try:
+                head = {} if row is None else head_of(row)
+                is_parked, operations = transitions.woken(head, found, now, delay)
+                if row is None or not is_parked:
+                    raise NeedsWhole
+                draft = self.datastore.draft(row)
+                draft.apply([*operations, *self._marks(head, now)])
+                ends.append(End.of(draft, (*self._put_of(head, delay, delay == 0), None)))
+                of_row[row.id] = each
+            except (NeedsWhole, *LEAVE_ALONE):
+                alone.append(each)
+        if ends:
+            failpoint("limit.wake")
+            done = self.datastore.store(*of_ends(ends))
+            failpoint("limit.woken")
+            self._count("woken", len(done))
+            alone += [each for row_id, each in of_row.items() if row_id not in done]
+        return super()._wake_all(alone)
 
 
 class End(NamedTuple):

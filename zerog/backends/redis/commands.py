@@ -16,6 +16,7 @@ from zerog.contracts.datastore import Mutation, RunGuard
 from zerog.exceptions import CorruptDocument
 from zerog.records.attrs import TERM_FIELDS, terms_in
 from zerog.records.fields import HISTORY
+from zerog.records.job import make_key
 from zerog.records.operations import Add, Append, Document, Max, Operation, Put, Remove, Set, dropped_field
 from zerog.records.room import is_measured
 from zerog.support import jsonvalues
@@ -139,6 +140,14 @@ def replacing(key: str, fields: Document, cas: int) -> Command:
     for field, value in fields.items():
         flat += (hash_name(field), text_of(value, field))
     return {"command": "mutate", "key": key, "token": str(cas), "fields": flat}
+
+
+def discarding(head: Document) -> Command:
+    """Return the command that removes a document if its end is still that of its head."""
+    texts = [
+        part for field in ("status", "epoch", "finishedAt") for part in (hash_name(field), text_of(head[field], field))
+    ]
+    return {"command": "discard", "key": make_key(head["uuid"]), "fields": texts}
 
 
 def changed_by(answer: Sequence[Any], operations: Sequence[Operation]) -> Mutation:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zerog.backends.redis.commands import Command, change, hash_name, head_of, replacing, stored, text_of
+from zerog.backends.redis.commands import Command, change, discarding, head_of, replacing, stored
 from zerog.backends.redis.datastore import RedisDatastore
 from zerog.backends.redis.queue import RedisQueue, taking
 from zerog.backends.redis.script import encoded
@@ -24,14 +24,15 @@ from zerog.backends.redis.server import BROKEN
 from zerog.backends.redis.takes import Take, Taken, kind_of, taken_in
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
-from zerog.engine.base import LEAVE_ALONE
+from zerog.engine.base import LEAVE_ALONE, Chosen
 from zerog.engine.deferred import DeferredClaims, Unclaimed
 from zerog.engine.engine import UNTAKEABLE, Loader, new_nonce
 from zerog.engine.recovery import Lost
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity
 from zerog.exceptions import AmbiguousWrite, CorruptDocument, DatastoreError, InvalidValue, QueueError, QueueUnavailable
+from zerog.records.attrs import ATTRS, shown_attrs
 from zerog.records.job import KEY_PREFIX, Document, make_key
-from zerog.records.operations import Operation, Set, apply
+from zerog.records.operations import Operation, Put, Set, apply
 from zerog.support import jsonvalues
 from zerog.support.clock import SYSTEM, Clock
 from zerog.support.failpoints import failpoint
@@ -163,7 +164,7 @@ class RedisEngine(DeferredClaims):
 
     def _discard(self, heads: Sequence[Document], reason: str) -> list[Document]:
         failpoint("discard.delete")
-        answers = self._server.call([_discarding(head) for head in heads], "removing ended jobs")
+        answers = self._server.call([discarding(head) for head in heads], "removing ended jobs")
         failpoint("discard.deleted")
         gone = [head for head, answer in zip(heads, answers, strict=True) if answer not in NOT_DONE]
         for head in gone:
@@ -206,6 +207,41 @@ class RedisEngine(DeferredClaims):
             return {}
         put = self._putting(head, max(0.0, self.early_by(head)))
         command = change(key, [*_marks(head, now), *self._repair_event(head, now, why)], cas=token)
+        return None if command is None else {**command, "put": put}
+
+    def _wake_all(self, chosen: Sequence[Chosen]) -> list[str]:
+        now = self._now()
+        commands: dict[str, Command] = {}
+        alone: list[Chosen] = []  # those that need more than one call, or aren't parked any more
+        heads = self.datastore.heads_with_cas([make_key(found["uuid"]) for found, _ in chosen])
+        for each, (head, token) in reversed([*zip(chosen, heads, strict=True)]):  # each is put ahead of all that wait
+            command = None if head is None else self._waking(each, head, token, now)
+            if command is None:
+                alone.append(each)
+            else:
+                commands[each[0]["uuid"]] = command
+        if commands:
+            failpoint("limit.wake")
+            answers = self._server.call(list(commands.values()), "waking parked jobs")
+            failpoint("limit.woken")
+            woken = {uuid for uuid, answer in zip(commands, answers, strict=True) if answer not in NOT_DONE}
+            self._count("woken", len(woken))
+            alone += [each for each in chosen if each[0]["uuid"] in commands.keys() - woken]
+        return super()._wake_all(alone)
+
+    def _waking(self, chosen: Chosen, head: Document, token: int, now: str) -> Command | None:
+        """Return the command that wakes a parked job; None if it needs more than one, or isn't parked there."""
+        found, delay = chosen
+        is_parked, operations = transitions.woken(head, found, now, delay)
+        if not is_parked:
+            return None
+        try:
+            put = self._putting(head, delay, delay == 0)
+        except (InvalidValue, QueueError):
+            return None
+        others = [operation for operation in operations if not isinstance(operation, Put)]  # not for the script
+        marks = [Set(ATTRS, shown_attrs(head)), *others, *_marks(head, now)]
+        command = change(make_key(found["uuid"]), marks, cas=token)
         return None if command is None else {**command, "put": put}
 
     # claim
@@ -361,11 +397,3 @@ def _marks(head: Document, now: str) -> list[Operation]:
     """Return the operations for a job that is put, without the id of its entry, which the script adds."""
     marks = transitions.queued(now, "", head.get("expiresAt"))
     return [operation for operation in marks if operation.field != "queueJobId"]
-
-
-def _discarding(head: Document) -> Command:
-    """Return the command that removes a document if its end is still that of its head."""
-    texts = [
-        part for field in ("status", "epoch", "finishedAt") for part in (hash_name(field), text_of(head[field], field))
-    ]
-    return {"command": "discard", "key": make_key(head["uuid"]), "fields": texts}

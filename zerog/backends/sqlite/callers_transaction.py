@@ -6,12 +6,15 @@ import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 from zerog.backends.sqlite.file import SqliteFile
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable
 from zerog.support.blocks import block
 from zerog.support.driver_connection import driver_connection, name_of_kind
+
+T = TypeVar("T")
 
 LEGACY = -1
 """The ``autocommit`` of connections that follow ``isolation_level``, as all do before Python 3.12."""
@@ -113,3 +116,10 @@ def _begin(sqlite: sqlite3.Connection) -> None:
             "transaction, as after BEGIN IMMEDIATE or in Django's atomic(). Nothing was stored."
         )
     sqlite.execute("BEGIN IMMEDIATE")
+
+
+def datastore_within(datastore: T, sqlite: sqlite3.Connection) -> T:
+    """Return a file's datastore as the caller's transaction has it."""
+    within: Any = copy(datastore)
+    within.file = CallersFile(sqlite)
+    return within  # type: ignore[no-any-return]

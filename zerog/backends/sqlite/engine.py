@@ -10,17 +10,16 @@ import logging
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from functools import partial
 from typing import Any
 
-from zerog.backends.sqlite.callers_transaction import CallersFile, callers_transaction
+from zerog.backends.sqlite.callers_transaction import callers_transaction, datastore_within
 from zerog.backends.sqlite.datastore import SqliteDatastore
 from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.backends.sqlite.rows import CAS, head_of
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import joblog, transitions
-from zerog.engine.base import Within
+from zerog.engine.base import Chosen, Within
 from zerog.engine.deferred import DeferredClaims, Unclaimed
 from zerog.engine.engine import Loader, new_nonce
 from zerog.engine.recovery import Lost
@@ -69,7 +68,7 @@ class SqliteEngine(DeferredClaims):
     @contextmanager
     def _within(self, connection: Any) -> Generator[Within]:
         with callers_transaction(self._file, connection) as sqlite:
-            yield Within(partial(self._create_in, sqlite), _datastore_within(self.datastore, sqlite))
+            yield Within(partial(self._create_in, sqlite), datastore_within(self.datastore, sqlite))
 
     def _create_in(
         self, sqlite: sqlite3.Connection, documents: list[Document], now: str, delay: float
@@ -204,6 +203,28 @@ class SqliteEngine(DeferredClaims):
         self.queue.notify(waiters)
         return [str(head["uuid"]) for head in heads]
 
+    def _wake_all(self, chosen: Sequence[Chosen]) -> list[str]:
+        woken, now = list[str](), self._now()
+        failpoint("limit.wake")
+        try:
+            with self._file.writing() as sqlite:
+                for found, delay in reversed(chosen):  # each is put ahead of all that wait
+                    if (row := self.datastore.row(sqlite, make_key(found["uuid"]))) is None:
+                        continue
+                    head = head_of(row)
+                    is_parked, operations = transitions.woken(head, found, now, delay)
+                    if is_parked:
+                        operations += self._put_in(sqlite, head, delay, now, delay == 0)
+                        woken.append(head["uuid"])
+                    self.datastore.change(sqlite, make_key(found["uuid"]), operations, row=row)
+                waiters = self.queue.waiters(sqlite)
+        except Exception:  # of one of them: wake each separately
+            return super()._wake_all(chosen)
+        failpoint("limit.woken")
+        self.queue.notify(waiters)
+        self._count("woken", len(woken))
+        return [head["uuid"] for head, _ in chosen if head["uuid"] not in woken]
+
     # claim
 
     def step(
@@ -216,8 +237,7 @@ class SqliteEngine(DeferredClaims):
         deferred: bool = False,
         batch: str = "",
     ) -> Step:
-        queues = self.serving(queues, worker)
-        batch = batch or new_nonce()
+        queues, batch = self.serving(queues, worker), batch or new_nonce()
         try:
             step, more = self._step_once(settlements, want, worker, loader, queues, batch)
             while more and not step.claims and step.trouble is None:
@@ -241,8 +261,7 @@ class SqliteEngine(DeferredClaims):
         """Run one transaction; return the step, and True if there were more entries than fit in one."""
         if not settlements and (want <= 0 or self._all_empty(queues)):
             return Step([], []), False
-        claims: list[Claim] = []
-        more = False
+        claims, more = list[Claim](), False
         try:
             if settlements:
                 failpoint("settle.write")
@@ -378,10 +397,3 @@ class SqliteEngine(DeferredClaims):
         """True for a job of a kind that the worker names, unless ``loader`` has refused that very job."""
         kind = Kind.of(head)
         return bool(worker.knows) and kind is not None and kind.is_taken_by(worker) and head["uuid"] not in self.skipped
-
-
-def _datastore_within(datastore: SqliteDatastore, sqlite: sqlite3.Connection) -> SqliteDatastore:
-    """Return the datastore as the caller's transaction has it."""
-    within = copy(datastore)
-    within.file = CallersFile(sqlite)  # type: ignore[assignment]
-    return within

@@ -53,7 +53,7 @@ class LimitedJobs(EngineRules):
         """End a run as a worker does."""
         settlement = Settlement(claim, kind, claim.seq + 1, 200)
         assert engine.settle([settlement]) == [True]
-        engine.settle_slots(settlement)
+        engine.settle_slots([settlement])
 
     def order(self, engine: Engine, jobs: int) -> list[str]:
         """Run all jobs, those first that were claimed first; return their uuids in this order."""

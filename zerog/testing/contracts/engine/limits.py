@@ -7,7 +7,7 @@ import pytest
 from zerog.contracts.datastore import FindQuery
 from zerog.engine.engine import Engine
 from zerog.engine.operator import Change
-from zerog.engine.transitions import Claim
+from zerog.engine.transitions import Claim, Settlement
 from zerog.records.attrs import ATTRS
 from zerog.records.job import TERMINAL
 from zerog.records.limits import WAKING, Limit
@@ -44,6 +44,24 @@ class LimitRules(LimitedJobs):
         self.end(engine, third)
         self.end(engine, second)
         assert len(self.claim_all(engine)) == 2
+
+    def test_jobs_of_one_call_share_the_writes_of_a_limit(self, engine: Engine) -> None:
+        """One write takes the slots of all that were claimed, one gives them back and keeps them for parked jobs."""
+        if not self.lossless:
+            pytest.skip("its deliveries come one by one")
+        self.limit(engine, 4)
+        self.of(engine, *"abcdefgh")
+        points: list[str] = []
+        failpoints.watch(points.append)
+        claims = engine.claim(8, ALICE, lambda head: head)
+        assert len(claims) == 4
+        assert points.count("limit.taken") == 1
+        points.clear()
+        settlements = [Settlement(claim, "finish", claim.seq + 1, 200) for claim in claims]
+        assert engine.settle(settlements) == [True] * 4
+        engine.settle_slots(settlements)
+        assert points.count("limit.changed") == 1
+        assert len(engine.claim(8, ALICE, lambda head: head)) == 4
 
     def test_without_a_limit_nothing_is_stored(self, engine: Engine) -> None:
         """Nor after the last job of one that has a limit."""
