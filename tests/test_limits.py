@@ -12,11 +12,13 @@ from click.testing import CliRunner
 from marshmallow import Schema, fields
 
 import zerog
+from tests.maintenance.doctors import doctor_of
 from zerog.cli.root import cli
 from zerog.engine.transitions import Settlement, WorkerIdentity
-from zerog.exceptions import InvalidJobClass
+from zerog.exceptions import DatastoreError, InvalidJobClass, InvalidValue
 from zerog.maintenance.reindex import reindex
 from zerog.support import failpoints
+from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 from zerog.worker.worker import Worker
 
@@ -123,6 +125,55 @@ def test_the_command_line_shows_parked_jobs(app: zerog.App, tmp_path: Path) -> N
     shown = CliRunner().invoke(cli, ["jobs", "show", f"sqlite:///{tmp_path}/jobs.db", jobs[1].uuid])
     assert "parked, waits for a slot of 1 at once of type report with customer=ada" in " ".join(shown.output.split())
     assert "~" not in shown.output
+
+
+def test_jobs_are_found_by_the_limit_they_are_parked_at(app: zerog.App, tmp_path: Path) -> None:
+    """And counted, also for each queue."""
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    running, *others = [app.submit(Report, {"customer": name}).uuid for name in ("ada", "ada", "eve", "bob")]
+    app.engine.claim(4, ALICE, app.registry.load_head)
+    of_key, of_type = "1 at once of type report with customer=ada", "2 at once of type report"
+    assert [row["uuid"] for row in app.jobs(parked="any")] == [others[0], others[2]]
+    assert [row["uuid"] for row in app.jobs(parked=of_key)] == [others[0]]
+    assert [row["uuid"] for row in app.jobs(parked=of_type, job_type=Report)] == [others[2]]
+    assert app.count(parked="any").number == 2
+    assert app.count(parked=of_type, queue="default").number == 1
+    assert list(app.jobs(parked="5 at once of type report")) == []
+    assert app.fleet.queues()[0]["parked"] == 2
+    listed = CliRunner().invoke(cli, ["jobs", "ls", url, "--parked", of_key]).output
+    assert others[0] in listed
+    assert running not in listed
+    queues = CliRunner().invoke(cli, ["queues", "ls", url]).output
+    assert "PARKED" in queues
+    with pytest.raises(InvalidValue, match="parked=''; expected a limit as it is shown"):
+        app.jobs(parked="")
+
+
+def test_a_datastore_without_an_index_has_no_parked_jobs(app: zerog.App, monkeypatch: Any) -> None:
+    """It says so in place of an empty list."""
+    app.submit(Report, {"customer": "ada"})
+    monkeypatch.setattr(type(app.datastore), "can_find_terms", False)
+    with pytest.raises(DatastoreError, match="SqliteDatastore has no index of attributes; no jobs are parked there"):
+        list(app.jobs(parked="any"))
+    assert app.fleet.queues()[0]["parked"] is None
+
+
+@pytest.mark.parametrize(("days", "needs_person"), [(0, False), (2, True)])
+def test_doctor_names_the_limit_at_which_jobs_are_parked_for_longest(days: int, needs_person: bool) -> None:
+    """With the command that lists these jobs."""
+    clock = ManualClock()
+    app = zerog.App("memory://", clock=clock)
+    app.register(Report)
+    for name in ("ada", "ada", "ada"):
+        app.submit(Report, {"customer": name})
+    app.engine.claim(3, ALICE, app.registry.load_head)
+    at = to_text(clock.now())
+    clock.advance(days * 86_400)
+    [finding] = [each for each in doctor_of(app, "shop:app").examine(0.0).findings if "parked" in each.what]
+    limit = "1 at once of type report with customer=ada"
+    assert finding.what == f"2 jobs are parked, the longest since {at}: it waits for its limit, {limit}"
+    assert finding.command == f"zerog jobs ls shop:app --parked '{limit}'"
+    assert (finding.count, finding.needs_person) == (2, needs_person)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from zerog.jobs.progress import is_stalled
 from zerog.maintenance.rates import Rates, rates
 from zerog.records.attrs import error_texts, text_of
 from zerog.records.job import KEY_PREFIX, RUNNING, STATUSES, Document, check_shown, make_key
+from zerog.records.limits import ANY, parked_term
 from zerog.records.periods import HOURS, MINUTES
 from zerog.support import builds, jsonvalues
 from zerog.support.clock import Clock, to_text
@@ -71,6 +72,8 @@ class Query:
     """The version of its class that the document has."""
     attrs: Mapping[str, Any] | None = None
     """Attributes that the document has, all of them; texts, or values that are compared as text."""
+    parked: str | None = None
+    """Only jobs that are parked at this limit, as ``progress`` shows it, or at ``any``."""
 
     def __post_init__(self) -> None:
         if self.status is not None and self.status not in STATUSES:
@@ -92,6 +95,8 @@ class Query:
             raise InvalidValue(
                 f"error={self.error!r:.80}; expected the type of an exception or a part of a message, or None for any"
             )
+        if self.parked is not None and (not isinstance(self.parked, str) or not self.parked):
+            raise InvalidValue(f"parked={self.parked!r:.80}; expected a limit as it is shown, {ANY!r}, or None")
         if self.code is not None and type(self.code) is not int:
             raise InvalidValue(f"code={self.code!r:.80}; expected a whole number, or None for any")
         if self.build is not None and (not isinstance(self.build, str) or not self.build):
@@ -164,11 +169,14 @@ class Query:
 
     def _query(self, datastore: Datastore) -> FindQuery:
         """Return what an index is asked for. Raises DatastoreError for attributes without an index of them."""
+        if self.parked and not datastore.can_find_terms:
+            raise DatastoreError(f"{type(datastore).__name__} has no index of attributes; no jobs are parked there")
         if self.attrs and not datastore.can_find_terms:
             raise DatastoreError(f"{type(datastore).__name__} has no index of attributes; it can't find jobs by attrs")
         return self._asked(datastore.can_find_terms)
 
     def _asked(self, has_terms: bool) -> FindQuery:
+        attrs = tuple((name, str(text_of(value))) for name, value in (self.attrs or {}).items())
         return FindQuery(
             RUNNING if self.stalled else self.status,
             job_type=self.job_type,
@@ -176,7 +184,7 @@ class Query:
             order=self.order,
             since=None if self.since is None else to_text(self.since),
             until=None if self.since is self.until is None else to_text(self.until or LATEST),
-            attrs=tuple((name, str(text_of(value))) for name, value in (self.attrs or {}).items()),
+            attrs=attrs if self.parked is None else (*attrs, parked_term(self.parked)),
             error=self.error if self.is_exact_error and has_terms else None,
         )
 
@@ -330,6 +338,7 @@ class JobReader(JobFollower):
         build: str | None = None,
         schema_version: float | None = None,
         attrs: Mapping[str, Any] | None = None,
+        parked: str | None = None,
     ) -> Iterator[Progress]:
         """Yield the ``progress`` of all jobs with the given values, read page by page, by when they were created.
 
@@ -340,13 +349,13 @@ class JobReader(JobFollower):
         unless they have a timezone): only jobs created between them. ``stalled``: only running jobs that ``progress``
         shows as stalled. ``build``: the build of the code that recorded the last error, or a range of them:
         ``A..B``, ``A..``, ``..B``, compared part by part, digits as numbers. ``schema_version``: the version
-        of its class that a document has. Raises InvalidValue for a value that no job can have and for an attribute
+        of its class that a document has. ``parked``: only jobs that wait for this limit, as ``progress`` shows it, or
+        for ``any``. Raises InvalidValue for a value that no job can have and for an attribute
         that no registered class has, and DatastoreError if the datastore can't list, or not by attributes.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(
-            status, name, queue, error, code, limit, order, since, until, stalled, build, schema_version, attrs
-        )
+        moments = (since, until, stalled)
+        filters = Query(status, name, queue, error, code, limit, order, *moments, build, schema_version, attrs, parked)
         self.registry.check_attributes(attrs or (), name)
         return filters.jobs(self.datastore, self.clock, lambda head, _now: self.progress_of(head))
 
@@ -374,6 +383,7 @@ class JobReader(JobFollower):
         until: datetime | None = None,
         attrs: Mapping[str, Any] | None = None,
         error: str | None = None,
+        parked: str | None = None,
         cap: int = CAP,
     ) -> Count:
         """Return how many jobs have the given values: ``number``, and ``is_capped`` if there may be more.
@@ -381,10 +391,10 @@ class JobReader(JobFollower):
         It looks at no more than ``cap`` jobs, so that it costs the same however many are stored. With ``status`` and
         times alone the number is exact up to ``cap``. If there are more than ``cap`` such jobs, only the first ones
         are compared with ``job_type`` and ``queue``: the number of those is marked as capped, however small. The
-        same holds of one of ``attrs`` (or an ``error``: a type or fingerprint) together with anything else but times.
-        Raises InvalidValue and DatastoreError as ``jobs`` does.
+        same holds of one of ``attrs``, ``parked`` or an ``error`` (a type or fingerprint) together with anything else
+        but times. Raises InvalidValue and DatastoreError as ``jobs`` does.
         """
         name = job_type.JOB_TYPE if isinstance(job_type, type) else job_type
-        filters = Query(status, name, queue, error, since=since, until=until, attrs=attrs)
+        filters = Query(status, name, queue, error, since=since, until=until, attrs=attrs, parked=parked)
         self.registry.check_attributes(attrs or (), name)
         return filters.count(self.datastore, cap)

@@ -175,7 +175,16 @@ def test_a_record_of_other_code_is_shown_as_far_as_possible(memory: Place) -> No
 def test_queues_are_paused_and_resumed(place: Place) -> None:
     fleet = place.app.fleet
     assert fleet.queues() == [
-        {"name": "default", "waiting": 0, "scheduled": 0, "workers": 0, "paused": None, "limits": None, "capped": False}
+        {
+            "name": "default",
+            "waiting": 0,
+            "scheduled": 0,
+            "parked": 0,
+            "workers": 0,
+            "paused": None,
+            "limits": None,
+            "capped": False,
+        }
     ]
     assert fleet.pause("slow", reason="the disk", by="ann")
     place.clock.advance(60)
@@ -237,6 +246,7 @@ def test_a_queue_out_of_reach_has_no_number(memory: Place, monkeypatch: pytest.M
         "name": "default",
         "waiting": None,
         "scheduled": 0,
+        "parked": 0,
         "workers": 0,
         "paused": None,
         "limits": None,
@@ -314,7 +324,8 @@ def test_the_doctor_names_a_paused_queue_without_an_alarm(place: Place) -> None:
     app.fleet.pause("slow", reason="the disk", by="ann")
     diagnosis = doctor_of(app, "m:app").examine()
     [finding] = [finding for finding in diagnosis.findings if "queue slow" in finding.what]
-    assert finding.what == "1 job waits on queue slow, which is paused" and not finding.needs_person
+    since = app.fleet.paused()["slow"]["since"]
+    assert finding.what == f"1 job waits on queue slow, which is paused since {since}" and not finding.needs_person
     assert finding.command == "zerog queues resume m:app slow"
     assert diagnosis.queues["slow"]["paused"]["reason"] == "the disk"
 

@@ -207,6 +207,8 @@ def _given(filters: dict[str, str]) -> dict[str, Any]:
 def test_counts(app: zerog.App, api: TestClient) -> None:
     ended(app), waiting(app), waiting(app)
     assert api.get("/jobs/count").json() == {"number": 3, "is_capped": False}
+    assert api.get("/jobs/count", params={"parked": "any"}).json() == {"number": 0, "is_capped": False}
+    assert api.get("/jobs", params={"parked": "3 at once of type report"}).json()["jobs"] == []
     assert api.get("/jobs/count?status=queued&type=count").json()["number"] == 2
 
 

@@ -68,6 +68,7 @@ class Filters:
     build: str | None = None
     schema_version: float | None = None
     attrs: tuple[tuple[str, str], ...] = ()
+    parked: str | None = None
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -119,6 +120,7 @@ class Filters:
                 build=self.build,
                 schema_version=self.schema_version,
                 attrs=dict(self.attrs) or None,
+                parked=self.parked,
             )
             for status in self.statuses or statuses or (None,)
         ]
@@ -153,10 +155,11 @@ def filter_options(command: F) -> F:
         build: str | None,
         schema_version: float | None,
         attr: tuple[str, ...],
+        parked: str | None,
         **kwargs: Any,
     ) -> Any:
         statuses = tuple(dict.fromkeys(status))
-        more = (error, code, stalled, build, schema_version, tuple(map(_attribute, attr)))
+        more = (error, code, stalled, build, schema_version, tuple(map(_attribute, attr)), parked)
         filters = Filters(statuses, job_type, queue, since, older_than, *more)
         return command(*args, filters=filters, **kwargs)
 
@@ -171,6 +174,7 @@ def filter_options(command: F) -> F:
         click.option("--code", type=int, metavar="CODE", help="Whose result or last error has this code."),
         click.option("--build", metavar="BUILD", help="Whose last error is of this build, or a range: A..B, A.."),
         click.option("--schema-version", type=float, metavar="NUMBER", help="Stored in this version of their class."),
+        click.option("--parked", metavar="LIMIT", help="Parked at this limit, as it is shown, or at any."),
         click.option("--stalled", is_flag=True, help="Running ones that write nothing, as their STATUS shows."),
     ]
     for option in reversed(options):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from zerog.contracts.datastore import FindQuery
+from zerog.contracts.find import OLDEST, FindQuery
 from zerog.engine.cas import Attempts
 from zerog.engine.engine import Engine
 from zerog.exceptions import (
@@ -29,6 +29,7 @@ from zerog.records.commands import ALL, DRAINING, RUNNING, SILENT, paused_in
 from zerog.records.fields import is_name
 from zerog.records.job import QUEUED, SCHEDULED, Document
 from zerog.records.keys import QUEUES, worker_key
+from zerog.records.limits import ANY, parked_term
 from zerog.records.operations import Set
 from zerog.records.worker import lease_of, read_record, read_workers
 from zerog.support.checks import check_queue_name, check_text
@@ -132,7 +133,8 @@ class Fleet:
         """Return the queues that are known from workers, waiting jobs, pauses and limits, by name.
 
         Each has ``name``, ``waiting`` (entries on the queue, but for those of scheduled jobs; None if unknown),
-        ``scheduled`` (jobs that may not start yet; None if the datastore can't find), ``workers`` (how many serve it
+        ``scheduled`` (jobs that may not start yet; None if the datastore can't find), ``parked`` (jobs that wait for a
+        slot of a limit, 500 at most; None if the datastore parks none), ``workers`` (how many serve it
         and are neither silent nor drained), ``paused`` (``since``, ``by`` and ``reason``, or None) and ``limits`` (as
         ``settings.queues`` has them, or None). If more than ``cap`` jobs are scheduled, ``capped`` is True of each
         queue: ``scheduled`` counts those of the first ones, and ``waiting`` the documents of some queued jobs, so that
@@ -150,6 +152,7 @@ class Fleet:
                 if is_name(name):
                     serving.setdefault(str(name), 0)
         pauses = self.pauses(serving)
+        parked = self._parked(serving)
         return [
             {
                 "name": name,
@@ -157,6 +160,7 @@ class Fleet:
                     name, None if scheduled is None else scheduled[name], int(cap) if is_capped else None
                 ),
                 "scheduled": None if scheduled is None else scheduled[name],
+                "parked": parked.get(name),
                 "workers": workers,
                 "paused": pause.entry if (pause := pauses[name]) else None,
                 "limits": limits.get(name),
@@ -164,6 +168,15 @@ class Fleet:
             }
             for name, workers in sorted(serving.items())
         ]
+
+    def _parked(self, names: Iterable[str]) -> dict[str, int]:
+        """Return how many jobs of each queue are parked, COUNTED at most; nothing if the datastore parks none."""
+        if not self._engine.parks:
+            return {}
+        terms, count = (parked_term(ANY),), self._engine.datastore.count
+        if not count(FindQuery(order=OLDEST, attrs=terms), 1).number:
+            return dict.fromkeys(names, 0)
+        return {name: count(FindQuery(order=OLDEST, queue=name, attrs=terms), COUNTED).number for name in names}
 
     def _waiting(self, name: str, scheduled: int | None, cap: int | None) -> int | None:
         size = self._size(name)

@@ -33,6 +33,7 @@ from zerog.maintenance.fleet_findings import (
     two_schemas,
 )
 from zerog.maintenance.job_findings import CLOCKS_APART, JobFindings
+from zerog.maintenance.paused_findings import paused_for_long
 from zerog.maintenance.retention_findings import retention_findings
 from zerog.records.job import QUEUED, RUNNING, SCHEDULED
 from zerog.records.worker import Record, lease_of, read_workers
@@ -201,7 +202,9 @@ class Doctor:
             waiting = f"{'at least ' * bool(diagnosis.sampled)}{waits} on queue {name}"
             if pause is not None:
                 command = self.zerog("queues resume", operands=[pause.name])
-                yield Finding(f"{waiting}, which is paused", 1, "resume it in its time", False, command=command)
+                since = pause.entry.get("since")
+                what, is_long = f"{waiting}, which is paused since {since}", paused_for_long(self.engine, since)
+                yield Finding(what, 1, "resume it in its time", is_long, command=command)
             else:
                 yield from self._unserved(name, waiting, symptoms.waiting[name], diagnosis)
         if self.engine.queue.name not in diagnosis.queues:

@@ -13,6 +13,7 @@ from zerog.fleet.crew import Crew
 from zerog.fleet.liveness import FailureDetector
 from zerog.jobs.progress import is_stalled
 from zerog.maintenance.findings import Commands, Finding, longer_than
+from zerog.maintenance.parked_findings import parked_jobs
 from zerog.maintenance.paused_findings import paused_jobs
 from zerog.maintenance.reconcile import CANCEL_GRACE
 from zerog.records.fields import FORMAT, IN_QUEUE, PENDING, is_name
@@ -146,6 +147,7 @@ class JobFindings:
             self.untaken,
             self.early,
             *paused_jobs(self._engine, zerog),
+            *parked_jobs(self._engine, zerog),
         ]
 
     def look_at_page(self, page: Page, status: str | None = None) -> None:

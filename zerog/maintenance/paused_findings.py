@@ -33,8 +33,18 @@ def paused_jobs(engine: Engine, zerog: Commands) -> Iterator[Finding]:
     one = str(count) == "1"
     what = f"{count} job{'' if one else 's'} {'is' if one else 'are'} paused"
     what += f", {'' if one else 'the longest '}since {entry['at']}{by}{why}"
-    is_long = seconds_between(str(entry["at"]), to_text(engine.now())) > LONG
-    finding = Finding(what, 0, "resume them in their time", is_long, command=zerog("jobs resume", operands=[uuid]))
+    finding = Finding(
+        what,
+        0,
+        "resume them in their time",
+        paused_for_long(engine, entry["at"]),
+        command=zerog("jobs resume", operands=[uuid]),
+    )
     for each, other in known:
         finding.add(str(other), f"since {each['at']}")
     yield finding
+
+
+def paused_for_long(engine: Engine, since: object) -> bool:
+    """Return True if a pause since then looks forgotten."""
+    return is_timestamp(since) and seconds_between(str(since), to_text(engine.now())) > LONG

@@ -33,8 +33,11 @@ from zerog.records.operations import Max, Operation, Put, Set
 from zerog.records.settings import Rate
 from zerog.support.clock import from_text, text_after
 
-PARKED_ATTR, LANE_ATTR = f"{OWN}parked", f"{OWN}lane"
-"""Members of ``attrs`` of a parked job: one that all have, and the text of its place."""
+PARKED_ATTR, LIMIT_ATTR, LANE_ATTR = f"{OWN}parked", f"{OWN}limit", f"{OWN}lane"
+"""Members of ``attrs`` of a parked job: one that all have, one for each limit, and the text of its place."""
+
+ANY = "any"
+"""In place of a limit, to find the jobs that are parked at any."""
 
 WAKING = 20.0
 """Seconds for which a slot is kept for a job that was woken and that no worker takes."""
@@ -272,8 +275,18 @@ def parking(head: Document, limit: Limit, lane: Lane, now: str) -> list[Operatio
         Max("updatedAt", now),
         Set("parked", note),
         Put(ATTRS, PARKED_ATTR, "1"),
+        Put(ATTRS, LIMIT_ATTR, _digest(str(limit))),
         Put(ATTRS, LANE_ATTR, place_of(key, lane)),
     ]
+
+
+def parked_term(limit: str) -> tuple[str, str]:
+    """Return the attribute by which the jobs are found that are parked at a limit, given as it is shown, or at ANY."""
+    return (PARKED_ATTR, "1") if limit == ANY else (LIMIT_ATTR, _digest(limit))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def unlisted(head: Document) -> list[Operation]:

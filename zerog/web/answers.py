@@ -157,6 +157,7 @@ class Queue(Schema):
     name = _text()
     waiting = _whole(True)
     scheduled = _whole(True)
+    parked = _whole(True)
     workers = _whole()
     paused = _object(True)
     capped = _flag()

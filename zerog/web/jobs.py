@@ -97,6 +97,8 @@ def checked(call: Call) -> dict[str, Any]:
             call.app.registry.check_attributes(_attributes(call.query["attr"]), call.query.get("type"))
         except InvalidValue as error:
             raise ValidationError({"attr": [str(error)]}) from error
+    if "parked" in call.query and not call.app.datastore.can_find_terms:
+        raise ValidationError({"parked": ["The datastore has no index of attributes, so no jobs are parked."]})
     return dict(call.query)
 
 

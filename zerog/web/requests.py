@@ -73,6 +73,7 @@ class Times(Schema):
         validate=validate.Length(1, 8),
         metadata={"description": "An attribute as NAME=VALUE; may be repeated, then all have to fit."},
     )
+    parked = Text(metadata={"description": "Only jobs that are parked at this limit, as it is shown, or at `any`."})
 
 
 class Which(Times):

@@ -38,8 +38,8 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
 
     These are all that are known from workers, waiting jobs, pauses and limits. WAITING counts the jobs on the queue
     that may start, SCHEDULED those that may not yet, WORKERS the workers that claim from it now. Of more than 500
-    scheduled jobs the oldest are counted, and the numbers have a plus; --all counts all of them. LIMITS is shown if any
-    are set.
+    scheduled jobs the oldest are counted, and the numbers have a plus; --all counts all of them. PARKED is shown if any
+    jobs wait for a slot of a limit, LIMITS if any are set.
 
     \b
     Example: zerog queues ls myapp:app
@@ -57,7 +57,9 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
     from zerog.cli.console import make_console, make_table
 
     table, is_limited = make_table(), any(queue["limits"] for queue in found)
-    for column in ("QUEUE", "WAITING", "SCHEDULED", "WORKERS", "PAUSED", *["LIMITS"] * is_limited):
+    has_parked = any(queue["parked"] for queue in found)
+    columns = ("QUEUE", "WAITING", "SCHEDULED", *["PARKED"] * has_parked, "WORKERS", "PAUSED")
+    for column in (*columns, *["LIMITS"] * is_limited):
         is_text = column in ("QUEUE", "PAUSED", "LIMITS")
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     now = the_app.clock.now()
@@ -68,7 +70,10 @@ def list_queues(app: str, everything: bool, as_json: bool) -> None:
             for each in ("waiting", "scheduled")
         )
         limits = [_limits(queue["limits"])] * is_limited
-        table.add_row(flat(queue["name"]), *jobs, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED), *limits)
+        parked = [f"{queue['parked']:,}{'+' * (queue['parked'] >= COUNTED)}"] if has_parked else []
+        table.add_row(
+            flat(queue["name"]), *jobs, *parked, f"{queue['workers']:,}", Text(flat(paused), style=PAUSED), *limits
+        )
     make_console().print(table)
     if any(queue["capped"] for queue in found):
         command = join(["zerog", "queues", "ls", shown(app), "--all"])

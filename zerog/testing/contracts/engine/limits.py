@@ -10,7 +10,7 @@ from zerog.engine.operator import Change
 from zerog.engine.transitions import Claim, Settlement
 from zerog.records.attrs import ATTRS
 from zerog.records.job import TERMINAL
-from zerog.records.limits import WAKING, Limit
+from zerog.records.limits import WAKING, Limit, parked_term
 from zerog.records.operations import Set
 from zerog.support import failpoints
 from zerog.support.clock import text_after, to_text
@@ -35,6 +35,8 @@ class LimitRules(LimitedJobs):
         if self.lossless:
             assert [first.uuid, second.uuid] == uuids[:2]
             assert self.parked(engine) == uuids[2:]
+            attrs = (parked_term("2 at once of type test"),)
+            assert engine.datastore.count(FindQuery(order="oldest", attrs=attrs)).number == 3
             assert [self.head(engine, uuid)["attempts"] for uuid in uuids] == [1, 1, 0, 0, 0]
             assert engine.place_of(self.head(engine, uuids[4])) is not None
         assert self.claim_all(engine) == []
