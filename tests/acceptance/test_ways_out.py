@@ -160,7 +160,7 @@ def test_a_running_job_is_cancelled(executor: str, form: str, tmp_path: Path) ->
         w.start()
         w.until(lambda: w.app.progress(uuid)["completeness"] > 0)
         assert w.app.cancel(uuid) == "running"
-        job = w.app.wait(uuid, 10)
+        job = w.app.wait(uuid, stretched(10))
         assert (job.status, job.resultCode) == ("cancelled", 410)
         assert 0 < job.completeness < 1
 

@@ -109,7 +109,7 @@ def test_each_write_of_a_life_may_lose_its_answer(proxy: Proxy, loss: Any) -> No
     for number in range(writes):
         proxy.lose(loss, after=number)
         app, uuid = one_life(behind(proxy))
-        job = app.wait(uuid, timeout=10)
+        job = app.wait(uuid, timeout=stretched(10))
         assert (job.resultCode, job.attempts, job.output) == (200, 1, {"steps": 3}), f"write {number}"
         assert [event["msg"] for event in job.events] == ["step 0", "step 1", "step 2"], f"write {number}"
         assert (job.errorCount, job.crashes, job.lost) == (0, 0, 0)
