@@ -28,7 +28,7 @@ def own_limits(head: Document) -> dict[str, Any]:
     return {attribute: head[field] for field, attribute in OVERRIDDEN.items() if field in head}
 
 
-def limits_of(job_class: type[BaseJob], head: Document) -> Limits:
+def run_limits_of(job_class: type[BaseJob], head: Document) -> Limits:
     """Return the limits of a stored job."""
     get = head.get
     return Limits(
@@ -52,7 +52,7 @@ def check_limits_given(
                 f"{fields[field]}={jsonvalues.short_repr(value)}; expected {expected}, or None for what "
                 f"{job_class.__qualname__} has. Nothing was stored."
             )
-    limits = limits_of(job_class, stored)
+    limits = run_limits_of(job_class, stored)
     if limits.soft_timeout and limits.timeout and limits.soft_timeout >= limits.timeout:
         raise InvalidValue(
             f"soft_timeout={soft_timeout!r} and timeout={timeout!r} with what {job_class.__qualname__} has come to a "

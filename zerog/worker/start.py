@@ -15,7 +15,7 @@ from zerog.engine.transitions import begun, erred, error_record, is_to_pause, st
 from zerog.jobs.base import BaseJob
 from zerog.jobs.document import document_of
 from zerog.jobs.history import described
-from zerog.jobs.limits import limits_of
+from zerog.jobs.limits import run_limits_of
 from zerog.jobs.load import Loaded, load_job
 from zerog.records.job import CANCELLED, CANCELLED_STATUS, INTERNAL_ERROR, Document
 from zerog.records.operations import Add, Append, Set
@@ -57,7 +57,7 @@ def _not_started(
     keep = job_class.MAX_EVENTS or app.engine.datastore.history_limit
     operations = [*erred(record, keep), Add("errorCount", 1)]
     errors = head["errorCount"] + 1
-    if errors >= limits_of(job_class, head).max_errors or is_final(job_class, error):
+    if errors >= run_limits_of(job_class, head).max_errors or is_final(job_class, error):
         return Outcome("exception", FINISH, INTERNAL_ERROR, operations=operations, seq=1)
     pause = retry_delay(job_class, errors, error)
     if pause.complaint:

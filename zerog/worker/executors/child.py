@@ -22,7 +22,7 @@ from zerog.contracts.datastore import RunGuard
 from zerog.engine.run import Run
 from zerog.exceptions import DatastoreError
 from zerog.jobs.base import BaseJob
-from zerog.jobs.limits import limits_of
+from zerog.jobs.limits import run_limits_of
 from zerog.jobs.load import Loaded, read_head
 from zerog.worker.execute import run_loaded
 from zerog.worker.executors import cleanup
@@ -131,7 +131,7 @@ class _Child:
         job_class = app.registry.class_for(head)
         patience = request["lease"] * 2 / 3
         place_and_numbers = app.engine.datastore, key, name, head["seq"]
-        limit, build = limits_of(job_class, head).soft_timeout, app.build_id
+        limit, build = run_limits_of(job_class, head).soft_timeout, app.build_id
         run = Run(*place_and_numbers, patience, app.clock, self._stopping, build=build, soft_limit=limit)
         return job_class, read_head(job_class, head), token, run
 

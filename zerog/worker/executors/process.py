@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.engine.transitions import Claim
 from zerog.exceptions import ZerogError
-from zerog.jobs.limits import limits_of
+from zerog.jobs.limits import run_limits_of
 from zerog.worker.executors import cleanup
 from zerog.worker.executors.child import CLOSE_SECONDS
 from zerog.worker.executors.forkserver import ForkServer, describe, kill_group
@@ -127,7 +127,7 @@ class ProcessExecutor(Executor):
             log.error("no process could be started for job %s, which is given back: %s", claim.uuid, error)
             return not_begun(claim, GIVE_UP_PAUSE)
         child.nonce = claim.nonce
-        timeout = limits_of(claim.job[0], claim.head).timeout
+        timeout = run_limits_of(claim.job[0], claim.head).timeout
         try:
             first = self._request(child, claim)
             has_begun = first is not None and "began" in first

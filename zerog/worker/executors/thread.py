@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zerog.engine.run import Run
 from zerog.engine.transitions import Claim
-from zerog.jobs.limits import Limits, limits_of
+from zerog.jobs.limits import Limits, run_limits_of
 from zerog.jobs.load import after_claim
 from zerog.support.clock import Clock
 from zerog.worker.execute import run_loaded
@@ -50,7 +50,7 @@ class ThreadExecutor(ProcessExecutor):
         return self._forkserver is not None and self._limits(claim).timeout is not None
 
     def _limits(self, claim: Claim) -> Limits:
-        return limits_of(claim.job[0], claim.head)
+        return run_limits_of(claim.job[0], claim.head)
 
     def _stop_run(self, claim: Claim, why: str) -> None:
         run = self._runs.get(claim.nonce)
