@@ -32,7 +32,7 @@ def rescued(head: Document, counter: str, record: Document, now: str, keep: int)
 def released(head: Document, event: Document, now: str, keep: int, has_begun: bool = True) -> list[Operation]:
     """Return the operations for a job whose run had to end through no fault of the job; it costs the job nothing.
 
-    ``has_begun``: False for a claim that no worker has heard of, so that the job may still expire.
+    ``has_begun``: False for a claim whose answer no worker has got, so that the job may still expire.
     """
     taken = [*_taken(head, has_begun), Append("events", event, keep)]
     return taken + (_ended_as_cancelled(head, now) or [Add("attempts", -1, low=0), *_again(head, now, 0)])

@@ -82,7 +82,7 @@ def callers_transaction(server: PostgresServer, given: Any) -> Generator[Write]:
 def _cursor_of(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[tuple[Any, ...]]:
     """Return a cursor as this backend needs it, whatever the application has set.
 
-    Its statements are prepared if the connection does so by itself: it may lead to a pooler.
+    Its statements are prepared if the connection itself does so: it may lead to a pooler.
     """
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     register_dumpers(cursor)
