@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from zerog.engine.engine import Engine
-from zerog.engine.transitions import Claim, Settlement, WorkerIdentity
+from zerog.engine.transitions import Claim, Settlement, WorkerIdentity, is_to_pause
 from zerog.exceptions import ClaimLost, JobNotFound, JobStateError
 from zerog.maintenance.reconcile import Reconciler
-from zerog.records.job import TERMINAL, Document, make_key, new_document
+from zerog.records.job import PAUSED, TERMINAL, Document, make_key, new_document
 from zerog.records.operations import Add, Append, Operation
 from zerog.support.clock import to_text
 from zerog.testing.clock import ManualClock
 from zerog.testing.contracts.engine.builders import ALICE, BOB
 
 _WORKERS = (ALICE, BOB)
+_COUNTERS = ("attempts", "errorCount", "continues", "crashes", "lost")
 _delays = st.sampled_from([0, 0, 0, 5, 60])
 
 
@@ -65,6 +66,18 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
                 self.before.pop(uuid, None)
 
         @rule(uuid=uuids)
+        def pause(self, uuid: str) -> None:
+            with suppress(JobStateError, JobNotFound):
+                self.engine.pause(uuid)
+                assert self._is_paused(uuid), "a pause had no effect"
+
+        @rule(uuid=uuids)
+        def resume(self, uuid: str) -> None:
+            with suppress(JobStateError, JobNotFound):
+                self.engine.resume(uuid)
+                assert not self._is_paused(uuid), "a job was resumed and is still paused"
+
+        @rule(uuid=uuids)
         def discard(self, uuid: str) -> None:
             """Only ended jobs are removed, and only here."""
             with suppress(JobStateError, JobNotFound):
@@ -78,6 +91,8 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
         def claim(self, want: int, worker: WorkerIdentity) -> Any:
             claims = self.engine.claim(want, worker, lambda head: head["jobType"])
             assert len(claims) <= want
+            begun = [claim.uuid for claim in claims if self.before[claim.uuid].get("paused") is not None]
+            assert not begun, f"paused jobs were begun: {begun}"
             return multiple(*claims)
 
         @rule(claim=claims)
@@ -131,6 +146,10 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             head = self.engine.datastore.read(claim.key)
             return head is not None and head["epoch"] == claim.epoch and head["owner"] is not None
 
+        def _is_paused(self, uuid: str) -> bool:
+            head = self.engine.read(uuid)[0]
+            return head["status"] == PAUSED or is_to_pause(head)
+
         # invariants after every step
 
         @invariant()
@@ -143,10 +162,22 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
                     assert document["epoch"] >= earlier["epoch"], "an epoch went back"
                     if earlier["status"] in TERMINAL:
                         assert document == earlier, "a job that had ended was changed"
+                    if earlier["status"] == PAUSED:
+                        self._check_kept(document, earlier)
+                is_paused = document["status"] == PAUSED or is_to_pause(document)
+                assert (document.get("paused") is not None) == is_paused, "a pause without the job, or the reverse"
                 assert (document["owner"] is not None) == (document["status"] == "running")
                 written = [event for event in document["events"] if "epoch" in event]
                 assert len(written) == document.get("writes", 0) == self.writes.get(uuid, 0), "a write was doubled"
                 self.before[uuid] = document
+
+        def _check_kept(self, document: Document, earlier: Document) -> None:
+            """Check that a paused job stays as it is, or leaves that state as it was."""
+            if document["status"] == PAUSED:
+                assert document == earlier, "a paused job was changed"
+            assert document["status"] != "running", "a paused job was begun"
+            kept, was = ([each[counter] for counter in _COUNTERS] for each in (document, earlier))
+            assert kept == was, "a paused job lost its counters"
 
         def teardown(self) -> None:
             if not hasattr(self, "engine"):
@@ -155,6 +186,8 @@ def engine_machine(new_engine: Callable[[ManualClock, int], Engine]) -> type[Rul
             self.engine.close()
 
         def _bring_to_an_end(self) -> None:
+            for uuid in self.accepted:
+                self.resume(uuid)
             reconciler = Reconciler(self.engine, "healthy", self.clock)
             for _ in range(30):
                 heads = [self.engine.read(uuid)[0] for uuid in self.accepted]
