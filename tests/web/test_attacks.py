@@ -30,6 +30,8 @@ BODIES: dict[str, Any] = {
     "/jobs/bulk": {"verb": "retry", "filters": {"type": "count"}},
     "/jobs/{uuid}/move": {"queue": "slow"},
     "/schedules/{schedule}": {"type": "count", "params": {"path": "a"}, "cron": "0 3 * * *"},
+    "/roles/{role}": {"queues": ["default"]},
+    "/queues/{name}/settings": {"max_running": 5},
     "/workers/drain": {"all": True},
     "/workers/undrain": {"all": True},
 }
@@ -51,7 +53,7 @@ def requests(uuid: str, method: str | None = None) -> Iterator[tuple[str, str, A
     """A request for each endpoint that isn't open to all: method, path, body, action."""
     for endpoint in ENDPOINTS:
         if endpoint.action != "probe" and (method is None or endpoint.method == method):
-            path = endpoint.path.format(uuid=uuid, type="count", name="default", schedule="nightly")
+            path = endpoint.path.format(uuid=uuid, type="count", name="default", schedule="nightly", role="heavy")
             body = None if endpoint.body is None else BODIES.get(endpoint.path, {})
             yield endpoint.method, path, body, endpoint.action
 
@@ -59,7 +61,8 @@ def requests(uuid: str, method: str | None = None) -> Iterator[tuple[str, str, A
 def stored(app: zerog.App) -> Any:
     """All that a request could change."""
     places = [app.datastore.read_with_cas(make_key(job["uuid"]))[1] for job in app.jobs()]
-    return list(app.jobs()), places, app.fleet.paused(), app.schedules.all()
+    limits = app.fleet.settings.queues()
+    return list(app.jobs()), places, app.fleet.paused(), app.schedules.all(), app.fleet.settings.roles(), limits
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost@evil.example", "", "[::2]"])

@@ -17,11 +17,13 @@ from zerog.schemas.describe import described
 from zerog.schemas.stored import StoredSchemas
 from zerog.web import asgi
 
-CROSS = {"include-path-regex": r"^/jobs(/stream|/count|/bulk)?$|/params$|/move$|^/queues/|^/schedules/|^/errors"}
+CROSS = {
+    "include-path-regex": r"^/jobs(/stream|/count|/bulk)?$|/params$|/move$|^/queues/|^/roles/|^/schedules/|^/errors"
+}
 """Paths with values whose limits JSON Schema can't express: some exclude each other, names are printable."""
 
-ACCEPTED = ["2xx", 304, 404, 409, 412, 428]
-"""What a well-formed request gets: also that a job is in another status, or was changed since."""
+ACCEPTED = ["2xx", 304, 404, 409, 412, 428, 429]
+"""What a well-formed request gets: also that a job is in another status, was changed since, or its queue is full."""
 
 
 class Here:
@@ -40,6 +42,7 @@ def explored(examples: int) -> tuple[Counter[str], list[str]]:
     ended(app), ended(app, "bad"), waiting(app), waiting(app, delay=600)
     nightly = app.schedule_definition("0 3 * * *", "count", {"path": "good"})
     app.schedules.add("nightly", nightly)
+    app.fleet.settings.set_role("heavy", ["default"])
     StoredSchemas(app.engine).record(map(described, app.registry.client_classes()), "v1")
     config = SchemathesisConfig.from_dict(
         {

@@ -36,6 +36,7 @@ ACTIONS = (
     "pause",
     "drain",
     "schedule",
+    "configure",
     "bulk",
 )
 """What ``authorize`` is called with: a resume is a pause, an undrain a drain."""

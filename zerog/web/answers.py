@@ -160,6 +160,7 @@ class Queue(Schema):
     parked = _whole(True)
     workers = _whole()
     paused = _object(True)
+    limits = _object(True)
     capped = _flag()
 
 
@@ -175,6 +176,33 @@ class Paused(Schema):
     name = _text()
     paused = _flag()
     changed = _flag()
+
+
+class QueueSettings(Schema):
+    """The limits that an operator has set of a queue; null for what isn't set."""
+
+    name = _text()
+    maxRunning = _whole(True)
+    rate = _text(True)
+    maxWaiting = _whole(True)
+    since = _text(True)
+    by = _text(True)
+
+
+class Role(Schema):
+    """The queues of a role, in order; null if workers have it and it isn't set."""
+
+    name = _text()
+    queues = fields.List(fields.String(), required=True, allow_none=True)
+    since = _text(True)
+    by = _text(True)
+    workers = fields.Integer(required=True, metadata={"description": "How many have it and are not silent."})
+
+
+class Roles(Schema):
+    """All roles."""
+
+    roles = _list(fields.Nested(Role))
 
 
 class WorkerList(Schema):

@@ -26,7 +26,7 @@ PROBLEMS = {
     400: "The request is malformed, or addresses an unknown host.",
     401: "No known bearer token was sent.",
     403: "This is not allowed here.",
-    404: "There is no such job, type, worker or path.",
+    404: "There is no such job, type, worker, role or path.",
     408: "The body was sent too slowly.",
     409: "The job's status doesn't allow this, or a job of this uuid exists.",
     412: "The job was changed since it was read.",
@@ -45,9 +45,15 @@ OF_A_BODY = (408, 413, 415)
 ONE_CHOICE = {"oneOf": [{"required": ["names"]}, {"required": ["host"]}, {"required": ["all"]}]}
 ONE_PLACE = {"anyOf": [{"required": ["queue"]}, {"required": ["priority"]}]}
 ONE_TIME = {"oneOf": [{"required": ["cron"]}, {"required": ["every"]}]}
+ANY_LIMIT = {"minProperties": 1}
 ONE_START = {"not": {"required": ["delay", "at"]}}
 
-_RULES = {requests.Workers: ONE_CHOICE, requests.Move: ONE_PLACE, requests.ScheduleDefinition: ONE_TIME}
+_RULES = {
+    requests.Workers: ONE_CHOICE,
+    requests.Move: ONE_PLACE,
+    requests.ScheduleDefinition: ONE_TIME,
+    requests.QueueLimits: ANY_LIMIT,
+}
 """What JSON Schema adds to bodies: which fields exclude each other."""
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -65,7 +71,7 @@ def describe(call: Call) -> dict[str, Any]:
     spec = APISpec("ZeroG", zerog.__version__, "3.1.0", plugins=[plugin], info=info, jsonSchemaDialect=DIALECT)
     converter: Any = plugin.converter
     converter.add_attribute_function(_mended)
-    bodies = (requests.Submission, requests.Drain, requests.Workers, requests.Move, requests.ScheduleDefinition)
+    bodies = (requests.Submission, requests.Drain, *_RULES)
     for schema in (answers.Problem, answers.Progress, *bodies):
         spec.components.schema(_name(schema), schema=schema)
     types = _parameters(spec, call)

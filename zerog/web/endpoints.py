@@ -6,6 +6,7 @@ from zerog.web import actions, answers, fleet, health, jobs, metrics, requests, 
 from zerog.web.bulk import BULK
 from zerog.web.call import Endpoint
 from zerog.web.schedules import SCHEDULES
+from zerog.web.settings import SETTINGS
 from zerog.web.stored import STORED as STORED_BESIDE
 
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an earlier answer: 304 if nothing has changed."}
@@ -380,4 +381,4 @@ EARLIER = (
     ),
 )
 
-ENDPOINTS = (*JOBS, *BULK, *STREAMS, *REST, *SCHEDULES, *STORED_BESIDE, *OPERATIONS, *EARLIER)
+ENDPOINTS = (*JOBS, *BULK, *STREAMS, *REST, *SETTINGS, *SCHEDULES, *STORED_BESIDE, *OPERATIONS, *EARLIER)

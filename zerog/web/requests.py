@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from zerog.contracts.find import NEWEST, ORDERS
-from zerog.records.fields import is_timestamp
+from zerog.records.fields import LARGEST_COUNT, is_timestamp
 from zerog.records.job import FAILED, KEY_PREFIX, RUNNING, STATUSES, is_uuid
 from zerog.schedules.definition import CATCH_UPS, ONE, OVERLAPS, SKIP
 from zerog.schedules.timing import LONGEST, SHORTEST
@@ -285,3 +285,32 @@ class Drain(Workers):
     """How workers are drained."""
 
     for_good = Flag(load_default=False, metadata={"description": "They end once their jobs have."})
+
+
+class RoleQueues(Body):
+    """The queues of a role."""
+
+    queues = fields.List(
+        Text(200),
+        required=True,
+        validate=validate.Length(1, 1_000),
+        metadata={"description": "In the order in which workers serve them."},
+    )
+
+
+def _limit(meaning: str) -> Whole:
+    most = validate.Range(1, LARGEST_COUNT - 1)  # what browsers don't round
+    return Whole(allow_none=True, validate=most, metadata={"description": f"{meaning}; or null."})
+
+
+class QueueLimits(Body):
+    """Limits of a queue: null removes one, what isn't given stays as it is."""
+
+    max_running = _limit("Jobs of the queue that run at once")
+    rate = Text(40, allow_none=True, metadata={"description": "Starts, such as `100/hour`; or null."})
+    max_waiting = _limit("Jobs that wait; others are refused")
+
+    @validates_schema
+    def _check_any(self, data: dict[str, Any], **_more: Any) -> None:
+        if not data:
+            raise ValidationError("Give max_running, rate or max_waiting, or several of them.")
