@@ -20,6 +20,7 @@ from zerog.records.limits import (
     LANE_ATTR,
     WAKING,
     Lane,
+    Limit,
     Parked,
     Slots,
     parked_in,
@@ -65,6 +66,12 @@ class WakeVerbs(EngineBase):
                 slots.list_lane(each.lane)
 
         self._pump(known[0].key, repair)
+
+    def slots_of(self, limit: Limit) -> Slots:
+        """Return the slots of a limit as they are now, without those of runs that are over; nothing is written."""
+        slots = Slots(self.datastore.read_with_cas(limit.key)[0])
+        self._drop_ended(limit.parts, slots)
+        return slots
 
     def _drop_ended(self, of: tuple[str, ...], slots: Slots) -> None:
         """Drop holders whose runs are over, and what is kept for jobs that have ended or were not taken in time."""

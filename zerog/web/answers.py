@@ -9,6 +9,7 @@ from marshmallow import INCLUDE, fields, validate
 from marshmallow import Schema as StrictSchema
 
 from zerog.jobs import answers
+from zerog.records.limits import KINDS
 
 
 class Schema(StrictSchema):
@@ -187,6 +188,33 @@ class QueueSettings(Schema):
     maxWaiting = _whole(True)
     since = _text(True)
     by = _text(True)
+
+
+class Limit(Schema):
+    """A limit that holds now, how many jobs run under it and how many are parked at it."""
+
+    limit = _text()
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
+    name = fields.String(required=True, metadata={"description": "The type or the queue."})
+    attribute = _text(True)
+    value = _text(True)
+    most = _whole(True)
+    rate = _text(True)
+    is_stored = fields.Boolean(
+        required=True, metadata={"description": "True if it is what the last run met, false if it is as declared."}
+    )
+    declared = fields.Dict(
+        required=True, allow_none=True, metadata={"description": "`most` and `rate` by the code or settings here."}
+    )
+    running = _whole(True)
+    parked = _whole(True)
+
+
+class Limits(Schema):
+    """The limits that hold now."""
+
+    limits = _list(fields.Nested(Limit))
+    is_capped = fields.Boolean(required=True, metadata={"description": "True if there may be more, or more parked."})
 
 
 class Role(Schema):

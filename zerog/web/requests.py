@@ -287,6 +287,12 @@ class Drain(Workers):
     for_good = Flag(load_default=False, metadata={"description": "They end once their jobs have."})
 
 
+class LimitsOf(Schema):
+    """Which limits are shown."""
+
+    type = Text(metadata={"description": "The job type; without it those of all types and queues."})
+
+
 class RoleQueues(Body):
     """The queues of a role."""
 

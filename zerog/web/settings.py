@@ -8,6 +8,7 @@ from typing import Any
 
 from zerog.exceptions import ConfigurationError, InvalidValue
 from zerog.fleet.settings import check_role
+from zerog.maintenance.limits import limits_now
 from zerog.records.commands import SILENT
 from zerog.records.job import Document
 from zerog.support.checks import check_queue_name
@@ -64,6 +65,13 @@ def patch_limits(call: Call) -> Answer:
     except ConfigurationError as error:  # a name that no queue here can have
         raise InvalidValue(str(error)) from error
     return Answer(_limits(name, held))
+
+
+def list_limits(call: Call) -> Answer:
+    """Return the limits that hold now."""
+    app = call.app
+    found = limits_now(app.engine, app.registry.client_classes(), call.query.get("type"))
+    return Answer({"limits": found.each, "is_capped": found.is_capped})
 
 
 def _workers(call: Call) -> Counter[str]:
@@ -132,5 +140,15 @@ SETTINGS = (
         "Change limits of a queue: null removes one, what isn't given stays",
         answers={200: ("What is set now.", answers.QueueSettings)},
         body=requests.QueueLimits(),
+    ),
+    Endpoint(
+        "GET",
+        "/limits",
+        "list",
+        list_limits,
+        "The limits of types, keys and queues that hold now, with how many jobs run and are parked",
+        {200: ("Limits.", answers.Limits)},
+        query=requests.LimitsOf(),
+        group="Fleet",
     ),
 )
