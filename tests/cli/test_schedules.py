@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from marshmallow import RAISE, Schema, fields, validate
 
-from tests.cli.builders import Shop
+import zerog
+from tests.cli.builders import Shop, WordCount
 from tests.cli.conftest import Zerog
+from zerog.schemas.describe import described
+from zerog.schemas.stored import StoredSchemas
 
 ADD = ("schedules", "add", "myapp:app", "nightly", "word_count", "path=x", "--cron", "0 3 * * *")
 
@@ -90,3 +94,69 @@ def test_the_code_s_definition_is_restored_by_its_name_alone(shop: Shop, zerog: 
     assert "At 03:00 every day" in zerog("schedules", "add", "planned:app", "nightly").stdout
     shown = json.loads(zerog("schedules", "show", "planned:app", "nightly", "--json").stdout)
     assert (shown["state"], shown["byHand"], shown["code"], shown["params"]) == ("active", False, None, {"path": "x"})
+
+
+URL = "sqlite:///jobs.db"
+
+
+class Report(zerog.BaseJob):
+    """A type that the folder's app doesn't have, of which a worker has stored the schema."""
+
+    JOB_TYPE = "report"
+
+    class Params(Schema):
+        class Meta:
+            unknown = RAISE
+
+        region = fields.String(required=True, validate=validate.OneOf(["north", "south"]))
+        pages = fields.Integer(validate=validate.Range(min=1))
+        day = fields.Function(lambda job: "", deserialize=lambda value: value)
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+
+def _store_schemas(shop: Shop) -> None:
+    StoredSchemas(shop.app.engine).record([described(Report), described(WordCount)], "build-1")
+
+
+def test_add_by_url_checks_the_parameters_by_the_stored_schema(shop: Shop, zerog: Zerog) -> None:
+    _store_schemas(shop)
+    given = ("weekly", "report", "region=north", "pages=3", "day=any", "--cron", "0 6 * * MON", "--queue", "slow")
+    result = zerog("schedules", "add", URL, *given)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Schedule weekly: At 06:00 on Monday, UTC, next at\n")
+    assert result.stderr == "Only a sweeping worker that has the class of report submits its jobs.\n"
+    shop.app.register(Report)
+    shown = shop.app.schedules.get("weekly")
+    assert (shown["jobType"], shown["queue"], shown["byHand"]) == ("report", "slow", True)
+    assert shown["params"]["region"] == "north"
+    job = shop.app.get_job(shop.app.schedules.run("weekly"))
+    assert (job.queueName, job.region, job.pages) == ("slow", "north", 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("report", "--every", "5m"), "region: Missing data"),
+        (("report", "region=west", "--every", "5m"), "region: Must be one of: north, south"),
+        (("report", "region=north", "pages=0", "--every", "5m"), "pages: Must be greater than or equal to 1"),
+        (("report", "region=north", "colour=red", "--every", "5m"), "colour: Unknown field"),
+        (("report", "region=north"), "expected one of both"),
+        (("reprt", "--every", "5m"), "did you mean 'report'? Known: report, word_count"),
+        ((), "doesn't say what the code declares; give MODULE:APP"),
+    ],
+)
+def test_wrong_definitions_by_url_are_refused(shop: Shop, zerog: Zerog, arguments: tuple[str, ...], why: str) -> None:
+    _store_schemas(shop)
+    result = zerog("schedules", "add", URL, "weekly", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert shop.app.schedules.all(removed=True) == []
+
+
+def test_add_by_url_is_refused_before_any_worker_has_stored_a_schema(shop: Shop, zerog: Zerog) -> None:
+    result = zerog("schedules", "add", URL, "weekly", "report", "--every", "5m")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Known: none. Workers store those of their classes when they start" in result.stderr
+    assert "give MODULE:APP" in result.stderr

@@ -16,6 +16,8 @@ from tests.engine.engines import EACH_KIND
 from tests.schedules.desk import HOUR, MINUTE, Desk, Report
 from zerog.exceptions import AmbiguousWrite, ConfigurationError, InvalidValue, ScheduleNotFound, UnknownJobType
 from zerog.records.keys import SCHEDULES, schedule_key
+from zerog.schedules.definition import Definition, definition_of
+from zerog.schedules.timing import timing_of
 
 
 @pytest.fixture
@@ -318,6 +320,27 @@ def test_a_leader_without_the_class_makes_the_job_as_it_was_declared(each: Desk)
         assert loaded.at == datetime(2026, 1, 1, tzinfo=UTC)
         assert each.app.datastore.read(f"zerog_job_{job['uuid']}")["maxEvents"] == 7
     assert len(each.jobs()) == 1
+
+
+def test_a_tick_stored_without_the_class_waits_for_a_leader_that_has_it(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.app.schedules.add("s", definition_of_dated("x"), "ann")
+    desk.lead(30)
+    desk.lead(1)
+    assert (desk.jobs(), desk.shown()["waiting"]) == ([], desk.ticks(1))
+    assert len([r for r in caplog.records if "waits for a leader that has the class" in r.message]) == 1
+    desk.app.register(Dated)
+    desk.lead(1)
+    assert (desk.jobs(), desk.shown()["waiting"]) == (desk.ticks(1), [])
+    job = desk.app.get_job(desk.shown()["lastJob"], Dated)
+    assert (job.note, job.queueName) == ("x", "dates")
+
+
+def definition_of_dated(note: str) -> Definition:
+    timing = timing_of("* * * * *", None, "UTC")
+    rules = {"overlap": "skip", "catch_up": "one"}
+    return definition_of("dated", {"note": note}, timing, **rules, queue=None, priority=None)
 
 
 def test_parameters_that_fit_no_more_hold_up_no_other_schedule(

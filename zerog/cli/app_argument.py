@@ -28,7 +28,8 @@ _WORD = re.compile(r'(?:--\S+ (?=[^-\s]))?(?:[^\s"]|"[^"]*")+')
 _names_an_app = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*").fullmatch
 
 
-def _is_url(text: object) -> TypeGuard[str]:
+def is_url(text: object) -> TypeGuard[str]:
+    """Return True if what stands in an app's place is a datastore's URL, which brings no job classes."""
     return isinstance(text, str) and "://" in text
 
 
@@ -55,7 +56,7 @@ class AppCommand(click.Command):
             args = args[:-1]  # its value is what is to be completed; without it click would read no argument at all
         first = self.make_parser(ctx).parse_args(list(args))[0].get("app")
         default = os.environ.get(VARIABLE)
-        if default and not (isinstance(first, str) and (_names_an_app(first) or _is_url(first))):
+        if default and not (isinstance(first, str) and (_names_an_app(first) or is_url(first))):
             args = [default, *args]
         return super().parse_args(ctx, args)
 
@@ -105,7 +106,7 @@ def app_command(name: str | None = None, needs_code: bool = True) -> Callable[[C
 def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if ctx.resilient_parsing or (value and _names_an_app(value)) or (not value and ctx.params.get(WITHOUT_APP)):
         return value
-    if _is_url(value):
+    if is_url(value):
         if isinstance(ctx.command, AppCommand) and not ctx.command.needs_code:
             return value
         raise click.UsageError(
@@ -126,7 +127,7 @@ def _check(ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 
 def shown(target: str) -> str:
     """Return the app's name as a command that is offered may have it: a URL without its secrets."""
-    return without_secrets(target) if _is_url(target) else target
+    return without_secrets(target) if is_url(target) else target
 
 
 def load_shared(target: str) -> App:
@@ -137,7 +138,7 @@ def load_shared(target: str) -> App:
     from zerog.app import App
     from zerog.loading import load_app
 
-    app = App(target) if _is_url(target) else load_app(target)
+    app = App(target) if is_url(target) else load_app(target)
     if not app.datastore.shared:
         raise ConfigurationError(
             f"{shown(target)} keeps its jobs in the memory of each process, where no command can see those of another "

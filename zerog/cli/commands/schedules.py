@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zerog.cli import completions
-from zerog.cli.app_argument import app_command, load_shared
+from zerog.cli.app_argument import app_command, is_url, load_shared, shown
 from zerog.cli.options import pair, read_json
 from zerog.cli.output import STYLES, ListingGroup, age, described, operator, print_json, print_json_line, until
 from zerog.exceptions import ConfigurationError
@@ -18,6 +18,9 @@ from zerog.support.texts import flat
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from zerog.app import App
+    from zerog.schedules.definition import Definition
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 REMOVED = "removed"
@@ -149,7 +152,7 @@ def _local(tick: object, schedule: dict[str, Any]) -> str:
         return str(tick)
 
 
-@app_command()
+@app_command(needs_code=False)
 @click.argument("name")
 @click.argument("job_type", metavar="[TYPE]", required=False, shell_complete=completions.types)
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, shell_complete=completions.parameters)
@@ -186,12 +189,19 @@ def add(
     What is given by hand stays when the code's definition changes. With NAME alone the schedule becomes what the code
     declares, in place of what was changed or removed by hand.
 
+    With a URL the parameters are checked by the schema of the type that a worker has stored.
+
     \b
     Example: zerog schedules add myapp:app nightly word_count path=war-and-peace.txt --cron "0 3 * * *"
     Example: zerog schedules add myapp:app poll word_count path=war-and-peace.txt --every 5m --overlap queue
     """
     the_app = load_shared(app)
     if job_type is None:
+        if is_url(app):
+            raise ConfigurationError(
+                f"{shown(app)} doesn't say what the code declares; give MODULE:APP, or NAME TYPE [KEY=VALUE]... and "
+                "its times. Nothing was stored."
+            )
         if options["cron"] or options["every"] or source is not None:
             raise ConfigurationError("name the job type: NAME TYPE [KEY=VALUE]...; nothing was stored")
         schedule = the_app.schedules.restore(name, operator())
@@ -199,11 +209,32 @@ def add(
         if source is not None and parameters:
             raise ConfigurationError("give the parameters either as KEY=VALUE or with --json, not both")
         given = read_json(source) if source is not None else dict(map(pair, parameters))
-        definition = the_app.schedule_definition(options.pop("cron"), job_type, given, **options)
+        cron = options.pop("cron")
+        if is_url(app):
+            definition = _definition_by_schema(the_app, cron, job_type, given, **options)
+        else:
+            definition = the_app.schedule_definition(cron, job_type, given, **options)
         schedule = the_app.schedules.add(name, definition, operator())
     click.echo(flat(f"Schedule {name}: {schedule['words']}, next at"))
     for tick in schedule["next"]:
         click.echo(flat(f"  {_local(tick, schedule)}"))
+    if is_url(app):
+        click.echo(flat(f"Only a sweeping worker that has the class of {job_type} submits its jobs."), err=True)
+
+
+def _definition_by_schema(
+    app: App, cron: str | None, job_type: str, params: Any, *, every: timedelta | None, timezone: str, **rules: Any
+) -> Definition:
+    """Return the definition of a schedule whose class isn't at hand, checked by the stored schema of its type."""
+    from zerog.schedules.definition import definition_of
+    from zerog.schedules.timing import timing_of
+    from zerog.schemas.accepting import check_params
+
+    timing = timing_of(cron, every, timezone)
+    if not isinstance(params, dict):
+        raise ConfigurationError(f"params={params!r:.80}; expected an object of parameters. Nothing was stored.")
+    check_params(app.engine, job_type, params)
+    return definition_of(job_type, params, timing, **rules)
 
 
 @app_command()
