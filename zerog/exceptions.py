@@ -87,7 +87,7 @@ class JobStateError(ZerogError):
 
 
 class QueueFull(ZerogError):
-    """As many jobs wait on a queue as an operator allows; nothing was stored. Later there may be room."""
+    """As many jobs wait on a queue as an operator allows; nothing was stored or moved. Later there may be room."""
 
 
 class CopyRefused(ZerogError):

@@ -13,6 +13,7 @@ from zerog.contracts.datastore import FindQuery
 from zerog.engine.live import LOOK
 from zerog.exceptions import DatastoreUnavailable, QueueUnavailable
 from zerog.jobs.backlog import COUNTED
+from zerog.records.job import new_uuid
 from zerog.records.keys import SETTINGS
 from zerog.testing.clock import ManualClock
 
@@ -101,6 +102,60 @@ def test_retries_and_jobs_that_run_again_are_never_refused(app: zerog.App) -> No
     app.submit(Report)
     app.retry(failed)
     assert app.progress(failed)["status"] == "queued"
+
+
+@pytest.mark.parametrize("url", ["memory://", *wide("sqlite:///{folder}/jobs.db")])
+def test_a_move_to_a_full_queue_is_refused_and_the_job_stays(url: str, tmp_path: Path) -> None:
+    """It can be moved once there is room; scheduled jobs need room, too."""
+    with opened(url, tmp_path) as app:
+        app.fleet.settings.set_queue("reports", max_waiting=2)
+        app.submit(Report)
+        first, second, later = [app.submit(Report, queue="other", delay=delay).uuid for delay in (0, 0, 60)]
+        assert app.move(first, "reports")
+        for uuid in (second, later):
+            before = app.engine.read(uuid)
+            words = (
+                rf"2 jobs wait .* max_waiting is 2; the job was refused\. Job {uuid} stays on queue other; try again"
+            )
+            with pytest.raises(zerog.QueueFull, match=words):
+                app.move(uuid, "reports", priority=3)
+            assert app.engine.read(uuid) == before
+        app.move(first, "other")
+        pass_time(app, COUNTED)
+        assert app.move(second, "reports")
+        assert app.progress(second)["queueName"] == "reports"
+        zerog.Worker(app, queues=["reports", "other"]).run(burst=True)
+        assert app.progress(second)["status"] == "succeeded"
+
+
+def test_a_move_that_brings_no_job_to_a_full_queue_is_not_refused(app: zerog.App) -> None:
+    """To another priority, to where the job is, out of it; one that can't be moved is refused for that."""
+    app.fleet.settings.set_queue("reports", max_waiting=1)
+    uuid, ended = app.submit(Report).uuid, app.submit(Report, queue="other").uuid
+    app.cancel(ended)
+    assert app.move(uuid, priority=3)
+    assert app.move(uuid, "reports", priority=4)
+    assert not app.move(uuid, "reports")
+    with pytest.raises(zerog.JobStateError, match="is cancelled"):
+        app.move(ended, "reports")
+    with pytest.raises(zerog.JobNotFound):
+        app.move(new_uuid(), "reports")
+    with pytest.raises(zerog.InvalidValue):
+        app.move(uuid, "")
+    assert app.move(uuid, "other")
+
+
+def test_many_moves_fill_the_queue_and_name_each_job_that_stays(app: zerog.App, tmp_path: Path) -> None:
+    """In what is yielded and in the receipt."""
+    app.fleet.settings.set_queue("reports", max_waiting=2)
+    uuids = [app.submit(Report, queue="other").uuid for _ in range(4)]
+    receipt = tmp_path / "receipt"
+    outcomes = list(app.bulk("move", queue="reports", receipt=receipt).run(uuids))
+    assert [outcome.became for outcome in outcomes] == ["moved", "moved", None, None]
+    assert [app.progress(uuid)["queueName"] for uuid in uuids] == ["reports", "reports", "other", "other"]
+    for uuid in uuids[2:]:
+        [line] = [line for line in receipt.read_text().splitlines() if uuid in line]
+        assert f"Job {uuid} stays on queue other" in line
 
 
 def test_who_sets_no_limit_pays_one_read_now_and_then(app: zerog.App, monkeypatch: pytest.MonkeyPatch) -> None:

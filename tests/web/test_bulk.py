@@ -68,6 +68,17 @@ def test_many_jobs_are_moved_and_removed(app: zerog.App, api: TestClient) -> Non
     assert app.datastore.read(make_key(gone)) is None
 
 
+def test_jobs_that_find_their_queue_full_are_counted_and_named(app: zerog.App, api: TestClient) -> None:
+    app.fleet.settings.set_queue("tight", max_waiting=1)
+    made = [waiting(app) for _ in range(2)]
+    body = {"verb": "move", "filters": {"queue": "default"}, "queue": "tight"}
+    assert done(app, api, body) == {"became": {"moved": 1}, "undone": 1}
+    assert [app.get_job(uuid).queueName for uuid in made] == ["tight", "default"]
+    [bulk] = api.get("/jobs", params={"queue": "zerog.bulk"}).json()["jobs"]
+    [warning] = api.get(f"/jobs/{bulk['uuid']}/info").json()["warnings"]
+    assert f"Job {made[1]} stays on queue default" in warning["msg"]
+
+
 def test_many_jobs_are_paused_and_go_on(app: zerog.App, api: TestClient) -> None:
     """By a client with a reason, which each job shows; a resume finds those that are paused."""
     made = [waiting(app) for _ in range(2)]

@@ -260,6 +260,18 @@ def test_a_submit_to_a_full_queue_is_to_be_tried_later(app: zerog.App, api: Test
     assert "its max_waiting is 1" in refused.json()["detail"]
 
 
+def test_a_move_to_a_full_queue_is_to_be_tried_later(app: zerog.App, api: TestClient) -> None:
+    """The job stays where it was."""
+    app.fleet.settings.set_queue("tight", max_waiting=1)
+    waiting(app, queue="tight")
+    uuid = waiting(app)
+    refused = api.post(f"/jobs/{uuid}/move", json={"queue": "tight"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert f"Job {uuid} stays on queue default" in refused.json()["detail"]
+    assert app.get_job(uuid).queueName == "default"
+
+
 def test_retry_records_who_and_why(app: zerog.App, api: TestClient) -> None:
     uuid = ended(app, "bad")
     assert api.post(f"/jobs/{uuid}/retry", json={"reason": "mended"}).json() == {"uuid": uuid, "status": "queued"}

@@ -56,8 +56,8 @@ class LiveSettings:
         """Set limits of a queue; return those that hold now, as ``queues`` does. What isn't given stays as it is.
 
         ``max_running``: jobs of the queue that run at once. ``rate``: starts, such as ``"100/hour"``; the units are
-        second, minute, hour and day. ``max_waiting``: jobs that wait; ``submit`` refuses one beyond it with
-        ``QueueFull``. None removes a limit, so that the one of the code holds again. ``by``: the author.
+        second, minute, hour and day. ``max_waiting``: jobs that wait; ``submit`` and ``move`` refuse one beyond it
+        with ``QueueFull``. None removes a limit, so that the one of the code holds again. ``by``: the author.
 
         Raises InvalidValue, and ConfigurationError for a name that no queue here can have.
         """

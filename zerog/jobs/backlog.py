@@ -1,7 +1,7 @@
-"""Refuse submits to a queue on which as many jobs wait as an operator allows (``max_waiting``).
+"""Refuse submits and moves to a queue on which as many jobs wait as an operator allows (``max_waiting``).
 
-The entries of a queue are counted every COUNTED seconds; in between a client adds what it submits. So several clients
-at once may exceed the number by what they submit within COUNTED seconds.
+The entries of a queue are counted every COUNTED seconds; in between a client adds what it submits and moves there. So
+several clients at once may exceed the number by what they submit within COUNTED seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 
 from zerog.engine.engine import Engine
 from zerog.exceptions import ConfigurationError, QueueError, QueueFull
+from zerog.records.job import WAITING
+from zerog.support.checks import check_queue_name
 
 log = logging.getLogger("zerog")
 
@@ -27,10 +29,11 @@ class Backlog:
         self._waiting: dict[str, tuple[float, int]] = {}
         """By queue, when its entries were counted, and their number with what was submitted here since."""
 
-    def admit(self, most: Mapping[str, int], queues: Iterable[str]) -> None:
+    def admit(self, most: Mapping[str, int], queues: Iterable[str], effect: str = "Nothing was stored") -> None:
         """Count one job for each name in ``queues``, if there is room for all of them. Raises QueueFull.
 
-        ``most``: by queue, how many jobs may wait. A queue that can't be reached, or can't be counted, refuses nothing.
+        ``most``: by queue, how many jobs may wait. ``effect``: what a refusal means for the jobs. A queue that can't be
+        reached, or can't be counted, refuses nothing.
         """
         now = self._engine.clock.monotonic()
         new = {name: number for name, number in Counter(queues).items() if name in most}
@@ -40,9 +43,19 @@ class Backlog:
                 jobs = "the job was" if number == 1 else f"{number:,} jobs were"
                 raise QueueFull(
                     f"{waiting[name][1]:,} jobs wait on queue {name}, and its max_waiting is {most[name]:,}; "
-                    f"{jobs} refused. Nothing was stored; try again later."
+                    f"{jobs} refused. {effect}; try again later."
                 )
         self._waiting |= {name: (waiting[name][0], waiting[name][1] + number) for name, number in new.items()}
+
+    def admit_move(self, uuid: str, queue: str) -> None:
+        """Count a waiting job that is moved to another queue there. Raises QueueFull, JobNotFound."""
+        most = self._engine.live_limits.most_waiting()
+        if check_queue_name(queue) not in most:
+            return
+        head = self._engine.read(uuid)[0]
+        place = head.get("queueName")
+        if head.get("status") in WAITING and place != queue:
+            self.admit(most, [queue], f"Job {uuid} stays on queue {place}")
 
     def _count(self, name: str, now: float) -> tuple[float, int]:
         known = self._waiting.get(name)

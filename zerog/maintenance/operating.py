@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerog.engine.operator import Change, OnDiscard
 from zerog.exceptions import InvalidValue
+from zerog.jobs.backlog import Backlog
 from zerog.jobs.discarding import discarder
 from zerog.jobs.parameters import change_of
 from zerog.jobs.submit_options import check_named, check_token
@@ -31,6 +32,7 @@ class OperatorVerbs:
 
     engine: Engine
     registry: JobRegistry
+    _backlog: Backlog
 
     @property
     def _on_discard(self) -> OnDiscard:
@@ -75,8 +77,11 @@ class OperatorVerbs:
 
         It starts when it would have started, and no worker of the earlier queue takes it any more. False if it is there
         already. Raises JobNotFound, JobStateError for a job that doesn't wait, InvalidValue for a priority that is no
-        whole number of 32 bits or a name that no queue can have, ConfigurationError for a queue that can't be here.
+        whole number of 32 bits or a name that no queue can have, ConfigurationError for a queue that can't be here,
+        QueueFull if as many jobs wait as an operator allows on the other queue; the job stays where it is then.
         """
+        if queue is not None:
+            self._backlog.admit_move(uuid, queue)
         return self.engine.move(uuid, queue, priority, reason, who)
 
     def edit(

@@ -134,7 +134,7 @@ JOBS = (
         actions.move,
         "Move a waiting job to another queue or priority",
         {200: ("It waits there.", answers.Moved)},
-        CONFLICT,
+        (*CONFLICT, 429),
         body=requests.Move(),
     ),
     Endpoint(

@@ -142,7 +142,7 @@ def move(app: str, selection: Selection, target: str | None, priority: int | Non
     """Move waiting jobs to another queue or priority.
 
     By uuid, or all that match the filters. They start when they would have started, from the new place. A job that is
-    there already stays as it is.
+    there already stays as it is, and so does one for which the queue has no room by its max-waiting.
 
     \b
     Example: zerog jobs move myapp:app 0190c3f2-1b6e-7cc3-98c4-dc0c0c07398f --priority 5
