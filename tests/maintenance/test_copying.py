@@ -30,7 +30,8 @@ from zerog.maintenance.copied import Report, fingerprint
 from zerog.maintenance.copying import Copy
 from zerog.records.job import Document, make_key
 from zerog.records.keys import COPIED_FROM, QUEUES, WORKERS, stored_keys
-from zerog.support import jsonvalues
+from zerog.records.unique import lock_key
+from zerog.support import failpoints, jsonvalues
 
 Make = Callable[[str], Datastore]
 
@@ -102,6 +103,23 @@ def test_a_copy_may_be_repeated(make: Make) -> None:
     assert copied(source, target).results["copied"] == 0
     assert app_on(target).fleet.paused().keys() == {"slow"}
     assert jobs.keys() >= {"queued"}
+
+
+@pytest.mark.parametrize("here", EACH)
+def test_a_unique_key_without_a_job_stays_behind(here: str, make: Make) -> None:
+    """Its submit died; the next one of the key makes a job under the uuid noted here, or one of its own there."""
+    source, target = make(here), make("memory")
+    failpoints.arm("submit.create", "raise")
+    with pytest.raises(failpoints.InjectedFailure):
+        app_on(source).submit(Count, unique=("invoice", 42))
+    failpoints.disarm()
+    assert copied(source, target).finished
+    there = app_on(target).submit(Count, unique=("invoice", 42))
+    key = lock_key(target.read(make_key(there.uuid)) or {})
+    noted = (source.read(str(key)) or {})["uuid"]
+    here_again = app_on(source).submit(Count, unique=("invoice", 42))
+    assert (there.is_new, here_again.is_new, here_again.uuid) == (True, True, noted)
+    assert there.uuid != noted
 
 
 def test_what_was_removed_there_does_not_return(make: Make) -> None:
