@@ -125,21 +125,17 @@ class TestTwoVerbs(EngineContract):
         return Engine(TwoVerbs(), MemoryQueue(clock=clock), clock)
 
 
+@pytest.mark.wide
 class TestChaos(EngineContract):
     """Over a queue that loses, repeats, delays and reorders; the suite leaves out what needs a good queue."""
 
-    sampling = 40
+    sampling = 10
     lossless = False
 
     @pytest.fixture
     def engine(self, clock: ManualClock, request: pytest.FixtureRequest) -> Engine:
         seed = zlib.crc32(request.node.name.encode())
         return Engine(MemoryDatastore(), ChaosQueue(MemoryQueue(clock=clock), seed), clock)
-
-
-@pytest.mark.wide
-class TestChaosWithMoreDamages(TestChaos):
-    sampling = 10
 
 
 class RedisRules(EngineContract):

@@ -31,6 +31,9 @@ class OfScenario(zerog.BaseJob):
         raise AssertionError("this job is never run")
 
 
+GENERIC_AGAIN = [pytest.mark.wide]
+"""The generic engine passes these points in memory by default."""
+
 EACH = [(kind, point) for kind in KINDS for point in KINDS[kind].points]
 
 
@@ -125,7 +128,7 @@ def test_the_scenario_passes_every_point(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["raise", "unknown"])
 @pytest.mark.parametrize(
     ("kind", "point"),
-    [pytest.param(*each, marks=KINDS[each[0]].marks) for each in EACH],
+    [pytest.param(*each, marks=GENERIC_AGAIN if each[0] == "two-files" else KINDS[each[0]].marks) for each in EACH],
 )
 def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, tmp_path: Path) -> None:
     """Whatever step fails or loses its answer, another worker runs every accepted job to its one end."""

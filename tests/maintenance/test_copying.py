@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,13 @@ def work(datastore: Datastore) -> list[str]:
     return sorted(RUNS)
 
 
-@pytest.mark.parametrize("there", EACH)
-@pytest.mark.parametrize("here", EACH)
+NEAR = [("memory", "sqlite"), ("sqlite", "fakeredis"), ("fakeredis", "mongomock"), ("mongomock", "memory")]
+"""Each datastore on either side; all other pairs run with ``-m wide``."""
+
+OTHERS = [pair for pair in product(PLACES, PLACES) if pair not in NEAR]
+
+
+@pytest.mark.parametrize(("here", "there"), [*NEAR, *wide(*OTHERS)])
 def test_everything_arrives_and_runs_once(here: str, there: str, make: Make) -> None:
     """Whole documents with their history; what waits is run there, once, and nothing any more where it was."""
     source, target = make(here), make(there)

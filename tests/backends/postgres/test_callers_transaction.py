@@ -112,8 +112,8 @@ def test_a_server_that_was_restarted_is_the_same(own: RunningServer) -> None:
 def test_tables_that_are_gone(store: Store) -> None:
     schema = store.table.partition(".")[0]
     store.app.queue.size()
+    store.execute(f"DROP SCHEMA {schema} CASCADE")
     with psycopg.connect(store.path) as connection:
-        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
         with pytest.raises(zerog.ConfigurationError, match=f"schema {schema} has no tables of ZeroG .zerog setup"):
             store.app.submit(Ping, connection=connection)
 
