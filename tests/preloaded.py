@@ -53,7 +53,9 @@ class Preloaded:
             request = [arguments, str(folder), streams, dict(os.environ if environment is None else environment)]
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-            if not select.select([self._process.stdout], [], [], stretched(SECONDS))[0]:
+            answer = select.poll()  # not select(): a process that has tested for long may have many files open
+            answer.register(self._process.stdout, select.POLLIN)
+            if not answer.poll(1_000 * stretched(SECONDS)):
                 os.killpg(self._process.pid, signal.SIGKILL)
                 raise AssertionError(f"python {' '.join(arguments)}: not within stretched({SECONDS}) s")
             code = int(self._process.stdout.readline())

@@ -67,7 +67,7 @@ def test_a_whole_session_shows_no_secret(tmp_path: Path, executor: str) -> None:
     (tmp_path / "myapp.py").write_text(APP)
     outputs: list[str] = []
 
-    def run(*arguments: str, code: int = 0, text: str | None = None) -> str:
+    def run(*arguments: str, code: int = 0, text: str = "") -> str:
         done = zerog_command(*arguments, folder=tmp_path, text=text, ZEROG_APP="myapp:app")
         outputs.append(f"{arguments}: {done.stdout}{done.stderr}")
         assert done.returncode == code, outputs[-1]

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import threading
+import weakref
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -102,6 +103,11 @@ class Listener:
 _abandoned: list[_OfProcess] = []
 
 
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 class _OfProcess:
     """The connection of one process, and the pipe that ends a wait."""
 
@@ -112,6 +118,7 @@ class _OfProcess:
         self.connection: Connection | None = None
         self.has_logged = False
         self._reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close, self._reader, self.writer).atexit = False
 
     def wait(self, timeout: float, queues: frozenset[str]) -> bool | None:
         """Wait for a notification about one of the queues: True; None if none came, False if ``wake`` was called."""
