@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.logs import logging_kept
+
 # On a busy machine an example may take any time. On a laptop every run explores something new; a merge must not fail
 # for what it didn't change.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +69,13 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
     if not isinstance(made, pytest.Class) or made.obj is None:
         return made
     return [] if any(made.get_closest_marker(mark) for mark in left_out(collector.config)) else made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, Any, Any]:
+    """Undo what a test does to logging: a test that reads the log has records of its own level only."""
+    with logging_kept():
+        return (yield)
 
 
 def left_out(config: pytest.Config) -> list[str]:

@@ -58,7 +58,7 @@ class Limited(zerog.BaseJob):
 
     def run(self):
         self.note("begin")
-        time.sleep(0.03)
+        time.sleep(0.06)
         self.note("end")
 
 
@@ -168,6 +168,19 @@ def test_killed_workers_leave_no_slot_taken_and_none_free(parts: Parts, plan: Pl
     assert sum(what == "end" for what, *_ in lines) >= plan.jobs
 
 
+def stop_one(workers: list[subprocess.Popen[bytes]], folder: Path, chance: random.Random, is_in_run: bool) -> int:
+    """Stop a worker by SIGSTOP, of those that are in a run if ``is_in_run``; return its number."""
+    while True:
+        number = chance.randrange(WORKERS)
+        pid = workers[number].pid
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+        noted = Counter(line.split()[0] for line in (folder / "ledger").read_text().splitlines() if f" {pid} " in line)
+        if not is_in_run or noted["begin"] > noted["end"]:
+            return number
+        os.kill(pid, signal.SIGCONT)
+
+
 def kill_until_all_ended(app: Any, plan: Plan, folder: Path, chance: random.Random) -> None:
     """Kill workers at random and replace them until all jobs have ended; no longer than sweeps need without an end."""
     patience = LEASE + 2 * 1.2 * INTERVAL + 10
@@ -175,14 +188,14 @@ def kill_until_all_ended(app: Any, plan: Plan, folder: Path, chance: random.Rand
         workers = [stack.enter_context(worker(folder)) for _ in range(WORKERS)]
         ended, since, kills = 0, time.monotonic(), 0
         while ended < plan.jobs:
-            time.sleep(chance.uniform(0.05, 0.3))
+            time.sleep(chance.uniform(0.02, 0.1))
             now_ended = sum(app.count(status=status).number for status in TERMINAL)
             if now_ended > ended:
                 ended, since = now_ended, time.monotonic()
             waited = time.monotonic() - since
             assert waited < stretched(patience), f"{ended} of {plan.jobs} ended, none for {waited:.0f} s"
             if kills < plan.kills and ended > (kills + 1) * plan.jobs // (plan.kills + 2):
-                number = chance.randrange(WORKERS)
+                number = stop_one(workers, folder, chance, kills == 0 or chance.random() < 0.5)
                 workers[number].send_signal(signal.SIGKILL)
                 workers[number].wait()
                 with (folder / "ledger").open("a") as ledger:

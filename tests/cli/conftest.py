@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.cli.builders import Shop
+from tests.logs import logging_kept
 from zerog.cli.root import cli
 
 Zerog = Callable[..., Result]
@@ -39,15 +38,3 @@ def zerog(shop: Shop) -> Zerog:
             return CliRunner().invoke(cli, arguments, catch_exceptions=False)
 
     return run
-
-
-@contextmanager
-def logging_kept() -> Iterator[None]:
-    """Restore the configuration of logging at the end of the block."""
-    root, log, last_resort = logging.getLogger(), logging.getLogger("zerog"), logging.lastResort
-    before = root.level, root.handlers[:], log.disabled
-    try:
-        yield
-    finally:
-        root.setLevel(before[0])
-        root.handlers[:], log.disabled, logging.lastResort = before[1], before[2], last_resort

@@ -17,7 +17,7 @@ from tests.backends.mongo import servers as mongo
 from tests.backends.postgres import servers as postgres
 from tests.backends.redis import servers as redis
 from tests.backends.rq import queues as rq
-from tests.cli.conftest import logging_kept
+from tests.logs import logging_kept
 from tests.marks import wide
 from tests.processes import until
 from zerog.cli.root import cli

@@ -35,13 +35,13 @@ def test_the_worker_s_log_names_the_job_and_what_is_wrong(
 ) -> None:
     """Once, as a warning, whatever the worker's other jobs do."""
     url = URLS[engine](tmp_path)
+    caplog.set_level(logging.WARNING, "zerog")
     with zerog.App(url) if isinstance(url, str) else zerog.App(**url) as app:
         app.register(packing())
         uuid = app.submit("pack").uuid
         app.unregister("pack")
         app.register(packing(weight=fields.Float(required=True)))
         good = app.submit("pack", {"weight": 1}).uuid
-        caplog.set_level(logging.WARNING, "zerog")
         zerog.Worker(app).run(burst=True)
         [line] = [record.getMessage() for record in caplog.records if uuid in record.getMessage()]
         assert "of type pack has no weight, which is required" in line
