@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -43,6 +44,13 @@ def is_measured(item: pytest.Item) -> bool:
         # The whole contract, on one version of the server.
         return not item.get_closest_marker("wide") or ("engine.py::TestPostgres" in name and "debian" in name)
     return name.startswith(FOLDERS) and not any(word in name.lower() for word in LEFT_OUT)
+
+
+def pytest_sessionfinish() -> None:
+    """Write what was counted: a process that needs long for its exit is killed by the one that started it."""
+    if "coverage" in sys.modules and (running := sys.modules["coverage"].Coverage.current()):
+        running.stop()
+        running.save()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
