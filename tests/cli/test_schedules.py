@@ -160,3 +160,29 @@ def test_add_by_url_is_refused_before_any_worker_has_stored_a_schema(shop: Shop,
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Known: none. Workers store those of their classes when they start" in result.stderr
     assert "give MODULE:APP" in result.stderr
+
+
+def test_all_commands_take_a_url(shop: Shop, zerog: Zerog) -> None:
+    """What code has declared is listed, shown without its parameters, paused, resumed, run and removed."""
+    shop.app.schedule("nightly", "0 3 * * *", WordCount, {"path": "private"}, queue="slow")
+    shop.app.schedules.publish("w1", "build-1")
+    assert "At 03:00 every day" in zerog("schedules", "ls", URL).stdout
+    shown = zerog("schedules", "show", URL, "nightly").stdout
+    assert "word_count" in shown and "private" not in shown
+    assert zerog("schedules", "pause", URL, "nightly").stdout == "Schedule nightly is paused.\n"
+    assert shop.app.schedules.get("nightly")["state"] == "paused"
+    assert zerog("schedules", "resume", URL, "nightly").stdout == "Schedule nightly goes on.\n"
+    job = shop.app.get_job(zerog("schedules", "run", URL, "nightly").stdout.strip())
+    assert (job.queueName, job.path, job.headers) == ("slow", "private", {"schedule": "nightly"})
+    assert zerog("schedules", "rm", URL, "nightly").stdout == "Schedule nightly is removed; its jobs stay.\n"
+    assert shop.app.schedules.all() == []
+
+
+def test_a_schedule_added_by_url_isn_t_run_by_url(shop: Shop, zerog: Zerog) -> None:
+    """No program has made a job of it yet, so which queue and limits its class has is unknown."""
+    _store_schemas(shop)
+    zerog("schedules", "add", URL, "weekly", "report", "region=north", "--cron", "0 6 * * MON")
+    result = zerog("schedules", "run", URL, "weekly")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "give MODULE:APP. No job was submitted." in result.stderr
+    assert list(shop.app.jobs()) == []

@@ -9,7 +9,7 @@ from typing import Any
 from zerog.contracts.find import NEWEST, FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
-from zerog.maintenance.findings import Commands, Finding
+from zerog.maintenance.findings import Commands, Finding, unlistable
 from zerog.records.job import FAILED, Document
 
 EXAMINED = 500
@@ -31,9 +31,8 @@ def repeated_errors(engine: Engine, held: Collection[str], zerog: Commands) -> I
         failed = engine.datastore.find(FindQuery(FAILED, order=NEWEST, limit=EXAMINED)).heads
     except DatastoreUnavailable:
         raise
-    except DatastoreError as error:  # a server without the index or service for it
-        what = f"failed jobs can't be listed, so errors that repeat are not found: {error}"
-        yield Finding(what, 1, "set up what the datastore lacks", False, command=zerog("setup"))
+    except DatastoreError as error:
+        yield unlistable("failed jobs", "errors that repeat are not found", error, zerog)
         return
     for head in failed:
         last = head.get("lastError")

@@ -56,6 +56,12 @@ class Finding:
         self.command = zerog(command, *options, operands=uuids) if uuids else None
 
 
+def unlistable(jobs: str, consequence: str, error: Exception, zerog: Commands) -> Finding:
+    """Return the finding that a datastore can't list some jobs, for which its server lacks an index or a service."""
+    what = f"{jobs} can't be listed, so {consequence}: {error}"
+    return Finding(what, 1, "set up what the datastore lacks", False, command=zerog("setup"))
+
+
 @dataclass
 class Diagnosis:
     """All results of an examination."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zerog.contracts.find import OLDEST, Count, FindQuery
 from zerog.engine.engine import Engine
 from zerog.exceptions import DatastoreError, DatastoreUnavailable
-from zerog.maintenance.findings import Commands, Finding
+from zerog.maintenance.findings import Commands, Finding, unlistable
 from zerog.records.fields import is_timestamp
 from zerog.records.limits import ANY, parked_in, parked_term
 from zerog.support.clock import seconds_between, to_text
@@ -31,9 +31,8 @@ def parked_jobs(engine: Engine, zerog: Commands) -> Iterator[Finding]:
         page = engine.datastore.find(FindQuery(order=OLDEST, attrs=(parked_term(ANY),), limit=EXAMINED))
     except DatastoreUnavailable:
         raise
-    except DatastoreError as error:  # a server without the index or service for it
-        what = f"parked jobs can't be listed, so how long they wait is not known: {error}"
-        yield Finding(what, 1, "set up what the datastore lacks", False, command=zerog("setup"))
+    except DatastoreError as error:
+        yield unlistable("parked jobs", "how long they wait is not known", error, zerog)
         return
     found = [(parked, str(head["uuid"])) for head in page.heads if (parked := parked_in(head)) is not None]
     known = [(parked, uuid) for parked, uuid in found if is_timestamp(parked.at)]

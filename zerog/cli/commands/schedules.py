@@ -13,7 +13,7 @@ from zerog.cli import completions
 from zerog.cli.app_argument import app_command, is_url, load_shared, shown
 from zerog.cli.options import pair, read_json
 from zerog.cli.output import STYLES, ListingGroup, age, described, operator, print_json, print_json_line, until
-from zerog.exceptions import ConfigurationError
+from zerog.exceptions import ConfigurationError, UnknownJobType
 from zerog.support.texts import flat
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ class Interval(click.ParamType[timedelta]):
 def schedules() -> None:
     """List schedules; add, pause, run, remove them.
 
-    Without a command: zerog schedules myapp:app lists them.
+    Without a command: zerog schedules myapp:app lists them. A datastore's URL in place of the app needs no code; it
+    shows no parameters of a job type, since which of them are secret isn't known then.
     """
 
 
-@app_command("ls")
+@app_command("ls", needs_code=False)
 @click.option("--all", "removed", is_flag=True, help="Removed ones, too.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines: an object a schedule, as App.schedules gives it.")
 def list_schedules(app: str, removed: bool, as_json: bool) -> None:
@@ -91,7 +92,7 @@ def list_schedules(app: str, removed: bool, as_json: bool) -> None:
         click.echo(f"{name} is declared in code and not stored yet; a worker does so when it starts.", err=True)
 
 
-@app_command()
+@app_command(needs_code=False)
 @_NAME
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, as App.schedules.get gives it.")
 def show(app: str, name: str, as_json: bool) -> None:
@@ -237,7 +238,7 @@ def _definition_by_schema(
     return definition_of(job_type, params, timing, **rules)
 
 
-@app_command()
+@app_command(needs_code=False)
 @_NAME
 @click.option("--reason", default="", metavar="TEXT", help="Why, for others to see.")
 def pause(app: str, name: str, reason: str) -> None:
@@ -253,7 +254,7 @@ def pause(app: str, name: str, reason: str) -> None:
         click.echo(flat(f"Schedule {name} was paused already {described(the_schedules.get(name)['paused'])}."))
 
 
-@app_command()
+@app_command(needs_code=False)
 @_NAME
 def resume(app: str, name: str) -> None:
     """Let a paused schedule go on with its next tick.
@@ -267,20 +268,29 @@ def resume(app: str, name: str) -> None:
     click.echo(flat(f"Schedule {name} goes on." if was_paused else f"Schedule {name} was not paused."))
 
 
-@app_command()
+@app_command(needs_code=False)
 @_NAME
 def run(app: str, name: str) -> None:
     """Submit a job of a schedule now, and print its uuid.
 
-    Its times and its overlap rule play no part, and it may be paused.
+    Its times and its overlap rule play no part, and it may be paused. With a URL the job is made as the program made it
+    that declared the schedule.
 
     \b
     Example: zerog schedules run myapp:app nightly
     """
-    click.echo(load_shared(app).schedules.run(name, operator()))
+    try:
+        click.echo(load_shared(app).schedules.run(name, operator()))
+    except UnknownJobType as error:
+        if not is_url(app):
+            raise
+        raise ConfigurationError(
+            f"schedule {name} was added by hand, and only a program that has the class of its type makes its jobs; "
+            "give MODULE:APP. No job was submitted."
+        ) from error
 
 
-@app_command("rm")
+@app_command("rm", needs_code=False)
 @_NAME
 def remove(app: str, name: str) -> None:
     """Remove a schedule; its jobs stay.
