@@ -14,6 +14,8 @@ FOLDERS = (
     "tests/engine/",
     "tests/maintenance/",
     "tests/support/test_failpoints.py",
+    "tests/test_limits.py",
+    "tests/test_unique.py",
     "tests/worker/test_settling.py",
     "tests/backends/redis/test_engine.py",
     "tests/backends/redis/test_takes.py",

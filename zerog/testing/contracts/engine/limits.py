@@ -9,7 +9,7 @@ from zerog.engine.engine import Engine
 from zerog.engine.operator import Change
 from zerog.engine.transitions import Claim, Settlement
 from zerog.records.attrs import ATTRS
-from zerog.records.job import TERMINAL
+from zerog.records.job import TERMINAL, make_key
 from zerog.records.limits import WAKING, Limit, parked_term
 from zerog.records.operations import Set
 from zerog.support import failpoints
@@ -207,6 +207,48 @@ class LimitRules(LimitedJobs):
         assert self.head(engine, other)["status"] == "cancelled"
         assert self.parked(engine) == []
         assert self.head(engine, uuid)["status"] == "running"
+
+    @pytest.mark.parametrize(
+        ("how", "moment"),
+        [(how, "limit.changed") for how in ("removed", "damaged", "cancelled")]
+        + [(how, "limit.wake") for how in ("cancelled", "paused")],
+    )
+    def test_a_parked_job_that_changes_while_it_is_woken_passes_its_slot_on(
+        self, engine: Engine, how: str, moment: str
+    ) -> None:
+        """Whether before it is read for that, or between this and the write."""
+        if how == "removed" and not engine.datastore.can_delete:
+            pytest.skip("this adapter can't delete")
+        self.limit(engine)
+        self.of(engine, "a")
+        [claim] = self.claim_all(engine)
+        chosen, other = self.of(engine, "b", "c")
+        assert self.claim_all(engine) == []
+
+        def change(point: str) -> None:
+            if point != moment:
+                return
+            failpoints.disarm()
+            if how == "damaged":
+                document, token = engine.datastore.read_with_cas(make_key(chosen))
+                assert document is not None and token is not None
+                engine.datastore.set_with_cas(make_key(chosen), {**document, "priority": "high"}, token)
+                return
+            if how == "paused":
+                engine.pause(chosen)
+                return
+            engine.cancel(chosen)
+            if how == "removed":
+                engine.discard(chosen)
+
+        failpoints.watch(change)
+        self.end(engine, claim)
+        taken = self.claim_all(engine)
+        if not taken:  # its slot was kept for the job that changed
+            self.pass_time(engine, WAKING + 1)
+            self.sweep(engine, 2)
+            taken = self.claim_all(engine)
+        assert [claim.uuid for claim in taken] == [other]
 
     def test_a_woken_job_that_nothing_takes_passes_its_slot_on(self, engine: Engine) -> None:
         """With the second sweep."""
