@@ -12,17 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import zerog
+from tests.preloaded import StartedProgram
 from tests.processes import stretched
+from tests.programs import python
 from zerog.records.job import STATUSES
 
 ROOT = Path(__file__).parents[2]
-
-
-class WorkerProcess(subprocess.Popen[bytes]):
-    """A worker whose end is awaited for as long as a busy machine makes it last."""
-
-    def wait(self, timeout: float | None = None) -> int:
-        return super().wait(None if timeout is None else stretched(timeout))
 
 
 class Workers:
@@ -43,7 +38,7 @@ class Workers:
         self.url = url or f"sqlite:///{folder}/jobs.db"
         self._queue = queue
         self.log = folder / "workers.log"
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[StartedProgram | subprocess.Popen[bytes]] = []
         self._options = options
         os.environ["ZEROG_URL"] = self.url
         self.app = zerog.App(self.url) if queue is None else zerog.App(datastore=self.url, queue=queue)
@@ -62,17 +57,24 @@ class Workers:
             worker.wait()
         self.app.close()
 
-    def start(
-        self, *options: str, code: Path | None = None, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *options: str, code: Path | None = None) -> StartedProgram:
         """Start one more worker; ``code`` is a file with the app that it runs instead of the usual one."""
-        module = self._module if code is None else code.stem
-        command = [sys.executable, "-m", "zerog", "worker", f"{module}:app", *self._options, *options]
+        worker = python().start(
+            *self._arguments(*options, code=code),
+            folder=ROOT if code is None else code.parent,
+            log=self.log,
+            environment={**self._environment(), "PYTHONPATH": str(ROOT)},
+        )
+        self.running.append(worker)
+        return worker
+
+    def start_elsewhere(self, code: Path, path: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one by a new Python, with the ZeroG on its own path."""
         with self.log.open("ab") as log:
-            worker = WorkerProcess(
-                command,
-                cwd=ROOT if code is None else code.parent,
-                env={**self._environment(), "PYTHONPATH": str(ROOT), **(environment or {})},
+            worker = subprocess.Popen(
+                [sys.executable, *self._arguments(code=code)],
+                cwd=code.parent,
+                env={**self._environment(), "PYTHONPATH": path, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -81,13 +83,17 @@ class Workers:
         self.running.append(worker)
         return worker
 
+    def _arguments(self, *options: str, code: Path | None) -> list[str]:
+        module = self._module if code is None else code.stem
+        return ["-m", "zerog", "worker", f"{module}:app", *self._options, *options]
+
     def _environment(self) -> dict[str, str]:
         if self._queue is None:
             return {**os.environ, "ZEROG_URL": self.url}
         others = {name: value for name, value in os.environ.items() if name != "ZEROG_URL"}
         return {**others, "ZEROG_DATASTORE": self.url, "ZEROG_QUEUE": self._queue}
 
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+    def kill(self, worker: StartedProgram | subprocess.Popen[bytes]) -> None:
         """SIGKILL one worker."""
         worker.kill()
         worker.wait()

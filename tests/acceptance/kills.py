@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 from tests.acceptance.harness import Workers
 from tests.acceptance.lines import EFFECT_BYTES
+from tests.preloaded import StartedProgram
 from tests.servers import Server
 from zerog.contracts.datastore import FindQuery
 from zerog.records.job import TERMINAL, make_key
@@ -156,7 +156,7 @@ class KillRun:
                 return
             time.sleep(0.002)  # the pace of polling, and what makes the moment of a kill a random one
 
-    def _kill(self, worker: subprocess.Popen[bytes]) -> None:
+    def _kill(self, worker: StartedProgram) -> None:
         w = self._workers
         self._watch_ended()
         w.kill(worker)
@@ -237,7 +237,7 @@ class ServerKillRun(KillRun):
         self._down_at = set(self._random.sample(moments, server_kills))
         self._kills = iter(moments)
 
-    def _kill(self, worker: subprocess.Popen[bytes]) -> None:
+    def _kill(self, worker: StartedProgram) -> None:
         if next(self._kills) in self._down_at:
             self._server.kill()
             self._server.start()

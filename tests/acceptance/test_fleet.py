@@ -19,6 +19,7 @@ from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for as redis_url_for
 from tests.backends.rq.queues import url_for as rq_url_for
 from tests.marks import wide
+from tests.preloaded import StartedProgram
 from tests.processes import stretched
 from zerog.contracts.datastore import FindQuery
 
@@ -42,7 +43,7 @@ def shown(w: Workers) -> dict[int, dict[str, Any]]:
     return {worker["pid"]: worker for worker in w.app.workers()}
 
 
-def name_of(w: Workers, worker: subprocess.Popen[bytes]) -> str:
+def name_of(w: Workers, worker: StartedProgram) -> str:
     return str(w.until(lambda: shown(w).get(worker.pid))["name"])
 
 

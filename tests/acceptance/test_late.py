@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import zerog
 from tests.acceptance.harness import Workers
 from tests.backends.postgres.servers import url_for
 from tests.marks import wide
+from tests.preloaded import StartedProgram
 from tests.processes import stat_of
 
 AT_ONCE = 20
@@ -32,11 +32,11 @@ def marked(folder: Path, what: str) -> int:
     return len(list(folder.glob(f"{what}-*")))
 
 
-def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
+def is_stopped(worker: StartedProgram) -> bool:
     return stat_of(worker.pid)[:1] == ["T"]
 
 
-def end(worker: subprocess.Popen[bytes]) -> None:
+def end(worker: StartedProgram) -> None:
     worker.terminate()
     assert worker.wait(20) == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.acceptance.harness import Workers
 from tests.acceptance.test_mixed_code import NEW, OLD, client
 from tests.backends.postgres.servers import url_for as postgres_url_for
 from tests.backends.redis.servers import url_for as redis_url_for
+from tests.preloaded import StartedProgram
 from zerog.records.job import make_key
 
 WHERE: dict[str, Any] = {
@@ -33,7 +33,7 @@ class Fleet:
 
     def __init__(self, workers: Workers, queue: str | None) -> None:
         self.workers = workers
-        self.running: dict[Path, list[subprocess.Popen[bytes]]] = {OLD: [], NEW: []}
+        self.running: dict[Path, list[StartedProgram]] = {OLD: [], NEW: []}
         self._queue = queue
 
     def app(self, code: Path) -> zerog.App:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.audit import Audit
 from tests.acceptance.harness import Workers
+from tests.preloaded import StartedProgram
 from tests.processes import stretched
 
 GRACE = 0.5
@@ -32,7 +33,7 @@ class Rounds:
         self.uuids: list[str] = []
         self.codes: Counter[int] = Counter()
 
-    def at_work(self) -> subprocess.Popen[bytes]:
+    def at_work(self) -> StartedProgram:
         """A worker with three more jobs than there were, all its six slots taken."""
         self.submit()
         worker = self.w.start()
@@ -43,12 +44,12 @@ class Rounds:
         for how in WAYS:
             self.uuids.append(self.w.app.submit("stubborn", {"how": how, "over": str(self.over)}).uuid)
 
-    def owned_by(self, worker: subprocess.Popen[bytes]) -> int:
+    def owned_by(self, worker: StartedProgram) -> int:
         with self.w.app.datastore.file.reading() as sqlite:
             question = "SELECT count(*) FROM zerog_documents WHERE status = 'running' AND CAST(owner AS TEXT) LIKE ?"
             return int(sqlite.execute(question, (f"%-{worker.pid}-%",)).fetchone()[0])
 
-    def ended(self, worker: subprocess.Popen[bytes], code: int) -> None:
+    def ended(self, worker: StartedProgram, code: int) -> None:
         self.codes[code] += 1
         if code == 0:
             assert self.owned_by(worker) == 0, "it exited with 0, and left running jobs"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.harness import ROOT, Workers
 from tests.marks import wide
+from tests.preloaded import StartedProgram
 
 
 def checked_books(w: Workers, uuids: list[str]) -> None:
@@ -25,12 +26,12 @@ def checked_books(w: Workers, uuids: list[str]) -> None:
         assert document["errorCount"] == 0
 
 
-def storm(pid: int, worker: subprocess.Popen[bytes], number: int = 100, seconds: float = 1.0) -> int:
+def storm(worker: StartedProgram, number: int = 100, seconds: float = 1.0) -> int:
     """Send SIGTERM again and again, as long as the process lives; return how many were sent."""
     for sent in range(number):
         if worker.poll() is not None:
             return sent
-        os.kill(pid, signal.SIGTERM)
+        worker.terminate()
         time.sleep(seconds / number)  # the pace of the storm
     return number
 
@@ -48,7 +49,7 @@ def test_a_storm_of_sigterm_ends_as_one_does(executor: str, tmp_path: Path) -> N
         for _ in range(3):
             worker = w.start()
             w.until(lambda: w.counts()["running"] > 0)
-            assert storm(worker.pid, worker) > 1
+            assert storm(worker) > 1
             assert worker.wait(20) == 0
             assert w.counts()["running"] == 0
         w.start()

@@ -19,13 +19,14 @@ from tests.acceptance.harness import Workers
 from tests.acceptance.test_recovery import descendants
 from tests.acceptance.test_ways_out import document, pid_in
 from tests.marks import wide
+from tests.preloaded import StartedProgram
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 
 TARGETS = ("leader", "group", "all")
 
 
-def send(worker: subprocess.Popen[bytes], target: str, number: int = signal.SIGTERM) -> None:
+def send(worker: StartedProgram, target: str, number: int = signal.SIGTERM) -> None:
     """Send a signal to a worker, to its process group, or to each of its processes."""
     pids = descendants(worker.pid) if target == "all" else [-worker.pid] if target == "group" else [worker.pid]
     for pid in pids:
@@ -130,7 +131,7 @@ def test_the_death_of_an_idle_child_costs_the_next_job_nothing(tmp_path: Path) -
         assert pid_in(marks[0]) != pid_in(marks[1])
 
 
-def is_over(worker: subprocess.Popen[bytes], seconds: float) -> bool:
+def is_over(worker: StartedProgram, seconds: float) -> bool:
     """Return True if the worker ends within that time."""
     try:
         worker.wait(seconds)

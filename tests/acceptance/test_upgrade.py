@@ -77,8 +77,8 @@ class Upgrade:
         self._code.write_text(CODE)
 
     def start(self, version: str) -> None:
-        environment = {"CODE": version, "PYTHONPATH": self._path(version)}
-        self.running[version].append(self.workers.start(code=self._code, environment=environment))
+        worker = self.workers.start_elsewhere(self._code, self._path(version), CODE=version)
+        self.running[version].append(worker)
 
     def kill(self, version: str) -> None:
         self.workers.kill(self.running[version].pop(0))

@@ -11,8 +11,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 import zerog
-from tests.preloaded import Preloaded
-from tests.servers import at_exit
+from tests.programs import python
 from zerog.engine.transitions import Settlement, WorkerIdentity, waiting
 from zerog.fleet.heartbeat import WorkerRecords
 from zerog.records.job import make_key, new_document
@@ -46,8 +45,6 @@ app.register(WordCount, Refuse)
 '''
 
 ALICE = WorkerIdentity("alice", 3600.0)
-
-_python: list[Preloaded] = []
 
 
 def make_folder(folder: Path) -> Path:
@@ -134,11 +131,8 @@ def zerog_command(
     *arguments: str, folder: Path | None = None, text: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The command in a separate process, as a user runs it."""
-    if not _python:
-        _python.append(Preloaded())
-        at_exit(_python[0].close)
     environment = {**without_app(), **environment}
-    return _python[0].run("-m", "zerog", *arguments, folder=folder or Path.cwd(), text=text, environment=environment)
+    return python().run("-m", "zerog", *arguments, folder=folder or Path.cwd(), text=text, environment=environment)
 
 
 def without_app() -> dict[str, str]:

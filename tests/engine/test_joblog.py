@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import subprocess
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ import zerog
 from tests.acceptance.harness import Workers, run_worker
 from tests.engine.engines import EACH_KIND, KINDS
 from tests.marks import wide
+from tests.preloaded import StartedProgram
 from tests.processes import output
 from zerog.cli.logging import _Plain
 from zerog.contracts.datastore import RunGuard
@@ -176,7 +176,7 @@ def test_a_release_and_a_rescue_are_logged_by_the_process_that_made_them(tmp_pat
         started = tmp_path / "started"
         uuid = w.app.submit("long", {"started": str(started)}).uuid
 
-        def begin() -> subprocess.Popen[bytes]:
+        def begin() -> StartedProgram:
             worker = w.start()
             w.until(started.exists)
             started.unlink()
