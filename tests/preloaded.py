@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -38,10 +39,13 @@ SECONDS = 60.0
 class Preloaded:
     """One such process, started with options of Python's; it ends with the process that started it."""
 
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, *options, "-m", "tests.preloaded"]
+    def __init__(self, *options: str, modules: Sequence[str] = MODULES) -> None:
+        command = [sys.executable, *options, "-m", "tests.preloaded", *modules]
         pipe, root = subprocess.PIPE, Path(__file__).parents[1]
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=root, start_new_session=True)
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy starts no threads then
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, cwd=root, env=environment, start_new_session=True
+        )
 
     def run(
         self, *arguments: str, folder: Path, text: str = "", environment: dict[str, str] | None = None
@@ -132,7 +136,7 @@ class StartedProgram:
 
 def serve() -> None:
     """Run what is asked for until the asking process closes its end or ends; each before the next, or aside."""
-    for module in MODULES:
+    for module in sys.argv[1:]:
         importlib.import_module(module)
     while request := sys.stdin.buffer.readline():
         code, *program = json.loads(request)

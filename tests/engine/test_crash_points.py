@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import zerog
 from tests.engine import crash_scenario
 from tests.engine.engines import KINDS, long_test
 from tests.maintenance.doctors import doctor_of
+from tests.preloaded import Preloaded
 from zerog.engine.engine import Engine
 from zerog.exceptions import AmbiguousWrite
 from zerog.records.job import TERMINAL
@@ -31,6 +31,8 @@ class OfScenario(zerog.BaseJob):
         raise AssertionError("this job is never run")
 
 
+ROOT = Path(__file__).parents[2]
+
 GENERIC_AGAIN = [pytest.mark.wide]
 """The generic engine passes these points in memory by default."""
 
@@ -41,6 +43,14 @@ EACH = [(kind, point) for kind in KINDS for point in KINDS[kind].points]
 def disarmed() -> Iterator[None]:
     yield
     failpoints.disarm()
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Preloaded]:
+    """A Python that has loaded what the scenario needs."""
+    made = Preloaded(modules=["tests.engine.engines", "zerog.maintenance.reconcile", "zerog.testing.contracts.engine"])
+    yield made
+    made.close()
 
 
 def passed_by(kind: str, folder: Path) -> set[str]:
@@ -139,12 +149,11 @@ def test_a_failure_at_any_point_is_repaired(kind: str, point: str, action: str, 
 
 @pytest.mark.parametrize(("kind", "point"), [long_test(kind, point) for kind, point in EACH if KINDS[kind].outlives])
 @pytest.mark.wide
-def test_a_kill_at_any_point_is_repaired(kind: str, point: str, tmp_path: Path) -> None:
+def test_a_kill_at_any_point_is_repaired(kind: str, point: str, python: Preloaded, tmp_path: Path) -> None:
     """A process killed with SIGKILL at any step loses no accepted job and doubles no result."""
     KINDS[kind].open(tmp_path, ManualClock()).close()  # a server that this needs must not be the killed one's
-    command = [sys.executable, "-m", "tests.engine.crash_scenario", kind, str(tmp_path), point, "kill"]
-    killed = subprocess.run(command, capture_output=True, timeout=60, cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9, killed.stderr.decode()
+    killed = python.run("-m", "tests.engine.crash_scenario", kind, str(tmp_path), point, "kill", folder=ROOT)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     clock = ManualClock()
     clock.advance(10)
     engine = KINDS[kind].open(tmp_path, clock)
