@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 from tests.logs import logging_kept
@@ -47,6 +48,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         for folder in ("zerog", "tests"):
             compileall.compile_dir(ROOT / folder, quiet=2, rx=re.compile(r"/test_\w+\.py$"))
+        if config.option.numprocesses:
+            compile_tests(config)
+
+
+def compile_tests(config: pytest.Config) -> None:
+    """Compile the tests as pytest does, once: each process of a run would do it again, at 5 s each."""
+    state = config.stash[rewrite.assertstate_key]
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        compiled = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(file, compiled) is None and rewrite.try_makedirs(compiled.parent):
+            digest, code = rewrite._rewrite_test(file, config)
+            rewrite._write_pyc(state, code, digest, compiled)
 
 
 @pytest.hookimpl(wrapper=True)

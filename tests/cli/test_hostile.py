@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -108,9 +110,21 @@ def test_the_corpus_goes_through_every_command() -> None:
     assert sorted(commands()) == sorted(COMMANDS)
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    """A file full of it, and the uuids of its jobs by their state."""
+    shop = Shop(tmp_path_factory.mktemp("corpus"))
+    uuids = filled(shop)
+    shop.close()
+    return shop.folder / "jobs.db", uuids
+
+
 @pytest.fixture
-def jobs(shop: Shop) -> dict[str, list[str]]:
-    return filled(shop)
+def jobs(shop: Shop, corpus: tuple[Path, dict[str, list[str]]]) -> dict[str, list[str]]:
+    file, uuids = corpus
+    with closing(sqlite3.connect(file)) as filled, closing(sqlite3.connect(shop.folder / "jobs.db")) as empty:
+        filled.backup(empty)
+    return uuids
 
 
 def parse(words: list[str]) -> click.Context:
