@@ -352,7 +352,11 @@ def repeated(head: Document | None, token: int | None, operations: Sequence[Oper
 
 def without_history(document: Document) -> Document:
     """Return the head of a document."""
-    return {field: value for field, value in document.items() if field not in HISTORY or type(value) is not list}
+    head = {**document}
+    for field in HISTORY:
+        if type(head.get(field)) is list:
+            del head[field]
+    return head
 
 
 def check_document(key: str, document: Any) -> None:

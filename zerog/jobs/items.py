@@ -87,7 +87,7 @@ def _check_items(schema: Schema, data: Mapping[str, Any], most: int) -> None:
     total = 0
     for name, field in schema.load_fields.items():
         key = field.data_key or name
-        if key in data:
+        if _has_parts(field) and key in data:
             total += _items_of(field, data[key], most - total)
             if total > most:
                 raise ValidationError(

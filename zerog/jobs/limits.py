@@ -42,6 +42,8 @@ def check_limits_given(
     job_class: type[BaseJob], max_errors: int | None, soft_timeout: float | None, timeout: float | None
 ) -> Document:
     """Return the fields of limits given to jobs of a class, None for the class's own. Raises InvalidValue."""
+    if max_errors is None and soft_timeout is None and timeout is None:
+        return {}
     given = {"max_errors": max_errors, "soft_timeout": soft_timeout, "timeout": timeout}
     fields = dict(zip(OVERRIDDEN, given, strict=True))
     stored = {field: given[name] for field, name in fields.items() if given[name] is not None}

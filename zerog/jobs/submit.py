@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
+from zerog.contracts.datastore import without_history
 from zerog.exceptions import CasMismatch, ConfigurationError
 from zerog.jobs.base import BaseJob
 from zerog.jobs.declaration import declaration_of, engine_attributes
@@ -18,7 +19,7 @@ from zerog.jobs.migrations import upgrade_operations
 from zerog.jobs.skew import lifted_params
 from zerog.jobs.submit_options import Expires, Version, check_headers, check_priority, delay_until, expires_at
 from zerog.jobs.unique import REPLACE, check_given, lock_of
-from zerog.records.fields import HISTORY, named
+from zerog.records.fields import named
 from zerog.records.job import Document, check_head, check_uuid, make_key
 from zerog.records.operations import Operation, Set
 from zerog.support.checks import check_queue_name
@@ -175,7 +176,7 @@ def _submit_unique(
             return _replacing(jobs[index], head, documents[index])
 
     for job, submitted in zip(jobs, engine.submit_unique(documents, delay, connection, replace), strict=True):
-        head = {field: value for field, value in submitted.document.items() if field not in HISTORY}
+        head = without_history(submitted.document)
         document_of(job).show(head, submitted.token)
         job.__dict__["is_new"] = submitted.is_new
 
@@ -233,7 +234,7 @@ def submit_documents(
 
 def _bind(jobs: Sequence[BaseJob], stored: Sequence[tuple[Document, int]]) -> None:
     for job, (document, token) in zip(jobs, stored, strict=True):
-        head = {f: value for f, value in document.items() if f not in HISTORY}
+        head = without_history(document)
         job.__dict__.update(engine_attributes({f: head[f] for f in SUBMIT_CHANGES}), is_new=True)
         document_of(job).bind(head, head, token)
 
