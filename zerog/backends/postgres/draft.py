@@ -34,19 +34,19 @@ def needs_body(operations: Iterable[Operation]) -> bool:
 
 
 class Draft:
-    """A document being changed. ``state`` is what its fields of MOVING are, and others changed lately.
+    """A document being changed.
 
     ``sizes`` returns the bytes of the entries of one of its lists, the newest first.
     """
 
     def __init__(self, row: Row, sizes: Callable[[Row, str], Iterator[int]]) -> None:
         self.row = row
-        self.state = json_object(row, row.state)
+        self._state: Document | None = None
         self._body: Document | None = None
         self._is_body_changed = False
         self._lists: dict[str, list[int]] | None = None
         self._sizes = sizes
-        self._limit = 0
+        self._applied: list[Operation] = []
         self._removed: Document = {}
         """Fields of terms that are gone, with None."""
         self._added: list[Entry] = []
@@ -59,14 +59,13 @@ class Draft:
         Raises NeedsBody, NeedsWhole, InvalidValue, CorruptDocument.
         """
         changed: Document = {}
-        self._limit = max(self._limit, limit_of(operations))
+        self._applied += operations
+        of_state: list[Operation] = []
         for operation in operations:
             field = operation.field
             if field in HISTORY:
-                fallen = self._append(operation)
-                changed.pop(field, None)
-                if fallen:
-                    apply(self.state, [Add(dropped_field(field), fallen)], changed)
+                if fallen := self._append(operation):
+                    of_state.append(Add(dropped_field(field), fallen))
                 continue
             if field in MOVING:
                 if type(operation) is Append:
@@ -76,13 +75,20 @@ class Draft:
                 self._is_body_changed |= self.body.pop(field, self) is not self
             elif type(operation) is not Set and field not in self.state and field in self.body:
                 self.state[field] = self.body[field]
-            apply(self.state, [operation], changed)
-        return changed
+            of_state.append(operation)
+        return apply(self.state, of_state, changed)
 
     @property
     def added(self) -> list[Entry]:
         """The new entries of the history, without those that have fallen out already."""
         return [entry for entry in self._added if entry.n > self.dropped.get(entry.field, 0)]
+
+    @property
+    def state(self) -> Document:
+        """What the fields of MOVING are, and others changed lately; read at the first use. Raises CorruptDocument."""
+        if self._state is None:
+            self._state = json_object(self.row, self.row.state)
+        return self._state
 
     @property
     def body(self) -> Document:
@@ -104,7 +110,7 @@ class Draft:
         body = None
         if len(state) > FOLD or self._is_body_changed:
             folded = {field: value for field, value in self.state.items() if field not in MOVING}
-            body = jsonvalues.encode_checked({**self.body, **folded}, key, self._limit)
+            body = jsonvalues.encode_checked({**self.body, **folded}, key, limit_of(self._applied))
             state = jsonvalues.encode_checked({f: v for f, v in self.state.items() if f in MOVING}, key)
         lists = self.row.lists if self._lists is None else jsonvalues.encode_checked(self._lists)
         return (body, state, lists, *derived({**self._removed, **self.state}, self.row.sound))

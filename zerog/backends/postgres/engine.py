@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from zerog.backends.postgres import statements
 from zerog.backends.postgres.datastore import change_parameters
 from zerog.backends.postgres.draft import Draft
-from zerog.backends.postgres.rows import Row, head_of, kind_of
+from zerog.backends.postgres.rows import Row, head_of, json_object, kind_of
 from zerog.backends.postgres.writes import REMEMBERED, PostgresWrites, Put, of_ends
 from zerog.contracts.queue import FAIR_SHARE
 from zerog.engine import transitions
@@ -177,19 +177,22 @@ class PostgresEngine(DeferredClaims, PostgresWrites):
     def _claim_of(self, answer: tuple[Any, ...], call: _Call) -> Claim:
         _, n, key, row_id, cas, lists, state, _, body, epoch, _, _ = answer
         nonce = f"{call.nonce}{n}"
-        self._remember(nonce, Row(key, row_id, cas, lists, state, True, None))
+        self._remember(nonce, self.datastore.draft(Row(key, row_id, cas, lists, state, True, None)))
         claim = Claim(key, key.removeprefix(f"{DOCUMENT_TYPE}_"), epoch, nonce, cas, {}, raw_head=(state, body))
-        claim.ready = max(_NOT_BEFORE.findall(state), default="")
+        claim.ready = max(_NOT_BEFORE.findall(state), default="") if '"notBefore":"' in state else ""
         return claim
 
-    def _remember(self, nonce: str, row: Row) -> None:
+    def _remember(self, nonce: str, draft: Draft) -> None:
         while len(self._claimed) >= REMEMBERED:
             self._claimed.popitem(last=False)
-        self._claimed[nonce] = row
+        self._claimed[nonce] = draft
 
     def read_raw_head(self, claim: Claim) -> Document:
-        state, body = claim.raw_head
-        return head_of(Row(claim.key, 0, 0, "", state, True, body))
+        (state, body), draft = claim.raw_head, self._claimed.get(claim.nonce)
+        if draft is None:
+            return head_of(Row(claim.key, 0, 0, "", state, True, body))
+        # The settlement needs the same state as it is now; the job may change what is in its head.
+        return {**json_object(draft.row, body), **jsonvalues.copy(draft.state)}
 
     def _claim_left(self, claims: list[Claim], left: Sequence[Left], want: int, call: _Call, loader: Loader) -> None:
         """Claim the jobs of entries that are accepted until there are ``want``; move or remove the other entries."""

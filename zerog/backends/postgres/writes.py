@@ -15,7 +15,7 @@ from zerog.backends.postgres.callers_transaction import CallersServer, callers_t
 from zerog.backends.postgres.datastore import PostgresDatastore, first_token
 from zerog.backends.postgres.draft import Draft, NeedsBody, NeedsWhole
 from zerog.backends.postgres.queue import PostgresQueue
-from zerog.backends.postgres.rows import Row, Stored, head_of, indexed, judged, stored, stored_like
+from zerog.backends.postgres.rows import Stored, head_of, indexed, judged, stored, stored_like
 from zerog.backends.postgres.server import Write
 from zerog.contracts.datastore import fence
 from zerog.engine import joblog, transitions
@@ -34,7 +34,7 @@ from zerog.support.failpoints import failpoint
 log = logging.getLogger("zerog")
 
 REMEMBERED = 1_000
-"""Rows of claimed jobs that are kept for their settlements, which then needn't read them."""
+"""Drafts of claimed jobs that are kept for their settlements, which then needn't read them."""
 
 Put = tuple[Any, ...]
 """The columns of an entry to be put (queue, uuid, priority, due, ttr), whether ahead, and the id of a taken one."""
@@ -55,7 +55,7 @@ class PostgresWrites(Engine):
                 f"{datastore.server.name} and {queue.server.name} are opened apart; use the generic engine"
             )
         self._server = datastore.server
-        self._claimed: OrderedDict[str, Row] = OrderedDict()
+        self._claimed: OrderedDict[str, Draft] = OrderedDict()
 
     def _create(self, documents: list[Document], now: str, delay: float) -> list[tuple[Document, int]]:
         return self._create_by(self._server.write, documents, now, delay)
@@ -128,25 +128,26 @@ class PostgresWrites(Engine):
 
         Raises the errors of reading.
         """
-        rows, wanted = dict[str, Row](), []
-        for settlement in settlements:
-            row = self._claimed.pop(settlement.claim.nonce, None)
-            if row is not None and settlement.seq == 1:
-                rows[row.key] = row
-            else:
-                wanted.append(settlement.claim.key)
-        rows |= self.datastore.rows(wanted, with_body=False)
+        drafts = [self._claimed.pop(settlement.claim.nonce, None) for settlement in settlements]
+        pairs = list(zip(settlements, drafts, strict=True))
+        wanted = [each.claim.key for each, draft in pairs if draft is None or each.seq != 1]
+        rows = self.datastore.rows(wanted, with_body=False)
         now = self._now()
-        return [self._end(settlement, rows.get(settlement.claim.key), now) for settlement in settlements]
+        ends: list[End | Settled | None] = []
+        for settlement, draft in pairs:
+            row = rows.get(settlement.claim.key)
+            if draft is None or settlement.seq != 1:
+                draft = None if row is None else self.datastore.draft(row)
+            ends.append(self._end(settlement, draft, now))
+        return ends
 
-    def _end(self, settlement: Settlement, row: Row | None, now: str) -> End | Settled | None:
+    def _end(self, settlement: Settlement, draft: Draft | None, now: str) -> End | Settled | None:
         operations = transitions.settled(settlement, now)
         try:
             check([*settlement.operations, Set("resultCode", settlement.result_code)])
-            draft = None if row is None else self.datastore.draft(row)
             key = settlement.claim.key
-            state = None if draft is None else draft.state
-            if fence(self.datastore, key, state, row and row.cas, None, settlement.run):
+            state, token = (None, None) if draft is None else (draft.state, draft.row.cas)
+            if fence(self.datastore, key, state, token, None, settlement.run):
                 return None
             assert draft is not None
             values = draft.apply(operations)

@@ -127,6 +127,17 @@ class LifeRules(EngineRules):
             field: value for field, value in document.items() if field not in ("events", "errors", "warnings")
         }
 
+    def test_what_a_run_makes_of_its_head_is_not_stored(self, engine: Engine) -> None:
+        """The end of a run writes its operations, whatever became of the objects in the claim's head meanwhile."""
+        uuid = self.submitted(engine, queueKwargs={"ttr": 60.0})
+        engine.datastore.mutate(make_key(uuid), [Set("attrs", {"customer": "42"})])
+        [claim] = self.claim_all(engine)
+        for field in ("attrs", "queueKwargs"):
+            claim.head[field]["spoilt"] = "yes"
+        assert engine.settle([Settlement(claim, "finish", 1, 200)]) == [True]
+        head = self.head(engine, uuid)
+        assert (head["attrs"], head["queueKwargs"]) == ({"customer": "42"}, {"ttr": 60.0})
+
     def test_what_is_not_accepted_stays_untouched_and_is_delivered_again(self, engine: Engine) -> None:
         """A job that this code can't take is put back, unharmed and uncounted, and the reason is kept."""
         uuid = self.submitted(engine, jobType="another app's")
