@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.backends.rq.queues import url_for as rq_url_for
 from tests.marks import wide
 from tests.preloaded import StartedProgram
 from tests.processes import stretched
+from tests.programs import python
 from zerog.contracts.datastore import FindQuery
 
 SOON = 5.0
@@ -54,8 +54,7 @@ def state_of(w: Workers, name: str) -> str | None:
 def zerog(w: Workers, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command, as an operator gives it."""
     environment = {**os.environ, "ZEROG_URL": w.url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "zerog", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return python().run("-m", "zerog", *arguments, folder=ROOT, environment=environment)
 
 
 @pytest.mark.parametrize(

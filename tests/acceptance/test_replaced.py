@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.acceptance.harness import ROOT, Workers
 from tests.processes import until
+from tests.programs import python
 from zerog.exceptions import DatastoreUnavailable
 
 NAMES = ("jobs.db", "jobs.db-wal", "jobs.db-shm")
@@ -21,8 +21,7 @@ NAMES = ("jobs.db", "jobs.db-wal", "jobs.db-shm")
 
 def doctor(w: Workers) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "ZEROG_URL": w.url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "zerog", "doctor", "tests.acceptance.jobs:app"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return python().run("-m", "zerog", "doctor", "tests.acceptance.jobs:app", folder=ROOT, environment=environment)
 
 
 def test_a_worker_waits_while_its_file_is_replaced(tmp_path: Path) -> None:

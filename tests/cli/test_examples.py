@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.builders import Shop, without_app
+from tests.preloaded import StartedProgram
 from tests.processes import stretched
+from tests.programs import python
 from zerog.cli.root import cli
 from zerog.engine.transitions import WorkerIdentity
 from zerog.fleet.heartbeat import WorkerRecords
@@ -148,32 +148,31 @@ def check_in_a_process(shop: Shop, line: str) -> None:
     words = shlex.split(line, comments=True)
     environment = without_app() if "myapp:app" in words else {**without_app(), "ZEROG_APP": "myapp:app"}
     log = shop.folder / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=shop.folder, env=environment, stdout=stream, stderr=stream
-        )
-        try:
-            if line.startswith(LONG):
-                is_at_work(process, log)
-                process.send_signal(signal.SIGTERM)
-            process.wait(60)
-        finally:
-            process.kill()
-            process.wait()
+    process = python().start("-m", *words, folder=shop.folder, log=log, environment=environment)
+    try:
+        if line.startswith(LONG):
+            is_at_work(process, log)
+            process.terminate()
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 0, log.read_text()
 
 
 @contextmanager
 def worker(shop: Shop) -> Iterator[None]:
-    command = [sys.executable, "-m", "zerog", "worker", "myapp:app", "--log-level", "ERROR"]
-    with subprocess.Popen(command, cwd=shop.folder, env=without_app()) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
+    command = "-m", "zerog", "worker", "myapp:app", "--log-level", "ERROR"
+    log = shop.folder / "worker.log"
+    process = python().start(*command, folder=shop.folder, log=log, environment=without_app())
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def is_at_work(process: subprocess.Popen[bytes], log: Path) -> None:
+def is_at_work(process: StartedProgram, log: Path) -> None:
     """Wait until a command that runs for ever prints that it does something."""
     deadline = time.monotonic() + stretched(30)
     while process.poll() is None and time.monotonic() < deadline:

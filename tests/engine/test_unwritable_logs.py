@@ -12,6 +12,7 @@ import pytest
 
 from tests.acceptance.harness import ROOT, Workers, run_worker
 from tests.marks import wide
+from tests.programs import python
 
 MODULE = "tests.engine.logged_app"
 CANARY = "kanarienvogel"
@@ -28,8 +29,7 @@ def test_what_a_job_printed_last_is_there(tmp_path: Path) -> None:
         "import zerog\napp = zerog.App('sqlite:///jobs.db')\n"
         "@app.job\ndef speak(job):\n    print('last words', end='')\n"
     )
-    submitted = [sys.executable, "-m", "zerog", "submit", "printing:app", "speak"]
-    subprocess.run(submitted, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert python().run("-m", "zerog", "submit", "printing:app", "speak", folder=tmp_path).returncode == 0
     ended = run_worker(tmp_path, "printing:app", "--burst", "--executor", "process")
     assert (ended.returncode, "last words" in ended.stdout) == (0, True)
 

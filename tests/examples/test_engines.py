@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.backends.rq.queues import real_url
 from tests.marks import wide
+from tests.programs import python
 
 FOLDER = (Path(__file__).parents[2] / "examples/engines/primes.py").parent
 
@@ -23,9 +22,7 @@ def test_engines(engine: str, tmp_path: Path) -> None:
     environment = {**os.environ, "ZEROG_URL": url, "ZEROG_APP": "primes:app"}
 
     def run(*command: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", *command], cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=60
-        )
+        ended = python().run("-m", *command, folder=FOLDER, environment=environment)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from tests.backends.postgres.servers import new_schema, shared
 from tests.examples.servers import ROOT
 from tests.marks import wide
 from tests.processes import program, until
+from tests.programs import python
 
 FILE = "examples/outbox/shop.py"
 
@@ -52,7 +52,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def run(*command: str) -> str:
     """Return the output of Python in the folder of the example."""
-    ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100, check=False)
+    ended = python().run(*command, folder=Path.cwd())
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
