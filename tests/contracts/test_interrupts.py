@@ -132,8 +132,7 @@ class Faulty:
         return wrapped
 
 
-@pytest.mark.wide
-@pytest.mark.parametrize("step", [13, pytest.param(4, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [pytest.param(7, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("what", ["interrupted", "lost"])
 @pytest.mark.timeout(1_800)

@@ -169,11 +169,12 @@ def test_a_kill_at_any_point_is_repaired(kind: str, point: str, python: Preloade
 def test_two_faults_in_one_history_are_repaired(kind: str, tmp_path: Path) -> None:
     """Also the second step that fails, of the same worker or of the repairing one, loses and doubles nothing.
 
-    Every eleventh pair.
+    About each 37th pair, so that each step is the first and the second that fails.
     """
     actions = ("raise", "unknown")
     single = [(point, action) for point in KINDS[kind].points for action in actions]
-    pairs = list(itertools.product(single, single))[::11]
+    pairs = list(itertools.product(single, single))[::37]
+    assert all({pair[turn] for pair in pairs} == set(single) for turn in (0, 1))
     both = 0
     for number, pair in enumerate(pairs):
         folder = tmp_path / str(number)

@@ -1,9 +1,8 @@
-"""The generic engine over documents in MongoDB, with queues elsewhere."""
+"""The generic engine over documents in MongoDB, with a queue elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from tests.backends.mongo.servers import NAMES, forget, url_of
 from tests.engine.test_machine import explore
 from zerog.backends.memory.queue import MemoryQueue
 from zerog.backends.mongo.datastore import MongoDatastore
-from zerog.backends.sqlite.queue import SqliteQueue
 from zerog.engine.engine import Engine
 from zerog.testing.chaos import ChaosQueue
 from zerog.testing.clock import ManualClock
@@ -35,17 +33,6 @@ class TestWithMemory(EngineContract):
     @pytest.fixture
     def engine(self, clock: ManualClock, datastore: MongoDatastore) -> Engine:
         return Engine(datastore, MemoryQueue(clock=clock), clock)
-
-
-@pytest.mark.parametrize("name", NAMES)
-class TestWithSqlite(EngineContract):
-    sampling = 20
-
-    @pytest.fixture
-    def engine(self, clock: ManualClock, datastore: MongoDatastore, tmp_path: Path) -> Iterator[Engine]:
-        engine = Engine(datastore, SqliteQueue(tmp_path / "queue.db", synchronous="normal", clock=clock), clock)
-        yield engine
-        engine.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,6 +67,10 @@ class TestPostgres(Damage):
 @pytest.mark.wide
 class TestLooking(Damage):
     @pytest.fixture
+    def url(self) -> str:
+        return recycled()
+
+    @pytest.fixture
     def engine(self, url: str, clock: ManualClock) -> Iterator[Engine]:
         datastore = PostgresDatastore(url, clock)
         yield LookingEngine(datastore, PostgresQueue(datastore.server), clock)
@@ -78,6 +82,10 @@ class TestGeneric(EngineContract):
     """The generic engine over two handles."""
 
     sampling = 10
+
+    @pytest.fixture
+    def url(self) -> str:
+        return recycled()
 
     @pytest.fixture
     def engine(self, url: str, clock: ManualClock) -> Iterator[Engine]:

@@ -36,7 +36,7 @@ class TestPostgres(QueueContract):
 @pytest.mark.wide
 def test_model() -> None:
     """Random sequences of calls, each answer compared with a model's."""
-    explore(lambda clock: PostgresQueue(recycled(), clock=clock), examples=25)
+    explore(lambda clock: PostgresQueue(recycled(), clock=clock), examples=10)
 
 
 BAD = {
