@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -13,7 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import zerog
+from tests.preloaded import StartedProgram
 from tests.processes import until
+from tests.programs import python
 from zerog.records.keys import SWEEPER, worker_key
 from zerog.support.clock import from_text
 
@@ -41,13 +41,14 @@ app.schedule("beat", job_type=Beat, every=timedelta(seconds=1), overlap="queue")
 
 
 @contextmanager
-def worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "zerog", "worker", "planned:app", "--lease", "2", "--log-level", "ERROR"]
-    with subprocess.Popen(command, cwd=folder) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def worker(folder: Path) -> Iterator[StartedProgram]:
+    command = "-m", "zerog", "worker", "planned:app", "--lease", "2", "--log-level", "ERROR"
+    process = python().start(*command, folder=folder, log=folder / "worker.log")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def leader(app: zerog.App) -> int | None:

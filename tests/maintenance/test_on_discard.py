@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from marshmallow import Schema, fields
 import zerog
 from tests.maintenance.doctors import doctor_of
 from tests.processes import until
+from tests.programs import python
 from zerog.cli.root import cli
 from zerog.maintenance import discards
 from zerog.records.job import make_key
@@ -267,9 +267,7 @@ def test_a_kill_between_the_call_and_the_removal_repeats_it(tmp_path: Path) -> N
     )
 
     def run(verb: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "program.py", verb], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
+        return python().run("program.py", verb, folder=tmp_path)
 
     uuid = run("submit").stdout.strip()
     assert run("kill").returncode == -signal.SIGKILL

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 import zerog
 from tests.backends.mongo.builders import Count, refused
 from tests.backends.mongo.servers import RunningServer, started, with_options
+from tests.programs import python
 from zerog.backends.mongo.datastore import INDEXES, MongoDatastore
 from zerog.exceptions import ConfigurationError, DatastoreUnavailable
 
@@ -111,15 +111,7 @@ def hello(job, text: str = ""):
 def ran(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command on an app whose documents are at a URL."""
     (folder / "myapp.py").write_text(APP)
-    return subprocess.run(
-        [sys.executable, "-m", "zerog", *arguments],
-        cwd=folder,
-        env={**os.environ, "DOCUMENTS": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python().run("-m", "zerog", *arguments, folder=folder, environment={**os.environ, "DOCUMENTS": url})
 
 
 @pytest.mark.parametrize(("command", "case"), [*(("doctor", case) for case in CASES), ("worker", "wrong password")])

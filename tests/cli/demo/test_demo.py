@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import python
 from zerog.cli.demo.texts import Totals, count, find_texts, path_of, read_text
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "zerog", "demo", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-        env={**os.environ, "COLUMNS": "120"},
-    )
+    environment = {**os.environ, "COLUMNS": "120"}
+    return python().run("-m", "zerog", "demo", *arguments, folder=Path.cwd(), environment=environment)
 
 
 @pytest.mark.wide
