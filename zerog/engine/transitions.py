@@ -201,6 +201,11 @@ def ready_since(head: Document) -> str:
 DISOWNED: list[Operation] = [Set("owner", None), Set("running", False)]
 """The operations for a job that no run owns any more."""
 
+# Of each end of a run the same, so they are made once.
+_OFF_QUEUE: tuple[Operation, ...] = (Set("queueState", NOT_QUEUED), Set("notBefore", None))
+_NOT_DUE = Set("due", None)
+_COMPLETE = Max("completeness", 1.0)
+
 
 def settled(settlement: Settlement, now: str) -> list[Operation]:
     """Return the operations for the end of a run."""
@@ -235,12 +240,11 @@ def finished(head: Document, result_code: int, now: str, status: str | None = No
         Set("resultCode", result_code),
         Set("finishedAt", now),
         Max("updatedAt", now),
-        Set("queueState", NOT_QUEUED),
-        Set("notBefore", None),
-        Set("due", now if has_followers(head) else None),
+        *_OFF_QUEUE,
+        Set("due", now) if has_followers(head) else _NOT_DUE,
     ]
     if succeeded:
-        operations.append(Max("completeness", 1.0))
+        operations.append(_COMPLETE)
     return operations + unlisted(head) if head.get("attrs") else operations
 
 
