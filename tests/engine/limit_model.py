@@ -2,7 +2,8 @@
 
 As in ``unique_model``, a program is a place and registers, and makes one access to the store at a time. A worker that
 is marked to may die before any of them; then its job may be rescued. ``Rules`` holds the decisions on which it all
-depends: a wrong one has to be found.
+depends: a wrong one has to be found. A worker that ``follows`` may claim a second job for the slot of its first one,
+whose run begins when that of the first one is over, and wakes one parked job more than there are slots.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-QUEUED, CLAIMED, RUNNING, PARKED, ENDED = "queued", "claimed", "running", "parked", "ended"
+QUEUED, CLAIMED, RUNNING, RAN, PARKED, ENDED = "queued", "claimed", "running", "ran", "parked", "ended"
 
-OWNED = (CLAIMED, RUNNING)
+OWNED = (CLAIMED, RUNNING, RAN)
 
 RUNS = 2
 """Claims that a worker makes, at most."""
@@ -30,20 +31,31 @@ class Rules(NamedTuple):
     claimed_runs_count: bool = True
     drops_ended: bool = True
     sweep_lists: bool = True
+    follows_what_is_listed: bool = True
+    follows_what_has_ended: bool = True
+    gives_one_run: bool = True
+    judges_each_run: bool = True
 
 
 class Slots(NamedTuple):
-    """The limit's document: the run that has the slot, the job it is kept for, whether a lane is listed."""
+    """The limit's document: the runs that share the slot, the job it is kept for, one that was woken without it, and
+    whether a lane is listed."""
 
-    holder: str = ""
+    holders: tuple[str, ...] = ()
     kept: str = ""
+    ahead: str = ""
     lane: bool = False
     version: int = 0
 
     @property
     def has_room(self) -> bool:
         """True if the slot is free."""
-        return not self.holder and not self.kept
+        return not self.holders and not self.kept
+
+    def without(self, job: int) -> Slots:
+        """Return the slots without what is noted of a job that was woken."""
+        slots = self._replace(kept="") if self.kept == str(job) else self
+        return slots._replace(ahead="") if slots.ahead == str(job) else slots
 
 
 class Job(NamedTuple):
@@ -79,16 +91,38 @@ class Program(NamedTuple):
     kind: str
     name: str
     may_die: bool = False
+    follows: bool = False
     at: str = "start"
     job: int = -1
     run: str = ""
     runs: int = 0
+    next_job: int = -1
+    next_run: str = ""
+    rest: tuple[str, int, str] | None = None
     read: Slots = Slots()
     found: int = -1
     give: str = ""
     unkeep: int = -1
     listing: bool = False
     live: tuple[str, ...] = ()
+    dead: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def next_of(self) -> tuple[int, str]:
+        """Return the job and the run that take a slot: those that are to follow, if there are any."""
+        return (self.next_job, self.next_run) if self.next_job >= 0 else (self.job, self.run)
+
+    def parking(self) -> Program:
+        """Return the program as it parks that job; one that is to follow leaves the other one to be run."""
+        if self.next_job < 0:
+            return self.to("park")
+        rest = ("run", self.job, self.run)
+        return self.to("park", job=self.next_job, run=self.next_run, next_job=-1, next_run="", rest=rest)
+
+    def dying(self) -> Program:
+        """Return the program dead, with the runs that it leaves."""
+        runs = {(self.job, self.run), (self.next_job, self.next_run), (self.rest or ("", -1, ""))[1:], *self.dead}
+        return Program(self.kind, self.name, at="dead", dead=tuple(sorted(run for run in runs if run[0] >= 0)))
 
     def to(self, at: str, **registers: object) -> Program:
         """Return the program at another place."""
@@ -101,14 +135,13 @@ Next = Iterator[tuple[State, Program]]
 def steps(state: State, me: Program, rules: Rules) -> Next:
     """Yield what a program may do next, with the state after it."""
     if me.may_die and me.at not in ("start", "dead"):
-        yield state, Program(me.kind, me.name, at="dead", job=me.job, run=me.run)
+        yield state, me.dying()
     yield from _KINDS[me.kind](state, me, rules)
 
 
-def rescued(state: State, me: Program) -> State:
-    """Return the state after the rescue of the job of a worker that is dead."""
-    has_it = me.at == "dead" and me.job >= 0 and state.jobs[me.job].run == me.run
-    return state.put(me.job, Job()) if has_it else state
+def rescued(state: State, me: Program) -> list[State]:
+    """Return the states after the rescue of a job of a worker that is dead."""
+    return [state.put(job, Job()) for job, run in me.dead if state.jobs[job].run == run]
 
 
 def _cas(state: State, me: Program, rules: Rules, slots: Slots, then: Program, again: Program) -> Next:
@@ -131,24 +164,47 @@ def _work(state: State, me: Program, rules: Rules) -> Next:
         case "read":
             yield state, me.to("take", read=state.slots)
         case "take":
-            is_kept, done = me.read.kept == str(me.job), me.to("", read=Slots())
-            slots = me.read._replace(kept="") if is_kept else me.read
-            if (slots.lane and not is_kept) or not slots.has_room:
-                yield from _cas(state, me, rules, slots._replace(lane=True), done.to("park"), done.to("read"))
+            job, run = me.next_of
+            is_woken = str(job) in (me.read.kept, me.read.ahead)
+            slots = me.read.without(job) if is_woken else me.read
+            slots, done = slots._replace(holders=(*slots.holders, run)), me.to("", read=Slots())
+            if (not me.read.lane or is_woken) and _may_take(me, rules):
+                yield from _cas(state, me, rules, slots, done.to("run"), done.to("read"))
             else:
-                yield from _cas(state, me, rules, slots._replace(holder=me.run), done.to("run"), done.to("read"))
+                slots = me.read.without(job)._replace(lane=True)
+                yield from _cas(state, me, rules, slots, done.parking(), done.to("read"))
         case "run":
-            yield state.put(me.job, Job(RUNNING, me.run)), me.to("end" if rules.gives_after_the_end else "give early")
+            for number, job in enumerate(state.jobs):
+                if job.status == QUEUED and me.follows and me.next_job < 0 and me.runs < RUNS:
+                    run = f"{me.name}{me.runs}"
+                    follower = me.to("read", next_job=number, next_run=run, runs=me.runs + 1)
+                    yield state.put(number, Job(CLAIMED, run)), follower
+            then = me.to("end" if rules.gives_after_the_end else "give early")
+            yield state.put(me.job, Job(RUNNING, me.run)), then
         case "give early":  # a mistake
-            slots = state.slots._replace(holder="", version=state.slots.version + 1)
+            slots = state.slots._replace(holders=(), version=state.slots.version + 1)
             yield state._replace(slots=slots), me.to("end")
-        case "end":
+        case "end" if me.next_job >= 0:
+            after = state.put(me.job, Job(RAN, me.run)) if rules.follows_what_has_ended else state
+            yield after, me.to("settle", rest=("run", me.next_job, me.next_run), next_job=-1, next_run="")
+            after = after.put(me.next_job, Job(RUNNING, me.next_run))
+            yield after, me.to("settle", rest=("end", me.next_job, me.next_run), next_job=-1, next_run="")
+        case "end" | "settle":
             yield state.put(me.job, Job(ENDED)), me.to("pump", give=me.run)
         case "park":
             then = me.to("pump", listing=True) if rules.lists_after_parking else _idle(me)
             yield state.put(me.job, Job(PARKED)), then
         case _:
             yield from _pump(state, me, rules)
+
+
+def _may_take(me: Program, rules: Rules) -> bool:
+    """True if there is a slot for a claim: a free one, or that of another run of this worker."""
+    job, _ = me.next_of
+    if me.next_job >= 0:
+        return me.run in me.read.holders or not rules.follows_what_is_listed
+    is_free = me.read.without(job).has_room
+    return is_free or (not rules.follows_what_is_listed and me.follows and me.runs > 1)
 
 
 def _sweep(state: State, me: Program, rules: Rules) -> Next:
@@ -165,17 +221,21 @@ def _sweep(state: State, me: Program, rules: Rules) -> Next:
             yield state, me.to("jobs", read=state.slots)
         case "jobs":
             counts = OWNED if rules.claimed_runs_count else (RUNNING,)
-            is_over = (
-                state.is_over(me.read.holder, counts) if rules.reads_slots_first else me.read.holder not in me.live
-            )
+            over = [run for run in me.read.holders if _is_over(state, me, run, counts, rules)]
             slots, done = me.read, me.to("", read=Slots(), live=())
-            if is_over and rules.drops_ended:
-                slots = slots._replace(holder="")
-            for kept in (slots.kept, ""):  # for too long, in the second case
-                mended = slots._replace(kept=kept, lane=slots.lane or rules.sweep_lists)
+            if over and rules.drops_ended:
+                left = tuple(run for run in slots.holders if run not in over) if rules.judges_each_run else ()
+                slots = slots._replace(holders=left)
+            for kept, ahead in ((slots.kept, slots.ahead), ("", "")):  # for too long, in the second case
+                mended = slots._replace(kept=kept, ahead=ahead, lane=slots.lane or rules.sweep_lists)
                 yield from _cas(state, me, rules, mended, done.to("pump"), done.to("slots"))
         case _:
             yield from _pump(state, me, rules)
+
+
+def _is_over(state: State, me: Program, run: str, counts: tuple[str, ...], rules: Rules) -> bool:
+    """True if a run is over by what a sweep has read."""
+    return state.is_over(run, counts) if rules.reads_slots_first else run not in me.live
 
 
 def _pump(state: State, me: Program, rules: Rules) -> Next:
@@ -183,14 +243,16 @@ def _pump(state: State, me: Program, rules: Rules) -> Next:
         case "pump":
             yield state, me.to("find", read=state.slots)
         case "find":
-            slots = _changed(me)
-            found = state.find(slots.kept) if slots.has_room and slots.lane else None
+            slots = _changed(me, rules)
+            found = state.find(slots.kept) if slots.lane and _may_wake(me, slots) else None
             yield state, me.to("write", found=-1 if found is None else found)
         case "write":
-            slots = _changed(me)
-            has_looked = slots.has_room and slots.lane
-            if has_looked:
-                slots = slots._replace(kept=str(me.found)) if me.found >= 0 else slots._replace(lane=False)
+            slots = _changed(me, rules)
+            has_looked = slots.lane and _may_wake(me, slots)
+            if has_looked and me.found < 0:
+                slots = slots._replace(lane=False)
+            elif has_looked:
+                slots = slots._replace(**{"kept" if slots.has_room else "ahead": str(me.found)})
             done = me.to("", give="", listing=False, unkeep=-1, read=Slots())
             if me.found >= 0:
                 then = done.to("wake")
@@ -208,18 +270,24 @@ def _pump(state: State, me: Program, rules: Rules) -> Next:
                 yield state, me.to("pump", unkeep=me.found, found=-1)
 
 
-def _changed(me: Program) -> Slots:
+def _may_wake(me: Program, slots: Slots) -> bool:
+    """True if a parked job may be woken: for the free slot, or ahead of it."""
+    return slots.has_room or (me.follows and not slots.ahead)
+
+
+def _changed(me: Program, rules: Rules) -> Slots:
     """Return the slots with what this program changes of them."""
     slots = me.read._replace(lane=me.read.lane or me.listing)
-    if me.give and slots.holder == me.give:
-        slots = slots._replace(holder="")
-    return slots._replace(kept="") if slots.kept == str(me.unkeep) else slots
+    if me.give and me.give in slots.holders:
+        left = tuple(run for run in slots.holders if run != me.give) if rules.gives_one_run else ()
+        slots = slots._replace(holders=left)
+    return slots.without(me.unkeep)
 
 
 def _idle(me: Program) -> Program:
-    """Return a program that has done its part."""
-    at = "done" if me.kind == "sweep" else "start"
-    return me._replace(at=at, job=-1, run="", found=-1, give="", listing=False)
+    """Return a program that has done its part; a worker with another claim goes on with that."""
+    at, job, run = me.rest or ("done" if me.kind == "sweep" else "start", -1, "")
+    return me._replace(at=at, job=job, run=run, rest=None, found=-1, give="", listing=False)
 
 
 _KINDS = {"work": _work, "sweep": _sweep}

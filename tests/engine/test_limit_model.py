@@ -6,11 +6,25 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.engine.limit_model import ENDED, PARKED, RUNNING, Job, Program, Rules, Slots, State, rescued, steps
+from tests.engine.limit_model import ENDED, PARKED, RAN, RUNNING, Job, Program, Rules, Slots, State, rescued, steps
 
 ADA, BOB = Program("work", "a"), Program("work", "b")
 MORTAL = Program("work", "a", may_die=True)
+EVE = Program("work", "a", follows=True)
+MORTAL_EVE = Program("work", "a", may_die=True, follows=True)
 SWEEP = Program("sweep", "s")
+
+HALFWAY = State(Slots(("a0", "a1"), lane=True), (Job(RAN, "a0"), Job(RUNNING, "a1"), Job(PARKED)))
+BETWEEN = EVE.to("settle", job=0, run="a0", runs=2, rest=("end", 1, "a1"))
+"""A state in which one of two runs that share the slot is over, and the worker that has them."""
+
+SHARING: dict[str, tuple[tuple[int | State, tuple[Program, ...]], ...]] = {
+    "follows_what_is_listed": ((2, (EVE, BOB)),),
+    "follows_what_has_ended": ((2, (EVE, BOB)),),
+    "gives_one_run": ((3, (EVE, BOB)),),
+    "judges_each_run": ((HALFWAY, (BETWEEN, BOB, SWEEP)),),
+}
+"""Where mistakes are looked for that need a slot which runs share."""
 
 Node = tuple[State, tuple[Program, ...]]
 
@@ -23,9 +37,12 @@ class Search:
     known: dict[State, bool] = field(default_factory=dict)
     """By state, whether sweeps repair it."""
 
-    def violation(self, jobs: int, programs: tuple[Program, ...]) -> str:
-        """Return the first violation in any order of the programs' steps; empty if there is none."""
-        first = (State(Slots(), (Job(),) * jobs), programs)
+    def violation(self, start: int | State, programs: tuple[Program, ...]) -> str:
+        """Return the first violation in any order of the programs' steps; empty if there is none.
+
+        ``start``: a state, or how many jobs are submitted.
+        """
+        first = (State(Slots(), (Job(),) * start) if isinstance(start, int) else start, programs)
         seen, left = {canonical(first)}, [first]
         while left:
             state, programs = left.pop()
@@ -45,13 +62,12 @@ class Search:
         for i, program in enumerate(programs):
             for after, moved in steps(state, program, self.rules):
                 found.append((after, (*programs[:i], moved, *programs[i + 1 :])))
-            if program.at == "dead" and (after := rescued(state, program)) != state:
-                found.append((after, programs))
+            found += ((after, programs) for after in rescued(state, program))
         return found
 
     def wrong_in(self, state: State, programs: tuple[Program, ...]) -> str:
         """Return what must not be in a state."""
-        dead = {program.run for program in programs if program.at == "dead"}
+        dead = {run for program in programs for _, run in program.dead}
         running = [job for job in state.jobs if job.status == RUNNING and job.run not in dead]
         if len(running) > 1:
             return f"{running} run at once"
@@ -65,7 +81,8 @@ class Search:
     def recovers(self, state: State, programs: tuple[Program, ...]) -> bool:
         """Return True if all jobs end once everything has died, is rescued and swept, and one worker works."""
         for program in programs:
-            state = rescued(state, program._replace(at="dead"))
+            while after := rescued(state, program.dying()):
+                state = after[0]
         state = state._replace(slots=state.slots._replace(version=0))
         if state not in self.known:
             self.known[state] = self._all_end(state)
@@ -102,17 +119,23 @@ def canonical(node: Node) -> Node:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "programs"),
+    ("start", "programs"),
     [
         pytest.param(2, (ADA, BOB), id="alive"),
         pytest.param(2, (MORTAL, BOB), id="death"),
         pytest.param(2, (ADA, BOB, SWEEP), id="sweep", marks=pytest.mark.wide),
         pytest.param(3, (ADA, BOB), id="three-jobs"),
+        pytest.param(2, (EVE, BOB), id="follower"),
+        pytest.param(2, (MORTAL_EVE, BOB), id="follower-and-death"),
+        pytest.param(HALFWAY, (BETWEEN, BOB, SWEEP), id="follower-at-a-sweep", marks=pytest.mark.wide),
+        pytest.param(3, (EVE, BOB), id="follower-of-three", marks=pytest.mark.wide),
+        pytest.param(2, (EVE, BOB, SWEEP), id="follower-and-sweep", marks=pytest.mark.wide),
+        pytest.param(2, (MORTAL_EVE, BOB, SWEEP), id="follower-death-and-sweep", marks=pytest.mark.slow),
         pytest.param(2, (MORTAL, BOB, SWEEP), id="death-and-sweep", marks=pytest.mark.slow),
     ],
 )
-def test_one_job_runs_at_once_and_none_stays_parked(jobs: int, programs: tuple[Program, ...]) -> None:
-    assert Search(Rules()).violation(jobs, programs) == ""
+def test_one_job_runs_at_once_and_none_stays_parked(start: int | State, programs: tuple[Program, ...]) -> None:
+    assert Search(Rules()).violation(start, programs) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,8 +147,8 @@ def test_one_job_runs_at_once_and_none_stays_parked(jobs: int, programs: tuple[P
 )
 def test_a_seeded_mistake_is_found(mistake: str) -> None:
     rules = Rules()._replace(**{mistake: False})
-    tried = ((2, (ADA, BOB)), (2, (MORTAL, BOB)), (3, (ADA, BOB, SWEEP)))
-    assert any(Search(rules).violation(jobs, programs) for jobs, programs in tried)
+    tried = SHARING.get(mistake, ((2, (ADA, BOB)), (2, (MORTAL, BOB)), (3, (ADA, BOB, SWEEP))))
+    assert any(Search(rules).violation(start, programs) for start, programs in tried)
 
 
 def test_the_search_meets_parked_jobs() -> None:

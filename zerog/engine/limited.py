@@ -6,6 +6,8 @@ job's document names another run or none: that is the whole rule by which slots 
 
 * What one call has claimed takes its slots together, and what it has settled gives them back together: one write for
   each limit, however many jobs.
+* Jobs that take next to no time share slots: a claim joins the slot of another run of its worker, which runs those of
+  one slot one after the other. Each of these runs is listed as a holder, and the slot is free with the last one.
 * A claimed job that gets no slot is *parked*: it waits without an entry on its queue. Its lane (priority and key) is
   listed in the limit before that is written.
 * A program that gives slots back keeps them for the next parked jobs, in the same write, and then wakes those: of the
@@ -29,11 +31,12 @@ from typing import NamedTuple
 from zerog.contracts.find import OLDEST, FindQuery
 from zerog.engine import transitions
 from zerog.engine.transitions import Claim, Settlement
-from zerog.engine.waking import Change, WakeVerbs
+from zerog.engine.waking import AT_ONCE, Change, WakeVerbs
 from zerog.records.fields import PARKED
 from zerog.records.job import QUEUED, Document
-from zerog.records.limits import LANE_ATTR, Lane, Limit, Limits, Slots, is_of, lane_of, parked_in, parking, rank
+from zerog.records.limits import LANE_ATTR, Lane, Limit, Limits, is_of, lane_of, parked_in, parking, rank
 from zerog.records.operations import apply
+from zerog.records.slots import Slots
 from zerog.support.failpoints import failpoint
 
 log = logging.getLogger("zerog")
@@ -122,14 +125,18 @@ class SlotVerbs(WakeVerbs):
             if not self.parks:
                 self._drop_ended(limit.parts, slots)
             without: list[tuple[_Ask, Lane]] = []
+            mine = slots.shared_by(asks[0].claim.sharing)
             for ask in asks:
-                if not slots.take(ask.claim.uuid, ask.claim.nonce, limit, now):
+                behind = _behind(ask)
+                if not slots.take(ask.claim.uuid, ask.claim.nonce, limit, now, behind, mine if behind else None):
                     without.append((ask, slots.list_lane(ask.lane) if self.parks else ask.lane))
             with attempts:
                 failpoint("limit.take")
                 self._write_slots(limit.key, slots, token)
                 failpoint("limit.taken")
                 break
+        for ask in asks:
+            ask.claim.slot = slots.shared.get(ask.claim.nonce, "")
         if len(without) < len(asks) and slots.lanes and (is_other or limit.rate is not None):
             self._pump(limit.key)
         if without:
@@ -163,7 +170,7 @@ class SlotVerbs(WakeVerbs):
 
             def lift(slots: Slots) -> None:
                 slots.most = slots.rate = None
-                slots.kept.pop(claim.uuid, None)
+                slots.forget(claim.uuid)
 
             self._pump(parked.key, lift)
 
@@ -183,7 +190,7 @@ class SlotVerbs(WakeVerbs):
             claim = settlement.claim
             if settlement.kind != "park":
                 for limit in self._limits(claim.head).each:
-                    changes.setdefault(limit.key, []).append(partial(Slots.give, nonce=claim.nonce))
+                    changes.setdefault(limit.key, []).append(partial(_give, settlement))
             elif (parked := parked_in(apply({}, settlement.operations))) is not None:
                 changes.setdefault(parked.key, []).append(partial(Slots.list_lane, lane=parked.lane))
         for key, each in changes.items():
@@ -193,6 +200,21 @@ class SlotVerbs(WakeVerbs):
         """Give back the slots of a run that is over, and let parked jobs have them. Raises nothing, as above."""
         for limit in self._limits(head).each:
             self._try_to_pump(limit.key, lambda slots: slots.give(nonce))
+
+
+def _behind(ask: _Ask) -> int:
+    """Return how many jobs may share the slot of a claim: none of one that has several limits, or a rate."""
+    sharing = ask.claim.sharing
+    is_single = len(ask.limits) == 1 and ask.limits[0].rate is None
+    return sharing.behind(str(ask.claim.head.get("jobType"))) if sharing is not None and is_single else 0
+
+
+def _give(settlement: Settlement, slots: Slots) -> None:
+    """Give back the slot of a run, and let parked jobs be woken that may share it."""
+    claim = settlement.claim
+    slots.give(claim.nonce)
+    if claim.slot and claim.sharing is not None:
+        slots.wake_more(min(2 * AT_ONCE, claim.sharing.behind(str(claim.head.get("jobType")))))
 
 
 def _do_all(changes: Sequence[Change], slots: Slots) -> None:

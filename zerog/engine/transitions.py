@@ -28,6 +28,7 @@ from zerog.records.job import (
 )
 from zerog.records.limits import parked_in, unlisted
 from zerog.records.operations import Add, Append, Max, Operation, Set
+from zerog.records.slots import Sharing
 from zerog.support.clock import text_after
 from zerog.support.jsonvalues import storable_text
 
@@ -84,6 +85,9 @@ class Claim:
     """True if the job is unique or has limits, so that its run needs more than the claim."""
     is_confirmed: bool = False
     """True if the lock of a unique job was looked at, and the slots of limits are taken."""
+    sharing: Sharing | None = None
+    slot: str = ""
+    """What lets it share a limit's slot with runs of its worker, which runs one of them at a time; and that slot."""
     ending: Settlement | None = None
     """The settlement of a job that must not run, or not now."""
 

@@ -16,19 +16,9 @@ from zerog.engine.transitions import is_claimed
 from zerog.exceptions import AmbiguousWrite
 from zerog.records.fields import PARKED
 from zerog.records.job import QUEUED, RUNNING, WAITING, Document, check_head, make_key
-from zerog.records.limits import (
-    LANE_ATTR,
-    WAKING,
-    Lane,
-    Limit,
-    Parked,
-    Slots,
-    parked_in,
-    place_of,
-    rank,
-    uuids_in,
-)
+from zerog.records.limits import LANE_ATTR, Lane, Limit, Parked, parked_in, place_of, rank
 from zerog.records.operations import apply
+from zerog.records.slots import WAKING, Slots, uuids_in
 from zerog.support.clock import seconds_between
 from zerog.support.failpoints import failpoint
 
@@ -88,13 +78,16 @@ class WakeVerbs(EngineBase):
             is_live = head is not None and head.get("status") in (*WAITING, RUNNING)
             if not is_live or (_seconds(max(at, _waits_since(head)), now) > WAKING and not _is_parked_later(head, of)):
                 slots.kept.pop(uuid)
+        for uuid, at in [*slots.ahead.items()]:
+            if _seconds(at, now) > WAKING:
+                slots.ahead.pop(uuid)
 
     def _pump(self, key: str, change: Change = lambda slots: None) -> None:
         """Change the slots of a limit, give those that are free to parked jobs, and wake these."""
         passed_over: set[str] = set()
         while True:
             slots, empty, chosen = self._change_slots(key, change, passed_over)
-            but = {*passed_over, *slots.kept}
+            but = {*passed_over, *slots.waiting}
             again = [lane for lane in empty if self._first(key, lane, but) is not None]  # parked meanwhile
             unwoken = self._wake_all(chosen) if chosen else []
             passed_over.update(unwoken)
@@ -111,7 +104,7 @@ class WakeVerbs(EngineBase):
         while True:
             record, token = self.datastore.read_with_cas(key)
             slots = Slots(record)
-            if attempts.unanswered and chosen and all(head["uuid"] in slots.kept for head, _ in chosen):
+            if attempts.unanswered and chosen and all(head["uuid"] in slots.waiting for head, _ in chosen):
                 return slots, empty, chosen  # by the unanswered write
             change(slots)
             empty = []
@@ -135,10 +128,11 @@ class WakeVerbs(EngineBase):
         Lanes in which no job is parked are taken off the list and added to ``empty``.
         """
         chosen, parked = list[Chosen](), dict[Lane, Iterator[Document]]()
-        but = {*passed_over, *slots.kept}
-        while len(chosen) < AT_ONCE and slots.has_room and (lane := slots.next_lane()) is not None:
+        slots.promote(self._now())
+        but = {*passed_over, *slots.waiting}
+        while len(chosen) < AT_ONCE and slots.wakeable > 0 and (lane := slots.next_lane()) is not None:
             if lane not in parked:
-                some = 1 + min(slots.room, AT_ONCE) // len(slots.lanes)
+                some = 1 + min(slots.wakeable, AT_ONCE) // len(slots.lanes)
                 parked[lane] = self._parked(key, lane, but, some)
             head = next(parked[lane], None)
             if head is not None:
@@ -157,9 +151,9 @@ class WakeVerbs(EngineBase):
 
         Only of jobs that are parked the index has the lane, but for rare remains: it alone answers the query.
         """
-        attrs, after = ((LANE_ATTR, place_of(key, lane)),), None
+        attrs, after, size = ((LANE_ATTR, place_of(key, lane)),), None, some
         while True:
-            page = self.datastore.find(FindQuery(order=OLDEST, attrs=attrs, limit=len(but) + some, after=after))
+            page = self.datastore.find(FindQuery(order=OLDEST, attrs=attrs, limit=size, after=after))
             yield from (head for head in page.heads if head["uuid"] not in but and head["status"] == QUEUED)
             after = page.after
             if after is None:
@@ -199,7 +193,7 @@ def _after(again: list[Lane], unwoken: list[str]) -> Change:
         for lane in again:
             slots.list_lane(lane)
         for uuid in unwoken:
-            slots.kept.pop(uuid, None)
+            slots.forget(uuid)
 
     return change
 

@@ -90,7 +90,7 @@ def _shown(engine: Engine, limit: Limit, declared: Limit | None, counts: Counter
         **_numbers(held),
         "is_stored": is_stored,
         "declared": None if declared is None else _numbers(declared),
-        "running": None if is_rate else len(slots.holders),
+        "running": None if is_rate else slots.taken,
         "parked": None if counts is None else counts[limit.key],
     }
 

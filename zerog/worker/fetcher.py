@@ -22,6 +22,7 @@ from math import inf
 from zerog.engine import joblog
 from zerog.engine.engine import Engine, Loader, new_nonce
 from zerog.engine.transitions import Claim, Settled, Settlement, Step, WorkerIdentity, given_back
+from zerog.records.slots import Sharing
 from zerog.support.clock import Clock
 from zerog.worker.executors.slots import Executor
 from zerog.worker.gate import Gate
@@ -73,12 +74,12 @@ class Fetcher:
         self._most = most
         self._gate = Gate(engine, loader, min(FRESH, worker.lease / 3), clock)
         self._pace = Pace(slots, engine.claims_ahead)
+        self._sharing = Sharing(self.holdings.has, self._pace.behind)
         self._changed = threading.Condition()
         self._ended: list[Settlement] = []
         self._postponed = Postponed()
         self._runs_over: deque[tuple[Claim, Settlement | None, float]] = deque()
-        self._in_flight = 0
-        self._occupied = 0
+        self._in_flight = self._occupied = 0
         self._taken_at = 0.0
         self._look = True
         self._claiming = True
@@ -87,7 +88,7 @@ class Fetcher:
         self._gathering = False
         self._settle_outage, self._claim_outage = Outage("settle"), Outage("claim")
         self._claims = ClaimTimes()
-        self._refused, self._has_woken = 0, False
+        self._refused = self._woken = 0
         self._thread = threading.Thread(target=self._guarded, args=(self._loop,), name="zerog-fetcher", daemon=True)
         self._waiter = Waiter(engine, clock, lambda: self._queues, self._take_up, self._guarded)
         self.tally = Tally(engine.datastore)
@@ -235,9 +236,9 @@ class Fetcher:
                     self.turned = self._clock.monotonic()
                 if not self._changed.wait_for(self._has_turn, self._seconds_to_wait()):
                     self._look = True
-                    self._give_back_hoarded()
                 elif self._gathers():
                     self._gather()
+                self._give_back_hoarded()
                 if self._stepping:
                     continue
                 if self._finish and not self._ended and not self._postponed:
@@ -255,9 +256,9 @@ class Fetcher:
         return max(0.0, min(times))
 
     def _give_back_hoarded(self) -> None:
-        """Release what was claimed ahead, if no slot takes it: another worker may be idle."""
-        if self._runner.unstarted() and self._clock.monotonic() - self._taken_at > HOARDED:
-            claims = self._runner.take_unstarted()
+        """Release what was claimed ahead, if no slot takes it, or if it waits for a run: another worker may be idle."""
+        late = self._clock.monotonic() - HOARDED
+        if claims := self._runner.take_unstarted(inf if self._taken_at < late else late):
             self._give_back(claims)
             self._pace.gave_back({claim.head["jobType"] for claim in claims if "jobType" in claim.head})
 
@@ -306,9 +307,10 @@ class Fetcher:
             step = Step([error] * len(settlements), [], error)
         settled = settled_at_last(self._engine, settlements, step.settled, self._clock)
         for claim in step.claims:
-            claim.at = began
+            claim.at, claim.sharing = began, self._sharing
         self._gate.take_slots(step.claims)
-        self._has_woken = self._engine.counters["woken"] > woken
+        self._woken = self._engine.counters["woken"] - woken
+        self._pace.limited(any(claim.ending is not None for claim in step.claims), self._woken)
         self._account(settlements, settled)
         self._refused = 0 if step.claims else self._engine.counters["released.unsuitable"] - refused
         self._take_over(step, want, queues)
@@ -357,10 +359,10 @@ class Fetcher:
             self._in_flight += len(claims)
             self.counts["claimed"] += len(claims)
             if want > 0:
-                self._look = len(claims) >= want or self._has_woken
+                self._look = len(claims) >= want or self._woken > 0
                 self.answered = self.answered or step.trouble is None
                 self._claims.note(self._clock.monotonic(), step.trouble is not None, self._refused)
-            is_idle = self._in_flight == 0 and not self._has_woken
+            is_idle = self._in_flight == 0 and not self._woken
             if is_idle and (want > 0 or not self._queues) and step.trouble is None:
                 self.drained.set()
             elif claims:

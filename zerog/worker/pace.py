@@ -42,6 +42,7 @@ class Pace:
         self._by_type: dict[str, float] = {}
         self._given_back: set[str] = set()
         self._ended_at = -inf
+        self._most = AHEAD_JOBS
 
     def ended(self, job_type: str, seconds: float, now: float) -> None:
         """Take note of a run that took so many seconds and ended at ``now``, of a monotonic clock."""
@@ -53,6 +54,13 @@ class Pace:
             self._given_back.discard(job_type)
         self._ended_at = now
 
+    def limited(self, has_parked: bool, woken: int) -> None:
+        """Take note of a call, some of whose claims are parked for want of slots, and of how many jobs were woken.
+
+        Claimed ahead, more of their kind would be parked, too.
+        """
+        self._most = min(woken, AHEAD_JOBS) if has_parked else AHEAD_JOBS
+
     def gave_back(self, job_types: Iterable[str]) -> None:
         """Claim nothing ahead until a job of each of these types has ended in less than AHEAD_BELOW."""
         self._given_back.update(job_types)
@@ -63,11 +71,17 @@ class Pace:
             return 0
         if now - self._ended_at > AHEAD_SECONDS:
             return 0  # what runs now takes longer than what ran before
-        return min(AHEAD_JOBS, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
+        return min(self._most, int(AHEAD_SECONDS * self._slots / max(self._average, 1e-6)))
 
     def may_wait(self, job_type: str) -> bool:
         """Return True if a claimed job of this type may wait for a slot: one that was never measured may not."""
         return self._by_type.get(job_type, inf) < WAIT_BELOW and job_type not in self._given_back
+
+    def behind(self, job_type: str) -> int:
+        """Return how many claimed jobs of this type may wait for one run, with which they share a limit's slot."""
+        if not self._claims_ahead or not self.may_wait(job_type):
+            return 0
+        return min(2 * AHEAD_JOBS, int(AHEAD_SECONDS / max(self._by_type[job_type], 1e-6)))
 
     @property
     def is_short(self) -> bool:

@@ -123,3 +123,63 @@ def test_what_is_popped_is_not_taken() -> None:
     assert taken is not None
     assert taken.uuid == "b"
     assert backlog.get() is None
+
+
+def shared(*names: str) -> list[Claim]:
+    """Return claims that share the slot of a limit."""
+    made = claims(*names)
+    for claim in made:
+        claim.slot = "shared"
+    return made
+
+
+def test_of_those_that_share_a_slot_one_is_taken_at_a_time() -> None:
+    """The next one when that run is over; others pass them meanwhile."""
+    backlog = ClaimQueue()
+    first, second, third = shared("a", "b", "c")
+    backlog.add([first, second, *claims("d"), third])
+    assert backlog.pop() is first
+    other = backlog.pop()
+    assert other is not None
+    assert other.uuid == "d"
+    backlog.over(other)
+    assert backlog.pop() is None
+    assert len(backlog) == 2
+    backlog.over(first)
+    assert backlog.pop() is second
+    assert backlog.pop() is None
+    backlog.over(second)
+    assert backlog.pop() is third
+
+
+@pytest.mark.parametrize("for_few", [False, True])
+def test_a_thread_passes_the_claims_that_wait_for_a_run(for_few: bool) -> None:
+    """And takes the next of them once that is over."""
+    may_end = threading.Event()
+
+    def work(claim: Claim) -> None:
+        if claim.uuid == "a":
+            may_end.wait()
+        threads.backlog.over(claim)
+
+    threads = Threads(4, work)
+    threads.backlog.add([*shared("a", "b"), *claims("c", "d")], for_few)
+    until(lambda: {"a", "c", "d"} <= {name for _, name in threads.took})
+    assert "b" not in {name for _, name in threads.took}
+    may_end.set()
+    until(lambda: "b" in {name for _, name in threads.took})
+    threads.end()
+
+
+def test_late_ones_that_wait_for_a_run_can_be_taken_back() -> None:
+    """Those for which nothing runs stay, and so do those that have waited for less time."""
+    backlog = ClaimQueue()
+    first, second, third = shared("a", "b", "c")
+    first.at, second.at, third.at = 1.0, 1.0, 3.0
+    [other] = claims("d")
+    other.at = 1.0
+    backlog.add([first, second, other, third])
+    assert backlog.remove(before=2.0) == []
+    assert backlog.pop() is first
+    assert backlog.remove(before=2.0) == [second]
+    assert backlog.remove() == [other, third]

@@ -114,7 +114,7 @@ class AsyncExecutor(ThreadExecutor):
             claim = self._todo.pop()
             if claim is None:
                 return
-            if not self.opened(claim):
+            if not self._opens(claim):
                 continue
             self._busy += 1
             self._current[claim.nonce] = claim
@@ -128,6 +128,7 @@ class AsyncExecutor(ThreadExecutor):
                 log.exception("no thread could be started for job %s, which is given back", claim.uuid)
                 self._busy -= 1
                 del self._current[claim.nonce]
+                self._todo.over(claim)
                 self._done(claim, not_begun(claim, GIVE_UP_PAUSE), 0.0)
 
     def _soon_freed(self, _future: Future[None]) -> None:

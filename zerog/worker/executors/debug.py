@@ -39,7 +39,7 @@ class DebugExecutor(ThreadExecutor):
         claim = self._todo.pop()
         if claim is None:
             return False
-        if self.opened(claim):
+        if self._opens(claim):
             self._bring(claim)
         return True
 

@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from zerog.engine.base import LEAVE_ALONE
@@ -117,12 +118,12 @@ class Executor:
         """Run these jobs as slots get free. ``are_short``: recent ones took next to no time."""
         self._todo.add(claims)
 
-    def take_unstarted(self) -> list[Claim]:
-        """Remove and return the claimed jobs that no slot has begun."""
-        claims: list[Claim] = []
-        while (claim := self._todo.pop()) is not None:
-            claims.append(claim)
-        return claims
+    def take_unstarted(self, before: float = inf) -> list[Claim]:
+        """Remove and return the claimed jobs that no slot has begun.
+
+        ``before`` a time: only those that were claimed earlier and wait for a run with which they share a limit's slot.
+        """
+        return self._todo.remove(before)
 
     def unstarted(self) -> int:
         """Return the number of claimed jobs that wait for a slot."""
@@ -211,8 +212,14 @@ class Executor:
 
     def _loop(self) -> None:
         while (claim := self._todo.get()) is not None:
-            if self.opened(claim):
+            if self._opens(claim):
                 self._bring(claim)
+
+    def _opens(self, claim: Claim) -> bool:
+        is_open = self.opened(claim)
+        if not is_open:
+            self._todo.over(claim)
+        return is_open
 
     def _bring(self, claim: Claim) -> None:
         """Run one job to its outcome, in this thread."""
@@ -237,6 +244,7 @@ class Executor:
             outcome = None
         self._cut_off.discard(claim.nonce)
         del self._current[claim.nonce]
+        self._todo.over(claim)
         self._done(claim, outcome, self.clock.monotonic() - started)
 
     def _end_copy(self) -> None:

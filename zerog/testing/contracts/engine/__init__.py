@@ -22,6 +22,7 @@ from zerog.testing.contracts.engine.poison import PoisonRules
 from zerog.testing.contracts.engine.repairs import RepairRules
 from zerog.testing.contracts.engine.room import RoomRules
 from zerog.testing.contracts.engine.setbacks import SetbackRules
+from zerog.testing.contracts.engine.shared_slots import SharedSlotRules
 from zerog.testing.contracts.engine.starts import StartRules
 from zerog.testing.contracts.engine.unique import UniqueRules
 from zerog.testing.contracts.engine.unique_operators import UniqueOperatorRules
@@ -43,6 +44,7 @@ class EngineContract(
     PoisonRules,
     LimitRules,
     LimitKillRules,
+    SharedSlotRules,
     StartRules,
     UniqueRules,
     UniqueOperatorRules,

@@ -10,8 +10,9 @@ from zerog.engine.operator import Change
 from zerog.engine.transitions import Claim, Settlement
 from zerog.records.attrs import ATTRS
 from zerog.records.job import TERMINAL, make_key
-from zerog.records.limits import WAKING, Limit, parked_term
+from zerog.records.limits import Limit, parked_term
 from zerog.records.operations import Set
+from zerog.records.slots import WAKING
 from zerog.support import failpoints
 from zerog.support.clock import text_after, to_text
 from zerog.support.failpoints import InjectedFailure

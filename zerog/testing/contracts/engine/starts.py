@@ -9,8 +9,9 @@ import pytest
 from zerog.engine.engine import Engine
 from zerog.engine.live import LOOK
 from zerog.fleet.settings import LiveSettings
-from zerog.records.limits import Limit, Limits, burst_of
+from zerog.records.limits import Limit, Limits
 from zerog.records.settings import Rate
+from zerog.records.slots import burst_of
 from zerog.support.clock import from_text
 from zerog.testing.contracts.engine.limited import LimitedJobs
 
