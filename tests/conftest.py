@@ -18,6 +18,7 @@ from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 from tests.logs import logging_kept
+from zerog.support import environment
 
 # On a busy machine an example may take any time. On a laptop every run explores something new; a merge must not fail
 # for what it didn't change.
@@ -38,6 +39,8 @@ ROOT = Path(__file__).parents[1]
 
 # A test that changes a module twice in a second is not to find the bytecode of the first.
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+APP_VARIABLES = ("ZEROG_APP", "ZEROG_URL", "ZEROG_DATASTORE", "ZEROG_QUEUE")
 
 HUNG = 1_800
 """Seconds after which a test that takes minutes counts as hung, on a machine that does much else, too."""
@@ -86,9 +89,18 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, Any, Any]:
-    """Undo what a test does to logging: a test that reads the log has records of its own level only."""
-    with logging_kept():
-        return (yield)
+    """Undo what a test does to logging, and to the variables that name an app or its datastore and queue."""
+    before = {name: os.environ.get(name) for name in APP_VARIABLES}
+    try:
+        with logging_kept():
+            return (yield)
+    finally:
+        environment._kept.clear()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def left_out(config: pytest.Config) -> list[str]:
