@@ -10,6 +10,7 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Runs:
     def unstarted(self) -> int:
         return 0
 
-    def take_unstarted(self) -> list[Claim]:
+    def take_unstarted(self, before: float = inf) -> list[Claim]:
         return []
 
 
